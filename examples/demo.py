@@ -1,0 +1,214 @@
+"""The main job: one process talks and ends, a second one remembers, each user only their own.
+
+Process 1 replays a transcript: what the user says goes through a chain with memory, and a scripted
+model answers with the recorded reply. Process 2 shares nothing with it but the store. It never
+opens the transcript, starts in another folder, and asks its questions in new sessions.
+
+    python examples/demo.py [--transcript FILE.jsonl] [--questions FILE.jsonl] [--url sqlite:///...]
+
+Exits with 0 when every fact arrived and none of another user did, 1 when not, 2 on bad input.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+from langchain_core.language_models import BaseChatModel, GenericFakeChatModel
+from langchain_core.messages import convert_to_messages
+from langchain_core.prompt_values import PromptValue
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables import RunnableLambda
+
+from langchain_kronvex import KronvexMemory, with_memory
+from offline_chat_model import OfflineChatModel
+from transcript import (
+    BadInput,
+    Question,
+    Turn,
+    derive_questions,
+    exchanges,
+    read_questions,
+    read_transcript,
+    write_questions,
+)
+
+HERE = Path(__file__).resolve().parent
+PROMPT = ChatPromptTemplate.from_messages(
+    [
+        ("system", "You are a helpful assistant. Use what you remember:\n{memory_context}"),
+        MessagesPlaceholder("chat_history"),
+        ("human", "{input}"),
+    ]
+)
+MEMORY_LINE = re.compile(r"^\[\w+, \d{4}-\d\d-\d\d\] .+$", re.MULTILINE)
+
+
+def main() -> int:
+    """Runs the two processes, or is one of them."""
+    options = parse_options()
+    try:
+        if options.process == 1:
+            return hold_conversation(read_transcript(options.transcript))
+        if options.process == 2:
+            return ask_questions(read_questions(options.questions))
+        return run_both(options)
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:  # noqa: BLE001 - whatever a store or model raises ends in one line
+        traceback.print_exc()
+        print(f"FAILED: process {options.process}: {type(error).__name__}: {error}")
+        return 1
+
+
+def parse_options() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--transcript", type=Path, help="JSON Lines, as conversation.jsonl")
+    parser.add_argument("--questions", type=Path, help="JSON Lines, as questions.jsonl")
+    parser.add_argument("--url", help="the store; default: a file in a temporary folder")
+    parser.add_argument("--process", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def run_both(options: argparse.Namespace) -> int:
+    """Runs process 1 to its end, then process 2, and returns the exit code."""
+    transcript = options.transcript or HERE / "conversation.jsonl"
+    questions = options.questions
+    if not questions and not options.transcript:
+        questions = HERE / "questions.jsonl"
+    with tempfile.TemporaryDirectory(prefix="kronvex-demo-") as folder:
+        url = shared_url(options.url or f"sqlite:///{Path(folder, 'memory.db')}")
+        turns = read_transcript(transcript)
+        asked = read_questions(questions) if questions else derive_questions(turns)
+        if not asked:
+            raise BadInput(f"{transcript}: no user says anything long enough to ask for it")
+        # Process 2 gets the questions only, so whatever it knows comes from the store.
+        questions = Path(folder, "questions.jsonl")
+        write_questions(asked, questions)
+        return run_process(1, url, "--transcript", transcript, cwd=Path.cwd()) or run_process(
+            2, url, "--questions", questions, cwd=Path(folder)
+        )
+
+
+def shared_url(url: str) -> str:
+    """Makes a SQLite URL mean the same file in every working directory."""
+    scheme, _, path = url.partition(":///")
+    if url in ("sqlite://", "sqlite:///", "sqlite:///:memory:"):
+        raise BadInput(f"--url {url} lives in one process; two cannot share it")
+    if scheme != "sqlite":
+        return url
+    return f"sqlite:///{Path(path).expanduser().resolve()}"
+
+
+def run_process(number: int, url: str, option: str, file: Path, *, cwd: Path) -> int:
+    """Runs this file as process `number`, in `cwd`, and returns its exit code."""
+    search_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    # The URL goes through the environment: it may hold a password, and arguments are public.
+    environment = os.environ | {
+        "KRONVEX_URL": url,
+        "PYTHONPATH": os.pathsep.join(str(Path(part).resolve()) for part in search_path if part),
+    }
+    here = str(Path(__file__).resolve())
+    command = [sys.executable, here, "--process", str(number), option, str(file.resolve())]
+    return subprocess.run(command, cwd=cwd, env=environment, check=False).returncode
+
+
+def hold_conversation(turns: list[Turn]) -> int:
+    """Process 1: replays the transcript through a chain with memory."""
+    pairs = list(exchanges(turns))
+    replies = iter([pair[1].content for pair in pairs if len(pair) == 2])
+    with KronvexMemory() as memory:  # at KRONVEX_URL
+        chain = with_memory(PROMPT | GenericFakeChatModel(messages=replies), memory)
+        for first, *answered in pairs:
+            if answered:
+                scope = {"user_id": first.user_id, "session_id": first.session_id}
+                chain.invoke({"input": first.content}, config={"configurable": scope})
+            else:  # a turn without a counterpart is no run of a chain, only a message to keep
+                history = memory.chat_history(first.session_id, user_id=first.user_id)
+                history.add_messages(convert_to_messages([(first.role, first.content)]))
+    users = ", ".join(dict.fromkeys(turn.user_id for turn in turns))
+    print(f"Process 1 (pid {os.getpid()}) replayed a transcript: {len(turns)} turns of {users}.")
+    print("Its replies are the recorded ones, from a scripted model. It has ended now.", flush=True)
+    return 0
+
+
+def ask_questions(questions: list[Question]) -> int:
+    """Process 2: asks in new sessions, shows every prompt, and counts what reached it."""
+    model, label = chat_model()
+    prompts: list[str] = []
+
+    def show(prompt: PromptValue) -> PromptValue:
+        prompts.append(prompt.to_string())
+        print(prompts[-1])
+        return prompt
+
+    print(f"Process 2 (pid {os.getpid()}) starts in {Path.cwd()} and answers with {label}.")
+    with KronvexMemory() as memory:  # at KRONVEX_URL
+        chain = with_memory(PROMPT | RunnableLambda(show) | model, memory)
+        for question in questions:
+            session_id = f"{question.user_id[:200]}-later-{uuid4().hex[:6]}"
+            print(f"\n--- {question.user_id} asks in session {session_id}; the prompt is:")
+            scope = {"user_id": question.user_id, "session_id": session_id}
+            reply = chain.invoke({"input": question.question}, config={"configurable": scope})
+            print(f"--- the reply is:\n{reply.text}")
+    print()
+    return verdict(questions, prompts)
+
+
+def chat_model() -> tuple[BaseChatModel, str]:
+    """Returns OpenAI's model when there is a key for it, else the offline stand-in."""
+    if not os.environ.get("OPENAI_API_KEY"):
+        return OfflineChatModel(), "OfflineChatModel, an offline stand-in and not an AI model"
+    from langchain_openai import ChatOpenAI
+
+    name = os.environ.get("OPENAI_MODEL") or "gpt-5-mini"
+    return ChatOpenAI(model=name, timeout=60), f"ChatOpenAI, model {name}"
+
+
+def verdict(questions: list[Question], prompts: list[str]) -> int:
+    """Prints the last line, and returns the exit code."""
+    asked = {question.question for question in questions}
+    missing, foreign = [], []
+    for question, prompt in zip(questions, prompts, strict=True):
+        if not any(question.expects in line for line in memory_lines(prompt, asked)):
+            missing.append(f"{question.user_id} lacks {question.expects[:80]!r}")
+        # What is foreign to one question of a user is foreign to all of them.
+        others = {
+            text for each in questions if each.user_id == question.user_id for text in each.foreign
+        }
+        found = sorted(text for text in others if text in one_line(prompt))
+        foreign += [f"{question.user_id} was shown {text[:80]!r}" for text in found]
+    arrived = (
+        f"{len(questions) - len(missing)} facts from process 1 reached the prompts of process 2"
+    )
+    if missing or foreign:
+        print(
+            f"FAILED: {arrived}, {len(foreign)} of the other user: {'; '.join(missing + foreign)}"
+        )
+        return 1
+    print(f"OK: {arrived}, 0 of the other user")
+    return 0
+
+
+def memory_lines(prompt: str, asked: set[str]) -> Iterator[str]:
+    """Yields the memories in a prompt, without those process 2 itself made by asking."""
+    for line in MEMORY_LINE.findall(prompt):
+        if not any(question in line for question in asked):
+            yield one_line(line)
+
+
+def one_line(text: str) -> str:
+    """Makes texts comparable that differ in white space only."""
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""Reads the demo's two JSON Lines files, and derives questions where there is no file of them."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+QUESTIONS_PER_USER = 8
+MIN_WORDS = 3  # a shorter statement says too little to be asked for, or to be told apart
+
+
+class BadInput(Exception):
+    """A file cannot be used; the message says which one, which line, and why."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One line of a transcript."""
+
+    session_id: str
+    user_id: str
+    role: str
+    content: str
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to ask, the words that must reach the prompt, and those that must not."""
+
+    user_id: str
+    question: str
+    expects: str
+    foreign: list[str]
+
+
+def read_transcript(path: Path) -> list[Turn]:
+    """Reads `{session_id, user_id, role, content, created_at}` lines, earliest turn first.
+
+    Raises:
+        BadInput: The file is missing or empty, or a line does not fit.
+    """
+    turns = []
+    for where, row in _rows(path, ("session_id", "user_id", "role", "content", "created_at")):
+        if row["role"] not in ("user", "assistant"):
+            raise BadInput(f'{where}: role must be "user" or "assistant", not {row["role"]!r}')
+        moment = _aware_time(row["created_at"], where)
+        turns.append((moment, Turn(**row)))
+    return [turn for _, turn in sorted(turns, key=lambda pair: pair[0])]
+
+
+def read_questions(path: Path) -> list[Question]:
+    """Reads `{user_id, question, expects, foreign}` lines.
+
+    Raises:
+        BadInput: The file is missing or empty, or a line does not fit.
+    """
+    return [
+        Question(**row) for _, row in _rows(path, ("user_id", "question", "expects", "foreign"))
+    ]
+
+
+def write_questions(questions: Iterable[Question], path: Path) -> None:
+    """Writes what `read_questions` reads."""
+    lines = [json.dumps(vars(question)) + "\n" for question in questions]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def exchanges(turns: Iterable[Turn]) -> Iterator[list[Turn]]:
+    """Groups turns into [user, assistant]; a turn without its counterpart comes alone."""
+    waiting: dict[tuple[str, str], Turn] = {}
+    for turn in turns:
+        conversation = (turn.user_id, turn.session_id)
+        before = waiting.pop(conversation, None)
+        if turn.role == "assistant":
+            yield [before, turn] if before else [turn]
+            continue
+        if before:
+            yield [before]
+        waiting[conversation] = turn
+    yield from ([turn] for turn in waiting.values())
+
+
+def derive_questions(turns: list[Turn]) -> list[Question]:
+    """Asks every user for some of their own statements by three of their rarest words."""
+    questions = []
+    for user_id in dict.fromkeys(turn.user_id for turn in turns):
+        heard = [_one_line(turn.content) for turn in turns if turn.user_id == user_id]
+        own = _statements(turn for turn in turns if turn.user_id == user_id)
+        others = _statements(turn for turn in turns if turn.user_id != user_id)
+        foreign = [text for text in others if not any(text in line for line in heard)]
+        uses = Counter(word for text in own for word in _words(text))
+        step = -(-len(own) // QUESTIONS_PER_USER) or 1
+        for text in own[::step]:
+            rarest = sorted(_words(text), key=lambda word: (uses[word], -len(word), word))[:3]
+            question = f"What did I say about {', '.join(rarest[:-1])} and {rarest[-1]}?"
+            questions.append(Question(user_id, question, text, foreign))
+    return questions
+
+
+def _rows(path: Path, keys: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields ("file:line", the row's `keys`), checked."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from error
+    if not any(line.strip() for line in lines):
+        raise BadInput(f"{path}:1: the file is empty")
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            where = f"{path}:{number}"
+            yield where, _row(line, keys, where)
+
+
+def _row(line: bytes, keys: tuple[str, ...], where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{where}: not a line of JSON ({error})") from error
+    if not isinstance(row, dict):
+        raise BadInput(f"{where}: not a JSON object")
+    for key in keys:
+        if key not in row:
+            raise BadInput(f'{where}: "{key}" is missing')
+        values = row[key] if key == "foreign" else [row[key]]
+        if not isinstance(values, list) or not all(_is_text(value) for value in values):
+            kind = "a list of non-empty strings" if key == "foreign" else "a non-empty string"
+            raise BadInput(f'{where}: "{key}" must be {kind}')
+        if key.endswith("_id") and len(row[key]) > 255:
+            raise BadInput(f'{where}: "{key}" is longer than 255 characters')
+    return {key: row[key] for key in keys}
+
+
+def _is_text(value: object) -> bool:
+    """True for text that can be stored: not blank, no NUL, no half of a surrogate pair."""
+    return (
+        isinstance(value, str)
+        and bool(value.strip())
+        and not re.search(r"[\x00\ud800-\udfff]", value)
+    )
+
+
+def _aware_time(text: str, where: str) -> datetime:
+    try:
+        # Python 3.10 does not know the letter Z for UTC.
+        moment = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
+    except ValueError as error:
+        raise BadInput(f'{where}: "created_at" is not an ISO 8601 time: {text!r}') from error
+    if moment.utcoffset() is None:
+        raise BadInput(f'{where}: "created_at" has no time zone; write 2026-03-01T09:30:00+00:00')
+    return moment
+
+
+def _statements(turns: Iterable[Turn]) -> list[str]:
+    """What users said in these turns, each once, without the very short."""
+    said = dict.fromkeys(_plain_part(turn.content) for turn in turns if turn.role == "user")
+    return [text for text in said if len(_words(text)) >= MIN_WORDS]
+
+
+def _plain_part(text: str) -> str:
+    """The longest part that a prompt shows unchanged: no brackets, no control characters."""
+    marked = "".join(c if c.isprintable() and c not in "<[]" else "\n" for c in _one_line(text))
+    return max(marked.split("\n"), key=len).strip()
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w{3,}", text.lower()))

@@ -1,0 +1,230 @@
+"""The seam between the memory and where it is kept: one kind of record and a few verbs.
+
+Chat messages and memories are both records. A backend is done when `tests/contract` passes with
+it added to one list. Sync is the base colour: a backend that is not natively asynchronous gets
+the `a…` twins from here, which run the verb in a worker thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+from langchain_kronvex.ranking import Floats
+from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
+
+Kind = Literal["memory", "message"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One stored thing.
+
+    Attributes:
+        kind: What it is; records of different kinds never meet.
+        id: Unique in the store.
+        scope: Whose it is.
+        key: Unique within kind, owner and session; the same key means the same record.
+        type: The memory type, or the type of the message.
+        content: The text.
+        search_text: What it is found by, when that is not the content.
+        metadata: JSON values.
+        created_at: UTC.
+        expires_at: UTC, or None; without effect while pinned.
+        pinned: Never expires.
+        access_count: How often recall returned it.
+        deduplicated: `add` found the key there and renewed the older record.
+    """
+
+    kind: Kind
+    id: str
+    scope: Scope
+    key: str
+    type: str
+    content: str
+    created_at: datetime
+    search_text: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    expires_at: datetime | None = None
+    pinned: bool = False
+    access_count: int = 0
+    deduplicated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which records. Every condition given must hold; `scope` None means the whole agent."""
+
+    kind: Kind | None
+    scope: Scope | None
+    include_shared: bool = False
+    ids: tuple[str, ...] | None = None
+    keys: tuple[str, ...] | None = None
+    type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Which part of the selected records, in which order.
+
+    `written` is the order of writing, `created` the order of `created_at`.
+    """
+
+    by: Literal["written", "created"] = "written"
+    newest_first: bool = False
+    limit: int | None = None
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """A question to the memories of one scope."""
+
+    query: str
+    vector: Floats | None
+    scope: Scope
+    include_shared: bool
+    memory_type: str | None
+    limit: int
+    threshold: float
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A found record with its scores, both from 0 to 1."""
+
+    record: Record
+    similarity: float
+    probability: float
+
+
+def content_key(memory_type: str, content: str) -> str:
+    """Return the key of a memory: the same text of the same type has the same key."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(f"{memory_type}\0{content}".encode())
+    return digest.hexdigest()
+
+
+def renewed(old: Record, new: Record) -> Record:
+    """Return what is kept when `new` says again what `old` says.
+
+    The later date and the later expiry win, a pin stays, new metadata is laid over the old.
+    """
+    expiries = (old.expires_at, new.expires_at)
+    latest = max((e for e in expiries if e), default=None) if None not in expiries else None
+    return replace(
+        old,
+        created_at=max(old.created_at, new.created_at),
+        expires_at=latest,
+        pinned=old.pinned or new.pinned,
+        metadata={**old.metadata, **new.metadata},
+        deduplicated=True,
+    )
+
+
+class MemoryBackend(ABC):
+    """A place where the records of one agent are kept. All verbs may be called by any thread.
+
+    Expired records are invisible to every verb from the moment `now` that the caller names.
+    """
+
+    location: str
+
+    @abstractmethod
+    def add(self, records: Sequence[Record], now: datetime) -> list[Record]:
+        """Store all records or none, durably, in their order; return them as stored.
+
+        A record whose key is there already renews that one (see `renewed`). A record whose id is
+        there already takes that one's place.
+        """
+
+    @abstractmethod
+    def find(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
+        """Return the selected records in the order of the page."""
+
+    @abstractmethod
+    def recall(self, search: Search) -> list[Match]:
+        """Return the best matches, most similar first, at most `search.limit`."""
+
+    @abstractmethod
+    def change(self, record: Record) -> None:
+        """Write type, key, metadata, expiry and pin of an existing record.
+
+        Raises:
+            InvalidInput: another record of the same scope has this key.
+        """
+
+    @abstractmethod
+    def delete(self, selection: Selection) -> int:
+        """Erase the selected records so that no byte of them is left; return how many."""
+
+    @abstractmethod
+    def purge(self, now: datetime) -> int:
+        """Remove what expired before `now`; return how many."""
+
+    @abstractmethod
+    def count_accesses(self, counts: Mapping[str, int]) -> None:
+        """Add to the access counts of records, by id; unknown ids are passed over."""
+
+    @abstractmethod
+    def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
+        """Return the sessions of one owner, or of all, the last written to first."""
+
+    @abstractmethod
+    def stats(self, now: datetime) -> MemoryStats:
+        """Return what is stored."""
+
+    @abstractmethod
+    def unembedded(self, limit: int, now: datetime) -> list[tuple[str, str]]:
+        """Return id and search text of memories without a vector, oldest first."""
+
+    @abstractmethod
+    def embed(self, vectors: Mapping[str, Floats]) -> None:
+        """Store unit vectors by record id; unknown ids are passed over."""
+
+    @abstractmethod
+    def settle_embeddings(self, model: str, width: int | None) -> None:
+        """Make sure that the vectors are this model's, and remember it.
+
+        Raises:
+            EmbeddingMismatch: the stored vectors come from another model or have another width.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything; called once."""
+
+    async def aadd(self, records: Sequence[Record], now: datetime) -> list[Record]:
+        """Twin of `add`."""
+        return await asyncio.to_thread(self.add, records, now)
+
+    async def afind(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
+        """Twin of `find`."""
+        return await asyncio.to_thread(self.find, selection, page, now)
+
+    async def arecall(self, search: Search) -> list[Match]:
+        """Twin of `recall`."""
+        return await asyncio.to_thread(self.recall, search)
+
+    async def achange(self, record: Record) -> None:
+        """Twin of `change`."""
+        await asyncio.to_thread(self.change, record)
+
+    async def adelete(self, selection: Selection) -> int:
+        """Twin of `delete`."""
+        return await asyncio.to_thread(self.delete, selection)
+
+    async def asessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
+        """Twin of `sessions`."""
+        return await asyncio.to_thread(self.sessions, scope, now)
+
+    async def astats(self, now: datetime) -> MemoryStats:
+        """Twin of `stats`."""
+        return await asyncio.to_thread(self.stats, now)

@@ -1,0 +1,324 @@
+"""The embedded backend: records in one SQLite file, searched in RAM, one owner at a time."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from heapq import nlargest
+from pathlib import Path
+from typing import Any
+
+from langchain_kronvex.backends import sqlite_rows as rows
+from langchain_kronvex.backends.base import (
+    Match,
+    MemoryBackend,
+    Page,
+    Record,
+    Search,
+    Selection,
+    renewed,
+)
+from langchain_kronvex.backends.index_cache import CachedIndex, IndexCache
+from langchain_kronvex.backends.sqlite_file import SqliteFile
+from langchain_kronvex.errors import EmbeddingMismatch, InvalidInput
+from langchain_kronvex.index import ScopeIndex
+from langchain_kronvex.ranking import Floats
+from langchain_kronvex.search import Answer, Question, search
+from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
+
+_INSERT = (
+    "INSERT INTO records (key, type, content, search_text, metadata, created, expires, pinned, "
+    "revision, scope, kind, id, user_id, session_id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+)
+_UPDATE = (
+    "UPDATE records SET key = ?, type = ?, content = ?, search_text = ?, metadata = ?, "
+    "created = ?, expires = ?, pinned = ?, revision = ? WHERE id = ? AND scope = ?"
+)
+# A record that gave way to an older one: invisible from now on, purged later.
+_RETIRE = "UPDATE records SET key = id, expires = 0, pinned = 0, revision = ? WHERE id = ?"
+_SAME_KEY = (
+    f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
+    "WHERE r.scope = ? AND r.kind = ? AND r.session_id = ? AND r.key = ?"
+)
+_LOAD_ROWS = 2000
+
+
+class SqliteBackend(MemoryBackend):
+    """Records of one agent in a SQLite file.
+
+    Args:
+        path: The file, or None for a store in this process's memory.
+        agent_id: Whose records these are; other agents in the same file are never touched.
+        timeout: Seconds to wait for another process that is writing.
+        cache_bytes: Bound of the indexes kept in RAM.
+    """
+
+    def __init__(
+        self, path: Path | None, agent_id: str, *, timeout: float, cache_bytes: int
+    ) -> None:
+        self.location = f"sqlite:///{path}" if path else "sqlite://"
+        self._agent_id = agent_id
+        self._file = SqliteFile(path, timeout)
+        self._cache = IndexCache(cache_bytes)
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def add(self, records: Sequence[Record], now: datetime) -> list[Record]:
+        """See `MemoryBackend.add`."""
+        with self._file.transaction() as connection:
+            return [self._add(connection, record, now) for record in records]
+
+    def _add(self, connection: sqlite3.Connection, record: Record, now: datetime) -> Record:
+        scope, revision = self._next_revision(connection, record.scope.owner)
+        session = record.scope.session_id or ""
+        same = connection.execute(_SAME_KEY, (scope, record.kind, session, record.key)).fetchone()
+        older = rows.to_record(same) if same else None
+        if older and older.id != record.id:
+            if older.pinned or older.expires_at is None or older.expires_at > now:
+                connection.execute(_RETIRE, (revision, record.id))
+                record = renewed(older, record)
+            else:
+                _delete(connection, "id = ?", [older.id])
+        cells = (*rows.mutable_cells(record), revision)
+        if connection.execute(_UPDATE, (*cells, record.id, scope)).rowcount == 0:
+            place = (scope, record.kind, record.id, record.scope.user_id or "", session)
+            connection.execute(_INSERT, (*cells, *place))
+        return record
+
+    def _next_revision(self, connection: sqlite3.Connection, owner: str) -> tuple[int, int]:
+        scope, revision = connection.execute(
+            "INSERT INTO scopes (agent_id, owner, revision) VALUES (?, ?, 1) "
+            "ON CONFLICT (agent_id, owner) DO UPDATE SET revision = revision + 1 "
+            "RETURNING scope, revision",
+            (self._agent_id, owner),
+        ).fetchone()
+        return scope, revision
+
+    def change(self, record: Record) -> None:
+        """See `MemoryBackend.change`."""
+        with self._file.transaction() as connection:
+            scope, revision = self._next_revision(connection, record.scope.owner)
+            cells = (*rows.mutable_cells(record), revision, record.id, scope)
+            try:
+                connection.execute(_UPDATE, cells)
+            except sqlite3.IntegrityError as error:
+                raise InvalidInput(
+                    "A memory with this text and type exists in the same scope already; "
+                    "forget one of the two."
+                ) from error
+
+    def count_accesses(self, counts: Mapping[str, int]) -> None:
+        """See `MemoryBackend.count_accesses`."""
+        with self._file.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO accesses (seq, count) SELECT seq, ? FROM records WHERE id = ? "
+                "ON CONFLICT (seq) DO UPDATE SET count = count + excluded.count",
+                [(count, id_) for id_, count in counts.items()],
+            )
+
+    def embed(self, vectors: Mapping[str, Floats]) -> None:
+        """See `MemoryBackend.embed`."""
+        with self._file.transaction() as connection:
+            for id_, vector in vectors.items():
+                row = connection.execute(
+                    "UPDATE scopes SET revision = revision + 1 WHERE scope = "
+                    "(SELECT scope FROM records WHERE id = ?) RETURNING revision",
+                    (id_,),
+                ).fetchone()
+                if row:
+                    connection.execute(
+                        "UPDATE records SET vector = ?, revision = ? WHERE id = ?",
+                        (rows.to_blob(vector), row[0], id_),
+                    )
+
+    # -- erasing -------------------------------------------------------------------------------
+
+    def delete(self, selection: Selection) -> int:
+        """See `MemoryBackend.delete`."""
+        condition, parameters = rows.where(selection, self._agent_id)
+        chosen = f"seq IN (SELECT r.seq FROM records AS r WHERE {condition})"
+        with self._file.transaction() as connection:
+            owners = connection.execute(
+                "UPDATE scopes SET generation = generation + 1 WHERE scope IN "
+                f"(SELECT scope FROM records WHERE {chosen}) RETURNING owner",
+                parameters,
+            ).fetchall()
+            deleted = _delete(connection, chosen, parameters)
+            if deleted:
+                connection.execute(
+                    "DELETE FROM scopes WHERE scope NOT IN (SELECT scope FROM records)"
+                )
+                self._file.mark_erasing(connection)
+        for (owner,) in owners:
+            self._cache.drop(owner)
+        self._file.erase_freed()
+        return deleted
+
+    def purge(self, now: datetime) -> int:
+        """See `MemoryBackend.purge`."""
+        condition = "expires IS NOT NULL AND expires <= ? AND NOT pinned"
+        moment = rows.to_micros(now)
+        if not self._file.read(f"SELECT 1 FROM records WHERE {condition} LIMIT 1", (moment,)):
+            return 0
+        with self._file.transaction() as connection:
+            connection.execute(
+                "UPDATE scopes SET generation = generation + 1 "
+                f"WHERE scope IN (SELECT scope FROM records WHERE {condition})",
+                (moment,),
+            )
+            return _delete(connection, condition, [moment])
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def find(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
+        """See `MemoryBackend.find`."""
+        condition, parameters = rows.where(selection, self._agent_id)
+        order, bounds = rows.order(page)
+        found = self._file.read(
+            f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
+            f"WHERE {condition} AND {rows.VISIBLE} {order}",
+            [*parameters, rows.to_micros(now), *bounds],
+        )
+        return [rows.to_record(row) for row in found]
+
+    def recall(self, search: Search) -> list[Match]:
+        """See `MemoryBackend.recall`."""
+        owners = [search.scope.owner]
+        if search.include_shared and search.scope:
+            owners.append("")
+        matches = [match for owner in owners for match in self._recall(owner, search)]
+        return nlargest(search.limit, matches, key=lambda match: match.similarity)
+
+    def _recall(self, owner: str, asked: Search) -> list[Match]:
+        question = Question(
+            query=asked.query,
+            vector=asked.vector,
+            limit=asked.limit,
+            now=asked.now.timestamp(),
+            memory_type=asked.memory_type,
+            session_id=asked.scope.only_session if owner else None,
+            threshold=asked.threshold,
+        )
+        entry = self._cache.entry(owner)
+        with entry.lock:
+            self._bring_up_to_date(entry, owner)
+            scope, answer = entry.scope, search(entry.index, question)
+        return self._matches(scope, answer, asked.now)
+
+    def _matches(self, scope: int, answer: Answer, now: datetime) -> list[Match]:
+        """Read the chosen records; scope and expiry are asked again of the store itself."""
+        if not answer.seqs:
+            return []
+        found = self._file.read(
+            f"SELECT r.seq, {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
+            f"WHERE r.seq IN (SELECT value FROM json_each(?)) AND r.scope = ? AND {rows.VISIBLE}",
+            (json.dumps(answer.seqs), scope, rows.to_micros(now)),
+        )
+        record_of = {row[0]: rows.to_record(row[1:]) for row in found}
+        scored = zip(answer.seqs, answer.similarity, answer.probability, strict=True)
+        return [Match(record_of[seq], sim, prob) for seq, sim, prob in scored if seq in record_of]
+
+    def _bring_up_to_date(self, entry: CachedIndex, owner: str) -> None:
+        state = self._file.read(
+            "SELECT scope, generation, revision FROM scopes WHERE agent_id = ? AND owner = ?",
+            (self._agent_id, owner),
+        )
+        scope, generation, revision = state[0] if state else (0, 0, 0)
+        if (entry.scope, entry.generation) != (scope, generation):
+            entry.scope, entry.generation, entry.revision = scope, generation, 0
+            entry.index = ScopeIndex()
+        if entry.revision < revision:
+            self._take_in(entry)
+            self._cache.shrink()
+
+    def _take_in(self, entry: CachedIndex) -> None:
+        changed = self._file.read(
+            f"SELECT {rows.INDEX_COLUMNS} FROM records "
+            "WHERE scope = ? AND kind = 'memory' AND revision > ? ORDER BY seq",
+            (entry.scope, entry.revision),
+        )
+        for start in range(0, len(changed), _LOAD_ROWS):
+            entry.index.apply(map(rows.to_index_row, changed[start : start + _LOAD_ROWS]))
+        entry.revision = max((row[-1] for row in changed), default=entry.revision)
+
+    def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
+        """See `MemoryBackend.sessions`."""
+        condition, parameters = rows.where(Selection(kind=None, scope=scope), self._agent_id)
+        found = self._file.read(
+            "SELECT user_id, session_id, sum(kind = 'memory'), sum(kind = 'message'), max(created) "
+            f"FROM records AS r WHERE {condition} AND {rows.VISIBLE} "
+            "GROUP BY scope, user_id, session_id ORDER BY max(created) DESC, max(seq) DESC",
+            [*parameters, rows.to_micros(now)],
+        )
+        return [
+            SessionSummary(
+                user_id=user or None,
+                session_id=session or None,
+                memories=memories,
+                messages=messages,
+                last_at=rows.from_micros(last),
+            )
+            for user, session, memories, messages, last in found
+        ]
+
+    def stats(self, now: datetime) -> MemoryStats:
+        """See `MemoryBackend.stats`."""
+        memories, messages, users, unembedded = self._file.read(
+            "SELECT coalesce(sum(kind = 'memory'), 0), coalesce(sum(kind = 'message'), 0), "
+            "count(DISTINCT scope), coalesce(sum(kind = 'memory' AND vector IS NULL), 0) "
+            "FROM records AS r WHERE scope IN (SELECT scope FROM scopes WHERE agent_id = ?) "
+            f"AND {rows.VISIBLE}",
+            (self._agent_id, rows.to_micros(now)),
+        )[0]
+        return MemoryStats(
+            location=self.location,
+            memories=memories,
+            messages=messages,
+            users=users,
+            unembedded=unembedded,
+            size_bytes=self._file.size_bytes(),
+        )
+
+    # -- vectors -------------------------------------------------------------------------------
+
+    def unembedded(self, limit: int, now: datetime) -> list[tuple[str, str]]:
+        """See `MemoryBackend.unembedded`."""
+        found = self._file.read(
+            "SELECT r.id, coalesce(r.search_text, r.content) FROM records AS r "
+            "JOIN scopes AS s ON s.scope = r.scope WHERE r.kind = 'memory' AND r.vector IS NULL "
+            f"AND s.agent_id = ? AND {rows.VISIBLE} ORDER BY r.seq LIMIT ?",
+            (self._agent_id, rows.to_micros(now), limit),
+        )
+        return [(id_, text) for id_, text in found]
+
+    def settle_embeddings(self, model: str, width: int | None) -> None:
+        """See `MemoryBackend.settle_embeddings`."""
+        name = f"embeddings of {self._agent_id}"
+        with self._file.transaction() as connection:
+            row = connection.execute(
+                "SELECT value FROM settings WHERE name = ?", (name,)
+            ).fetchone()
+            known: dict[str, Any] = json.loads(row[0]) if row else {}
+            if known and (known["model"] != model or width not in (None, known["width"])):
+                raise EmbeddingMismatch(
+                    f"The memories in {self.location} were indexed with {known['model']} "
+                    f"({known['width']} dimensions), not with {model}"
+                    f"{f' ({width} dimensions)' if width else ''}. Open them with the former, or "
+                    "without embeddings, which finds them by their words."
+                )
+            if width is not None and not known:
+                value = json.dumps({"model": model, "width": width})
+                connection.execute("INSERT INTO settings VALUES (?, ?)", (name, value))
+
+    def close(self) -> None:
+        """See `MemoryBackend.close`."""
+        self._file.close()
+
+
+def _delete(connection: sqlite3.Connection, condition: str, parameters: Sequence[Any]) -> int:
+    """Delete records, with what hangs on them; return how many."""
+    of_records = f"SELECT seq FROM records WHERE {condition}"
+    connection.execute(f"DELETE FROM accesses WHERE seq IN ({of_records})", parameters)
+    return connection.execute(f"DELETE FROM records WHERE {condition}", parameters).rowcount

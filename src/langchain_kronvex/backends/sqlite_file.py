@@ -1,0 +1,264 @@
+"""One SQLite file: opening it safely, its schema, its transactions, its erasure, its errors."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from langchain_kronvex.errors import (
+    MemoryClosed,
+    NotAStore,
+    SchemaTooNew,
+    StoreBusy,
+    StoreError,
+    StoreUnavailable,
+)
+
+APPLICATION_ID = 0x4B524E56  # "KRNV", in the header of every store
+_PRAGMAS = (
+    "PRAGMA synchronous = NORMAL",  # with the write-ahead log: survives the process, not the power
+    "PRAGMA secure_delete = ON",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA trusted_schema = OFF",
+)
+Rows = list[tuple[Any, ...]]
+T = TypeVar("T")
+
+
+class SqliteFile:
+    """A store file with one connection that reads and one that writes, each behind a lock.
+
+    Readers never wait for writers. A forked child opens connections of its own.
+
+    Args:
+        path: The file, or None for a store in this process's memory.
+        timeout: Seconds to wait for another process that is writing.
+    """
+
+    def __init__(self, path: Path | None, timeout: float) -> None:
+        self.path = path
+        self._timeout = timeout
+        self._closed = False
+        self._lock = threading.RLock()
+        with self._translated():
+            if path is not None:
+                _create(path)
+            self._connect()
+            try:
+                self._migrate()
+                self._finish_erasing()
+            except BaseException:
+                self.close()
+                raise
+
+    def _connect(self) -> None:
+        self._pid = os.getpid()
+        self._writing = threading.RLock()
+        self._reading = threading.RLock() if self.path else self._writing
+        self._writer = self._connection()
+        self._reader = self._connection() if self.path else self._writer
+
+    def _connection(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            str(self.path) if self.path else ":memory:",
+            timeout=self._timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=64,
+        )
+        try:
+            self._patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall())
+            for pragma in _PRAGMAS:
+                connection.execute(pragma)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _patiently(self, action: Callable[[], T]) -> T:
+        """Repeat what SQLite refuses at once, without waiting, while another process writes."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                return action()
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
+
+    # -- reading and writing -------------------------------------------------------------------
+
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
+        """Run one query and return all its rows."""
+        with self._translated():
+            self._check()
+            with self._reading:
+                return self._reader.execute(sql, parameters).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Hold the write lock; commit at the end, or roll back on any error."""
+        with self._translated():
+            self._check()
+            with self._writing:
+                self._writer.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._writer
+                    self._writer.execute("COMMIT")
+                except BaseException:
+                    if self._writer.in_transaction:
+                        self._writer.execute("ROLLBACK")
+                    raise
+
+    def erase_freed(self) -> None:
+        """Rewrite the file without the pages' unused space and empty the write-ahead log.
+
+        Deleting with `secure_delete` is not enough: rows that were moved between pages leave
+        copies of their bytes behind in the pages they came from.
+        """
+        with self._translated():
+            self._finish_erasing()
+
+    def mark_erasing(self, connection: sqlite3.Connection) -> None:
+        """Note, in the deleting transaction, that the file must be rewritten: a crash between
+        the two then only delays it until the store is next opened.
+        """
+        connection.execute("INSERT OR REPLACE INTO settings VALUES ('erasing', '1')")
+
+    def _finish_erasing(self) -> None:
+        with self._writing:
+            if not self._writer.execute("SELECT 1 FROM settings WHERE name = 'erasing'").fetchall():
+                return
+            self._patiently(lambda: self._writer.execute("VACUUM"))
+            self._writer.execute("DELETE FROM settings WHERE name = 'erasing'")
+            if self.path:
+                self._patiently(self._empty_log)
+
+    def _empty_log(self) -> None:
+        busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise sqlite3.OperationalError("database is locked")
+
+    def size_bytes(self) -> int | None:
+        """Return what the store and its write-ahead log take on disk; None in memory."""
+        if self.path is None:
+            return None
+        sides = (Path(f"{self.path}{side}") for side in ("", "-wal"))
+        return sum(side.stat().st_size for side in sides if side.exists())
+
+    def close(self) -> None:
+        """Close both connections; the last process to do so removes the write-ahead log."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            for connection in {self._reader, self._writer}:
+                connection.close()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise MemoryClosed()
+        if self._pid != os.getpid():
+            with self._lock:
+                if self._pid != os.getpid() and self.path:
+                    # The parent's connections are its own: neither used nor closed here.
+                    self._inherited = (self._reader, self._writer)
+                    self._connect()
+
+    # -- schema --------------------------------------------------------------------------------
+
+    def _migrate(self) -> None:
+        steps = _schema_steps()
+        version = self._version()
+        if version > len(steps):
+            raise SchemaTooNew(
+                f"{self.path} has schema version {version}; this langchain-kronvex knows versions "
+                f"up to {len(steps)}. Upgrade it: pip install -U langchain-kronvex"
+            )
+        self._refuse_foreign_file(version)
+        with self._writing:
+            self._writer.execute("BEGIN IMMEDIATE")  # also proves that the place can be written
+            try:
+                for number in range(self._version() + 1, len(steps) + 1):
+                    for statement in _statements(steps[number - 1]):
+                        self._writer.execute(statement)
+                    self._writer.execute(f"PRAGMA user_version = {number}")
+                self._writer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self._writer.execute("COMMIT")
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+
+    def _version(self) -> int:
+        return int(self._writer.execute("PRAGMA user_version").fetchone()[0])
+
+    def _refuse_foreign_file(self, version: int) -> None:
+        application = self._writer.execute("PRAGMA application_id").fetchone()[0]
+        has_tables = self._writer.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+        if has_tables and application != APPLICATION_ID:
+            raise NotAStore(
+                f"{self.path} is a SQLite database of another program (its application_id is "
+                f"{application}, its version {version}). Choose another path."
+            )
+
+    # -- errors --------------------------------------------------------------------------------
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise self._translate(error) from error
+
+    def _translate(self, error: Exception) -> StoreError:
+        text = str(error)
+        if "not a database" in text or "malformed" in text or "file is encrypted" in text:
+            return NotAStore(
+                f"{self.path} is no SQLite database, or a damaged one ({text}). Choose another "
+                "path, or restore the file from a backup."
+            )
+        if isinstance(error, sqlite3.OperationalError) and _is_busy(error):
+            return StoreBusy(
+                f"{self.path} was held by another process for {self._timeout:g} s ({text}). "
+                "Try again, or open the memory with a longer timeout."
+            )
+        if isinstance(error, OSError) or isinstance(error, sqlite3.OperationalError):
+            return StoreUnavailable(
+                f"{self.path or 'the store'} cannot be opened, read or written: {text}. Check that "
+                "the folder exists, that this user may write to it, and that the disk has room."
+            )
+        return StoreError(f"SQLite failed: {text}")
+
+
+def _create(path: Path) -> None:
+    """Make the file, and missing folders, for their owner alone; SQLite's side files follow it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return "locked" in str(error) or "busy" in str(error)
+
+
+def _schema_steps() -> list[str]:
+    folder = files("langchain_kronvex.backends").joinpath("schema", "sqlite")
+    found = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    return [step.read_text(encoding="utf-8") for step in found]
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script: executing it whole would commit before the step is recorded."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,141 @@
+"""Rows and records of the SQLite store, and the SQL that selects them. Pure functions."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+
+from langchain_kronvex.backends.base import Page, Record, Selection
+from langchain_kronvex.index import IndexRow
+from langchain_kronvex.ranking import Floats, Form
+from langchain_kronvex.types import Scope
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+
+RECORD_COLUMNS = (
+    "r.kind, r.id, r.user_id, r.session_id, r.key, r.type, r.content, r.search_text, r.metadata, "
+    "r.created, r.expires, r.pinned, coalesce(a.count, 0)"
+)
+RECORD_TABLES = "records AS r LEFT JOIN accesses AS a ON a.seq = r.seq"
+INDEX_COLUMNS = (
+    "seq, coalesce(search_text, content), type, search_text IS NOT NULL, session_id, created, "
+    "expires, pinned, vector, revision"
+)
+VISIBLE = "(r.pinned OR r.expires IS NULL OR r.expires > ?)"
+
+
+def to_micros(moment: datetime) -> int:
+    """Return whole microseconds since 1970."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Return the aware datetime, in UTC."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def to_record(row: Sequence[Any]) -> Record:
+    """Build a record from a row of `RECORD_COLUMNS`."""
+    kind, id_, user, session, key, type_, content, search_text, metadata, *rest = row
+    created, expires, pinned, count = rest
+    return Record(
+        kind=kind,
+        id=id_,
+        scope=Scope(user or None, session or None),
+        key=key,
+        type=type_,
+        content=content,
+        search_text=search_text,
+        metadata=json.loads(metadata),
+        created_at=from_micros(created),
+        expires_at=None if expires is None else from_micros(expires),
+        pinned=bool(pinned),
+        access_count=count,
+    )
+
+
+def to_index_row(row: Sequence[Any]) -> IndexRow:
+    """Build what the index needs from a row of `INDEX_COLUMNS`."""
+    seq, text, type_, is_exchange, session, created, expires, pinned, vector, _ = row
+    return IndexRow(
+        seq=seq,
+        text=text,
+        memory_type=type_,
+        form=form_of(type_, exchange=bool(is_exchange)),
+        session_id=session,
+        created=created / 1e6,
+        expires=math.inf if pinned or expires is None else expires / 1e6,
+        vector=None if vector is None else np.frombuffer(vector, "<f2").astype(np.float32),
+    )
+
+
+def form_of(memory_type: str, *, exchange: bool) -> Form:
+    """Tell by which formula a memory is found."""
+    if exchange:
+        return Form.EXCHANGE
+    return Form.TURN if memory_type == "episodic" else Form.STATEMENT
+
+
+def to_blob(vector: Floats) -> bytes:
+    """Return a vector as it is stored."""
+    return vector.astype("<f2").tobytes()
+
+
+def mutable_cells(record: Record) -> tuple[Any, ...]:
+    """Return the cells that may change in the life of a record, in the order of the UPDATE."""
+    return (
+        record.key,
+        record.type,
+        record.content,
+        record.search_text,
+        json.dumps(dict(record.metadata)),
+        to_micros(record.created_at),
+        None if record.expires_at is None else to_micros(record.expires_at),
+        record.pinned,
+    )
+
+
+def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
+    """Return the condition, without the word WHERE, that selects rows `r`, and its parameters."""
+    scope = selection.scope
+    owners: list[Any] = [agent_id]
+    of_scope = "SELECT scope FROM scopes WHERE agent_id = ?"
+    if scope is not None:
+        owners.append(scope.owner)
+        of_scope += " AND owner = ?"
+        if selection.include_shared:
+            of_scope = of_scope.replace("owner = ?", "owner IN (?, '')")
+    conditions, parameters = [f"r.scope IN ({of_scope})"], owners
+    for condition, value in (
+        ("r.kind = ?", selection.kind),
+        ("r.type = ?", selection.type),
+        ("r.session_id = ?", scope.only_session if scope else None),
+        ("r.id IN (SELECT value FROM json_each(?))", _json_list(selection.ids)),
+        ("r.key IN (SELECT value FROM json_each(?))", _json_list(selection.keys)),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            parameters.append(value)
+    return " AND ".join(conditions), parameters
+
+
+def order(page: Page) -> tuple[str, list[Any]]:
+    """Return the ORDER BY and LIMIT of a page, and their parameters."""
+    direction = "DESC" if page.newest_first else "ASC"
+    by = (
+        f"r.created {direction}, r.seq {direction}"
+        if page.by == "created"
+        else f"r.seq {direction}"
+    )
+    limit = -1 if page.limit is None else page.limit
+    return f"ORDER BY {by} LIMIT ? OFFSET ?", [limit, page.offset]
+
+
+def _json_list(values: Sequence[str] | None) -> str | None:
+    return None if values is None else json.dumps(list(values))

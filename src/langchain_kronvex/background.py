@@ -1,0 +1,264 @@
+"""Work done behind the caller's back, without loss: one bounded queue, one thread.
+
+Jobs are queued in lanes. A lane keeps its order; a lane whose job fails waits and tries again
+while the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from langchain_kronvex.errors import InvalidInput, MemoryClosed
+
+logger = logging.getLogger("langchain_kronvex")
+
+Job = Callable[[], None]
+OnError = Callable[[Exception], None]
+_LONGEST_WAIT_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class _Lane:
+    """Jobs in order; `due` is when the first may run, `tries` how often it has failed."""
+
+    jobs: deque[tuple[Job, Future[None]]] = field(default_factory=deque)
+    due: float = 0.0
+    tries: int = 0
+
+
+class BackgroundWriter:
+    """Runs jobs in one thread of its own; serves sync and async callers.
+
+    A job that raises is tried again with growing, jittered pauses, up to `attempts` times; an
+    `InvalidInput` is not, since it would fail for ever. A job given up is counted in `failed`,
+    logged, and reported to `on_error`. When `max_pending` jobs wait, `submit` waits too: nothing
+    is dropped. A forked child starts with an empty queue; the parent keeps its own.
+
+    Args:
+        max_pending: How many jobs may wait.
+        attempts: How often a job is tried in all.
+        backoff_seconds: The first pause; it doubles with each failure, up to 5 s.
+        on_error: Called with the error of each job given up, in the writer's thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_pending: int = 1000,
+        attempts: int = 8,
+        backoff_seconds: float = 0.05,
+        on_error: OnError | None = None,
+    ) -> None:
+        self._max_pending = max_pending
+        self._attempts = attempts
+        self._backoff = backoff_seconds
+        self._on_error = on_error
+        self._closed = False
+        self.failed = 0
+        self.last_error: str | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._changed = threading.Condition()
+        self._lanes: dict[Hashable, _Lane] = {}
+        self._pending = 0
+        self._hurried = 0
+        self._running: Hashable = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def pending(self) -> int:
+        """Jobs not yet done, the running one included."""
+        return self._pending if self._pid == os.getpid() else 0
+
+    def waits(self, lane: Hashable) -> bool:
+        """Tell whether a lane holds a job, so that later work must queue behind it."""
+        return self._pid == os.getpid() and lane in self._lanes
+
+    def submit(
+        self, lane: Hashable, job: Job, *, once: bool = False, delay_seconds: float = 0.0
+    ) -> Future[None]:
+        """Queue a job; wait while the queue is full.
+
+        Args:
+            lane: Jobs of one lane run in order.
+            job: Called without arguments in the writer's thread.
+            once: Do nothing if a job of the lane is waiting (one that runs does not count).
+            delay_seconds: Let an empty lane wait this long, to gather work; `flush` ends it.
+
+        Returns:
+            A future that is done when the job is, fails when it is given up, and is cancelled
+            when it is discarded.
+
+        Raises:
+            MemoryClosed: the writer was closed.
+        """
+        if self._pid != os.getpid():
+            self._reset()
+        with self._changed:
+            if once and self._waiting(lane):
+                return self._lanes[lane].jobs[-1][1]
+            self._changed.wait_for(lambda: self._pending < self._max_pending or self._closed)
+            if self._closed:
+                raise MemoryClosed()
+            if lane not in self._lanes:
+                self._lanes[lane] = _Lane(due=time.monotonic() + delay_seconds)
+            future: Future[None] = Future()
+            self._lanes[lane].jobs.append((job, future))
+            self._pending += 1
+            self._start()
+            self._changed.notify_all()
+            return future
+
+    def _waiting(self, lane: Hashable) -> bool:
+        state = self._lanes.get(lane)
+        return state is not None and len(state.jobs) > (self._running == lane)
+
+    async def asubmit(self, lane: Hashable, job: Job) -> Future[None]:
+        """Twin of `submit`: waits for room without holding up the event loop."""
+        if self.pending < self._max_pending:
+            return self.submit(lane, job)
+        return await asyncio.to_thread(self.submit, lane, job)
+
+    def discard(self, chosen: Callable[[Hashable], bool]) -> int:
+        """Remove the waiting jobs of the chosen lanes; return how many. One may be running."""
+        with self._changed:
+            lanes = [lane for lane in self._lanes if chosen(lane)]
+            dropped = [future for lane in lanes for _, future in self._lanes.pop(lane).jobs]
+            self._pending -= len(dropped)
+            self._changed.notify_all()
+        for future in dropped:
+            future.cancel()
+        return len(dropped)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until every job is done or given up; return False when the time ran out first."""
+        if self._pid != os.getpid():
+            return True
+        with self._changed:
+            self._hurried += 1
+            self._changed.notify_all()
+            try:
+                return self._changed.wait_for(lambda: self._pending == 0, timeout)
+            finally:
+                self._hurried -= 1
+
+    async def aflush(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109
+        """Twin of `flush`."""
+        return await asyncio.to_thread(self.flush, timeout)
+
+    def close(self, timeout: float | None = 10.0) -> bool:
+        """Flush, then end the thread. Jobs that did not finish in time are reported as failed."""
+        done = self.flush(timeout)
+        if self._pid != os.getpid():
+            return done
+        with self._changed:
+            self._closed = True
+            left, self._lanes = self._lanes, {}
+            self._pending = 0
+            self._changed.notify_all()
+        lost = [future for lane in left.values() for _, future in lane.jobs]
+        if lost:
+            error = TimeoutError(f"closed before {len(lost)} background jobs were done")
+            self._report(error, len(lost))
+        for future in lost:
+            future.cancel()
+        if self._thread and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+        return done
+
+    # -- the thread ----------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(
+                target=self._work, name="langchain-kronvex-writer", daemon=True
+            )
+            self._thread.start()
+
+    def _work(self) -> None:
+        while (found := self._next()) is not None:
+            lane, (job, future) = found
+            try:
+                job()
+            except Exception as error:  # noqa: BLE001 - any failure is tried again or reported
+                self._failed(lane, future, error)
+            else:
+                self._finished(lane)
+                _settle(future, None)
+            del found, job, future  # an idle thread keeps nothing of its last job alive
+
+    def _next(self) -> tuple[Hashable, tuple[Job, Future[None]]] | None:
+        """Wait for a lane that is due; None when closed."""
+        with self._changed:
+            while not self._closed:
+                now = time.monotonic()
+                soonest = min(self._lanes, key=self._due, default=None)
+                wait = None if soonest is None else self._due(soonest) - now
+                if wait is not None and wait <= 0:
+                    self._running = soonest
+                    return soonest, self._lanes[soonest].jobs[0]
+                self._changed.wait(wait)
+        return None
+
+    def _due(self, lane: Hashable) -> float:
+        state = self._lanes[lane]
+        return 0.0 if self._hurried and not state.tries else state.due
+
+    def _finished(self, lane: Hashable) -> None:
+        with self._changed:
+            self._running = None
+            state = self._lanes.get(lane)
+            if state is None:  # discarded, or closed, while it ran
+                return
+            state.jobs.popleft()
+            state.tries, state.due = 0, 0.0
+            if not state.jobs:
+                del self._lanes[lane]
+            self._pending -= 1
+            self._changed.notify_all()
+
+    def _failed(self, lane: Hashable, future: Future[None], error: Exception) -> None:
+        with self._changed:
+            self._running = None
+            state = self._lanes.get(lane)
+            if state is None:
+                return
+            state.tries += 1
+            if state.tries < self._attempts and not isinstance(error, InvalidInput):
+                pause = min(self._backoff * 2 ** (state.tries - 1), _LONGEST_WAIT_SECONDS)
+                jitter = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+                state.due = time.monotonic() + pause * jitter
+                return
+        self._report(error, 1)
+        self._finished(lane)
+        _settle(future, error)
+
+    def _report(self, error: Exception, count: int) -> None:
+        self.failed += count
+        self.last_error = f"{type(error).__name__}: {error}"
+        logger.error("background work was given up: %s", self.last_error)
+        if self._on_error is not None:
+            try:
+                self._on_error(error)
+            except Exception:
+                logger.exception("on_error raised")
+
+
+def _settle(future: Future[None], error: Exception | None) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

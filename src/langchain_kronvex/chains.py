@@ -1,0 +1,241 @@
+"""`with_memory`: a chain that loads its history, recalls, answers, and saves the exchange."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any
+
+from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
+from langchain_core.runnables.base import coerce_to_runnable
+from pydantic import ConfigDict
+
+from langchain_kronvex.errors import ConfigurationError
+from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.plans import Plan, arun, run
+from langchain_kronvex.prompts import as_messages, as_text, input_of, said_by, with_context
+from langchain_kronvex.scopes import scope_from
+from langchain_kronvex.turns import DEGRADED_EVENT, ContextOptions, OnFailure, Turn
+
+
+class ChainWithMemory(RunnableSerializable[Any, Any]):
+    """What `with_memory` returns; see there."""
+
+    chain: Runnable[Any, Any]
+    memory: KronvexMemory
+    input_messages_key: str = "input"
+    history_messages_key: str | None = "chat_history"
+    context_key: str = "memory_context"
+    output_messages_key: str = "output"
+    top_k: int = 8
+    max_tokens: int | None = None
+    memory_type: str | None = None
+    max_messages: int | None = None
+    user_id: str | None = None
+    session_id: str | None = None
+    on_error: OnFailure = "degrade"
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
+        """Return the name in traces."""
+        return super().get_name(suffix, name=name or self.name or "with_memory")
+
+    # -- in every colour -----------------------------------------------------------------------
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Run one turn."""
+        return self._call_with_config(self._turn, input, config, **kwargs)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """Twin of `invoke`."""
+        return await self._acall_with_config(self._aturn, input, config, **kwargs)
+
+    def stream(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[Any]:
+        """Run one turn and stream the chain's output; what was said is saved however it ends."""
+        yield from self._transform_stream_with_config(
+            iter([input]), self._stream_turn, config, **kwargs
+        )
+
+    async def astream(
+        self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        """Twin of `stream`."""
+
+        async def inputs() -> AsyncIterator[Any]:
+            yield input
+
+        streamed = self._atransform_stream_with_config(
+            inputs(), self._astream_turn, config, **kwargs
+        )
+        try:
+            async for chunk in streamed:
+                yield chunk
+        finally:  # closed early: save now, not whenever the garbage is collected
+            await streamed.aclose()  # type: ignore[attr-defined]
+
+    def _turn(self, value: Any, config: RunnableConfig, **kwargs: Any) -> Any:
+        turn = self._begin(value, config)
+        run(self._prepare(turn))
+        self._tell(turn, config)
+        filled = self._filled(value, turn)
+        output = self.chain.invoke(filled, config, **kwargs)
+        run(self._save(turn, filled, output))
+        return output
+
+    async def _aturn(self, value: Any, config: RunnableConfig, **kwargs: Any) -> Any:
+        turn = self._begin(value, config)
+        await arun(self._prepare(turn))
+        await self._atell(turn, config)
+        filled = self._filled(value, turn)
+        output = await self.chain.ainvoke(filled, config, **kwargs)
+        await arun(self._save(turn, filled, output))
+        return output
+
+    def _stream_turn(
+        self, inputs: Iterator[Any], config: RunnableConfig, **kwargs: Any
+    ) -> Iterator[Any]:
+        value = next(inputs)
+        turn = self._begin(value, config)
+        run(self._prepare(turn))
+        self._tell(turn, config)
+        filled, heard = self._filled(value, turn), None
+        try:
+            for chunk in self.chain.stream(filled, config, **kwargs):
+                heard = _joined(heard, chunk)
+                yield chunk
+        finally:
+            run(self._save(turn, filled, heard))
+
+    async def _astream_turn(
+        self, inputs: AsyncIterator[Any], config: RunnableConfig, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        value = await anext(inputs)
+        turn = self._begin(value, config)
+        await arun(self._prepare(turn))
+        await self._atell(turn, config)
+        filled, heard = self._filled(value, turn), None
+        try:
+            async for chunk in self.chain.astream(filled, config, **kwargs):
+                heard = _joined(heard, chunk)
+                yield chunk
+        finally:
+            await arun(self._save(turn, filled, heard))
+
+    def _tell(self, turn: Turn, config: RunnableConfig) -> None:
+        if turn.degraded:
+            dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
+
+    async def _atell(self, turn: Turn, config: RunnableConfig) -> None:
+        if turn.degraded:
+            await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
+
+    # -- the turn ------------------------------------------------------------------------------
+
+    def _begin(self, value: Any, config: RunnableConfig) -> Turn:
+        said = input_of(value, self.input_messages_key) if isinstance(value, Mapping) else value
+        return Turn(
+            memory=self.memory,
+            scope=scope_from(config, self.user_id, self.session_id),
+            on_error=self.on_error,
+            new=as_messages(said),
+        )
+
+    def _prepare(self, turn: Turn) -> Plan[None]:
+        return turn.prepare(
+            load_history=self.history_messages_key is not None,
+            max_messages=self.max_messages,
+            options=ContextOptions(
+                top_k=self.top_k,
+                max_tokens=self.max_tokens,
+                memory_type=self.memory_type,
+                on_error=self.on_error,
+            ),
+        )
+
+    def _filled(self, value: Any, turn: Turn) -> Any:
+        """Return what the chain is given: a dict with two more keys, messages, or a text."""
+        context = turn.context.context
+        if isinstance(value, Mapping):
+            history = {self.history_messages_key: turn.history} if self.history_messages_key else {}
+            return {**value, **history, self.context_key: context}
+        if _takes_text(self.chain):
+            return as_text(turn.history, turn.new, context)
+        return with_context(turn.history, turn.new, context)
+
+    def _save(self, turn: Turn, filled: Any, output: Any) -> Plan[None]:
+        said = said_by(output, self.output_messages_key)
+        return turn.save(_without_prompt(said, filled, turn))
+
+
+def with_memory(
+    chain: Any,
+    memory: KronvexMemory,
+    *,
+    input_messages_key: str = "input",
+    history_messages_key: str | None = "chat_history",
+    context_key: str = "memory_context",
+    **options: Any,
+) -> Runnable[Any, Any]:
+    """Give a chain a memory: history, recall and saving around every call, in any colour.
+
+    The chain takes a dict (it gets the two keys added), messages (it gets the context in a system
+    message, then the history, then the input), or text (it gets all of that as one text). Whose
+    memory is taken from `config["configurable"]`: `user_id`, `session_id`, or both. The history
+    is the session's, the recalled context the user's, from all their sessions.
+
+    The user's words are saved before the chain runs, the answer after it, or what was said of it
+    when the stream is closed early or the model fails.
+
+    Args:
+        chain: Any Runnable, or what LangChain makes one of.
+        memory: Where it all is kept.
+        input_messages_key: The key of the user's message in a dict.
+        history_messages_key: The key under which a dict gets the session's messages; None for
+            chains that keep their own history.
+        context_key: The key under which a dict gets the context.
+        options: `output_messages_key="output"` (of a chain that returns a dict), `top_k=8`,
+            `max_tokens=None` and `memory_type=None` (of the context), `max_messages=None` (of
+            the history), `user_id` and `session_id` (fixed for every call),
+            `on_error="degrade"` (or `"raise"`).
+
+    Raises:
+        ConfigurationError: an option is unknown or does not fit.
+    """
+    try:
+        return ChainWithMemory(
+            chain=coerce_to_runnable(chain),
+            memory=memory,
+            input_messages_key=input_messages_key,
+            history_messages_key=history_messages_key,
+            context_key=context_key,
+            **options,
+        )
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"with_memory: {error}") from error
+
+
+def _takes_text(chain: Runnable[Any, Any]) -> bool:
+    try:
+        return chain.InputType is str
+    except TypeError:  # LangChain cannot tell
+        return False
+
+
+def _joined(heard: Any, chunk: Any) -> Any:
+    if heard is None:
+        return chunk
+    try:
+        return heard + chunk
+    except TypeError:  # the chunks of this chain replace each other
+        return chunk
+
+
+def _without_prompt(said: Sequence[BaseMessage], filled: Any, turn: Turn) -> list[BaseMessage]:
+    """Leave out the messages of the prompt, which agents return in front of their own."""
+    prompt = as_messages(filled) if isinstance(filled, Sequence) else [*turn.history, *turn.new]
+    repeated = len(said) > len(prompt) and list(said[: len(prompt)]) == prompt
+    return list(said[len(prompt) :] if repeated else said)

@@ -1,0 +1,112 @@
+"""Chat histories that outlive the process, for `RunnableWithMessageHistory`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langchain_core.chat_history import BaseChatMessageHistory
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables.config import var_child_runnable_config
+
+from langchain_kronvex import checks
+from langchain_kronvex.memory import KronvexMemory
+
+
+class KronvexChatMessageHistory(BaseChatMessageHistory):
+    """The messages of one session of one user, stored exactly and in order.
+
+    Pass `memory.chat_history` to `RunnableWithMessageHistory` as it is::
+
+        chain = RunnableWithMessageHistory(prompt | model, memory.chat_history, ...)
+
+    Args:
+        session_id: The conversation.
+        memory: Where it is kept.
+        user_id: Whose conversation; without it the user is the one named `session_id`.
+        max_messages: `messages` returns only the last whole turns that hold at most this many
+            messages. All are kept.
+        remember: Also make each exchange recallable as a memory.
+
+    Raises:
+        InvalidInput: an id or `max_messages` does not fit.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        memory: KronvexMemory,
+        user_id: str | None = None,
+        max_messages: int | None = None,
+        remember: bool = True,
+    ) -> None:
+        self.session_id = checks.check_id(session_id, "session_id")
+        self.user_id = checks.check_optional_id(user_id, "user_id")
+        if max_messages is not None:
+            checks.check_count(max_messages, "max_messages", least=1)
+        self.memory = memory
+        self.max_messages = max_messages
+        self.remember = remember
+        self._read_in_run: list[BaseMessage] | None = None
+
+    @property
+    def messages(self) -> list[BaseMessage]:  # type: ignore[override] # a field in the base
+        """The stored messages, oldest first."""
+        if (read := self._reread()) is not None:
+            return read
+        return self._keep_for_run(
+            self.memory.load_messages(
+                self.session_id, user_id=self.user_id, max_messages=self.max_messages
+            )
+        )
+
+    async def aget_messages(self) -> list[BaseMessage]:
+        """Twin of `messages`."""
+        if (read := self._reread()) is not None:
+            return read
+        return self._keep_for_run(
+            await self.memory.aload_messages(
+                self.session_id, user_id=self.user_id, max_messages=self.max_messages
+            )
+        )
+
+    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+        """Append messages, all or none; when this returns they survive the process."""
+        self._read_in_run = None
+        self.memory.save_messages(
+            messages, self.session_id, user_id=self.user_id, remember=self.remember
+        )
+
+    async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
+        """Twin of `add_messages`."""
+        self._read_in_run = None
+        await self.memory.asave_messages(
+            messages, self.session_id, user_id=self.user_id, remember=self.remember
+        )
+
+    def clear(self) -> None:
+        """Erase the messages for good. What was remembered stays until `memory.forget`."""
+        self._read_in_run = None
+        self.memory.clear_messages(self.session_id, user_id=self.user_id)
+
+    async def aclear(self) -> None:
+        """Twin of `clear`."""
+        self._read_in_run = None
+        await self.memory.aclear_messages(self.session_id, user_id=self.user_id)
+
+    # `RunnableWithMessageHistory` reads the history before and after a run and takes as new
+    # whatever exceeds the length of the second reading. If somebody else wrote in between, the
+    # user's message would be lost; so both readings of one run are the same.
+
+    def _in_run(self) -> bool:
+        config = var_child_runnable_config.get() or {}
+        return config.get("configurable", {}).get("message_history") is self
+
+    def _reread(self) -> list[BaseMessage] | None:
+        read, self._read_in_run = self._read_in_run, None
+        return read
+
+    def _keep_for_run(self, messages: list[BaseMessage]) -> list[BaseMessage]:
+        if self._in_run():
+            self._read_in_run = list(messages)
+        return messages

@@ -1,0 +1,146 @@
+"""What fits: the limits of ids, contents, times and counts, each checked in one place.
+
+Every function returns the value it was given, in its stored form, or raises `InvalidInput` with a
+message that says what to do. Nothing is cut, stripped or guessed: an id that is quietly changed is
+an id that may become another user's.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from langchain_kronvex.errors import InvalidInput
+
+MAX_ID_CHARS = 255
+MAX_CONTENT_CHARS = 1_048_576
+MAX_TTL_DAYS = 36_500
+MEMORY_TYPES = ("episodic", "semantic", "procedural", "fact", "preference", "context")
+
+
+def check_id(value: object, name: str) -> str:
+    """Return an id of 1 to 255 characters, not blank, without NUL, encodable as UTF-8."""
+    if not isinstance(value, str):
+        raise InvalidInput(f"{name} must be a string, not {type(value).__name__}.")
+    if not value.strip():
+        raise InvalidInput(
+            f"{name} is blank; pass 1 to {MAX_ID_CHARS} characters, or leave it out."
+        )
+    if len(value) > MAX_ID_CHARS:
+        raise InvalidInput(
+            f"{name} has {len(value)} characters; at most {MAX_ID_CHARS} are allowed."
+        )
+    return _check_text(value, name)
+
+
+def check_optional_id(value: object, name: str) -> str | None:
+    """Return None, or what `check_id` returns."""
+    return None if value is None else check_id(value, name)
+
+
+def check_content(value: object, name: str = "content") -> str:
+    """Return a text of 1 to 1,048,576 characters, not blank, without NUL or lone surrogates."""
+    if not isinstance(value, str):
+        raise InvalidInput(f"{name} must be a string, not {type(value).__name__}.")
+    if not value.strip():
+        raise InvalidInput(f"{name} is blank; there is nothing to remember.")
+    if len(value) > MAX_CONTENT_CHARS:
+        raise InvalidInput(
+            f"{name} has {len(value)} characters; at most {MAX_CONTENT_CHARS} are allowed. "
+            "Split it into several memories."
+        )
+    return _check_text(value, name)
+
+
+def check_query(value: object) -> str:
+    """Return a query that is a string and not blank; any other character is allowed."""
+    if not isinstance(value, str):
+        raise InvalidInput(f"query must be a string, not {type(value).__name__}.")
+    if not value.strip():
+        raise InvalidInput("query is blank; ask for something.")
+    return value
+
+
+def check_type(value: object) -> str:
+    """Return one of `MEMORY_TYPES`."""
+    if value not in MEMORY_TYPES:
+        raise InvalidInput(
+            f"memory_type {value!r} is unknown; use one of {', '.join(MEMORY_TYPES)}."
+        )
+    return str(value)
+
+
+def check_count(value: object, name: str, *, least: int) -> int:
+    """Return a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InvalidInput(f"{name} must be a whole number of at least {least}, not {value!r}.")
+    return value
+
+
+def check_share(value: object, name: str) -> float:
+    """Return a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InvalidInput(f"{name} must be a number from 0 to 1, not {value!r}.")
+    return float(value)
+
+
+def check_time(value: object, name: str) -> datetime:
+    """Return an aware datetime, in UTC."""
+    if not isinstance(value, datetime):
+        raise InvalidInput(f"{name} must be a datetime, not {type(value).__name__}.")
+    if value.utcoffset() is None:
+        raise InvalidInput(
+            f"{name} has no time zone, so the moment it means is unknown; "
+            "pass an aware one, for example datetime.now(timezone.utc)."
+        )
+    try:
+        return value.astimezone(timezone.utc)
+    except OverflowError as error:
+        raise InvalidInput(f"{name} {value!r} is out of range in UTC.") from error
+
+
+def expiry(created_at: datetime, ttl_days: object) -> datetime | None:
+    """Return `created_at + ttl_days`, or None when `ttl_days` is None (never)."""
+    if ttl_days is None:
+        return None
+    if (
+        isinstance(ttl_days, bool)
+        or not isinstance(ttl_days, int | float)
+        or not math.isfinite(ttl_days)
+        or not 0 < ttl_days <= MAX_TTL_DAYS
+    ):
+        raise InvalidInput(
+            f"ttl_days must be more than 0 and at most {MAX_TTL_DAYS} days, not {ttl_days!r}; "
+            "leave it out for a memory that does not expire."
+        )
+    try:
+        return created_at + timedelta(days=ttl_days)
+    except OverflowError as error:
+        raise InvalidInput(f"created_at plus {ttl_days} days is out of range.") from error
+
+
+def check_metadata(value: object) -> dict[str, Any]:
+    """Return a copy of a mapping of strings to JSON values, exactly as it will be read back."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise InvalidInput("metadata must be a mapping with string keys.")
+    try:
+        copy = json.loads(json.dumps(dict(value), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"metadata must hold JSON values only: {error}.") from error
+    return dict(copy)
+
+
+def _check_text(value: str, name: str) -> str:
+    if "\0" in value:
+        raise InvalidInput(f"{name} contains a NUL character; remove it.")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"{name} contains a lone surrogate at character {error.start}, which is no Unicode "
+            "text; decode its source correctly, or replace it with '\\ufffd'."
+        ) from error
+    return value

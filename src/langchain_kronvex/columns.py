@@ -1,0 +1,69 @@
+"""Growing arrays: numpy columns that are appended to without being rebuilt on each write."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+
+class Column:
+    """A numpy array that grows at its end; its room doubles, so appending is cheap on average."""
+
+    def __init__(self, dtype: DTypeLike, *width: int, fill: float = 0) -> None:
+        self._fill = fill
+        self._room: NDArray[Any] = np.empty((0, *width), dtype)
+        self._used = 0
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The rows in use: a view, valid until the next `grow`."""
+        return self._room[: self._used]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, the free room included."""
+        return self._room.nbytes
+
+    def grow(self, size: int) -> None:
+        """Make it `size` rows long; new rows hold the fill value."""
+        if size > len(self._room):
+            capacity = max(size, 2 * len(self._room), 64)
+            room = np.empty((capacity, *self._room.shape[1:]), self._room.dtype)
+            room[: self._used] = self.values
+            self._room = room
+        self._room[self._used : size] = self._fill
+        self._used = max(size, self._used)
+
+
+class Table:
+    """Columns of one length, by name."""
+
+    def __init__(self, columns: Mapping[str, Column]) -> None:
+        self._columns = dict(columns)
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._columns[name].values
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by all columns."""
+        return sum(column.nbytes for column in self._columns.values())
+
+    def append(self, **cells: Any) -> int:
+        """Add one row and return its place; columns not named hold their fill value."""
+        place = self._size
+        self._size += 1
+        for column in self._columns.values():
+            column.grow(self._size)
+        self.put(place, **cells)
+        return place
+
+    def put(self, place: int, **cells: Any) -> None:
+        """Change cells of one row."""
+        for name, cell in cells.items():
+            self._columns[name].values[place] = cell

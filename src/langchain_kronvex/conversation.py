@@ -1,0 +1,160 @@
+"""One session's messages: loading them, saving them, and remembering the exchanges they hold.
+
+A message and the memory made of it are stored in one transaction. The user's words are
+remembered at once, as an exchange without an answer; the answer completes that same memory.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from langchain_kronvex.backends.base import (
+    Kind,
+    MemoryBackend,
+    Page,
+    Record,
+    Selection,
+    content_key,
+)
+from langchain_kronvex.checks import MAX_CONTENT_CHARS
+from langchain_kronvex.messages import (
+    decode_message,
+    encode_message,
+    exchange_content,
+    exchanges,
+    text_of,
+    window,
+)
+from langchain_kronvex.plans import Plan, call
+from langchain_kronvex.records import memory_record
+from langchain_kronvex.types import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """The messages of one session on one backend."""
+
+    backend: MemoryBackend
+    scope: Scope
+
+    def _select(self, kind: Kind, **conditions: tuple[str, ...]) -> Selection:
+        # With both ids set, reading is limited to this one session.
+        session = Scope(self.scope.owner, self.scope.session_id)
+        return Selection(kind=kind, scope=session, **conditions)
+
+    def load(self, max_messages: int | None, now: datetime) -> Plan[list[BaseMessage]]:
+        """Return the messages in the order of writing, cut to the last whole turns."""
+        limit = max_messages
+        while True:
+            page = Page(newest_first=True, limit=limit)
+            found: list[Record] = yield call(
+                self.backend, "find", self._select("message"), page, now
+            )
+            messages = [decode_message(record.content) for record in reversed(found)]
+            if max_messages is None or limit is None:
+                return messages
+            if len(found) < limit or any(isinstance(m, HumanMessage) for m in messages):
+                return window(messages, max_messages)
+            limit *= 4  # the last turn is longer than that: find where it starts
+
+    def save(
+        self,
+        messages: Sequence[BaseMessage],
+        now: datetime,
+        *,
+        remember: bool,
+        reply_to: str | None = None,
+    ) -> Plan[str | None]:
+        """Store messages, and the exchanges they hold as memories; all or nothing.
+
+        Args:
+            messages: In the order they were said.
+            now: When they were said.
+            remember: Also remember the exchanges.
+            reply_to: Id of the exchange that a leading answer completes; None to look for it.
+
+        Returns:
+            The id of the last exchange, for the answer to come.
+        """
+        memories: list[Record] = []
+        if remember:
+            unfinished = None
+            if messages and not isinstance(messages[0], HumanMessage):
+                unfinished = yield from self._unfinished(reply_to, now)
+            memories = self._memories(messages, unfinished, now)
+        records = [*(self._record(message, now) for message in messages), *memories]
+        stored: list[Record] = []
+        if records:
+            stored = yield call(self.backend, "add", records, now)
+        return stored[-1].id if memories else None
+
+    def clear(self) -> Plan[int]:
+        """Erase the messages of the session; return how many."""
+        count: int = yield call(self.backend, "delete", self._select("message"))
+        return count
+
+    def _unfinished(self, reply_to: str | None, now: datetime) -> Plan[Record | None]:
+        """Return the exchange that the session's last turn opened, if it is still remembered."""
+        if reply_to is None:
+            last_turn = yield from self.load(1, now)
+            said = exchanges(last_turn)
+            if not said or not said[-1][0]:
+                return None
+            key = content_key("episodic", _cut(exchange_content(*said[-1])))
+            chosen = self._select("memory", keys=(key,))
+        else:
+            chosen = self._select("memory", ids=(reply_to,))
+        found: list[Record] = yield call(self.backend, "find", chosen, Page(limit=1), now)
+        return found[0] if found else None
+
+    def _memories(
+        self, messages: Sequence[BaseMessage], unfinished: Record | None, now: datetime
+    ) -> list[Record]:
+        changed: dict[str, Record] = {}
+        current = unfinished
+        for message in messages:
+            text = text_of(message)
+            if not text:
+                continue
+            if isinstance(message, HumanMessage):
+                said = _cut(exchange_content(text, None))
+                current = memory_record(self.scope, said, now, search_text=text)
+                changed[current.id] = current
+            elif isinstance(message, AIMessage):
+                if current is None:  # the assistant spoke first
+                    alone = memory_record(self.scope, _cut(f"Assistant: {text}"), now)
+                    changed[alone.id] = alone
+                else:
+                    current = _answered(current, text)
+                    changed[current.id] = current
+        return list(changed.values())
+
+    def _record(self, message: BaseMessage, now: datetime) -> Record:
+        id_ = uuid.uuid4().hex
+        return Record(
+            kind="message",
+            id=id_,
+            scope=self.scope,
+            key=id_,
+            type=message.type,
+            content=encode_message(message),
+            created_at=now,
+        )
+
+
+def _answered(exchange: Record, text: str) -> Record:
+    """Return the exchange with more of an answer."""
+    unanswered = exchange_content(exchange.search_text or "", None)
+    separator = "\nAssistant: " if exchange.content == unanswered else " "
+    content = _cut(f"{exchange.content}{separator}{text}")
+    return replace(exchange, content=content, key=content_key(exchange.type, content))
+
+
+def _cut(content: str) -> str:
+    """Keep a memory within its limit; the message itself is stored whole."""
+    return content[:MAX_CONTENT_CHARS]

@@ -1,0 +1,94 @@
+"""Every error this package raises, in one tree.
+
+::
+
+    KronvexError
+    ├── InvalidInput              (also a ValueError)
+    │   └── ScopeRequired
+    ├── MemoryNotFound            (also a LookupError)
+    ├── ConfigurationError
+    │   └── MissingExtra          (also an ImportError)
+    ├── NotSupported
+    ├── MemoryClosed
+    ├── EmbeddingsError
+    │   └── EmbeddingMismatch
+    └── StoreError
+        ├── StoreUnavailable
+        ├── StoreBusy
+        ├── NotAStore
+        └── SchemaTooNew
+
+Catch all of them with::
+
+    try:
+        memory.remember("...", user_id="ana")
+    except KronvexError as error:
+        ...
+
+An error raised without a message says what its docstring says.
+"""
+
+
+class KronvexError(Exception):
+    """Something went wrong in langchain-kronvex."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class InvalidInput(KronvexError, ValueError):
+    """A value does not fit; nothing was stored or changed."""
+
+
+class ScopeRequired(InvalidInput):
+    """Say whose memory it is: pass user_id or session_id, for example with
+    config={"configurable": {"user_id": "ana", "session_id": "chat-1"}}.
+    """
+
+
+class MemoryNotFound(KronvexError, LookupError):
+    """There is no memory with this id: it never existed, has expired, or was forgotten."""
+
+
+class ConfigurationError(KronvexError):
+    """The memory cannot be opened with these settings."""
+
+
+class MissingExtra(ConfigurationError, ImportError):
+    """An optional part is not installed."""
+
+
+class NotSupported(KronvexError):
+    """This backend cannot do that."""
+
+
+class MemoryClosed(KronvexError):
+    """The memory was closed; open a new KronvexMemory to go on."""
+
+
+class EmbeddingsError(KronvexError):
+    """The embeddings object failed, or returned something that is no list of finite numbers."""
+
+
+class EmbeddingMismatch(EmbeddingsError):
+    """The memories were indexed with other embeddings than the ones given."""
+
+
+class StoreError(KronvexError):
+    """The store failed."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be opened, read or written."""
+
+
+class StoreBusy(StoreError):
+    """Another process held the store for longer than the time allowed; try again."""
+
+
+class NotAStore(StoreError):
+    """The file exists, but it is not a store of this package."""
+
+
+class SchemaTooNew(StoreError):
+    """The store was written by a newer version of this package; upgrade langchain-kronvex."""

@@ -1,0 +1,64 @@
+"""How memories look in a prompt: data on one line each, that cannot pose as anything else.
+
+A line reads `[semantic, 2026-04-28] User prefers concise answers.`
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from langchain_kronvex.types import RecalledMemory
+
+PLACEHOLDER = "<memory_context>"
+
+# Control and format characters (line breaks, bidirectional overrides, zero-width characters,
+# tags), line and paragraph separators; the joiners that emoji and some scripts need stay.
+_JOINERS = "\u200c\u200d"
+_TAG = re.compile(r"<(?=\s*/?\s*memory_context)", re.IGNORECASE)
+_LINE_HEAD = re.compile(r"\[(\s*\w+\s*,\s*\d{4}-\d{2}-\d{2}\s*)\]")
+
+
+def memory_line(memory: RecalledMemory) -> str:
+    """Return the one line that stands for a memory in a prompt."""
+    return f"[{memory.memory_type}, {memory.created_at:%Y-%m-%d}] {neutral(memory.content)}"
+
+
+def neutral(text: str) -> str:
+    """Return a text as one line without control characters and without our own markers."""
+    if not text.isprintable():
+        text = "".join(" " if _is_control(c) else c for c in text)
+    one_line = " ".join(text.split())
+    return _LINE_HEAD.sub(r"(\1)", _TAG.sub("‹", one_line))
+
+
+def context_text(memories: Sequence[RecalledMemory]) -> str:
+    """Return the lines of the memories, in their order."""
+    return "\n".join(memory_line(memory) for memory in memories)
+
+
+def within(memories: Sequence[RecalledMemory], max_tokens: int | None) -> list[RecalledMemory]:
+    """Leave out the least similar memories until their lines fit; the order stays."""
+    if max_tokens is None:
+        return list(memories)
+    kept: set[str] = set()
+    left = max_tokens
+    for memory in sorted(memories, key=lambda memory: -memory.similarity):
+        left -= approximate_tokens(memory_line(memory) + "\n")
+        if left < 0:
+            break
+        kept.add(memory.id)
+    return [memory for memory in memories if memory.id in kept]
+
+
+def approximate_tokens(text: str) -> int:
+    """Estimate tokens: four ASCII characters, or one other character, are one token."""
+    ascii_count = len(text.encode("ascii", "ignore"))
+    return math.ceil(ascii_count / 4) + len(text) - ascii_count
+
+
+def _is_control(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category in ("Cc", "Zl", "Zp", "Cs") or (category == "Cf" and character not in _JOINERS)

@@ -1,0 +1,72 @@
+"""Where memories are kept: from arguments and environment to an open backend."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from langchain_kronvex.backends.base import MemoryBackend
+from langchain_kronvex.checks import check_id
+from langchain_kronvex.errors import ConfigurationError
+
+HOSTED_URL = "https://api.kronvex.io"
+_KNOWN = "sqlite:///path/to/memory.db for a file, or sqlite:// for this process's memory only"
+
+
+def resolve_url(url: str | None, api_key: str | None) -> str:
+    """Return the URL: the argument, else KRONVEX_URL, else the hosted service when there is an
+    API key (KRONVEX_BASE_URL moves it), else a file in the user's data folder.
+    """
+    if url is None:
+        url = os.environ.get("KRONVEX_URL") or None
+    if url is None and (api_key or os.environ.get("KRONVEX_API_KEY")):
+        url = os.environ.get("KRONVEX_BASE_URL") or HOSTED_URL
+    return default_url() if url is None else url
+
+
+def default_url() -> str:
+    """Return the URL of the default file. It never depends on the current directory."""
+    from platformdirs import user_data_path  # noqa: PLC0415 - only needed here
+
+    return f"sqlite:///{user_data_path('langchain-kronvex', appauthor=False) / 'memory.db'}"
+
+
+def resolve_agent_id(agent_id: str | None) -> str:
+    """Return the agent: the argument, else KRONVEX_AGENT_ID, else "default"."""
+    if agent_id is None:
+        agent_id = os.environ.get("KRONVEX_AGENT_ID") or "default"
+    return check_id(agent_id, "agent_id")
+
+
+def open_backend(url: str, agent_id: str, *, timeout: float, cache_bytes: int) -> MemoryBackend:
+    """Open the backend that a URL names.
+
+    Raises:
+        ConfigurationError: no backend of this version understands the URL.
+        StoreError: the place cannot be opened.
+    """
+    if not isinstance(url, str):
+        raise ConfigurationError(f"url must be a string, not {type(url).__name__}: {_KNOWN}.")
+    scheme, separator, rest = url.partition("://")
+    if scheme == "sqlite" and separator:
+        from langchain_kronvex.backends.sqlite import SqliteBackend  # noqa: PLC0415 - by need
+
+        path = _sqlite_path(rest)
+        return SqliteBackend(path, agent_id, timeout=timeout, cache_bytes=cache_bytes)
+    if scheme in ("http", "https", "postgresql", "postgres") and separator:
+        raise ConfigurationError(
+            f"This version keeps memories in SQLite only and cannot open a {scheme} URL. "
+            f"Use {_KNOWN}."
+        )
+    raise ConfigurationError(f"{scheme!r} is no URL that this package can open. Use {_KNOWN}.")
+
+
+def _sqlite_path(rest: str) -> Path | None:
+    """Read what follows `sqlite://`, as SQLAlchemy does: /relative, //absolute, or nothing."""
+    if rest in ("", "/", "/:memory:"):
+        return None
+    if not rest.startswith("/"):
+        raise ConfigurationError(
+            f"sqlite://{rest} names a host; write sqlite:///{rest} for a relative path."
+        )
+    return Path(rest[1:]).expanduser().absolute()

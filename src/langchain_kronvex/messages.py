@@ -1,0 +1,90 @@
+"""LangChain messages: stored exactly, windowed at turns, and read as exchanges. Pure functions."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    BaseMessageChunk,
+    HumanMessage,
+    message_chunk_to_message,
+    message_to_dict,
+    messages_from_dict,
+)
+from pydantic_core import to_jsonable_python
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def encode_message(message: BaseMessage) -> str:
+    """Return a message as JSON text; a chunk of a stream as the message it belongs to.
+
+    Values that JSON does not know (a tool's artifact, say) are stored as pydantic writes them,
+    or else as their `repr`.
+    """
+    whole = message_chunk_to_message(message) if isinstance(message, BaseMessageChunk) else message
+    as_dict = message_to_dict(whole)
+    try:
+        return json.dumps(as_dict)
+    except (TypeError, ValueError):
+        return json.dumps(to_jsonable_python(as_dict, fallback=repr, bytes_mode="base64"))
+
+
+def decode_message(text: str) -> BaseMessage:
+    """Return the message that `encode_message` was given."""
+    return messages_from_dict([json.loads(text)])[0]
+
+
+def window(messages: Sequence[BaseMessage], max_messages: int) -> list[BaseMessage]:
+    """Return the last whole turns that hold at most `max_messages` messages.
+
+    A turn starts with a human message, so no tool message loses its call. The last turn is
+    returned whole even when it alone is longer. Without any human message the cut is plain.
+    """
+    turns = [place for place, message in enumerate(messages) if isinstance(message, HumanMessage)]
+    if len(messages) <= max_messages:
+        return list(messages)
+    fitting = [start for start in turns if len(messages) - start <= max_messages]
+    start = fitting[0] if fitting else turns[-1] if turns else len(messages) - max_messages
+    return list(messages[start:])
+
+
+def text_of(message: BaseMessage) -> str:
+    """Return the text of a message, without what cannot be stored as text; "" for none."""
+    return _UNSTORABLE.sub("", str(message.text)).strip()
+
+
+def exchange_content(user_text: str, assistant_text: str | None) -> str:
+    """Return how an exchange is remembered; without an answer, the user's words alone."""
+    said = f"User: {user_text}"
+    return f"{said}\nAssistant: {assistant_text}" if assistant_text else said
+
+
+def exchanges(messages: Iterable[BaseMessage]) -> list[tuple[str, str]]:
+    """Return (what the user said, what the assistant answered) for each turn, "" for nothing.
+
+    Only texts count: tool calls, tool messages and system messages are passed over.
+    """
+    found: list[tuple[str, str]] = []
+    for message in messages:
+        text = text_of(message)
+        if not text:
+            continue
+        if isinstance(message, HumanMessage):
+            found.append((text, ""))
+        elif isinstance(message, AIMessage):
+            user, answer = found.pop() if found else ("", "")
+            found.append((user, f"{answer} {text}".lstrip()))
+    return found
+
+
+def visible_texts(messages: Sequence[BaseMessage]) -> set[str]:
+    """Return every text by which a memory could repeat what these messages show."""
+    texts = {text_of(message) for message in messages}
+    for user, answer in exchanges(messages):
+        texts |= {exchange_content(user, None), exchange_content(user, answer)}
+    return texts

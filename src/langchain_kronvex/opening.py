@@ -1,0 +1,155 @@
+"""Opening and closing a memory: its backend, its embeddings and its background work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import weakref
+from collections.abc import Callable
+from datetime import datetime, timezone
+from types import TracebackType
+from typing import TypeVar
+
+from langchain_core.embeddings import Embeddings
+
+from langchain_kronvex.background import BackgroundWriter, OnError
+from langchain_kronvex.backends.base import MemoryBackend
+from langchain_kronvex.housekeeping import AccessCounter, BackgroundEmbedder
+from langchain_kronvex.locations import open_backend, resolve_agent_id, resolve_url
+from langchain_kronvex.plans import Plan, both, call
+from langchain_kronvex.recalling import Recaller
+from langchain_kronvex.vectors import EmbeddingModel
+
+logger = logging.getLogger("langchain_kronvex")
+Self = TypeVar("Self", bound="OpenMemory")
+
+
+class OpenMemory:
+    """The parts of an open memory. See `KronvexMemory` for the arguments."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        agent_id: str | None = None,
+        api_key: str | None = None,
+        embeddings: Embeddings | None = None,
+        on_error: OnError | None = None,
+        timeout_seconds: float = 30.0,
+        cache_megabytes: int = 256,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self.agent_id = resolve_agent_id(agent_id)
+        self._clock = clock or _utc_now
+        self._on_error = on_error
+        self._degraded = 0
+        self._last_degraded: str | None = None
+        self._model = EmbeddingModel(embeddings) if embeddings is not None else None
+        self._backend = open_backend(
+            resolve_url(url, api_key),
+            self.agent_id,
+            timeout=timeout_seconds,
+            cache_bytes=cache_megabytes << 20,
+        )
+        self.writer = BackgroundWriter(on_error=on_error)
+        # Apart from the writer: a slow provider must not hold up what is to be saved.
+        self._embedding_writer = BackgroundWriter(on_error=on_error)
+        self._finalizer = weakref.finalize(
+            self, _shut, self.writer, self._embedding_writer, self._backend
+        )
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        accesses = AccessCounter(self._backend, self.writer)
+        self._recaller = Recaller(
+            self._backend, self._model, accesses, self._clock, self.report_degraded
+        )
+        self._embedder: BackgroundEmbedder | None = None
+        if self._model:
+            self._backend.settle_embeddings(self._model.name, None)
+            self._embedder = BackgroundEmbedder(
+                self._backend, self._model, self._embedding_writer, self._clock
+            )
+            self._embedder.wake()
+        self._backend.purge(self._clock())
+
+    @property
+    def location(self) -> str:
+        """Where the memories are kept, as a URL."""
+        return self._backend.location
+
+    def __repr__(self) -> str:
+        return f"KronvexMemory({self.location!r}, agent_id={self.agent_id!r})"
+
+    def embed_soon(self) -> None:
+        """Let the vectors of new memories be fetched in the background."""
+        if self._embedder:
+            self._embedder.wake()
+
+    def report_degraded(self, error: Exception) -> None:
+        """Note that a turn went on without its memory, or with less of it: log it once, count it
+        for `stats`, and tell `on_error`. The log holds no memory text.
+        """
+        self._degraded += 1
+        self._last_degraded = f"{type(error).__name__}: {error}"
+        logger.warning("memory degraded, the chat goes on: %s", self._last_degraded)
+        if self._on_error is not None:
+            try:
+                self._on_error(error)
+            except Exception:
+                logger.exception("on_error raised")
+
+    def _flush(self, timeout: float | None = None) -> Plan[bool]:
+        """Wait for the background work; False when `timeout` seconds were not enough."""
+        started = time.monotonic()
+        saved: bool = yield call(self.writer, "flush", timeout)
+        left = None if timeout is None else max(timeout - (time.monotonic() - started), 0)
+        embedded: bool = yield call(self._embedding_writer, "flush", left)
+        return saved and embedded
+
+    flush, aflush = both(_flush)
+
+    def close(self) -> None:
+        """Finish the background work and let go of the store. Also done at exit."""
+        self._finalizer()
+
+    async def aclose(self) -> None:
+        """Twin of `close`, to be awaited."""
+        await asyncio.to_thread(self.close)
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self: Self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def _shut(writer: BackgroundWriter, embedding: BackgroundWriter, backend: MemoryBackend) -> None:
+    writer.close()
+    embedding.close()
+    backend.close()
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -1,0 +1,116 @@
+"""Recall: the query's vector, the search, the order, and the text for a prompt."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from langchain_kronvex import checks
+from langchain_kronvex.backends.base import Match, MemoryBackend, Search
+from langchain_kronvex.errors import EmbeddingsError, InvalidInput
+from langchain_kronvex.formatting import context_text, within
+from langchain_kronvex.housekeeping import AccessCounter
+from langchain_kronvex.plans import Plan, call
+from langchain_kronvex.ranking import Floats
+from langchain_kronvex.records import to_recalled
+from langchain_kronvex.types import MemoryContext, OrderBy, RecalledMemory, Scope
+from langchain_kronvex.vectors import EmbeddingModel
+
+# How many more memories are looked at because some may be in the prompt already.
+_MOST_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a caller asks to recall, checked."""
+
+    query: str
+    scope: Scope
+    top_k: int
+    memory_type: str | None
+    threshold: float = 0.0
+    include_shared: bool = False
+    order_by: OrderBy = "confidence"
+    shown: Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        checks.check_query(self.query)
+        checks.check_count(self.top_k, "top_k", least=1)
+        checks.check_share(self.threshold, "threshold")
+        if self.memory_type is not None:
+            checks.check_type(self.memory_type)
+        if self.order_by not in ("confidence", "similarity"):
+            raise InvalidInput(
+                f"order_by must be 'confidence' or 'similarity', not {self.order_by!r}."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Recaller:
+    """Finds memories; its plans hold what `recall` and `inject_context` share."""
+
+    backend: MemoryBackend
+    model: EmbeddingModel | None
+    accesses: AccessCounter
+    clock: Callable[[], datetime]
+    on_degraded: Callable[[Exception], None]
+
+    def recall(self, wanted: Wanted) -> Plan[list[RecalledMemory]]:
+        """Return the chosen memories in the order asked for, and count the access."""
+        vector = yield from self._vector(wanted.query)
+        found = yield from self._search(wanted, vector)
+        self.accesses.count(memory.id for memory in found)
+        return found
+
+    def context(self, wanted: Wanted, max_tokens: int | None) -> Plan[MemoryContext]:
+        """Return the text of the chosen memories; by their words alone if the embeddings fail."""
+        if max_tokens is not None:
+            checks.check_count(max_tokens, "max_tokens", least=1)
+        degraded = False
+        try:
+            vector = yield from self._vector(wanted.query)
+        except EmbeddingsError as error:
+            vector, degraded = None, True
+            self.on_degraded(error)
+        found = yield from self._search(wanted, vector)
+        kept = within(found, max_tokens)
+        self.accesses.count(memory.id for memory in kept)
+        return MemoryContext(context_text(kept), tuple(kept), degraded)
+
+    def _vector(self, query: str) -> Plan[Floats | None]:
+        if self.model is None:
+            return None
+        vector = self.model.cached(query)
+        if vector is None:
+            try:
+                raw = yield call(self.model.embeddings, "embed_query", query)
+            except Exception as error:
+                raise EmbeddingsError(
+                    f"{self.model.name} failed on the query ({type(error).__name__})."
+                ) from error
+            vector = self.model.query_vector(query, raw)
+        return vector
+
+    def _search(self, wanted: Wanted, vector: Floats | None) -> Plan[list[RecalledMemory]]:
+        now = self.clock()
+        asked = Search(
+            query=wanted.query,
+            vector=vector,
+            scope=wanted.scope,
+            include_shared=wanted.include_shared,
+            memory_type=wanted.memory_type,
+            limit=wanted.top_k + min(len(wanted.shown), _MOST_SHOWN),
+            threshold=wanted.threshold,
+            now=now,
+        )
+        matches: list[Match] = yield call(self.backend, "recall", asked)
+        fresh = [match for match in matches if match.record.content not in wanted.shown]
+        found = [
+            to_recalled(match, self.accesses.uncounted(match.record.id), now)
+            for match in fresh[: wanted.top_k]
+        ]
+        if wanted.order_by == "confidence":
+            found.sort(key=lambda memory: -memory.confidence)
+        return found

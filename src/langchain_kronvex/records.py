@@ -1,0 +1,159 @@
+"""Between what users hand in and get back, and what backends keep. Pure functions."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from langchain_kronvex import checks
+from langchain_kronvex.backends.base import Match, Record, content_key
+from langchain_kronvex.checks import MAX_CONTENT_CHARS
+from langchain_kronvex.errors import InvalidInput
+from langchain_kronvex.messages import exchange_content
+from langchain_kronvex.ranking import confidence, frequency, recency
+from langchain_kronvex.types import (
+    UNCHANGED,
+    Memory,
+    MemoryDraft,
+    RecalledMemory,
+    Scope,
+    Unchanged,
+)
+
+_SECONDS_PER_DAY = 86_400
+
+
+def memory_record(
+    scope: Scope,
+    content: str,
+    now: datetime,
+    *,
+    memory_type: str = "episodic",
+    search_text: str | None = None,
+    expires_at: datetime | None = None,
+    pinned: bool = False,
+    metadata: Mapping[str, Any] | None = None,
+) -> Record:
+    """Return a new memory's record."""
+    return Record(
+        kind="memory",
+        id=uuid.uuid4().hex,
+        scope=scope,
+        key=content_key(memory_type, content),
+        type=memory_type,
+        content=content,
+        search_text=search_text,
+        metadata=metadata or {},
+        created_at=now,
+        expires_at=expires_at,
+        pinned=pinned,
+    )
+
+
+def draft_record(draft: MemoryDraft, now: datetime) -> Record:
+    """Check a draft and return its record.
+
+    Raises:
+        InvalidInput: a value does not fit.
+    """
+    if not isinstance(draft, MemoryDraft):
+        raise InvalidInput(f"a draft must be a MemoryDraft, not {type(draft).__name__}.")
+    created = now if draft.created_at is None else checks.check_time(draft.created_at, "created_at")
+    return memory_record(
+        Scope.of(draft.user_id, draft.session_id),
+        checks.check_content(draft.content),
+        created,
+        memory_type=checks.check_type(draft.memory_type),
+        expires_at=checks.expiry(created, draft.ttl_days),
+        pinned=bool(draft.pinned),
+        metadata=checks.check_metadata(draft.metadata),
+    )
+
+
+def exchange_records(
+    scope: Scope, user_message: str, assistant_message: str, ttl_days: float | None, now: datetime
+) -> list[Record]:
+    """Check an exchange and return its one record, or two when one would be too long.
+
+    Raises:
+        InvalidInput: a value does not fit.
+    """
+    said = checks.check_content(user_message, "user_message")
+    answer = checks.check_content(assistant_message, "assistant_message")
+    expires_at = checks.expiry(now, ttl_days)
+    contents = [exchange_content(said, answer)]
+    if len(contents[0]) > MAX_CONTENT_CHARS:
+        contents = [said, answer]
+    return [
+        memory_record(scope, content, now, search_text=said, expires_at=expires_at)
+        for content in contents
+    ]
+
+
+def changed_record(
+    record: Record,
+    *,
+    pinned: bool | Unchanged,
+    memory_type: str | Unchanged,
+    metadata: Mapping[str, Any] | Unchanged,
+    ttl_days: float | None | Unchanged,
+) -> Record:
+    """Return a record with the given values changed.
+
+    Raises:
+        InvalidInput: a value does not fit.
+    """
+    if pinned is not UNCHANGED:
+        record = replace(record, pinned=bool(pinned))
+    if memory_type is not UNCHANGED:
+        new_type = checks.check_type(memory_type)
+        record = replace(record, type=new_type, key=content_key(new_type, record.content))
+    if metadata is not UNCHANGED:
+        record = replace(record, metadata=checks.check_metadata(metadata))
+    if ttl_days is not UNCHANGED:
+        record = replace(record, expires_at=checks.expiry(record.created_at, ttl_days))
+    return record
+
+
+def to_memory(record: Record) -> Memory:
+    """Return what users see of a memory's record."""
+    return Memory(**_public(record), deduplicated=record.deduplicated)
+
+
+def to_recalled(match: Match, uncounted: int, now: datetime) -> RecalledMemory:
+    """Return what users see of a match.
+
+    Args:
+        match: The record with its similarity and probability.
+        uncounted: Accesses that the record's own count does not hold yet.
+        now: The moment at which recency is measured.
+    """
+    record = match.record
+    accesses = record.access_count + uncounted
+    age_days = (now - record.created_at).total_seconds() / _SECONDS_PER_DAY
+    return RecalledMemory(
+        **{**_public(record), "access_count": accesses},
+        similarity=match.similarity,
+        confidence=confidence(
+            match.similarity, recency(record.type, age_days), frequency(accesses)
+        ),
+        probability=match.probability,
+    )
+
+
+def _public(record: Record) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "content": record.content,
+        "memory_type": record.type,
+        "user_id": record.scope.user_id,
+        "session_id": record.scope.session_id,
+        "metadata": dict(record.metadata),
+        "created_at": record.created_at,
+        "expires_at": record.expires_at,
+        "pinned": record.pinned,
+        "access_count": record.access_count,
+    }

@@ -1,0 +1,120 @@
+"""Recalled memories as `Document`s, for RAG chains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForRetrieverRun,
+    CallbackManagerForRetrieverRun,
+)
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableConfig
+from pydantic import ConfigDict
+
+from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.scopes import scope_from
+from langchain_kronvex.types import RecalledMemory, Scope
+
+
+class KronvexRetriever(BaseRetriever):
+    """Recalls memories of one user.
+
+    >>> memory = KronvexMemory("sqlite://")
+    >>> _ = memory.remember("Ana prefers tea.", user_id="ana")
+    >>> retriever = KronvexRetriever(memory=memory, k=3, user_id="ana")
+    >>> retriever.invoke("tea or coffee?")[0].page_content
+    'Ana prefers tea.'
+
+    Without ids in the constructor they are taken from `config["configurable"]`. The metadata of
+    a document are the memory's own, and `memory_type`, `similarity`, `confidence`,
+    `probability`, `created_at` (ISO 8601, UTC), `user_id` and `session_id`.
+
+    Attributes:
+        memory: Where to look.
+        k: How many documents.
+        user_id: Whose memories.
+        session_id: With a `user_id`, only this session; without, the user of that name.
+        memory_type: Only this type.
+        threshold: The least similarity, 0 to 1.
+        include_shared: Also look among the agent-level memories.
+
+    Raises:
+        ScopeRequired: neither constructor nor config names a user or a session.
+        KronvexError: the recall failed.
+    """
+
+    memory: KronvexMemory
+    k: int = 5
+    user_id: str | None = None
+    session_id: str | None = None
+    memory_type: str | None = None
+    threshold: float = 0.0
+    include_shared: bool = False
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    def invoke(
+        self, input: str, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> list[Document]:
+        """Return the documents for a query; `k` may be given for one call."""
+        scope = scope_from(config, self.user_id, self.session_id)
+        return super().invoke(input, config, scope=scope, **kwargs)
+
+    async def ainvoke(
+        self, input: str, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> list[Document]:
+        """Twin of `invoke`."""
+        scope = scope_from(config, self.user_id, self.session_id)
+        return await super().ainvoke(input, config, scope=scope, **kwargs)
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        scope: Scope,
+        k: int | None = None,
+    ) -> list[Document]:
+        found = self.memory.recall(query, **self._options(scope, k))
+        return [to_document(memory) for memory in found]
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        scope: Scope,
+        k: int | None = None,
+    ) -> list[Document]:
+        found = await self.memory.arecall(query, **self._options(scope, k))
+        return [to_document(memory) for memory in found]
+
+    def _options(self, scope: Scope, k: int | None) -> dict[str, Any]:
+        return {
+            "user_id": scope.user_id,
+            "session_id": scope.session_id,
+            "top_k": self.k if k is None else k,
+            "memory_type": self.memory_type,
+            "threshold": self.threshold,
+            "include_shared": self.include_shared,
+        }
+
+
+def to_document(memory: RecalledMemory) -> Document:
+    """Return a memory as a document."""
+    return Document(
+        id=memory.id,
+        page_content=memory.content,
+        metadata={
+            **memory.metadata,
+            "memory_type": memory.memory_type,
+            "similarity": memory.similarity,
+            "confidence": memory.confidence,
+            "probability": memory.probability,
+            "created_at": memory.created_at.isoformat(),
+            "user_id": memory.user_id,
+            "session_id": memory.session_id,
+        },
+    )

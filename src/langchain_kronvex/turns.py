@@ -1,0 +1,184 @@
+"""One turn of a chat: what the model is shown before, what is saved before and after.
+
+Memory must not break the chat. What fails here degrades: the turn goes on with what there is,
+the failure is logged once, counted in `stats` and told to `on_error`; saving is tried again in
+the background, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Literal
+
+from langchain_core.messages import BaseMessage
+
+from langchain_kronvex.errors import InvalidInput, StoreBusy
+from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.messages import visible_texts
+from langchain_kronvex.plans import Plan, call
+from langchain_kronvex.prompts import query_of
+from langchain_kronvex.types import MemoryContext, Scope
+
+OnFailure = Literal["degrade", "raise"]
+DEGRADED_EVENT = "kronvex_memory_degraded"
+# How long a turn waits for its own words to be on disk before it goes on without.
+PATIENCE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextOptions:
+    """How the context of a turn is recalled; see `KronvexMemory.inject_context`."""
+
+    top_k: int = 8
+    max_tokens: int | None = None
+    memory_type: str | None = None
+    on_error: OnFailure = "degrade"
+
+
+def recall_context(
+    memory: KronvexMemory,
+    query: str,
+    scope: Scope,
+    options: ContextOptions,
+    already_shown: Collection[str],
+) -> Plan[MemoryContext]:
+    """Return the context for a query; an empty, degraded one when the recall fails.
+
+    Raises:
+        InvalidInput: an option does not fit; this is a mistake in the program.
+    """
+    if not query.strip():
+        return MemoryContext()
+    try:
+        context: MemoryContext = yield call(
+            memory,
+            "inject_context",
+            query,
+            user_id=scope.user_id,
+            session_id=scope.session_id,
+            top_k=options.top_k,
+            max_tokens=options.max_tokens,
+            memory_type=options.memory_type,
+            already_shown=already_shown,
+        )
+    except InvalidInput:
+        raise
+    except Exception as error:
+        if options.on_error == "raise":
+            raise
+        memory.report_degraded(error)
+        return MemoryContext(degraded=True)
+    return context
+
+
+@dataclass(slots=True)
+class Turn:
+    """A turn under way.
+
+    Attributes:
+        history: The session's messages before this turn.
+        context: What was recalled.
+        degraded: Some of it failed.
+        new: The user's messages of this turn.
+    """
+
+    memory: KronvexMemory
+    scope: Scope
+    on_error: OnFailure
+    new: list[BaseMessage]
+    history: list[BaseMessage] = field(default_factory=list)
+    context: MemoryContext = field(default_factory=MemoryContext)
+    degraded: bool = False
+    _exchange: str | None = None
+
+    @property
+    def session_id(self) -> str:
+        """The conversation; without a session the user has one of their own name."""
+        return self.scope.session_id or self.scope.owner
+
+    def prepare(
+        self, *, load_history: bool, max_messages: int | None, options: ContextOptions
+    ) -> Plan[None]:
+        """Load the history, recall the context, save the user's words; in this order, so that
+        the question is not found as its own answer.
+        """
+        if load_history:
+            try:
+                self.history = yield call(
+                    self.memory,
+                    "load_messages",
+                    self.session_id,
+                    user_id=self.scope.user_id,
+                    max_messages=max_messages,
+                )
+            except Exception as error:
+                self._degrade(error)
+        shown = visible_texts([*self.history, *self.new])
+        everything_of_user = Scope(user_id=self.scope.owner)
+        self.context = yield from recall_context(
+            self.memory, query_of(self.new), everything_of_user, options, shown
+        )
+        self.degraded |= self.context.degraded
+        yield from self.save([message for message in self.new if message.type != "system"])
+
+    def save(self, messages: Sequence[BaseMessage]) -> Plan[None]:
+        """Save messages of this turn: on disk when this returns, unless the store is held up;
+        then it goes on being tried in the background.
+        """
+        if not messages:
+            return
+        try:
+            saving: Future[None] = yield call(
+                self.memory.writer, "submit", self.scope, lambda: self._write(messages)
+            )
+            yield call(_Waiter(saving), "result_within", PATIENCE_SECONDS)
+        except concurrent.futures.CancelledError:
+            return  # the user was forgotten meanwhile
+        except Exception as error:
+            self._degrade(error)
+
+    def _write(self, messages: Sequence[BaseMessage]) -> None:
+        self._exchange = self.memory.save_messages(
+            messages,
+            self.session_id,
+            user_id=self.scope.user_id,
+            reply_to=self._exchange,
+        )
+
+    def _degrade(self, error: Exception) -> None:
+        if self.on_error == "raise":
+            raise error
+        self.degraded = True
+        self.memory.report_degraded(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiter:
+    """Waits for a future in either colour, for a bounded time."""
+
+    future: Future[None]
+
+    def result_within(self, seconds: float) -> None:
+        try:
+            self.future.result(seconds)
+        except concurrent.futures.TimeoutError:
+            raise _held_up(seconds) from None
+
+    async def aresult_within(self, seconds: float) -> None:
+        waiting = asyncio.wrap_future(self.future)
+        waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+        done, _ = await asyncio.wait([waiting], timeout=seconds)
+        if not done:
+            raise _held_up(seconds)
+        self.future.result(0)
+
+
+def _held_up(seconds: float) -> StoreBusy:
+    return StoreBusy(
+        f"The store did not take the turn within {seconds:g} s; it is being tried again in the "
+        "background."
+    )

@@ -1,0 +1,182 @@
+"""The words of this package: scopes, memories, drafts, contexts, summaries. Data, no behaviour."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Literal
+
+from langchain_kronvex.checks import check_optional_id
+
+OrderBy = Literal["confidence", "similarity"]
+
+
+class Unchanged(Enum):
+    """The type of `UNCHANGED`."""
+
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED = Unchanged.UNCHANGED  # what `update` leaves as it is; None would be a value
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose memory: ids exactly as given, both optional; neither means agent-level memory.
+
+    A memory belongs to one owner: the user, or, without a `user_id`, the user whose name is the
+    `session_id`. Writing and reading with the same ids therefore always meet, and leaving an id
+    out when reading never shows more than one owner's memories.
+    """
+
+    user_id: str | None = None
+    session_id: str | None = None
+
+    @classmethod
+    def of(cls, user_id: object, session_id: object) -> "Scope":
+        """Check both ids.
+
+        Raises:
+            InvalidInput: an id is blank, too long, or no text.
+        """
+        return cls(
+            check_optional_id(user_id, "user_id"), check_optional_id(session_id, "session_id")
+        )
+
+    @property
+    def owner(self) -> str:
+        """The user that everything in this scope belongs to; "" for the agent level."""
+        return self.user_id or self.session_id or ""
+
+    @property
+    def only_session(self) -> str | None:
+        """The one session to which reading is limited; None for all sessions of the owner."""
+        return self.session_id if self.user_id else None
+
+    def __bool__(self) -> bool:
+        return bool(self.owner)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """One stored memory.
+
+    Attributes:
+        id: Unique in the store; stays the same for the life of the memory.
+        content: The text, exactly as it was given.
+        memory_type: `episodic`, `semantic`, `procedural`, `fact`, `preference` or `context`.
+        user_id: As given when it was stored, or None.
+        session_id: As given when it was stored, or None.
+        metadata: The caller's own JSON values.
+        created_at: When it was said, or last said again; UTC.
+        expires_at: When it becomes invisible; None for never. A pinned memory never expires.
+        pinned: Kept whatever its expiry says.
+        access_count: How many times recall has returned it.
+        deduplicated: The text was already there; its dates were renewed instead of storing it
+            again. Only ever true on what `remember`, `remember_many` and `save_exchange` return.
+    """
+
+    id: str
+    content: str
+    memory_type: str
+    user_id: str | None
+    session_id: str | None
+    metadata: Mapping[str, Any]
+    created_at: datetime
+    expires_at: datetime | None
+    pinned: bool
+    access_count: int
+    deduplicated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecalledMemory(Memory):
+    """A memory found by `recall`. The three scores are numbers from 0 to 1.
+
+    Attributes:
+        similarity: How well it fits the query. The same scale for every query.
+        confidence: `0.6 * similarity + 0.2 * recency + 0.2 * frequency`.
+        probability: How likely it is that this memory is one the query asks for, given that the
+            answer is among the owner's memories.
+    """
+
+    similarity: float
+    confidence: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryDraft:
+    """A memory to be stored by `remember_many`; the fields are the arguments of `remember`."""
+
+    content: str
+    memory_type: str = "episodic"
+    user_id: str | None = None
+    session_id: str | None = None
+    ttl_days: float | None = None
+    pinned: bool = False
+    metadata: Mapping[str, Any] | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryContext:
+    """The text for a prompt's `{memory_context}` and the memories it was made of.
+
+    Attributes:
+        context: One line per memory, or "" when there is none.
+        memories: The memories in the text, in its order.
+        degraded: Something failed on the way, so the text may hold less than the store does.
+    """
+
+    context: str = ""
+    memories: tuple[RecalledMemory, ...] = ()
+    degraded: bool = False
+
+    @property
+    def context_block(self) -> str:
+        """The same string as `context`, under the name the REST API also uses."""
+        return self.context
+
+    def __str__(self) -> str:
+        return self.context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSummary:
+    """One session of one user: how much it holds, and when it was last written to (UTC)."""
+
+    user_id: str | None
+    session_id: str | None
+    memories: int
+    messages: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryStats:
+    """What the memory holds and how its background work stands.
+
+    Attributes:
+        location: Where the memories are kept.
+        memories: Visible memories of this agent.
+        messages: Stored chat messages of this agent.
+        users: Owners with at least one record.
+        unembedded: Memories that are found by their words only, until their vectors arrive.
+        pending: Background jobs not yet done.
+        failed: Background jobs given up after all their tries.
+        degraded: Turns that went on without memory, or with less of it, because something failed.
+        last_error: The most recent background or degraded failure, without any memory text.
+        size_bytes: What the store takes on disk, or None when it cannot tell.
+    """
+
+    location: str
+    memories: int
+    messages: int
+    users: int
+    unembedded: int
+    pending: int = 0
+    failed: int = 0
+    degraded: int = 0
+    last_error: str | None = None
+    size_bytes: int | None = field(default=None)
