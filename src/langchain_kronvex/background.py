@@ -153,7 +153,7 @@ class BackgroundWriter:
             finally:
                 self._hurried -= 1
 
-    async def aflush(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109
+    async def aflush(self, timeout: float | None = None) -> bool:
         """Twin of `flush`."""
         return await asyncio.to_thread(self.flush, timeout)
 

@@ -77,7 +77,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
         finally:  # closed early: save now, not whenever the garbage is collected
             await streamed.aclose()  # type: ignore[attr-defined]
 
-    def _turn(self, value: Any, config: RunnableConfig, **kwargs: Any) -> Any:
+    def _turn(self, value: Any, run_manager: Any, config: RunnableConfig, **kwargs: Any) -> Any:
         turn = self._begin(value, config)
         run(self._prepare(turn))
         self._tell(turn, config)
@@ -86,7 +86,9 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
         run(self._save(turn, filled, output))
         return output
 
-    async def _aturn(self, value: Any, config: RunnableConfig, **kwargs: Any) -> Any:
+    async def _aturn(
+        self, value: Any, run_manager: Any, config: RunnableConfig, **kwargs: Any
+    ) -> Any:
         turn = self._begin(value, config)
         await arun(self._prepare(turn))
         await self._atell(turn, config)
@@ -96,7 +98,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
         return output
 
     def _stream_turn(
-        self, inputs: Iterator[Any], config: RunnableConfig, **kwargs: Any
+        self, inputs: Iterator[Any], run_manager: Any, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[Any]:
         value = next(inputs)
         turn = self._begin(value, config)
@@ -111,7 +113,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
             run(self._save(turn, filled, heard))
 
     async def _astream_turn(
-        self, inputs: AsyncIterator[Any], config: RunnableConfig, **kwargs: Any
+        self, inputs: AsyncIterator[Any], run_manager: Any, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[Any]:
         value = await anext(inputs)
         turn = self._begin(value, config)

@@ -42,10 +42,15 @@ class Conversation:
     backend: MemoryBackend
     scope: Scope
 
-    def _select(self, kind: Kind, **conditions: tuple[str, ...]) -> Selection:
+    def _select(
+        self,
+        kind: Kind,
+        ids: tuple[str, ...] | None = None,
+        keys: tuple[str, ...] | None = None,
+    ) -> Selection:
         # With both ids set, reading is limited to this one session.
         session = Scope(self.scope.owner, self.scope.session_id)
-        return Selection(kind=kind, scope=session, **conditions)
+        return Selection(kind=kind, scope=session, ids=ids, keys=keys)
 
     def load(self, max_messages: int | None, now: datetime) -> Plan[list[BaseMessage]]:
         """Return the messages in the order of writing, cut to the last whole turns."""

@@ -31,7 +31,7 @@ def neutral(text: str) -> str:
     if not text.isprintable():
         text = "".join(" " if _is_control(c) else c for c in text)
     one_line = " ".join(text.split())
-    return _LINE_HEAD.sub(r"(\1)", _TAG.sub("‹", one_line))
+    return _LINE_HEAD.sub(r"(\1)", _TAG.sub("(", one_line))
 
 
 def context_text(memories: Sequence[RecalledMemory]) -> str:

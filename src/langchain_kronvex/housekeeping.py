@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from langchain_kronvex.background import BackgroundWriter
 from langchain_kronvex.backends.base import MemoryBackend
+from langchain_kronvex.background import BackgroundWriter
 from langchain_kronvex.errors import EmbeddingsError
 from langchain_kronvex.vectors import EmbeddingModel
 

@@ -232,8 +232,7 @@ class ScopeIndex:
         for column, weight in _MEANING_WINDOW:
             joined += weight * padded[near[:, column]]
         norm = self.table["norm"]
-        result: Floats = joined / np.where(norm > 0, norm, 1)
-        return result
+        return (joined / np.where(norm > 0, norm, 1)).astype(np.float32, copy=False)
 
     def _renew_norms(self) -> None:
         vectors = self.vectors

@@ -26,7 +26,7 @@ def resolve_url(url: str | None, api_key: str | None) -> str:
 
 def default_url() -> str:
     """Return the URL of the default file. It never depends on the current directory."""
-    from platformdirs import user_data_path  # noqa: PLC0415 - only needed here
+    from platformdirs import user_data_path
 
     return f"sqlite:///{user_data_path('langchain-kronvex', appauthor=False) / 'memory.db'}"
 
@@ -49,7 +49,7 @@ def open_backend(url: str, agent_id: str, *, timeout: float, cache_bytes: int) -
         raise ConfigurationError(f"url must be a string, not {type(url).__name__}: {_KNOWN}.")
     scheme, separator, rest = url.partition("://")
     if scheme == "sqlite" and separator:
-        from langchain_kronvex.backends.sqlite import SqliteBackend  # noqa: PLC0415 - by need
+        from langchain_kronvex.backends.sqlite import SqliteBackend
 
         path = _sqlite_path(rest)
         return SqliteBackend(path, agent_id, timeout=timeout, cache_bytes=cache_bytes)

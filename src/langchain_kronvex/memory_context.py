@@ -84,7 +84,7 @@ class KronvexMemoryContext(RunnableSerializable[Any, Any]):
         """Twin of `invoke`."""
         return await self._acall_with_config(self._afill, input, config, **kwargs)
 
-    def _fill(self, value: Any, config: RunnableConfig) -> Any:
+    def _fill(self, value: Any, run_manager: Any, config: RunnableConfig) -> Any:
         query, shown = self._reading(value)
         plan = recall_context(self.memory, query, self._scope(config), self._options(), shown)
         context = run(plan)
@@ -92,7 +92,7 @@ class KronvexMemoryContext(RunnableSerializable[Any, Any]):
             dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
         return self._filled(value, context)
 
-    async def _afill(self, value: Any, config: RunnableConfig) -> Any:
+    async def _afill(self, value: Any, run_manager: Any, config: RunnableConfig) -> Any:
         query, shown = self._reading(value)
         plan = recall_context(self.memory, query, self._scope(config), self._options(), shown)
         context = await arun(plan)

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from langchain_core.embeddings import Embeddings
 
-from langchain_kronvex.background import BackgroundWriter, OnError
 from langchain_kronvex.backends.base import MemoryBackend
+from langchain_kronvex.background import BackgroundWriter, OnError
 from langchain_kronvex.housekeeping import AccessCounter, BackgroundEmbedder
 from langchain_kronvex.locations import open_backend, resolve_agent_id, resolve_url
 from langchain_kronvex.plans import Plan, both, call

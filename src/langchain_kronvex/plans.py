@@ -70,7 +70,6 @@ async def arun(plan: Plan[T]) -> T:
 
 def both(plan: Callable[P, Plan[T]]) -> tuple[Callable[P, T], Callable[P, Awaitable[T]]]:
     """Return the sync and the async function of a plan, with its signature and docstring."""
-    signature = _result_signature(plan)
     name = plan.__name__.lstrip("_")
 
     @functools.wraps(plan)
@@ -81,16 +80,16 @@ def both(plan: Callable[P, Plan[T]]) -> tuple[Callable[P, T], Callable[P, Awaita
     async def averb(*args: P.args, **kwargs: P.kwargs) -> T:
         return await arun(plan(*args, **kwargs))
 
-    for function, its_name in ((verb, name), (averb, "a" + name)):
-        function.__name__ = its_name
-        function.__qualname__ = plan.__qualname__.replace(plan.__name__, its_name)
-        function.__signature__ = signature  # type: ignore[attr-defined]
+    _name(verb, plan, name)
+    _name(averb, plan, "a" + name)
     averb.__doc__ = f"Twin of `{name}`, to be awaited.\n\n        {plan.__doc__}"
     return verb, averb
 
 
-def _result_signature(plan: Callable[..., Any]) -> inspect.Signature:
+def _name(function: Any, plan: Callable[..., Any], name: str) -> None:
+    """Make a function look as if it had been written out: its name, and what it returns."""
     signature = inspect.signature(plan)
-    returns = str(signature.return_annotation)
-    result = returns.removeprefix("Plan[").removesuffix("]")
-    return signature.replace(return_annotation=result)
+    result = str(signature.return_annotation).removeprefix("Plan[").removesuffix("]")
+    function.__name__ = name
+    function.__qualname__ = plan.__qualname__.replace(plan.__name__, name)
+    function.__signature__ = signature.replace(return_annotation=result)

@@ -56,9 +56,10 @@ def input_of(value: Mapping[str, Any], key: str) -> Any:
 
 def query_of(messages: Sequence[BaseMessage]) -> str:
     """Return what to look for: the text of the last human message, or else of the last one."""
-    human = [message for message in messages if isinstance(message, HumanMessage)]
-    asked = human or list(messages)
-    return text_of(asked[-1]) if asked else ""
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage):
+            return text_of(message)
+    return text_of(messages[-1]) if messages else ""
 
 
 def fill(value: Any, context: str) -> Any:

@@ -65,15 +65,13 @@ def rarity(documents: int, containing: int) -> float:
 
 def term_score(counts: Floats, lengths: Floats, average_length: float, idf: float) -> Floats:
     """Return the BM25 score of one term for memories that hold it `counts` times."""
-    norm = K1 * (1 - B + B * lengths / average_length)
-    scores: Floats = idf * counts * (K1 + 1) / (counts + norm)
-    return scores
+    norm = K1 * (1 - B) + K1 * B / average_length * lengths
+    return (idf * (K1 + 1) * counts / (counts + norm)).astype(np.float32, copy=False)
 
 
 def saturate(scores: Floats) -> Floats:
     """Map a BM25 score from [0, inf) to [0, 1), the same for every query."""
-    shares: Floats = scores / (scores + HALF_SCORE)
-    return shares
+    return scores / (scores + np.float32(HALF_SCORE))
 
 
 # -- relevance --------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ def changed_record(
     pinned: bool | Unchanged,
     memory_type: str | Unchanged,
     metadata: Mapping[str, Any] | Unchanged,
-    ttl_days: float | None | Unchanged,
+    ttl_days: float | Unchanged | None,
 ) -> Record:
     """Return a record with the given values changed.
 

@@ -69,7 +69,7 @@ class KronvexRetriever(BaseRetriever):
         scope = scope_from(config, self.user_id, self.session_id)
         return await super().ainvoke(input, config, scope=scope, **kwargs)
 
-    def _get_relevant_documents(
+    def _get_relevant_documents(  # type: ignore[override] # more keywords, as LangChain allows
         self,
         query: str,
         *,
@@ -80,7 +80,7 @@ class KronvexRetriever(BaseRetriever):
         found = self.memory.recall(query, **self._options(scope, k))
         return [to_document(memory) for memory in found]
 
-    async def _aget_relevant_documents(
+    async def _aget_relevant_documents(  # type: ignore[override] # more keywords, as LangChain allows
         self,
         query: str,
         *,

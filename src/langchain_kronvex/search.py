@@ -37,7 +37,7 @@ class Answer:
 
 
 def search(index: ScopeIndex, question: Question) -> Answer:
-    """Return the `limit` most relevant visible memories with at least the threshold's similarity."""
+    """Return the `limit` most relevant visible memories that reach the threshold."""
     if not len(index):
         return Answer([], [], [])
     relevance, most = _relevance(index, question)

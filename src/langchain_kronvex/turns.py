@@ -115,7 +115,7 @@ class Turn:
                     user_id=self.scope.user_id,
                     max_messages=max_messages,
                 )
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the chat goes on
                 self._degrade(error)
         shown = visible_texts([*self.history, *self.new])
         everything_of_user = Scope(user_id=self.scope.owner)
@@ -138,7 +138,7 @@ class Turn:
             yield call(_Waiter(saving), "result_within", PATIENCE_SECONDS)
         except concurrent.futures.CancelledError:
             return  # the user was forgotten meanwhile
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the chat goes on
             self._degrade(error)
 
     def _write(self, messages: Sequence[BaseMessage]) -> None:

@@ -56,19 +56,19 @@ class MemoryUpkeep(OpenMemory):
         found: list[Record] = yield call(self._backend, "find", chosen, Page(), self._clock())
         return found[0] if found else None
 
-    def _get(self, id: str) -> Plan[Memory | None]:  # noqa: A002 - the name users know
+    def _get(self, id: str) -> Plan[Memory | None]:
         """Return one memory by its id; None when there is none, or no longer."""
         record = yield from self._find(id)
-        return record and to_memory(record)
+        return None if record is None else to_memory(record)
 
     def _update(
         self,
-        id: str,  # noqa: A002
+        id: str,
         *,
         pinned: bool | Unchanged = UNCHANGED,
         memory_type: str | Unchanged = UNCHANGED,
         metadata: Mapping[str, Any] | Unchanged = UNCHANGED,
-        ttl_days: float | None | Unchanged = UNCHANGED,
+        ttl_days: float | Unchanged | None = UNCHANGED,
     ) -> Plan[Memory]:
         """Change what is known about a memory; its text never changes.
 
@@ -95,7 +95,7 @@ class MemoryUpkeep(OpenMemory):
     def _forget(
         self,
         *,
-        id: str | None = None,  # noqa: A002
+        id: str | None = None,
         user_id: str | None = None,
         session_id: str | None = None,
     ) -> Plan[int]:

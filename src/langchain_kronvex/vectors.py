@@ -81,8 +81,7 @@ class EmbeddingModel:
             )
         self.width = vectors.shape[1]
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unit: Floats = vectors / np.where(length > 0, length, 1)
-        return unit
+        return (vectors / np.where(length > 0, length, 1)).astype(np.float32, copy=False)
 
 
 def _name(embeddings: Embeddings) -> str:

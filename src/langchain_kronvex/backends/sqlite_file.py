@@ -230,7 +230,7 @@ class SqliteFile:
                 f"{self.path} was held by another process for {self._timeout:g} s ({text}). "
                 "Try again, or open the memory with a longer timeout."
             )
-        if isinstance(error, OSError) or isinstance(error, sqlite3.OperationalError):
+        if isinstance(error, (OSError, sqlite3.OperationalError)):
             return StoreUnavailable(
                 f"{self.path or 'the store'} cannot be opened, read or written: {text}. Check that "
                 "the folder exists, that this user may write to it, and that the disk has room."
