@@ -54,16 +54,14 @@ class Table:
         """Bytes held by all columns."""
         return sum(column.nbytes for column in self._columns.values())
 
-    def append(self, **cells: Any) -> int:
-        """Add one row and return its place; columns not named hold their fill value."""
-        place = self._size
-        self._size += 1
+    def views(self) -> dict[str, NDArray[Any]]:
+        """Return all columns at once, for work row by row; valid until the next `extend`."""
+        return {name: column.values for name, column in self._columns.items()}
+
+    def extend(self, count: int) -> slice:
+        """Add rows that hold the fill values and return where they stand."""
+        added = slice(self._size, self._size + count)
+        self._size += count
         for column in self._columns.values():
             column.grow(self._size)
-        self.put(place, **cells)
-        return place
-
-    def put(self, place: int, **cells: Any) -> None:
-        """Change cells of one row."""
-        for name, cell in cells.items():
-            self._columns[name].values[place] = cell
+        return added

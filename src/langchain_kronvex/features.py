@@ -1,5 +1,6 @@
 """What a text shows beside its terms: who opens it, whether it asks, when and of whom it speaks."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ TIME_WORDS = frozenset(
     spring summer autumn fall winter christmas easter birthday anniversary
     """.split()
 )
+
+_NUMBER = re.compile(r"(?<!\d)\d{1,4}(?!\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,5 @@ def _features(text: str, found: list[str], stem_of: dict[str, str]) -> TextFeatu
         opener=stem_of[found[0]] if found else "",
         asks="?" in text or "？" in text,  # noqa: RUF001 - the full-width mark of CJK text
         personal=not FIRST_PERSON.isdisjoint(distinct),
-        timed=not TIME_WORDS.isdisjoint(distinct)
-        or any(w.isdigit() and len(w) <= 4 for w in distinct),
+        timed=not TIME_WORDS.isdisjoint(distinct) or _NUMBER.search(text) is not None,
     )

@@ -5,15 +5,15 @@ its keeper throw it away. `search.py` asks it; how features are weighed stands i
 """
 
 from array import array
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.columns import Column, Table
 from langchain_kronvex.features import TextFeatures, text_features
-from langchain_kronvex.lexical import date_of
 from langchain_kronvex.ranking import (
     AFTER,
     BEFORE,
@@ -27,6 +27,7 @@ from langchain_kronvex.ranking import (
 )
 
 _NEAR = len(BEFORE) + len(AFTER)
+Cells = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,23 @@ class Posting:
     def __init__(self) -> None:
         self.places = array("i")
         self.counts = array("f")
+
+
+@dataclass(slots=True)
+class _Tail:
+    """The end of a session's running conversation.
+
+    Attributes:
+        conversation: Its number.
+        turns: Places of the last turns; -1 for one too long to lend its words.
+        asks: The last turn asks a question.
+        created: When the last turn was said.
+    """
+
+    conversation: int
+    turns: list[int] = field(default_factory=list)
+    asks: bool = False
+    created: float = 0.0
 
 
 class ScopeIndex:
@@ -95,7 +113,9 @@ class ScopeIndex:
         self._place_of: dict[int, int] = {}
         self._codes: dict[str, int] = {}
         self._opener_codes: dict[str, int] = {}
-        self._tails: dict[int, list[int]] = {}  # the last turns of the running conversation
+        self._tails: dict[int, _Tail] = {}
+        self._order: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
+        self._ordered_size = 0
         self._entries = 0
         self._stale_norms: set[int] = set()
 
@@ -129,85 +149,93 @@ class ScopeIndex:
 
     def apply(self, rows: Iterable[IndexRow]) -> None:
         """Take in new and changed memories, in the order in which they were written."""
-        fresh = [row for row in rows if not self._patched(row)]
-        for row, features in zip(fresh, text_features([row.text for row in fresh]), strict=True):
-            self._append(row, features)
+        fresh: list[IndexRow] = []
+        for row in rows:
+            place = self._place_of.get(row.seq)
+            if place is None:
+                fresh.append(row)
+            else:
+                self._put_cells(slice(place, place + 1), [row])
+                self._put_vector(place, row.vector)
+        if fresh:
+            self._append(fresh, text_features([row.text for row in fresh]))
 
-    def _patched(self, row: IndexRow) -> bool:
-        place = self._place_of.get(row.seq)
-        if place is None:
-            return False
-        self.table.put(place, **self._plain_cells(row))
-        self._put_vector(place, row.vector)
-        return True
+    def _put_cells(self, places: slice, rows: Sequence[IndexRow]) -> None:
+        """Write what may change in the life of a memory."""
+        table = self.table
+        created = np.array([row.created for row in rows])
+        table["created"][places] = created
+        table["expires"][places] = [row.expires for row in rows]
+        table["form"][places] = [row.form for row in rows]
+        table["type"][places] = [self._coded("type " + row.memory_type) for row in rows]
+        months = np.floor(created).astype("M8[s]").astype("M8[M]")
+        table["year"][places] = months.astype("M8[Y]").astype(np.int64) + 1970
+        table["month"][places] = months.astype(np.int64) % 12 + 1
+        days = np.floor(created).astype("M8[s]").astype("M8[D]") - months.astype("M8[D]")
+        table["day"][places] = days.astype(np.int64) + 1
 
-    def _plain_cells(self, row: IndexRow) -> dict[str, object]:
-        year, month, day = date_of(row.created)
-        return {
-            "created": row.created,
-            "expires": row.expires,
-            "year": year,
-            "month": month,
-            "day": day,
-            "type": self._codes.setdefault("type " + row.memory_type, len(self._codes)),
-            "form": row.form,
-        }
+    def _coded(self, name: str) -> int:
+        return self._codes.setdefault(name, len(self._codes))
 
-    def _append(self, row: IndexRow, features: TextFeatures) -> None:
-        session = self._codes.setdefault("session " + row.session_id, len(self._codes))
-        own = features.terms.total()
-        place = self.table.append(
-            seq=row.seq,
-            session=session,
-            opener=self._opener_codes.setdefault(features.opener, len(self._opener_codes)),
-            short=features.word_count <= SHORT_WORDS,
-            own=own,
-            length=own,
-            **self._plain_cells(row),
-        )
-        self._place_of[row.seq] = place
+    def _append(self, rows: Sequence[IndexRow], features: Sequence[TextFeatures]) -> None:
+        table = self.table
+        places = table.extend(len(rows))
+        self._put_cells(places, rows)
+        table["seq"][places] = [row.seq for row in rows]
+        table["session"][places] = [self._coded("session " + row.session_id) for row in rows]
+        openers = [
+            self._opener_codes.setdefault(f.opener, len(self._opener_codes)) for f in features
+        ]
+        table["opener"][places] = openers
+        self.openers.extend(len(self._opener_codes) - len(self.openers))
+        table["short"][places] = [f.word_count <= SHORT_WORDS for f in features]
+        table["own"][places] = table["length"][places] = [f.terms.total() for f in features]
+        cells = table.views()
+        for place, (row, found) in enumerate(zip(rows, features, strict=True), places.start):
+            self._place_of[row.seq] = place
+            self._post(place, found)
+            if row.form is Form.TURN:
+                self._join_conversation(cells, place, found)
+            self._put_vector(place, row.vector)
+
+    def _post(self, place: int, features: TextFeatures) -> None:
+        postings = self.postings
         for term, count in features.terms.items():
-            posting = self.postings.get(term)
+            posting = postings.get(term)
             if posting is None:
-                posting = self.postings[term] = Posting()
+                posting = postings[term] = Posting()
             posting.places.append(place)
             posting.counts.append(count)
         self._entries += len(features.terms)
-        if row.form is Form.TURN:
-            self._join_conversation(place, session, features)
-        self._put_vector(place, row.vector)
 
-    def _join_conversation(self, place: int, session: int, features: TextFeatures) -> None:
-        table = self.table
-        tail = self._tails.get(session, [])
-        created = table["created"]
-        if tail and abs(created[place] - created[tail[-1]]) > SESSION_GAP_SECONDS:
-            tail = []
-        answers = bool(tail) and bool(table["priors"][tail[-1], PRIORS.index("question")])
-        conversation = table["conversation"][tail[-1]] if tail else self.conversations
-        self.conversations += not tail
-        priors = (answers, features.asks, not tail, features.personal, features.timed)
-        table.put(place, conversation=conversation, priors=priors)
-        self._count_opener(int(table["opener"][place]), priors)
-        if table["short"][place]:
-            for distance, other in enumerate(reversed(tail)):
-                if table["short"][other]:
-                    self._link(other, place, distance)
-        self._tails[session] = [*tail, place][-len(BEFORE) :]
-
-    def _link(self, earlier: int, later: int, distance: int) -> None:
-        near, own, length = self.table["near"], self.table["own"], self.table["length"]
-        near[earlier, distance] = later
-        length[later] += BEFORE[distance] * own[earlier]
-        if distance < len(AFTER):
-            near[later, len(BEFORE) + distance] = earlier
-            length[earlier] += AFTER[distance] * own[later]
-
-    def _count_opener(self, opener: int, priors: tuple[bool, ...]) -> None:
-        while len(self.openers) <= opener:
-            self.openers.append()
+    def _join_conversation(self, cells: Cells, place: int, features: TextFeatures) -> None:
+        session, created = int(cells["session"][place]), float(cells["created"][place])
+        tail = self._tails.get(session)
+        if tail is None or abs(created - tail.created) > SESSION_GAP_SECONDS:
+            tail = self._tails[session] = _Tail(self.conversations)
+            self.conversations += 1
+        priors = (tail.asks, features.asks, not tail.turns, features.personal, features.timed)
+        cells["conversation"][place] = tail.conversation
+        cells["priors"][place] = priors
+        opener = cells["opener"][place]
         self.openers["count"][opener] += 1
         self.openers["sum"][opener] += priors
+        short = features.word_count <= SHORT_WORDS
+        for distance, other in enumerate(reversed(tail.turns)):
+            if short and other >= 0:
+                _link(cells, other, place, distance)
+        tail.turns = [*tail.turns, place if short else -1][-len(BEFORE) :]
+        tail.asks, tail.created = features.asks, created
+
+    def conversation_order(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the places of all turns, conversation by conversation, and where each starts."""
+        if self._order is None or self._ordered_size != len(self):
+            conversation = self.table["conversation"]
+            turns = np.flatnonzero(conversation >= 0)
+            order = turns[np.argsort(conversation[turns], kind="stable")]
+            starts = np.searchsorted(conversation[order], np.arange(self.conversations))
+            self._order, self._ordered_size = (order, starts), len(self)
+        return self._order
 
     # -- vectors -------------------------------------------------------------------------------
 
@@ -253,3 +281,13 @@ _MEANING_WINDOW = [
     *((len(BEFORE) + n, weight) for n, weight in enumerate(MEANING_BEFORE)),
     *enumerate(MEANING_AFTER),
 ]
+
+
+def _link(cells: Cells, earlier: int, later: int, distance: int) -> None:
+    """Let two turns of a conversation borrow each other's words."""
+    near, own, length = cells["near"], cells["own"], cells["length"]
+    near[earlier, distance] = later
+    length[later] += BEFORE[distance] * own[earlier]
+    if distance < len(AFTER):
+        near[later, len(BEFORE) + distance] = earlier
+        length[earlier] += AFTER[distance] * own[later]

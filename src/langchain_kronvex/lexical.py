@@ -9,7 +9,6 @@ import re
 import threading
 import unicodedata
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
 
 import Stemmer
 
@@ -96,9 +95,3 @@ def date_parts(term: str) -> dict[str, int]:
         if len(term) == 4:
             return {"year": int(term)}
     return {}
-
-
-def date_of(seconds: float) -> tuple[int, int, int]:
-    """Return year, month and day (UTC) of a time in seconds since 1970."""
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return moment.year, moment.month, moment.day

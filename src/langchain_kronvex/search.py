@@ -98,7 +98,7 @@ def _words_score(index: ScopeIndex, query_terms: Sequence[str]) -> Floats:
     size, length = len(index), index.table["length"]
     average = max(float(length.mean()), 1.0)
     score = np.zeros(size, np.float32)
-    for term in _rarest(index, query_terms):
+    for term in _telling(index, query_terms):
         counts = _counts(index, index.postings.get(term), term)
         places = np.flatnonzero(counts)
         if len(places):
@@ -108,13 +108,16 @@ def _words_score(index: ScopeIndex, query_terms: Sequence[str]) -> Floats:
     return score
 
 
-def _rarest(index: ScopeIndex, query_terms: Sequence[str]) -> Sequence[str]:
-    """Bound the work for a query that is a whole document."""
-    if len(query_terms) <= ranking.MAX_QUERY_TERMS:
-        return query_terms
-    known = [term for term in query_terms if term in index.postings]
-    known.sort(key=lambda term: len(index.postings[term].places))
-    return known[: ranking.MAX_QUERY_TERMS]
+def _telling(index: ScopeIndex, query_terms: Sequence[str]) -> Sequence[str]:
+    """Leave out what adds nothing, and bound the work for a query that is a whole document."""
+
+    def held_by(term: str) -> int:
+        posting = index.postings.get(term)
+        return len(posting.places) if posting else 0
+
+    most = max(len(index), ranking.LEAST_DOCUMENTS) / 2
+    telling = [term for term in query_terms if held_by(term) < most]
+    return sorted(telling, key=held_by)[: ranking.MAX_QUERY_TERMS]
 
 
 def _counts(index: ScopeIndex, posting: Posting | None, term: str) -> Floats:
@@ -122,7 +125,8 @@ def _counts(index: ScopeIndex, posting: Posting | None, term: str) -> Floats:
     size = len(index)
     counts = np.zeros(size, np.float32)
     if posting is not None:
-        places, own = np.array(posting.places), np.array(posting.counts)
+        places = np.frombuffer(posting.places, np.int32)
+        own = np.frombuffer(posting.counts, np.float32)
         near = index.table["near"][places]
         lent = own[:, None] * _LENT
         there = near >= 0
@@ -167,15 +171,14 @@ def _speakers(index: ScopeIndex, query_terms: Sequence[str]) -> NDArray[np.bool_
 
 def _session_best(index: ScopeIndex, relevance: Floats) -> Floats:
     """Return, for each turn, the mean relevance of the three best turns of its conversation."""
-    conversation = index.table["conversation"]
-    turns = np.flatnonzero(conversation >= 0)
-    of, left = conversation[turns], np.maximum(relevance[turns], 0)
-    total = np.zeros(index.conversations, np.float32)
+    order, starts = index.conversation_order()
+    left = np.maximum(relevance[order], 0)
+    sizes = np.diff(starts, append=len(order))
+    total = np.zeros(len(starts), np.float32)
     for _ in range(3):
-        top = np.zeros(index.conversations, np.float32)
-        np.maximum.at(top, of, left)
+        top = np.maximum.reduceat(left, starts)
         total += top
-        left = np.where(left >= top[of], 0, left)
-    result = np.zeros(len(index), np.float32)
-    result[turns] = total[of] / 3
-    return result
+        left[left >= np.repeat(top, sizes)] = 0
+    best = np.zeros(len(index), np.float32)
+    best[order] = np.repeat(total / 3, sizes)
+    return best

@@ -211,9 +211,10 @@ class SqliteBackend(MemoryBackend):
         """Read the chosen records; scope and expiry are asked again of the store itself."""
         if not answer.seqs:
             return []
+        # The + keeps SQLite to the few rows of these numbers, not to all of the scope.
         found = self._file.read(
             f"SELECT r.seq, {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
-            f"WHERE r.seq IN (SELECT value FROM json_each(?)) AND r.scope = ? AND {rows.VISIBLE}",
+            f"WHERE r.seq IN (SELECT value FROM json_each(?)) AND +r.scope = ? AND {rows.VISIBLE}",
             (json.dumps(answer.seqs), scope, rows.to_micros(now)),
         )
         record_of = {row[0]: rows.to_record(row[1:]) for row in found}
