@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import Runnable, RunnableConfig
@@ -19,7 +20,7 @@ PROMPT = ChatPromptTemplate.from_messages(
 )
 
 
-async def talk(chain: Runnable, user_id: str, fact: str) -> str:
+async def talk(chain: Runnable[Any, Any], user_id: str, fact: str) -> str:
     def scope(session_id: str) -> RunnableConfig:
         return {"configurable": {"user_id": user_id, "session_id": f"{user_id}-{session_id}"}}
 

@@ -1,8 +1,9 @@
 """The main job: one process talks and ends, a second one remembers, each user only their own.
 
 Process 1 replays a transcript: what the user says goes through a chain with memory, and a scripted
-model answers with the recorded reply. Process 2 shares nothing with it but the store. It never
-opens the transcript, starts in another folder, and asks its questions in new sessions.
+model answers with the recorded reply; the memories carry the day of the replay. Process 2 shares
+nothing with it but the store: it never opens the transcript, starts in another folder, and asks
+every question in a new session.
 
     python examples/demo.py [--transcript FILE.jsonl] [--questions FILE.jsonl] [--url sqlite:///...]
 
@@ -16,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -47,11 +47,11 @@ PROMPT = ChatPromptTemplate.from_messages(
         ("human", "{input}"),
     ]
 )
-MEMORY_LINE = re.compile(r"^\[\w+, \d{4}-\d\d-\d\d\] .+$", re.MULTILINE)
+MEMORY_LINE = re.compile(r"^\[\w+, \d{4}-\d\d-\d\d\] ")
 
 
 def main() -> int:
-    """Runs the two processes, or is one of them."""
+    """Run the two processes, or be one of them."""
     options = parse_options()
     try:
         if options.process == 1:
@@ -64,12 +64,13 @@ def main() -> int:
         return 2
     except Exception as error:  # noqa: BLE001 - whatever a store or model raises ends in one line
         traceback.print_exc()
-        print(f"FAILED: process {options.process}: {type(error).__name__}: {error}")
+        where = f"process {options.process}" if options.process else "the demo"
+        print(f"FAILED: {where}: {type(error).__name__}: {error}")
         return 1
 
 
 def parse_options() -> argparse.Namespace:
-    """Reads the command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--transcript", type=Path, help="JSON Lines, as conversation.jsonl")
     parser.add_argument("--questions", type=Path, help="JSON Lines, as questions.jsonl")
@@ -79,7 +80,7 @@ def parse_options() -> argparse.Namespace:
 
 
 def run_both(options: argparse.Namespace) -> int:
-    """Runs process 1 to its end, then process 2, and returns the exit code."""
+    """Run process 1 to its end, then process 2, and return the exit code."""
     transcript = options.transcript or HERE / "conversation.jsonl"
     questions = options.questions
     if not questions and not options.transcript:
@@ -99,7 +100,7 @@ def run_both(options: argparse.Namespace) -> int:
 
 
 def shared_url(url: str) -> str:
-    """Makes a SQLite URL mean the same file in every working directory."""
+    """Make a SQLite URL mean the same file in every working directory."""
     scheme, _, path = url.partition(":///")
     if url in ("sqlite://", "sqlite:///", "sqlite:///:memory:"):
         raise BadInput(f"--url {url} lives in one process; two cannot share it")
@@ -109,7 +110,7 @@ def shared_url(url: str) -> str:
 
 
 def run_process(number: int, url: str, option: str, file: Path, *, cwd: Path) -> int:
-    """Runs this file as process `number`, in `cwd`, and returns its exit code."""
+    """Run this file as process `number`, in `cwd`, and return its exit code."""
     search_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     # The URL goes through the environment: it may hold a password, and arguments are public.
     environment = os.environ | {
@@ -122,7 +123,7 @@ def run_process(number: int, url: str, option: str, file: Path, *, cwd: Path) ->
 
 
 def hold_conversation(turns: list[Turn]) -> int:
-    """Process 1: replays the transcript through a chain with memory."""
+    """Process 1: replay the transcript through a chain with memory."""
     pairs = list(exchanges(turns))
     replies = iter([pair[1].content for pair in pairs if len(pair) == 2])
     with KronvexMemory() as memory:  # at KRONVEX_URL
@@ -141,13 +142,13 @@ def hold_conversation(turns: list[Turn]) -> int:
 
 
 def ask_questions(questions: list[Question]) -> int:
-    """Process 2: asks in new sessions, shows every prompt, and counts what reached it."""
+    """Process 2: ask in new sessions, show every prompt, and count what reached it."""
     model, label = chat_model()
-    prompts: list[str] = []
+    prompts: list[PromptValue] = []
 
     def show(prompt: PromptValue) -> PromptValue:
-        prompts.append(prompt.to_string())
-        print(prompts[-1])
+        prompts.append(prompt)
+        print(prompt.to_string())
         return prompt
 
     print(f"Process 2 (pid {os.getpid()}) starts in {Path.cwd()} and answers with {label}.")
@@ -164,7 +165,7 @@ def ask_questions(questions: list[Question]) -> int:
 
 
 def chat_model() -> tuple[BaseChatModel, str]:
-    """Returns OpenAI's model when there is a key for it, else the offline stand-in."""
+    """Return OpenAI's model when there is a key for it, else the offline stand-in."""
     if not os.environ.get("OPENAI_API_KEY"):
         return OfflineChatModel(), "OfflineChatModel, an offline stand-in and not an AI model"
     from langchain_openai import ChatOpenAI
@@ -173,40 +174,38 @@ def chat_model() -> tuple[BaseChatModel, str]:
     return ChatOpenAI(model=name, timeout=60), f"ChatOpenAI, model {name}"
 
 
-def verdict(questions: list[Question], prompts: list[str]) -> int:
-    """Prints the last line, and returns the exit code."""
+def verdict(questions: list[Question], prompts: list[PromptValue]) -> int:
+    """Print the last line, and return the exit code."""
     asked = {question.question for question in questions}
     missing, foreign = [], []
     for question, prompt in zip(questions, prompts, strict=True):
-        if not any(question.expects in line for line in memory_lines(prompt, asked)):
-            missing.append(f"{question.user_id} lacks {question.expects[:80]!r}")
+        user_id, shown = question.user_id, lines_shown(prompt, asked)
+        if not any(question.expects in line for line in shown if MEMORY_LINE.match(line)):
+            missing.append(f"{user_id} lacks {question.expects[:80]!r}")
         # What is foreign to one question of a user is foreign to all of them.
-        others = {
-            text for each in questions if each.user_id == question.user_id for text in each.foreign
-        }
-        found = sorted(text for text in others if text in one_line(prompt))
-        foreign += [f"{question.user_id} was shown {text[:80]!r}" for text in found]
-    arrived = (
-        f"{len(questions) - len(missing)} facts from process 1 reached the prompts of process 2"
-    )
+        others = {text for each in questions if each.user_id == user_id for text in each.foreign}
+        found = sorted(text for text in others if any(text in line for line in shown))
+        foreign += [f"{user_id} was shown {text[:80]!r}" for text in found]
+    facts = len(questions) - len(missing)
+    counted = f"{facts} facts from process 1 reached the prompts of process 2"
     if missing or foreign:
-        print(
-            f"FAILED: {arrived}, {len(foreign)} of the other user: {'; '.join(missing + foreign)}"
-        )
+        details = "; ".join(missing + foreign)
+        print(f"FAILED: {counted}, {len(foreign)} of the other user: {details}")
         return 1
-    print(f"OK: {arrived}, 0 of the other user")
+    print(f"OK: {counted}, 0 of the other user")
     return 0
 
 
-def memory_lines(prompt: str, asked: set[str]) -> Iterator[str]:
-    """Yields the memories in a prompt, without those process 2 itself made by asking."""
-    for line in MEMORY_LINE.findall(prompt):
-        if not any(question in line for question in asked):
-            yield one_line(line)
+def lines_shown(prompt: PromptValue, asked: set[str]) -> list[str]:
+    """Return what a prompt holds besides the question and the memories that asking made."""
+    made_by_asking = tuple(f"User: {one_line(question)}" for question in asked)
+    text = "\n".join(message.text for message in prompt.to_messages()[:-1])
+    lines = [one_line(line) for line in text.split("\n")]
+    return [line for line in lines if not MEMORY_LINE.sub("", line).startswith(made_by_asking)]
 
 
 def one_line(text: str) -> str:
-    """Makes texts comparable that differ in white space only."""
+    """Make texts comparable that differ in white space only."""
     return " ".join(text.split())
 
 

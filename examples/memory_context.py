@@ -1,6 +1,7 @@
 """`KronvexMemoryContext` fills the `{memory_context}` of a prompt with what fits the question."""
 
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableConfig
 
 from langchain_kronvex import KronvexMemory, KronvexMemoryContext
 from offline_chat_model import OfflineChatModel
@@ -17,7 +18,7 @@ def main() -> None:
 
         with_context = KronvexMemoryContext(memory=memory) | PROMPT
         # The scope travels in the config, so one chain serves every user.
-        ana = {"configurable": {"user_id": "ana"}}
+        ana: RunnableConfig = {"configurable": {"user_id": "ana"}}
         question = {"input": "Can I cook meat on weekdays?"}
 
         prompt = with_context.invoke(question, config=ana)

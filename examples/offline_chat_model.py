@@ -40,13 +40,13 @@ class OfflineChatModel(BaseChatModel):
         self, messages: list[BaseMessage], *args: Any, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
         # The metadata of chunks is added up, so the label comes once, on an empty first one.
-        yield ChatGenerationChunk(message=AIMessageChunk("", response_metadata=LABEL))
+        yield ChatGenerationChunk(message=AIMessageChunk(content="", response_metadata=LABEL))
         for word in re.findall(r"\S+\s*", answer(messages)):
-            yield ChatGenerationChunk(message=AIMessageChunk(word))
+            yield ChatGenerationChunk(message=AIMessageChunk(content=word))
 
 
 def answer(messages: list[BaseMessage]) -> str:
-    """Quotes the user's statement that shares the rarest words with the last message."""
+    """Quote the user's statement that shares the rarest words with the last message."""
     question = stems(messages[-1].text)
     lines = [line for message in messages[:-1] for line in remembered(message)]
     lines_with = Counter(stem for _, line in lines for stem in stems(line))
@@ -60,20 +60,20 @@ def answer(messages: list[BaseMessage]) -> str:
 
 
 def remembered(message: BaseMessage) -> list[tuple[str, str]]:
-    """Returns (date in brackets, or nothing; line) for what the user is known to have said."""
+    """Return (date in brackets, or nothing; line) for what the user is known to have said."""
     if message.type == "system":
         return [(f" ({date})", line) for date, line in MEMORY_LINE.findall(message.text)]
     return [("", message.text)] if message.type == "human" else []
 
 
 def own_statements(line: str) -> str:
-    """Keeps the user's words without questions: a question asked earlier answers nothing."""
+    """Keep the user's words without questions: a question asked earlier answers nothing."""
     own_words = line.removeprefix("User: ").split(" Assistant: ")[0]
     sentences = re.split(r"(?<=[.!?])\s+", own_words)
     return " ".join(sentence for sentence in sentences if not sentence.endswith("?"))
 
 
 def stems(text: str) -> set[str]:
-    """The words without stop words, crudely cut so that `allergic` meets `allergy`."""
+    """Return the words without stop words, crudely cut so that `allergic` meets `allergy`."""
     words = re.findall(r"\w+", text.lower().replace("'s", ""))
     return {word.rstrip("s")[:5] for word in words if word not in STOP_WORDS}

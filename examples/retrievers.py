@@ -19,7 +19,10 @@ NOTES = [
 
 
 def as_lines(documents: list[Document]) -> str:
-    return "\n".join(f"[note, 2026-03-01] {document.page_content}" for document in documents)
+    return "\n".join(
+        f"[{each.metadata['memory_type']}, {each.metadata['created_at'][:10]}] {each.page_content}"
+        for each in documents
+    )
 
 
 def main() -> None:

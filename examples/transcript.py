@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 QUESTIONS_PER_USER = 8
-MIN_WORDS = 3  # a shorter statement says too little to be asked for, or to be told apart
+MIN_WORDS = 3  # who says fewer says too little to be asked for it
+MIN_FOREIGN_CHARS = 10  # what is shorter may stand in anybody's words by chance
 
 
 class BadInput(Exception):
@@ -39,7 +40,7 @@ class Question:
 
 
 def read_transcript(path: Path) -> list[Turn]:
-    """Reads `{session_id, user_id, role, content, created_at}` lines, earliest turn first.
+    """Read `{session_id, user_id, role, content, created_at}` lines, earliest turn first.
 
     Raises:
         BadInput: The file is missing or empty, or a line does not fit.
@@ -54,7 +55,7 @@ def read_transcript(path: Path) -> list[Turn]:
 
 
 def read_questions(path: Path) -> list[Question]:
-    """Reads `{user_id, question, expects, foreign}` lines.
+    """Read `{user_id, question, expects, foreign}` lines.
 
     Raises:
         BadInput: The file is missing or empty, or a line does not fit.
@@ -65,13 +66,13 @@ def read_questions(path: Path) -> list[Question]:
 
 
 def write_questions(questions: Iterable[Question], path: Path) -> None:
-    """Writes what `read_questions` reads."""
+    """Write what `read_questions` reads."""
     lines = [json.dumps(vars(question)) + "\n" for question in questions]
     path.write_text("".join(lines), encoding="utf-8")
 
 
 def exchanges(turns: Iterable[Turn]) -> Iterator[list[Turn]]:
-    """Groups turns into [user, assistant]; a turn without its counterpart comes alone."""
+    """Group turns into [user, assistant]; a turn without its counterpart comes alone."""
     waiting: dict[tuple[str, str], Turn] = {}
     for turn in turns:
         conversation = (turn.user_id, turn.session_id)
@@ -86,24 +87,28 @@ def exchanges(turns: Iterable[Turn]) -> Iterator[list[Turn]]:
 
 
 def derive_questions(turns: list[Turn]) -> list[Question]:
-    """Asks every user for some of their own statements by three of their rarest words."""
+    """Ask every user for some of their own statements by three of their rarest words."""
     questions = []
     for user_id in dict.fromkeys(turn.user_id for turn in turns):
         heard = [_one_line(turn.content) for turn in turns if turn.user_id == user_id]
         own = _statements(turn for turn in turns if turn.user_id == user_id)
         others = _statements(turn for turn in turns if turn.user_id != user_id)
-        foreign = [text for text in others if not any(text in line for line in heard)]
+        foreign = [
+            text
+            for text in others
+            if len(text) >= MIN_FOREIGN_CHARS and not any(text in line for line in heard)
+        ]
         uses = Counter(word for text in own for word in _words(text))
         step = -(-len(own) // QUESTIONS_PER_USER) or 1
         for text in own[::step]:
             rarest = sorted(_words(text), key=lambda word: (uses[word], -len(word), word))[:3]
-            question = f"What did I say about {', '.join(rarest[:-1])} and {rarest[-1]}?"
+            question = f"What did I say about {', '.join(rarest)}?"
             questions.append(Question(user_id, question, text, foreign))
     return questions
 
 
 def _rows(path: Path, keys: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields ("file:line", the row's `keys`), checked."""
+    """Yield ("file:line", the row's `keys`), checked."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
@@ -136,7 +141,7 @@ def _row(line: bytes, keys: tuple[str, ...], where: str) -> dict[str, Any]:
 
 
 def _is_text(value: object) -> bool:
-    """True for text that can be stored: not blank, no NUL, no half of a surrogate pair."""
+    """Tell whether it is text that can be stored: not blank, no NUL, no lone surrogate."""
     return (
         isinstance(value, str)
         and bool(value.strip())
@@ -156,13 +161,14 @@ def _aware_time(text: str, where: str) -> datetime:
 
 
 def _statements(turns: Iterable[Turn]) -> list[str]:
-    """What users said in these turns, each once, without the very short."""
+    """Return what users said in these turns, each once, and the very short only if all are."""
     said = dict.fromkeys(_plain_part(turn.content) for turn in turns if turn.role == "user")
-    return [text for text in said if len(_words(text)) >= MIN_WORDS]
+    long_enough = [text for text in said if len(_words(text)) >= MIN_WORDS]
+    return long_enough or [text for text in said if _words(text)]
 
 
 def _plain_part(text: str) -> str:
-    """The longest part that a prompt shows unchanged: no brackets, no control characters."""
+    """Return the longest part that a prompt shows unchanged: no brackets, no control characters."""
     marked = "".join(c if c.isprintable() and c not in "<[]" else "\n" for c in _one_line(text))
     return max(marked.split("\n"), key=len).strip()
 

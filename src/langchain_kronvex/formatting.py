@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Sequence
 
 from langchain_kronvex.types import RecalledMemory
 
 PLACEHOLDER = "<memory_context>"
 
-# Control and format characters (line breaks, bidirectional overrides, zero-width characters,
-# tags), line and paragraph separators; the joiners that emoji and some scripts need stay.
-_JOINERS = "\u200c\u200d"
+# Control and format characters of Unicode (line breaks, bidirectional overrides, zero-width
+# characters, tags), line and paragraph separators, lone surrogates. The zero-width joiners that
+# emoji and some scripts are written with stay.
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd"
+    "\U00013430-\U0001345f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f]"
+)
 _TAG = re.compile(r"<(?=\s*/?\s*memory_context)", re.IGNORECASE)
 _LINE_HEAD = re.compile(r"\[(\s*\w+\s*,\s*\d{4}-\d{2}-\d{2}\s*)\]")
 
@@ -28,9 +32,7 @@ def memory_line(memory: RecalledMemory) -> str:
 
 def neutral(text: str) -> str:
     """Return a text as one line without control characters and without our own markers."""
-    if not text.isprintable():
-        text = "".join(" " if _is_control(c) else c for c in text)
-    one_line = " ".join(text.split())
+    one_line = " ".join(_CONTROL.sub(" ", text).split())
     return _LINE_HEAD.sub(r"(\1)", _TAG.sub("(", one_line))
 
 
@@ -57,8 +59,3 @@ def approximate_tokens(text: str) -> int:
     """Estimate tokens: four ASCII characters, or one other character, are one token."""
     ascii_count = len(text.encode("ascii", "ignore"))
     return math.ceil(ascii_count / 4) + len(text) - ascii_count
-
-
-def _is_control(character: str) -> bool:
-    category = unicodedata.category(character)
-    return category in ("Cc", "Zl", "Zp", "Cs") or (category == "Cf" and character not in _JOINERS)
