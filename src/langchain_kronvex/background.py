@@ -26,13 +26,18 @@ OnError = Callable[[Exception], None]
 _LONGEST_WAIT_SECONDS = 5.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Lane:
     """Jobs in order; `due` is when the first may run, `tries` how often it has failed."""
 
+    due: float
     jobs: deque[tuple[Job, Future[None]]] = field(default_factory=deque)
-    due: float = 0.0
     tries: int = 0
+    running: bool = False
+
+    @property
+    def waiting(self) -> int:
+        return len(self.jobs) - self.running
 
 
 class BackgroundWriter:
@@ -73,7 +78,6 @@ class BackgroundWriter:
         self._lanes: dict[Hashable, _Lane] = {}
         self._pending = 0
         self._hurried = 0
-        self._running: Hashable = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -93,7 +97,8 @@ class BackgroundWriter:
         Args:
             lane: Jobs of one lane run in order.
             job: Called without arguments in the writer's thread.
-            once: Do nothing if a job of the lane is waiting (one that runs does not count).
+            once: Do nothing if a job of the lane is waiting (one that runs does not count); such
+                a job is queued even when the queue is full.
             delay_seconds: Let an empty lane wait this long, to gather work; `flush` ends it.
 
         Returns:
@@ -106,9 +111,11 @@ class BackgroundWriter:
         if self._pid != os.getpid():
             self._reset()
         with self._changed:
-            if once and self._waiting(lane):
-                return self._lanes[lane].jobs[-1][1]
-            self._changed.wait_for(lambda: self._pending < self._max_pending or self._closed)
+            queued = self._lanes.get(lane)
+            if once and queued and queued.waiting:
+                return queued.jobs[-1][1]
+            if not once:
+                self._changed.wait_for(lambda: self._pending < self._max_pending or self._closed)
             if self._closed:
                 raise MemoryClosed()
             if lane not in self._lanes:
@@ -120,10 +127,6 @@ class BackgroundWriter:
             self._changed.notify_all()
             return future
 
-    def _waiting(self, lane: Hashable) -> bool:
-        state = self._lanes.get(lane)
-        return state is not None and len(state.jobs) > (self._running == lane)
-
     async def asubmit(self, lane: Hashable, job: Job) -> Future[None]:
         """Twin of `submit`: waits for room without holding up the event loop."""
         if self.pending < self._max_pending:
@@ -131,15 +134,25 @@ class BackgroundWriter:
         return await asyncio.to_thread(self.submit, lane, job)
 
     def discard(self, chosen: Callable[[Hashable], bool]) -> int:
-        """Remove the waiting jobs of the chosen lanes; return how many. One may be running."""
+        """Remove the jobs of the chosen lanes; when one of them runs, wait for its end.
+
+        Returns:
+            How many were removed before they ran.
+        """
         with self._changed:
-            lanes = [lane for lane in self._lanes if chosen(lane)]
-            dropped = [future for lane in lanes for _, future in self._lanes.pop(lane).jobs]
-            self._pending -= len(dropped)
+            lanes = [self._lanes.pop(lane) for lane in list(self._lanes) if chosen(lane)]
+            dropped = [job for lane in lanes for job in list(lane.jobs)[lane.running :]]
+            self._pending -= sum(len(lane.jobs) for lane in lanes)
             self._changed.notify_all()
-        for future in dropped:
+            if threading.current_thread() is not self._thread:
+                self._changed.wait_for(lambda: not any(lane.running for lane in lanes))
+        for _, future in dropped:
             future.cancel()
         return len(dropped)
+
+    async def adiscard(self, chosen: Callable[[Hashable], bool]) -> int:
+        """Twin of `discard`."""
+        return await asyncio.to_thread(self.discard, chosen)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until every job is done or given up; return False when the time ran out first."""
@@ -187,8 +200,8 @@ class BackgroundWriter:
             self._thread.start()
 
     def _work(self) -> None:
-        while (found := self._next()) is not None:
-            lane, (job, future) = found
+        while (lane := self._next()) is not None:
+            job, future = lane.jobs[0]
             try:
                 job()
             except Exception as error:  # noqa: BLE001 - any failure is tried again or reported
@@ -196,50 +209,47 @@ class BackgroundWriter:
             else:
                 self._finished(lane)
                 _settle(future, None)
-            del found, job, future  # an idle thread keeps nothing of its last job alive
+            del lane, job, future  # an idle thread keeps nothing of its last job alive
 
-    def _next(self) -> tuple[Hashable, tuple[Job, Future[None]]] | None:
+    def _next(self) -> _Lane | None:
         """Wait for a lane that is due; None when closed."""
         with self._changed:
             while not self._closed:
-                now = time.monotonic()
-                soonest = min(self._lanes, key=self._due, default=None)
-                wait = None if soonest is None else self._due(soonest) - now
-                if wait is not None and wait <= 0:
-                    self._running = soonest
-                    return soonest, self._lanes[soonest].jobs[0]
+                soonest = min(self._lanes.values(), key=self._due, default=None)
+                wait = None if soonest is None else self._due(soonest) - time.monotonic()
+                if soonest and wait is not None and wait <= 0:
+                    soonest.running = True
+                    return soonest
                 self._changed.wait(wait)
         return None
 
-    def _due(self, lane: Hashable) -> float:
-        state = self._lanes[lane]
-        return 0.0 if self._hurried and not state.tries else state.due
+    def _due(self, lane: _Lane) -> float:
+        return 0.0 if self._hurried and not lane.tries else lane.due
 
-    def _finished(self, lane: Hashable) -> None:
+    def _finished(self, lane: _Lane) -> None:
+        """Take the first job off its lane, unless the lane was discarded while it ran."""
         with self._changed:
-            self._running = None
-            state = self._lanes.get(lane)
-            if state is None:  # discarded, or closed, while it ran
-                return
-            state.jobs.popleft()
-            state.tries, state.due = 0, 0.0
-            if not state.jobs:
-                del self._lanes[lane]
-            self._pending -= 1
+            lane.running = False
+            names = [name for name, known in self._lanes.items() if known is lane]
+            if names:
+                lane.jobs.popleft()
+                lane.tries, lane.due = 0, time.monotonic()
+                self._pending -= 1
+                if not lane.jobs:
+                    del self._lanes[names[0]]
             self._changed.notify_all()
 
-    def _failed(self, lane: Hashable, future: Future[None], error: Exception) -> None:
-        with self._changed:
-            self._running = None
-            state = self._lanes.get(lane)
-            if state is None:
-                return
-            state.tries += 1
-            if state.tries < self._attempts and not isinstance(error, InvalidInput):
-                pause = min(self._backoff * 2 ** (state.tries - 1), _LONGEST_WAIT_SECONDS)
+    def _failed(self, lane: _Lane, future: Future[None], error: Exception) -> None:
+        lane.tries += 1
+        final = lane.tries >= self._attempts or isinstance(error, InvalidInput)
+        if not final:
+            with self._changed:
+                lane.running = False
+                pause = min(self._backoff * 2 ** (lane.tries - 1), _LONGEST_WAIT_SECONDS)
                 jitter = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
-                state.due = time.monotonic() + pause * jitter
-                return
+                lane.due = time.monotonic() + pause * jitter
+                self._changed.notify_all()
+            return
         self._report(error, 1)
         self._finished(lane)
         _settle(future, error)

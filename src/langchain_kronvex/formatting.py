@@ -27,7 +27,9 @@ _LINE_HEAD = re.compile(r"\[(\s*\w+\s*,\s*\d{4}-\d{2}-\d{2}\s*)\]")
 
 def memory_line(memory: RecalledMemory) -> str:
     """Return the one line that stands for a memory in a prompt."""
-    return f"[{memory.memory_type}, {memory.created_at:%Y-%m-%d}] {neutral(memory.content)}"
+    return (
+        f"[{memory.memory_type}, {memory.created_at.date().isoformat()}] {neutral(memory.content)}"
+    )
 
 
 def neutral(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from langchain_core.messages import (
     AIMessage,
@@ -30,8 +31,16 @@ def encode_message(message: BaseMessage) -> str:
     as_dict = message_to_dict(whole)
     try:
         return json.dumps(as_dict)
-    except (TypeError, ValueError):
-        return json.dumps(to_jsonable_python(as_dict, fallback=repr, bytes_mode="base64"))
+    except (TypeError, ValueError, RecursionError):
+        fields = {name: _jsonable(value) for name, value in as_dict["data"].items()}
+        return json.dumps({**as_dict, "data": fields})
+
+
+def _jsonable(value: Any) -> Any:
+    try:
+        return to_jsonable_python(value, fallback=repr, bytes_mode="base64")
+    except (TypeError, ValueError, RecursionError):  # it holds itself, say
+        return repr(value)
 
 
 def decode_message(text: str) -> BaseMessage:

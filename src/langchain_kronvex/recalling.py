@@ -17,9 +17,6 @@ from langchain_kronvex.records import to_recalled
 from langchain_kronvex.types import MemoryContext, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.vectors import EmbeddingModel
 
-# How many more memories are looked at because some may be in the prompt already.
-_MOST_SHOWN = 200
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -94,18 +91,23 @@ class Recaller:
 
     def _search(self, wanted: Wanted, vector: Floats | None) -> Plan[list[RecalledMemory]]:
         now = self.clock()
-        asked = Search(
-            query=wanted.query,
-            vector=vector,
-            scope=wanted.scope,
-            include_shared=wanted.include_shared,
-            memory_type=wanted.memory_type,
-            limit=wanted.top_k + min(len(wanted.shown), _MOST_SHOWN),
-            threshold=wanted.threshold,
-            now=now,
-        )
-        matches: list[Match] = yield call(self.backend, "recall", asked)
-        fresh = [match for match in matches if match.record.content not in wanted.shown]
+        limit = wanted.top_k + min(len(wanted.shown), wanted.top_k)
+        while True:
+            asked = Search(
+                query=wanted.query,
+                vector=vector,
+                scope=wanted.scope,
+                include_shared=wanted.include_shared,
+                memory_type=wanted.memory_type,
+                limit=limit,
+                threshold=wanted.threshold,
+                now=now,
+            )
+            matches: list[Match] = yield call(self.backend, "recall", asked)
+            fresh = [match for match in matches if match.record.content not in wanted.shown]
+            if len(fresh) >= wanted.top_k or len(matches) < limit:
+                break
+            limit *= 4  # too many of them are in the prompt already
         found = [
             to_recalled(match, self.accesses.uncounted(match.record.id), now)
             for match in fresh[: wanted.top_k]

@@ -153,20 +153,19 @@ def _priors(index: ScopeIndex, query: str, weights: Weights) -> Floats:
     )
     openers = index.openers
     means = openers["sum"] @ weight / np.maximum(openers["count"], 1)
-    opener = np.minimum(index.table["opener"], len(means) - 1)
-    priors: Floats = index.table["priors"] @ weight - means[opener]
+    priors: Floats = index.table["priors"] @ weight - means[index.table["opener"]]
     return priors
 
 
 def _speakers(index: ScopeIndex, query_terms: Sequence[str]) -> NDArray[np.bool_]:
     """Mark memories that open with a word of the query which opens many: the speaker's name."""
     counts, opener = index.openers["count"], index.table["opener"]
-    codes = [index.opener(term) for term in query_terms]
-    names = [
-        code for code in codes
-        if 0 <= code < len(counts) and counts[code] > ranking.NAME_SHARE * len(index)
-    ]  # fmt: skip
-    return np.isin(opener, names) if names else np.zeros(len(index), np.bool_)
+    spoken = np.zeros(len(index), np.bool_)
+    for term in query_terms:
+        code = index.opener(term)
+        if code >= 0 and counts[code] > ranking.NAME_SHARE * len(index):
+            spoken |= opener == code
+    return spoken
 
 
 def _session_best(index: ScopeIndex, relevance: Floats) -> Floats:

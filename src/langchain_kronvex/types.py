@@ -1,7 +1,7 @@
 """The words of this package: scopes, memories, drafts, contexts, summaries. Data, no behaviour."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any, Literal
@@ -105,11 +105,12 @@ class RecalledMemory(Memory):
     probability: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class MemoryDraft:
     """A memory to be stored by `remember_many`; the fields are the arguments of `remember`."""
 
     content: str
+    _: KW_ONLY
     memory_type: str = "episodic"
     user_id: str | None = None
     session_id: str | None = None
@@ -179,4 +180,4 @@ class MemoryStats:
     failed: int = 0
     degraded: int = 0
     last_error: str | None = None
-    size_bytes: int | None = field(default=None)
+    size_bytes: int | None = None

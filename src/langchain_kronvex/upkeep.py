@@ -124,11 +124,9 @@ class MemoryUpkeep(OpenMemory):
 
     def _erase(self, chosen: Selection) -> Plan[int]:
         if chosen.ids is None:
-            # What still waits to be saved for these users must not come back afterwards.
-            owner = chosen.scope and chosen.scope.owner
-            self.writer.discard(
-                lambda lane: isinstance(lane, Scope) and owner in (None, lane.owner)
-            )
+            # What still waits to be saved for them must not come back afterwards.
+            scope = chosen.scope
+            yield call(self.writer, "discard", lambda lane: _is_within(lane, scope))
         if self._model:
             self._model.forget_queries()
         count: int = yield call(self._backend, "delete", chosen)
@@ -160,3 +158,12 @@ class MemoryUpkeep(OpenMemory):
     clear, aclear = both(_clear)
     sessions, asessions = both(_sessions)
     stats, astats = both(_stats)
+
+
+def _is_within(lane: object, scope: Scope | None) -> bool:
+    """Tell whether background work is for a scope; None stands for everybody's."""
+    if not isinstance(lane, Scope):
+        return False
+    return scope is None or (
+        lane.owner == scope.owner and scope.only_session in (None, lane.session_id)
+    )

@@ -146,11 +146,12 @@ class SqliteBackend(MemoryBackend):
                 parameters,
             ).fetchall()
             deleted = _delete(connection, chosen, parameters)
-            if deleted:
-                connection.execute(
-                    "DELETE FROM scopes WHERE scope NOT IN (SELECT scope FROM records)"
-                )
-                self._file.mark_erasing(connection)
+            emptied = connection.execute(
+                "DELETE FROM scopes WHERE scope NOT IN (SELECT scope FROM records)"
+            ).rowcount
+            purged = connection.execute("SELECT 1 FROM settings WHERE name = 'purged'").fetchall()
+            if deleted or emptied or purged:
+                self._file.mark(connection, "erasing")
         for (owner,) in owners:
             self._cache.drop(owner)
         self._file.erase_freed()
@@ -168,6 +169,7 @@ class SqliteBackend(MemoryBackend):
                 f"WHERE scope IN (SELECT scope FROM records WHERE {condition})",
                 (moment,),
             )
+            self._file.mark(connection, "purged")
             return _delete(connection, condition, [moment])
 
     # -- reading -------------------------------------------------------------------------------

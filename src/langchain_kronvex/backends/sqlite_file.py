@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from langchain_kronvex.errors import (
     MemoryClosed,
@@ -51,6 +51,7 @@ class SqliteFile:
         with self._translated():
             if path is not None:
                 _create(path)
+                _check_header(path)
             self._connect()
             try:
                 self._migrate()
@@ -75,6 +76,8 @@ class SqliteFile:
             cached_statements=64,
         )
         try:
+            # In this order the header says whose file it is before anything else is in it.
+            self._patiently(lambda: _stamp(connection))
             self._patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall())
             for pragma in _PRAGMAS:
                 connection.execute(pragma)
@@ -101,6 +104,7 @@ class SqliteFile:
         with self._translated():
             self._check()
             with self._reading:
+                self._check()
                 return self._reader.execute(sql, parameters).fetchall()
 
     @contextmanager
@@ -109,6 +113,7 @@ class SqliteFile:
         with self._translated():
             self._check()
             with self._writing:
+                self._check()
                 self._writer.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._writer
@@ -127,20 +132,22 @@ class SqliteFile:
         with self._translated():
             self._finish_erasing()
 
-    def mark_erasing(self, connection: sqlite3.Connection) -> None:
-        """Note, in the deleting transaction, that the file must be rewritten: a crash between
-        the two then only delays it until the store is next opened.
+    def mark(self, connection: sqlite3.Connection, state: Literal["erasing", "purged"]) -> None:
+        """Note, in a deleting transaction, that the file holds bytes of deleted rows.
+
+        `erasing`: it must be rewritten; a crash before that only delays it until the store is
+        next opened. `purged`: rows expired, which the next erasure rewrites the file for.
         """
-        connection.execute("INSERT OR REPLACE INTO settings VALUES ('erasing', '1')")
+        connection.execute("INSERT OR REPLACE INTO settings VALUES (?, '1')", (state,))
 
     def _finish_erasing(self) -> None:
         with self._writing:
             if not self._writer.execute("SELECT 1 FROM settings WHERE name = 'erasing'").fetchall():
                 return
             self._patiently(lambda: self._writer.execute("VACUUM"))
-            self._writer.execute("DELETE FROM settings WHERE name = 'erasing'")
             if self.path:
                 self._patiently(self._empty_log)
+            self._writer.execute("DELETE FROM settings WHERE name IN ('erasing', 'purged')")
 
     def _empty_log(self) -> None:
         busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -160,8 +167,9 @@ class SqliteFile:
             if self._closed:
                 return
             self._closed = True
-            for connection in {self._reader, self._writer}:
-                connection.close()
+            with self._reading, self._writing:  # let those who are at it finish
+                for connection in {self._reader, self._writer}:
+                    connection.close()
 
     def _check(self) -> None:
         if self._closed:
@@ -183,7 +191,6 @@ class SqliteFile:
                 f"{self.path} has schema version {version}; this langchain-kronvex knows versions "
                 f"up to {len(steps)}. Upgrade it: pip install -U langchain-kronvex"
             )
-        self._refuse_foreign_file(version)
         with self._writing:
             self._writer.execute("BEGIN IMMEDIATE")  # also proves that the place can be written
             try:
@@ -191,7 +198,6 @@ class SqliteFile:
                     for statement in _statements(steps[number - 1]):
                         self._writer.execute(statement)
                     self._writer.execute(f"PRAGMA user_version = {number}")
-                self._writer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self._writer.execute("COMMIT")
             except BaseException:
                 self._writer.execute("ROLLBACK")
@@ -199,15 +205,6 @@ class SqliteFile:
 
     def _version(self) -> int:
         return int(self._writer.execute("PRAGMA user_version").fetchone()[0])
-
-    def _refuse_foreign_file(self, version: int) -> None:
-        application = self._writer.execute("PRAGMA application_id").fetchone()[0]
-        has_tables = self._writer.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-        if has_tables and application != APPLICATION_ID:
-            raise NotAStore(
-                f"{self.path} is a SQLite database of another program (its application_id is "
-                f"{application}, its version {version}). Choose another path."
-            )
 
     # -- errors --------------------------------------------------------------------------------
 
@@ -242,6 +239,31 @@ def _create(path: Path) -> None:
     """Make the file, and missing folders, for their owner alone; SQLite's side files follow it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _check_header(path: Path) -> None:
+    """Refuse a file that is not ours before SQLite can touch it.
+
+    The header is described in https://www.sqlite.org/fileformat.html: a magic string first, the
+    application's id in four bytes from byte 68, big-endian.
+    """
+    with path.open("rb") as file:
+        header = file.read(100)
+    if header and not header.startswith(b"SQLite format 3\0"):
+        raise NotAStore(
+            f"{path} is no SQLite database. Choose another path; the file was left as it is."
+        )
+    if header and int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise NotAStore(
+            f"{path} is a SQLite database of another program. Choose another path; the file was "
+            "left as it is."
+        )
+
+
+def _stamp(connection: sqlite3.Connection) -> None:
+    """Write our id into the header of a new file."""
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:
