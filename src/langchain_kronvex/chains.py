@@ -36,7 +36,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
     session_id: str | None = None
     on_error: OnFailure = "degrade"
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
         """Return the name in traces."""

@@ -52,8 +52,8 @@ class KronvexChatMessageHistory(BaseChatMessageHistory):
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override] # a field in the base
         """The stored messages, oldest first."""
-        if (read := self._reread()) is not None:
-            return read
+        if self._read_in_run is not None and self._in_run():
+            return list(self._read_in_run)
         return self._keep_for_run(
             self.memory.load_messages(
                 self.session_id, user_id=self.user_id, max_messages=self.max_messages
@@ -62,8 +62,8 @@ class KronvexChatMessageHistory(BaseChatMessageHistory):
 
     async def aget_messages(self) -> list[BaseMessage]:
         """Twin of `messages`."""
-        if (read := self._reread()) is not None:
-            return read
+        if self._read_in_run is not None and self._in_run():
+            return list(self._read_in_run)
         return self._keep_for_run(
             await self.memory.aload_messages(
                 self.session_id, user_id=self.user_id, max_messages=self.max_messages
@@ -102,11 +102,6 @@ class KronvexChatMessageHistory(BaseChatMessageHistory):
         config = var_child_runnable_config.get() or {}
         return config.get("configurable", {}).get("message_history") is self
 
-    def _reread(self) -> list[BaseMessage] | None:
-        read, self._read_in_run = self._read_in_run, None
-        return read
-
     def _keep_for_run(self, messages: list[BaseMessage]) -> list[BaseMessage]:
-        if self._in_run():
-            self._read_in_run = list(messages)
+        self._read_in_run = list(messages) if self._in_run() else None
         return messages

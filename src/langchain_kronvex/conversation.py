@@ -23,6 +23,7 @@ from langchain_kronvex.backends.base import (
 )
 from langchain_kronvex.checks import MAX_CONTENT_CHARS
 from langchain_kronvex.messages import (
+    answer_content,
     decode_message,
     encode_message,
     exchange_content,
@@ -54,7 +55,8 @@ class Conversation:
 
     def load(self, max_messages: int | None, now: datetime) -> Plan[list[BaseMessage]]:
         """Return the messages in the order of writing, cut to the last whole turns."""
-        limit = max_messages
+        # One more than wanted: when it is there, the oldest turn read may not be whole.
+        limit = None if max_messages is None else max_messages + 1
         while True:
             page = Page(newest_first=True, limit=limit)
             found: list[Record] = yield call(
@@ -63,7 +65,7 @@ class Conversation:
             messages = [decode_message(record.content) for record in reversed(found)]
             if max_messages is None or limit is None:
                 return messages
-            if len(found) < limit or any(isinstance(m, HumanMessage) for m in messages):
+            if len(found) < limit or any(isinstance(m, HumanMessage) for m in messages[1:]):
                 return window(messages, max_messages)
             limit *= 4  # the last turn is longer than that: find where it starts
 
@@ -98,9 +100,9 @@ class Conversation:
             stored = yield call(self.backend, "add", records, now)
         return stored[-1].id if memories else None
 
-    def clear(self) -> Plan[int]:
+    def clear(self, now: datetime) -> Plan[int]:
         """Erase the messages of the session; return how many."""
-        count: int = yield call(self.backend, "delete", self._select("message"))
+        count: int = yield call(self.backend, "delete", self._select("message"), now)
         return count
 
     def _unfinished(self, reply_to: str | None, now: datetime) -> Plan[Record | None]:
@@ -124,19 +126,17 @@ class Conversation:
         current = unfinished
         for message in messages:
             text = text_of(message)
-            if not text:
-                continue
             if isinstance(message, HumanMessage):
                 said = _cut(exchange_content(text, None))
-                current = memory_record(self.scope, said, now, search_text=text)
-                changed[current.id] = current
-            elif isinstance(message, AIMessage):
-                if current is None:  # the assistant spoke first
-                    alone = memory_record(self.scope, _cut(f"Assistant: {text}"), now)
+                current = memory_record(self.scope, said, now, search_text=text) if text else None
+            elif isinstance(message, AIMessage) and text:
+                if current is None:  # the user said nothing, or nothing in words
+                    alone = memory_record(self.scope, _cut(answer_content(text)), now)
                     changed[alone.id] = alone
                 else:
                     current = _answered(current, text)
-                    changed[current.id] = current
+            if current is not None and current is not unfinished:
+                changed[current.id] = current
         return list(changed.values())
 
     def _record(self, message: BaseMessage, now: datetime) -> Record:

@@ -265,7 +265,7 @@ class KronvexMemory(MemoryUpkeep):
 
     def _clear_messages(self, session_id: str, *, user_id: str | None = None) -> Plan[int]:
         """Erase the messages of a session for good; return how many. Memories stay."""
-        return (yield from self._conversation(session_id, user_id).clear())
+        return (yield from self._conversation(session_id, user_id).clear(self._clock()))
 
     def _conversation(self, session_id: str, user_id: str | None) -> Conversation:
         scope = Scope.of(user_id, checks.check_id(session_id, "session_id"))

@@ -74,7 +74,7 @@ class KronvexMemoryContext(RunnableSerializable[Any, Any]):
     this_session_only: bool = False
     on_error: OnFailure = "degrade"
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Return the input, filled."""

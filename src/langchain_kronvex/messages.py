@@ -70,7 +70,12 @@ def text_of(message: BaseMessage) -> str:
 def exchange_content(user_text: str, assistant_text: str | None) -> str:
     """Return how an exchange is remembered; without an answer, the user's words alone."""
     said = f"User: {user_text}"
-    return f"{said}\nAssistant: {assistant_text}" if assistant_text else said
+    return f"{said}\n{answer_content(assistant_text)}" if assistant_text else said
+
+
+def answer_content(assistant_text: str) -> str:
+    """Return how an answer is remembered to which the user said nothing in words."""
+    return f"Assistant: {assistant_text}"
 
 
 def exchanges(messages: Iterable[BaseMessage]) -> list[tuple[str, str]]:
@@ -81,11 +86,9 @@ def exchanges(messages: Iterable[BaseMessage]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for message in messages:
         text = text_of(message)
-        if not text:
-            continue
         if isinstance(message, HumanMessage):
             found.append((text, ""))
-        elif isinstance(message, AIMessage):
+        elif isinstance(message, AIMessage) and text:
             user, answer = found.pop() if found else ("", "")
             found.append((user, f"{answer} {text}".lstrip()))
     return found
@@ -94,6 +97,7 @@ def exchanges(messages: Iterable[BaseMessage]) -> list[tuple[str, str]]:
 def visible_texts(messages: Sequence[BaseMessage]) -> set[str]:
     """Return every text by which a memory could repeat what these messages show."""
     texts = {text_of(message) for message in messages}
+    texts |= {answer_content(text) for text in texts}
     for user, answer in exchanges(messages):
         texts |= {exchange_content(user, None), exchange_content(user, answer)}
     return texts

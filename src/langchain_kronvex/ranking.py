@@ -4,8 +4,10 @@
 *Choose* the `top_k` most relevant. Only then *order* them by confidence: choosing by confidence
 feeds back on itself, since what was recalled once is recalled for ever.
 
-- similarity: `tanh(2 * relevance / most)`, `most` being the relevance of a memory for which every
-  feature is at its best. The map is fixed, so a threshold means the same for every question.
+- relevance: the weighted sum, divided by that of a full match by words and meaning, so that
+  memories found by different formulas (see `Form`) compare.
+- similarity: `tanh(2 * relevance)`, in [0, 1]. The map is fixed, so a threshold means the same for
+  every question.
 - recency: `1 / (1 + exp(0.05 * (age_days - 30)))` for memories that fade (episodic, context);
   1 for all others.
 - frequency: `min(ln(1 + access_count) / ln(11), 1)`.
@@ -104,11 +106,11 @@ class Weights:
     session: float = 0.0
 
     @property
-    def most(self) -> float:
-        """The relevance of a memory for which every feature is at its best."""
-        positive = (self.words, self.meaning, self.speaker, self.answer, self.when)
-        own = sum(positive) + self.first + self.personal
-        return own * (1 + self.session)
+    def full(self) -> float:
+        """The weighted sum of a memory that matches the query in full, and nothing else speaks
+        for it: what makes sums of different formulas comparable.
+        """
+        return (self.words + self.meaning) * (1 + self.session / 3)
 
 
 TURNS_BY_WORDS = Weights(
@@ -126,18 +128,24 @@ PRIORS = ("answer", "question", "first", "personal", "when")
 NAME_SHARE = 0.1  # a word that opens more than this share of the memories is a speaker's name
 
 
-def similarity(relevance: Floats, most: Floats) -> Floats:
+def similarity(relevance: Floats) -> Floats:
     """Map relevance to [0, 1]; monotone, fixed, never normalised by the query."""
-    shares: Floats = np.tanh(2 * np.maximum(relevance, 0) / most)
-    return shares
+    similar: Floats = np.tanh(2 * np.maximum(relevance, 0))
+    return similar
 
 
 SHARPNESS, SLOPE, OFFSET = 8.0, 0.88, 0.39
 
 
-def probability(relevance: Floats, chosen: NDArray[np.intp]) -> Floats:
-    """Return the calibrated probability of the `chosen` among all memories of the owner."""
-    exponent = SHARPNESS * relevance.astype(np.float64)
+def probability(relevance: Floats, chosen: NDArray[np.intp], full: float) -> Floats:
+    """Return the calibrated probability of the `chosen` among all memories of the owner.
+
+    Args:
+        relevance: Of all memories; minus infinity for the invisible ones.
+        chosen: Places of those asked for.
+        full: The weighted sum of a turn for which relevance is 1.
+    """
+    exponent = SHARPNESS * full * relevance.astype(np.float64)
     log_total = exponent.max() + math.log(float(np.exp(exponent - exponent.max()).sum()))
     odds = SLOPE * (exponent[chosen] - log_total) + OFFSET
     calibrated: Floats = (1 / (1 + np.exp(-odds))).astype(np.float32)

@@ -53,7 +53,7 @@ class KronvexRetriever(BaseRetriever):
     threshold: float = 0.0
     include_shared: bool = False
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     def invoke(
         self, input: str, config: RunnableConfig | None = None, **kwargs: Any

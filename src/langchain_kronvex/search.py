@@ -40,21 +40,22 @@ def search(index: ScopeIndex, question: Question) -> Answer:
     """Return the `limit` most relevant visible memories that reach the threshold."""
     if not len(index):
         return Answer([], [], [])
-    relevance, most = _relevance(index, question)
+    of_turns, alone = _weights(index, question)
+    relevance = _relevance(index, question, of_turns, alone)
     visible = index.table["expires"] > question.now
     relevance = np.where(visible, relevance, -np.inf)
     wanted = _wanted(index, question)
     chosen = ranking.best(
         relevance if wanted is None else np.where(wanted, relevance, -np.inf), question.limit
     )
-    similarity = ranking.similarity(relevance[chosen], most[chosen])
+    similarity = ranking.similarity(relevance[chosen])
     kept = chosen[similarity >= question.threshold]
     if not len(kept):
         return Answer([], [], [])
     return Answer(
         index.table["seq"][kept].tolist(),
         similarity[: len(kept)].tolist(),
-        ranking.probability(relevance, kept).tolist(),
+        ranking.probability(relevance, kept, of_turns.full).tolist(),
     )
 
 
@@ -67,13 +68,12 @@ def _wanted(index: ScopeIndex, question: Question) -> NDArray[np.bool_] | None:
     return wanted
 
 
-def _relevance(index: ScopeIndex, question: Question) -> tuple[Floats, Floats]:
-    """Return the relevance of every memory and the most that it could be."""
+def _relevance(index: ScopeIndex, question: Question, of_turns: Weights, alone: Weights) -> Floats:
+    """Return the relevance of every memory; see `ranking`."""
     table = index.table
     turns = table["form"] == Form.TURN
     query_terms = list(dict.fromkeys(terms(question.query)))
     bm25 = ranking.saturate(_words_score(index, query_terms))
-    of_turns, alone = _weights(index, question)
     relevance = np.where(turns, of_turns.words, alone.words) * bm25
     if question.vector is not None and (vectors := index.vectors) is not None:
         cosine = vectors @ question.vector
@@ -84,7 +84,8 @@ def _relevance(index: ScopeIndex, question: Question) -> tuple[Floats, Floats]:
         relevance += np.where(turns, _priors(index, question.query, of_turns), 0)
         relevance += of_turns.speaker * (turns & _speakers(index, query_terms))
         relevance += of_turns.session * _session_best(index, relevance)
-    return relevance.astype(np.float32), np.where(turns, of_turns.most, alone.most)
+    shares = relevance / np.where(turns, of_turns.full, alone.full)
+    return shares.astype(np.float32, copy=False)
 
 
 def _weights(index: ScopeIndex, question: Question) -> tuple[Weights, Weights]:

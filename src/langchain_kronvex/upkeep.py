@@ -89,7 +89,7 @@ class MemoryUpkeep(OpenMemory):
         changed = changed_record(
             record, pinned=pinned, memory_type=memory_type, metadata=metadata, ttl_days=ttl_days
         )
-        yield call(self._backend, "change", changed)
+        yield call(self._backend, "change", changed, self._clock())
         return to_memory(changed)
 
     def _forget(
@@ -129,7 +129,7 @@ class MemoryUpkeep(OpenMemory):
             yield call(self.writer, "discard", lambda lane: _is_within(lane, scope))
         if self._model:
             self._model.forget_queries()
-        count: int = yield call(self._backend, "delete", chosen)
+        count: int = yield call(self._backend, "delete", chosen, self._clock())
         return count
 
     def _sessions(self, *, user_id: str | None = None) -> Plan[list[SessionSummary]]:

@@ -154,16 +154,20 @@ class MemoryBackend(ABC):
         """Return the best matches, most similar first, at most `search.limit`."""
 
     @abstractmethod
-    def change(self, record: Record) -> None:
+    def change(self, record: Record, now: datetime) -> None:
         """Write type, key, metadata, expiry and pin of an existing record.
 
         Raises:
-            InvalidInput: another record of the same scope has this key.
+            InvalidInput: another visible record of the same scope has this key.
         """
 
     @abstractmethod
-    def delete(self, selection: Selection) -> int:
-        """Erase the selected records so that no byte of them is left; return how many."""
+    def delete(self, selection: Selection, now: datetime) -> int:
+        """Erase the selected records, also the expired ones, so that no byte of them is left.
+
+        Returns:
+            How many of them were visible.
+        """
 
     @abstractmethod
     def purge(self, now: datetime) -> int:
@@ -213,13 +217,13 @@ class MemoryBackend(ABC):
         """Twin of `recall`."""
         return await asyncio.to_thread(self.recall, search)
 
-    async def achange(self, record: Record) -> None:
+    async def achange(self, record: Record, now: datetime) -> None:
         """Twin of `change`."""
-        await asyncio.to_thread(self.change, record)
+        await asyncio.to_thread(self.change, record, now)
 
-    async def adelete(self, selection: Selection) -> int:
+    async def adelete(self, selection: Selection, now: datetime) -> int:
         """Twin of `delete`."""
-        return await asyncio.to_thread(self.delete, selection)
+        return await asyncio.to_thread(self.delete, selection, now)
 
     async def asessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """Twin of `sessions`."""

@@ -42,6 +42,9 @@ _SAME_KEY = (
     f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
     "WHERE r.scope = ? AND r.kind = ? AND r.session_id = ? AND r.key = ?"
 )
+_EXPIRED_KEY = (
+    "scope = ? AND kind = ? AND session_id = ? AND key = ? AND expires <= ? AND NOT pinned"
+)
 _LOAD_ROWS = 2000
 
 
@@ -96,11 +99,13 @@ class SqliteBackend(MemoryBackend):
         ).fetchone()
         return scope, revision
 
-    def change(self, record: Record) -> None:
+    def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`."""
         with self._file.transaction() as connection:
             scope, revision = self._next_revision(connection, record.scope.owner)
             cells = (*rows.mutable_cells(record), revision, record.id, scope)
+            place = (scope, record.kind, record.scope.session_id or "", record.key)
+            _delete(connection, _EXPIRED_KEY, [*place, rows.to_micros(now)])
             try:
                 connection.execute(_UPDATE, cells)
             except sqlite3.IntegrityError as error:
@@ -135,11 +140,15 @@ class SqliteBackend(MemoryBackend):
 
     # -- erasing -------------------------------------------------------------------------------
 
-    def delete(self, selection: Selection) -> int:
+    def delete(self, selection: Selection, now: datetime) -> int:
         """See `MemoryBackend.delete`."""
         condition, parameters = rows.where(selection, self._agent_id)
         chosen = f"seq IN (SELECT r.seq FROM records AS r WHERE {condition})"
         with self._file.transaction() as connection:
+            (visible,) = connection.execute(
+                f"SELECT count(*) FROM records AS r WHERE {condition} AND {rows.VISIBLE}",
+                [*parameters, rows.to_micros(now)],
+            ).fetchone()
             owners = connection.execute(
                 "UPDATE scopes SET generation = generation + 1 WHERE scope IN "
                 f"(SELECT scope FROM records WHERE {chosen}) RETURNING owner",
@@ -155,7 +164,7 @@ class SqliteBackend(MemoryBackend):
         for (owner,) in owners:
             self._cache.drop(owner)
         self._file.erase_freed()
-        return deleted
+        return int(visible)
 
     def purge(self, now: datetime) -> int:
         """See `MemoryBackend.purge`."""

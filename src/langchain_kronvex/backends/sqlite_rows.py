@@ -17,6 +17,7 @@ from langchain_kronvex.types import Scope
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
+_MOST = 2**62  # more rows than there can be, and a number that SQLite can hold
 
 RECORD_COLUMNS = (
     "r.kind, r.id, r.user_id, r.session_id, r.key, r.type, r.content, r.search_text, r.metadata, "
@@ -115,7 +116,7 @@ def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
     for condition, value in (
         ("r.kind = ?", selection.kind),
         ("r.type = ?", selection.type),
-        ("r.session_id = ?", scope.only_session if scope else None),
+        (_in_session(selection), scope.only_session if scope else None),
         ("r.id IN (SELECT value FROM json_each(?))", _json_list(selection.ids)),
         ("r.key IN (SELECT value FROM json_each(?))", _json_list(selection.keys)),
     ):
@@ -123,6 +124,11 @@ def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
             conditions.append(condition)
             parameters.append(value)
     return " AND ".join(conditions), parameters
+
+
+def _in_session(selection: Selection) -> str:
+    shared = "r.scope IN (SELECT scope FROM scopes WHERE owner = '')"
+    return f"(r.session_id = ? OR {shared})" if selection.include_shared else "r.session_id = ?"
 
 
 def order(page: Page) -> tuple[str, list[Any]]:
@@ -133,8 +139,8 @@ def order(page: Page) -> tuple[str, list[Any]]:
         if page.by == "created"
         else f"r.seq {direction}"
     )
-    limit = -1 if page.limit is None else page.limit
-    return f"ORDER BY {by} LIMIT ? OFFSET ?", [limit, page.offset]
+    limit = _MOST if page.limit is None else min(page.limit, _MOST)
+    return f"ORDER BY {by} LIMIT ? OFFSET ?", [limit, min(page.offset, _MOST)]
 
 
 def _json_list(values: Sequence[str] | None) -> str | None:
