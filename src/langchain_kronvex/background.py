@@ -261,8 +261,8 @@ class BackgroundWriter:
         if self._on_error is not None:
             try:
                 self._on_error(error)
-            except Exception:
-                logger.exception("on_error raised")
+            except Exception as raised:  # noqa: BLE001 - no traceback: it may quote memory text
+                logger.error("on_error raised %s", type(raised).__name__)  # noqa: TRY400
 
 
 def _settle(future: Future[None], error: Exception | None) -> None:

@@ -16,6 +16,7 @@ from langchain_kronvex.errors import InvalidInput
 MAX_ID_CHARS = 255
 MAX_CONTENT_CHARS = 1_048_576
 MAX_TTL_DAYS = 36_500
+MAX_METADATA_DEPTH = 64
 MEMORY_TYPES = ("episodic", "semantic", "procedural", "fact", "preference", "context")
 
 
@@ -107,7 +108,6 @@ def expiry(created_at: datetime, ttl_days: object) -> datetime | None:
     if (
         isinstance(ttl_days, bool)
         or not isinstance(ttl_days, int | float)
-        or not math.isfinite(ttl_days)
         or not 0 < ttl_days <= MAX_TTL_DAYS
     ):
         raise InvalidInput(
@@ -121,16 +121,36 @@ def expiry(created_at: datetime, ttl_days: object) -> datetime | None:
 
 
 def check_metadata(value: object) -> dict[str, Any]:
-    """Return a copy of a mapping of strings to JSON values, exactly as it will be read back."""
+    """Return a copy of a mapping of strings to JSON values; tuples become lists."""
     if value is None:
         return {}
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise InvalidInput("metadata must be a mapping with string keys.")
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"metadata must be a mapping, not {type(value).__name__}.")
+    copy = _json_copy(value, MAX_METADATA_DEPTH)
     try:
-        copy = json.loads(json.dumps(dict(value), allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInput(f"metadata must hold JSON values only: {error}.") from error
+        json.dumps(copy)
+    except ValueError as error:  # a number of thousands of digits
+        raise InvalidInput(f"metadata cannot be stored: {error}.") from error
     return dict(copy)
+
+
+def _json_copy(value: Any, depth: int) -> Any:
+    """Copy a JSON value; what JSON would change or lose on the way is refused."""
+    if depth < 0:
+        raise InvalidInput(f"metadata is nested deeper than {MAX_METADATA_DEPTH} levels.")
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise InvalidInput("metadata must have strings as keys, also inside.")
+        return {key: _json_copy(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_copy(item, depth - 1) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidInput("metadata must hold JSON values only; NaN and infinity are none.")
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise InvalidInput(
+        f"metadata must hold JSON values only; {type(value).__name__} is none. Convert it first."
+    )
 
 
 def _check_text(value: str, name: str) -> str:

@@ -101,8 +101,8 @@ class OpenMemory:
         if self._on_error is not None:
             try:
                 self._on_error(error)
-            except Exception:
-                logger.exception("on_error raised")
+            except Exception as raised:  # noqa: BLE001 - no traceback: it may quote memory text
+                logger.error("on_error raised %s", type(raised).__name__)  # noqa: TRY400
 
     def _flush(self, timeout: float | None = None) -> Plan[bool]:
         """Wait for the background work; False when `timeout` seconds were not enough."""

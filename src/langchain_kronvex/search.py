@@ -42,8 +42,7 @@ def search(index: ScopeIndex, question: Question) -> Answer:
         return Answer([], [], [])
     of_turns, alone = _weights(index, question)
     relevance = _relevance(index, question, of_turns, alone)
-    visible = index.table["expires"] > question.now
-    relevance = np.where(visible, relevance, -np.inf)
+    relevance[index.table["expires"] <= question.now] = -np.inf
     wanted = _wanted(index, question)
     chosen = ranking.best(
         relevance if wanted is None else np.where(wanted, relevance, -np.inf), question.limit
@@ -73,16 +72,21 @@ def _relevance(index: ScopeIndex, question: Question, of_turns: Weights, alone: 
     table = index.table
     turns = table["form"] == Form.TURN
     query_terms = list(dict.fromkeys(terms(question.query)))
-    bm25 = ranking.saturate(_words_score(index, query_terms))
+    # What expired lends neither its words nor its meaning to its neighbours.
+    expired = table["expires"] <= question.now
+    lends = ~expired if expired.any() else None
+    bm25 = ranking.saturate(_words_score(index, query_terms, lends))
     relevance = np.where(turns, of_turns.words, alone.words) * bm25
     if question.vector is not None and (vectors := index.vectors) is not None:
         cosine = vectors @ question.vector
+        cosine[expired] = 0
         relevance += of_turns.meaning * np.maximum(
             np.where(turns, index.windowed(cosine), cosine), 0
         )
     if index.conversations:
         relevance += np.where(turns, _priors(index, question.query, of_turns), 0)
         relevance += of_turns.speaker * (turns & _speakers(index, query_terms))
+        relevance[expired] = 0
         relevance += of_turns.session * _session_best(index, relevance)
     shares = relevance / np.where(turns, of_turns.full, alone.full)
     return shares.astype(np.float32, copy=False)
@@ -94,13 +98,15 @@ def _weights(index: ScopeIndex, question: Question) -> tuple[Weights, Weights]:
     return ranking.TURNS, ranking.ALONE
 
 
-def _words_score(index: ScopeIndex, query_terms: Sequence[str]) -> Floats:
+def _words_score(
+    index: ScopeIndex, query_terms: Sequence[str], lends: NDArray[np.bool_] | None
+) -> Floats:
     """Return BM25 of the query's terms, counted in a memory, its neighbours and its date."""
     size, length = len(index), index.table["length"]
     average = max(float(length.mean()), 1.0)
     score = np.zeros(size, np.float32)
     for term in _telling(index, query_terms):
-        counts = _counts(index, index.postings.get(term), term)
+        counts = _counts(index, index.postings.get(term), term, lends)
         places = np.flatnonzero(counts)
         if len(places):
             score[places] += ranking.term_score(
@@ -121,13 +127,17 @@ def _telling(index: ScopeIndex, query_terms: Sequence[str]) -> Sequence[str]:
     return sorted(telling, key=held_by)[: ranking.MAX_QUERY_TERMS]
 
 
-def _counts(index: ScopeIndex, posting: Posting | None, term: str) -> Floats:
+def _counts(
+    index: ScopeIndex, posting: Posting | None, term: str, lends: NDArray[np.bool_] | None
+) -> Floats:
     """Return how often each memory holds a term, its neighbours' words and its date counted in."""
     size = len(index)
     counts = np.zeros(size, np.float32)
     if posting is not None:
         places = np.frombuffer(posting.places, np.int32)
         own = np.frombuffer(posting.counts, np.float32)
+        if lends is not None:
+            places, own = places[lends[places]], own[lends[places]]
         near = index.table["near"][places]
         lent = own[:, None] * _LENT
         there = near >= 0

@@ -7,6 +7,7 @@ import random
 import sqlite3
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
@@ -138,16 +139,20 @@ class SqliteFile:
         `erasing`: it must be rewritten; a crash before that only delays it until the store is
         next opened. `purged`: rows expired, which the next erasure rewrites the file for.
         """
-        connection.execute("INSERT OR REPLACE INTO settings VALUES (?, '1')", (state,))
+        each = (state, uuid.uuid4().hex)  # nobody takes away a mark that was made after theirs
+        connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", each)
 
     def _finish_erasing(self) -> None:
         with self._writing:
-            if not self._writer.execute("SELECT 1 FROM settings WHERE name = 'erasing'").fetchall():
+            marks = self._writer.execute(
+                "SELECT name, value FROM settings WHERE name IN ('erasing', 'purged')"
+            ).fetchall()
+            if "erasing" not in dict(marks):
                 return
             self._patiently(lambda: self._writer.execute("VACUUM"))
             if self.path:
                 self._patiently(self._empty_log)
-            self._writer.execute("DELETE FROM settings WHERE name IN ('erasing', 'purged')")
+            self._writer.executemany("DELETE FROM settings WHERE name = ? AND value = ?", marks)
 
     def _empty_log(self) -> None:
         busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
