@@ -10,7 +10,7 @@ demo: $(STAMP)  ## run the main job: one process talks, a second one remembers
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)  ## run every test but the soak
-	$(BIN)/python -m pytest -m "not soak"
+	$(BIN)/python -m pytest
 
 check: lint types architecture docs  ## lint, types, architecture, examples, README code blocks
 
@@ -42,7 +42,7 @@ test-oldest:  ## the test suite on the lowest supported version of every depende
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	.venv-oldest/bin/python -m pip install --quiet --editable . --group test --constraint tests/oldest.txt
-	.venv-oldest/bin/python -m pytest -m "not soak" --ignore tests/docs --ignore tests/architecture
+	.venv-oldest/bin/python -m pytest --ignore tests/docs --ignore tests/architecture
 
 $(STAMP): pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

@@ -190,7 +190,8 @@ def with_memory(
     is the session's, the recalled context the user's, from all their sessions.
 
     The user's words are saved before the chain runs, the answer after it, or what was said of it
-    when the stream is closed early or the model fails.
+    when the stream is closed early or the model fails. Retries and fallbacks belong inside
+    (`with_memory(chain.with_retry(), memory)`): around it, each try is a turn of its own.
 
     Args:
         chain: Any Runnable, or what LangChain makes one of.
@@ -222,7 +223,7 @@ def with_memory(
 
 def _takes_text(chain: Runnable[Any, Any]) -> bool:
     try:
-        return chain.InputType is str
+        return chain.InputType in (str, "str")
     except TypeError:  # LangChain cannot tell
         return False
 

@@ -134,7 +134,7 @@ class Conversation:
                     alone = memory_record(self.scope, _cut(answer_content(text)), now)
                     changed[alone.id] = alone
                 else:
-                    current = _answered(current, text)
+                    current = _answered(current, text, completes=current is unfinished)
             if current is not None and current is not unfinished:
                 changed[current.id] = current
         return list(changed.values())
@@ -152,12 +152,17 @@ class Conversation:
         )
 
 
-def _answered(exchange: Record, text: str) -> Record:
+def _answered(exchange: Record, text: str, *, completes: bool) -> Record:
     """Return the exchange with more of an answer."""
     unanswered = exchange_content(exchange.search_text or "", None)
     separator = "\nAssistant: " if exchange.content == unanswered else " "
     content = _cut(f"{exchange.content}{separator}{text}")
-    return replace(exchange, content=content, key=content_key(exchange.type, content))
+    return replace(
+        exchange,
+        content=content,
+        key=content_key(exchange.type, content),
+        completes=completes or exchange.completes,
+    )
 
 
 def _cut(content: str) -> str:

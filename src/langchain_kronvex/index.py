@@ -34,7 +34,8 @@ Cells = dict[str, NDArray[Any]]
 class IndexRow:
     """What the index needs to know of a memory. Times in seconds since 1970, UTC.
 
-    `text` is what the memory is found by; it never changes for one `seq`.
+    `text` is what the memory is found by and `said` when it was first said; neither changes for
+    one `seq`, and with them stand its neighbours. `created` is when it was last said.
     """
 
     seq: int
@@ -42,6 +43,7 @@ class IndexRow:
     memory_type: str
     form: Form
     session_id: str
+    said: float
     created: float
     expires: float
     vector: Floats | None
@@ -65,13 +67,13 @@ class _Tail:
         conversation: Its number.
         turns: Places of the last turns; -1 for one too long to lend its words.
         asks: The last turn asks a question.
-        created: When the last turn was said.
+        said: When the last turn was said.
     """
 
     conversation: int
     turns: list[int] = field(default_factory=list)
     asks: bool = False
-    created: float = 0.0
+    said: float = 0.0
 
 
 class ScopeIndex:
@@ -195,7 +197,7 @@ class ScopeIndex:
             self._place_of[row.seq] = place
             self._post(place, found)
             if row.form is Form.TURN:
-                self._join_conversation(cells, place, found)
+                self._join_conversation(cells, place, row.said, found)
             self._put_vector(place, row.vector)
 
     def _post(self, place: int, features: TextFeatures) -> None:
@@ -208,10 +210,12 @@ class ScopeIndex:
             posting.counts.append(count)
         self._entries += len(features.terms)
 
-    def _join_conversation(self, cells: Cells, place: int, features: TextFeatures) -> None:
-        session, created = int(cells["session"][place]), float(cells["created"][place])
+    def _join_conversation(
+        self, cells: Cells, place: int, said: float, features: TextFeatures
+    ) -> None:
+        session = int(cells["session"][place])
         tail = self._tails.get(session)
-        if tail is None or abs(created - tail.created) > SESSION_GAP_SECONDS:
+        if tail is None or abs(said - tail.said) > SESSION_GAP_SECONDS:
             tail = self._tails[session] = _Tail(self.conversations)
             self.conversations += 1
         priors = (tail.asks, features.asks, not tail.turns, features.personal, features.timed)
@@ -225,7 +229,7 @@ class ScopeIndex:
             if short and other >= 0:
                 _link(cells, other, place, distance)
         tail.turns = [*tail.turns, place if short else -1][-len(BEFORE) :]
-        tail.asks, tail.created = features.asks, created
+        tail.asks, tail.said = features.asks, said
 
     def conversation_order(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the places of all turns, conversation by conversation, and where each starts."""

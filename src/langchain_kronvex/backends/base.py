@@ -40,6 +40,8 @@ class Record:
         pinned: Never expires.
         access_count: How often recall returned it.
         deduplicated: `add` found the key there and renewed the older record.
+        completes: `add` stores it only in the place of the record with its id; when that one was
+            erased meanwhile, it does not come back.
     """
 
     kind: Kind
@@ -55,6 +57,7 @@ class Record:
     pinned: bool = False
     access_count: int = 0
     deduplicated: bool = False
+    completes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +161,7 @@ class MemoryBackend(ABC):
         """Write type, key, metadata, expiry and pin of an existing record.
 
         Raises:
+            MemoryNotFound: the record is gone.
             InvalidInput: another visible record of the same scope has this key.
         """
 

@@ -22,7 +22,7 @@ from langchain_kronvex.backends.base import (
 )
 from langchain_kronvex.backends.index_cache import CachedIndex, IndexCache
 from langchain_kronvex.backends.sqlite_file import SqliteFile
-from langchain_kronvex.errors import EmbeddingMismatch, InvalidInput
+from langchain_kronvex.errors import EmbeddingMismatch, InvalidInput, MemoryNotFound
 from langchain_kronvex.index import ScopeIndex
 from langchain_kronvex.ranking import Floats
 from langchain_kronvex.search import Answer, Question, search
@@ -30,7 +30,7 @@ from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
 
 _INSERT = (
     "INSERT INTO records (key, type, content, search_text, metadata, created, expires, pinned, "
-    "revision, scope, kind, id, user_id, session_id) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    "revision, scope, kind, id, user_id, session_id, said) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _UPDATE = (
     "UPDATE records SET key = ?, type = ?, content = ?, search_text = ?, metadata = ?, "
@@ -85,9 +85,11 @@ class SqliteBackend(MemoryBackend):
             else:
                 _delete(connection, "id = ?", [older.id])
         cells = (*rows.mutable_cells(record), revision)
-        if connection.execute(_UPDATE, (*cells, record.id, scope)).rowcount == 0:
+        updated = connection.execute(_UPDATE, (*cells, record.id, scope)).rowcount
+        if not updated and not record.completes:
             place = (scope, record.kind, record.id, record.scope.user_id or "", session)
-            connection.execute(_INSERT, (*cells, *place))
+            said = rows.to_micros(record.created_at)
+            connection.execute(_INSERT, (*cells, *place, said))
         return record
 
     def _next_revision(self, connection: sqlite3.Connection, owner: str) -> tuple[int, int]:
@@ -102,10 +104,19 @@ class SqliteBackend(MemoryBackend):
     def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`."""
         with self._file.transaction() as connection:
-            scope, revision = self._next_revision(connection, record.scope.owner)
-            cells = (*rows.mutable_cells(record), revision, record.id, scope)
+            # A new type may be found by another formula: then the index is read anew.
+            row = connection.execute(
+                "UPDATE scopes SET revision = revision + 1, generation = generation + "
+                "(SELECT type <> ? FROM records WHERE id = ?) WHERE scope = "
+                "(SELECT scope FROM records WHERE id = ?) RETURNING scope, revision",
+                (record.type, record.id, record.id),
+            ).fetchone()
+            if row is None:
+                raise MemoryNotFound()
+            scope, revision = row
             place = (scope, record.kind, record.scope.session_id or "", record.key)
             _delete(connection, _EXPIRED_KEY, [*place, rows.to_micros(now)])
+            cells = (*rows.mutable_cells(record), revision, record.id, scope)
             try:
                 connection.execute(_UPDATE, cells)
             except sqlite3.IntegrityError as error:

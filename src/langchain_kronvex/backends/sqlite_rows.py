@@ -25,8 +25,8 @@ RECORD_COLUMNS = (
 )
 RECORD_TABLES = "records AS r LEFT JOIN accesses AS a ON a.seq = r.seq"
 INDEX_COLUMNS = (
-    "seq, coalesce(search_text, content), type, search_text IS NOT NULL, session_id, created, "
-    "expires, pinned, vector, revision"
+    "seq, coalesce(search_text, content), type, search_text IS NOT NULL, session_id, said, "
+    "created, expires, pinned, vector, revision"
 )
 VISIBLE = "(r.pinned OR r.expires IS NULL OR r.expires > ?)"
 
@@ -63,13 +63,14 @@ def to_record(row: Sequence[Any]) -> Record:
 
 def to_index_row(row: Sequence[Any]) -> IndexRow:
     """Build what the index needs from a row of `INDEX_COLUMNS`."""
-    seq, text, type_, is_exchange, session, created, expires, pinned, vector, _ = row
+    seq, text, type_, is_exchange, session, said, created, expires, pinned, vector, _ = row
     return IndexRow(
         seq=seq,
         text=text,
         memory_type=type_,
         form=form_of(type_, exchange=bool(is_exchange)),
         session_id=session,
+        said=said / 1e6,
         created=created / 1e6,
         expires=math.inf if pinned or expires is None else expires / 1e6,
         vector=None if vector is None else np.frombuffer(vector, "<f2").astype(np.float32),

@@ -10,7 +10,8 @@ CREATE TABLE scopes (
 );
 
 -- seq is the order of writing. Times are microseconds since 1970, UTC. An id that was not given
--- is ''. vector: unit length, 16-bit floats, little-endian.
+-- is ''. said: when it was first said, which never changes; created: when it was last said.
+-- vector: unit length, 16-bit floats, little-endian.
 CREATE TABLE records (
     seq         INTEGER PRIMARY KEY AUTOINCREMENT,
     scope       INTEGER NOT NULL REFERENCES scopes (scope),
@@ -23,6 +24,7 @@ CREATE TABLE records (
     content     TEXT NOT NULL,
     search_text TEXT,
     metadata    TEXT NOT NULL,
+    said        INTEGER NOT NULL,
     created     INTEGER NOT NULL,
     expires     INTEGER,
     pinned      INTEGER NOT NULL,
