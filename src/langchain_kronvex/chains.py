@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
-from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
 from langchain_core.runnables.base import coerce_to_runnable
 from pydantic import ConfigDict
@@ -14,7 +13,14 @@ from pydantic import ConfigDict
 from langchain_kronvex.errors import ConfigurationError
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.plans import Plan, arun, run
-from langchain_kronvex.prompts import as_messages, as_text, input_of, said_by, with_context
+from langchain_kronvex.prompts import (
+    as_messages,
+    as_text,
+    input_of,
+    said_by,
+    with_context,
+    without_prompt,
+)
 from langchain_kronvex.scopes import scope_from
 from langchain_kronvex.turns import DEGRADED_EVENT, ContextOptions, OnFailure, Turn
 
@@ -83,7 +89,8 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
         self._tell(turn, config)
         filled = self._filled(value, turn)
         output = self.chain.invoke(filled, config, **kwargs)
-        run(self._save(turn, filled, output))
+        run(self._save(turn, output))
+        self._tell(turn, config)
         return output
 
     async def _aturn(
@@ -94,7 +101,8 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
         await self._atell(turn, config)
         filled = self._filled(value, turn)
         output = await self.chain.ainvoke(filled, config, **kwargs)
-        await arun(self._save(turn, filled, output))
+        await arun(self._save(turn, output))
+        await self._atell(turn, config)
         return output
 
     def _stream_turn(
@@ -110,7 +118,8 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
                 heard = _joined(heard, chunk)
                 yield chunk
         finally:
-            run(self._save(turn, filled, heard))
+            run(self._save(turn, heard))
+        self._tell(turn, config)
 
     async def _astream_turn(
         self, inputs: AsyncIterator[Any], run_manager: Any, config: RunnableConfig, **kwargs: Any
@@ -125,14 +134,15 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
                 heard = _joined(heard, chunk)
                 yield chunk
         finally:
-            await arun(self._save(turn, filled, heard))
+            await arun(self._save(turn, heard))
+        await self._atell(turn, config)
 
     def _tell(self, turn: Turn, config: RunnableConfig) -> None:
-        if turn.degraded:
+        if turn.to_be_told():
             dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
 
     async def _atell(self, turn: Turn, config: RunnableConfig) -> None:
-        if turn.degraded:
+        if turn.to_be_told():
             await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
 
     # -- the turn ------------------------------------------------------------------------------
@@ -168,9 +178,9 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
             return as_text(turn.history, turn.new, context)
         return with_context(turn.history, turn.new, context)
 
-    def _save(self, turn: Turn, filled: Any, output: Any) -> Plan[None]:
+    def _save(self, turn: Turn, output: Any) -> Plan[None]:
         said = said_by(output, self.output_messages_key)
-        return turn.save(_without_prompt(said, filled, turn))
+        return turn.save(without_prompt(said, [*turn.history, *turn.new]))
 
 
 def with_memory(
@@ -235,10 +245,3 @@ def _joined(heard: Any, chunk: Any) -> Any:
         return heard + chunk
     except TypeError:  # the chunks of this chain replace each other
         return chunk
-
-
-def _without_prompt(said: Sequence[BaseMessage], filled: Any, turn: Turn) -> list[BaseMessage]:
-    """Leave out the messages of the prompt, which agents return in front of their own."""
-    prompt = as_messages(filled) if isinstance(filled, Sequence) else [*turn.history, *turn.new]
-    repeated = len(said) > len(prompt) and list(said[: len(prompt)]) == prompt
-    return list(said[len(prompt) :] if repeated else said)

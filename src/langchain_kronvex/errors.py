@@ -33,7 +33,7 @@ class KronvexError(Exception):
     """Something went wrong in langchain-kronvex."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (type(self).__doc__ or "").strip())
+        super().__init__(message or " ".join((type(self).__doc__ or "").split()))
 
 
 class InvalidInput(KronvexError, ValueError):

@@ -32,11 +32,12 @@ def encode_message(message: BaseMessage) -> str:
     try:
         return json.dumps(as_dict)
     except (TypeError, ValueError, RecursionError):
-        fields = {name: _jsonable(value) for name, value in as_dict["data"].items()}
+        fields = {name: jsonable(value) for name, value in as_dict["data"].items()}
         return json.dumps({**as_dict, "data": fields})
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
+    """Return a value as JSON can hold it: as pydantic writes it, or else as its `repr`."""
     try:
         return to_jsonable_python(value, fallback=repr, bytes_mode="base64")
     except (TypeError, ValueError, RecursionError):  # it holds itself, say
@@ -91,7 +92,7 @@ def exchanges(messages: Iterable[BaseMessage]) -> list[tuple[str, str]]:
         elif isinstance(message, AIMessage) and text:
             user, answer = found.pop() if found else ("", "")
             found.append((user, f"{answer} {text}".lstrip()))
-    return found
+    return [turn for turn in found if any(turn)]
 
 
 def visible_texts(messages: Sequence[BaseMessage]) -> set[str]:

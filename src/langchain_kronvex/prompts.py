@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from langchain_kronvex.errors import InvalidInput
 from langchain_kronvex.formatting import PLACEHOLDER
-from langchain_kronvex.messages import text_of
+from langchain_kronvex.messages import jsonable, text_of
 
 
 def as_messages(value: Any) -> list[BaseMessage]:
@@ -148,7 +148,29 @@ def said_by(output: Any, output_key: str) -> list[BaseMessage]:
             return said_by(output[output_key], output_key)
         if len(output) == 1:
             return said_by(next(iter(output.values())), output_key)
-        return [AIMessage(json.dumps(dict(output), default=str))]
+        return [AIMessage(json.dumps(jsonable(dict(output))))]
     if isinstance(output, Sequence) and all(isinstance(item, BaseMessage) for item in output):
         return list(output)
-    return [AIMessage(json.dumps(output, default=str))]
+    return [AIMessage(json.dumps(jsonable(output)))]
+
+
+def without_prompt(said: Sequence[BaseMessage], prompt: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """Leave out what agents return in front of their answer: the prompt they were given.
+
+    System messages are no part of an answer; ids, which agents fill in, do not count.
+    """
+    answer, shown = _without_system(said), _without_system(prompt)
+    if [_gist(m) for m in answer[: len(shown)]] == [_gist(m) for m in shown]:
+        return answer[len(shown) :]
+    return answer
+
+
+def _without_system(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    return [message for message in messages if not isinstance(message, SystemMessage)]
+
+
+def _gist(message: BaseMessage) -> tuple[Any, ...]:
+    calls = [
+        (call["name"], call["args"], call["id"]) for call in getattr(message, "tool_calls", [])
+    ]
+    return message.type, message.content, calls, getattr(message, "tool_call_id", None)

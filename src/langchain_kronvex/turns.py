@@ -93,6 +93,7 @@ class Turn:
     history: list[BaseMessage] = field(default_factory=list)
     context: MemoryContext = field(default_factory=MemoryContext)
     degraded: bool = False
+    _told: bool = False
     _exchange: str | None = None
 
     @property
@@ -115,6 +116,8 @@ class Turn:
                     user_id=self.scope.user_id,
                     max_messages=max_messages,
                 )
+            except InvalidInput:  # a mistake in the program
+                raise
             except Exception as error:  # noqa: BLE001 - the chat goes on
                 self._degrade(error)
         shown = visible_texts([*self.history, *self.new])
@@ -140,6 +143,12 @@ class Turn:
             return  # the user was forgotten meanwhile
         except Exception as error:  # noqa: BLE001 - the chat goes on
             self._degrade(error)
+
+    def to_be_told(self) -> bool:
+        """Tell, once, whether something failed that the caller has not been told of."""
+        news = self.degraded and not self._told
+        self._told |= news
+        return news
 
     def _write(self, messages: Sequence[BaseMessage]) -> None:
         self._exchange = self.memory.save_messages(

@@ -65,7 +65,7 @@ class EmbeddingModel:
             EmbeddingsError: wrong number, ragged, not numbers, NaN, infinite, another width.
         """
         try:
-            vectors = np.asarray(raw, np.float32)
+            vectors = np.asarray(raw, np.float64)
         except (TypeError, ValueError) as error:
             raise EmbeddingsError(f"{self.name} returned no list of numbers: {error}.") from error
         if vectors.ndim != 2 or vectors.shape[1] == 0:
@@ -80,8 +80,10 @@ class EmbeddingModel:
                 f"{self.width} before."
             )
         self.width = vectors.shape[1]
+        largest = np.abs(vectors).max(axis=1, keepdims=True)
+        vectors /= np.where(largest > 0, largest, 1)  # so that no square overflows or vanishes
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return (vectors / np.where(length > 0, length, 1)).astype(np.float32, copy=False)
+        return (vectors / np.where(length > 0, length, 1)).astype(np.float32)
 
 
 def _name(embeddings: Embeddings) -> str:
