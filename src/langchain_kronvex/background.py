@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import threading
 import time
@@ -18,6 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from langchain_kronvex.errors import InvalidInput, MemoryClosed
+from langchain_kronvex.forking import ForkAware
 
 logger = logging.getLogger("langchain_kronvex")
 
@@ -40,7 +40,7 @@ class _Lane:
         return len(self.jobs) - self.running
 
 
-class BackgroundWriter:
+class BackgroundWriter(ForkAware):
     """Runs jobs in one thread of its own; serves sync and async callers.
 
     A job that raises is tried again with growing, jittered pauses, up to `attempts` times; an
@@ -70,10 +70,11 @@ class BackgroundWriter:
         self._closed = False
         self.failed = 0
         self.last_error: str | None = None
-        self._reset()
+        self.after_fork_in_child()
+        self.watch_forks()
 
-    def _reset(self) -> None:
-        self._pid = os.getpid()
+    def after_fork_in_child(self) -> None:
+        """Start with an empty queue: what waits is the parent's to do."""
         self._changed = threading.Condition()
         self._lanes: dict[Hashable, _Lane] = {}
         self._pending = 0
@@ -83,11 +84,11 @@ class BackgroundWriter:
     @property
     def pending(self) -> int:
         """Jobs not yet done, the running one included."""
-        return self._pending if self._pid == os.getpid() else 0
+        return self._pending
 
     def waits(self, lane: Hashable) -> bool:
         """Tell whether a lane holds a job, so that later work must queue behind it."""
-        return self._pid == os.getpid() and lane in self._lanes
+        return lane in self._lanes
 
     def submit(
         self, lane: Hashable, job: Job, *, once: bool = False, delay_seconds: float = 0.0
@@ -108,8 +109,6 @@ class BackgroundWriter:
         Raises:
             MemoryClosed: the writer was closed.
         """
-        if self._pid != os.getpid():
-            self._reset()
         with self._changed:
             queued = self._lanes.get(lane)
             if once and queued and queued.waiting:
@@ -156,8 +155,6 @@ class BackgroundWriter:
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until every job is done or given up; return False when the time ran out first."""
-        if self._pid != os.getpid():
-            return True
         with self._changed:
             self._hurried += 1
             self._changed.notify_all()
@@ -173,8 +170,6 @@ class BackgroundWriter:
     def close(self, timeout: float | None = 10.0) -> bool:
         """Flush, then end the thread. Jobs that did not finish in time are reported as failed."""
         done = self.flush(timeout)
-        if self._pid != os.getpid():
-            return done
         with self._changed:
             self._closed = True
             left, self._lanes = self._lanes, {}

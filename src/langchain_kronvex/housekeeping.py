@@ -10,6 +10,7 @@ from datetime import datetime
 from langchain_kronvex.backends.base import MemoryBackend
 from langchain_kronvex.background import BackgroundWriter
 from langchain_kronvex.errors import EmbeddingsError
+from langchain_kronvex.forking import ForkAware
 from langchain_kronvex.vectors import EmbeddingModel
 
 _BATCH = 64
@@ -48,11 +49,16 @@ class BackgroundEmbedder:
             self._backend.embed(dict(zip([id_ for id_, _ in batch], vectors, strict=True)))
 
 
-class AccessCounter:
+class AccessCounter(ForkAware):
     """Counts what recall returns: in RAM at once, in the store a little later."""
 
     def __init__(self, backend: MemoryBackend, writer: BackgroundWriter) -> None:
         self._backend, self._writer = backend, writer
+        self.after_fork_in_child()
+        self.watch_forks()
+
+    def after_fork_in_child(self) -> None:
+        """Start from nothing: what was counted before is the parent's to store."""
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
 

@@ -245,6 +245,7 @@ class ScopeIndex:
 
     def _put_vector(self, place: int, vector: Floats | None) -> None:
         if vector is None:
+            self._stale_norms.add(place)  # its neighbours may have vectors
             return
         if self._vectors is None:
             self._vectors = Column(np.float32, len(vector))

@@ -12,12 +12,13 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from langchain_kronvex.errors import EmbeddingsError, InvalidInput
+from langchain_kronvex.forking import ForkAware
 from langchain_kronvex.ranking import Floats
 
 _CACHED_QUERIES = 512
 
 
-class EmbeddingModel:
+class EmbeddingModel(ForkAware):
     """An `Embeddings` object with a name, one width, and the vectors of the latest queries.
 
     Args:
@@ -36,6 +37,11 @@ class EmbeddingModel:
         self.embeddings = embeddings
         self.name = _name(embeddings)
         self.width: int | None = None
+        self.after_fork_in_child()
+        self.watch_forks()
+
+    def after_fork_in_child(self) -> None:
+        """Start with an empty cache and a lock that nobody holds."""
         self._cache: OrderedDict[bytes, Floats] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -65,7 +71,7 @@ class EmbeddingModel:
             EmbeddingsError: wrong number, ragged, not numbers, NaN, infinite, another width.
         """
         try:
-            vectors = np.asarray(raw, np.float64)
+            vectors = np.array(raw, np.float64)
         except (TypeError, ValueError) as error:
             raise EmbeddingsError(f"{self.name} returned no list of numbers: {error}.") from error
         if vectors.ndim != 2 or vectors.shape[1] == 0:

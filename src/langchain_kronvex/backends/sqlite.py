@@ -23,6 +23,7 @@ from langchain_kronvex.backends.base import (
 from langchain_kronvex.backends.index_cache import CachedIndex, IndexCache
 from langchain_kronvex.backends.sqlite_file import SqliteFile
 from langchain_kronvex.errors import EmbeddingMismatch, InvalidInput, MemoryNotFound
+from langchain_kronvex.forking import ForkAware
 from langchain_kronvex.index import ScopeIndex
 from langchain_kronvex.ranking import Floats
 from langchain_kronvex.search import Answer, Question, search
@@ -48,7 +49,7 @@ _EXPIRED_KEY = (
 _LOAD_ROWS = 2000
 
 
-class SqliteBackend(MemoryBackend):
+class SqliteBackend(MemoryBackend, ForkAware):
     """Records of one agent in a SQLite file.
 
     Args:
@@ -64,7 +65,13 @@ class SqliteBackend(MemoryBackend):
         self.location = f"sqlite:///{path}" if path else "sqlite://"
         self._agent_id = agent_id
         self._file = SqliteFile(path, timeout)
+        self._cache_bytes = cache_bytes
         self._cache = IndexCache(cache_bytes)
+        self.watch_forks()
+
+    def after_fork_in_child(self) -> None:
+        """Start without indexes: another thread may have been changing one."""
+        self._cache = IndexCache(self._cache_bytes)
 
     # -- writing -------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from langchain_kronvex.errors import (
     StoreError,
     StoreUnavailable,
 )
+from langchain_kronvex.forking import ForkAware
 
 APPLICATION_ID = 0x4B524E56  # "KRNV", in the header of every store
 _PRAGMAS = (
@@ -34,10 +35,10 @@ Rows = list[tuple[Any, ...]]
 T = TypeVar("T")
 
 
-class SqliteFile:
+class SqliteFile(ForkAware):
     """A store file with one connection that reads and one that writes, each behind a lock.
 
-    Readers never wait for writers. A forked child opens connections of its own.
+    Readers never wait for writers. Both connections are closed around a fork.
 
     Args:
         path: The file, or None for a store in this process's memory.
@@ -48,25 +49,58 @@ class SqliteFile:
         self.path = path
         self._timeout = timeout
         self._closed = False
-        self._lock = threading.RLock()
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._new_locks()
         with self._translated():
             if path is not None:
                 _create(path)
                 _check_header(path)
-            self._connect()
             try:
                 self._migrate()
                 self._finish_erasing()
             except BaseException:
                 self.close()
                 raise
+        self.watch_forks()
 
-    def _connect(self) -> None:
-        self._pid = os.getpid()
+    def _new_locks(self) -> None:
         self._writing = threading.RLock()
         self._reading = threading.RLock() if self.path else self._writing
-        self._writer = self._connection()
-        self._reader = self._connection() if self.path else self._writer
+
+    def _write(self) -> sqlite3.Connection:
+        """Return the connection that writes, to the holder of its lock."""
+        if self._closed:
+            raise MemoryClosed()
+        if self._writer is None:
+            self._writer = self._connection()
+        return self._writer
+
+    def _read(self) -> sqlite3.Connection:
+        """Return the connection that reads, to the holder of its lock."""
+        if self._closed:
+            raise MemoryClosed()
+        if self.path is None:
+            return self._write()
+        if self._reader is None:
+            self._reader = self._connection()
+        return self._reader
+
+    def before_fork(self) -> None:
+        """Wait until nobody reads or writes, and hold the store closed."""
+        self._writing.acquire()
+        self._reading.acquire()
+        if self.path:
+            self._disconnect()
+
+    def after_fork_in_parent(self) -> None:
+        """Let the others go on; each connection is opened again when it is needed."""
+        self._reading.release()
+        self._writing.release()
+
+    def after_fork_in_child(self) -> None:
+        """Start with locks that nobody holds."""
+        self._new_locks()
 
     def _connection(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -102,27 +136,22 @@ class SqliteFile:
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
         """Run one query and return all its rows."""
-        with self._translated():
-            self._check()
-            with self._reading:
-                self._check()
-                return self._reader.execute(sql, parameters).fetchall()
+        with self._translated(), self._reading:
+            return self._read().execute(sql, parameters).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the write lock; commit at the end, or roll back on any error."""
-        with self._translated():
-            self._check()
-            with self._writing:
-                self._check()
-                self._writer.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._writer
-                    self._writer.execute("COMMIT")
-                except BaseException:
-                    if self._writer.in_transaction:
-                        self._writer.execute("ROLLBACK")
-                    raise
+        with self._translated(), self._writing:
+            connection = self._write()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
 
     def erase_freed(self) -> None:
         """Rewrite the file without the pages' unused space and empty the write-ahead log.
@@ -144,20 +173,16 @@ class SqliteFile:
 
     def _finish_erasing(self) -> None:
         with self._writing:
-            marks = self._writer.execute(
+            connection = self._write()
+            marks = connection.execute(
                 "SELECT name, value FROM settings WHERE name IN ('erasing', 'purged')"
             ).fetchall()
             if "erasing" not in dict(marks):
                 return
-            self._patiently(lambda: self._writer.execute("VACUUM"))
+            self._patiently(lambda: connection.execute("VACUUM"))
             if self.path:
-                self._patiently(self._empty_log)
-            self._writer.executemany("DELETE FROM settings WHERE name = ? AND value = ?", marks)
-
-    def _empty_log(self) -> None:
-        busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise sqlite3.OperationalError("database is locked")
+                self._patiently(lambda: _empty_log(connection))
+            connection.executemany("DELETE FROM settings WHERE name = ? AND value = ?", marks)
 
     def size_bytes(self) -> int | None:
         """Return what the store and its write-ahead log take on disk; None in memory."""
@@ -168,48 +193,31 @@ class SqliteFile:
 
     def close(self) -> None:
         """Close both connections; the last process to do so removes the write-ahead log."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            with self._reading, self._writing:  # let those who are at it finish
-                for connection in {self._reader, self._writer}:
-                    connection.close()
+        self._closed = True
+        with self._writing, self._reading:  # let those who are at it finish
+            self._disconnect()
 
-    def _check(self) -> None:
-        if self._closed:
-            raise MemoryClosed()
-        if self._pid != os.getpid():
-            with self._lock:
-                if self._pid != os.getpid() and self.path:
-                    # The parent's connections are its own: neither used nor closed here.
-                    self._inherited = (self._reader, self._writer)
-                    self._connect()
+    def _disconnect(self) -> None:
+        for connection in (self._reader, self._writer):
+            if connection:
+                connection.close()
+        self._reader = self._writer = None
 
     # -- schema --------------------------------------------------------------------------------
 
     def _migrate(self) -> None:
         steps = _schema_steps()
-        version = self._version()
-        if version > len(steps):
-            raise SchemaTooNew(
-                f"{self.path} has schema version {version}; this langchain-kronvex knows versions "
-                f"up to {len(steps)}. Upgrade it: pip install -U langchain-kronvex"
-            )
-        with self._writing:
-            self._writer.execute("BEGIN IMMEDIATE")  # also proves that the place can be written
-            try:
-                for number in range(self._version() + 1, len(steps) + 1):
-                    for statement in _statements(steps[number - 1]):
-                        self._writer.execute(statement)
-                    self._writer.execute(f"PRAGMA user_version = {number}")
-                self._writer.execute("COMMIT")
-            except BaseException:
-                self._writer.execute("ROLLBACK")
-                raise
-
-    def _version(self) -> int:
-        return int(self._writer.execute("PRAGMA user_version").fetchone()[0])
+        with self.transaction() as connection:  # also proves that the place can be written
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            if version > len(steps):
+                raise SchemaTooNew(
+                    f"{self.path} has schema version {version}; this langchain-kronvex knows "
+                    f"versions up to {len(steps)}. Upgrade it: pip install -U langchain-kronvex"
+                )
+            for number, step in enumerate(steps[version:], version + 1):
+                for statement in _statements(step):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number}")
 
     # -- errors --------------------------------------------------------------------------------
 
@@ -269,6 +277,12 @@ def _stamp(connection: sqlite3.Connection) -> None:
     """Write our id into the header of a new file."""
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _empty_log(connection: sqlite3.Connection) -> None:
+    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise sqlite3.OperationalError("database is locked")
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:

@@ -1,0 +1,67 @@
+"""Every Python block of the README runs as it stands, in an empty folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .openai_stub import openai_stub
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def model_url() -> Iterator[str]:
+    with openai_stub() as url:
+        yield url
+
+
+def run(code: str, folder: Path, model_url: str, answers: str = "") -> str:
+    """Run a block as a new process; ChatOpenAI talks to the stand-in."""
+    script = folder / "block.py"
+    script.write_text(code, encoding="utf-8")
+    environment = {
+        **os.environ,
+        "OPENAI_API_KEY": "not-a-key",
+        "OPENAI_BASE_URL": model_url,
+        "XDG_DATA_HOME": str(folder / "data"),
+        "PYTHONWARNINGS": "error,ignore::DeprecationWarning,ignore::PendingDeprecationWarning",
+    }
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=folder, env=environment, input=answers, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("code", BLOCKS, ids=range(len(BLOCKS)))
+def test_block_runs(code: str, tmp_path: Path, model_url: str) -> None:
+    run(code, tmp_path, model_url, answers="monday\nHello\n")
+
+
+def test_the_first_program_remembers_across_two_runs(tmp_path: Path, model_url: str) -> None:
+    run(BLOCKS[0], tmp_path, model_url, "monday\nI am allergic to peanuts.\n")
+    answer = run(BLOCKS[0], tmp_path, model_url, "tuesday\nWhat must I not eat?\n")
+    assert "] User: I am allergic to peanuts. Assistant:" in answer  # quoted from the prompt
+
+
+def test_the_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)", README)
+    assert links
+    assert not [link for link in links if not (ROOT / link).exists()]
+
+
+def test_the_two_commands_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for command in re.findall(r"`?make ([a-z-]+)", README):
+        assert f"\n{command}:" in makefile
