@@ -245,7 +245,8 @@ class ScopeIndex:
 
     def _put_vector(self, place: int, vector: Floats | None) -> None:
         if vector is None:
-            self._stale_norms.add(place)  # its neighbours may have vectors
+            if self._vectors is not None:  # then its neighbours may have some
+                self._stale_norms.add(place)
             return
         if self._vectors is None:
             self._vectors = Column(np.float32, len(vector))

@@ -67,10 +67,11 @@ class Recaller:
         degraded = False
         try:
             vector = yield from self._vector(wanted.query)
+            found = yield from self._search(wanted, vector)
         except EmbeddingsError as error:
-            vector, degraded = None, True
+            degraded = True
             self.on_degraded(error)
-        found = yield from self._search(wanted, vector)
+            found = yield from self._search(wanted, None)
         kept = within(found, max_tokens)
         self.accesses.count(memory.id for memory in kept)
         return MemoryContext(context_text(kept), tuple(kept), degraded)

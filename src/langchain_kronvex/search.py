@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex import ranking
+from langchain_kronvex.errors import EmbeddingMismatch
 from langchain_kronvex.index import Posting, ScopeIndex
 from langchain_kronvex.lexical import date_parts, terms, words
 from langchain_kronvex.ranking import AFTER, BEFORE, Floats, Form, Weights
@@ -78,6 +79,11 @@ def _relevance(index: ScopeIndex, question: Question, of_turns: Weights, alone: 
     bm25 = ranking.saturate(_words_score(index, query_terms, lends))
     relevance = np.where(turns, of_turns.words, alone.words) * bm25
     if question.vector is not None and (vectors := index.vectors) is not None:
+        if vectors.shape[1] != len(question.vector):
+            raise EmbeddingMismatch(
+                f"The memories were indexed in {vectors.shape[1]} dimensions, but the query has "
+                f"{len(question.vector)}. Use the embeddings they were indexed with."
+            )
         cosine = vectors @ question.vector
         cosine[expired] = 0
         relevance += of_turns.meaning * np.maximum(
@@ -184,11 +190,13 @@ def _session_best(index: ScopeIndex, relevance: Floats) -> Floats:
     order, starts = index.conversation_order()
     left = np.maximum(relevance[order], 0)
     sizes = np.diff(starts, append=len(order))
+    of = np.repeat(np.arange(len(starts)), sizes)
     total = np.zeros(len(starts), np.float32)
     for _ in range(3):
         top = np.maximum.reduceat(left, starts)
         total += top
-        left[left >= np.repeat(top, sizes)] = 0
+        equal = np.flatnonzero(left == top[of])
+        left[equal[np.diff(of[equal], prepend=-1) > 0]] = 0  # one of each conversation
     best = np.zeros(len(index), np.float32)
-    best[order] = np.repeat(total / 3, sizes)
+    best[order] = total[of] / 3
     return best
