@@ -1,6 +1,6 @@
 """How fast recall and remember are, against one numpy matrix-vector product of the same size.
 
-    python benchmarks/recall_speed.py [600 10000 ...]
+python benchmarks/recall_speed.py [600 10000 ...]
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ import sys
 import tempfile
 import time
 
+from langchain_kronvex import KronvexMemory
 from timing import floor_ms, machine, p50_ms, table
 from workload import Workload
-
-from langchain_kronvex import KronvexMemory
 
 
 def measure(count: int) -> list[str]:

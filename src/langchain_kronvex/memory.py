@@ -210,7 +210,7 @@ class KronvexMemory(MemoryUpkeep):
         """
         wanted = Wanted(
             query=query, scope=Scope.of(user_id, session_id), top_k=top_k,
-            memory_type=memory_type, shown=already_shown,
+            memory_type=memory_type, shown=already_shown, distinct=True,
         )  # fmt: skip
         return (yield from self._recaller.context(wanted, max_tokens))
 

@@ -30,6 +30,7 @@ class Wanted:
     include_shared: bool = False
     order_by: OrderBy = "confidence"
     shown: Collection[str] = ()
+    distinct: bool = False
 
     def __post_init__(self) -> None:
         checks.check_query(self.query)
@@ -106,6 +107,11 @@ class Recaller:
             )
             matches: list[Match] = yield call(self.backend, "recall", asked)
             fresh = [match for match in matches if match.record.content not in wanted.shown]
+            if wanted.distinct:  # the same words said in several sessions
+                first_of: dict[str, Match] = {}
+                for match in fresh:
+                    first_of.setdefault(match.record.content, match)
+                fresh = list(first_of.values())
             if len(fresh) >= wanted.top_k or len(matches) < limit:
                 break
             limit *= 4  # too many of them are in the prompt already

@@ -15,6 +15,7 @@ from .openai_stub import openai_stub
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+ANNOUNCED = "RunnableWithMessageHistory is deprecated"  # by LangChain, whatever we do
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 
 
@@ -40,7 +41,8 @@ def run(code: str, folder: Path, model_url: str, answers: str = "") -> str:
         cwd=folder, env=environment, input=answers, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert not done.stderr
+    complaints = [line for line in done.stderr.splitlines() if ANNOUNCED not in line]
+    assert not complaints
     return done.stdout
 
 
@@ -63,5 +65,5 @@ def test_the_links_lead_somewhere() -> None:
 
 def test_the_two_commands_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for command in re.findall(r"`?make ([a-z-]+)", README):
-        assert f"\n{command}:" in makefile
+    for command in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)`", README, re.MULTILINE):
+        assert f"\n{''.join(command)}:" in makefile

@@ -1,0 +1,128 @@
+"""What `with_memory` adds to a turn, against the bare chain in the same run.
+
+    python benchmarks/overhead.py [memories]
+
+The model answers at once, so that only the work around it is measured. "turn" is a whole
+`invoke`, "first token" the time until `stream` yields; `RunnableWithMessageHistory` over the
+same store is shown beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from langchain_core.language_models import GenericFakeChatModel
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+from langchain_core.runnables import Runnable
+from langchain_core.runnables.history import RunnableWithMessageHistory
+
+from langchain_kronvex import KronvexMemory, with_memory
+from timing import machine, p50_ms, table
+from workload import Workload
+
+TURNS = 200
+Invoke = Callable[[int], Any]
+
+
+def chain() -> Runnable[Any, Any]:
+    """Return a prompt and a model that answers at once."""
+    prompt = ChatPromptTemplate.from_messages(
+        [
+            ("system", "You are helpful. {memory_context}"),
+            MessagesPlaceholder("chat_history"),
+            ("human", "{input}"),
+        ]
+    )
+    return prompt | GenericFakeChatModel(messages=itertools.repeat("That is good to know."))
+
+
+def colours(runnable: Runnable[Any, Any], questions: list[str], *, bare: bool) -> list[float]:
+    """Return the p50 of invoke, ainvoke and the first token of stream, in milliseconds."""
+
+    def arguments(n: int) -> tuple[Any, Any]:
+        extra = {"chat_history": [], "memory_context": ""} if bare else {"memory_context": ""}
+        config = {"configurable": {"user_id": "ana", "session_id": f"bench-{n // 10}"}}
+        return {"input": questions[n % len(questions)], **extra}, config
+
+    def first_token(n: int) -> None:
+        stream = runnable.stream(*arguments(n))
+        began = time.perf_counter()
+        next(stream)
+        firsts.append(1000 * (time.perf_counter() - began))
+        for _ in stream:
+            pass
+
+    async def alone() -> list[float]:
+        took = []
+        for n in range(TURNS):
+            began = time.perf_counter()
+            await runnable.ainvoke(*arguments(n))
+            took.append(1000 * (time.perf_counter() - began))
+        return took
+
+    firsts: list[float] = []
+    invoke = p50_ms(lambda n: runnable.invoke(*arguments(n)), range(TURNS))
+    ainvoke = sorted(asyncio.run(alone()))[TURNS // 2]
+    for n in range(TURNS):
+        first_token(n)
+    return [invoke, ainvoke, sorted(firsts)[TURNS // 2]]
+
+
+WAYS: dict[str, Callable[[KronvexMemory], Runnable[Any, Any]]] = {
+    "bare chain": lambda memory: chain(),
+    "with_memory": lambda memory: with_memory(chain(), memory),
+    "RunnableWithMessageHistory": lambda memory: RunnableWithMessageHistory(
+        chain(),
+        memory.chat_history,
+        input_messages_key="input",
+        history_messages_key="chat_history",
+    ),
+}
+
+
+def main() -> None:
+    """Measure and print the table."""
+    warnings.simplefilter("ignore")  # LangChain announces the end of RunnableWithMessageHistory
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 600
+    work = Workload()
+    questions = work.queries(50)
+    rows = []
+    for name, wrapped in WAYS.items():
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            KronvexMemory(f"sqlite:///{folder}/memory.db") as memory,
+        ):
+            memory.remember_many(work.drafts(count))
+            memory.recall("warm", user_id="ana")
+            rows.append((name, colours(wrapped(memory), questions, bare=name == "bare chain")))
+    base = rows[0][1]
+    print(machine())
+    print(f"{count} memories of the user, 5 earlier turns in the session on average; p50 in ms")
+    header = ["", "invoke", "added", "ainvoke", "added", "first token", "added"]
+    print(
+        table(
+            header,
+            [
+                [
+                    name,
+                    *(
+                        f"{x:.2f}"
+                        for pair in zip(took, base, strict=True)
+                        for x in (pair[0], pair[0] - pair[1])
+                    ),
+                ]
+                for name, took in rows
+            ],
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

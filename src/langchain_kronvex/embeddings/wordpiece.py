@@ -1,0 +1,134 @@
+"""Text to word pieces, by the rules of BERT's uncased tokenizer, in plain Python.
+
+The token table was distilled from a model that reads these pieces, so text has to be cut exactly
+as that model cuts it. A `WordPiece` keeps what it has already seen, which makes a batch fast; it is
+meant to live for one call, so that no word of a user outlives the call that brought it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+
+UNKNOWN = "[UNK]"
+"""What stands for a word that cannot be cut into known pieces."""
+
+MAX_WORD_CHARACTERS = 100
+"""A longer word is unknown, as in BERT."""
+
+_MAX_REMEMBERED_WORDS = 65_536
+
+_ASCII_PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+_ASCII_WORD = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]")
+_ASCII_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_ALPHANUMERIC = re.compile(r"[^\W_]+")
+
+# Blocks whose characters are words of their own.
+_IDEOGRAPHS = (
+    (0x4E00, 0x9FFF),
+    (0x3400, 0x4DBF),
+    (0x20000, 0x2A6DF),
+    (0x2A700, 0x2CEAF),
+    (0xF900, 0xFAFF),
+    (0x2F800, 0x2FA1F),
+)
+
+
+class _Characters(dict[int, str]):
+    """What each code point of decomposed text becomes; filled as code points are met."""
+
+    def __missing__(self, code_point: int) -> str:
+        character = chr(code_point)
+        category = unicodedata.category(character)
+        if character in "\t\n\r" or category[0] == "Z":
+            becomes = " "
+        elif category in {"Cc", "Cf", "Co", "Cs", "Mn"} or code_point == 0xFFFD:
+            becomes = ""
+        elif (
+            category[0] == "P"
+            or character in _ASCII_PUNCTUATION
+            or any(first <= code_point <= last for first, last in _IDEOGRAPHS)
+        ):
+            becomes = f" {character} "
+        else:
+            # One character at a time: lowering whole words would turn a final sigma into another
+            # letter than the model's vocabulary was made with.
+            becomes = character.lower()
+        self[code_point] = becomes
+        return becomes
+
+
+class WordPiece:
+    """Cuts text into words and words into rows of a table.
+
+    Args:
+        rows: Row of each piece; a piece that continues a word starts with ``##``.
+        longest_piece: Characters of the longest key of `rows`.
+    """
+
+    def __init__(self, rows: Mapping[str, int], longest_piece: int) -> None:
+        self._rows = rows
+        self._longest_piece = longest_piece
+        self._characters = _Characters()
+        self._rows_of_word: dict[str, tuple[int, ...]] = {}
+
+    def words(self, text: str) -> list[str]:
+        """Lower-cased words and punctuation marks, without accents and control characters."""
+        if text.isascii() and not _ASCII_CONTROL.search(text):
+            return _ASCII_WORD.findall(text.lower())
+        return unicodedata.normalize("NFD", text).translate(self._characters).split()
+
+    def pieces(self, word: str) -> list[str]:
+        """The longest known pieces of a word from left to right, or `UNKNOWN` alone."""
+        if len(word) > MAX_WORD_CHARACTERS:
+            return [UNKNOWN]
+        found: list[str] = []
+        start = 0
+        while start < len(word):
+            piece = self._longest_known(word, start)
+            if not piece:
+                return [UNKNOWN]
+            found.append(piece)
+            start += len(piece) - (2 if start else 0)
+        return found
+
+    def tokens(self, text: str) -> list[str]:
+        """All pieces of a text, as the reference tokenizer gives them."""
+        return [piece for word in self.words(text) for piece in self.pieces(word)]
+
+    def rows(self, text: str) -> list[int]:
+        """Table rows of a text; what is unknown is left out."""
+        rows: list[int] = []
+        known = self._rows_of_word
+        for word in self.words(text):
+            word_rows = known.get(word)
+            if word_rows is None:
+                word_rows = self._remember(word)
+            rows += word_rows
+        return rows
+
+    def _remember(self, word: str) -> tuple[int, ...]:
+        if len(self._rows_of_word) >= _MAX_REMEMBERED_WORDS:
+            self._rows_of_word.clear()
+        rows = tuple(self._rows[piece] for piece in self._pieces_in_part(word))
+        self._rows_of_word[word] = rows
+        return rows
+
+    def _pieces_in_part(self, word: str) -> Iterator[str]:
+        pieces = self.pieces(word)
+        if pieces != [UNKNOWN]:
+            yield from pieces
+            return
+        # A smiley glued to a word makes the whole word unknown; its letters still say something.
+        for part in _ALPHANUMERIC.findall(word):
+            if part != word:
+                yield from (piece for piece in self.pieces(part) if piece != UNKNOWN)
+
+    def _longest_known(self, word: str, start: int) -> str:
+        prefix = "##" if start else ""
+        for end in range(min(len(word), start + self._longest_piece), start, -1):
+            piece = prefix + word[start:end]
+            if piece in self._rows:
+                return piece
+        return ""

@@ -1,0 +1,119 @@
+"""Who may import whom: each module only what lies below it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from .source import Import, foreign_imports, imports, modules, runtime_imports
+
+# A new module gets its place here.
+LAYERS: dict[int, tuple[str, ...]] = {
+    # the words, and what every part that holds locks must know of
+    0: ("errors", "checks", "types", "forking"),
+    # pure rules, no I/O
+    1: (
+        "columns", "features", "formatting", "lexical", "messages", "plans", "prompts", "ranking",
+        "scopes", "vectors", "embeddings", "embeddings.static", "embeddings.wordpiece",
+    ),
+    # one scope in RAM, and where it is kept
+    2: (
+        "index", "search", "records", "locations", "backends", "backends.base",
+        "backends.index_cache", "backends.sqlite", "backends.sqlite_file", "backends.sqlite_rows",
+    ),
+    # the memory and its parts
+    3: (
+        "background", "conversation", "housekeeping", "memory", "opening", "recalling", "turns",
+        "upkeep",
+    ),
+    # LangChain adapters
+    4: ("chains", "chat_message_histories", "memory_context", "retrievers"),
+    # extras, and the list of public names
+    5: ("",),
+}  # fmt: skip
+LAYER_OF = {module: layer for layer, members in LAYERS.items() for module in members}
+ADAPTERS = LAYERS[4]
+EXTRAS = tuple(module for module in LAYERS[5] if module)
+
+# The two factories of `KronvexMemory`; their return types are named for type checkers too.
+FACTORIES = {("memory", "chat_message_histories"), ("memory", "retrievers")}
+
+PURE_LAYERS_MAY_NOT_IMPORT = {"sqlite3", "socket", "httpx", "psycopg", "asyncio", "os", "logging"}
+NEVER_LOADED_BY_THE_ROOT = (
+    "torch", "sqlalchemy", "psycopg", "langgraph", "langchain", "langchain_openai", "openai",
+    "llama_index", "fastapi", "uvicorn", "starlette", "pytest", "langchain_tests",
+)  # fmt: skip
+
+
+def test_every_module_has_a_layer_and_every_place_a_module() -> None:
+    assert set(modules()) - set(LAYER_OF) == set(), "give these their place in LAYERS"
+    assert set(LAYER_OF) - set(modules()) == set(), "these are gone"
+
+
+def upward(found: Import) -> bool:
+    """Tell whether an import goes up; of modules without a place the test above complains."""
+    if found.importer not in LAYER_OF or found.imported not in LAYER_OF:
+        return False
+    return LAYER_OF[found.imported] > LAYER_OF[found.importer]
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_a_module_imports_only_from_its_own_layer_and_lower_ones(module: str) -> None:
+    wrong = {(i.importer, i.imported) for i in imports(module) if upward(i)}
+
+    assert wrong <= FACTORIES
+
+
+def test_upward_imports_happen_inside_the_two_factories_alone() -> None:
+    found = [i for module in modules() for i in runtime_imports(module) if upward(i)]
+
+    assert {(i.importer, i.imported) for i in found} == FACTORIES
+    assert {i.inside for i in found} == {"chat_history", "as_retriever"}
+
+
+@pytest.mark.parametrize("module", ADAPTERS)
+def test_an_adapter_imports_no_other_adapter(module: str) -> None:
+    assert not {i.imported for i in imports(module)} & set(ADAPTERS)
+
+
+@pytest.mark.parametrize("module", sorted(set(modules()) - {""}))
+def test_nothing_imports_the_root_or_an_extra(module: str) -> None:
+    imported = {i.imported for i in imports(module)}
+
+    assert "" not in imported
+    assert LAYER_OF.get(module) == 5 or not imported & set(EXTRAS)
+
+
+def test_the_root_imports_no_extra() -> None:
+    assert not {i.imported for i in imports("")} & set(EXTRAS)
+    assert not foreign_imports("")
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    below = {module: {i.imported for i in imports(module) if not upward(i)} for module in modules()}
+    while below:
+        done = {module for module, left in below.items() if not left & set(below)}
+        assert done, f"these import each other: {sorted(below)}"
+        below = {module: left for module, left in below.items() if module not in done}
+
+
+@pytest.mark.parametrize("module", sorted({*LAYERS[0], *LAYERS[1]} - {"forking"}))
+def test_words_and_rules_do_no_input_or_output(module: str) -> None:
+    assert not foreign_imports(module) & PURE_LAYERS_MAY_NOT_IMPORT
+
+
+@pytest.mark.parametrize("module", [*LAYERS[0], *LAYERS[2], *LAYERS[3]])
+def test_below_the_adapters_langchain_means_its_messages_and_embeddings(module: str) -> None:
+    assert foreign_imports(module) & {"langchain", "langgraph"} == set()
+
+
+def test_the_root_loads_no_extra_and_nothing_heavy() -> None:
+    script = "import langchain_kronvex, sys; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()
+
+    assert "langchain_kronvex" in loaded
+    assert not set(loaded) & set(NEVER_LOADED_BY_THE_ROOT)

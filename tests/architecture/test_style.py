@@ -1,0 +1,109 @@
+"""Sizes, names and docstrings of the source tree."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+
+import pytest
+
+import langchain_kronvex
+
+from .source import ROOT, definitions, modules, tree
+
+MOST_FILE_LINES = 400
+MOST_FUNCTION_LINES = 40
+EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "shared", "base_utils"}
+FORBIDDEN_WORDS = re.compile(r"\b(issues?|tickets?|todo|fixme|xxx|hack)\b", re.IGNORECASE)
+
+every_module = pytest.mark.parametrize("module", sorted(modules()))
+
+
+@every_module
+def test_a_file_has_at_most_400_lines(module: str) -> None:
+    lines = modules()[module].read_text(encoding="utf-8").splitlines()
+
+    assert len(lines) <= MOST_FILE_LINES
+
+
+@every_module
+def test_a_function_has_at_most_40_lines_without_its_docstring(module: str) -> None:
+    long = {
+        name: lines
+        for name, node in definitions(module)
+        if not isinstance(node, ast.ClassDef) and (lines := length(node)) > MOST_FUNCTION_LINES
+    }
+
+    assert not long
+
+
+def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    first = node.body[0]
+    documented = ast.get_docstring(node) is not None
+    docstring = first.end_lineno - first.lineno + 1 if documented and first.end_lineno else 0
+    return (node.end_lineno or node.lineno) - node.lineno + 1 - docstring
+
+
+@every_module
+def test_a_module_says_what_it_is_for(module: str) -> None:
+    assert ast.get_docstring(tree(module)), module
+
+
+@every_module
+def test_public_classes_and_functions_have_docstrings(module: str) -> None:
+    undocumented = [
+        name
+        for name, node in definitions(module)
+        if not any(part.startswith("_") for part in name.split("."))
+        and not is_local(module, name)
+        and not ast.get_docstring(node)
+    ]
+
+    assert not undocumented
+
+
+def is_local(module: str, name: str) -> bool:
+    """Tell whether a definition stands inside a function, where nobody else can reach it."""
+    functions = {n for n, node in definitions(module) if not isinstance(node, ast.ClassDef)}
+    return any(name.startswith(f"{function}.") for function in functions)
+
+
+@every_module
+def test_names_say_what_a_module_is(module: str) -> None:
+    assert not set(module.split(".")) & EMPTY_NAMES
+
+
+def test_no_two_modules_differ_by_a_plural() -> None:
+    singular = Counter(re.sub(r"(ies|y|s)$", "", module) for module in modules())
+
+    assert [name for name, count in singular.items() if count > 1] == []
+
+
+@every_module
+def test_the_source_holds_no_notes_to_its_authors(module: str) -> None:
+    found = FORBIDDEN_WORDS.findall(modules()[module].read_text(encoding="utf-8"))
+
+    assert not found
+
+
+def test_the_root_holds_public_names_and_nothing_else() -> None:
+    docstring, *statements = tree("").body
+
+    assert isinstance(docstring, ast.Expr)
+    assert all(isinstance(s, ast.ImportFrom | ast.Assign) for s in statements)
+    assert [ast.unparse(s.targets[0]) for s in statements if isinstance(s, ast.Assign)] == [
+        "__all__"
+    ]
+
+
+def test_the_public_names_are_sorted_and_all_there() -> None:
+    names = langchain_kronvex.__all__
+
+    assert names == sorted(names)
+    assert len(set(names)) == len(names)
+    assert all(getattr(langchain_kronvex, name).__doc__ for name in names)
+
+
+def test_the_package_is_typed() -> None:
+    assert (ROOT / "py.typed").is_file()

@@ -1,0 +1,63 @@
+"""Every verb has an `a…` twin with the same signature, and errors form one tree."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from langchain_kronvex import BackgroundWriter, KronvexMemory, errors
+from langchain_kronvex.backends.base import MemoryBackend
+
+NOT_ACTIONS = {"location", "agent_id", "writer", "embed_soon", "report_degraded"}
+FACTORIES = {"chat_history", "as_retriever"}
+
+
+def public(owner: type) -> set[str]:
+    return {name for name in dir(owner) if not name.startswith("_")}
+
+
+def twins() -> list[str]:
+    names = public(KronvexMemory)
+    return sorted(names - NOT_ACTIONS - FACTORIES - {f"a{name}" for name in names})
+
+
+@pytest.mark.parametrize("verb", twins())
+def test_a_verb_and_its_twin_have_one_signature(verb: str) -> None:
+    sync, twin = getattr(KronvexMemory, verb), getattr(KronvexMemory, f"a{verb}")
+
+    assert inspect.iscoroutinefunction(twin)
+    assert not inspect.iscoroutinefunction(sync)
+    assert inspect.signature(twin) == inspect.signature(sync)
+    assert sync.__doc__
+    assert twin.__doc__
+
+
+def test_the_verbs_are_those_of_the_design() -> None:
+    assert set(twins()) == {
+        "remember", "remember_many", "save_exchange", "recall", "inject_context", "memories",
+        "get", "update", "forget", "clear", "sessions", "stats", "flush", "close",
+        "load_messages", "save_messages", "clear_messages",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("owner", [MemoryBackend, BackgroundWriter])
+def test_twins_below_the_memory_have_one_signature_too(owner: Any) -> None:
+    names = public(owner)
+    pairs = [(name, f"a{name}") for name in names if f"a{name}" in names]
+
+    assert pairs
+    for sync, twin in pairs:
+        wanted = list(inspect.signature(getattr(owner, sync)).parameters)
+        given = list(inspect.signature(getattr(owner, twin)).parameters)
+        assert given == wanted[: len(given)], twin
+
+
+def test_every_error_is_a_kronvex_error_and_public() -> None:
+    classes = {name: c for name, c in vars(errors).items() if inspect.isclass(c)}
+
+    assert all(issubclass(c, errors.KronvexError) for c in classes.values())
+    assert issubclass(errors.InvalidInput, ValueError)
+    assert issubclass(errors.MemoryNotFound, LookupError)
+    assert issubclass(errors.MissingExtra, ImportError)

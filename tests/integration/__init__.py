@@ -1,0 +1,1 @@
+"""Real stores, real processes, real faults."""

@@ -1,0 +1,115 @@
+"""What is under way while a user is forgotten brings nothing of them back."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from langchain_kronvex import KronvexMemory, with_memory
+
+from .parts import files_with, parrot
+
+OpenMemory = Callable[..., KronvexMemory]
+CONFIG: Any = {"configurable": {"user_id": "gonzales", "session_id": "chat"}}
+
+
+def _while(
+    memory: KronvexMemory, verb: str, happens: Callable[[], object], monkeypatch: Any
+) -> None:
+    """Let something happen right before the memory calls its backend's `verb` the next time."""
+    backend = memory._backend
+    original = getattr(backend, verb)
+
+    def delayed(*arguments: Any) -> Any:
+        monkeypatch.setattr(backend, verb, original)
+        happens()
+        return original(*arguments)
+
+    monkeypatch.setattr(backend, verb, delayed)
+
+
+def test_an_answer_that_comes_too_late_brings_no_question_back(
+    open_memory: OpenMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, other = open_memory(), open_memory()
+    history = memory.chat_history("chat", "gonzales")
+    history.add_user_message("zebrastripes are black")
+    _while(memory, "add", lambda: other.forget(user_id="gonzales"), monkeypatch)
+    history.add_ai_message("okapi")
+    assert files_with(tmp_path, "zebrastripes") == []
+
+
+def test_a_change_that_comes_too_late_brings_nothing_back(
+    open_memory: OpenMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, other = open_memory(), open_memory()
+    stored = memory.remember("zebrastripes are black", user_id="gonzales")
+    _while(memory, "change", lambda: other.forget(user_id="gonzales"), monkeypatch)
+    with contextlib.suppress(LookupError):  # to say so is fine
+        memory.update(stored.id, metadata={"note": "okapi"})
+    assert files_with(tmp_path, "zebrastripes", "gonzales", "okapi") == []
+
+
+@pytest.fixture
+def quick(memory: KronvexMemory, monkeypatch: pytest.MonkeyPatch) -> KronvexMemory:
+    """A memory whose turns do not wait long for being saved."""
+    monkeypatch.setattr("langchain_kronvex.turns.PATIENCE_SECONDS", 0.05)
+    return memory
+
+
+def test_a_turn_that_waits_to_be_saved_is_dropped(quick: KronvexMemory, tmp_path: Path) -> None:
+    gate, chain = threading.Event(), with_memory(parrot(), quick)
+    quick.writer.submit("something slow", gate.wait)
+    chain.invoke({"input": "zebrastripes"}, CONFIG)
+    chain.invoke({"input": "stays"}, {"configurable": {"user_id": "ana", "session_id": "chat"}})
+    quick.forget(user_id="gonzales")
+    gate.set()
+    assert quick.flush(30)
+    assert files_with(tmp_path, "zebrastripes", "gonzales") == []
+    assert [m.text for m in quick.chat_history("chat", "ana").messages] == ["stays", "re stays"]
+    chain.invoke({"input": "a new beginning"}, CONFIG)
+    messages = quick.chat_history("chat", "gonzales").messages
+    assert [m.text for m in messages] == ["a new beginning", "re a new beginning"]
+
+
+def test_forgetting_one_session_drops_only_its_waiting_turns(
+    quick: KronvexMemory, tmp_path: Path
+) -> None:
+    gate, chain = threading.Event(), with_memory(parrot(), quick)
+    quick.writer.submit("something slow", gate.wait)
+    chain.invoke({"input": "zebrastripes"}, CONFIG)
+    other: Any = {"configurable": {"user_id": "gonzales", "session_id": "other"}}
+    chain.invoke({"input": "stays"}, other)
+    quick.forget(user_id="gonzales", session_id="chat")
+    gate.set()
+    assert quick.flush(30)
+    assert files_with(tmp_path, "zebrastripes") == []
+    messages = quick.chat_history("other", "gonzales").messages
+    assert [m.text for m in messages] == ["stays", "re stays"]
+
+
+def test_a_turn_that_is_just_being_saved_is_erased_too(
+    quick: KronvexMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, being_saved = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        being_saved.set()
+        assert gate.wait(30)
+
+    _while(quick, "add", wait, monkeypatch)
+    with_memory(parrot(), quick).invoke({"input": "zebrastripes"}, CONFIG)
+    assert being_saved.wait(30)
+    forgetting = threading.Thread(target=lambda: quick.forget(user_id="gonzales"))
+    forgetting.start()
+    forgetting.join(0.2)  # time enough to do it wrong
+    gate.set()
+    forgetting.join(30)
+    assert not forgetting.is_alive()
+    assert quick.flush(30)
+    assert files_with(tmp_path, "zebrastripes", "gonzales") == []

@@ -1,0 +1,188 @@
+"""What child processes do. Each function talks to its test through `say` and `hear`.
+
+Run by `zygote.py`; tests never import this.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import resource
+import signal
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from langchain_core.messages import AIMessage, HumanMessage
+from parts import HashedWords, long_text, parrot
+
+from langchain_kronvex import KronvexMemory, MemoryDraft, StoreError, with_memory
+
+Say = Callable[[Any], None]
+Hear = Callable[[], Any]
+
+
+def write_until_killed(say: Say, hear: Hear, url: str, round_number: int) -> None:
+    """Write in every way there is, for ever; say what was written once the call has returned."""
+    memory = KronvexMemory(url, embeddings=HashedWords())
+    session = f"session-{round_number}"
+    history = memory.chat_history(session, "ana")
+    chain = with_memory(parrot(), memory)
+    config = {"configurable": {"user_id": "ana", "session_id": session}}
+    for number in itertools.count():
+        token = f"r{round_number}n{number}"
+        text = long_text(token)
+        way = number % 5
+        if way == 0:
+            memory.remember(text, user_id="ana")
+        elif way == 1:
+            memory.remember_many(
+                [MemoryDraft(long_text(f"{token}{part}"), user_id="ana") for part in "abc"]
+            )
+        elif way == 2:
+            memory.save_exchange(text, f"re {text}", user_id="ana")
+        elif way == 3:
+            history.add_messages([HumanMessage(text), AIMessage(f"re {text}")])
+        else:
+            chain.invoke({"input": text}, config)
+        say(token)
+        if number % 7 == 6:  # access counts are written in the background
+            memory.recall(token, user_id="ana")
+
+
+def open_and_say(say: Say, hear: Hear, url: str) -> None:
+    """Open a store, however new, and write one memory."""
+    with KronvexMemory(url) as memory:
+        memory.remember("opened by a child", user_id="ana")
+        say("written")
+        hear()
+
+
+def open_many(say: Say, hear: Hear, urls: list[str], number: int) -> None:
+    """Open stores that do not exist yet, each at a word of command."""
+    for url in urls:
+        say("ready")
+        hear()
+        with KronvexMemory(url) as memory:
+            memory.remember(f"opened by {number}", user_id="ana")
+
+
+def member(say: Say, hear: Hear, url: str, number: int) -> None:
+    """One of many writers and readers: after each round, look for everybody's memories."""
+    say("ready")
+    hear()
+    with KronvexMemory(url) as memory:
+        say("open")
+        room = memory.chat_history("room", "everyone")
+        while (order := hear())["do"] != "stop":
+            round_number, members = order["round"], order["members"]
+            if order["do"] == "write":
+                memory.remember(f"greeting m{number}r{round_number}", user_id="everyone")
+                for part in range(2):
+                    name = f"m{number}r{round_number}p{part}"
+                    room.add_messages([HumanMessage(f"{name} {line}") for line in range(3)])
+                memory.save_exchange(
+                    f"question m{number}r{round_number}", "answer", session_id=f"own-{number}"
+                )
+                say("written")
+            else:
+                wanted = [f"greeting m{other}r{round_number}" for other in range(members)]
+                found = {
+                    text: [m.content for m in memory.recall(text, user_id="everyone", top_k=1)]
+                    for text in wanted
+                }
+                say([text for text in wanted if found[text] != [text]])
+
+
+def remote(say: Say, hear: Hear, url: str, embeddings: bool = False) -> None:
+    """Keep a memory open and do what is asked: recall, remember, or let go."""
+    model = HashedWords() if embeddings else None
+    with KronvexMemory(url, embeddings=model) as memory:
+        say("open")
+        while (order := hear())["do"] != "stop":
+            if order["do"] == "recall":
+                found = memory.recall(order["query"], user_id=order["user_id"], top_k=50)
+                say([each.content for each in found])
+            else:
+                memory.remember(order["content"], user_id=order["user_id"])
+                say("remembered")
+
+
+def forget_and_die(say: Say, hear: Hear, url: str, user_id: str, at: int) -> None:
+    """Forget a user, and be killed before the statement number `at` of doing so."""
+    left = itertools.count(1)
+    armed = False
+
+    class Doomed(sqlite3.Connection):
+        def execute(self, *arguments: Any) -> sqlite3.Cursor:
+            if armed and next(left) == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().execute(*arguments)
+
+    sqlite3.connect = functools.partial(sqlite3.connect, factory=Doomed)
+    memory = KronvexMemory(url)
+    armed = True
+    memory.forget(user_id=user_id)
+    say("forgotten")
+    os._exit(0)  # no closing, which would tidy up
+
+
+def forget_on_command(say: Say, hear: Hear, url: str, user_id: str) -> None:
+    """Forget a user as soon as told to, then wait to be killed."""
+    memory = KronvexMemory(url)
+    say("ready")
+    hear()
+    memory.forget(user_id=user_id)
+    say("forgotten")
+    hear()
+
+
+def forget_many(say: Say, hear: Hear, url: str, users: list[str]) -> None:
+    """Forget one user after the other, each at a word of command."""
+    with KronvexMemory(url) as memory:
+        for user in users:
+            say("ready")
+            hear()
+            say(memory.forget(user_id=user))
+        hear()  # closing would tidy up
+
+
+def fill_the_disk(say: Say, hear: Hear, url: str) -> None:
+    """Write until the files may not grow, then go on reading and chatting."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with KronvexMemory(url) as memory:
+        memory.remember("the first memory", user_id="ana")
+        room = memory.stats().size_bytes + 100_000
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+        stored = []
+        try:
+            for number in range(1000):
+                stored.append(memory.remember(long_text(f"n{number}"), user_id="ana").content)
+        except StoreError as error:
+            say({"type": type(error).__name__, "message": str(error)})
+        say([each.content for each in memory.recall("first", user_id="ana", top_k=1)])
+        say(with_memory(parrot(), memory).invoke({"input": "hello"}, _config("ana")))
+        say(memory.stats().degraded)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        memory.flush()
+        say(stored)
+
+
+def without_rights(say: Say, hear: Hear, urls: list[str]) -> None:
+    """Open stores as a user who owns nothing."""
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    for url in urls:
+        try:
+            KronvexMemory(url).close()
+        except StoreError as error:
+            say([type(error).__name__, str(error)])
+        else:
+            say(["opened", url])
+
+
+def _config(user_id: str) -> dict[str, Any]:
+    return {"configurable": {"user_id": user_id, "session_id": "chat"}}

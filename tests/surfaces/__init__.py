@@ -1,0 +1,1 @@
+"""What LangChain users see: histories, retrievers, the context step and `with_memory`."""

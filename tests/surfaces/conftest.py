@@ -1,0 +1,91 @@
+"""What the tests of the LangChain surfaces share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from langchain_core.callbacks import BaseCallbackHandler
+
+from langchain_kronvex import KronvexMemory, StoreError
+
+
+@pytest.fixture
+def tea_lover(memory: KronvexMemory) -> KronvexMemory:
+    """A memory that knows one thing, of Ana, said on 28 April 2026."""
+    memory.remember(
+        "Ana prefers tea.",
+        memory_type="semantic",
+        user_id="ana",
+        created_at=datetime(2026, 4, 28, 12, tzinfo=timezone.utc),
+    )
+    return memory
+
+
+class Faults:
+    """Makes the store fail on demand, and notes how often it was asked."""
+
+    def __init__(self, memory: KronvexMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._backend = memory._backend
+        self._monkeypatch = monkeypatch
+        self.calls = 0
+
+    def fail(self, verb: str, *, times: int | None = None, error: Exception | None = None) -> None:
+        """Let a verb of the backend raise, the first `times` times or always."""
+        works = getattr(self._backend, verb)
+        left = [times]
+
+        def failing(*args: Any, **kwargs: Any) -> Any:
+            self.calls += 1
+            if left[0] == 0:
+                return works(*args, **kwargs)
+            if left[0] is not None:
+                left[0] -= 1
+            raise error or StoreError("the disk is gone")
+
+        self._monkeypatch.setattr(self._backend, verb, failing)
+
+    def heal(self) -> None:
+        """Let everything work again."""
+        self._monkeypatch.undo()
+
+
+@pytest.fixture
+def faults(memory: KronvexMemory) -> Iterator[Faults]:
+    """Faults of the store of the `memory` fixture."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield Faults(memory, monkeypatch)
+
+
+class EventLog(BaseCallbackHandler):
+    """Notes the custom events of a run."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Any]] = []
+
+    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
+        self.events.append((name, data))
+
+
+@pytest.fixture
+def event_log() -> EventLog:
+    """To be passed as a callback."""
+    return EventLog()
+
+
+@pytest.fixture
+def warnings_logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What the package has logged so far at the level of a warning or above."""
+    caplog.set_level(logging.DEBUG, "langchain_kronvex")
+
+    def logged() -> list[str]:
+        return [
+            record.getMessage()
+            for record in caplog.records
+            if record.name.startswith("langchain_kronvex") and record.levelno >= logging.WARNING
+        ]
+
+    return logged

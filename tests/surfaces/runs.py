@@ -1,0 +1,83 @@
+"""Ways to call a chain, so that every test can run in every colour."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import Runnable
+
+from langchain_kronvex import KronvexMemory
+
+Chain = Runnable[Any, Any]
+Call = Callable[..., Awaitable[Any]]
+ANA: Any = {"configurable": {"user_id": "ana", "session_id": "chat"}}
+
+
+def ids(user_id: str, session_id: str = "chat") -> Any:
+    return {"configurable": {"user_id": user_id, "session_id": session_id}}
+
+
+def joined(chunks: list[Any]) -> Any:
+    whole = chunks[0]
+    for chunk in chunks[1:]:
+        whole = whole + chunk
+    return whole
+
+
+async def invoke(chain: Chain, value: Any, config: Any = ANA) -> Any:
+    return chain.invoke(value, config)
+
+
+async def ainvoke(chain: Chain, value: Any, config: Any = ANA) -> Any:
+    return await chain.ainvoke(value, config)
+
+
+async def stream(chain: Chain, value: Any, config: Any = ANA) -> Any:
+    return joined(list(chain.stream(value, config)))
+
+
+async def astream(chain: Chain, value: Any, config: Any = ANA) -> Any:
+    return joined([chunk async for chunk in chain.astream(value, config)])
+
+
+async def batch(chain: Chain, value: Any, config: Any = ANA) -> Any:
+    return chain.batch([value], config)[0]
+
+
+async def abatch(chain: Chain, value: Any, config: Any = ANA) -> Any:
+    return (await chain.abatch([value], config))[0]
+
+
+async def transform(chain: Chain, value: Any, config: Any = ANA) -> Any:
+    return joined(list(chain.transform(iter([value]), config)))
+
+
+async def atransform(chain: Chain, value: Any, config: Any = ANA) -> Any:
+    async def values() -> AsyncIterator[Any]:
+        yield value
+
+    return joined([chunk async for chunk in chain.atransform(values(), config)])
+
+
+async def astream_events(chain: Chain, value: Any, config: Any = ANA) -> Any:
+    events = [event async for event in chain.astream_events(value, config, version="v2")]
+    return events[-1]["data"]["output"]
+
+
+CALLS = [invoke, ainvoke, stream, astream, batch, abatch, transform, atransform, astream_events]
+every_colour = pytest.mark.parametrize("call", CALLS)
+sync_and_async = pytest.mark.parametrize("call", [invoke, ainvoke, stream, astream])
+
+
+def said(memory: KronvexMemory, user_id: str | None = "ana", session: str = "chat") -> list[str]:
+    """The texts of a session, each with its type in front."""
+    messages: list[BaseMessage] = memory.load_messages(session, user_id=user_id)
+    return [f"{message.type}: {message.text}" for message in messages]
+
+
+def remembered(memory: KronvexMemory, user_id: str = "ana") -> list[str]:
+    """The memories of a user, sorted."""
+    return sorted(found.content for found in memory.memories(user_id=user_id))

@@ -1,0 +1,291 @@
+"""`with_memory` around chains of every shape, called in every colour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain_core.language_models import FakeListLLM
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder, PromptTemplate
+from langchain_core.runnables import Runnable, RunnableLambda
+
+from langchain_kronvex import ConfigurationError, InvalidInput, KronvexMemory, with_memory
+
+from .models import FakeModel, echo
+from .runs import ANA, Call, every_colour, invoke, remembered, said, sync_and_async
+
+PROMPT = ChatPromptTemplate.from_messages(
+    [
+        ("system", "Known: {memory_context}"),
+        MessagesPlaceholder("chat_history"),
+        ("human", "{input}"),
+    ]
+)
+LINE = "[semantic, 2026-04-28] Ana prefers tea."
+TWO_TURNS = [
+    "human: tea or coffee?",
+    "ai: You said: tea or coffee?",
+    "human: Thank you.",
+    "ai: You said: Thank you.",
+]
+
+
+@every_colour
+async def test_a_chain_that_takes_a_dict(tea_lover: KronvexMemory, call: Call) -> None:
+    model = FakeModel(replies=[echo])
+    chain = with_memory(PROMPT | model, tea_lover)
+
+    first = await call(chain, {"input": "tea or coffee?"})
+    assert model.shown == f"system: Known: {LINE}\nhuman: tea or coffee?"
+    await call(chain, {"input": "Thank you."})
+
+    assert first.text == "You said: tea or coffee?"
+    assert model.shown.splitlines()[-3:] == [*TWO_TURNS[:2], "human: Thank you."]
+    assert said(tea_lover) == TWO_TURNS
+    assert remembered(tea_lover) == [
+        "Ana prefers tea.",
+        "User: Thank you.\nAssistant: You said: Thank you.",
+        "User: tea or coffee?\nAssistant: You said: tea or coffee?",
+    ]
+
+
+@every_colour
+async def test_a_bare_chat_model(tea_lover: KronvexMemory, call: Call) -> None:
+    model = FakeModel(replies=[echo])
+    chain = with_memory(model, tea_lover)
+
+    await call(chain, "tea or coffee?")
+    assert model.prompts[-1] == [SystemMessage(LINE), HumanMessage("tea or coffee?")]
+    await call(chain, "Thank you.")
+
+    assert [m.text for m in model.prompts[-1] if m.type != "system"] == [
+        "tea or coffee?", "You said: tea or coffee?", "Thank you.",
+    ]  # fmt: skip
+    assert said(tea_lover) == TWO_TURNS
+
+
+@every_colour
+async def test_a_chain_that_gives_text(tea_lover: KronvexMemory, call: Call) -> None:
+    chain = with_memory(PROMPT | FakeModel(replies=[echo]) | StrOutputParser(), tea_lover)
+
+    assert await call(chain, {"input": "tea or coffee?"}) == "You said: tea or coffee?"
+    await call(chain, {"input": "Thank you."})
+
+    assert said(tea_lover) == TWO_TURNS
+
+
+@every_colour
+async def test_a_chain_that_takes_a_text(tea_lover: KronvexMemory, call: Call) -> None:
+    given: list[str] = []
+
+    def answer(prompt: str) -> str:
+        given.append(prompt)
+        return f"You said: {prompt.splitlines()[-1]}"
+
+    chain = with_memory(RunnableLambda(answer), tea_lover)
+
+    await call(chain, "tea or coffee?")
+    assert given[-1] == f"{LINE}\n\ntea or coffee?"
+    await call(chain, "Thank you.")
+
+    assert given[-1].endswith(
+        "User: tea or coffee?\nAssistant: You said: tea or coffee?\n\nThank you."
+    )
+    assert said(tea_lover) == TWO_TURNS
+
+
+SYSTEM = SystemMessage("Be brief. <memory_context>")
+
+
+@sync_and_async
+@pytest.mark.parametrize(
+    "value",
+    [
+        "tea or coffee?",
+        HumanMessage("tea or coffee?"),
+        [HumanMessage("tea or coffee?")],
+        [("human", "tea or coffee?")],
+        [{"role": "user", "content": "tea or coffee?"}],
+        ChatPromptValue(messages=[HumanMessage("tea or coffee?")]),
+        StringPromptValue(text="tea or coffee?"),
+    ],
+)
+@pytest.mark.parametrize("in_dict", [True, False])
+async def test_the_users_words_come_in_many_shapes(
+    tea_lover: KronvexMemory, call: Call, value: Any, in_dict: bool
+) -> None:
+    model = FakeModel(replies=["Tea."])
+    if in_dict:
+        taking = RunnableLambda(lambda d: [*d["chat_history"], SystemMessage(d["memory_context"])])
+        await call(with_memory(taking | model, tea_lover), {"input": value})
+    else:
+        await call(with_memory(model, tea_lover), value)
+
+    assert LINE in model.shown
+    assert said(tea_lover) == ["human: tea or coffee?", "ai: Tea."]
+
+
+async def test_a_system_message_with_a_place_is_filled_and_never_saved(
+    tea_lover: KronvexMemory,
+) -> None:
+    model = FakeModel(replies=[echo])
+    chain = with_memory(model, tea_lover)
+
+    for text in ("tea or coffee?", "Thank you."):
+        await invoke(chain, [SYSTEM, HumanMessage(text)])
+
+    system, *rest = model.prompts[-1]
+    assert system.text.startswith("Be brief. ")
+    assert LINE in system.text
+    assert len([message for message in rest if message.type == "system"]) == 0
+    assert said(tea_lover) == TWO_TURNS
+
+
+async def test_a_prompt_value_in_front_of_a_model(tea_lover: KronvexMemory) -> None:
+    model = FakeModel(replies=["Tea."])
+    prompt = ChatPromptTemplate.from_messages(
+        [("system", "Known: <memory_context>"), ("human", "{q}")]
+    )
+    chain: Runnable[Any, Any] = prompt | with_memory(model, tea_lover)
+
+    chain.invoke({"q": "tea or coffee?"}, ANA)
+    await chain.ainvoke({"q": "And now?"}, ANA)
+
+    assert model.prompts[0][0].text == f"Known: {LINE}"
+    assert [m.text for m in model.prompts[1][1:]] == ["tea or coffee?", "Tea.", "And now?"]
+    assert said(tea_lover) == [
+        "human: tea or coffee?", "ai: Tea.", "human: And now?", "ai: Tea.",
+    ]  # fmt: skip
+
+
+@sync_and_async
+async def test_a_text_completion_model(tea_lover: KronvexMemory, call: Call) -> None:
+    plain = PromptTemplate.from_template("{memory_context}\n{chat_history}\n{input}")
+    llm = FakeListLLM(responses=["Tea.", "Bye."])
+
+    assert await call(with_memory(plain | llm, tea_lover), {"input": "tea or coffee?"}) in (
+        "Tea.", "T",
+    )  # fmt: skip
+    await call(with_memory(llm, tea_lover), "Thank you.")
+
+    assert said(tea_lover) == [
+        "human: tea or coffee?", "ai: Tea.", "human: Thank you.", "ai: Bye.",
+    ]  # fmt: skip
+
+
+@sync_and_async
+async def test_every_key_can_be_named(tea_lover: KronvexMemory, call: Call) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def answer(given: dict[str, Any]) -> dict[str, Any]:
+        seen.append(given)
+        return {"reply": AIMessage("Tea."), "sources": ["ana"]}
+
+    chain = with_memory(
+        answer,
+        tea_lover,
+        input_messages_key="question",
+        history_messages_key="earlier",
+        context_key="known",
+        output_messages_key="reply",
+    )
+
+    for _ in range(2):
+        output = await call(chain, {"question": "tea?", "lang": "en"})
+
+    assert output["sources"] == ["ana"]
+    assert seen[0] == {"question": "tea?", "lang": "en", "earlier": [], "known": LINE}
+    assert [message.text for message in seen[1]["earlier"]] == ["tea?", "Tea."]
+    assert said(tea_lover) == ["human: tea?", "ai: Tea."] * 2
+
+
+def test_without_a_history_key_the_chain_gets_no_history(tea_lover: KronvexMemory) -> None:
+    seen: list[Any] = []
+    chain = with_memory(lambda d: seen.append(d) or "Ok.", tea_lover, history_messages_key=None)
+
+    for text in ("tea?", "tea!"):
+        chain.invoke({"input": text}, ANA)
+
+    assert set(seen[1]) == {"input", "memory_context"}
+    assert said(tea_lover) == ["human: tea?", "ai: Ok.", "human: tea!", "ai: Ok."]
+
+
+def test_a_chain_in_the_form_of_a_dict_or_function_is_taken(memory: KronvexMemory) -> None:
+    chain = with_memory({"a": lambda d: d["input"], "output": lambda d: "both"}, memory)
+
+    assert chain.invoke({"input": "Hello"}, ANA) == {"a": "Hello", "output": "both"}
+    assert said(memory) == ["human: Hello", "ai: both"]
+
+
+def test_the_input_given_is_not_changed(memory: KronvexMemory) -> None:
+    given = {"input": [HumanMessage("Hello")]}
+
+    with_memory(PROMPT | FakeModel(), memory).invoke(given, ANA)
+
+    assert given == {"input": [HumanMessage("Hello")]}
+
+
+def test_a_limited_history_still_saves_everything(memory: KronvexMemory) -> None:
+    model = FakeModel(replies=[echo])
+    chain = with_memory(model, memory, max_messages=2)
+
+    for text in ("one", "two", "three"):
+        chain.invoke(text, ANA)
+
+    shown = [m.text for m in model.prompts[-1] if m.type != "system"]
+    assert shown == ["two", "You said: two", "three"]
+    assert len(said(memory)) == 6
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"topk": 3}, {"on_error": "hide"}, {"top_k": "many"}, {"histroy_messages_key": "x"}],
+)
+def test_an_option_that_does_not_fit_is_told_at_once(memory: KronvexMemory, options: Any) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        with_memory(FakeModel(), memory, **options)
+
+
+def test_what_cannot_be_a_chain_is_told_at_once(memory: KronvexMemory) -> None:
+    with pytest.raises(ConfigurationError):
+        with_memory(42, memory)
+
+
+@pytest.mark.parametrize("value", [{"question": "tea?"}, 42, {"input": 42}, {"input": None}])
+async def test_input_of_another_kind_is_refused_and_nothing_saved(
+    memory: KronvexMemory, value: Any
+) -> None:
+    chain = with_memory(FakeModel(), memory)
+
+    with pytest.raises(InvalidInput):
+        chain.invoke(value, ANA)
+    with pytest.raises(InvalidInput):
+        await chain.ainvoke(value, ANA)
+    assert said(memory) == []
+
+
+def of_prompt_value(prompt: PromptValue) -> str:
+    return f"{len(prompt.to_messages())} messages"
+
+
+def of_messages(prompt: list[Any]) -> AIMessage:
+    return AIMessage(f"{len(prompt)} messages")
+
+
+@pytest.mark.parametrize("answer", [of_messages, of_prompt_value])
+def test_functions_get_messages_unless_they_ask_for_text(
+    memory: KronvexMemory, answer: Callable[..., Any]
+) -> None:
+    if answer is of_prompt_value:
+        chain = with_memory(RunnableLambda(lambda m: ChatPromptValue(messages=m)) | answer, memory)
+    else:
+        chain = with_memory(RunnableLambda(answer), memory)
+
+    chain.invoke("Hello", ANA)
+    chain.invoke("Hello again", ANA)
+
+    assert said(memory)[-1] == "ai: 3 messages"

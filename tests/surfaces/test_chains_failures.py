@@ -1,0 +1,328 @@
+"""Memory never breaks the chat: what fails degrades, is told once, and is tried again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain_core.messages import HumanMessage
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
+
+from conftest import OpenMemory
+from langchain_kronvex import InvalidInput, KronvexMemory, StoreError, with_memory
+from langchain_kronvex import turns as turns_module
+
+from .conftest import EventLog, Faults
+from .models import FakeModel
+from .runs import ANA, Call, every_colour, remembered, said, sync_and_async
+
+Logged = Callable[[], list[str]]
+EVENT = "kronvex_memory_degraded"
+PROMPT = ChatPromptTemplate.from_messages(
+    [
+        ("system", "Known: {memory_context}"),
+        MessagesPlaceholder("chat_history"),
+        ("human", "{input}"),
+    ]
+)
+ASKED = {"input": "tea or coffee?"}
+
+
+@pytest.fixture
+def told(event_log: EventLog) -> Any:
+    """A config of Ana's chat that notes custom events."""
+    return {**ANA, "callbacks": [event_log]}
+
+
+@every_colour
+async def test_a_failed_recall_is_an_empty_context(
+    tea_lover: KronvexMemory,
+    faults: Faults,
+    call: Call,
+    told: Any,
+    event_log: EventLog,
+    warnings_logged: Logged,
+) -> None:
+    faults.fail("recall")
+    model = FakeModel()
+
+    output = await call(with_memory(PROMPT | model, tea_lover), ASKED, told)
+
+    assert output.text == "Fine."
+    assert model.shown == "system: Known: \nhuman: tea or coffee?"
+    assert said(tea_lover) == ["human: tea or coffee?", "ai: Fine."]
+    assert len(warnings_logged()) == 1
+    assert "tea" not in warnings_logged()[0]
+    assert [name for name, _ in event_log.events] == [EVENT]
+    assert tea_lover.stats().degraded == 1
+
+
+@every_colour
+async def test_a_failed_load_is_an_empty_history(
+    tea_lover: KronvexMemory,
+    faults: Faults,
+    call: Call,
+    told: Any,
+    event_log: EventLog,
+    warnings_logged: Logged,
+) -> None:
+    model = FakeModel()
+    chain = with_memory(PROMPT | model, tea_lover)
+    chain.invoke({"input": "Hello"}, ANA)
+    faults.fail("find", times=1)
+
+    output = await call(chain, ASKED, told)
+
+    assert output.text == "Fine."
+    assert [m.type for m in model.prompts[-1]] == ["system", "human"]
+    assert "Ana prefers tea." in model.shown
+    assert said(tea_lover)[-2:] == ["human: tea or coffee?", "ai: Fine."]
+    assert len(warnings_logged()) == 1
+    assert [name for name, _ in event_log.events] == [EVENT]
+    assert tea_lover.stats().degraded == 1
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns that wait for the disk only a moment."""
+    monkeypatch.setattr(turns_module, "PATIENCE_SECONDS", 0.02)
+
+
+@every_colour
+@pytest.mark.usefixtures("impatient")
+async def test_a_failed_save_is_made_up_for_in_order(
+    memory: KronvexMemory,
+    faults: Faults,
+    call: Call,
+    told: Any,
+    event_log: EventLog,
+    warnings_logged: Logged,
+) -> None:
+    faults.fail("add")
+    chain = with_memory(PROMPT | FakeModel(replies=["Fine.", "Good."]), memory)
+
+    output = await call(chain, ASKED, told)
+    assert output.text == "Fine."
+    assert said(memory) == []
+    assert [name for name, _ in event_log.events][:1] == [EVENT]
+    assert memory.stats().degraded == 2  # the question, and the answer
+    assert len(warnings_logged()) == 2
+    assert memory.stats().pending >= 1
+
+    faults.heal()
+    assert await memory.aflush(10)
+    assert said(memory) == ["human: tea or coffee?", "ai: Fine."]
+    assert remembered(memory) == ["User: tea or coffee?\nAssistant: Fine."]
+    assert memory.stats().pending == 0
+    assert memory.stats().failed == 0
+
+
+@sync_and_async
+async def test_an_answer_that_cannot_be_saved_is_told_as_well(
+    memory: KronvexMemory,
+    faults: Faults,
+    call: Call,
+    told: Any,
+    event_log: EventLog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def answer(prompt: Any) -> str:
+        faults.fail("add")
+        monkeypatch.setattr(turns_module, "PATIENCE_SECONDS", 0.02)
+        return "Fine."
+
+    await call(with_memory(PROMPT | FakeModel(replies=[answer]), memory), ASKED, told)
+
+    assert [name for name, _ in event_log.events] == [EVENT]
+    assert memory.stats().degraded == 1
+    faults.heal()
+    assert await memory.aflush(10)
+    assert said(memory) == ["human: tea or coffee?", "ai: Fine."]
+
+
+@sync_and_async
+async def test_a_fault_that_passes_is_not_even_noticed(
+    memory: KronvexMemory, faults: Faults, call: Call, warnings_logged: Logged
+) -> None:
+    faults.fail("add", times=1)
+
+    await call(with_memory(FakeModel(), memory), "Hello")
+
+    assert said(memory) == ["human: Hello", "ai: Fine."]
+    assert memory.stats().degraded == 0
+    assert warnings_logged() == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_turns_during_an_outage_are_saved_in_their_order_afterwards(
+    memory: KronvexMemory, faults: Faults
+) -> None:
+    chain = with_memory(FakeModel(replies=["1", "2", "3"]), memory)
+    faults.fail("add")
+
+    for text in ("one", "two", "three"):
+        chain.invoke(text, ANA)
+    assert said(memory) == []
+    faults.heal()
+    assert memory.flush(10)
+
+    assert said(memory) == [
+        "human: one", "ai: 1", "human: two", "ai: 2", "human: three", "ai: 3",
+    ]  # fmt: skip
+    assert remembered(memory) == [
+        "User: one\nAssistant: 1", "User: three\nAssistant: 3", "User: two\nAssistant: 2",
+    ]  # fmt: skip
+
+
+def test_one_users_outage_does_not_hold_up_the_others(
+    memory: KronvexMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = memory._backend.add
+
+    def fails_for_ana(records: Any, now: Any) -> Any:
+        if any(record.scope.user_id == "ana" for record in records):
+            raise StoreError("her page is gone")
+        return add(records, now)
+
+    monkeypatch.setattr(memory._backend, "add", fails_for_ana)
+    chain = with_memory(FakeModel(), memory)
+
+    with pytest.MonkeyPatch.context() as impatient:
+        impatient.setattr(turns_module, "PATIENCE_SECONDS", 0.02)
+        chain.invoke("Hello", ANA)
+    chain.invoke("Hello", {"configurable": {"user_id": "bob", "session_id": "chat"}})
+    assert said(memory, "bob") == ["human: Hello", "ai: Fine."]
+
+    monkeypatch.undo()
+    memory.flush(10)
+    assert said(memory, "ana") == ["human: Hello", "ai: Fine."]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_store_that_hangs_does_not_hang_the_chat(
+    memory: KronvexMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, freed = memory._backend.add, threading.Event()
+
+    def hang(records: Any, now: Any) -> Any:
+        assert freed.wait(10)
+        return add(records, now)
+
+    monkeypatch.setattr(memory._backend, "add", hang)
+
+    output = with_memory(FakeModel(), memory).invoke("Hello", ANA)
+    freed.set()
+
+    assert output.text == "Fine."
+    assert memory.flush(10)
+    assert said(memory) == ["human: Hello", "ai: Fine."]
+
+
+@sync_and_async
+async def test_everything_failing_still_gives_an_answer(
+    memory: KronvexMemory, call: Call, told: Any, event_log: EventLog, warnings_logged: Logged
+) -> None:
+    memory.close()
+
+    output = await call(with_memory(PROMPT | FakeModel(), memory), ASKED, told)
+
+    assert output.text == "Fine."
+    assert event_log.events
+    assert not any("tea" in line for line in warnings_logged())
+
+
+@pytest.mark.parametrize("verb", ["find", "recall", "add"])
+@sync_and_async
+@pytest.mark.usefixtures("impatient")
+async def test_who_wants_errors_gets_them_before_the_model_runs(
+    memory: KronvexMemory, faults: Faults, call: Call, verb: str
+) -> None:
+    faults.fail(verb)
+    model = FakeModel()
+
+    with pytest.raises(StoreError):
+        await call(with_memory(PROMPT | model, memory, on_error="raise"), ASKED)
+
+    assert model.prompts == []
+    faults.heal()
+
+
+@pytest.mark.parametrize(
+    "options", [{"top_k": 0}, {"memory_type": "unknown"}, {"max_tokens": 0}, {"max_messages": 0}]
+)
+@pytest.mark.parametrize("on_error", ["degrade", "raise"])
+def test_a_mistake_in_the_program_is_never_hidden(
+    memory: KronvexMemory, options: Any, on_error: str
+) -> None:
+    chain = with_memory(FakeModel(), memory, on_error=on_error, **options)
+
+    with pytest.raises(InvalidInput, match=next(iter(options))):
+        chain.invoke("tea?", ANA)
+
+
+@sync_and_async
+async def test_an_id_that_does_not_fit_is_never_hidden(memory: KronvexMemory, call: Call) -> None:
+    chain = with_memory(FakeModel(), memory)
+
+    with pytest.raises(InvalidInput, match="user_id"):
+        await call(chain, "Hello", {"configurable": {"user_id": " ", "session_id": "chat"}})
+
+
+async def test_the_event_is_streamed(tea_lover: KronvexMemory, faults: Faults) -> None:
+    faults.fail("recall")
+    chain = with_memory(PROMPT | FakeModel(), tea_lover)
+
+    events = [event async for event in chain.astream_events(ASKED, ANA, version="v2")]
+
+    custom = [event["name"] for event in events if event["event"] == "on_custom_event"]
+    assert custom == [EVENT]
+
+
+def test_a_history_and_a_recall_that_both_fail_are_each_logged_once(
+    tea_lover: KronvexMemory,
+    faults: Faults,
+    warnings_logged: Logged,
+    told: Any,
+    event_log: EventLog,
+) -> None:
+    faults.fail("find", times=1)
+    faults.fail("recall", times=1)
+
+    with_memory(PROMPT | FakeModel(), tea_lover).invoke(ASKED, told)
+
+    assert len(warnings_logged()) == 2
+    assert tea_lover.stats().degraded == 2
+    assert [name for name, _ in event_log.events] == [EVENT]
+
+
+def test_a_user_forgotten_while_the_model_thinks_stays_forgotten(memory: KronvexMemory) -> None:
+    def forget(prompt: Any) -> str:
+        memory.forget(user_id="ana")
+        return "Fine."
+
+    with_memory(FakeModel(replies=[forget]), memory).invoke("My secret is 42.", ANA)
+    memory.flush()
+
+    assert "secret" not in " ".join([*said(memory), *remembered(memory)])
+
+
+def test_a_store_broken_for_good_is_reported_and_the_memory_closes(
+    open_memory: OpenMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns_module, "PATIENCE_SECONDS", 0.02)
+    errors: list[Exception] = []
+    memory = open_memory(on_error=errors.append)
+    memory.writer._attempts, memory.writer._backoff = 2, 0.001
+
+    def fail(*_: Any) -> Any:
+        raise StoreError("the disk is gone")
+
+    monkeypatch.setattr(memory._backend, "add", fail)
+    with_memory(FakeModel(), memory).invoke([HumanMessage("Hello")], ANA)
+    memory.flush(10)
+
+    assert memory.stats().failed == 2
+    assert "the disk is gone" in str(memory.stats().last_error)
+    assert any("the disk is gone" in str(error) for error in errors)

@@ -1,0 +1,266 @@
+"""Messages come back from a chat history exactly as they were given, in their order."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ChatMessage,
+    FunctionMessage,
+    HumanMessage,
+    HumanMessageChunk,
+    RemoveMessage,
+    SystemMessage,
+    SystemMessageChunk,
+    ToolMessage,
+    message_to_dict,
+)
+from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
+from pydantic import BaseModel
+
+from langchain_kronvex import KronvexChatMessageHistory, KronvexMemory
+
+FULL_AI_MESSAGE = AIMessage(
+    content="Let me look.",
+    name="guide",
+    id="run-7",
+    tool_calls=[tool_call(name="search", args={"q": "tea", "n": [1, 2.5, None]}, id="call-1")],
+    invalid_tool_calls=[invalid_tool_call(name="search", args="{", id="call-2", error="no JSON")],
+    usage_metadata={
+        "input_tokens": 10,
+        "output_tokens": 5,
+        "total_tokens": 15,
+        "input_token_details": {"cache_read": 3},
+    },
+    response_metadata={"model_name": "fake", "finish_reason": "tool_calls"},
+    additional_kwargs={"refusal": None, "nested": {"deep": [True]}},
+)
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+
+MESSAGES = {
+    "human": HumanMessage("Hello", id="h-1", name="Ana"),
+    "human without text": HumanMessage(""),
+    "blank": HumanMessage(" \n\t "),
+    "human with blocks": HumanMessage([{"type": "text", "text": "What is this?"}, IMAGE]),
+    "human with texts and blocks": HumanMessage(["Look:", IMAGE]),
+    "human with extras": HumanMessage("Hi", additional_kwargs={"locale": "de", "flags": [1, None]}),
+    "ai": AIMessage("Hello, Ana."),
+    "ai with everything": FULL_AI_MESSAGE,
+    "ai with tool calls alone": AIMessage("", tool_calls=FULL_AI_MESSAGE.tool_calls),
+    "ai with blocks": AIMessage([{"type": "reasoning", "reasoning": "hm"}, "Tea."]),
+    "system": SystemMessage("Be brief.", id="s-1"),
+    "system with blocks": SystemMessage([{"type": "text", "text": "Be brief."}]),
+    "tool": ToolMessage("42", tool_call_id="call-1", name="search", status="error"),
+    "tool with artifact": ToolMessage(
+        "42", tool_call_id="call-1", artifact={"rows": [[1, "a"], [2, None]]}
+    ),
+    "function": FunctionMessage("42", name="search"),
+    "chat": ChatMessage("Order!", role="moderator"),
+    "remove": RemoveMessage(id="h-1"),
+    "NUL": HumanMessage("before\0after"),
+    "lone surrogates": AIMessage("half \ud83d of a pair \udc00"),
+    "emoji": HumanMessage("👩‍👩‍👧 🇩🇪 e\u0301 \u202e \u2028"),
+    "line ends": HumanMessage("a\r\nb\rc\n"),
+    "very long": HumanMessage("word " * 400_000),
+}
+
+
+def plain(message: BaseMessage) -> str:
+    """Every field of a message as text, so that NaN equals NaN."""
+    return json.dumps(message_to_dict(message), sort_keys=True)
+
+
+@pytest.mark.parametrize("kind", MESSAGES)
+def test_every_kind_of_message_comes_back_exactly(memory: KronvexMemory, kind: str) -> None:
+    memory.chat_history("chat").add_messages([MESSAGES[kind]])
+
+    [read] = memory.chat_history("chat").messages
+
+    assert type(read) is type(MESSAGES[kind])
+    assert plain(read) == plain(MESSAGES[kind])
+    assert read == MESSAGES[kind]
+
+
+def test_all_kinds_together_come_back_in_order(memory: KronvexMemory) -> None:
+    memory.chat_history("chat").add_messages(list(MESSAGES.values()))
+
+    assert memory.chat_history("chat").messages == list(MESSAGES.values())
+
+
+def test_numbers_that_are_none_survive(memory: KronvexMemory) -> None:
+    logprobs = {"logprobs": [math.nan, math.inf, -math.inf, -0.0, 1e-320]}
+    message = AIMessage("Hm.", response_metadata=logprobs)
+
+    memory.chat_history("chat").add_messages([message])
+
+    [read] = memory.chat_history("chat").messages
+    assert plain(read) == plain(message)
+    assert math.isnan(read.response_metadata["logprobs"][0])
+
+
+class Row(BaseModel):
+    """A tool's result."""
+
+    at: datetime
+    raw: bytes
+
+
+class Unknown:
+    """Something that neither JSON nor pydantic can write."""
+
+    def __repr__(self) -> str:
+        return "<unknown>"
+
+
+NOON = datetime(2026, 4, 28, 12, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("artifact", "stored"),
+    [
+        (Row(at=NOON, raw=b"abc"), {"at": "2026-04-28T12:00:00Z", "raw": "YWJj"}),
+        ({"at": NOON}, {"at": "2026-04-28T12:00:00Z"}),
+        ({"raw": b"\xff\xfe"}, {"raw": "__4="}),
+        ([Unknown()], ["<unknown>"]),
+        ({"tags": {"a"}}, {"tags": ["a"]}),
+    ],
+)
+def test_an_artifact_beyond_json_is_stored_as_pydantic_writes_it(
+    memory: KronvexMemory, artifact: Any, stored: Any
+) -> None:
+    message = ToolMessage("done", tool_call_id="call-1", artifact=artifact)
+
+    memory.chat_history("chat").add_messages([message])
+
+    [read] = memory.chat_history("chat").messages
+    assert read.artifact == stored
+    assert (read.content, read.tool_call_id) == ("done", "call-1")
+
+
+@pytest.mark.parametrize(
+    "text", ["half \ud83d of a pair", "nul \0 nul"], ids=["lone surrogate", "NUL"]
+)
+def test_odd_characters_and_an_artifact_beyond_json_together(
+    memory: KronvexMemory, text: str
+) -> None:
+    message = ToolMessage(text, tool_call_id="call-1", artifact={"at": NOON})
+
+    memory.chat_history("chat").add_messages([message])
+
+    [read] = memory.chat_history("chat").messages
+    assert read.content == text
+
+
+def test_an_artifact_that_holds_itself_does_not_lose_the_turn(memory: KronvexMemory) -> None:
+    knot: dict[str, Any] = {}
+    knot["self"] = knot
+    history = memory.chat_history("chat")
+
+    history.add_messages(
+        [HumanMessage("Run it."), ToolMessage("done", tool_call_id="call-1", artifact=knot)]
+    )
+
+    assert [message.content for message in history.messages] == ["Run it.", "done"]
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats() | st.text(),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children),
+    max_leaves=5,
+)
+TEXTS = st.text(alphabet=st.characters())  # surrogates and control characters included
+CONTENTS = TEXTS | st.lists(
+    TEXTS | st.builds(lambda text: {"type": "text", "text": text}, TEXTS), max_size=3
+)
+ANY_MESSAGE = st.one_of(
+    st.builds(HumanMessage, CONTENTS, additional_kwargs=st.dictionaries(TEXTS, JSON_VALUES)),
+    st.builds(AIMessage, CONTENTS, response_metadata=st.dictionaries(TEXTS, JSON_VALUES)),
+    st.builds(SystemMessage, CONTENTS),
+    st.builds(ToolMessage, CONTENTS, tool_call_id=TEXTS, artifact=JSON_VALUES),
+    st.builds(ChatMessage, CONTENTS, role=TEXTS),
+)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(messages=st.lists(ANY_MESSAGE, max_size=5))
+def test_any_content_comes_back_exactly(memory: KronvexMemory, messages: list[BaseMessage]) -> None:
+    history = KronvexChatMessageHistory("any", memory=memory, remember=False)
+    history.clear()
+
+    history.add_messages(messages)
+
+    assert [plain(message) for message in history.messages] == [plain(m) for m in messages]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(text=TEXTS, answer=TEXTS)
+def test_remembering_never_stands_in_the_way_of_storing(
+    memory: KronvexMemory, text: str, answer: str
+) -> None:
+    history = memory.chat_history("any")
+    history.clear()
+
+    history.add_messages([HumanMessage(text), AIMessage(answer)])
+
+    assert [message.content for message in history.messages] == [text, answer]
+
+
+CALL_CHUNKS = [
+    tool_call_chunk(name="search", args='{"q": ', id="call-1", index=0),
+    tool_call_chunk(name=None, args='"tea"}', id=None, index=0),
+]
+
+
+def test_a_streamed_answer_is_stored_as_the_message_it_is(memory: KronvexMemory) -> None:
+    chunk = AIMessageChunk("Hello", id="run-1", response_metadata={"model_name": "fake"})
+
+    memory.chat_history("chat").add_messages([chunk])
+
+    [read] = memory.chat_history("chat").messages
+    assert type(read) is AIMessage
+    assert read == AIMessage("Hello", id="run-1", response_metadata={"model_name": "fake"})
+
+
+def test_merged_chunks_keep_their_tool_calls_and_usage(memory: KronvexMemory) -> None:
+    usage = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
+    merged = (
+        AIMessageChunk("Let me ", id="run-1", tool_call_chunks=CALL_CHUNKS[:1])
+        + AIMessageChunk("look.", id="run-1", tool_call_chunks=CALL_CHUNKS[1:])
+        + AIMessageChunk("", usage_metadata=usage, chunk_position="last")
+    )
+
+    memory.chat_history("chat").add_messages([merged])
+
+    [read] = memory.chat_history("chat").messages
+    assert type(read) is AIMessage
+    assert read.text == "Let me look."
+    assert read.id == "run-1"
+    assert read.tool_calls == [tool_call(name="search", args={"q": "tea"}, id="call-1")]
+    assert read.usage_metadata == usage
+
+
+def test_chunks_of_other_kinds_become_messages_too(memory: KronvexMemory) -> None:
+    memory.chat_history("chat").add_messages([SystemMessageChunk("Be"), HumanMessageChunk("Hi")])
+
+    assert memory.chat_history("chat").messages == [SystemMessage("Be"), HumanMessage("Hi")]
+
+
+def test_the_messages_given_are_not_changed(memory: KronvexMemory) -> None:
+    before = [message.model_copy(deep=True) for message in MESSAGES.values()]
+
+    memory.chat_history("chat").add_messages(list(MESSAGES.values()))
+
+    assert list(MESSAGES.values()) == before

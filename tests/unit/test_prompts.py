@@ -1,0 +1,199 @@
+"""What a chain is given and what it says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
+from pydantic import BaseModel
+
+from langchain_kronvex import InvalidInput
+from langchain_kronvex.prompts import (
+    as_messages,
+    as_text,
+    fill,
+    has_placeholder,
+    input_of,
+    query_of,
+    said_by,
+    with_context,
+)
+
+SYSTEM = "Known: <memory_context>!"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("hi", [HumanMessage("hi")]),
+        (AIMessage("a"), [AIMessage("a")]),
+        ([HumanMessage("a"), AIMessage("b")], [HumanMessage("a"), AIMessage("b")]),
+        ((HumanMessage("a"),), [HumanMessage("a")]),
+        ([], []),
+        ([("human", "a"), ("ai", "b")], [HumanMessage("a"), AIMessage("b")]),
+        ([{"role": "user", "content": "a"}], [HumanMessage("a")]),
+        (StringPromptValue(text="a"), [HumanMessage("a")]),
+        (ChatPromptValue(messages=[SystemMessage("s")]), [SystemMessage("s")]),
+    ],
+)
+def test_inputs_as_messages(value, expected) -> None:
+    assert as_messages(value) == expected
+
+
+@pytest.mark.parametrize("value", [None, 7, 1.5, {"input": "a"}, object(), {1, 2}], ids=repr)
+def test_what_is_no_input_is_refused(value) -> None:
+    with pytest.raises(InvalidInput, match="must be text, a message or messages"):
+        as_messages(value)
+
+
+def test_the_input_of_a_dict() -> None:
+    assert input_of({"input": "a", "other": 1}, "input") == "a"
+    with pytest.raises(InvalidInput, match=r"no key 'input' .*'question'"):
+        input_of({"question": "a"}, "input")
+    with pytest.raises(InvalidInput, match="none"):
+        input_of({}, "input")
+
+
+@pytest.mark.parametrize(
+    ("messages", "query"),
+    [
+        ([HumanMessage("a"), AIMessage("b")], "a"),
+        ([HumanMessage("a"), AIMessage("b"), HumanMessage("c"), ToolMessage("d", tool_call_id="t")],
+         "c"),
+        ([SystemMessage("s"), AIMessage("b")], "b"),
+        ([HumanMessage([{"type": "text", "text": "a"}, {"type": "image_url", "image_url": "u"}])],
+         "a"),
+        ([], ""),
+    ],
+)  # fmt: skip
+def test_what_to_look_for(messages, query) -> None:
+    assert query_of(messages) == query
+
+
+@pytest.mark.parametrize("context", ["ctx", "", "two\nlines", "<memory_context>", "\\1 \\g<0>"])
+def test_fill_gives_back_the_shape_it_got(context: str) -> None:
+    human = HumanMessage("<memory_context> stays")
+    before = [SystemMessage(SYSTEM, id="i", name="n"), human]
+    after = [SystemMessage(f"Known: {context}!", id="i", name="n"), human]
+    assert fill(before, context) == after
+    assert fill(ChatPromptValue(messages=before), context) == ChatPromptValue(messages=after)
+    text = StringPromptValue(text=SYSTEM)
+    assert fill(text, context) == StringPromptValue(text=f"Known: {context}!")
+    assert before[0].content == SYSTEM
+
+
+def test_fill_reaches_blocks_of_content() -> None:
+    blocks = [
+        SYSTEM,
+        {"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}},
+        {"type": "image_url", "image_url": "<memory_context>"},
+        {"type": "text", "text": 7},
+    ]
+    (filled,) = fill([SystemMessage(blocks)], "ctx")
+    assert filled.content == [
+        "Known: ctx!",
+        {"type": "text", "text": "Known: ctx!", "cache_control": {"type": "ephemeral"}},
+        blocks[2],
+        blocks[3],
+    ]
+
+
+def test_every_place_is_filled() -> None:
+    system = SystemMessage("<memory_context> and <memory_context>")
+    filled = fill([system, system], "x")
+    assert [message.content for message in filled] == ["x and x", "x and x"]
+
+
+@pytest.mark.parametrize(
+    ("messages", "there"),
+    [
+        ([SystemMessage(SYSTEM)], True),
+        ([SystemMessage([{"type": "text", "text": SYSTEM}])], True),
+        ([HumanMessage(SYSTEM)], False),
+        ([SystemMessage("memory_context")], False),
+        ([], False),
+    ],
+)
+def test_a_place_for_the_context_is_seen(messages, there) -> None:
+    assert has_placeholder(messages) is there
+
+
+def test_the_whole_prompt_of_a_chain_that_takes_messages() -> None:
+    history, asked = [HumanMessage("a"), AIMessage("b")], HumanMessage("c")
+    system = SystemMessage("s")
+    assert with_context(history, [asked], "ctx") == [SystemMessage("ctx"), *history, asked]
+    assert with_context(history, [asked], "") == [*history, asked]
+    assert with_context(history, [system, asked], "ctx") == [
+        system,
+        SystemMessage("ctx"),
+        *history,
+        asked,
+    ]
+    assert with_context(history, [SystemMessage(SYSTEM), asked], "ctx") == [
+        SystemMessage("Known: ctx!"),
+        *history,
+        asked,
+    ]
+    assert with_context([], [SystemMessage(SYSTEM), asked], "") == [
+        SystemMessage("Known: !"),
+        asked,
+    ]
+
+
+def test_the_whole_prompt_of_a_chain_that_takes_text() -> None:
+    history = [
+        HumanMessage("a"),
+        AIMessage(""),
+        ToolMessage("t", tool_call_id="t"),
+        AIMessage("b"),
+    ]
+    assert as_text(history, [HumanMessage("c")], "ctx") == "ctx\n\nUser: a\nAssistant: b\n\nc"
+    assert as_text([], [HumanMessage("c")], "") == "c"
+
+
+class Answer(BaseModel):
+    text: str
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (None, []),
+        ("", []),
+        ("hi", [AIMessage("hi")]),
+        (AIMessage("hi"), [AIMessage("hi")]),
+        (AIMessageChunk("hi"), [AIMessageChunk("hi")]),
+        ([AIMessage("a"), ToolMessage("b", tool_call_id="t")],
+         [AIMessage("a"), ToolMessage("b", tool_call_id="t")]),
+        ([], []),
+        ({"output": "hi", "steps": 3}, [AIMessage("hi")]),
+        ({"answer": "hi"}, [AIMessage("hi")]),
+        ({"output": {"output": "hi"}}, [AIMessage("hi")]),
+        (Answer(text="hi"), [AIMessage('{"text":"hi"}')]),
+    ],
+)  # fmt: skip
+def test_what_an_output_says(output, said) -> None:
+    assert said_by(output, "output") == said
+
+
+@pytest.mark.parametrize("output", [{"a": 1, "b": [2]}, [1, "two"], 7, 1.5, True], ids=repr)
+def test_a_structured_answer_is_kept_as_json(output) -> None:
+    (message,) = said_by(output, "output")
+    assert json.loads(message.content) == output
+
+
+def test_what_json_does_not_know_is_kept_as_text() -> None:
+    (message,) = said_by({"a": object(), "b": {1}}, "output")
+    assert "object object" in json.loads(message.content)["a"]
+
+
+def test_the_named_key_is_taken() -> None:
+    assert said_by({"answer": "a", "output": "b"}, "answer") == [AIMessage("a")]

@@ -1,0 +1,148 @@
+"""What an Embeddings object returns, checked."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from langchain_core.embeddings import Embeddings
+
+from langchain_kronvex import EmbeddingsError, InvalidInput
+from langchain_kronvex.vectors import EmbeddingModel
+
+
+class Fixed(Embeddings):
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [[1.0, 0.0] for _ in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        return [1.0, 0.0]
+
+
+class Named(Fixed):
+    model = "small"
+
+
+def test_only_embeddings_are_taken() -> None:
+    for other in (object(), "model", Fixed, None, lambda text: [1.0]):
+        with pytest.raises(InvalidInput, match="Embeddings"):
+            EmbeddingModel(other)
+
+
+def test_the_name_tells_models_apart() -> None:
+    assert EmbeddingModel(Named()).name == "Named:small"
+    assert "Fixed" in EmbeddingModel(Fixed()).name
+
+
+def test_vectors_come_back_with_unit_length() -> None:
+    checked = EmbeddingModel(Fixed()).checked([[3.0, 4.0], [0.0, 0.0], [-2, 0]], 3)
+    assert checked.dtype == np.float32
+    assert checked.tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0, 0], [-1, 0]]
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e-6, 1e6, 1e30, 1e300])
+def test_very_short_and_very_long_vectors_too(scale: float) -> None:
+    checked = EmbeddingModel(Fixed()).checked([[3 * scale, 4 * scale]])
+    assert checked[0].tolist() == [pytest.approx(0.6), pytest.approx(0.8)]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_arrays_are_taken_and_left_as_they_are(dtype: type) -> None:
+    given = np.array([[3.0, 4.0]], dtype)
+    checked = EmbeddingModel(Fixed()).checked(given)
+    assert checked[0].tolist() == [pytest.approx(0.6), pytest.approx(0.8)]
+    assert given.tolist() == [[3.0, 4.0]]
+    row = np.array([3.0, 4.0], dtype)
+    EmbeddingModel(Fixed()).query_vector("tea", row)
+    assert row.tolist() == [3.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        [[float("nan"), 1.0]],
+        [[float("inf"), 1.0]],
+        [[1.0], [1.0, 2.0]],
+        [["a", "b"]],
+        [[None, 1.0]],
+        [[]],
+        [],
+        [1.0, 2.0],
+        [[[1.0]]],
+        None,
+        "text",
+        [{"a": 1}],
+        [[1 + 2j]],
+    ],
+    ids=repr,
+)
+def test_what_is_no_list_of_vectors_is_refused(raw: Any) -> None:
+    with pytest.raises(EmbeddingsError, match="Fixed"):
+        EmbeddingModel(Fixed()).checked(raw)
+
+
+def test_there_must_be_one_for_each_text() -> None:
+    with pytest.raises(EmbeddingsError, match="1 vectors for 2 texts"):
+        EmbeddingModel(Fixed()).checked([[1.0, 0.0]], 2)
+
+
+def test_the_width_must_stay() -> None:
+    model = EmbeddingModel(Fixed())
+    model.checked([[1.0, 0.0]])
+    assert model.width == 2
+    with pytest.raises(EmbeddingsError, match=r"3 dimensions .* 2 before"):
+        model.checked([[1.0, 0.0, 0.0]])
+
+
+def test_queries_are_kept_until_they_are_forgotten() -> None:
+    model = EmbeddingModel(Fixed())
+    assert model.cached("tea") is None
+    vector = model.query_vector("tea", [0.0, 2.0])
+    assert vector.tolist() == [0, 1]
+    assert model.cached("tea") is vector
+    assert model.cached("Tea") is None
+    model.query_vector("odd \ud800", [1, 0])
+    assert model.cached("odd \ud800") is not None
+    model.forget_queries()
+    assert model.cached("tea") is None
+
+
+def test_a_refused_query_vector_is_not_kept() -> None:
+    model = EmbeddingModel(Fixed())
+    with pytest.raises(EmbeddingsError):
+        model.query_vector("tea", [float("nan")])
+    assert model.cached("tea") is None
+
+
+def test_the_cache_is_bounded_and_holds_no_text() -> None:
+    model = EmbeddingModel(Fixed())
+    for n in range(2000):
+        model.query_vector(f"secret {n}", [1.0, float(n)])
+    assert model.cached("secret 0") is None
+    assert model.cached("secret 1999") is not None
+    assert len(model._cache) <= 1000
+    assert "secret" not in repr(model._cache.keys())
+
+
+def test_many_threads_may_ask() -> None:
+    model = EmbeddingModel(Fixed())
+    failed: list[Exception] = []
+
+    def ask(thread: int) -> None:
+        try:
+            for n in range(300):
+                model.query_vector(f"{thread} {n}", [1.0, 1.0])
+                model.cached(f"{n}")
+                if n % 50 == 0:
+                    model.forget_queries()
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
