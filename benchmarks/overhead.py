@@ -46,13 +46,13 @@ def chain() -> Runnable[Any, Any]:
 def colours(runnable: Runnable[Any, Any], questions: list[str], *, bare: bool) -> list[float]:
     """Return the p50 of invoke, ainvoke and the first token of stream, in milliseconds."""
 
-    def arguments(n: int) -> tuple[Any, Any]:
+    def arguments(n: int, phase: str) -> tuple[Any, Any]:
         extra = {"chat_history": [], "memory_context": ""} if bare else {"memory_context": ""}
-        config = {"configurable": {"user_id": "ana", "session_id": f"bench-{n // 10}"}}
+        config = {"configurable": {"user_id": "ana", "session_id": f"{phase}-{n // 10}"}}
         return {"input": questions[n % len(questions)], **extra}, config
 
     def first_token(n: int) -> None:
-        stream = runnable.stream(*arguments(n))
+        stream = runnable.stream(*arguments(n, "stream"))
         began = time.perf_counter()
         next(stream)
         firsts.append(1000 * (time.perf_counter() - began))
@@ -63,12 +63,12 @@ def colours(runnable: Runnable[Any, Any], questions: list[str], *, bare: bool) -
         took = []
         for n in range(TURNS):
             began = time.perf_counter()
-            await runnable.ainvoke(*arguments(n))
+            await runnable.ainvoke(*arguments(n, "ainvoke"))
             took.append(1000 * (time.perf_counter() - began))
         return took
 
     firsts: list[float] = []
-    invoke = p50_ms(lambda n: runnable.invoke(*arguments(n)), range(TURNS))
+    invoke = p50_ms(lambda n: runnable.invoke(*arguments(n, "invoke")), range(TURNS))
     ainvoke = sorted(asyncio.run(alone()))[TURNS // 2]
     for n in range(TURNS):
         first_token(n)

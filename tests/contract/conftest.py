@@ -19,7 +19,16 @@ BACKENDS = [
 OpenDriver = Callable[..., Driver]
 
 
-@pytest.fixture(params=BACKENDS, ids=lambda backend: backend.name)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test on every backend; those of a shared store only where there is one to share."""
+    marks = metafunc.definition.iter_markers("parametrize")
+    chosen_by_the_test = any(mark.args[0] == "backend" for mark in marks)
+    if "backend" in metafunc.fixturenames and not chosen_by_the_test:
+        wanted = [b for b in BACKENDS if b.shared or "open_shared" not in metafunc.fixturenames]
+        metafunc.parametrize("backend", wanted, indirect=True, ids=lambda backend: backend.name)
+
+
+@pytest.fixture
 def backend(request: pytest.FixtureRequest) -> Backend:
     return request.param
 
@@ -59,7 +68,6 @@ def memory(open_driver: OpenDriver) -> Driver:
 
 @pytest.fixture
 def open_shared(backend: Backend, open_driver: OpenDriver) -> OpenDriver:
-    """Opens memories that see the same store; skips backends that have none to share."""
-    if not backend.shared:
-        pytest.skip("every opening of this backend is a store of its own")
+    """Opens memories that see the same store."""
+    assert backend.shared
     return open_driver

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -113,3 +116,82 @@ def test_a_turn_that_is_just_being_saved_is_erased_too(
     assert not forgetting.is_alive()
     assert quick.flush(30)
     assert files_with(tmp_path, "zebrastripes", "gonzales") == []
+
+
+class Watched(sqlite3.Connection):
+    """Tells before and after each statement; set on the class by the test."""
+
+    before: Callable[[str], None] = staticmethod(lambda sql: None)
+    after: Callable[[str], None] = staticmethod(lambda sql: None)
+
+    def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+        self.before(sql)
+        cursor = super().execute(sql, *arguments)
+        self.after(sql)
+        return cursor
+
+    def executemany(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+        self.before(sql)
+        return super().executemany(sql, *arguments)
+
+
+def _interleave(
+    first: KronvexMemory, second: KronvexMemory, at: int, monkeypatch: pytest.MonkeyPatch
+) -> bool:
+    """Let `first` forget, pause before its statement number `at` after the commit; meanwhile
+    `second` deletes and commits; then `first` finishes, then `second`. False: no such statement.
+    """
+    paused, resumed, committed, go_on = (threading.Event() for _ in range(4))
+    statements = itertools.count(1)
+    has_committed = threading.Event()
+
+    def before(sql: str) -> None:
+        finishing = threading.current_thread().name == "first" and has_committed.is_set()
+        if finishing and next(statements) == at:
+            paused.set()
+            assert resumed.wait(30)
+
+    def after(sql: str) -> None:
+        name = threading.current_thread().name
+        if sql == "COMMIT" and name == "first":
+            has_committed.set()
+        elif sql == "COMMIT" and name == "second":
+            committed.set()
+            assert go_on.wait(30)
+
+    monkeypatch.setattr(Watched, "before", staticmethod(before))
+    monkeypatch.setattr(Watched, "after", staticmethod(after))
+    forgetting = threading.Thread(target=lambda: first.forget(user_id="benedict"), name="first")
+    finished = threading.Thread(target=lambda: (forgetting.join(), paused.set()))
+    forgetting.start()
+    finished.start()
+    assert paused.wait(30)
+    was_paused = forgetting.is_alive()
+    also = threading.Thread(target=lambda: second.forget(user_id="cornelius"), name="second")
+    also.start()
+    assert committed.wait(30)
+    resumed.set()
+    forgetting.join(30)
+    go_on.set()
+    also.join(30)
+    finished.join(30)
+    assert not any(thread.is_alive() for thread in (forgetting, also))
+    return was_paused
+
+
+def test_an_erasure_never_takes_another_one_for_done(
+    tmp_path: Path, open_memory: Callable[..., KronvexMemory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Watched))
+    for at in range(1, 30):
+        folder = tmp_path / str(at)
+        url = f"sqlite:///{folder / 'memory.db'}"
+        with open_memory(url) as first, open_memory(url) as second:
+            for user in ("benedict", "cornelius", "ana"):
+                first.remember(f"memory of {user}", user_id=user)
+            was_paused = _interleave(first, second, at, monkeypatch)
+            assert files_with(folder, "benedict", "cornelius") == []
+            assert [m.content for m in first.memories(user_id="ana")] == ["memory of ana"]
+        if not was_paused:
+            break
+    assert at > 3  # there was something to get in between

@@ -275,7 +275,7 @@ def test_threads_that_fork_at_the_same_moment_do_not_get_in_each_others_way(
 memory = KronvexMemory(sys.argv[1])
 second = KronvexMemory(sys.argv[1], agent_id="second")
 memory.remember("before", user_id="ana")
-signal.alarm(30)
+signal.alarm(15)
 barrier = threading.Barrier(4)
 failures = []
 
