@@ -8,6 +8,7 @@ the others (https://www.sqlite.org/howtocorrupt.html, section 2.6).
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 
 
@@ -30,9 +31,11 @@ class ForkAware:
 
 _aware: weakref.WeakSet[ForkAware] = weakref.WeakSet()
 _resting: list[ForkAware] = []
+_one_fork_at_a_time = threading.Lock()
 
 
 def _before() -> None:
+    _one_fork_at_a_time.acquire()
     _resting.extend(_aware)
     for each in _resting:
         each.before_fork()
@@ -41,11 +44,13 @@ def _before() -> None:
 def _after_in_parent() -> None:
     while _resting:
         _resting.pop().after_fork_in_parent()
+    _one_fork_at_a_time.release()
 
 
 def _after_in_child() -> None:
     while _resting:
         _resting.pop().after_fork_in_child()
+    _one_fork_at_a_time.release()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -14,6 +15,10 @@ from langchain_kronvex import KronvexMemory
 Chain = Runnable[Any, Any]
 Call = Callable[..., Awaitable[Any]]
 ANA: Any = {"configurable": {"user_id": "ana", "session_id": "chat"}}
+
+# LangChain hands the config of an async run to what its functions call only since Python 3.11,
+# where asyncio lets it; before that it has to be passed on by hand.
+ASYNC_CONFIG_COMES_ALONG = sys.version_info >= (3, 11)
 
 
 def ids(user_id: str, session_id: str = "chat") -> Any:

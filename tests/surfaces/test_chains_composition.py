@@ -21,7 +21,18 @@ from langchain_core.runnables import (
 from langchain_kronvex import KronvexMemory, ScopeRequired, with_memory
 
 from .models import FakeModel, ModelDown, echo
-from .runs import ANA, Call, ainvoke, every_colour, ids, invoke, remembered, said, sync_and_async
+from .runs import (
+    ANA,
+    ASYNC_CONFIG_COMES_ALONG,
+    Call,
+    ainvoke,
+    every_colour,
+    ids,
+    invoke,
+    remembered,
+    said,
+    sync_and_async,
+)
 
 PROMPT = ChatPromptTemplate.from_messages(
     [
@@ -70,9 +81,11 @@ async def test_called_inside_a_function_it_takes_the_scope_of_the_outer_run(
     chain = RunnableLambda(step, astep)
 
     chain.invoke("Hello", ANA)
-    await chain.ainvoke("Bye", ANA)
+    assert said(memory) == EXCHANGE
 
-    assert said(memory) == [*EXCHANGE, "human: Bye", "ai: You said: Bye"]
+    if ASYNC_CONFIG_COMES_ALONG:
+        await chain.ainvoke("Bye", ANA)
+        assert said(memory) == [*EXCHANGE, "human: Bye", "ai: You said: Bye"]
 
 
 @sync_and_async
