@@ -49,7 +49,7 @@ def colours(runnable: Runnable[Any, Any], questions: list[str], *, bare: bool) -
     def arguments(n: int, phase: str) -> tuple[Any, Any]:
         extra = {"chat_history": [], "memory_context": ""} if bare else {"memory_context": ""}
         config = {"configurable": {"user_id": "ana", "session_id": f"{phase}-{n // 10}"}}
-        return {"input": questions[n % len(questions)], **extra}, config
+        return {"input": f"{questions[n]} ({phase})", **extra}, config
 
     def first_token(n: int) -> None:
         stream = runnable.stream(*arguments(n, "stream"))
@@ -92,7 +92,7 @@ def main() -> None:
     warnings.simplefilter("ignore")  # LangChain announces the end of RunnableWithMessageHistory
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 600
     work = Workload()
-    questions = work.queries(50)
+    questions = work.queries(TURNS)
     rows = []
     for name, wrapped in WAYS.items():
         with (

@@ -76,6 +76,17 @@ class _Tail:
     said: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """All turns sorted by conversation: their places, where each conversation starts among them,
+    and the conversation of each.
+    """
+
+    places: NDArray[np.intp]
+    starts: NDArray[np.intp]
+    conversation: NDArray[np.int32]
+
+
 class ScopeIndex:
     """The memories of one owner. Not safe for threads: its keeper holds a lock.
 
@@ -116,7 +127,7 @@ class ScopeIndex:
         self._codes: dict[str, int] = {}
         self._opener_codes: dict[str, int] = {}
         self._tails: dict[int, _Tail] = {}
-        self._order: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
+        self._order: _Order | None = None
         self._ordered_size = 0
         self._entries = 0
         self._stale_norms: set[int] = set()
@@ -231,14 +242,15 @@ class ScopeIndex:
         tail.turns = [*tail.turns, place if short else -1][-len(BEFORE) :]
         tail.asks, tail.said = features.asks, said
 
-    def conversation_order(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the places of all turns, conversation by conversation, and where each starts."""
+    def conversation_order(self) -> _Order:
+        """Return the turns conversation by conversation; made anew only after a write."""
         if self._order is None or self._ordered_size != len(self):
             conversation = self.table["conversation"]
             turns = np.flatnonzero(conversation >= 0)
-            order = turns[np.argsort(conversation[turns], kind="stable")]
-            starts = np.searchsorted(conversation[order], np.arange(self.conversations))
-            self._order, self._ordered_size = (order, starts), len(self)
+            places = turns[np.argsort(conversation[turns], kind="stable")]
+            starts = np.searchsorted(conversation[places], np.arange(self.conversations))
+            self._order = _Order(places, starts, conversation[places])
+            self._ordered_size = len(self)
         return self._order
 
     # -- vectors -------------------------------------------------------------------------------

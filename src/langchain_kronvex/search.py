@@ -187,16 +187,17 @@ def _speakers(index: ScopeIndex, query_terms: Sequence[str]) -> NDArray[np.bool_
 
 def _session_best(index: ScopeIndex, relevance: Floats) -> Floats:
     """Return, for each turn, the mean relevance of the three best turns of its conversation."""
-    order, starts = index.conversation_order()
-    left = np.maximum(relevance[order], 0)
-    sizes = np.diff(starts, append=len(order))
-    of = np.repeat(np.arange(len(starts)), sizes)
-    total = np.zeros(len(starts), np.float32)
+    order = index.conversation_order()
+    of = order.conversation
+    left = np.maximum(relevance[order.places], 0)
+    total = np.zeros(len(order.starts), np.float32)
     for _ in range(3):
-        top = np.maximum.reduceat(left, starts)
+        top = np.maximum.reduceat(left, order.starts)
         total += top
         equal = np.flatnonzero(left == top[of])
-        left[equal[np.diff(of[equal], prepend=-1) > 0]] = 0  # one of each conversation
+        first = np.ones(len(equal), np.bool_)  # of several equal ones, one of each conversation
+        np.not_equal(of[equal][1:], of[equal][:-1], out=first[1:])
+        left[equal[first]] = 0
     best = np.zeros(len(index), np.float32)
-    best[order] = total[of] / 3
+    best[order.places] = total[of] / 3
     return best

@@ -53,7 +53,7 @@ def to_record(row: Sequence[Any]) -> Record:
         type=type_,
         content=content,
         search_text=search_text,
-        metadata=json.loads(metadata),
+        metadata=json.loads(metadata) if metadata != "{}" else {},
         created_at=from_micros(created),
         expires_at=None if expires is None else from_micros(expires),
         pinned=bool(pinned),
