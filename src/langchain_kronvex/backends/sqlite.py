@@ -345,6 +345,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
     def close(self) -> None:
         """See `MemoryBackend.close`."""
         self._file.close()
+        self._cache = IndexCache(0)  # a closed memory that is still referred to holds no words
 
 
 def _delete(connection: sqlite3.Connection, condition: str, parameters: Sequence[Any]) -> int:
