@@ -182,7 +182,7 @@ class BackgroundWriter(ForkAware):
         for future in lost:
             future.cancel()
         if self._thread and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+            self._thread.join(timeout if done else 0)  # a job that hangs was waited for already
         return done
 
     # -- the thread ----------------------------------------------------------------------------

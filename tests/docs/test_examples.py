@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from .openai_stub import openai_stub
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAMS = sorted(
     path for path in EXAMPLES.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")
 )
 
 
-def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI_")}
+def run(folder: Path, *arguments: object, **settings: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI_")} | settings
     environment["XDG_DATA_HOME"] = str(folder / "data")
     return subprocess.run(
         [sys.executable, *map(str, arguments)],
@@ -42,6 +44,14 @@ def test_the_demo_counts_facts_and_no_foreign_ones(tmp_path: Path) -> None:
     )
     assert found, last
     assert int(found[1]) >= 10
+
+
+def test_the_demo_talks_to_openai_when_there_is_a_key(tmp_path: Path) -> None:
+    with openai_stub() as url:
+        done = run(tmp_path, EXAMPLES / "demo.py", OPENAI_API_KEY="not-a-key", OPENAI_BASE_URL=url)
+    assert done.stdout.strip().splitlines()[-1].startswith("OK: "), done.stdout + done.stderr
+    assert "System: " in done.stdout
+    assert "OfflineChatModel" not in done.stdout
 
 
 def test_the_demo_fails_when_a_fact_is_missing(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ class Crew:
         their_ears, mouth = os.pipe()
         ears, their_mouth = os.pipe()
         text = json.dumps({"work": work, "arguments": arguments}).encode()
+        assert len(text) < 65536, "a command must fit into one reading of the zygote"
         socket.send_fds(self._commands, [text], [their_ears, their_mouth])
         os.close(their_ears)
         os.close(their_mouth)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from langchain_core.embeddings import Embeddings
+from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
 from langchain_kronvex import EmbeddingMismatch, EmbeddingsError, KronvexMemory, with_memory
 
@@ -100,3 +100,22 @@ def test_another_width_under_the_same_name_after_a_restart_is_refused(
         memory.flush(30)
         assert memory.stats().unembedded == 0
         assert len(memory.recall("words", user_id="ana", top_k=9)) == 3
+
+
+class Other(DeterministicFakeEmbedding):
+    """Another model."""
+
+
+def test_after_clear_another_model_may_be_used(open_memory: OpenMemory) -> None:
+    with open_memory(embeddings=DeterministicFakeEmbedding(size=8)) as memory:
+        memory.remember("tea", user_id="ana")
+        memory.flush()
+    with pytest.raises(EmbeddingMismatch):
+        open_memory(embeddings=Other(size=12))
+    with open_memory() as memory:
+        memory.clear()
+    with open_memory(embeddings=Other(size=12)) as memory:
+        memory.remember("coffee", user_id="ana")
+        memory.flush()
+        assert memory.stats().unembedded == 0
+        assert memory.recall("coffee", user_id="ana")[0].content == "coffee"

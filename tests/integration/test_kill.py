@@ -66,29 +66,37 @@ def _check_messages(stored: list[str], tokens: list[str], begun: str) -> None:
 def _write_kill_reopen(
     crew: Crew, url: str, open_memory: OpenMemory, rounds: int, luck: random.Random
 ) -> None:
-    acknowledged: list[str] = []
-    begun: list[str] = []
+    acknowledged: dict[str, list[str]] = {}
+    begun: dict[str, list[str]] = {}
     for round_number in range(rounds):
-        child = crew.start("write_until_killed", url=url, round_number=round_number)
+        user = f"user{round_number // 50}"
+        child = crew.start("write_until_killed", url=url, user_id=user, round_number=round_number)
         heard = [child.hear() for _ in range(luck.randint(0, 12))]
         time.sleep(luck.uniform(0, 0.005))  # the moment of death is what is random here
         tokens = heard + child.kill()
-        with open_memory() as memory:
+        under_way = _next_token(tokens, round_number)
+        with open_memory(url) as memory:
             for token in tokens:
                 for text in _memories_of(token):
                     name = text.removeprefix("User: ").split(" ")[0]
-                    found = memory.recall(name, user_id="ana", top_k=1)
+                    found = memory.recall(name, user_id=user, top_k=1)
                     assert [each.content for each in found] == [text]
-            messages = memory.chat_history(f"session-{round_number}", "ana").messages
+            messages = memory.chat_history(f"session-{round_number}", user).messages
+            _check_messages([each.text for each in messages], tokens, under_way)
+        acknowledged.setdefault(user, []).extend(tokens)
+        begun.setdefault(user, []).append(under_way)
+    assert sum(map(len, acknowledged.values())) > rounds  # it did write
+    with open_memory(url) as memory:
+        for user, tokens in acknowledged.items():
+            every = memory.memories(user_id=user, limit=1_000_000)
+            contents = Counter(each.content for each in every)
+            _check_memories(contents, tokens, begun[user])
+        for round_number in range(rounds):
+            user, prefix = f"user{round_number // 50}", f"r{round_number}n"
+            tokens = [token for token in acknowledged[user] if token.startswith(prefix)]
+            messages = memory.chat_history(f"session-{round_number}", user).messages
             under_way = _next_token(tokens, round_number)
             _check_messages([each.text for each in messages], tokens, under_way)
-            acknowledged += tokens
-            begun.append(under_way)
-            if round_number % 10 == 9 or round_number == rounds - 1:
-                every = memory.memories(user_id="ana", limit=1_000_000)
-                contents = Counter(each.content for each in every)
-                _check_memories(contents, acknowledged, begun)
-    assert len(acknowledged) > rounds  # it did write
 
 
 def test_what_was_acknowledged_survives_fifty_kills(

@@ -73,15 +73,15 @@ def _check_room(lines: list[str], rounds: int) -> None:
 def test_eight_processes_open_a_new_store_at_the_same_moment(
     crew: Crew, tmp_path: Path, open_memory: OpenMemory, stores: int
 ) -> None:
-    urls = [f"sqlite:///{tmp_path / str(n) / 'memory.db'}" for n in range(stores)]
-    children = [crew.start("open_many", urls=urls, number=n) for n in range(MEMBERS)]
-    for _ in urls:
+    arguments = {"folder": str(tmp_path), "stores": stores}
+    children = [crew.start("open_many", **arguments, number=n) for n in range(MEMBERS)]
+    for _ in range(stores):
         _hear_all(children, "ready")
         _all(children, "now")
     for child in children:
         child.finish()
-    for url in urls:
-        with open_memory(url) as memory:
+    for store in range(stores):
+        with open_memory(f"sqlite:///{tmp_path / str(store) / 'memory.db'}") as memory:
             opened = sorted(m.content for m in memory.memories(user_id="ana"))
             assert opened == [f"opened by {n}" for n in range(MEMBERS)]
 

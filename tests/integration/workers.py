@@ -23,32 +23,32 @@ Say = Callable[[Any], None]
 Hear = Callable[[], Any]
 
 
-def write_until_killed(say: Say, hear: Hear, url: str, round_number: int) -> None:
+def write_until_killed(say: Say, hear: Hear, url: str, user_id: str, round_number: int) -> None:
     """Write in every way there is, for ever; say what was written once the call has returned."""
     memory = KronvexMemory(url, embeddings=HashedWords())
     session = f"session-{round_number}"
-    history = memory.chat_history(session, "ana")
+    history = memory.chat_history(session, user_id)
     chain = with_memory(parrot(), memory)
-    config = {"configurable": {"user_id": "ana", "session_id": session}}
+    config = {"configurable": {"user_id": user_id, "session_id": session}}
     for number in itertools.count():
         token = f"r{round_number}n{number}"
         text = long_text(token)
         way = number % 5
         if way == 0:
-            memory.remember(text, user_id="ana")
+            memory.remember(text, user_id=user_id)
         elif way == 1:
             memory.remember_many(
-                [MemoryDraft(long_text(f"{token}{part}"), user_id="ana") for part in "abc"]
+                [MemoryDraft(long_text(f"{token}{part}"), user_id=user_id) for part in "abc"]
             )
         elif way == 2:
-            memory.save_exchange(text, f"re {text}", user_id="ana")
+            memory.save_exchange(text, f"re {text}", user_id=user_id)
         elif way == 3:
             history.add_messages([HumanMessage(text), AIMessage(f"re {text}")])
         else:
             chain.invoke({"input": text}, config)
         say(token)
         if number % 7 == 6:  # access counts are written in the background
-            memory.recall(token, user_id="ana")
+            memory.recall(token, user_id=user_id)
 
 
 def open_and_say(say: Say, hear: Hear, url: str) -> None:
@@ -59,12 +59,12 @@ def open_and_say(say: Say, hear: Hear, url: str) -> None:
         hear()
 
 
-def open_many(say: Say, hear: Hear, urls: list[str], number: int) -> None:
+def open_many(say: Say, hear: Hear, folder: str, stores: int, number: int) -> None:
     """Open stores that do not exist yet, each at a word of command."""
-    for url in urls:
+    for store in range(stores):
         say("ready")
         hear()
-        with KronvexMemory(url) as memory:
+        with KronvexMemory(f"sqlite:///{folder}/{store}/memory.db") as memory:
             memory.remember(f"opened by {number}", user_id="ana")
 
 

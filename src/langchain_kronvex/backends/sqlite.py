@@ -46,6 +46,7 @@ _SAME_KEY = (
 _EXPIRED_KEY = (
     "scope = ? AND kind = ? AND session_id = ? AND key = ? AND expires <= ? AND NOT pinned"
 )
+_SETTING = "SELECT value FROM settings WHERE name = ?"
 _LOAD_ROWS = 2000
 
 
@@ -330,17 +331,27 @@ class SqliteBackend(MemoryBackend, ForkAware):
             row = connection.execute(
                 "SELECT value FROM settings WHERE name = ?", (name,)
             ).fetchone()
-            known: dict[str, Any] = json.loads(row[0]) if row else {}
-            if known and (known["model"] != model or width not in (None, known["width"])):
+            known: dict[str, Any] = json.loads(row[0]) if row else {"model": model, "width": width}
+            same = known["model"] == model and width in (None, known["width"])
+            if not same and self._has_vectors(connection):
                 raise EmbeddingMismatch(
                     f"The memories in {self.location} were indexed with {known['model']} "
                     f"({known['width']} dimensions), not with {model}"
                     f"{f' ({width} dimensions)' if width else ''}. Open them with the former, or "
                     "without embeddings, which finds them by their words."
                 )
-            if width is not None and not known:
+            if width is not None:
                 value = json.dumps({"model": model, "width": width})
-                connection.execute("INSERT INTO settings VALUES (?, ?)", (name, value))
+                connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+
+    def _has_vectors(self, connection: sqlite3.Connection) -> bool:
+        return bool(
+            connection.execute(
+                "SELECT 1 FROM records JOIN scopes USING (scope) "
+                "WHERE agent_id = ? AND vector IS NOT NULL LIMIT 1",
+                (self._agent_id,),
+            ).fetchall()
+        )
 
     def close(self) -> None:
         """See `MemoryBackend.close`."""
