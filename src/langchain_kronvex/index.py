@@ -128,7 +128,6 @@ class ScopeIndex:
         self._opener_codes: dict[str, int] = {}
         self._tails: dict[int, _Tail] = {}
         self._order: _Order | None = None
-        self._ordered_size = 0
         self._entries = 0
         self._stale_norms: set[int] = set()
 
@@ -241,16 +240,16 @@ class ScopeIndex:
                 _link(cells, other, place, distance)
         tail.turns = [*tail.turns, place if short else -1][-len(BEFORE) :]
         tail.asks, tail.said = features.asks, said
+        self._order = None
 
     def conversation_order(self) -> _Order:
-        """Return the turns conversation by conversation; made anew only after a write."""
-        if self._order is None or self._ordered_size != len(self):
+        """Return the turns conversation by conversation; made anew only after a turn was added."""
+        if self._order is None:
             conversation = self.table["conversation"]
             turns = np.flatnonzero(conversation >= 0)
             places = turns[np.argsort(conversation[turns], kind="stable")]
             starts = np.searchsorted(conversation[places], np.arange(self.conversations))
             self._order = _Order(places, starts, conversation[places])
-            self._ordered_size = len(self)
         return self._order
 
     # -- vectors -------------------------------------------------------------------------------

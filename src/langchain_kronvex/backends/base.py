@@ -144,8 +144,8 @@ class MemoryBackend(ABC):
     def add(self, records: Sequence[Record], now: datetime) -> list[Record]:
         """Store all records or none, durably, in their order; return them as stored.
 
-        A record whose key is there already renews that one (see `renewed`). A record whose id is
-        there already takes that one's place.
+        A record whose key is there already renews that one (see `renewed`). A record that
+        `completes` takes the place of the one with its id. The id of any other record is new.
         """
 
     @abstractmethod

@@ -79,26 +79,42 @@ class SqliteBackend(MemoryBackend, ForkAware):
     def add(self, records: Sequence[Record], now: datetime) -> list[Record]:
         """See `MemoryBackend.add`."""
         with self._file.transaction() as connection:
-            return [self._add(connection, record, now) for record in records]
+            writes = {
+                owner: self._next_revision(connection, owner)
+                for owner in {record.scope.owner for record in records}
+            }
+            return [self._add(connection, r, *writes[r.scope.owner], now) for r in records]
 
-    def _add(self, connection: sqlite3.Connection, record: Record, now: datetime) -> Record:
-        scope, revision = self._next_revision(connection, record.scope.owner)
+    def _add(
+        self,
+        connection: sqlite3.Connection,
+        record: Record,
+        scope: int,
+        revision: int,
+        now: datetime,
+    ) -> Record:
         session = record.scope.session_id or ""
-        same = connection.execute(_SAME_KEY, (scope, record.kind, session, record.key)).fetchone()
-        older = rows.to_record(same) if same else None
+        older = self._same_key(connection, record, scope) if record.key != record.id else None
+        if older and not (older.pinned or older.expires_at is None or older.expires_at > now):
+            _delete(connection, "id = ?", [older.id])
+            older = None
         if older and older.id != record.id:
-            if older.pinned or older.expires_at is None or older.expires_at > now:
-                connection.execute(_RETIRE, (revision, record.id))
-                record = renewed(older, record)
-            else:
-                _delete(connection, "id = ?", [older.id])
+            connection.execute(_RETIRE, (revision, record.id))
+            record = renewed(older, record)
         cells = (*rows.mutable_cells(record), revision)
-        updated = connection.execute(_UPDATE, (*cells, record.id, scope)).rowcount
-        if not updated and not record.completes:
+        if older or record.completes:
+            connection.execute(_UPDATE, (*cells, record.id, scope))
+        else:
             place = (scope, record.kind, record.id, record.scope.user_id or "", session)
-            said = rows.to_micros(record.created_at)
-            connection.execute(_INSERT, (*cells, *place, said))
+            connection.execute(_INSERT, (*cells, *place, rows.to_micros(record.created_at)))
         return record
+
+    def _same_key(
+        self, connection: sqlite3.Connection, record: Record, scope: int
+    ) -> Record | None:
+        place = (scope, record.kind, record.scope.session_id or "", record.key)
+        row = connection.execute(_SAME_KEY, place).fetchone()
+        return rows.to_record(row) if row else None
 
     def _next_revision(self, connection: sqlite3.Connection, owner: str) -> tuple[int, int]:
         scope, revision = connection.execute(
