@@ -7,6 +7,7 @@ its keeper throw it away. `search.py` asks it; how features are weighed stands i
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from langchain_kronvex.ranking import (
     Form,
 )
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NEAR = len(BEFORE) + len(AFTER)
 Cells = dict[str, NDArray[Any]]
 
@@ -175,16 +177,14 @@ class ScopeIndex:
     def _put_cells(self, places: slice, rows: Sequence[IndexRow]) -> None:
         """Write what may change in the life of a memory."""
         table = self.table
-        created = np.array([row.created for row in rows])
-        table["created"][places] = created
+        table["created"][places] = [row.created for row in rows]
         table["expires"][places] = [row.expires for row in rows]
         table["form"][places] = [row.form for row in rows]
         table["type"][places] = [self._coded("type " + row.memory_type) for row in rows]
-        months = np.floor(created).astype("M8[s]").astype("M8[M]")
-        table["year"][places] = months.astype("M8[Y]").astype(np.int64) + 1970
-        table["month"][places] = months.astype(np.int64) % 12 + 1
-        days = np.floor(created).astype("M8[s]").astype("M8[D]") - months.astype("M8[D]")
-        table["day"][places] = days.astype(np.int64) + 1
+        dates = [_EPOCH + timedelta(seconds=row.created) for row in rows]
+        table["year"][places] = [date.year for date in dates]
+        table["month"][places] = [date.month for date in dates]
+        table["day"][places] = [date.day for date in dates]
 
     def _coded(self, name: str) -> int:
         return self._codes.setdefault(name, len(self._codes))
