@@ -46,7 +46,7 @@ class IndexRow:
     form: Form
     session_id: str
     said: float
-    created: float
+    created: int
     expires: float
     vector: Floats | None
 
@@ -103,7 +103,6 @@ class ScopeIndex:
         self.table = Table(
             {
                 "seq": Column(np.int64),
-                "created": Column(np.float64),
                 "expires": Column(np.float64),
                 "year": Column(np.int16),
                 "month": Column(np.int8),
@@ -177,7 +176,6 @@ class ScopeIndex:
     def _put_cells(self, places: slice, rows: Sequence[IndexRow]) -> None:
         """Write what may change in the life of a memory."""
         table = self.table
-        table["created"][places] = [row.created for row in rows]
         table["expires"][places] = [row.expires for row in rows]
         table["form"][places] = [row.form for row in rows]
         table["type"][places] = [self._coded("type " + row.memory_type) for row in rows]

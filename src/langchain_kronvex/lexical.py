@@ -8,7 +8,7 @@ written without spaces are split into overlapping pairs of characters.
 import re
 import threading
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import Stemmer
 
@@ -68,14 +68,6 @@ def stems(distinct_words: Sequence[str]) -> list[str]:
 def terms(text: str) -> list[str]:
     """Return the terms of one text: its words without stop words, stemmed."""
     return stems([word for word in words(text) if word not in STOP_WORDS])
-
-
-def terms_of_many(texts: Iterable[str]) -> list[list[str]]:
-    """Return the terms of each text, stemming every distinct word once."""
-    split = [words(text) for text in texts]
-    distinct = list({word for found in split for word in found if word not in STOP_WORDS})
-    stem_of = dict(zip(distinct, stems(distinct), strict=True))
-    return [[stem_of[word] for word in found if word in stem_of] for found in split]
 
 
 _MONTH_OF_TERM = {stem: n for n, stem in enumerate(stems(_MONTHS), 1)}

@@ -71,7 +71,7 @@ def to_index_row(row: Sequence[Any]) -> IndexRow:
         form=form_of(type_, exchange=bool(is_exchange)),
         session_id=session,
         said=said / 1e6,
-        created=created / 1e6,
+        created=created // 1_000_000,  # only its date counts; rounding up could leave the calendar
         expires=math.inf if pinned or expires is None else expires / 1e6,
         vector=None if vector is None else np.frombuffer(vector, "<f2").astype(np.float32),
     )
