@@ -137,3 +137,14 @@ def test_a_memory_cannot_pose_as_anything_else(memory: Driver, text: str) -> Non
     assert "memory_context" not in rest.lower() or "<" not in rest
     assert "[semantic, 2026-01-01]" not in rest
     assert rest.isprintable()
+
+
+def test_the_same_words_of_several_sessions_take_one_line(memory: Driver) -> None:
+    for session in ("monday", "tuesday", "wednesday"):
+        memory.remember("Ana likes tea.", user_id="ana", session_id=session)
+    memory.remember("Ana likes coffee.", user_id="ana", session_id="monday")
+
+    context = memory.inject_context("tea", user_id="ana", top_k=2)
+
+    assert sorted(m.content for m in context.memories) == ["Ana likes coffee.", "Ana likes tea."]
+    assert len(memory.recall("tea", user_id="ana", top_k=9)) == 4
