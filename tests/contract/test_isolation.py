@@ -178,7 +178,7 @@ class Isolation(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @rule(data=st.data(), n=st.integers(0, 3))
     def update(self, data: st.DataObject, n: int) -> None:
-        id_ = data.draw(st.sampled_from(sorted(self.known)), "id")
+        id_ = data.draw(st.sampled_from(list(self.known)), "id")
         changed = self.memory.update(id_, metadata={"n": n}, pinned=bool(n % 2))
         self.known[id_].metadata = {"n": n}
         self.check([changed], {id_: self.known[id_]})
@@ -188,7 +188,7 @@ class Isolation(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @rule(data=st.data())
     def forget_one(self, data: st.DataObject) -> None:
-        id_ = data.draw(st.sampled_from(sorted(self.known)), "id")
+        id_ = data.draw(st.sampled_from(list(self.known)), "id")
         other = data.draw(scopes, "other ids")
         if any(other) and not reaches(other, self.known[id_].ids):
             assert self.memory.forget(id=id_, **named(other)) == 0
@@ -236,7 +236,7 @@ class Isolation(RuleBasedStateMachine):
     @precondition(lambda self: self.known)
     @rule(data=st.data())
     def recall_as_it_was_written(self, data: st.DataObject) -> None:
-        id_ = data.draw(st.sampled_from(sorted(self.known)), "id")
+        id_ = data.draw(st.sampled_from(list(self.known)), "id")
         ids = self.known[id_].ids
         self.check(self.memory.recall("number zebra?", top_k=ALL, **named(ids)), self.visible(ids))
 
