@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from langchain_kronvex.errors import InvalidInput, MemoryClosed
+from langchain_kronvex.errors import InvalidInput, MemoryClosed, described
 from langchain_kronvex.forking import ForkAware
 
 logger = logging.getLogger("langchain_kronvex")
@@ -251,7 +251,7 @@ class BackgroundWriter(ForkAware):
 
     def _report(self, error: Exception, count: int) -> None:
         self.failed += count
-        self.last_error = f"{type(error).__name__}: {error}"
+        self.last_error = described(error)
         logger.error("background work was given up: %s", self.last_error)
         if self._on_error is not None:
             try:

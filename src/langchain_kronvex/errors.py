@@ -92,3 +92,12 @@ class NotAStore(StoreError):
 
 class SchemaTooNew(StoreError):
     """The store was written by a newer version of this package; upgrade langchain-kronvex."""
+
+
+def described(error: Exception) -> str:
+    """Return what may be logged of an error: our own text and the system's, else only the kind.
+
+    Other libraries quote in their messages what they were given, which may be memory text.
+    """
+    kind = type(error).__name__
+    return f"{kind}: {error}" if isinstance(error, KronvexError | OSError) else kind

@@ -15,6 +15,7 @@ from langchain_core.embeddings import Embeddings
 
 from langchain_kronvex.backends.base import MemoryBackend
 from langchain_kronvex.background import BackgroundWriter, OnError
+from langchain_kronvex.errors import described
 from langchain_kronvex.housekeeping import AccessCounter, BackgroundEmbedder
 from langchain_kronvex.locations import open_backend, resolve_agent_id, resolve_url
 from langchain_kronvex.plans import Plan, both, call
@@ -96,7 +97,7 @@ class OpenMemory:
         for `stats`, and tell `on_error`. The log holds no memory text.
         """
         self._degraded += 1
-        self._last_degraded = f"{type(error).__name__}: {error}"
+        self._last_degraded = described(error)
         logger.warning("memory degraded, the chat goes on: %s", self._last_degraded)
         if self._on_error is not None:
             try:

@@ -326,3 +326,18 @@ def test_a_store_broken_for_good_is_reported_and_the_memory_closes(
     assert memory.stats().failed == 2
     assert "the disk is gone" in str(memory.stats().last_error)
     assert any("the disk is gone" in str(error) for error in errors)
+
+
+def test_a_stored_message_that_cannot_be_read_is_not_quoted_in_the_log(
+    memory: KronvexMemory, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory.chat_history("chat", "ana").add_user_message("my secret word")
+    with memory._backend._file.transaction() as connection:  # type: ignore[attr-defined]
+        unreadable = '{"type": "human", "data": {"content": {"my secret word": 1}}}'
+        connection.execute("UPDATE records SET content = ? WHERE kind = 'message'", (unreadable,))
+
+    assert with_memory(PROMPT | FakeModel(), memory).invoke(ASKED, ANA).text == "Fine."
+
+    assert memory.stats().degraded == 1
+    assert "secret" not in caplog.text
+    assert "secret" not in str(memory.stats().last_error)

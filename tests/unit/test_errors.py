@@ -58,3 +58,9 @@ def test_an_error_survives_pickling(cls: type[Exception]) -> None:
 def test_every_error_is_a_public_name_and_one_of_ours(cls: type[Exception]) -> None:
     assert getattr(langchain_kronvex, cls.__name__) is cls
     assert issubclass(cls, langchain_kronvex.KronvexError)
+
+
+def test_of_the_errors_of_others_only_the_kind_is_told() -> None:
+    assert errors.described(ValueError("not valid: 'my secret'")) == "ValueError"
+    assert errors.described(errors.StoreBusy("Held.")) == "StoreBusy: Held."
+    assert errors.described(OSError("disk is full")) == "OSError: disk is full"
