@@ -31,9 +31,9 @@ format: $(STAMP)  ## apply the formatter and the safe fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP)  ## measure speed, side by side with the floor
+bench: $(STAMP)  ## measure speed, beside the floor and the peers that are installed
 	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/recall_speed.py
+	$(BIN)/python benchmarks/speed.py 600 10000 --peers
 
 soak: $(STAMP)  ## the long runs
 	$(BIN)/python -m pytest -m soak

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import statistics
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from langchain_core.language_models import GenericFakeChatModel
@@ -25,10 +26,10 @@ from langchain_core.runnables.history import RunnableWithMessageHistory
 
 from langchain_kronvex import KronvexMemory, with_memory
 from timing import machine, p50_ms, table
-from workload import Workload
+from workload import USER, Workload
 
 TURNS = 200
-Invoke = Callable[[int], Any]
+COLOURS = ("invoke", "ainvoke", "first token")
 
 
 def chain() -> Runnable[Any, Any]:
@@ -43,36 +44,46 @@ def chain() -> Runnable[Any, Any]:
     return prompt | GenericFakeChatModel(messages=itertools.repeat("That is good to know."))
 
 
-def colours(runnable: Runnable[Any, Any], questions: list[str], *, bare: bool) -> list[float]:
+def colours(
+    runnable: Runnable[Any, Any], questions: Sequence[str], *, bare: bool = False
+) -> list[float]:
     """Return the p50 of invoke, ainvoke and the first token of stream, in milliseconds."""
 
     def arguments(n: int, phase: str) -> tuple[Any, Any]:
         extra = {"chat_history": [], "memory_context": ""} if bare else {"memory_context": ""}
-        config = {"configurable": {"user_id": "ana", "session_id": f"{phase}-{n // 10}"}}
+        config = {"configurable": {"user_id": USER, "session_id": f"{phase}-{n // 10}"}}
         return {"input": f"{questions[n]} ({phase})", **extra}, config
 
-    def first_token(n: int) -> None:
+    def first_token(n: int) -> float:
         stream = runnable.stream(*arguments(n, "stream"))
         began = time.perf_counter()
         next(stream)
-        firsts.append(1000 * (time.perf_counter() - began))
+        took = 1000 * (time.perf_counter() - began)
         for _ in stream:
             pass
+        return took
 
-    async def alone() -> list[float]:
+    async def awaited() -> list[float]:
         took = []
-        for n in range(TURNS):
+        for n in turns:
             began = time.perf_counter()
             await runnable.ainvoke(*arguments(n, "ainvoke"))
             took.append(1000 * (time.perf_counter() - began))
         return took
 
-    firsts: list[float] = []
-    invoke = p50_ms(lambda n: runnable.invoke(*arguments(n, "invoke")), range(TURNS))
-    ainvoke = sorted(asyncio.run(alone()))[TURNS // 2]
-    for n in range(TURNS):
-        first_token(n)
-    return [invoke, ainvoke, sorted(firsts)[TURNS // 2]]
+    turns = range(len(questions))
+    return [
+        p50_ms(lambda n: runnable.invoke(*arguments(n, "invoke")), turns),
+        statistics.median(asyncio.run(awaited())),
+        statistics.median(first_token(n) for n in turns),
+    ]
+
+
+def added_ms(memory: KronvexMemory, questions: Sequence[str]) -> list[float]:
+    """Return what `with_memory` adds to each of `COLOURS`, in milliseconds."""
+    remembering = colours(with_memory(chain(), memory), questions)
+    bare = colours(chain(), questions, bare=True)
+    return [took - base for took, base in zip(remembering, bare, strict=True)]
 
 
 WAYS: dict[str, Callable[[KronvexMemory], Runnable[Any, Any]]] = {
@@ -87,41 +98,40 @@ WAYS: dict[str, Callable[[KronvexMemory], Runnable[Any, Any]]] = {
 }
 
 
+def measure(name: str, count: int) -> list[float]:
+    """Measure one way on a new store of `count` memories."""
+    work = Workload()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        KronvexMemory(f"sqlite:///{folder}/memory.db") as memory,
+    ):
+        memory.remember_many(work.drafts(count))
+        memory.flush()
+        memory.recall("warm", user_id=USER)
+        return colours(WAYS[name](memory), work.queries(TURNS, count), bare=name == "bare chain")
+
+
 def main() -> None:
     """Measure and print the table."""
     warnings.simplefilter("ignore")  # LangChain announces the end of RunnableWithMessageHistory
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 600
-    work = Workload()
-    questions = work.queries(TURNS)
-    rows = []
-    for name, wrapped in WAYS.items():
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            KronvexMemory(f"sqlite:///{folder}/memory.db") as memory,
-        ):
-            memory.remember_many(work.drafts(count))
-            memory.recall("warm", user_id="ana")
-            rows.append((name, colours(wrapped(memory), questions, bare=name == "bare chain")))
-    base = rows[0][1]
+    measured = {name: measure(name, count) for name in WAYS}
+    base = measured["bare chain"]
     print(machine())
     print(f"{count} memories of the user, 5 earlier turns in the session on average; p50 in ms")
-    header = ["", "invoke", "added", "ainvoke", "added", "first token", "added"]
-    print(
-        table(
-            header,
-            [
-                [
-                    name,
-                    *(
-                        f"{x:.2f}"
-                        for pair in zip(took, base, strict=True)
-                        for x in (pair[0], pair[0] - pair[1])
-                    ),
-                ]
-                for name, took in rows
-            ],
-        )
-    )
+    header = ["", *(cell for colour in COLOURS for cell in (colour, "added"))]
+    rows = [
+        [
+            name,
+            *(
+                f"{ms:.2f}"
+                for pair in zip(took, base, strict=True)
+                for ms in (pair[0], pair[0] - pair[1])
+            ),
+        ]
+        for name, took in measured.items()
+    ]
+    print(table(header, rows))
 
 
 if __name__ == "__main__":

@@ -1,48 +1,86 @@
-"""Synthetic conversations: words drawn by Zipf's law, turns in sessions; the same every time."""
+"""Synthetic conversations in real English words, drawn by Zipf's law; the same every time.
+
+The words are those of the bundled vocabulary, which lists them roughly by frequency, so that
+stemming, related words and embeddings have their real work. The sentences make no sense.
+"""
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from importlib.resources import files
 
 from langchain_kronvex import MemoryDraft
 from langchain_kronvex.lexical import STOP_WORDS
 
-_SYLLABLES = "ba ce di fo gu la me ni po ru sa te vi zo ka le mi no pu ra".split()
-_START = datetime(2026, 1, 1, 9, tzinfo=timezone.utc)
+USER = "ana"
+_START = datetime(2005, 1, 1, 9, tzinfo=timezone.utc)
+_TURNS_PER_SESSION = 20
+_QUESTIONS = (
+    "When did Ana {}?",
+    "What did Ben say about {}?",
+    "Why did they {}?",
+    "Where was the {} that Ana wanted?",
+    "Do you remember {}?",
+)
+
+
+def english_words() -> list[str]:
+    """Return the whole words of at least four letters, the more frequent first."""
+    vocabulary = files("langchain_kronvex.embeddings") / "data" / "vocab.txt"
+    return [
+        word
+        for word in vocabulary.read_text(encoding="utf-8").split("\n")
+        if len(word) >= 4
+        and word.isascii()
+        and word.isalpha()
+        and word.islower()
+        and word not in STOP_WORDS
+    ]
 
 
 class Workload:
-    """Sentences of 6 to 25 words; about half of the words are stop words, as in English."""
+    """Sentences of 6 to 49 words, 27 on average, half of them stop words: as in spoken turns."""
 
-    def __init__(self, seed: int = 7, vocabulary: int = 12_000) -> None:
-        self._random = random.Random(seed)
-        self._words = ["".join(self._random.choices(_SYLLABLES, k=3)) for _ in range(vocabulary)]
-        self._weights = [1 / (rank + 3) for rank in range(vocabulary)]
+    def __init__(self, seed: int = 7) -> None:
+        self._seed = seed
+        self._words = english_words()
+        weights = (1 / (rank + 3) for rank in range(len(self._words)))
+        self._weights = list(itertools.accumulate(weights))
         self._stop_words = sorted(STOP_WORDS)
 
-    def sentence(self, least: int = 6, most: int = 25) -> str:
-        """Return one sentence."""
-        count = self._random.randint(least, most)
-        rare = self._random.choices(self._words, self._weights, k=count // 2)
-        common = self._random.choices(self._stop_words, k=count - count // 2)
-        words = [*rare, *common]
-        self._random.shuffle(words)
+    def sentence(self, number: int) -> str:
+        """Return the sentence of that number."""
+        draw = random.Random(self._seed * 1_000_003 + number)
+        content = self._content(draw)
+        words = content + draw.choices(self._stop_words, k=len(content) + draw.randint(0, 1))
+        draw.shuffle(words)
         return " ".join(words)
 
-    def drafts(self, count: int, user_id: str = "ana") -> Iterator[MemoryDraft]:
-        """Yield turns of two speakers, in sessions of 20 turns, one session a day."""
+    def _content(self, draw: random.Random) -> list[str]:
+        return draw.choices(self._words, cum_weights=self._weights, k=draw.randint(3, 24))
+
+    def drafts(self, count: int) -> Iterator[MemoryDraft]:
+        """Yield turns of two speakers, oldest first: sessions of 20 turns, three hours apart."""
         for n in range(count):
-            session, turn = divmod(n, 20)
+            session, turn = divmod(n, _TURNS_PER_SESSION)
             speaker = ("Ana", "Ben")[turn % 2]
             yield MemoryDraft(
-                content=f"{speaker} said: {self.sentence()} {n}",
-                user_id=user_id,
+                content=f"{speaker} said: {self.sentence(n)}",
+                user_id=USER,
                 session_id=f"session-{session}",
-                created_at=_START + timedelta(days=session % 300, seconds=30 * turn),
+                created_at=_START + timedelta(hours=3 * session, seconds=30 * turn),
             )
 
-    def queries(self, count: int) -> list[str]:
-        """Return questions."""
-        return [f"When did Ana {self.sentence(6, 12)}?" for _ in range(count)]
+    def queries(self, count: int, memories: int) -> list[str]:
+        """Return distinct questions; each shares two to four content words with some memory."""
+        draw = random.Random(self._seed)
+        asked: dict[str, None] = {}
+        while len(asked) < count:
+            said = self._content(random.Random(self._seed * 1_000_003 + draw.randrange(memories)))
+            shared = draw.sample(said, min(draw.randint(2, 4), len(said)))
+            linked = f" {draw.choice(self._stop_words)} ".join(shared)
+            asked[draw.choice(_QUESTIONS).format(linked)] = None
+        return list(asked)

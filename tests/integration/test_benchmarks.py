@@ -1,0 +1,110 @@
+"""The benchmarks run, and what they measure about recall is right; no time is looked at."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def run(script: str, *arguments: object) -> str:
+    """Run a benchmark and return what it prints."""
+    command = [sys.executable, str(BENCHMARKS / script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rows(printed: str) -> dict[str, dict[str, str]]:
+    """Return the first table: its rows by their first cell, their cells by the header."""
+    lines = [line for line in printed.splitlines() if line.startswith("|")]
+    header, rule, *body = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert set(rule) == {"---"}
+    assert all(len(line) == len(header) for line in body)
+    return {line[0]: dict(zip(header[1:], line[1:], strict=True)) for line in body}
+
+
+def conversation(name: str, texts: list[str], questions: list[tuple[str, list[str], int]]) -> Any:
+    """Return one conversation as the data file writes it: a session for each text."""
+    sessions: dict[str, Any] = {}
+    for number, text in enumerate(texts, 1):
+        sessions[f"session_{number}_date_time"] = f"1:56 pm on {number} May, 2023"
+        turn = {"speaker": "Ana", "dia_id": f"D{number}:1", "text": text}
+        sessions[f"session_{number}"] = [turn]
+    asked = [
+        {"question": question, "evidence": evidence, "category": category}
+        for question, evidence, category in questions
+    ]
+    return {"sample_id": name, "conversation": sessions, "qa": asked}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two conversations. Every question shares its words with the turns it is meant to find."""
+    kitchen = [
+        "The kettle boils.",
+        "My bicycle is blue.",
+        "Violins need rosin.",
+        "Hello!",
+        "Hello!",
+    ]
+    garden = ["Tulips bloom early.", "The ladder is broken.", "Moles dig tunnels."]
+    conversations = [
+        conversation(
+            "kitchen",
+            kitchen,
+            [
+                ("Who has a blue bicycle?", ["D2:1"], 4),  # found first
+                ("Does the kettle boil?", ["D:1:01"], 4),  # found first; the id is repaired
+                ("kettle", ["D1:1; D3:1"], 1),  # one of two first; four distinct texts are all
+                ("violins, rosin", ["D9:9"], 2),  # no such turn: left out
+                ("hello", ["D5:1"], 3),  # stored once, and stands for the first time it was said
+            ],
+        ),
+        conversation(
+            "garden",
+            garden,
+            [("tulips bloom early", ["D2:1"], 5)],  # found, but not first
+        ),
+    ]
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(conversations), encoding="utf-8")
+    return path
+
+
+def test_evidence_recall_is_what_was_computed_by_hand(data: Path) -> None:
+    found = rows(run("locomo.py", data, "--embeddings", "static"))
+
+    default = 'all, order_by="confidence"'
+    cells = {label: [row["n"], row["R@1"], row["R@5"], row["R@20"]] for label, row in found.items()}
+    assert cells == {
+        "all": ["5", "50.0", "80.0", "80.0"],  # first: 1, 1, 1/2, 0, 0
+        "all but adversarial": ["4", "62.5", "75.0", "75.0"],
+        "single-hop": ["2", "100.0", "100.0", "100.0"],
+        "multi-hop": ["1", "50.0", "100.0", "100.0"],
+        "open-domain": ["1", "0.0", "0.0", "0.0"],
+        "adversarial": ["1", "0.0", "100.0", "100.0"],
+        default: ["5", cells[default][1], "80.0", ""],  # the same memories in another order
+    }
+    assert all(int(row["tokens@10"]) > 0 for row in found.values())
+    assert all(0 <= float(row["reliability error"]) <= 1 for row in found.values())
+
+
+def test_speed_fills_every_cell() -> None:
+    found = rows(run("speed.py", 50))
+
+    assert len(found) > 15
+    assert {label for label, row in found.items() if not row["50"]} == set()
+
+
+def test_the_floor_alone() -> None:
+    found = rows(run("speed.py", 50, 60, "--floor-only"))
+
+    assert list(found) == ["50", "60"]
+    assert all(list(row) == ["n x 256, ms", "n x 384, ms"] for row in found.values())
