@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from langchain_kronvex.errors import InvalidInput, MemoryClosed, described
+from langchain_kronvex.errors import EmbeddingMismatch, InvalidInput, MemoryClosed, described
 from langchain_kronvex.forking import ForkAware
 
 logger = logging.getLogger("langchain_kronvex")
@@ -44,9 +44,10 @@ class BackgroundWriter(ForkAware):
     """Runs jobs in one thread of its own; serves sync and async callers.
 
     A job that raises is tried again with growing, jittered pauses, up to `attempts` times; an
-    `InvalidInput` is not, since it would fail for ever. A job given up is counted in `failed`,
-    logged, and reported to `on_error`. When `max_pending` jobs wait, `submit` waits too: nothing
-    is dropped. A forked child starts with an empty queue; the parent keeps its own.
+    `InvalidInput` or `EmbeddingMismatch` is not, since it would fail for ever. A job given up is
+    counted in `failed`, logged, and reported to `on_error`. When `max_pending` jobs wait, `submit`
+    waits too: nothing is dropped. A forked child starts with an empty queue; the parent keeps its
+    own.
 
     Args:
         max_pending: How many jobs may wait.
@@ -178,7 +179,7 @@ class BackgroundWriter(ForkAware):
         lost = [future for lane in left.values() for _, future in lane.jobs]
         if lost:
             error = TimeoutError(f"closed before {len(lost)} background jobs were done")
-            self._report(error, len(lost))
+            self.report(error, len(lost))
         for future in lost:
             future.cancel()
         if self._thread and self._thread is not threading.current_thread():
@@ -236,7 +237,7 @@ class BackgroundWriter(ForkAware):
 
     def _failed(self, lane: _Lane, future: Future[None], error: Exception) -> None:
         lane.tries += 1
-        final = lane.tries >= self._attempts or isinstance(error, InvalidInput)
+        final = lane.tries >= self._attempts or isinstance(error, InvalidInput | EmbeddingMismatch)
         if not final:
             with self._changed:
                 lane.running = False
@@ -245,11 +246,12 @@ class BackgroundWriter(ForkAware):
                 lane.due = time.monotonic() + pause * jitter
                 self._changed.notify_all()
             return
-        self._report(error, 1)
+        self.report(error)
         self._finished(lane)
         _settle(future, error)
 
-    def _report(self, error: Exception, count: int) -> None:
+    def report(self, error: Exception, count: int = 1) -> None:
+        """Count, log and pass on that `count` jobs, or parts of one, were given up."""
         self.failed += count
         self.last_error = described(error)
         logger.error("background work was given up: %s", self.last_error)

@@ -22,6 +22,7 @@ from langchain_kronvex.backends.base import (
     content_key,
 )
 from langchain_kronvex.checks import MAX_CONTENT_CHARS
+from langchain_kronvex.embedder import store
 from langchain_kronvex.messages import (
     answer_content,
     decode_message,
@@ -34,6 +35,7 @@ from langchain_kronvex.messages import (
 from langchain_kronvex.plans import Plan, call
 from langchain_kronvex.records import memory_record
 from langchain_kronvex.types import Scope
+from langchain_kronvex.vectors import EmbeddingModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Conversation:
 
     backend: MemoryBackend
     scope: Scope
+    model: EmbeddingModel | None
 
     def _select(
         self,
@@ -97,7 +100,7 @@ class Conversation:
         records = [*(self._record(message, now) for message in messages), *memories]
         stored: list[Record] = []
         if records:
-            stored = yield call(self.backend, "add", records, now)
+            stored = yield from store(self.backend, self.model, records, now)
         return stored[-1].id if memories else None
 
     def clear(self, now: datetime) -> Plan[int]:

@@ -1,52 +1,16 @@
-"""What a memory does in the background: fetching vectors and counting accesses."""
+"""What a memory does in the background: counting accesses."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Iterable
 
 from langchain_kronvex.backends.base import MemoryBackend
 from langchain_kronvex.background import BackgroundWriter
-from langchain_kronvex.errors import EmbeddingsError
 from langchain_kronvex.forking import ForkAware
-from langchain_kronvex.vectors import EmbeddingModel
 
-_BATCH = 64
 _GATHER_SECONDS = 0.5
-
-
-class BackgroundEmbedder:
-    """Fetches the vectors of memories that have none yet, also those of an earlier process."""
-
-    def __init__(
-        self,
-        backend: MemoryBackend,
-        model: EmbeddingModel,
-        writer: BackgroundWriter,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._backend, self._model = backend, model
-        self._writer, self._clock = writer, clock
-
-    def wake(self) -> None:
-        """Catch up in the background; cheap to call after every write."""
-        self._writer.submit("vectors", self._catch_up, once=True)
-
-    def _catch_up(self) -> None:
-        while batch := self._backend.unembedded(_BATCH, self._clock()):
-            texts = [text for _, text in batch]
-            try:
-                raw = self._model.embeddings.embed_documents(texts)
-            except Exception as error:
-                raise EmbeddingsError(
-                    f"{self._model.name} failed ({type(error).__name__}); memories are found by "
-                    "their words until their vectors can be fetched."
-                ) from error
-            vectors = self._model.checked(raw, len(texts))
-            self._backend.settle_embeddings(self._model.name, self._model.width)
-            self._backend.embed(dict(zip([id_ for id_, _ in batch], vectors, strict=True)))
 
 
 class AccessCounter(ForkAware):

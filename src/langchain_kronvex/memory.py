@@ -1,7 +1,8 @@
 """`KronvexMemory`: everything a user can do with a memory, whatever backend keeps it.
 
 Each verb is written once, as a plan (see `plans.py`); `both` makes its sync and async names.
-Opening and closing are in `opening.py`, listing, changing and forgetting in `upkeep.py`.
+Opening and closing are in `opening.py`, listing, changing and forgetting in `upkeep.py`,
+changing the embeddings in `reindexing.py`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from langchain_core.messages import BaseMessage
 from langchain_kronvex import checks
 from langchain_kronvex.backends.base import Record
 from langchain_kronvex.conversation import Conversation
-from langchain_kronvex.plans import Plan, both, call
+from langchain_kronvex.embedder import store
+from langchain_kronvex.plans import Plan, both
 from langchain_kronvex.recalling import Wanted
 from langchain_kronvex.records import draft_record, exchange_records, to_memory
+from langchain_kronvex.reindexing import MemoryReindexing
 from langchain_kronvex.types import (
     Memory,
     MemoryContext,
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from langchain_kronvex.retrievers import KronvexRetriever
 
 
-class KronvexMemory(MemoryUpkeep):
+class KronvexMemory(MemoryUpkeep, MemoryReindexing):
     """A memory that outlives the process.
 
     One object serves many threads, event loops, users and sessions. Every verb has an `a…` twin
@@ -50,15 +53,18 @@ class KronvexMemory(MemoryUpkeep):
         agent_id: Keeps agents apart in the same place; without it KRONVEX_AGENT_ID, or else
             "default".
         api_key: For the hosted service.
-        embeddings: Any LangChain `Embeddings`: memories are then also found by meaning. Their
-            vectors are fetched in the background.
+        embeddings: What memories are found by besides their words. Without it the bundled table
+            of English word vectors, offline and instant; False for words alone; any LangChain
+            `Embeddings`, or the name of one as "provider:model" ("openai:text-embedding-3-small"),
+            whose vectors are fetched in the background. The store keeps to what it was indexed
+            with; `reindex` changes over.
         on_error: Called with every error of the background work and of every degraded turn.
         timeout_seconds: How long to wait for another process that is writing.
         cache_megabytes: Bound of the users' indexes kept in RAM, in MiB.
         clock: Tells the time, as an aware datetime; for tests.
 
     Raises:
-        ConfigurationError: the URL or the agent cannot be used.
+        ConfigurationError: the URL, the agent or the embeddings cannot be used.
         StoreError: the place cannot be written, is no store, or has a newer schema.
         EmbeddingMismatch: the memories were indexed with other embeddings.
     """
@@ -135,7 +141,7 @@ class KronvexMemory(MemoryUpkeep):
     def _add(self, records: Sequence[Record], now: datetime) -> Plan[list[Memory]]:
         if not records:
             return []
-        stored: list[Record] = yield call(self._backend, "add", records, now)
+        stored = yield from store(self._backend, self._model.current, records, now)
         self.embed_soon()
         return [to_memory(record) for record in stored]
 
@@ -172,6 +178,7 @@ class KronvexMemory(MemoryUpkeep):
         Raises:
             InvalidInput: a value does not fit.
             EmbeddingsError: the embeddings failed on the query.
+            EmbeddingMismatch: the memories have been reindexed with others meanwhile.
             StoreError: the store failed.
         """
         wanted = Wanted(
@@ -269,7 +276,7 @@ class KronvexMemory(MemoryUpkeep):
 
     def _conversation(self, session_id: str, user_id: str | None) -> Conversation:
         scope = Scope.of(user_id, checks.check_id(session_id, "session_id"))
-        return Conversation(self._backend, scope)
+        return Conversation(self._backend, scope, self._model.current)
 
     load_messages, aload_messages = both(_load_messages)
     save_messages, asave_messages = both(_save_messages)

@@ -11,16 +11,16 @@ from datetime import datetime, timezone
 from types import TracebackType
 from typing import TypeVar
 
-from langchain_core.embeddings import Embeddings
-
 from langchain_kronvex.backends.base import MemoryBackend
 from langchain_kronvex.background import BackgroundWriter, OnError
+from langchain_kronvex.embedder import BackgroundEmbedder
 from langchain_kronvex.errors import described
-from langchain_kronvex.housekeeping import AccessCounter, BackgroundEmbedder
+from langchain_kronvex.housekeeping import AccessCounter
 from langchain_kronvex.locations import open_backend, resolve_agent_id, resolve_url
 from langchain_kronvex.plans import Plan, both, call
+from langchain_kronvex.providers import EmbeddingsChoice, resolve_embeddings
 from langchain_kronvex.recalling import Recaller
-from langchain_kronvex.vectors import EmbeddingModel
+from langchain_kronvex.vectors import ModelInUse
 
 logger = logging.getLogger("langchain_kronvex")
 Self = TypeVar("Self", bound="OpenMemory")
@@ -35,7 +35,7 @@ class OpenMemory:
         *,
         agent_id: str | None = None,
         api_key: str | None = None,
-        embeddings: Embeddings | None = None,
+        embeddings: EmbeddingsChoice = None,
         on_error: OnError | None = None,
         timeout_seconds: float = 30.0,
         cache_megabytes: int = 256,
@@ -46,7 +46,7 @@ class OpenMemory:
         self._on_error = on_error
         self._degraded = 0
         self._last_degraded: str | None = None
-        self._model = EmbeddingModel(embeddings) if embeddings is not None else None
+        self._model = ModelInUse(resolve_embeddings(embeddings))
         self._backend = open_backend(
             resolve_url(url, api_key),
             self.agent_id,
@@ -70,12 +70,11 @@ class OpenMemory:
         self._recaller = Recaller(
             self._backend, self._model, accesses, self._clock, self.report_degraded
         )
-        self._embedder: BackgroundEmbedder | None = None
-        if self._model:
-            self._backend.settle_embeddings(self._model.name, None)
-            self._embedder = BackgroundEmbedder(
-                self._backend, self._model, self._embedding_writer, self._clock
-            )
+        self._embedder = BackgroundEmbedder(
+            self._backend, self._model, self._embedding_writer, self._clock
+        )
+        if model := self._model.current:
+            model.width = self._backend.settle_embeddings(model.name, model.width)
             self._embedder.wake()
         self._backend.purge(self._clock())
 
@@ -88,8 +87,8 @@ class OpenMemory:
         return f"KronvexMemory({self.location!r}, agent_id={self.agent_id!r})"
 
     def embed_soon(self) -> None:
-        """Let the vectors of new memories be fetched in the background."""
-        if self._embedder:
+        """Let the vectors of new memories be fetched in the background, unless they have some."""
+        if (model := self._model.current) and not model.instant:
             self._embedder.wake()
 
     def report_degraded(self, error: Exception) -> None:

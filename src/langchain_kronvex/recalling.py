@@ -8,14 +8,14 @@ from datetime import datetime
 
 from langchain_kronvex import checks
 from langchain_kronvex.backends.base import Match, MemoryBackend, Search
-from langchain_kronvex.errors import EmbeddingsError, InvalidInput
+from langchain_kronvex.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.formatting import context_text, within
 from langchain_kronvex.housekeeping import AccessCounter
 from langchain_kronvex.plans import Plan, call
 from langchain_kronvex.ranking import Floats
 from langchain_kronvex.records import to_recalled
 from langchain_kronvex.types import MemoryContext, OrderBy, RecalledMemory, Scope
-from langchain_kronvex.vectors import EmbeddingModel
+from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,15 +49,14 @@ class Recaller:
     """Finds memories; its plans hold what `recall` and `inject_context` share."""
 
     backend: MemoryBackend
-    model: EmbeddingModel | None
+    model: ModelInUse
     accesses: AccessCounter
     clock: Callable[[], datetime]
     on_degraded: Callable[[Exception], None]
 
     def recall(self, wanted: Wanted) -> Plan[list[RecalledMemory]]:
         """Return the chosen memories in the order asked for, and count the access."""
-        vector = yield from self._vector(wanted.query)
-        found = yield from self._search(wanted, vector)
+        found = yield from self._found(wanted)
         self.accesses.count(memory.id for memory in found)
         return found
 
@@ -67,37 +66,42 @@ class Recaller:
             checks.check_count(max_tokens, "max_tokens", least=1)
         degraded = False
         try:
-            vector = yield from self._vector(wanted.query)
-            found = yield from self._search(wanted, vector)
+            found = yield from self._found(wanted)
         except EmbeddingsError as error:
             degraded = True
             self.on_degraded(error)
-            found = yield from self._search(wanted, None)
+            found = yield from self._search(wanted, None, None)
         kept = within(found, max_tokens)
         self.accesses.count(memory.id for memory in kept)
         return MemoryContext(context_text(kept), tuple(kept), degraded)
 
-    def _vector(self, query: str) -> Plan[Floats | None]:
-        if self.model is None:
-            return None
-        vector = self.model.cached(query)
-        if vector is None:
-            try:
-                raw = yield call(self.model.embeddings, "embed_query", query)
-            except Exception as error:
-                raise EmbeddingsError(
-                    f"{self.model.name} failed on the query ({type(error).__name__})."
-                ) from error
-            vector = self.model.query_vector(query, raw)
-        return vector
+    def _found(self, wanted: Wanted) -> Plan[list[RecalledMemory]]:
+        model = self.model.current
+        try:
+            return (yield from self._found_by(model, wanted))
+        except EmbeddingMismatch:
+            following = self.model.after(model)
+            if following is None:
+                raise
+            return (yield from self._found_by(following, wanted))
 
-    def _search(self, wanted: Wanted, vector: Floats | None) -> Plan[list[RecalledMemory]]:
+    def _found_by(self, model: EmbeddingModel | None, wanted: Wanted) -> Plan[list[RecalledMemory]]:
+        """Find by meaning and words; without a model by words alone."""
+        if model is None:
+            return (yield from self._search(wanted, None, None))
+        vector = yield from model.query_vector(wanted.query)
+        return (yield from self._search(wanted, vector, model.name))
+
+    def _search(
+        self, wanted: Wanted, vector: Floats | None, model: str | None
+    ) -> Plan[list[RecalledMemory]]:
         now = self.clock()
         limit = wanted.top_k + min(len(wanted.shown), wanted.top_k)
         while True:
             asked = Search(
                 query=wanted.query,
                 vector=vector,
+                model=model,
                 scope=wanted.scope,
                 include_shared=wanted.include_shared,
                 memory_type=wanted.memory_type,

@@ -127,8 +127,7 @@ class MemoryUpkeep(OpenMemory):
             # What still waits to be saved for them must not come back afterwards.
             scope = chosen.scope
             yield call(self.writer, "discard", lambda lane: _is_within(lane, scope))
-        if self._model:
-            self._model.forget_queries()
+        self._model.forget_queries()
         count: int = yield call(self._backend, "delete", chosen, self._clock())
         return count
 
@@ -144,7 +143,7 @@ class MemoryUpkeep(OpenMemory):
         stored: MemoryStats = yield call(self._backend, "stats", self._clock())
         return replace(
             stored,
-            unembedded=stored.unembedded if self._model else 0,
+            unembedded=stored.unembedded if self._model.current else 0,
             pending=sum(writer.pending for writer in writers),
             failed=sum(writer.failed for writer in writers),
             degraded=self._degraded,

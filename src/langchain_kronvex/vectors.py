@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from langchain_kronvex.errors import EmbeddingsError, InvalidInput
+from langchain_kronvex.embeddings.static import StaticEmbeddings
+from langchain_kronvex.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.forking import ForkAware
+from langchain_kronvex.plans import Plan, call
 from langchain_kronvex.ranking import Floats
 
 _CACHED_QUERIES = 512
@@ -23,6 +25,11 @@ class EmbeddingModel(ForkAware):
 
     Args:
         embeddings: The object that turns texts into vectors.
+
+    Attributes:
+        name: Tells models apart; it stands in the store.
+        width: Dimensions of its vectors; None until it has made the first.
+        instant: It is the bundled table, so quick that its vectors are stored with the text.
 
     Raises:
         InvalidInput: it is no LangChain `Embeddings`.
@@ -36,7 +43,8 @@ class EmbeddingModel(ForkAware):
             )
         self.embeddings = embeddings
         self.name = _name(embeddings)
-        self.width: int | None = None
+        self.instant = type(embeddings) is StaticEmbeddings
+        self.width: int | None = StaticEmbeddings.dimensions if self.instant else None
         self.after_fork_in_child()
         self.watch_forks()
 
@@ -45,12 +53,51 @@ class EmbeddingModel(ForkAware):
         self._cache: OrderedDict[bytes, Floats] = OrderedDict()
         self._lock = threading.Lock()
 
+    def document_vectors(self, texts: Sequence[str]) -> Plan[Floats]:
+        """Return the unit vectors of texts, shape (texts, width).
+
+        Raises:
+            EmbeddingsError: the embeddings failed, or returned something else.
+        """
+        if self.instant:  # one array of unit vectors: nothing to convert and to check
+            array: Floats = yield call(self.embeddings, "embed_array", texts)
+            return array
+        try:
+            raw = yield call(self.embeddings, "embed_documents", list(texts))
+        except Exception as error:
+            raise EmbeddingsError(
+                f"{self.name} failed ({type(error).__name__}); memories are found by their words "
+                "until their vectors can be fetched."
+            ) from error
+        return self.checked(raw, len(texts))
+
+    def query_vector(self, query: str) -> Plan[Floats]:
+        """Return the unit vector of a query, kept for when it is asked again.
+
+        Raises:
+            EmbeddingsError: the embeddings failed, or returned something else.
+        """
+        if self.instant:
+            array = yield call(self.embeddings, "embed_array", [query])
+            vector: Floats = array[0]
+            return vector
+        known = self.cached(query)
+        if known is not None:
+            return known
+        try:
+            raw = yield call(self.embeddings, "embed_query", query)
+        except Exception as error:
+            raise EmbeddingsError(
+                f"{self.name} failed on the query ({type(error).__name__})."
+            ) from error
+        return self.keep(query, raw)
+
     def cached(self, query: str) -> Floats | None:
         """Return the vector of a query asked before."""
         with self._lock:
             return self._cache.get(_digest(query))
 
-    def query_vector(self, query: str, raw: Any) -> Floats:
+    def keep(self, query: str, raw: Any) -> Floats:
         """Check what `embed_query` returned and keep it; the cache holds no text."""
         vector: Floats = self.checked([raw])[0]
         with self._lock:
@@ -68,7 +115,8 @@ class EmbeddingModel(ForkAware):
         """Return unit vectors, shape (count, width); a vector of zeros stays one.
 
         Raises:
-            EmbeddingsError: wrong number, ragged, not numbers, NaN, infinite, another width.
+            EmbeddingsError: wrong number, ragged, not numbers, NaN, infinite.
+            EmbeddingMismatch: another width than before.
         """
         try:
             vectors = np.array(raw, np.float64)
@@ -81,9 +129,9 @@ class EmbeddingModel(ForkAware):
         if not np.isfinite(vectors).all():
             raise EmbeddingsError(f"{self.name} returned NaN or infinite numbers.")
         if self.width not in (None, vectors.shape[1]):
-            raise EmbeddingsError(
+            raise EmbeddingMismatch(
                 f"{self.name} returned {vectors.shape[1]} dimensions where it returned "
-                f"{self.width} before."
+                f"{self.width} before. If it now does so always, call memory.reindex()."
             )
         self.width = vectors.shape[1]
         largest = np.abs(vectors).max(axis=1, keepdims=True)
@@ -92,8 +140,46 @@ class EmbeddingModel(ForkAware):
         return (vectors / np.where(length > 0, length, 1)).astype(np.float32)
 
 
+class ModelInUse:
+    """The embeddings of an open memory, and those it is being reindexed with.
+
+    Both change while other threads recall and save. Whoever is refused by the store because the
+    vectors are of another model asks `after` which to try instead.
+
+    Args:
+        model: The embeddings; None for words alone.
+    """
+
+    def __init__(self, model: EmbeddingModel | None) -> None:
+        self._models = (model, model)  # replaced as a whole, so that nobody sees half a change
+
+    @property
+    def current(self) -> EmbeddingModel | None:
+        """What to embed with."""
+        return self._models[0]
+
+    def after(self, refused: EmbeddingModel | None) -> EmbeddingModel | None:
+        """Return the model that may have taken the place of another; None when none has."""
+        following = self._models[1]
+        return None if following is refused else following
+
+    def prepare(self, upcoming: EmbeddingModel) -> None:
+        """Let a model be tried where the current one is refused."""
+        self._models = (self._models[0], upcoming)
+
+    def settle(self, model: EmbeddingModel | None) -> None:
+        """Use this model from now on."""
+        self._models = (model, model)
+
+    def forget_queries(self) -> None:
+        """Empty the caches."""
+        for model in self._models:
+            if model:
+                model.forget_queries()
+
+
 def _name(embeddings: Embeddings) -> str:
-    for attribute in ("model", "model_name", "deployment"):
+    for attribute in ("model", "model_name", "model_id", "deployment"):
         value = getattr(embeddings, attribute, None)
         if isinstance(value, str) and value:
             return f"{type(embeddings).__name__}:{value}"

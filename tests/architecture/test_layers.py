@@ -22,11 +22,12 @@ LAYERS: dict[int, tuple[str, ...]] = {
     2: (
         "index", "search", "records", "locations", "backends", "backends.base",
         "backends.index_cache", "backends.sqlite", "backends.sqlite_file", "backends.sqlite_rows",
+        "backends.sqlite_vectors", "providers",
     ),
     # the memory and its parts
     3: (
-        "background", "conversation", "housekeeping", "memory", "opening", "recalling", "turns",
-        "upkeep",
+        "background", "conversation", "embedder", "housekeeping", "memory", "opening", "progress",
+        "recalling", "reindexing", "turns", "upkeep",
     ),
     # LangChain adapters
     4: ("chains", "chat_message_histories", "memory_context", "retrievers"),

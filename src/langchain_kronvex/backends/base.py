@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from langchain_kronvex.ranking import Floats
 from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
@@ -42,6 +42,7 @@ class Record:
         deduplicated: `add` found the key there and renewed the older record.
         completes: `add` stores it only in the place of the record with its id; when that one was
             erased meanwhile, it does not come back.
+        vector: Of the search text, for `add` to store; records that are read carry none.
     """
 
     kind: Kind
@@ -58,6 +59,12 @@ class Record:
     access_count: int = 0
     deduplicated: bool = False
     completes: bool = False
+    vector: Floats | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def found_by(self) -> str:
+        """The text that recall searches, and that the vector is of."""
+        return self.content if self.search_text is None else self.search_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +94,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """A question to the memories of one scope."""
+    """A question to the memories of one scope; `model` names the maker of its vector."""
 
     query: str
     vector: Floats | None
+    model: str | None
     scope: Scope
     include_shared: bool
     memory_type: str | None
@@ -106,6 +114,14 @@ class Match:
     record: Record
     similarity: float
     probability: float
+
+
+class Unembedded(NamedTuple):
+    """A memory without a vector: its place in the order of writing, its id and search text."""
+
+    position: int
+    id: str
+    text: str
 
 
 def content_key(memory_type: str, content: str) -> str:
@@ -141,11 +157,15 @@ class MemoryBackend(ABC):
     location: str
 
     @abstractmethod
-    def add(self, records: Sequence[Record], now: datetime) -> list[Record]:
+    def add(
+        self, records: Sequence[Record], now: datetime, model: str | None = None
+    ) -> list[Record]:
         """Store all records or none, durably, in their order; return them as stored.
 
         A record whose key is there already renews that one (see `renewed`). A record that
         `completes` takes the place of the one with its id. The id of any other record is new.
+        The vectors of the records are the `model`'s; they are left out when the store's are of
+        another model by now.
         """
 
     @abstractmethod
@@ -154,7 +174,11 @@ class MemoryBackend(ABC):
 
     @abstractmethod
     def recall(self, search: Search) -> list[Match]:
-        """Return the best matches, most similar first, at most `search.limit`."""
+        """Return the best matches, most similar first, at most `search.limit`.
+
+        Raises:
+            EmbeddingMismatch: the search has a vector of another model than the memories'.
+        """
 
     @abstractmethod
     def change(self, record: Record, now: datetime) -> None:
@@ -190,28 +214,59 @@ class MemoryBackend(ABC):
         """Return what is stored."""
 
     @abstractmethod
-    def unembedded(self, limit: int, now: datetime) -> list[tuple[str, str]]:
-        """Return id and search text of memories without a vector, oldest first."""
-
-    @abstractmethod
-    def embed(self, vectors: Mapping[str, Floats]) -> None:
-        """Store unit vectors by record id; unknown ids are passed over."""
-
-    @abstractmethod
-    def settle_embeddings(self, model: str, width: int | None) -> None:
-        """Make sure that the vectors are this model's, and remember it.
+    def settle_embeddings(self, model: str, width: int | None) -> int | None:
+        """Make sure that the vectors are this model's, and remember it; return their width.
 
         Raises:
             EmbeddingMismatch: the stored vectors come from another model or have another width.
         """
 
     @abstractmethod
+    def unembedded(
+        self, limit: int, now: datetime, *, after: int = 0, upcoming: bool = False
+    ) -> list[Unembedded]:
+        """Return memories without a vector that were written after a position, oldest first.
+
+        With `upcoming`: those without a vector of the model that is being prepared.
+        """
+
+    @abstractmethod
+    def embed(self, vectors: Mapping[str, Floats], model: str, *, upcoming: bool = False) -> None:
+        """Store a model's unit vectors by record id; unknown ids are passed over.
+
+        With `upcoming`: keep them aside until `finish_reindex`.
+
+        Raises:
+            EmbeddingMismatch: the store's vectors, or the upcoming ones, are of another model.
+        """
+
+    @abstractmethod
+    def prepare_reindex(self, model: str, width: int) -> int:
+        """Make a model the upcoming one; return how many vectors of it are there already.
+
+        What had been computed for it before is kept, what had been for another model is not.
+        """
+
+    @abstractmethod
+    def finish_reindex(self, model: str) -> int:
+        """Put the upcoming vectors in the place of the others, for every process, at once.
+
+        Returns:
+            How many there are.
+
+        Raises:
+            EmbeddingMismatch: this model is not the upcoming one (any more).
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Let go of everything; called once."""
 
-    async def aadd(self, records: Sequence[Record], now: datetime) -> list[Record]:
+    async def aadd(
+        self, records: Sequence[Record], now: datetime, model: str | None = None
+    ) -> list[Record]:
         """Twin of `add`."""
-        return await asyncio.to_thread(self.add, records, now)
+        return await asyncio.to_thread(self.add, records, now, model)
 
     async def afind(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
         """Twin of `find`."""

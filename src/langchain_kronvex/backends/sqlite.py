@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from heapq import nlargest
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any
 from langchain_kronvex.backends import sqlite_rows as rows
 from langchain_kronvex.backends.base import (
     Match,
-    MemoryBackend,
     Page,
     Record,
     Search,
@@ -22,16 +22,17 @@ from langchain_kronvex.backends.base import (
 )
 from langchain_kronvex.backends.index_cache import CachedIndex, IndexCache
 from langchain_kronvex.backends.sqlite_file import SqliteFile
-from langchain_kronvex.errors import EmbeddingMismatch, InvalidInput, MemoryNotFound
+from langchain_kronvex.backends.sqlite_vectors import SqliteVectors
+from langchain_kronvex.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.forking import ForkAware
 from langchain_kronvex.index import ScopeIndex
-from langchain_kronvex.ranking import Floats
 from langchain_kronvex.search import Answer, Question, search
 from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
 
 _INSERT = (
     "INSERT INTO records (key, type, content, search_text, metadata, created, expires, pinned, "
-    "revision, scope, kind, id, user_id, session_id, said) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    "revision, scope, kind, id, user_id, session_id, said, vector) "
+    "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _UPDATE = (
     "UPDATE records SET key = ?, type = ?, content = ?, search_text = ?, metadata = ?, "
@@ -46,11 +47,10 @@ _SAME_KEY = (
 _EXPIRED_KEY = (
     "scope = ? AND kind = ? AND session_id = ? AND key = ? AND expires <= ? AND NOT pinned"
 )
-_SETTING = "SELECT value FROM settings WHERE name = ?"
 _LOAD_ROWS = 2000
 
 
-class SqliteBackend(MemoryBackend, ForkAware):
+class SqliteBackend(SqliteVectors, ForkAware):
     """Records of one agent in a SQLite file.
 
     Args:
@@ -76,9 +76,15 @@ class SqliteBackend(MemoryBackend, ForkAware):
 
     # -- writing -------------------------------------------------------------------------------
 
-    def add(self, records: Sequence[Record], now: datetime) -> list[Record]:
+    def add(
+        self, records: Sequence[Record], now: datetime, model: str | None = None
+    ) -> list[Record]:
         """See `MemoryBackend.add`."""
         with self._file.transaction() as connection:
+            if any(r.vector is not None for r in records) and not self._is_current(
+                connection, model
+            ):
+                records = [replace(record, vector=None) for record in records]
             writes = {
                 owner: self._next_revision(connection, owner)
                 for owner in {record.scope.owner for record in records}
@@ -102,11 +108,15 @@ class SqliteBackend(MemoryBackend, ForkAware):
             connection.execute(_RETIRE, (revision, record.id))
             record = renewed(older, record)
         cells = (*rows.mutable_cells(record), revision)
+        if record.completes:
+            self._renew_vector(connection, record)
         if older or record.completes:
             connection.execute(_UPDATE, (*cells, record.id, scope))
         else:
             place = (scope, record.kind, record.id, record.scope.user_id or "", session)
-            connection.execute(_INSERT, (*cells, *place, rows.to_micros(record.created_at)))
+            vector = None if record.vector is None else rows.to_blob(record.vector)
+            said = rows.to_micros(record.created_at)
+            connection.execute(_INSERT, (*cells, *place, said, vector))
         return record
 
     def _same_key(
@@ -157,21 +167,6 @@ class SqliteBackend(MemoryBackend, ForkAware):
                 "ON CONFLICT (seq) DO UPDATE SET count = count + excluded.count",
                 [(count, id_) for id_, count in counts.items()],
             )
-
-    def embed(self, vectors: Mapping[str, Floats]) -> None:
-        """See `MemoryBackend.embed`."""
-        with self._file.transaction() as connection:
-            for id_, vector in vectors.items():
-                row = connection.execute(
-                    "UPDATE scopes SET revision = revision + 1 WHERE scope = "
-                    "(SELECT scope FROM records WHERE id = ?) RETURNING revision",
-                    (id_,),
-                ).fetchone()
-                if row:
-                    connection.execute(
-                        "UPDATE records SET vector = ?, revision = ? WHERE id = ?",
-                        (rows.to_blob(vector), row[0], id_),
-                    )
 
     # -- erasing -------------------------------------------------------------------------------
 
@@ -250,6 +245,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
         entry = self._cache.entry(owner)
         with entry.lock:
             self._bring_up_to_date(entry, owner)
+            self._check_model(asked)  # last: now the index holds no vectors of a later model
             scope, answer = entry.scope, search(entry.index, question)
         return self._matches(scope, answer, asked.now)
 
@@ -328,47 +324,6 @@ class SqliteBackend(MemoryBackend, ForkAware):
             size_bytes=self._file.size_bytes(),
         )
 
-    # -- vectors -------------------------------------------------------------------------------
-
-    def unembedded(self, limit: int, now: datetime) -> list[tuple[str, str]]:
-        """See `MemoryBackend.unembedded`."""
-        found = self._file.read(
-            "SELECT r.id, coalesce(r.search_text, r.content) FROM records AS r "
-            "JOIN scopes AS s ON s.scope = r.scope WHERE r.kind = 'memory' AND r.vector IS NULL "
-            f"AND s.agent_id = ? AND {rows.VISIBLE} ORDER BY r.seq LIMIT ?",
-            (self._agent_id, rows.to_micros(now), limit),
-        )
-        return [(id_, text) for id_, text in found]
-
-    def settle_embeddings(self, model: str, width: int | None) -> None:
-        """See `MemoryBackend.settle_embeddings`."""
-        name = f"embeddings of {self._agent_id}"
-        with self._file.transaction() as connection:
-            row = connection.execute(
-                "SELECT value FROM settings WHERE name = ?", (name,)
-            ).fetchone()
-            known: dict[str, Any] = json.loads(row[0]) if row else {"model": model, "width": width}
-            same = known["model"] == model and width in (None, known["width"])
-            if not same and self._has_vectors(connection):
-                raise EmbeddingMismatch(
-                    f"The memories in {self.location} were indexed with {known['model']} "
-                    f"({known['width']} dimensions), not with {model}"
-                    f"{f' ({width} dimensions)' if width else ''}. Open them with the former, or "
-                    "without embeddings, which finds them by their words."
-                )
-            if width is not None:
-                value = json.dumps({"model": model, "width": width})
-                connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
-
-    def _has_vectors(self, connection: sqlite3.Connection) -> bool:
-        return bool(
-            connection.execute(
-                "SELECT 1 FROM records JOIN scopes USING (scope) "
-                "WHERE agent_id = ? AND vector IS NOT NULL LIMIT 1",
-                (self._agent_id,),
-            ).fetchall()
-        )
-
     def close(self) -> None:
         """See `MemoryBackend.close`."""
         self._file.close()
@@ -378,5 +333,6 @@ class SqliteBackend(MemoryBackend, ForkAware):
 def _delete(connection: sqlite3.Connection, condition: str, parameters: Sequence[Any]) -> int:
     """Delete records, with what hangs on them; return how many."""
     of_records = f"SELECT seq FROM records WHERE {condition}"
-    connection.execute(f"DELETE FROM accesses WHERE seq IN ({of_records})", parameters)
+    for table in ("accesses", "upcoming_vectors"):
+        connection.execute(f"DELETE FROM {table} WHERE seq IN ({of_records})", parameters)
     return connection.execute(f"DELETE FROM records WHERE {condition}", parameters).rowcount

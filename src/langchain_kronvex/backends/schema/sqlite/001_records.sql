@@ -11,7 +11,7 @@ CREATE TABLE scopes (
 
 -- seq is the order of writing. Times are microseconds since 1970, UTC. An id that was not given
 -- is ''. said: when it was first said, which never changes; created: when it was last said.
--- vector: unit length, 16-bit floats, little-endian.
+-- vector: of coalesce(search_text, content); unit length, 16-bit floats, little-endian.
 CREATE TABLE records (
     seq         INTEGER PRIMARY KEY AUTOINCREMENT,
     scope       INTEGER NOT NULL REFERENCES scopes (scope),
@@ -41,6 +41,22 @@ CREATE INDEX records_unembedded ON records (seq) WHERE kind = 'memory' AND vecto
 CREATE TABLE accesses (
     seq   INTEGER PRIMARY KEY REFERENCES records (seq),
     count INTEGER NOT NULL
+);
+
+-- Which model made an agent's vectors, and how wide they are (NULL until the first is there).
+-- upcoming: 1 for the model with which the agent is being reindexed.
+CREATE TABLE models (
+    agent_id TEXT NOT NULL,
+    upcoming INTEGER NOT NULL,
+    model    TEXT NOT NULL,
+    width    INTEGER,
+    PRIMARY KEY (agent_id, upcoming)
+) WITHOUT ROWID;
+
+-- What a reindexing has computed so far; it takes the place of records.vector when complete.
+CREATE TABLE upcoming_vectors (
+    seq    INTEGER PRIMARY KEY REFERENCES records (seq),
+    vector BLOB NOT NULL
 );
 
 CREATE TABLE settings (

@@ -1,0 +1,134 @@
+"""How memories get their vectors: with their text, or later in the background.
+
+A text that a provider refuses must not keep the vectors of others waiting, and a provider that is
+down must not make any text look refused; so a failed batch is told apart by asking once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from langchain_kronvex.backends.base import MemoryBackend, Record, Unembedded
+from langchain_kronvex.background import BackgroundWriter
+from langchain_kronvex.errors import EmbeddingMismatch, EmbeddingsError
+from langchain_kronvex.plans import Plan, call, run
+from langchain_kronvex.ranking import Floats
+from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
+
+TRIVIAL_TEXT = "hello"  # what every provider that works can embed
+
+
+def store(
+    backend: MemoryBackend, model: EmbeddingModel | None, records: Sequence[Record], now: datetime
+) -> Plan[list[Record]]:
+    """Store records; memories together with their vectors when the model is instant."""
+    if model is None or not model.instant:
+        stored: list[Record] = yield call(backend, "add", records, now)
+        return stored
+    memories = [record for record in records if record.kind == "memory"]
+    vectors = yield from model.document_vectors([record.found_by for record in memories])
+    vector_of = {record.id: vector for record, vector in zip(memories, vectors, strict=True)}
+    records = [replace(record, vector=vector_of.get(record.id)) for record in records]
+    stored = yield call(backend, "add", records, now, model.name)
+    return stored
+
+
+def batch_size(model: EmbeddingModel) -> int:
+    """Return how many texts to embed at once; providers limit a request, the table does not."""
+    return 512 if model.instant else 64
+
+
+def vectors_apart(model: EmbeddingModel, texts: Sequence[str]) -> list[Floats | None]:
+    """Return the vectors of texts, None for each that is refused even when it is sent alone.
+
+    Raises:
+        EmbeddingsError: it is not the texts: the provider fails on the most trivial one.
+    """
+    try:
+        return list(run(model.document_vectors(texts)))
+    except EmbeddingsError:
+        run(model.document_vectors([TRIVIAL_TEXT]))
+    if len(texts) > 1:
+        half = len(texts) // 2
+        return [*vectors_apart(model, texts[:half]), *vectors_apart(model, texts[half:])]
+    try:  # the fault may have passed
+        return list(run(model.document_vectors(texts)))
+    except EmbeddingsError:
+        return [None]
+
+
+def embed_batch(
+    backend: MemoryBackend,
+    model: EmbeddingModel,
+    batch: Sequence[Unembedded],
+    *,
+    upcoming: bool = False,
+) -> list[str]:
+    """Embed memories and store their vectors; return the ids of those that are refused.
+
+    Raises:
+        EmbeddingsError: the provider fails.
+        EmbeddingMismatch: the store's vectors are of another model by now.
+    """
+    found = vectors_apart(model, [memory.text for memory in batch])
+    vectors = {m.id: v for m, v in zip(batch, found, strict=True) if v is not None}
+    if vectors:
+        backend.embed(vectors, model.name, upcoming=upcoming)
+    return [memory.id for memory in batch if memory.id not in vectors]
+
+
+def refusal(model: EmbeddingModel, ids: Sequence[str]) -> EmbeddingsError:
+    """Return the report of memories whose texts were refused."""
+    return EmbeddingsError(
+        f"{model.name} refuses the texts of {len(ids)} memories, though it works on others; they "
+        f"are found by their words. Ids: {', '.join(ids)}"
+    )
+
+
+class BackgroundEmbedder:
+    """Fetches the vectors of memories that have none yet, also those of an earlier process.
+
+    What the provider refuses is set aside until the store is opened again.
+    """
+
+    def __init__(
+        self,
+        backend: MemoryBackend,
+        model: ModelInUse,
+        writer: BackgroundWriter,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._backend, self._model = backend, model
+        self._writer, self._clock = writer, clock
+        self._refused: dict[str, set[str]] = {}  # ids by the name of the model
+
+    def wake(self) -> None:
+        """Catch up in the background; cheap to call after every write."""
+        self._writer.submit("vectors", self._catch_up, once=True)
+
+    def _catch_up(self) -> None:
+        model = self._model.current
+        if model is None:
+            return
+        try:
+            self._embed_all(model)
+        except EmbeddingMismatch:
+            if self._model.after(model) is None:
+                raise
+            # This very memory was reindexed meanwhile, and wakes its embedder when that is done.
+
+    def _embed_all(self, model: EmbeddingModel) -> None:
+        refused = self._refused.setdefault(model.name, set())
+        position = 0
+        while batch := self._unembedded(model, position):
+            position = batch[-1].position
+            fresh = [memory for memory in batch if memory.id not in refused]
+            ids = embed_batch(self._backend, model, fresh) if fresh else []
+            if ids:
+                refused.update(ids)
+                self._writer.report(refusal(model, ids), len(ids))
+
+    def _unembedded(self, model: EmbeddingModel, position: int) -> list[Unembedded]:
+        return self._backend.unembedded(batch_size(model), self._clock(), after=position)
