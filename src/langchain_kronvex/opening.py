@@ -75,7 +75,8 @@ class OpenMemory:
         )
         if model := self._model.current:
             model.width = self._backend.settle_embeddings(model.name, model.width)
-            self._embedder.wake()
+            if self._backend.unembedded(1, self._clock()):  # left over by an earlier process
+                self._embedder.wake()
         self._backend.purge(self._clock())
 
     @property

@@ -40,9 +40,10 @@ def test_another_model_is_refused_by_name(
     assert "HashedWords:hashed-words" in str(caught.value)
     assert name in str(caught.value)
     assert "16 dimensions" in str(caught.value)
-    assert "without embeddings" in str(caught.value)
+    assert "embeddings=False" in str(caught.value)
+    assert "memory.reindex(" in str(caught.value)
     # What the message advises works.
-    with open_memory() as memory:
+    with open_memory(embeddings=False) as memory:
         assert [m.content for m in memory.recall("tea", user_id="ana")] == ["tea"]
     with open_memory(embeddings=HashedWords(16, "hashed-words")) as memory:
         assert [m.content for m in memory.recall("tea", user_id="ana")] == ["tea"]
@@ -112,7 +113,7 @@ def test_after_clear_another_model_may_be_used(open_memory: OpenMemory) -> None:
         memory.flush()
     with pytest.raises(EmbeddingMismatch):
         open_memory(embeddings=Other(size=12))
-    with open_memory() as memory:
+    with open_memory(embeddings=False) as memory:
         memory.clear()
     with open_memory(embeddings=Other(size=12)) as memory:
         memory.remember("coffee", user_id="ana")

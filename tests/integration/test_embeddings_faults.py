@@ -112,7 +112,7 @@ def test_vectors_are_caught_up_after_a_restart(open_memory: OpenMemory) -> None:
             memory.remember(f"{SECRET} number{number}", user_id="ana")
         memory.flush(30)
         assert memory.stats().unembedded == 150
-    with open_memory() as memory:  # a process without embeddings in between
+    with open_memory(embeddings=False) as memory:  # a process without embeddings in between
         memory.remember(f"{SECRET} written without", user_id="ana")
         assert memory.recall("number7", user_id="ana")
     restarted = open_memory(embeddings=Fickle())
@@ -138,10 +138,10 @@ def test_a_faulty_query_vector_fails_recall_and_degrades_context(
     context = memory.inject_context(f"where do {SECRET} live", user_id="ana")
     assert context.degraded is True
     assert f"{SECRET} live in Kenya" in context.context
-    assert [type(error) for error in errors] == [EmbeddingsError]
+    assert [isinstance(error, EmbeddingsError) for error in errors] == [True]
     stats = memory.stats()
     assert stats.degraded == 1
-    assert "EmbeddingsError" in str(stats.last_error)
+    assert "fickle" in str(stats.last_error)
     assert with_memory(parrot(), memory).invoke({"input": SECRET}, CONFIG) == f"re {SECRET}"
     assert memory.stats().degraded == 2
 

@@ -185,7 +185,7 @@ def test_nothing_is_left_while_others_hold_the_store_open(
 ) -> None:
     luck = random.Random(seed)
     memory, second = (open_memory(embeddings=Fingerprints()) for _ in range(2))
-    process = crew.start("remote", url=store_url)
+    process = crew.start("remote", url=store_url, embeddings=False)
     process.hear()
     lives = _lives(memory, luck, 4)
     for life in lives:

@@ -13,7 +13,7 @@ import pytest
 from langchain_kronvex import KronvexMemory
 
 from .crew import HERE, run_python
-from .parts import long_text
+from .parts import HashedWords, long_text
 
 OpenMemory = Callable[..., KronvexMemory]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -90,7 +90,7 @@ print(json.dumps([len(found), stats.failed]))
     assert run_python(_script(script), store_url) == [101, 0]
     expected = ["before the fork", *(f"parent turn{n}" for n in range(20))]
     expected += [f"child{child} turn{n}" for child in range(4) for n in range(20)]
-    assert _stored(open_memory()) == Counter(expected)
+    assert _stored(open_memory(embeddings=HashedWords())) == Counter(expected)
 
 
 def test_a_child_has_turns_of_its_own(store_url: str, open_memory: OpenMemory) -> None:
@@ -130,7 +130,7 @@ print(json.dumps(sorted(m.content for m in memory.memories(user_id="ana"))))
 """
     rounds = [f"round{n}" for n in range(5)]
     assert run_python(_script(script), store_url) == rounds
-    assert _stored(open_memory()) == Counter(rounds)
+    assert _stored(open_memory(embeddings=HashedWords())) == Counter(rounds)
 
 
 def test_a_child_outlives_its_parents_memory(store_url: str, open_memory: OpenMemory) -> None:
@@ -157,7 +157,7 @@ print(json.dumps("done"))
 """
     run_python(_script(script), store_url)
     expected = ["of the parent", "of the child", "of the child later"]
-    assert _stored(open_memory()) == Counter(expected)
+    assert _stored(open_memory(embeddings=HashedWords())) == Counter(expected)
 
 
 def test_many_writes_of_parent_and_children_leave_a_sound_file(
@@ -264,7 +264,8 @@ finally:
 print(json.dumps(children))
 """
     children = run_python(_script(script), store_url)
-    stored = [m.content for m in open_memory().memories(user_id="ben", limit=1000)]
+    memory = open_memory(embeddings=HashedWords())
+    stored = [m.content for m in memory.memories(user_id="ben", limit=1000)]
     assert sorted(stored) == sorted(f"of child {pid}" for pid in children)
 
 

@@ -75,7 +75,7 @@ def _write_kill_reopen(
         time.sleep(luck.uniform(0, 0.005))  # the moment of death is what is random here
         tokens = heard + child.kill()
         under_way = _next_token(tokens, round_number)
-        with open_memory(url) as memory:
+        with open_memory(url, embeddings=False) as memory:
             for token in tokens:
                 for text in _memories_of(token):
                     name = text.removeprefix("User: ").split(" ")[0]
@@ -86,7 +86,7 @@ def _write_kill_reopen(
         acknowledged.setdefault(user, []).extend(tokens)
         begun.setdefault(user, []).append(under_way)
     assert sum(map(len, acknowledged.values())) > rounds  # it did write
-    with open_memory(url) as memory:
+    with open_memory(url, embeddings=False) as memory:
         for user, tokens in acknowledged.items():
             every = memory.memories(user_id=user, limit=1_000_000)
             contents = Counter(each.content for each in every)

@@ -103,7 +103,7 @@ def test_the_same_text_from_many_processes_is_stored_once(
 def test_a_process_sees_what_another_wrote_at_its_next_recall(
     crew: Crew, store_url: str, memory: KronvexMemory
 ) -> None:
-    child = crew.start("remote", url=store_url, embeddings=True)
+    child = crew.start("remote", url=store_url)
     child.hear()
     ask = {"do": "recall", "query": "the number", "user_id": "ana"}
     for number in range(20):
@@ -112,9 +112,8 @@ def test_a_process_sees_what_another_wrote_at_its_next_recall(
         assert sorted(child.hear()) == sorted(f"the number {n}" for n in range(number + 1))
         child.say({"do": "remember", "content": f"heard {number}", "user_id": "ben"})
         assert child.hear() == "remembered"
-        assert memory.recall(f"heard {number}", user_id="ben", top_k=1)[0].content == (
-            f"heard {number}"
-        )
+        found = memory.recall(f"heard {number}", user_id="ben", top_k=2)
+        assert f"heard {number}" in [each.content for each in found]
     memory.forget(user_id="ana")
     child.say(ask)
     assert child.hear() == []

@@ -95,9 +95,12 @@ def member(say: Say, hear: Hear, url: str, number: int) -> None:
                 say([text for text in wanted if found[text] != [text]])
 
 
-def remote(say: Say, hear: Hear, url: str, embeddings: bool = False) -> None:
-    """Keep a memory open and do what is asked: recall, remember, or let go."""
-    model = HashedWords() if embeddings else None
+def remote(say: Say, hear: Hear, url: str, embeddings: bool | None = None) -> None:
+    """Keep a memory open and do what is asked: recall, remember, or let go.
+
+    `embeddings`: the bundled ones for None, none for False, hashed words for True.
+    """
+    model = HashedWords() if embeddings else embeddings
     with KronvexMemory(url, embeddings=model) as memory:
         say("open")
         while (order := hear())["do"] != "stop":

@@ -181,10 +181,10 @@ def test_one_users_outage_does_not_hold_up_the_others(
 ) -> None:
     add = memory._backend.add
 
-    def fails_for_ana(records: Any, now: Any) -> Any:
+    def fails_for_ana(records: Any, *rest: Any) -> Any:
         if any(record.scope.user_id == "ana" for record in records):
             raise StoreError("her page is gone")
-        return add(records, now)
+        return add(records, *rest)
 
     monkeypatch.setattr(memory._backend, "add", fails_for_ana)
     chain = with_memory(FakeModel(), memory)
@@ -206,9 +206,9 @@ def test_a_store_that_hangs_does_not_hang_the_chat(
 ) -> None:
     add, freed = memory._backend.add, threading.Event()
 
-    def hang(records: Any, now: Any) -> Any:
+    def hang(*arguments: Any) -> Any:
         assert freed.wait(10)
-        return add(records, now)
+        return add(*arguments)
 
     monkeypatch.setattr(memory._backend, "add", hang)
 

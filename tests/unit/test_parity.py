@@ -13,12 +13,13 @@ from langchain_kronvex.backends.base import MemoryBackend
 ONE_COLOUR = {"chat_history", "as_retriever", "embed_soon", "report_degraded"}
 # What the background work alone calls, always from its own thread.
 IN_BACKGROUND = {
-    "close", "count_accesses", "embed", "purge", "settle_embeddings", "unembedded",
+    "close", "count_accesses", "embed", "finish_reindex", "prepare_reindex", "purge",
+    "settle_embeddings", "unembedded",
 }  # fmt: skip
 VERBS = {
     "remember", "remember_many", "save_exchange", "recall", "inject_context", "memories", "get",
     "update", "forget", "clear", "sessions", "stats", "flush", "close", "load_messages",
-    "save_messages", "clear_messages",
+    "save_messages", "clear_messages", "reindex",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import Embeddings
 
-from langchain_kronvex import EmbeddingsError, InvalidInput
+from langchain_kronvex import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.vectors import EmbeddingModel
 
 
@@ -55,7 +55,7 @@ def test_arrays_are_taken_and_left_as_they_are(dtype: type) -> None:
     assert checked[0].tolist() == [pytest.approx(0.6), pytest.approx(0.8)]
     assert given.tolist() == [[3.0, 4.0]]
     row = np.array([3.0, 4.0], dtype)
-    EmbeddingModel(Fixed()).query_vector("tea", row)
+    EmbeddingModel(Fixed()).keep("tea", row)
     assert row.tolist() == [3.0, 4.0]
 
 
@@ -92,18 +92,18 @@ def test_the_width_must_stay() -> None:
     model = EmbeddingModel(Fixed())
     model.checked([[1.0, 0.0]])
     assert model.width == 2
-    with pytest.raises(EmbeddingsError, match=r"3 dimensions .* 2 before"):
+    with pytest.raises(EmbeddingMismatch, match=r"3 dimensions .* 2 before"):
         model.checked([[1.0, 0.0, 0.0]])
 
 
 def test_queries_are_kept_until_they_are_forgotten() -> None:
     model = EmbeddingModel(Fixed())
     assert model.cached("tea") is None
-    vector = model.query_vector("tea", [0.0, 2.0])
+    vector = model.keep("tea", [0.0, 2.0])
     assert vector.tolist() == [0, 1]
     assert model.cached("tea") is vector
     assert model.cached("Tea") is None
-    model.query_vector("odd \ud800", [1, 0])
+    model.keep("odd \ud800", [1, 0])
     assert model.cached("odd \ud800") is not None
     model.forget_queries()
     assert model.cached("tea") is None
@@ -112,14 +112,14 @@ def test_queries_are_kept_until_they_are_forgotten() -> None:
 def test_a_refused_query_vector_is_not_kept() -> None:
     model = EmbeddingModel(Fixed())
     with pytest.raises(EmbeddingsError):
-        model.query_vector("tea", [float("nan")])
+        model.keep("tea", [float("nan")])
     assert model.cached("tea") is None
 
 
 def test_the_cache_is_bounded_and_holds_no_text() -> None:
     model = EmbeddingModel(Fixed())
     for n in range(2000):
-        model.query_vector(f"secret {n}", [1.0, float(n)])
+        model.keep(f"secret {n}", [1.0, float(n)])
     assert model.cached("secret 0") is None
     assert model.cached("secret 1999") is not None
     assert len(model._cache) <= 1000
@@ -133,7 +133,7 @@ def test_many_threads_may_ask() -> None:
     def ask(thread: int) -> None:
         try:
             for n in range(300):
-                model.query_vector(f"{thread} {n}", [1.0, 1.0])
+                model.keep(f"{thread} {n}", [1.0, 1.0])
                 model.cached(f"{n}")
                 if n % 50 == 0:
                     model.forget_queries()
