@@ -157,7 +157,7 @@ print(json.dumps("done"))
 """
     run_python(_script(script), store_url)
     expected = ["of the parent", "of the child", "of the child later"]
-    assert _stored(open_memory(embeddings=HashedWords())) == Counter(expected)
+    assert _stored(open_memory()) == Counter(expected)
 
 
 def test_many_writes_of_parent_and_children_leave_a_sound_file(
