@@ -17,11 +17,15 @@ import json
 import math
 import sqlite3
 import sys
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Protocol
+
+import numpy as np
 
 from langchain_kronvex import MemoryDraft
 from langchain_kronvex.embeddings import StaticEmbeddings
@@ -95,7 +99,8 @@ class InMemory(TextStore):
 
     def index(self) -> Any:
         """Return the configuration of the vector index."""
-        return {"dims": self.embeddings.dimensions, "embed": self.embeddings, "fields": ["text"]}
+        sizes = {"dims": self.embeddings.dimensions, "embed": self.embeddings}
+        return {**sizes, "fields": ["text"], "text_fields": ["text"]}  # SqliteStore reads the other
 
     def add(self, texts: list[str]) -> None:
         """Put all items in one batch."""
@@ -213,6 +218,23 @@ def cosine(one: list[float], other: list[float]) -> float:
     dot = sum(a * b for a, b in zip(one, other, strict=True))
     lengths = math.sqrt(sum(a * a for a in one)) * math.sqrt(sum(b * b for b in other))
     return dot / lengths if lengths else 0.0
+
+
+def share_of_nearest(
+    store: Store, texts: list[str], queries: Iterable[str], budget_seconds: float
+) -> float:
+    """Return which share of the ten nearest texts a store finds: 1 for an exact search."""
+    embeddings = StaticEmbeddings()
+    matrix = embeddings.embed_array(texts)
+    shares, end = [], time.perf_counter() + budget_seconds
+    for query in queries:
+        nearest = np.argsort(-(matrix @ embeddings.embed_array([query])[0]))[:TOP_K]
+        shares.append(
+            len({texts[row] for row in nearest} & set(store.recall(query))) / len(nearest)
+        )
+        if time.perf_counter() > end:
+            break
+    return fmean(shares)
 
 
 @dataclass(frozen=True)

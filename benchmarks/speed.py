@@ -7,13 +7,14 @@ Memories of one user (`workload.py`), top ten, every query a new one, p50 unless
 The floor is one float32 matrix-vector product with its ten best: n x 256, the width of the bundled
 embeddings, and n x 384, that of all-MiniLM-L6-v2. Every store is filled by one process, in batches
 of 1,000, and opened and used by another (`trial.py`), files warm. numpy has one thread everywhere;
-set OPENBLAS_NUM_THREADS for more. Every time includes embedding; our own `remember` returns before
-that, so the time until the memory is found by its vector is shown too.
-RAM is what the second process grew by, from after its imports to after its first recall; for a
-store that keeps nothing, by being filled.
+set OPENBLAS_NUM_THREADS for more. Every time includes embedding; where our own `remember` returns
+before that, the time until the memory is found by its vector is shown too. RAM is what the second
+process grew by, from after its imports to after its first recall; for a store that keeps nothing,
+by being filled.
 
 `--peers` measures the stores of `peers.py` too: pip install --group bench. One that takes more than
 120 s to be filled is left out at that size and above, one whose recall takes more than 2 s above.
+"exact" is the share of the ten nearest vectors that it finds; we do not order by vectors alone.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ PEER_COLUMNS = {
     "recall p50 ms": "recall_p50_ms",
     "recall p95 ms": "recall_p95_ms",
     "recall p50 / ours": "ratio_ours",
+    "exact": "exact_share",
     "RAM MiB": "rss_mib",
     "file MiB": "file_mib",
 }

@@ -15,7 +15,7 @@ import numpy as np
 def times_ms(
     action: Callable[[Any], object], inputs: Iterable[Any], budget_seconds: float = float("inf")
 ) -> list[float]:
-    """Return the time of each call in milliseconds; at least five, then until the budget is spent.
+    """Return the time of each call in milliseconds; at least three, then until the budget is spent.
 
     The inputs are made before the clock starts if they are a list.
     """
@@ -24,7 +24,7 @@ def times_ms(
         began = time.perf_counter()
         action(value)
         took.append(1000 * (time.perf_counter() - began))
-        if len(took) >= 5 and sum(took) > 1000 * budget_seconds:
+        if len(took) >= 3 and sum(took) > 1000 * budget_seconds:
             break
     return took
 

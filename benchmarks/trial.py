@@ -21,7 +21,7 @@ from statistics import median
 from typing import Any
 
 import ours
-from peers import PEERS, Peer, Store, load
+from peers import PEERS, Peer, Store, load, share_of_nearest
 from processes import peak_rss_mib, rss_mib, size_mib
 from timing import percentile, times_ms
 from workload import Workload
@@ -65,7 +65,12 @@ def use(peer: Peer, folder: Path, count: int, filled: Store | None) -> dict[str,
     if filled is None:
         result |= {"first_ms": first, "rss_mib": rss_mib() - before}
         result["peak_rss_mib"] = peak_rss_mib() - peak_before
-    result |= recalls(store, queries, count) | writes(store, texts)
+    result |= recalls(store, queries, count)
+    if not isinstance(store, ours.Ours):
+        said = [draft.content for draft in work.drafts(count)]
+        twenty = itertools.islice(queries, 20)
+        result["exact_share"] = share_of_nearest(store, said, twenty, BUDGET_SECONDS)
+    result |= writes(store, texts)
     if isinstance(store, ours.Ours):
         result |= ours.alone(store, queries, texts)
     store.close()
