@@ -79,14 +79,6 @@ def embed_batch(
     return [memory.id for memory in batch if memory.id not in vectors]
 
 
-def refusal(model: EmbeddingModel, ids: Sequence[str]) -> EmbeddingsError:
-    """Return the report of memories whose texts were refused."""
-    return EmbeddingsError(
-        f"{model.name} refuses the texts of {len(ids)} memories, though it works on others; they "
-        f"are found by their words. Ids: {', '.join(ids)}"
-    )
-
-
 class BackgroundEmbedder:
     """Fetches the vectors of memories that have none yet, also those of an earlier process.
 
@@ -125,10 +117,21 @@ class BackgroundEmbedder:
         while batch := self._unembedded(model, position):
             position = batch[-1].position
             fresh = [memory for memory in batch if memory.id not in refused]
-            ids = embed_batch(self._backend, model, fresh) if fresh else []
-            if ids:
-                refused.update(ids)
-                self._writer.report(refusal(model, ids), len(ids))
+            if fresh:
+                self.set_aside(model, embed_batch(self._backend, model, fresh))
+
+    def set_aside(self, model: EmbeddingModel, ids: Sequence[str]) -> None:
+        """Report memories whose texts the model refuses, and do not try them again."""
+        if not ids:
+            return
+        self._refused.setdefault(model.name, set()).update(ids)
+        self._writer.report(
+            EmbeddingsError(
+                f"{model.name} refuses the texts of {len(ids)} memories, though it works on "
+                f"others; they are found by their words. Ids: {', '.join(ids)}"
+            ),
+            len(ids),
+        )
 
     def _unembedded(self, model: EmbeddingModel, position: int) -> list[Unembedded]:
         return self._backend.unembedded(batch_size(model), self._clock(), after=position)

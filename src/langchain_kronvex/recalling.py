@@ -17,6 +17,9 @@ from langchain_kronvex.records import to_recalled
 from langchain_kronvex.types import MemoryContext, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
 
+# How often a memory may be reindexed under a recall before the recall gives up.
+_CHANGES_OF_MODEL = 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -76,21 +79,22 @@ class Recaller:
         return MemoryContext(context_text(kept), tuple(kept), degraded)
 
     def _found(self, wanted: Wanted) -> Plan[list[RecalledMemory]]:
-        model = self.model.current
-        try:
-            return (yield from self._found_by(model, wanted))
-        except EmbeddingMismatch:
-            following = self.model.after(model)
-            if following is None:
-                raise
-            return (yield from self._found_by(following, wanted))
+        return (yield from self._found_by(self.model.current, wanted, _CHANGES_OF_MODEL))
 
-    def _found_by(self, model: EmbeddingModel | None, wanted: Wanted) -> Plan[list[RecalledMemory]]:
+    def _found_by(
+        self, model: EmbeddingModel | None, wanted: Wanted, changes: int
+    ) -> Plan[list[RecalledMemory]]:
         """Find by meaning and words; without a model by words alone."""
         if model is None:
             return (yield from self._search(wanted, None, None))
-        vector = yield from model.query_vector(wanted.query)
-        return (yield from self._search(wanted, vector, model.name))
+        try:
+            vector = yield from model.query_vector(wanted.query)
+            return (yield from self._search(wanted, vector, model.name))
+        except EmbeddingMismatch:
+            following = self.model.after(model)
+            if following is None or not changes:
+                raise
+        return (yield from self._found_by(following, wanted, changes - 1))
 
     def _search(
         self, wanted: Wanted, vector: Floats | None, model: str | None

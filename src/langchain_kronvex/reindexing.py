@@ -11,7 +11,7 @@ from datetime import datetime
 from langchain_core.embeddings import Embeddings
 
 from langchain_kronvex.backends.base import MemoryBackend, Unembedded
-from langchain_kronvex.embedder import TRIVIAL_TEXT, batch_size, embed_batch, refusal
+from langchain_kronvex.embedder import TRIVIAL_TEXT, batch_size, embed_batch
 from langchain_kronvex.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.opening import OpenMemory
 from langchain_kronvex.plans import Plan, both, call, run
@@ -119,9 +119,8 @@ class MemoryReindexing(OpenMemory):
         model = self._upcoming_model(embeddings)
         work = Reindexing(self._backend, self._model, model, self._clock, progress)
         count: int = yield call(work, "complete")
+        self._embedder.set_aside(model, work.refused)
         self._embedder.wake()  # for what was written at the last moment
-        if work.refused:
-            self._embedding_writer.report(refusal(model, work.refused), len(work.refused))
         return count
 
     def _upcoming_model(self, embeddings: Embeddings | str | None) -> EmbeddingModel:

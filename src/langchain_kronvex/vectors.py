@@ -160,8 +160,7 @@ class ModelInUse:
 
     def after(self, refused: EmbeddingModel | None) -> EmbeddingModel | None:
         """Return the model that may have taken the place of another; None when none has."""
-        following = self._models[1]
-        return None if following is refused else following
+        return next((model for model in self._models if model is not refused), None)
 
     def prepare(self, upcoming: EmbeddingModel) -> None:
         """Let a model be tried where the current one is refused."""

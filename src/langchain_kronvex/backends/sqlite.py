@@ -21,7 +21,7 @@ from langchain_kronvex.backends.base import (
     renewed,
 )
 from langchain_kronvex.backends.index_cache import CachedIndex, IndexCache
-from langchain_kronvex.backends.sqlite_file import SqliteFile
+from langchain_kronvex.backends.sqlite_file import Rows, SqliteFile
 from langchain_kronvex.backends.sqlite_vectors import SqliteVectors
 from langchain_kronvex.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.forking import ForkAware
@@ -264,27 +264,34 @@ class SqliteBackend(SqliteVectors, ForkAware):
         return [Match(record_of[seq], sim, prob) for seq, sim, prob in scored if seq in record_of]
 
     def _bring_up_to_date(self, entry: CachedIndex, owner: str) -> None:
+        if self._state(owner) == (entry.scope, entry.generation, entry.revision):
+            return
+        with self._file.snapshot():  # else there might be vectors of a later model among the rows
+            scope, generation, revision = self._state(owner)
+            if (entry.scope, entry.generation) != (scope, generation):
+                entry.scope, entry.generation, entry.revision = scope, generation, 0
+                entry.index = ScopeIndex()
+            changed = self._changed(entry)
+        for start in range(0, len(changed), _LOAD_ROWS):
+            entry.index.apply(map(rows.to_index_row, changed[start : start + _LOAD_ROWS]))
+        entry.revision = revision
+        self._cache.shrink()
+
+    def _state(self, owner: str) -> tuple[int, int, int]:
+        """Return scope, generation and revision of an owner, zeros for one without records."""
         state = self._file.read(
             "SELECT scope, generation, revision FROM scopes WHERE agent_id = ? AND owner = ?",
             (self._agent_id, owner),
         )
         scope, generation, revision = state[0] if state else (0, 0, 0)
-        if (entry.scope, entry.generation) != (scope, generation):
-            entry.scope, entry.generation, entry.revision = scope, generation, 0
-            entry.index = ScopeIndex()
-        if entry.revision < revision:
-            self._take_in(entry)
-            self._cache.shrink()
+        return scope, generation, revision
 
-    def _take_in(self, entry: CachedIndex) -> None:
-        changed = self._file.read(
+    def _changed(self, entry: CachedIndex) -> Rows:
+        return self._file.read(
             f"SELECT {rows.INDEX_COLUMNS} FROM records "
             "WHERE scope = ? AND kind = 'memory' AND revision > ? ORDER BY seq",
             (entry.scope, entry.revision),
         )
-        for start in range(0, len(changed), _LOAD_ROWS):
-            entry.index.apply(map(rows.to_index_row, changed[start : start + _LOAD_ROWS]))
-        entry.revision = max((row[-1] for row in changed), default=entry.revision)
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""

@@ -140,6 +140,19 @@ class SqliteFile(ForkAware):
             return self._read().execute(sql, parameters).fetchall()
 
     @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let several reads see the store as it is at one moment."""
+        with self._translated(), self._reading:
+            connection = self._read()
+            if self.path:  # in memory, the lock keeps writers out as well
+                connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
+
+    @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the write lock; commit at the end, or roll back on any error."""
         with self._translated(), self._writing:
