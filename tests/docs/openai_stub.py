@@ -1,35 +1,60 @@
-"""A stand-in for the OpenAI chat API on a loopback port: it answers with the prompt it got."""
+"""A stand-in for the OpenAI API on a loopback port: it answers with its prompt, and embeds."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+WIDTH = 8
+
+
+class _Server(ThreadingHTTPServer):
+    asked: list[Any]
+    refused: str | None
+
 
 class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
     def do_POST(self) -> None:
         body: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        text = " | ".join(str(message["content"]) for message in body["messages"])
-        answer = {
-            "id": "chatcmpl-1",
-            "object": "chat.completion",
-            "created": 0,
-            "model": body["model"],
-            "choices": [
-                {
-                    "index": 0,
-                    "finish_reason": "stop",
-                    "message": {"role": "assistant", "content": text},
-                }
-            ],
-            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
-        }
+        if self.path.endswith("/embeddings"):
+            self._embed(body)
+        else:
+            self._answer(200, _completion(body))
+
+    def _embed(self, body: dict[str, Any]) -> None:
+        given = body["input"] if isinstance(body["input"], list) else [body["input"]]
+        self.server.asked += given
+        # Token arrays, as LangChain sends them: here the bytes of the text.
+        texts = [text if isinstance(text, str) else bytes(text).decode() for text in given]
+        if self.server.refused and any(self.server.refused in text for text in texts):
+            self._answer(400, {"error": {"message": f"cannot embed {texts}"}})
+            return
+        vectors = [_vector(text, body.get("encoding_format")) for text in texts]
+        self._answer(
+            200,
+            {
+                "object": "list",
+                "model": body["model"],
+                "data": [
+                    {"object": "embedding", "index": n, "embedding": vector}
+                    for n, vector in enumerate(vectors)
+                ],
+                "usage": {"prompt_tokens": 1, "total_tokens": 1},
+            },
+        )
+
+    def _answer(self, status: int, answer: dict[str, Any]) -> None:
         payload = json.dumps(answer).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(payload)))
         self.end_headers()
@@ -39,10 +64,41 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep quiet."""
 
 
+def _completion(body: dict[str, Any]) -> dict[str, Any]:
+    text = " | ".join(str(message["content"]) for message in body["messages"])
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": body["model"],
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "stop",
+                "message": {"role": "assistant", "content": text},
+            }
+        ],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+    }
+
+
+def _vector(text: str, encoding: str | None) -> list[float] | str:
+    vector = [1.0] * WIDTH
+    for word in text.lower().split():
+        vector[hashlib.md5(word.encode()).digest()[0] % WIDTH] += 1.0
+    if encoding == "base64":
+        return base64.b64encode(struct.pack(f"<{WIDTH}f", *vector)).decode()
+    return vector
+
+
 @contextmanager
-def openai_stub() -> Iterator[str]:
-    """Serve while in use; gives the base URL."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+def openai_stub(asked: list[Any] | None = None, refused: str | None = None) -> Iterator[str]:
+    """Serve while in use; gives the base URL.
+
+    `asked` is filled with what was to be embedded; a batch that holds the text `refused` fails.
+    """
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.asked, server.refused = [] if asked is None else asked, refused
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

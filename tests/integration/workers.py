@@ -112,6 +112,35 @@ def remote(say: Say, hear: Hear, url: str, embeddings: bool | None = None) -> No
                 say("remembered")
 
 
+class Halting(HashedWords):
+    """Embeddings that say how many texts they were given, and wait for a word before they go on."""
+
+    def __init__(self, say: Say, hear: Hear) -> None:
+        super().__init__()
+        self._say, self._hear = say, hear
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        self._say(len(texts))
+        self._hear()
+        return super().embed_documents(texts)
+
+
+def reindex_step_by_step(say: Say, hear: Hear, url: str) -> None:
+    """Change over to hashed words, one batch at a word of command."""
+    with KronvexMemory(url, embeddings=False) as memory:
+        say({"indexed": memory.reindex(Halting(say, hear))})
+
+
+def reindex_on_command(say: Say, hear: Hear, url: str) -> None:
+    """Change over to hashed words as soon as told to, then wait to be killed."""
+    memory = KronvexMemory(url, embeddings=False)
+    say("ready")
+    hear()
+    memory.reindex(HashedWords())
+    say("done")
+    hear()
+
+
 def forget_and_die(say: Say, hear: Hear, url: str, user_id: str, at: int) -> None:
     """Forget a user, and be killed before the statement number `at` of doing so."""
     left = itertools.count(1)
