@@ -8,7 +8,7 @@ from numpy.typing import DTypeLike, NDArray
 
 
 class Column:
-    """A numpy array that grows at its end; its room doubles, so appending is cheap on average."""
+    """A numpy array that grows at its end by half its room, so appending is cheap on average."""
 
     def __init__(self, dtype: DTypeLike, *width: int, fill: float = 0) -> None:
         self._fill = fill
@@ -28,7 +28,7 @@ class Column:
     def grow(self, size: int) -> None:
         """Make it `size` rows long; new rows hold the fill value."""
         if size > len(self._room):
-            capacity = max(size, 2 * len(self._room), 64)
+            capacity = max(size, len(self._room) * 3 // 2, 64)
             room = np.empty((capacity, *self._room.shape[1:]), self._room.dtype)
             room[: self._used] = self.values
             self._room = room

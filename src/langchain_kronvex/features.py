@@ -1,11 +1,20 @@
-"""What a text shows beside its terms: who opens it, whether it asks, when and of whom it speaks."""
+"""What texts show beside their terms: who opens them, whether they ask, when and of whom they speak.
+
+Texts are read together: each distinct word is looked at once, and the rest is counted in arrays.
+"""
+
+from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
 
 from langchain_kronvex.lexical import STOP_WORDS, stems, words
+from langchain_kronvex.ranking import Floats
 
 FIRST_PERSON = frozenset("i me my mine myself we us our ours ourselves".split())
 TIME_WORDS = frozenset(
@@ -23,41 +32,100 @@ _NUMBER = re.compile(r"(?<!\d)\d{1,4}(?!\d)")
 
 
 @dataclass(frozen=True, slots=True)
-class TextFeatures:
-    """One text, read once.
+class TermCounts:
+    """How often texts hold terms: three arrays of one length, sorted by term, then by text.
 
     Attributes:
-        terms: Stems without stop words, with how often they stand in the text.
+        names: The distinct terms.
+        term: Numbers of terms, which are places in `names`.
+        text: Numbers of texts.
+        count: How often the text holds the term.
+    """
+
+    names: list[str]
+    term: NDArray[np.intp]
+    text: NDArray[np.intp]
+    count: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class TextFeatures:
+    """Texts, read once. All but `terms` hold one value for each text.
+
+    Attributes:
+        terms: Stems without stop words.
+        term_count: How many terms, repeated ones each time.
         word_count: All words, stop words too.
-        opener: The stem of the first word, "" for none.
+        openers: The stem of the first word, "" for none.
         asks: It holds a question mark.
         personal: It speaks in the first person.
         timed: It holds a word of time or a number of up to four digits.
     """
 
-    terms: Counter[str]
-    word_count: int
-    opener: str
-    asks: bool
-    personal: bool
-    timed: bool
+    terms: TermCounts
+    term_count: NDArray[np.intp]
+    word_count: NDArray[np.intp]
+    openers: list[str]
+    asks: list[bool]
+    personal: NDArray[np.bool_]
+    timed: NDArray[np.bool_]
 
 
-def text_features(texts: Sequence[str]) -> list[TextFeatures]:
-    """Read texts; every distinct word is stemmed once."""
+def text_features(texts: Sequence[str]) -> TextFeatures:
+    """Read texts."""
     split = [words(text) for text in texts]
-    distinct = list({word for found in split for word in found})
-    stem_of = dict(zip(distinct, stems(distinct), strict=True))
-    return [_features(text, found, stem_of) for text, found in zip(texts, split, strict=True)]
+    distinct = list(dict.fromkeys(chain.from_iterable(split)))
+    number_of = {word: number for number, word in enumerate(distinct)}
+    stem_of = stems(distinct)
+    sizes = np.array([len(found) for found in split], np.intp)
+    numbers = map(number_of.__getitem__, chain.from_iterable(split))
+    word = np.fromiter(numbers, np.intp, int(sizes.sum()))
+    text = np.repeat(np.arange(len(texts)), sizes)
 
+    def holding(marked: Sequence[bool]) -> NDArray[np.bool_]:
+        of_words = np.array(marked, np.bool_)[word]
+        return np.bincount(text[of_words], minlength=len(texts)) > 0
 
-def _features(text: str, found: list[str], stem_of: dict[str, str]) -> TextFeatures:
-    distinct = set(found)
+    counted, term_count = _counted(distinct, stem_of, word, text, len(texts))
     return TextFeatures(
-        terms=Counter([stem_of[word] for word in found if word not in STOP_WORDS]),
-        word_count=len(found),
-        opener=stem_of[found[0]] if found else "",
-        asks="?" in text or "？" in text,  # noqa: RUF001 - the full-width mark of CJK text
-        personal=not FIRST_PERSON.isdisjoint(distinct),
-        timed=not TIME_WORDS.isdisjoint(distinct) or _NUMBER.search(text) is not None,
+        terms=counted,
+        term_count=term_count,
+        word_count=sizes,
+        openers=[stem_of[number_of[found[0]]] if found else "" for found in split],
+        asks=["?" in each or "？" in each for each in texts],  # noqa: RUF001 - of CJK text
+        personal=holding([each in FIRST_PERSON for each in distinct]),
+        timed=holding([each in TIME_WORDS or _has_number(each) for each in distinct]),
     )
+
+
+def _has_number(word: str) -> bool:
+    return not word.isalpha() and _NUMBER.search(word) is not None
+
+
+def _counted(
+    distinct: Sequence[str],
+    stem_of: Sequence[str],
+    word: NDArray[np.intp],
+    text: NDArray[np.intp],
+    texts: int,
+) -> tuple[TermCounts, NDArray[np.intp]]:
+    """Count terms; also return how many each text has."""
+    term_of: dict[str, int] = {}
+    of_word = np.array(
+        [
+            -1 if each in STOP_WORDS else term_of.setdefault(stem, len(term_of))
+            for each, stem in zip(distinct, stem_of, strict=True)
+        ],
+        np.intp,
+    )
+    term = of_word[word]
+    told = term >= 0
+    term, text = term[told], text[told]
+    pair, count = np.unique(term * max(texts, 1) + text, return_counts=True)
+    counts = TermCounts(
+        names=list(term_of),
+        term=pair // max(texts, 1),
+        text=pair % max(texts, 1),
+        count=count.astype(np.float32),
+    )
+    return counts, np.bincount(text, minlength=texts)

@@ -4,17 +4,21 @@ The index holds no text. Every write appends to it; none rebuilds it, and only a
 its keeper throw it away. `search.py` asks it; how features are weighed stands in `ranking.py`.
 """
 
-from array import array
+from __future__ import annotations
+
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.columns import Column, Table
 from langchain_kronvex.features import TextFeatures, text_features
+from langchain_kronvex.lexical import terms
+from langchain_kronvex.meanings import Meanings
+from langchain_kronvex.postings import Postings
 from langchain_kronvex.ranking import (
     AFTER,
     BEFORE,
@@ -29,7 +33,7 @@ from langchain_kronvex.ranking import (
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NEAR = len(BEFORE) + len(AFTER)
-Cells = dict[str, NDArray[Any]]
+_NORMS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,8 @@ class IndexRow:
     """What the index needs to know of a memory. Times in seconds since 1970, UTC.
 
     `text` is what the memory is found by and `said` when it was first said; neither changes for
-    one `seq`, and with them stand its neighbours. `created` is when it was last said.
+    one `seq`, and with them stand its neighbours. `created` is when it was last said. `reply` is
+    what else an exchange is found by; it may come later, and go on.
     """
 
     seq: int
@@ -49,16 +54,7 @@ class IndexRow:
     created: int
     expires: float
     vector: Floats | None
-
-
-class Posting:
-    """The places of the memories that hold one term, and how often; appended to only."""
-
-    __slots__ = ("counts", "places")
-
-    def __init__(self) -> None:
-        self.places = array("i")
-        self.counts = array("f")
+    reply: str = ""
 
 
 @dataclass(slots=True)
@@ -78,15 +74,53 @@ class _Tail:
     said: float = 0.0
 
 
+@dataclass(slots=True)
+class _Joined:
+    """What a batch of turns adds to the conversations; link i lets two turns borrow words."""
+
+    places: list[int] = field(default_factory=list)
+    conversations: list[int] = field(default_factory=list)
+    priors: list[tuple[bool, ...]] = field(default_factory=list)
+    earlier: list[int] = field(default_factory=list)
+    later: list[int] = field(default_factory=list)
+    distance: list[int] = field(default_factory=list)
+
+    def add(self, tail: _Tail, place: int, *, short: bool) -> None:
+        """Let a turn follow the end of a conversation."""
+        self.places.append(place)
+        self.conversations.append(tail.conversation)
+        for distance, other in enumerate(reversed(tail.turns)):
+            if short and other >= 0:
+                self.earlier.append(other)
+                self.later.append(place)
+                self.distance.append(distance)
+        tail.turns = [*tail.turns, place if short else -1][-len(BEFORE) :]
+
+
 @dataclass(frozen=True, slots=True)
-class _Order:
-    """All turns sorted by conversation: their places, where each conversation starts among them,
-    and the conversation of each.
+class ConversationOrder:
+    """Turns sorted by conversation.
+
+    Attributes:
+        places: Of the turns.
+        conversation: Of each of them.
+        starts: Where each conversation begins among them.
+        sizes: How many turns each conversation has.
     """
 
     places: NDArray[np.intp]
-    starts: NDArray[np.intp]
     conversation: NDArray[np.int32]
+    starts: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, conversation: NDArray[np.int32]) -> ConversationOrder:
+        """Sort what has a conversation, the rest being marked by -1."""
+        turns = np.flatnonzero(conversation >= 0)
+        places = turns[np.argsort(conversation[turns], kind="stable")]
+        sorted_ = conversation[places]
+        starts = np.flatnonzero(np.append(True, sorted_[1:] != sorted_[:-1])[: len(sorted_)])
+        return cls(places, sorted_, starts, np.diff(np.append(starts, len(sorted_))))
 
 
 class ScopeIndex:
@@ -97,6 +131,8 @@ class ScopeIndex:
     - near: who borrows words from this turn: the turns 1, 2, 3 after it and 1, 2 before it.
     - own, length: its number of terms, and the same with what it borrows.
     - priors: see `ranking.PRIORS`.
+    - norm: the length of its vector joined with its neighbours'.
+    - reply: the number of terms of the reply to it.
     """
 
     def __init__(self) -> None:
@@ -112,25 +148,29 @@ class ScopeIndex:
                 "session": Column(np.int32),
                 "conversation": Column(np.int32, fill=-1),
                 "opener": Column(np.int32),
-                "short": Column(np.bool_),
                 "near": Column(np.int32, _NEAR, fill=-1),
                 "own": Column(np.float32),
                 "length": Column(np.float32),
                 "priors": Column(np.float32, len(PRIORS)),
                 "norm": Column(np.float32),
+                "reply": Column(np.float32),
             }
         )
-        self.postings: dict[str, Posting] = {}
+        self.postings = Postings()
+        self.replies = Postings()
         self.openers = Table({"count": Column(np.float32), "sum": Column(np.float32, len(PRIORS))})
         self.conversations = 0
-        self._vectors: Column | None = None
+        self._meanings: Meanings | None = None
         self._place_of: dict[int, int] = {}
         self._codes: dict[str, int] = {}
         self._opener_codes: dict[str, int] = {}
         self._tails: dict[int, _Tail] = {}
-        self._order: _Order | None = None
-        self._entries = 0
-        self._stale_norms: set[int] = set()
+        self._order: ConversationOrder | None = None
+        self._stale_norms: list[NDArray[np.intp]] = []
+        self._links = 0
+        self._total_length = 0.0
+        self._replies = 0
+        self._reply_lengths = 0.0
 
     def __len__(self) -> int:
         return len(self.table)
@@ -138,9 +178,8 @@ class ScopeIndex:
     @property
     def nbytes(self) -> int:
         """About how many bytes the index takes."""
-        vectors = self._vectors.nbytes if self._vectors else 0
-        lists = 12 * self._entries + 400 * len(self.postings) + 120 * len(self)
-        return self.table.nbytes + vectors + lists
+        vectors = self._meanings.nbytes if self._meanings else 0
+        return self.table.nbytes + vectors + self.postings.nbytes + self.replies.nbytes + 100 * len(self)
 
     def code(self, name: str) -> int:
         """Return the number that stands for a session or type; -1 for one never seen."""
@@ -151,27 +190,43 @@ class ScopeIndex:
         return self._opener_codes.get(term, -1)
 
     @property
-    def vectors(self) -> NDArray[np.float32] | None:
-        """Unit vectors by place, zeros where there is none yet; None when there is none at all."""
-        if self._vectors is None:
-            return None
-        self._vectors.grow(len(self))
-        return self._vectors.values
+    def average_length(self) -> float:
+        """The mean of `length`, at least 1."""
+        return max(self._total_length / max(len(self), 1), 1.0)
+
+    @property
+    def average_reply(self) -> float:
+        """The mean number of terms of a reply, at least 1."""
+        return max(self._reply_lengths / max(self._replies, 1), 1.0)
+
+    @property
+    def average_neighbours(self) -> float:
+        """From how many others a memory borrows words, on average."""
+        return self._links / max(len(self), 1)
+
+    @property
+    def meanings(self) -> Meanings | None:
+        """The vectors, with `norm` up to date; None when there is none at all."""
+        if self._meanings is not None:
+            self._meanings.grow(len(self))
+            self._renew_norms(self._meanings)
+        return self._meanings
 
     # -- writing -------------------------------------------------------------------------------
 
     def apply(self, rows: Iterable[IndexRow]) -> None:
         """Take in new and changed memories, in the order in which they were written."""
         fresh: list[IndexRow] = []
+        known: list[IndexRow] = []
         for row in rows:
-            place = self._place_of.get(row.seq)
-            if place is None:
-                fresh.append(row)
-            else:
-                self._put_cells(slice(place, place + 1), [row])
-                self._put_vector(place, row.vector)
+            (known if row.seq in self._place_of else fresh).append(row)
+        for row in known:
+            place = self._place_of[row.seq]
+            self._put_cells(slice(place, place + 1), [row])
         if fresh:
             self._append(fresh, text_features([row.text for row in fresh]))
+        self._put_vectors([*known, *fresh])
+        self._put_replies([*known, *fresh])
 
     def _put_cells(self, places: slice, rows: Sequence[IndexRow]) -> None:
         """Write what may change in the life of a memory."""
@@ -187,122 +242,127 @@ class ScopeIndex:
     def _coded(self, name: str) -> int:
         return self._codes.setdefault(name, len(self._codes))
 
-    def _append(self, rows: Sequence[IndexRow], features: Sequence[TextFeatures]) -> None:
+    def _append(self, rows: Sequence[IndexRow], features: TextFeatures) -> None:
         table = self.table
         places = table.extend(len(rows))
         self._put_cells(places, rows)
+        sessions = [self._coded("session " + row.session_id) for row in rows]
+        codes = self._opener_codes
         table["seq"][places] = [row.seq for row in rows]
-        table["session"][places] = [self._coded("session " + row.session_id) for row in rows]
-        openers = [
-            self._opener_codes.setdefault(f.opener, len(self._opener_codes)) for f in features
-        ]
-        table["opener"][places] = openers
-        self.openers.extend(len(self._opener_codes) - len(self.openers))
-        table["short"][places] = [f.word_count <= SHORT_WORDS for f in features]
-        table["own"][places] = table["length"][places] = [f.terms.total() for f in features]
-        cells = table.views()
-        for place, (row, found) in enumerate(zip(rows, features, strict=True), places.start):
-            self._place_of[row.seq] = place
-            self._post(place, found)
-            if row.form is Form.TURN:
-                self._join_conversation(cells, place, row.said, found)
-            self._put_vector(place, row.vector)
+        table["session"][places] = sessions
+        table["opener"][places] = [codes.setdefault(each, len(codes)) for each in features.openers]
+        self.openers.extend(len(codes) - len(self.openers))
+        table["own"][places] = table["length"][places] = features.term_count
+        self._total_length += float(features.term_count.sum())
+        self._place_of.update((row.seq, place) for place, row in enumerate(rows, places.start))
+        self.postings.add(features.terms, np.arange(places.start, places.stop))
+        self._put_joined(self._conversations_of(rows, places.start, sessions, features))
+        self._stale_norms.append(np.arange(places.start, places.stop))
 
-    def _post(self, place: int, features: TextFeatures) -> None:
-        postings = self.postings
-        for term, count in features.terms.items():
-            posting = postings.get(term)
-            if posting is None:
-                posting = postings[term] = Posting()
-            posting.places.append(place)
-            posting.counts.append(count)
-        self._entries += len(features.terms)
+    def _conversations_of(
+        self, rows: Sequence[IndexRow], start: int, sessions: list[int], features: TextFeatures
+    ) -> _Joined:
+        joined = _Joined()
+        short = (features.word_count <= SHORT_WORDS).tolist()
+        personal, timed = features.personal.tolist(), features.timed.tolist()
+        for n, row in enumerate(rows):
+            if row.form is not Form.TURN:
+                continue
+            tail = self._tails.get(sessions[n])
+            if tail is None or abs(row.said - tail.said) > SESSION_GAP_SECONDS:
+                tail = self._tails[sessions[n]] = _Tail(self.conversations)
+                self.conversations += 1
+            asks = features.asks[n]
+            joined.priors.append((tail.asks, asks, not tail.turns, personal[n], timed[n]))
+            joined.add(tail, start + n, short=short[n])
+            tail.asks, tail.said = asks, row.said
+        return joined
 
-    def _join_conversation(
-        self, cells: Cells, place: int, said: float, features: TextFeatures
-    ) -> None:
-        session = int(cells["session"][place])
-        tail = self._tails.get(session)
-        if tail is None or abs(said - tail.said) > SESSION_GAP_SECONDS:
-            tail = self._tails[session] = _Tail(self.conversations)
-            self.conversations += 1
-        priors = (tail.asks, features.asks, not tail.turns, features.personal, features.timed)
-        cells["conversation"][place] = tail.conversation
-        cells["priors"][place] = priors
-        opener = cells["opener"][place]
-        self.openers["count"][opener] += 1
-        self.openers["sum"][opener] += priors
-        short = features.word_count <= SHORT_WORDS
-        for distance, other in enumerate(reversed(tail.turns)):
-            if short and other >= 0:
-                _link(cells, other, place, distance)
-        tail.turns = [*tail.turns, place if short else -1][-len(BEFORE) :]
-        tail.asks, tail.said = features.asks, said
+    def _put_joined(self, joined: _Joined) -> None:
+        if not joined.places:
+            return
         self._order = None
+        table, openers = self.table, self.openers
+        priors = np.array(joined.priors, np.float32)
+        table["conversation"][joined.places] = joined.conversations
+        table["priors"][joined.places] = priors
+        opener = table["opener"][joined.places]
+        np.add.at(openers["count"], opener, 1)
+        np.add.at(openers["sum"], opener, priors)
+        earlier, later = np.array(joined.earlier, np.intp), np.array(joined.later, np.intp)
+        distance = np.array(joined.distance, np.intp)
+        back = distance < len(AFTER)
+        near, own = table["near"], table["own"]
+        near[earlier, distance] = later
+        near[later[back], len(BEFORE) + distance[back]] = earlier[back]
+        # In the order of the links, so that one batch and many make the same sums.
+        lent = np.stack([_BEFORE[distance] * own[earlier], _AFTER[distance] * own[later]], 1)
+        np.add.at(table["length"], np.stack([later, earlier], 1), lent)
+        self._links += len(earlier) + int(back.sum())
+        self._total_length += float(lent.sum(dtype=np.float64))
 
-    def conversation_order(self) -> _Order:
-        """Return the turns conversation by conversation; made anew only after a turn was added."""
+    def conversation_order(self) -> ConversationOrder:
+        """Return all turns by conversation; made anew only after a turn was added."""
         if self._order is None:
-            conversation = self.table["conversation"]
-            turns = np.flatnonzero(conversation >= 0)
-            places = turns[np.argsort(conversation[turns], kind="stable")]
-            starts = np.searchsorted(conversation[places], np.arange(self.conversations))
-            self._order = _Order(places, starts, conversation[places])
+            self._order = ConversationOrder.of(self.table["conversation"])
         return self._order
+
+    def _put_replies(self, rows: Sequence[IndexRow]) -> None:
+        lengths = self.table["reply"]
+        replied = [(self._place_of[row.seq], row.reply) for row in rows if row.reply]
+        fresh = [(place, reply) for place, reply in replied if not lengths[place]]
+        for place, reply in replied:
+            if lengths[place]:
+                more = terms(reply)[int(lengths[place]) :]  # an answer may go on, not change
+                self.replies.add_more(place, Counter(more))
+                self._count_reply(place, len(more))
+        if fresh:
+            found = text_features([reply for _, reply in fresh])
+            places = np.array([place for place, _ in fresh], np.intp)
+            self.replies.add(found.terms, places)
+            for place, count in zip(places.tolist(), found.term_count.tolist(), strict=True):
+                self._replies += count > 0
+                self._count_reply(place, count)
+
+    def _count_reply(self, place: int, terms: int) -> None:
+        self.table["reply"][place] += terms
+        self._reply_lengths += terms
 
     # -- vectors -------------------------------------------------------------------------------
 
-    def _put_vector(self, place: int, vector: Floats | None) -> None:
-        if vector is None:
-            if self._vectors is not None:  # then its neighbours may have some
-                self._stale_norms.add(place)
+    def _put_vectors(self, rows: Sequence[IndexRow]) -> None:
+        found = [(self._place_of[row.seq], row.vector) for row in rows if row.vector is not None]
+        if not found:
             return
-        if self._vectors is None:
-            self._vectors = Column(np.float32, len(vector))
-        self._vectors.grow(len(self))
-        self._vectors.values[place] = vector
-        self._stale_norms.update([place, *self._neighbours(place)])
-
-    def _neighbours(self, place: int) -> list[int]:
-        return [int(other) for other in self.table["near"][place] if other >= 0]
-
-    def windowed(self, own: Floats) -> Floats:
-        """Return each memory's own cosines joined with its neighbours', scaled to a unit vector."""
-        self._renew_norms()
-        near = self.table["near"]
-        joined = own.copy()
-        padded = np.append(own, np.float32(0))  # place -1, nobody, adds nothing
-        for column, weight in _MEANING_WINDOW:
-            joined += weight * padded[near[:, column]]
-        norm = self.table["norm"]
-        return (joined / np.where(norm > 0, norm, 1)).astype(np.float32, copy=False)
-
-    def _renew_norms(self) -> None:
-        vectors = self.vectors
-        if vectors is None or not self._stale_norms:
-            return
-        places = np.fromiter(self._stale_norms, np.int64)
-        self._stale_norms.clear()
+        places = np.array([place for place, _ in found], np.intp)
+        vectors = np.array([vector for _, vector in found], np.float32)
+        if self._meanings is None:
+            self._meanings = Meanings(vectors.shape[1])
+        self._meanings.grow(len(self))
+        self._meanings.put(places, vectors)
         near = self.table["near"][places]
-        joined = vectors[places].copy()
-        for column, weight in _MEANING_WINDOW:
-            there = near[:, column] >= 0
-            joined[there] += weight * vectors[near[there, column]]
-        self.table["norm"][places] = np.linalg.norm(joined, axis=1)
+        self._stale_norms += [places, near[near >= 0]]
 
+    def _renew_norms(self, meanings: Meanings) -> None:
+        if not self._stale_norms:
+            return
+        stale = np.unique(np.concatenate(self._stale_norms))
+        self._stale_norms.clear()
+        for start in range(0, len(stale), _NORMS_AT_ONCE):
+            places = stale[start : start + _NORMS_AT_ONCE]
+            near = self.table["near"][places]
+            joined = meanings.at(places)
+            for column, weight in MEANING_WINDOW:
+                there = near[:, column] >= 0
+                joined[there] += weight * meanings.at(near[there, column])
+            self.table["norm"][places] = np.linalg.norm(joined, axis=1)
+
+
+_BEFORE = np.array(BEFORE, np.float32)
+_AFTER = np.array([*AFTER, *[0] * (len(BEFORE) - len(AFTER))], np.float32)
 
 # Columns of `near` whose vectors a turn takes in, with their weights.
-_MEANING_WINDOW = [
+MEANING_WINDOW = [
     *((len(BEFORE) + n, weight) for n, weight in enumerate(MEANING_BEFORE)),
     *enumerate(MEANING_AFTER),
 ]
-
-
-def _link(cells: Cells, earlier: int, later: int, distance: int) -> None:
-    """Let two turns of a conversation borrow each other's words."""
-    near, own, length = cells["near"], cells["own"], cells["length"]
-    near[earlier, distance] = later
-    length[later] += BEFORE[distance] * own[earlier]
-    if distance < len(AFTER):
-        near[later, len(BEFORE) + distance] = earlier
-        length[earlier] += AFTER[distance] * own[later]

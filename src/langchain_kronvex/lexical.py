@@ -18,6 +18,7 @@ _UNSPACED = (
     "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
 )
 _WORD = re.compile(rf"[{_UNSPACED}]+|[^\W_{_UNSPACED}]+")
+_ASCII_WORD = re.compile(r"[a-z0-9]+")
 _UNSPACED_RUN = re.compile(rf"[{_UNSPACED}]")
 
 STOP_WORDS = frozenset(
@@ -43,10 +44,10 @@ _local = threading.local()
 
 def words(text: str) -> list[str]:
     """Return the words of a text in order, lower case; unspaced scripts as character pairs."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
+    if text.isascii():
+        return _ASCII_WORD.findall(text.lower())
     found: list[str] = []
-    for word in _WORD.findall(text.casefold()):
+    for word in _WORD.findall(unicodedata.normalize("NFKC", text).casefold()):
         if not word.isascii() and _UNSPACED_RUN.match(word):
             found.extend(word[i : i + 2] for i in range(max(len(word) - 1, 1)))
         else:

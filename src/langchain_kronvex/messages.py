@@ -74,6 +74,15 @@ def exchange_content(user_text: str, assistant_text: str | None) -> str:
     return f"{said}\n{answer_content(assistant_text)}" if assistant_text else said
 
 
+def answer_in(content: str, user_text: str) -> str:
+    """Return what the assistant said in an exchange that is remembered as `content`."""
+    said = exchange_content(user_text, None)
+    if content.startswith(said):
+        return content[len(said) :].removeprefix(f"\n{answer_content('')}")
+    # Too long to be kept in one: then either the user's words stand there, or the answer.
+    return "" if said.startswith(content) or content == user_text else content
+
+
 def answer_content(assistant_text: str) -> str:
     """Return how an answer is remembered to which the user said nothing in words."""
     return f"Assistant: {assistant_text}"

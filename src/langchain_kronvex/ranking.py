@@ -4,9 +4,9 @@
 *Choose* the `top_k` most relevant. Only then *order* them by confidence: choosing by confidence
 feeds back on itself, since what was recalled once is recalled for ever.
 
-- relevance: the weighted sum, divided by that of a full match by words and meaning, so that
-  memories found by different formulas (see `Form`) compare.
-- similarity: `tanh(2 * relevance)`, in [0, 1]. The map is fixed, so a threshold means the same for
+- relevance: what the weighted sum of a memory's formula (see `Form`) stands for on one scale, so
+  that memories found by different formulas compare.
+- similarity: `tanh(relevance)`, in [0, 1]. The map is fixed, so a threshold means the same for
   every question.
 - recency: `1 / (1 + exp(0.05 * (age_days - 30)))` for memories that fade (episodic, context);
   1 for all others.
@@ -56,19 +56,33 @@ MAX_QUERY_TERMS = 64
 LEAST_DOCUMENTS = 100
 
 
-def rarity(documents: int, containing: int) -> float:
-    """Return BM25's inverse document frequency, never below 1e-6.
+def rarity(documents: int, containing: Floats) -> Floats:
+    """Return BM25's inverse document frequency of terms, never below 1e-6.
 
     A store of a few memories says little about how rare a word is: it counts as one of 100.
     """
     documents = max(documents, LEAST_DOCUMENTS)
-    return max(math.log((documents - containing + 0.5) / (containing + 0.5)), 1e-6)
+    odds = (documents - containing + 0.5) / (containing + 0.5)
+    return np.maximum(np.log(odds), 1e-6).astype(np.float32)
 
 
-def term_score(counts: Floats, lengths: Floats, average_length: float, idf: float) -> Floats:
-    """Return the BM25 score of one term for memories that hold it `counts` times."""
+def mild_rarity(documents: int, containing: Floats) -> Floats:
+    """Return the inverse document frequency that stays positive for words of most documents."""
+    documents = max(documents, LEAST_DOCUMENTS)
+    odds = (documents - containing + 0.5) / (containing + 0.5)
+    return np.log1p(odds).astype(np.float32)
+
+
+def frequency_share(counts: Floats, lengths: Floats, average_length: float) -> Floats:
+    """Return BM25's share of the frequency of terms.
+
+    Args:
+        counts: How often each memory holds each term, shape (terms, memories).
+        lengths: Of the memories, in terms.
+        average_length: Of all memories.
+    """
     norm = K1 * (1 - B) + K1 * B / average_length * lengths
-    return (idf * (K1 + 1) * counts / (counts + norm)).astype(np.float32, copy=False)
+    return ((K1 + 1) * counts / (counts + norm)).astype(np.float32, copy=False)
 
 
 def saturate(scores: Floats) -> Floats:
@@ -85,7 +99,10 @@ class Weights:
 
     Attributes:
         words: BM25 of the terms, saturated.
-        meaning: Cosine of the vectors; 0 for memories without one.
+        related: The same, with each term also counting as words of like meaning.
+        reply: BM25 of the terms in the reply alone, saturated.
+        meaning: Cosine of the vectors, 0 for memories without one: for turns joined with the
+            neighbours', for others less the mean of all vectors.
         speaker: The memory opens with a word of the query that opens many memories (a name).
         answer: The turn before asks a question.
         question: The turn itself asks one.
@@ -93,9 +110,16 @@ class Weights:
         first: The turn opens its conversation.
         personal: The turn speaks in the first person.
         session: The mean relevance of the three best turns of the same conversation.
+        feedback: Cosine to the mean of the five most relevant memories.
+        scale: What makes weighted sums of different formulas comparable.
+        least: The weighted sum from which on a memory counts as relevant. Turns have one: each
+            shares something with every question that its neighbours fit.
+        bend: How gently relevance sets in around `least`.
     """
 
     words: float = 1.0
+    related: float = 0.0
+    reply: float = 0.0
     meaning: float = 0.0
     speaker: float = 0.0
     answer: float = 0.0
@@ -104,49 +128,65 @@ class Weights:
     first: float = 0.0
     personal: float = 0.0
     session: float = 0.0
+    feedback: float = 0.0
 
-    @property
-    def full(self) -> float:
-        """The weighted sum of a memory that matches the query in full, and nothing else speaks
-        for it: what makes sums of different formulas comparable.
-        """
-        return (self.words + self.meaning) * (1 + self.session / 3)
+    scale: float = 1.0
+    least: float = 0.0
+    bend: float = 0.0
 
 
-TURNS_BY_WORDS = Weights(
-    speaker=0.08, answer=0.08, question=-0.04, when=0.14, first=0.06, personal=0.06, session=0.3
-)
-TURNS = Weights(
-    meaning=1.1, speaker=0.12, answer=0.12, question=-0.08, when=0.24, first=0.1, personal=0.1,
-    session=0.45,
+Formulas = tuple[Weights, Weights, Weights]  # by `Form`
+
+BY_WORDS: Formulas = (
+    Weights(
+        speaker=0.08, answer=0.08, question=-0.04, when=0.14, first=0.06, personal=0.06,
+        session=0.3, scale=2.2, least=0.3, bend=0.1,
+    ),
+    Weights(reply=0.8, scale=1.45),
+    Weights(scale=2.1),
 )  # fmt: skip
-ALONE_BY_WORDS = Weights()
-ALONE = Weights(meaning=1.0)
+BY_WORDS_AND_MEANING: Formulas = (
+    Weights(
+        related=1.25, meaning=1.2, speaker=0.17, answer=0.17, question=-0.11, when=0.34,
+        first=0.25, personal=0.1, session=0.6, feedback=0.25, least=2.0, bend=0.5,
+    ),
+    Weights(related=0.5, meaning=0.8, reply=0.8, scale=1.35),
+    Weights(related=0.5, meaning=1.0, scale=1.7),
+)  # fmt: skip
+FEEDBACK_OF, FEEDBACK_TO = 5, 100  # whose mean counts, and how many of the best it is added to
 
 # What may speak for a turn whatever its words, in the order of the index's columns.
 PRIORS = ("answer", "question", "first", "personal", "when")
 NAME_SHARE = 0.1  # a word that opens more than this share of the memories is a speaker's name
 
 
+def comparable(sums: Floats, formula: Weights) -> Floats:
+    """Return the relevance that weighted sums of one formula stand for; strictly monotone."""
+    if formula.bend:
+        sums = formula.bend * np.logaddexp(0, (sums - formula.least) / formula.bend)
+    return (formula.scale * sums).astype(np.float32, copy=False)
+
+
 def similarity(relevance: Floats) -> Floats:
     """Map relevance to [0, 1]; monotone, fixed, never normalised by the query."""
-    similar: Floats = np.tanh(2 * np.maximum(relevance, 0))
+    similar: Floats = np.tanh(np.maximum(relevance, 0))
     return similar
 
 
 SHARPNESS, SLOPE, OFFSET = 8.0, 0.88, 0.39
 
 
-def probability(relevance: Floats, chosen: NDArray[np.intp], full: float) -> Floats:
+def probability(relevance: Floats, chosen: NDArray[np.intp], others: int) -> Floats:
     """Return the calibrated probability of the `chosen` among all memories of the owner.
 
     Args:
-        relevance: Of all memories; minus infinity for the invisible ones.
+        relevance: Of memories; minus infinity for the invisible ones.
         chosen: Places of those asked for.
-        full: The weighted sum of a turn for which relevance is 1.
+        others: How many more memories there are, of no relevance.
     """
-    exponent = SHARPNESS * full * relevance.astype(np.float64)
-    log_total = exponent.max() + math.log(float(np.exp(exponent - exponent.max()).sum()))
+    exponent = SHARPNESS * relevance.astype(np.float64)
+    most = max(float(exponent.max()), 0.0)
+    log_total = most + math.log(float(np.exp(exponent - most).sum()) + others * math.exp(-most))
     odds = SLOPE * (exponent[chosen] - log_total) + OFFSET
     calibrated: Floats = (1 / (1 + np.exp(-odds))).astype(np.float32)
     return calibrated

@@ -1,4 +1,6 @@
-"""Asking one owner's index: the features of every memory for a query, weighed and cut."""
+"""Asking one owner's index: the features of the likely memories for a query, weighed and cut."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex import ranking
+from langchain_kronvex.candidates import candidates
 from langchain_kronvex.errors import EmbeddingMismatch
-from langchain_kronvex.index import Posting, ScopeIndex
-from langchain_kronvex.lexical import date_parts, terms, words
-from langchain_kronvex.ranking import AFTER, BEFORE, Floats, Form, Weights
-
-_LENT = np.array([*BEFORE, *AFTER], np.float32)
+from langchain_kronvex.hints import add_hints
+from langchain_kronvex.index import MEANING_WINDOW, ScopeIndex
+from langchain_kronvex.meanings import Meanings
+from langchain_kronvex.pool import Pool
+from langchain_kronvex.ranking import Floats, Form, Formulas
+from langchain_kronvex.wording import QueryTerms, query_terms, reply_scores, word_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +45,49 @@ def search(index: ScopeIndex, question: Question) -> Answer:
     """Return the `limit` most relevant visible memories that reach the threshold."""
     if not len(index):
         return Answer([], [], [])
-    of_turns, alone = _weights(index, question)
-    relevance = _relevance(index, question, of_turns, alone)
-    relevance[index.table["expires"] <= question.now] = -np.inf
+    asked = _Asked.of(index, question)
     wanted = _wanted(index, question)
-    chosen = ranking.best(
-        relevance if wanted is None else np.where(wanted, relevance, -np.inf), question.limit
+    pool = Pool(
+        index, candidates(index, asked.terms, asked.vector, wanted, question.limit), question.now
     )
+    relevance = _relevance(pool, asked)
+    relevance[pool.expired] = -np.inf
+    open_to = relevance
+    if wanted is not None:
+        within = wanted if pool.places is None else wanted[pool.places]
+        open_to = np.where(within, relevance, -np.inf)
+    chosen = ranking.best(open_to, question.limit)
     similarity = ranking.similarity(relevance[chosen])
     kept = chosen[similarity >= question.threshold]
     if not len(kept):
         return Answer([], [], [])
     return Answer(
-        index.table["seq"][kept].tolist(),
+        pool.seqs(kept),
         similarity[: len(kept)].tolist(),
-        ranking.probability(relevance, kept, of_turns.full).tolist(),
+        ranking.probability(relevance, kept, len(index) - len(pool)).tolist(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question, read: with the formulas that fit what is known of it and of the memories."""
+
+    query: str
+    terms: QueryTerms
+    vector: Floats | None
+    formulas: Formulas
+
+    @classmethod
+    def of(cls, index: ScopeIndex, question: Question) -> _Asked:
+        vector = question.vector if index.meanings else None
+        if vector is not None and index.meanings and index.meanings.width != len(vector):
+            raise EmbeddingMismatch(
+                f"The memories were indexed in {index.meanings.width} dimensions, but the query "
+                f"has {len(vector)}. Use the embeddings they were indexed with."
+            )
+        formulas = ranking.BY_WORDS if vector is None else ranking.BY_WORDS_AND_MEANING
+        terms = query_terms(index, question.query, expand=vector is not None)
+        return cls(question.query, terms, vector, formulas)
 
 
 def _wanted(index: ScopeIndex, question: Question) -> NDArray[np.bool_] | None:
@@ -68,136 +99,88 @@ def _wanted(index: ScopeIndex, question: Question) -> NDArray[np.bool_] | None:
     return wanted
 
 
-def _relevance(index: ScopeIndex, question: Question, of_turns: Weights, alone: Weights) -> Floats:
-    """Return the relevance of every memory; see `ranking`."""
-    table = index.table
-    turns = table["form"] == Form.TURN
-    query_terms = list(dict.fromkeys(terms(question.query)))
-    # What expired lends neither its words nor its meaning to its neighbours.
-    expired = table["expires"] <= question.now
-    lends = ~expired if expired.any() else None
-    bm25 = ranking.saturate(_words_score(index, query_terms, lends))
-    relevance = np.where(turns, of_turns.words, alone.words) * bm25
-    if question.vector is not None and (vectors := index.vectors) is not None:
-        if vectors.shape[1] != len(question.vector):
-            raise EmbeddingMismatch(
-                f"The memories were indexed in {vectors.shape[1]} dimensions, but the query has "
-                f"{len(question.vector)}. Use the embeddings they were indexed with."
-            )
-        cosine = vectors @ question.vector
-        cosine[expired] = 0
-        relevance += of_turns.meaning * np.maximum(
-            np.where(turns, index.windowed(cosine), cosine), 0
-        )
-    if index.conversations:
-        relevance += np.where(turns, _priors(index, question.query, of_turns), 0)
-        relevance += of_turns.speaker * (turns & _speakers(index, query_terms))
-        relevance[expired] = 0
-        relevance += of_turns.session * _session_best(index, relevance)
-    shares = relevance / np.where(turns, of_turns.full, alone.full)
-    return shares.astype(np.float32, copy=False)
+def _relevance(pool: Pool, asked: _Asked) -> Floats:
+    """Return the relevance of every memory of the pool; see `ranking`."""
+    form = pool.column("form")
+    scores = word_scores(pool, asked.terms, expand=asked.vector is not None)
+    features: list[tuple[str, Floats]] = [("words", scores.words)]
+    if scores.related is not None:
+        features.append(("related", scores.related))
+    if len(pool.index.replies):
+        features.append(("reply", reply_scores(pool, asked.terms)))
+    turns = form == Form.TURN
+    meanings = pool.index.meanings
+    if asked.vector is not None and meanings is not None:
+        features.append(("meaning", _meaning(pool, meanings, asked.vector, turns)))
+    relevance = _weighed(features, form, asked.formulas)
+    if turns.any():
+        weights = asked.formulas[Form.TURN]
+        add_hints(relevance, pool, asked.query, asked.terms.opening, weights, turns)
+        if asked.vector is not None and meanings is not None:
+            _add_feedback(relevance, pool, meanings, weights.feedback, turns)
+    for kind in np.flatnonzero(np.bincount(form)):
+        of_form = form == kind
+        relevance[of_form] = ranking.comparable(relevance[of_form], asked.formulas[kind])
+    return relevance
 
 
-def _weights(index: ScopeIndex, question: Question) -> tuple[Weights, Weights]:
-    if question.vector is None or index.vectors is None:
-        return ranking.TURNS_BY_WORDS, ranking.ALONE_BY_WORDS
-    return ranking.TURNS, ranking.ALONE
-
-
-def _words_score(
-    index: ScopeIndex, query_terms: Sequence[str], lends: NDArray[np.bool_] | None
+def _weighed(
+    features: Sequence[tuple[str, Floats]], form: NDArray[np.int8], formulas: Formulas
 ) -> Floats:
-    """Return BM25 of the query's terms, counted in a memory, its neighbours and its date."""
-    size, length = len(index), index.table["length"]
-    average = max(float(length.mean()), 1.0)
-    score = np.zeros(size, np.float32)
-    for term in _telling(index, query_terms):
-        counts = _counts(index, index.postings.get(term), term, lends)
-        places = np.flatnonzero(counts)
-        if len(places):
-            score[places] += ranking.term_score(
-                counts[places], length[places], average, ranking.rarity(size, len(places))
-            )
-    return score
+    """Return the weighted sum of features, each memory by the formula of its form."""
+    total = np.zeros(len(form), np.float32)
+    for name, values in features:
+        of_form = np.array([getattr(formula, name) for formula in formulas], np.float32)
+        total += of_form[form] * values
+    return total
 
 
-def _telling(index: ScopeIndex, query_terms: Sequence[str]) -> Sequence[str]:
-    """Leave out what adds nothing, and bound the work for a query that is a whole document."""
-
-    def held_by(term: str) -> int:
-        posting = index.postings.get(term)
-        return len(posting.places) if posting else 0
-
-    most = max(len(index), ranking.LEAST_DOCUMENTS) / 2
-    telling = [term for term in query_terms if held_by(term) < most]
-    return sorted(telling, key=held_by)[: ranking.MAX_QUERY_TERMS]
-
-
-def _counts(
-    index: ScopeIndex, posting: Posting | None, term: str, lends: NDArray[np.bool_] | None
+def _meaning(
+    pool: Pool, meanings: Meanings, vector: Floats, turns: NDArray[np.bool_]
 ) -> Floats:
-    """Return how often each memory holds a term, its neighbours' words and its date counted in."""
-    size = len(index)
-    counts = np.zeros(size, np.float32)
-    if posting is not None:
-        places = np.frombuffer(posting.places, np.int32)
-        own = np.frombuffer(posting.counts, np.float32)
-        if lends is not None:
-            places, own = places[lends[places]], own[lends[places]]
-        near = index.table["near"][places]
-        lent = own[:, None] * _LENT
-        there = near >= 0
-        counts = np.bincount(
-            np.concatenate([places, near[there]]), np.concatenate([own, lent[there]]), size
-        ).astype(np.float32)
-    for part, number in date_parts(term).items():
-        counts += (index.table[part] == number) & (index.table["form"] != Form.STATEMENT)
-    return counts
+    """Return what the vectors say: the cosine, joined with the neighbours' or less the mean."""
+    cosine = meanings.products(vector, pool.places)
+    cosine[pool.expired] = 0
+    found = _windowed(pool, cosine)
+    alone = np.flatnonzero(~turns)
+    if len(alone):
+        centre = meanings.centre
+        to_centre = meanings.products(centre, pool.placed(alone))
+        found[alone] = _centred(cosine[alone], to_centre, vector, centre)
+    return np.maximum(found, 0)
 
 
-def _priors(index: ScopeIndex, query: str, weights: Weights) -> Floats:
-    """Return what speaks for a turn whatever its words, less the mean of turns that open alike."""
-    asked_when = "when" in words(query[:1000])
-    weight = np.array(
-        [
-            weights.answer,
-            weights.question,
-            weights.first,
-            weights.personal,
-            weights.when if asked_when else 0,
-        ],
-        np.float32,
-    )
-    openers = index.openers
-    means = openers["sum"] @ weight / np.maximum(openers["count"], 1)
-    priors: Floats = index.table["priors"] @ weight - means[index.table["opener"]]
-    return priors
+def _windowed(pool: Pool, own: Floats) -> Floats:
+    """Return each memory's own cosine joined with its neighbours', for a vector of length 1."""
+    near = pool.near
+    joined = own.copy()
+    padded = np.append(own, np.float32(0))  # slot -1, nobody, adds nothing
+    for column, weight in MEANING_WINDOW:
+        joined += np.float32(weight) * padded[near[:, column]]
+    norm = pool.column("norm")
+    windowed: Floats = joined / np.where(norm > 0, norm, 1)
+    return windowed
 
 
-def _speakers(index: ScopeIndex, query_terms: Sequence[str]) -> NDArray[np.bool_]:
-    """Mark memories that open with a word of the query which opens many: the speaker's name."""
-    counts, opener = index.openers["count"], index.table["opener"]
-    spoken = np.zeros(len(index), np.bool_)
-    for term in query_terms:
-        code = index.opener(term)
-        if code >= 0 and counts[code] > ranking.NAME_SHARE * len(index):
-            spoken |= opener == code
-    return spoken
+def _centred(cosine: Floats, to_centre: Floats, vector: Floats, centre: Floats) -> Floats:
+    """Return cosines of vectors less the centre, from products with the vectors as they are."""
+    of_query = np.float32(vector @ centre)
+    square = np.float32(centre @ centre)
+    product = cosine - to_centre - of_query + square
+    lengths = (1 - 2 * to_centre + square) * (1 - 2 * of_query + square)
+    centred: Floats = product / np.sqrt(np.maximum(lengths, 1e-6))
+    return np.where(cosine == 0, 0, centred)  # there is no vector
 
 
-def _session_best(index: ScopeIndex, relevance: Floats) -> Floats:
-    """Return, for each turn, the mean relevance of the three best turns of its conversation."""
-    order = index.conversation_order()
-    of = order.conversation
-    left = np.maximum(relevance[order.places], 0)
-    total = np.zeros(len(order.starts), np.float32)
-    for _ in range(3):
-        top = np.maximum.reduceat(left, order.starts)
-        total += top
-        equal = np.flatnonzero(left == top[of])
-        first = np.ones(len(equal), np.bool_)  # of several equal ones, one of each conversation
-        np.not_equal(of[equal][1:], of[equal][:-1], out=first[1:])
-        left[equal[first]] = 0
-    best = np.zeros(len(index), np.float32)
-    best[order.places] = total[of] / 3
-    return best
+def _add_feedback(
+    relevance: Floats, pool: Pool, meanings: Meanings, weight: float, turns: NDArray[np.bool_]
+) -> None:
+    """Add to the best turns how near they are to the mean of the very best."""
+    ranked = np.where(turns & ~pool.expired, relevance, -np.inf)
+    slots = ranking.best(ranked, ranking.FEEDBACK_TO)
+    vectors = meanings.at(pool.placed(slots))
+    vectors -= meanings.centre
+    vectors *= 1 / np.sqrt(np.einsum("ij,ij->i", vectors, vectors) + 1e-6)[:, None]
+    middle = vectors[: ranking.FEEDBACK_OF].sum(axis=0)
+    middle /= np.sqrt(middle @ middle) + np.float32(1e-6)
+    relevance[slots] += np.float32(weight) * (vectors @ middle)

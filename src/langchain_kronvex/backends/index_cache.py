@@ -14,14 +14,11 @@ class CachedIndex:
     """An index with the state of the store it was read at; `lock` guards all of it.
 
     Attributes:
-        scope: Number of the scope in the store; 0 for none.
-        generation: Changes when records vanish: the index must then be read anew.
-        revision: The last write that the index has taken in.
+        state: Number of the scope in the store, 0 for none; its generation, which changes when
+            records vanish and the index must be read anew; the last write that was taken in.
     """
 
-    scope: int = 0
-    generation: int = 0
-    revision: int = 0
+    state: tuple[int, int, int] = (0, 0, 0)
     index: ScopeIndex = field(default_factory=ScopeIndex)
     lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -246,7 +246,7 @@ class SqliteBackend(SqliteVectors, ForkAware):
         with entry.lock:
             self._bring_up_to_date(entry, owner)
             self._check_model(asked)  # last: now the index holds no vectors of a later model
-            scope, answer = entry.scope, search(entry.index, question)
+            scope, answer = entry.state[0], search(entry.index, question)
         return self._matches(scope, answer, asked.now)
 
     def _matches(self, scope: int, answer: Answer, now: datetime) -> list[Match]:
@@ -264,17 +264,12 @@ class SqliteBackend(SqliteVectors, ForkAware):
         return [Match(record_of[seq], sim, prob) for seq, sim, prob in scored if seq in record_of]
 
     def _bring_up_to_date(self, entry: CachedIndex, owner: str) -> None:
-        if self._state(owner) == (entry.scope, entry.generation, entry.revision):
-            return
-        with self._file.snapshot():  # else there might be vectors of a later model among the rows
-            scope, generation, revision = self._state(owner)
-            if (entry.scope, entry.generation) != (scope, generation):
-                entry.scope, entry.generation, entry.revision = scope, generation, 0
-                entry.index = ScopeIndex()
-            changed = self._changed(entry)
-        for start in range(0, len(changed), _LOAD_ROWS):
-            entry.index.apply(map(rows.to_index_row, changed[start : start + _LOAD_ROWS]))
-        entry.revision = revision
+        while (state := self._state(owner)) != entry.state:
+            if entry.state[:2] != state[:2]:
+                entry.state, entry.index = (*state[:2], 0), ScopeIndex()
+            if self._take_in(entry, owner):
+                entry.state = state  # what was written meanwhile is for the next recall
+                break
         self._cache.shrink()
 
     def _state(self, owner: str) -> tuple[int, int, int]:
@@ -286,12 +281,26 @@ class SqliteBackend(SqliteVectors, ForkAware):
         scope, generation, revision = state[0] if state else (0, 0, 0)
         return scope, generation, revision
 
-    def _changed(self, entry: CachedIndex) -> Rows:
-        return self._file.read(
-            f"SELECT {rows.INDEX_COLUMNS} FROM records "
-            "WHERE scope = ? AND kind = 'memory' AND revision > ? ORDER BY seq",
-            (entry.scope, entry.revision),
+    def _take_in(self, entry: CachedIndex, owner: str) -> bool:
+        """Add what was written since, some rows at a time; False when rows vanished meanwhile."""
+        scope, generation, revision = entry.state
+        numbers = self._file.read(
+            "SELECT seq FROM records WHERE scope = ? AND kind = 'memory' AND revision > ? "
+            "ORDER BY seq",
+            (scope, revision),
         )
+        for start in range(0, len(numbers), _LOAD_ROWS):
+            page = json.dumps([seq for (seq,) in numbers[start : start + _LOAD_ROWS]])
+            with self._file.snapshot():
+                if self._state(owner)[:2] != (scope, generation):
+                    return False
+                changed = self._file.read(
+                    f"SELECT {rows.INDEX_COLUMNS} FROM records "
+                    "WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq",
+                    (page,),
+                )
+            entry.index.apply(map(rows.to_index_row, changed))
+        return True
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""

@@ -12,11 +12,13 @@ import numpy as np
 
 from langchain_kronvex.backends.base import Page, Record, Selection
 from langchain_kronvex.index import IndexRow
+from langchain_kronvex.messages import answer_in
 from langchain_kronvex.ranking import Floats, Form
 from langchain_kronvex.types import Scope
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
+_MAX_REPLY_CHARS = 20_000  # of a reply, by which an exchange is found
 _MOST = 2**62  # more rows than there can be, and a number that SQLite can hold
 
 RECORD_COLUMNS = (
@@ -25,8 +27,8 @@ RECORD_COLUMNS = (
 )
 RECORD_TABLES = "records AS r LEFT JOIN accesses AS a ON a.seq = r.seq"
 INDEX_COLUMNS = (
-    "seq, coalesce(search_text, content), type, search_text IS NOT NULL, session_id, said, "
-    "created, expires, pinned, vector, revision"
+    "seq, coalesce(search_text, content), type, iif(search_text IS NULL, NULL, content), "
+    "session_id, said, created, expires, pinned, vector"
 )
 VISIBLE = "(r.pinned OR r.expires IS NULL OR r.expires > ?)"
 
@@ -63,17 +65,18 @@ def to_record(row: Sequence[Any]) -> Record:
 
 def to_index_row(row: Sequence[Any]) -> IndexRow:
     """Build what the index needs from a row of `INDEX_COLUMNS`."""
-    seq, text, type_, is_exchange, session, said, created, expires, pinned, vector, _ = row
+    seq, text, type_, exchange, session, said, created, expires, pinned, vector = row
     return IndexRow(
         seq=seq,
         text=text,
+        reply="" if exchange is None else answer_in(exchange, text)[:_MAX_REPLY_CHARS],
         memory_type=type_,
-        form=form_of(type_, exchange=bool(is_exchange)),
+        form=form_of(type_, exchange=exchange is not None),
         session_id=session,
         said=said / 1e6,
         created=created // 1_000_000,  # only its date counts; rounding up could leave the calendar
         expires=math.inf if pinned or expires is None else expires / 1e6,
-        vector=None if vector is None else np.frombuffer(vector, "<f2").astype(np.float32),
+        vector=None if vector is None else np.frombuffer(vector, "<f2"),
     )
 
 

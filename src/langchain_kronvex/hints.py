@@ -1,0 +1,88 @@
+"""What speaks for a turn beside its words and its meaning: who speaks, what kind, where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_kronvex import ranking
+from langchain_kronvex.index import ConversationOrder
+from langchain_kronvex.lexical import words
+from langchain_kronvex.pool import Pool
+from langchain_kronvex.ranking import Floats, Weights
+
+
+def add_hints(
+    relevance: Floats,
+    pool: Pool,
+    query: str,
+    query_terms: Sequence[str],
+    weights: Weights,
+    turns: NDArray[np.bool_],
+) -> None:
+    """Add to the weighted sums of turns what speaks for them.
+
+    Args:
+        relevance: By slot; changed in place.
+        pool: The memories.
+        query: What was asked.
+        query_terms: All its terms.
+        weights: Of turns.
+        turns: Marks the turns.
+    """
+    hints = _priors(pool, query, weights)
+    hints += weights.speaker * _speakers(pool, query_terms)
+    relevance += np.where(turns, hints, 0)
+    relevance[pool.expired] = 0
+    relevance += weights.session * session_best(pool.conversation_order(), relevance)
+
+
+def _priors(pool: Pool, query: str, weights: Weights) -> Floats:
+    """Return what speaks for a turn whatever its words, less the mean of turns that open alike."""
+    asked_when = "when" in words(query[:1000])
+    weight = np.array(
+        [
+            weights.answer,
+            weights.question,
+            weights.first,
+            weights.personal,
+            weights.when if asked_when else 0,
+        ],
+        np.float32,
+    )
+    openers = pool.index.openers
+    means = openers["sum"] @ weight / np.maximum(openers["count"], 1)
+    priors: Floats = pool.column("priors") @ weight - means[pool.column("opener")]
+    return priors
+
+
+def _speakers(pool: Pool, query_terms: Sequence[str]) -> NDArray[np.bool_]:
+    """Mark memories that open with a word of the query which opens many: the speaker's name."""
+    counts, opener = pool.index.openers["count"], pool.column("opener")
+    spoken = np.zeros(len(pool), np.bool_)
+    for term in query_terms:
+        code = pool.index.opener(term)
+        if code >= 0 and counts[code] > ranking.NAME_SHARE * len(pool.index):
+            spoken |= opener == code
+    return spoken
+
+
+def session_best(order: ConversationOrder, relevance: Floats) -> Floats:
+    """Return, for each turn, the mean relevance of the three best turns of its conversation."""
+    best = np.zeros(len(relevance), np.float32)
+    if not len(order.places):
+        return best
+    left = np.maximum(relevance[order.places], 0)
+    total = np.zeros(len(order.starts), np.float32)
+    for _ in range(3):
+        top = np.maximum.reduceat(left, order.starts)
+        total += top
+        equal = np.flatnonzero(left == np.repeat(top, order.sizes))
+        of = order.conversation[equal]
+        first = np.ones(len(equal), np.bool_)  # of several equal ones, one of each conversation
+        np.not_equal(of[1:], of[:-1], out=first[1:])
+        left[equal[first]] = 0
+    best[order.places] = np.repeat(total / np.float32(3), order.sizes)
+    return best

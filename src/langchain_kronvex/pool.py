@@ -1,0 +1,72 @@
+"""The memories among which a question is answered: all of them, or the likely ones of very many."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_kronvex.index import ConversationOrder, ScopeIndex
+from langchain_kronvex.postings import Entries
+
+Places = NDArray[np.intp]
+
+
+class Pool:
+    """Some memories of an index, numbered from 0: a slot is to the pool what a place is to it.
+
+    Args:
+        index: Of one owner.
+        places: Ascending; None for all memories.
+        now: What expired by then lends nothing. Seconds since 1970, UTC.
+    """
+
+    def __init__(self, index: ScopeIndex, places: Places | None, now: float) -> None:
+        self.index = index
+        self.places = places
+        self.expired = self.column("expires") <= now
+        self._slot_of: NDArray[np.int32] | None = None
+        if places is not None:
+            # The last one is for place -1, nobody.
+            self._slot_of = np.full(len(index) + 1, -1, np.int32)
+            self._slot_of[places] = np.arange(len(places))
+
+    def __len__(self) -> int:
+        return len(self.index) if self.places is None else len(self.places)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column of the index's table, by slot."""
+        column = self.index.table[name]
+        return column if self.places is None else column[self.places]
+
+    @cached_property
+    def near(self) -> NDArray[np.int32]:
+        """The column `near` in slots; -1 for nobody, and for whoever is not in the pool."""
+        near = self.column("near")
+        return near if self._slot_of is None else self._slot_of[near]
+
+    def inside(self, entries: Entries) -> Entries:
+        """Return the entries of memories that are in the pool and not expired, by slot."""
+        if self._slot_of is not None:
+            entries = Entries(entries.row, self._slot_of[entries.place], entries.value)
+            entries = entries.of(entries.place >= 0)
+        if self.expired.any():
+            entries = entries.of(~self.expired[entries.place])
+        return entries
+
+    def placed(self, slots: Places) -> Places:
+        """Return the places of slots."""
+        return slots if self.places is None else self.places[slots]
+
+    def conversation_order(self) -> ConversationOrder:
+        """Return the turns of the pool by conversation."""
+        if self.places is None:
+            return self.index.conversation_order()
+        return ConversationOrder.of(self.column("conversation"))
+
+    def seqs(self, slots: Places) -> list[int]:
+        """Return the numbers of memories."""
+        found: list[int] = self.index.table["seq"][self.placed(slots)].tolist()
+        return found

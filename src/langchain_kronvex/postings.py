@@ -1,0 +1,103 @@
+"""Which memories hold which words: for each term the places of its memories, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_kronvex.features import TermCounts
+from langchain_kronvex.ranking import Floats
+
+# One posting: the place of a memory, and how often it holds the term.
+_POSTING = np.dtype([("place", np.int32), ("count", np.float32)])
+_TERM_BYTES = 250  # what a term takes beside its postings
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Words found: in which row of a query, at which place, and how much that counts."""
+
+    row: NDArray[np.intp]
+    place: NDArray[np.int32]
+    value: Floats
+
+    def of(self, kept: NDArray[np.bool_]) -> Entries:
+        """Return those marked."""
+        return Entries(self.row[kept], self.place[kept], self.value[kept])
+
+
+class Postings:
+    """An inverted index of terms; appended to only.
+
+    Each term's postings are the bytes of an array, which grow in place and are no burden to
+    Python's garbage collector, as millions of objects would be.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[str, bytearray] = {}
+        self._size = 0
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes it takes."""
+        return self._size * _POSTING.itemsize * 9 // 8 + _TERM_BYTES * len(self._of)
+
+    def add(self, terms: TermCounts, places: NDArray[np.intp]) -> None:
+        """Note the terms of memories at `places` that have none yet."""
+        postings = np.empty(len(terms.term), _POSTING)
+        postings["place"] = places[terms.text]
+        postings["count"] = terms.count
+        data = memoryview(postings.tobytes())
+        ends = np.bincount(terms.term, minlength=len(terms.names)).cumsum() * _POSTING.itemsize
+        start = 0
+        for name, end in zip(terms.names, ends.tolist(), strict=True):
+            known = self._of.get(name)
+            if known is None:
+                self._of[name] = bytearray(data[start:end])
+            else:
+                known += data[start:end]
+            start = end
+        self._size += len(postings)
+
+    def add_more(self, place: int, terms: Mapping[str, int]) -> None:
+        """Note more terms of a memory that has some."""
+        for term, count in terms.items():
+            known = self._of.setdefault(term, bytearray())
+            postings = np.frombuffer(known, _POSTING)
+            at = np.flatnonzero(postings["place"] == place)
+            if len(at):
+                postings["count"][at] += count
+            else:
+                del postings  # a buffer in use cannot grow
+                known += np.array([(place, count)], _POSTING).tobytes()
+                self._size += 1
+
+    def holding(self, term: str) -> int:
+        """Return how many memories hold a term."""
+        return len(self._of.get(term, b"")) // _POSTING.itemsize
+
+    def entries(self, wanted: Iterable[tuple[int, Iterable[tuple[str, float]]]]) -> Entries:
+        """Look terms up.
+
+        Args:
+            wanted: Rows, each with the terms it stands for and what one occurrence counts.
+        """
+        found = [
+            (row, weight, posting)
+            for row, terms in wanted
+            for term, weight in terms
+            if (posting := self._of.get(term))
+        ]
+        if not found:
+            return Entries(np.empty(0, np.intp), np.empty(0, np.int32), np.empty(0, np.float32))
+        rows, weights, postings = zip(*found, strict=True)
+        every = np.frombuffer(b"".join(postings), _POSTING)
+        sizes = np.array([len(posting) for posting in postings]) // _POSTING.itemsize
+        weight = np.repeat(np.array(weights, np.float32), sizes)
+        row = np.repeat(np.array(rows, np.intp), sizes)
+        return Entries(row, every["place"].copy(), every["count"] * weight)

@@ -1,0 +1,147 @@
+"""What the words of a query say of each memory: BM25 by its terms, and by words of like meaning.
+
+A memory's count of a term holds its own, part of its neighbours', and its date's (see `ranking`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_kronvex import ranking
+from langchain_kronvex.columns import Table
+from langchain_kronvex.embeddings.thesaurus import related
+from langchain_kronvex.index import ScopeIndex
+from langchain_kronvex.lexical import date_parts, terms
+from langchain_kronvex.pool import Pool
+from langchain_kronvex.postings import Entries
+from langchain_kronvex.ranking import AFTER, BEFORE, Floats, Form
+
+_LENT = np.array([*BEFORE, *AFTER], np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTerms:
+    """The terms of a query that tell an owner's memories apart, the rarest first.
+
+    Attributes:
+        terms: Stems, each once.
+        opening: All terms, in which a speaker's name is looked for.
+        own: Where the terms stand; row i is for term i.
+        like: Where words of like meaning stand.
+    """
+
+    terms: Sequence[str]
+    opening: Sequence[str]
+    own: Entries
+    like: Entries
+
+
+def query_terms(index: ScopeIndex, query: str, *, expand: bool) -> QueryTerms:
+    """Read a query and look its words up.
+
+    Terms that most memories hold tell nothing, and the work for a query that is a whole document
+    has a bound.
+    """
+    found = list(dict.fromkeys(terms(query)))
+    postings = index.postings
+    most = max(len(index), ranking.LEAST_DOCUMENTS) / 2
+    held = {term: holding for term in found if (holding := postings.holding(term)) < most}
+    telling = sorted(held, key=held.__getitem__)[: ranking.MAX_QUERY_TERMS]
+    own = postings.entries((row, ((term, 1.0),)) for row, term in enumerate(telling))
+    like = postings.entries(enumerate(map(related, telling)) if expand else ())
+    return QueryTerms(telling, found, own, like)
+
+
+@dataclass(frozen=True, slots=True)
+class WordScores:
+    """BM25 scores by slot, saturated; `related` is None when no words of like meaning count."""
+
+    words: Floats
+    related: Floats | None
+
+
+def word_scores(pool: Pool, query: QueryTerms, *, expand: bool) -> WordScores:
+    """Score the memories of a pool by the words of a query."""
+    size, rows, index = len(pool), len(query.terms), pool.index
+    if not rows:
+        nothing = np.zeros(size, np.float32)
+        return WordScores(nothing, nothing if expand else None)
+    counts = _windowed(pool, pool.inside(query.own), rows)
+    dated = [matching_dates(index.table, term) for term in query.terms]
+    for row, same in enumerate(dated):
+        if same is not None:
+            counts[row] += same if pool.places is None else same[pool.places]
+    containing = _containing(pool, counts, query.terms, dated)
+    lengths, average = pool.column("length"), index.average_length
+    share = ranking.frequency_share(counts, lengths, average)
+    words = ranking.saturate(ranking.rarity(len(index), containing) @ share)
+    if not expand:
+        return WordScores(words, None)
+    if len(query.like.row):
+        counts += _windowed(pool, pool.inside(query.like), rows)
+        share = ranking.frequency_share(counts, lengths, average)
+    related = ranking.saturate(ranking.mild_rarity(len(index), containing) @ share)
+    return WordScores(words, related)
+
+
+def reply_scores(pool: Pool, query: QueryTerms) -> Floats:
+    """Score exchanges by the words of the replies alone: BM25, saturated."""
+    size, rows, index = len(pool), len(query.terms), pool.index
+    wanted = [(row, [(term, 1.0)]) for row, term in enumerate(query.terms)]
+    found = pool.inside(index.replies.entries(wanted))
+    if not len(found.row):
+        return np.zeros(size, np.float32)
+    counts = np.bincount(found.row * size + found.place, found.value, rows * size)
+    share = ranking.frequency_share(
+        counts.astype(np.float32).reshape(rows, size), pool.column("reply"), index.average_reply
+    )
+    containing = np.array([index.replies.holding(term) for term in query.terms], np.float32)
+    return ranking.saturate(ranking.rarity(len(index), containing) @ share)
+
+
+def _windowed(pool: Pool, entries: Entries, rows: int) -> Floats:
+    """Return how often each memory holds each term, its neighbours' words counted in."""
+    size = len(pool)
+    near = pool.near[entries.place]
+    there = near >= 0
+    start = entries.row * size
+    counts = np.bincount(
+        np.concatenate([start + entries.place, (start[:, None] + near)[there]]),
+        np.concatenate([entries.value, (entries.value[:, None] * _LENT)[there]]),
+        rows * size,
+    )
+    return counts.astype(np.float32).reshape(rows, size)
+
+
+def matching_dates(table: Table, term: str) -> NDArray[np.bool_] | None:
+    """Mark the memories, statements apart, whose date a term names; None for no date's term."""
+    parts = date_parts(term)
+    if not parts:
+        return None
+    same = table["form"] != Form.STATEMENT
+    for part, number in parts.items():
+        same &= table[part] == number
+    return same
+
+
+def _containing(
+    pool: Pool,
+    counts: Floats,
+    query_terms: Sequence[str],
+    dated: Sequence[NDArray[np.bool_] | None],
+) -> Floats:
+    """Return in how many memories of the owner each term counts."""
+    if pool.places is None:
+        return np.count_nonzero(counts, axis=1).astype(np.float32)
+    index = pool.index
+    held = np.array([index.postings.holding(term) for term in query_terms], np.float32)
+    # Neighbours hold it too, unless they are the same: as if they were drawn at random.
+    missing = np.exp(-held * (1 + index.average_neighbours) / len(index))
+    for row, same in enumerate(dated):
+        if same is not None:
+            missing[row] *= 1 - np.mean(same)
+    return ((1 - missing) * len(index)).astype(np.float32)
