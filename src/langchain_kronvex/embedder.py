@@ -18,6 +18,7 @@ from langchain_kronvex.ranking import Floats
 from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
 
 TRIVIAL_TEXT = "hello"  # what every provider that works can embed
+_IDS_TOLD = 20  # in one report
 
 
 def store(
@@ -125,13 +126,12 @@ class BackgroundEmbedder:
         if not ids:
             return
         self._refused.setdefault(model.name, set()).update(ids)
-        self._writer.report(
-            EmbeddingsError(
-                f"{model.name} refuses the texts of {len(ids)} memories, though it works on "
-                f"others; they are found by their words. Ids: {', '.join(ids)}"
-            ),
-            len(ids),
+        more = ", …" if len(ids) > _IDS_TOLD else ""
+        error = EmbeddingsError(
+            f"{model.name} refuses the texts of {len(ids)} memories, though it works on others; "
+            f"they are found by their words. Ids: {', '.join(ids[:_IDS_TOLD])}{more}"
         )
+        self._writer.report(error, len(ids))
 
     def _unembedded(self, model: EmbeddingModel, position: int) -> list[Unembedded]:
         return self._backend.unembedded(batch_size(model), self._clock(), after=position)

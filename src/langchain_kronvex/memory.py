@@ -141,8 +141,9 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing):
     def _add(self, records: Sequence[Record], now: datetime) -> Plan[list[Memory]]:
         if not records:
             return []
-        stored = yield from store(self._backend, self._model.current, records, now)
-        self.embed_soon()
+        model = self._model.current
+        stored = yield from store(self._backend, model, records, now)
+        self.embed_soon(model)
         return [to_memory(record) for record in stored]
 
     remember, aremember = both(_remember)
@@ -267,7 +268,7 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing):
             messages, self._clock(), remember=remember, reply_to=reply_to
         )
         if saved:
-            self.embed_soon()
+            self.embed_soon(conversation.model)
         return saved
 
     def _clear_messages(self, session_id: str, *, user_id: str | None = None) -> Plan[int]:

@@ -20,7 +20,7 @@ from langchain_kronvex.locations import open_backend, resolve_agent_id, resolve_
 from langchain_kronvex.plans import Plan, both, call
 from langchain_kronvex.providers import EmbeddingsChoice, resolve_embeddings
 from langchain_kronvex.recalling import Recaller
-from langchain_kronvex.vectors import ModelInUse
+from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
 
 logger = logging.getLogger("langchain_kronvex")
 Self = TypeVar("Self", bound="OpenMemory")
@@ -87,9 +87,13 @@ class OpenMemory:
     def __repr__(self) -> str:
         return f"KronvexMemory({self.location!r}, agent_id={self.agent_id!r})"
 
-    def embed_soon(self) -> None:
-        """Let the vectors of new memories be fetched in the background, unless they have some."""
-        if (model := self._model.current) and not model.instant:
+    def embed_soon(self, stored_with: EmbeddingModel | None) -> None:
+        """Let the vectors of memories just stored be fetched in the background.
+
+        An instant model's were stored with them, unless the memory was reindexed meanwhile.
+        """
+        model = self._model.current
+        if model and not (model.instant and model is stored_with):
             self._embedder.wake()
 
     def report_degraded(self, error: Exception) -> None:

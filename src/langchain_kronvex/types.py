@@ -165,7 +165,8 @@ class MemoryStats:
         users: Owners with at least one record.
         unembedded: Memories that are found by their words only, until their vectors arrive.
         pending: Background jobs not yet done.
-        failed: Background jobs given up after all their tries.
+        failed: Background jobs given up after all their tries, and texts that the embeddings
+            refuse.
         degraded: Turns that went on without memory, or with less of it, because something failed.
         last_error: The most recent background or degraded failure, without any memory text.
         size_bytes: What the store takes on disk, or None when it cannot tell.

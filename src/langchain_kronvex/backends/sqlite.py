@@ -21,7 +21,7 @@ from langchain_kronvex.backends.base import (
     renewed,
 )
 from langchain_kronvex.backends.index_cache import CachedIndex, IndexCache
-from langchain_kronvex.backends.sqlite_file import Rows, SqliteFile
+from langchain_kronvex.backends.sqlite_file import SqliteFile
 from langchain_kronvex.backends.sqlite_vectors import SqliteVectors
 from langchain_kronvex.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.forking import ForkAware
