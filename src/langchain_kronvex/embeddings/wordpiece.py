@@ -111,7 +111,12 @@ class WordPiece:
     def _remember(self, word: str) -> tuple[int, ...]:
         if len(self._rows_of_word) >= _MAX_REMEMBERED_WORDS:
             self._rows_of_word.clear()
-        rows = tuple(self._rows[piece] for piece in self._pieces_in_part(word))
+        whole = self._rows.get(word)  # most words are: then no shorter piece has to be looked for
+        rows: tuple[int, ...] = (
+            (whole,)
+            if whole is not None
+            else tuple(self._rows[piece] for piece in self._pieces_in_part(word))
+        )
         self._rows_of_word[word] = rows
         return rows
 
