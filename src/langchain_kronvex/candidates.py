@@ -61,11 +61,10 @@ def _by_words(
     """Return the memories whose own words fit best; dates count, neighbours do not."""
     held = np.array([index.postings.holding(term) for term in query.terms], np.float32)
     rarity = ranking.mild_rarity(len(index), held)
-    few = slice(0, _MOST_ENTRIES)  # the rarest terms come first
-    place = np.concatenate([query.own.place[few], query.like.place[few]])
-    row = np.concatenate([query.own.row[few], query.like.row[few]])
-    value = np.concatenate([query.own.value[few], query.like.value[few]])
-    score = np.bincount(place, rarity[row] * value / (value + ranking.K1), len(index))
+    terms = query.found.of(slice(0, _MOST_ENTRIES))  # the rarest come first
+    weight = np.resize(rarity, query.rows)[terms.row]
+    weight *= terms.value / (terms.value + np.float32(ranking.K1))
+    score = np.bincount(terms.place, weight, len(index))
     for number, term in enumerate(query.terms):
         same = matching_dates(index.table, term)
         if same is not None:

@@ -1,4 +1,4 @@
-"""What texts show beside their terms: who opens them, whether they ask, when and of whom they speak.
+"""What texts show beside their terms: who opens them, whether they ask, of whom and when they tell.
 
 Texts are read together: each distinct word is looked at once, and the rest is counted in arrays.
 """

@@ -1,4 +1,4 @@
-"""What speaks for a turn beside its words and its meaning: who speaks, what kind, where it stands."""
+"""What speaks for a turn beside its words and meaning: who speaks, of what kind, where it stands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ def add_hints(
     query: str,
     query_terms: Sequence[str],
     weights: Weights,
-    turns: NDArray[np.bool_],
 ) -> None:
     """Add to the weighted sums of turns what speaks for them.
 
@@ -30,13 +29,14 @@ def add_hints(
         query: What was asked.
         query_terms: All its terms.
         weights: Of turns.
-        turns: Marks the turns.
     """
     hints = _priors(pool, query, weights)
-    hints += weights.speaker * _speakers(pool, query_terms)
-    relevance += np.where(turns, hints, 0)
-    relevance[pool.expired] = 0
-    relevance += weights.session * session_best(pool.conversation_order(), relevance)
+    hints += np.float32(weights.speaker) * _speakers(pool, query_terms)
+    if pool.turns is not None:
+        hints *= pool.turns
+    relevance += hints
+    pool.blank_expired(relevance, 0)
+    relevance += np.float32(weights.session) * session_best(pool.conversation_order(), relevance)
 
 
 def _priors(pool: Pool, query: str, weights: Weights) -> Floats:
@@ -74,15 +74,13 @@ def session_best(order: ConversationOrder, relevance: Floats) -> Floats:
     best = np.zeros(len(relevance), np.float32)
     if not len(order.places):
         return best
-    left = np.maximum(relevance[order.places], 0)
-    total = np.zeros(len(order.starts), np.float32)
-    for _ in range(3):
-        top = np.maximum.reduceat(left, order.starts)
-        total += top
-        equal = np.flatnonzero(left == np.repeat(top, order.sizes))
-        of = order.conversation[equal]
-        first = np.ones(len(equal), np.bool_)  # of several equal ones, one of each conversation
-        np.not_equal(of[1:], of[:-1], out=first[1:])
-        left[equal[first]] = 0
-    best[order.places] = np.repeat(total / np.float32(3), order.sizes)
+    # One sort for all: by conversation, then the most relevant first.
+    keys = order.base - np.clip(relevance[order.places], 0, order.apart)
+    keys.sort()
+    total = np.zeros(len(order.starts))
+    for rank in range(3):
+        there = order.sizes > rank
+        at = order.starts[there] + rank
+        total[there] += order.base[at] - keys[at]
+    best[order.places] = np.repeat(total / 3, order.sizes)
     return best

@@ -6,10 +6,12 @@ its keeper throw it away. `search.py` asks it; how features are weighed stands i
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +35,7 @@ from langchain_kronvex.ranking import (
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NEAR = len(BEFORE) + len(AFTER)
-_NORMS_AT_ONCE = 4096
+_SCALES_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +105,26 @@ class ConversationOrder:
 
     Attributes:
         places: Of the turns.
-        conversation: Of each of them.
         starts: Where each conversation begins among them.
         sizes: How many turns each conversation has.
+        base: For each turn a number that grows by `apart` from conversation to conversation.
     """
 
     places: NDArray[np.intp]
-    conversation: NDArray[np.int32]
     starts: NDArray[np.intp]
     sizes: NDArray[np.intp]
+    base: NDArray[np.float64]
+    apart: ClassVar[float] = 64.0  # more than any relevance
 
     @classmethod
     def of(cls, conversation: NDArray[np.int32]) -> ConversationOrder:
         """Sort what has a conversation, the rest being marked by -1."""
         turns = np.flatnonzero(conversation >= 0)
         places = turns[np.argsort(conversation[turns], kind="stable")]
-        sorted_ = conversation[places]
-        starts = np.flatnonzero(np.append(True, sorted_[1:] != sorted_[:-1])[: len(sorted_)])
-        return cls(places, sorted_, starts, np.diff(np.append(starts, len(sorted_))))
+        of = conversation[places]
+        starts = np.flatnonzero(np.append(True, of[1:] != of[:-1])[: len(of)])
+        sizes = np.diff(np.append(starts, len(of)))
+        return cls(places, starts, sizes, np.repeat(cls.apart * np.arange(len(starts)), sizes))
 
 
 class ScopeIndex:
@@ -131,8 +135,12 @@ class ScopeIndex:
     - near: who borrows words from this turn: the turns 1, 2, 3 after it and 1, 2 before it.
     - own, length: its number of terms, and the same with what it borrows.
     - priors: see `ranking.PRIORS`.
-    - norm: the length of its vector joined with its neighbours'.
+    - scale: one over the length of its vector joined with its neighbours'.
     - reply: the number of terms of the reply to it.
+
+    Attributes:
+        forms: Those that occur, or once did.
+        soonest_expiry: No memory expires before; seconds since 1970.
     """
 
     def __init__(self) -> None:
@@ -152,7 +160,7 @@ class ScopeIndex:
                 "own": Column(np.float32),
                 "length": Column(np.float32),
                 "priors": Column(np.float32, len(PRIORS)),
-                "norm": Column(np.float32),
+                "scale": Column(np.float32, fill=1),
                 "reply": Column(np.float32),
             }
         )
@@ -166,7 +174,9 @@ class ScopeIndex:
         self._opener_codes: dict[str, int] = {}
         self._tails: dict[int, _Tail] = {}
         self._order: ConversationOrder | None = None
-        self._stale_norms: list[NDArray[np.intp]] = []
+        self._stale_scales: list[NDArray[np.intp]] = []
+        self.forms: set[Form] = set()
+        self.soonest_expiry = math.inf
         self._links = 0
         self._total_length = 0.0
         self._replies = 0
@@ -179,7 +189,13 @@ class ScopeIndex:
     def nbytes(self) -> int:
         """About how many bytes the index takes."""
         vectors = self._meanings.nbytes if self._meanings else 0
-        return self.table.nbytes + vectors + self.postings.nbytes + self.replies.nbytes + 100 * len(self)
+        return (
+            self.table.nbytes
+            + vectors
+            + self.postings.nbytes
+            + self.replies.nbytes
+            + 100 * len(self)
+        )
 
     def code(self, name: str) -> int:
         """Return the number that stands for a session or type; -1 for one never seen."""
@@ -205,11 +221,16 @@ class ScopeIndex:
         return self._links / max(len(self), 1)
 
     @property
+    def context(self) -> float:
+        """How embedded the turns are: 0 with no neighbours, 1 with two each, on average."""
+        return min(self._links / max(2.0 * float(self.openers["count"].sum()), 1.0), 1.0)
+
+    @property
     def meanings(self) -> Meanings | None:
-        """The vectors, with `norm` up to date; None when there is none at all."""
+        """The vectors, with `scale` up to date; None when there is none at all."""
         if self._meanings is not None:
             self._meanings.grow(len(self))
-            self._renew_norms(self._meanings)
+            self._renew_scales(self._meanings)
         return self._meanings
 
     # -- writing -------------------------------------------------------------------------------
@@ -233,6 +254,8 @@ class ScopeIndex:
         table = self.table
         table["expires"][places] = [row.expires for row in rows]
         table["form"][places] = [row.form for row in rows]
+        self.forms.update(row.form for row in rows)
+        self.soonest_expiry = min(self.soonest_expiry, *(row.expires for row in rows))
         table["type"][places] = [self._coded("type " + row.memory_type) for row in rows]
         dates = [_EPOCH + timedelta(seconds=row.created) for row in rows]
         table["year"][places] = [date.year for date in dates]
@@ -257,7 +280,7 @@ class ScopeIndex:
         self._place_of.update((row.seq, place) for place, row in enumerate(rows, places.start))
         self.postings.add(features.terms, np.arange(places.start, places.stop))
         self._put_joined(self._conversations_of(rows, places.start, sessions, features))
-        self._stale_norms.append(np.arange(places.start, places.stop))
+        self._stale_scales.append(np.arange(places.start, places.stop))
 
     def _conversations_of(
         self, rows: Sequence[IndexRow], start: int, sessions: list[int], features: TextFeatures
@@ -341,21 +364,22 @@ class ScopeIndex:
         self._meanings.grow(len(self))
         self._meanings.put(places, vectors)
         near = self.table["near"][places]
-        self._stale_norms += [places, near[near >= 0]]
+        self._stale_scales += [places, near[near >= 0]]
 
-    def _renew_norms(self, meanings: Meanings) -> None:
-        if not self._stale_norms:
+    def _renew_scales(self, meanings: Meanings) -> None:
+        if not self._stale_scales:
             return
-        stale = np.unique(np.concatenate(self._stale_norms))
-        self._stale_norms.clear()
-        for start in range(0, len(stale), _NORMS_AT_ONCE):
-            places = stale[start : start + _NORMS_AT_ONCE]
+        stale = np.unique(np.concatenate(self._stale_scales))
+        self._stale_scales.clear()
+        for start in range(0, len(stale), _SCALES_AT_ONCE):
+            places = stale[start : start + _SCALES_AT_ONCE]
             near = self.table["near"][places]
             joined = meanings.at(places)
             for column, weight in MEANING_WINDOW:
                 there = near[:, column] >= 0
                 joined[there] += weight * meanings.at(near[there, column])
-            self.table["norm"][places] = np.linalg.norm(joined, axis=1)
+            length = np.linalg.norm(joined, axis=1)
+            self.table["scale"][places] = 1 / np.where(length > 0, length, 1)
 
 
 _BEFORE = np.array(BEFORE, np.float32)

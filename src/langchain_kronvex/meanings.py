@@ -22,15 +22,16 @@ _ROWS_AT_ONCE = 1024
 # Small stores have no mean to speak of: it counts as if so many vectors of zeros were there.
 _CENTRE_WEIGHT = 20
 
-if hasattr(np, "bitwise_count"):
-    _bits_set = np.bitwise_count
-else:  # numpy 1
-    _BITS_OF_BYTE = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
+_BITS_OF_BYTE = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 
-    def _bits_set(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
-        of_bytes = _BITS_OF_BYTE[words.view(np.uint8)].reshape(*words.shape, 8)
-        counts: NDArray[np.uint8] = of_bytes.sum(axis=-1, dtype=np.uint8)
-        return counts
+
+def _bits_set_by_bytes(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    of_bytes = _BITS_OF_BYTE[words.view(np.uint8)].reshape(*words.shape, 8)
+    counts: NDArray[np.uint8] = of_bytes.sum(axis=-1, dtype=np.uint8)
+    return counts
+
+
+_bits_set = getattr(np, "bitwise_count", _bits_set_by_bytes)  # numpy 1 has none
 
 
 class Meanings:
@@ -125,7 +126,7 @@ class Meanings:
 _FAR = 2**14  # more bits than any vector has
 
 
-def _signs(vectors: NDArray[np.floating]) -> NDArray[np.uint64]:  # type: ignore[type-arg]
+def _signs(vectors: Floats) -> NDArray[np.uint64]:
     """Return one bit for each component, shape (vectors, words of 64 bits)."""
     packed = np.packbits(vectors > 0, axis=1)
     padding = -packed.shape[1] % 8

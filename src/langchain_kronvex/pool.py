@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from langchain_kronvex.index import ConversationOrder, ScopeIndex
 from langchain_kronvex.postings import Entries
+from langchain_kronvex.ranking import Floats, Form
 
 Places = NDArray[np.intp]
 
@@ -21,12 +22,17 @@ class Pool:
         index: Of one owner.
         places: Ascending; None for all memories.
         now: What expired by then lends nothing. Seconds since 1970, UTC.
+
+    Attributes:
+        expired: Marks the expired; None when there is none.
     """
 
     def __init__(self, index: ScopeIndex, places: Places | None, now: float) -> None:
         self.index = index
         self.places = places
-        self.expired = self.column("expires") <= now
+        self.expired: NDArray[np.bool_] | None = None
+        if index.soonest_expiry <= now:
+            self.expired = self.column("expires") <= now
         self._slot_of: NDArray[np.int32] | None = None
         if places is not None:
             # The last one is for place -1, nobody.
@@ -42,6 +48,19 @@ class Pool:
         return column if self.places is None else column[self.places]
 
     @cached_property
+    def turns(self) -> NDArray[np.bool_] | None:
+        """Marks the turns; None when all are."""
+        if self.index.forms == {Form.TURN}:
+            return None
+        marked: NDArray[np.bool_] = self.column("form") == Form.TURN
+        return marked
+
+    def blank_expired(self, values: Floats, blank: float) -> None:
+        """Replace what was found for expired memories."""
+        if self.expired is not None:
+            values[self.expired] = blank
+
+    @cached_property
     def near(self) -> NDArray[np.int32]:
         """The column `near` in slots; -1 for nobody, and for whoever is not in the pool."""
         near = self.column("near")
@@ -52,7 +71,7 @@ class Pool:
         if self._slot_of is not None:
             entries = Entries(entries.row, self._slot_of[entries.place], entries.value)
             entries = entries.of(entries.place >= 0)
-        if self.expired.any():
+        if self.expired is not None:
             entries = entries.of(~self.expired[entries.place])
         return entries
 

@@ -15,6 +15,7 @@ from langchain_kronvex.ranking import Floats
 _POSTING = np.dtype([("place", np.int32), ("count", np.float32)])
 _TERM_BYTES = 250  # what a term takes beside its postings
 
+
 @dataclass(frozen=True, slots=True)
 class Entries:
     """Words found: in which row of a query, at which place, and how much that counts."""
@@ -23,7 +24,7 @@ class Entries:
     place: NDArray[np.int32]
     value: Floats
 
-    def of(self, kept: NDArray[np.bool_]) -> Entries:
+    def of(self, kept: NDArray[np.bool_] | slice) -> Entries:
         """Return those marked."""
         return Entries(self.row[kept], self.place[kept], self.value[kept])
 

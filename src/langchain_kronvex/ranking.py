@@ -42,7 +42,8 @@ class Form(IntEnum):
 # -- words ------------------------------------------------------------------------------------
 
 K1, B = 1.2, 0.75
-HALF_SCORE = 5.0  # the BM25 score that counts as half of the most that words can say
+HALF_SCORE = 5.0  # the BM25 score that counts as half of the most that words can say,
+MANY_TERMS = 8  # for queries of no more terms than that
 
 # A turn is also found by the words around it: how much it borrows from the turns 1, 2 and 3
 # before it and 1 and 2 after it. Only short memories, within an hour of each other, do so.
@@ -85,9 +86,13 @@ def frequency_share(counts: Floats, lengths: Floats, average_length: float) -> F
     return ((K1 + 1) * counts / (counts + norm)).astype(np.float32, copy=False)
 
 
-def saturate(scores: Floats) -> Floats:
-    """Map a BM25 score from [0, inf) to [0, 1), the same for every query."""
-    return scores / (scores + np.float32(HALF_SCORE))
+def saturate(scores: Floats, terms: int) -> Floats:
+    """Map BM25 scores of a query of so many terms from [0, inf) to [0, 1).
+
+    The same for every query, but that long ones must find more: they score higher on anything.
+    """
+    half = np.float32(HALF_SCORE * max(1.0, terms / MANY_TERMS))
+    return scores / (scores + half)
 
 
 # -- relevance --------------------------------------------------------------------------------
@@ -113,7 +118,8 @@ class Weights:
         feedback: Cosine to the mean of the five most relevant memories.
         scale: What makes weighted sums of different formulas comparable.
         least: The weighted sum from which on a memory counts as relevant. Turns have one: each
-            shares something with every question that its neighbours fit.
+            shares something with every question that its neighbours fit. Half of it holds for
+            turns without neighbours.
         bend: How gently relevance sets in around `least`.
     """
 
@@ -148,22 +154,32 @@ BY_WORDS: Formulas = (
 BY_WORDS_AND_MEANING: Formulas = (
     Weights(
         related=1.25, meaning=1.2, speaker=0.17, answer=0.17, question=-0.11, when=0.34,
-        first=0.25, personal=0.1, session=0.6, feedback=0.25, least=2.0, bend=0.5,
+        first=0.15, personal=0.1, session=0.6, feedback=0.25, least=2.05, bend=0.5,
     ),
     Weights(related=0.5, meaning=0.8, reply=0.8, scale=1.35),
     Weights(related=0.5, meaning=1.0, scale=1.7),
 )  # fmt: skip
-FEEDBACK_OF, FEEDBACK_TO = 5, 100  # whose mean counts, and how many of the best it is added to
+FEEDBACK_OF, FEEDBACK_TO = 5, 50  # whose mean counts, and how many of the best it is added to
 
 # What may speak for a turn whatever its words, in the order of the index's columns.
 PRIORS = ("answer", "question", "first", "personal", "when")
 NAME_SHARE = 0.1  # a word that opens more than this share of the memories is a speaker's name
 
 
-def comparable(sums: Floats, formula: Weights) -> Floats:
-    """Return the relevance that weighted sums of one formula stand for; strictly monotone."""
+def comparable(sums: Floats, formula: Weights, context: float = 1.0) -> Floats:
+    """Return the relevance that weighted sums of one formula stand for.
+
+    Strictly monotone; 0 stays 0.
+
+    Args:
+        sums: Of memories.
+        formula: Whose sums they are.
+        context: How embedded the owner's turns are in conversations, from 0 to 1.
+    """
     if formula.bend:
-        sums = formula.bend * np.logaddexp(0, (sums - formula.least) / formula.bend)
+        least = formula.least * (1 + context) / 2 / formula.bend
+        sums = np.logaddexp(0, sums / formula.bend - least) - math.log1p(math.exp(-least))
+        sums *= formula.bend
     return (formula.scale * sums).astype(np.float32, copy=False)
 
 

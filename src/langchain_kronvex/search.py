@@ -18,6 +18,9 @@ from langchain_kronvex.pool import Pool
 from langchain_kronvex.ranking import Floats, Form, Formulas
 from langchain_kronvex.wording import QueryTerms, query_terms, reply_scores, word_scores
 
+_LENDERS = [column for column, _ in MEANING_WINDOW]
+_LENT = np.array([weight for _, weight in MEANING_WINDOW], np.float32)
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -51,11 +54,12 @@ def search(index: ScopeIndex, question: Question) -> Answer:
         index, candidates(index, asked.terms, asked.vector, wanted, question.limit), question.now
     )
     relevance = _relevance(pool, asked)
-    relevance[pool.expired] = -np.inf
+    pool.blank_expired(relevance, -np.inf)
     open_to = relevance
     if wanted is not None:
-        within = wanted if pool.places is None else wanted[pool.places]
-        open_to = np.where(within, relevance, -np.inf)
+        open_to = np.where(
+            wanted if pool.places is None else wanted[pool.places], relevance, -np.inf
+        )
     chosen = ranking.best(open_to, question.limit)
     similarity = ranking.similarity(relevance[chosen])
     kept = chosen[similarity >= question.threshold]
@@ -91,7 +95,10 @@ class _Asked:
 
 
 def _wanted(index: ScopeIndex, question: Question) -> NDArray[np.bool_] | None:
+    """Mark the memories that may be returned; None when all may."""
     wanted: NDArray[np.bool_] | None = None
+    if index.soonest_expiry <= question.now:
+        wanted = index.table["expires"] > question.now
     for column, name in (("type", question.memory_type), ("session", question.session_id)):
         if name is not None:
             same = index.table[column] == index.code(f"{column} {name}")
@@ -101,49 +108,51 @@ def _wanted(index: ScopeIndex, question: Question) -> NDArray[np.bool_] | None:
 
 def _relevance(pool: Pool, asked: _Asked) -> Floats:
     """Return the relevance of every memory of the pool; see `ranking`."""
-    form = pool.column("form")
     scores = word_scores(pool, asked.terms, expand=asked.vector is not None)
     features: list[tuple[str, Floats]] = [("words", scores.words)]
     if scores.related is not None:
         features.append(("related", scores.related))
     if len(pool.index.replies):
         features.append(("reply", reply_scores(pool, asked.terms)))
-    turns = form == Form.TURN
     meanings = pool.index.meanings
     if asked.vector is not None and meanings is not None:
-        features.append(("meaning", _meaning(pool, meanings, asked.vector, turns)))
-    relevance = _weighed(features, form, asked.formulas)
-    if turns.any():
+        features.append(("meaning", _meaning(pool, meanings, asked.vector)))
+    relevance = _weighed(pool, features, asked.formulas)
+    if Form.TURN in pool.index.forms:
         weights = asked.formulas[Form.TURN]
-        add_hints(relevance, pool, asked.query, asked.terms.opening, weights, turns)
+        add_hints(relevance, pool, asked.query, asked.terms.opening, weights)
         if asked.vector is not None and meanings is not None:
-            _add_feedback(relevance, pool, meanings, weights.feedback, turns)
-    for kind in np.flatnonzero(np.bincount(form)):
-        of_form = form == kind
-        relevance[of_form] = ranking.comparable(relevance[of_form], asked.formulas[kind])
-    return relevance
+            _add_feedback(relevance, pool, meanings, weights.feedback)
+    return _comparable(pool, relevance, asked.formulas)
 
 
-def _weighed(
-    features: Sequence[tuple[str, Floats]], form: NDArray[np.int8], formulas: Formulas
-) -> Floats:
+def _weighed(pool: Pool, features: Sequence[tuple[str, Floats]], formulas: Formulas) -> Floats:
     """Return the weighted sum of features, each memory by the formula of its form."""
-    total = np.zeros(len(form), np.float32)
+    total = np.zeros(len(pool), np.float32)
     for name, values in features:
-        of_form = np.array([getattr(formula, name) for formula in formulas], np.float32)
-        total += of_form[form] * values
+        weights = np.array([getattr(formula, name) for formula in formulas], np.float32)
+        total += (weights[0] if pool.turns is None else weights[pool.column("form")]) * values
     return total
 
 
-def _meaning(
-    pool: Pool, meanings: Meanings, vector: Floats, turns: NDArray[np.bool_]
-) -> Floats:
+def _comparable(pool: Pool, sums: Floats, formulas: Formulas) -> Floats:
+    """Put the weighted sums of all forms on one scale."""
+    if pool.turns is None:
+        return ranking.comparable(sums, formulas[Form.TURN], pool.index.context)
+    form = pool.column("form")
+    for kind in pool.index.forms:
+        of_form = form == kind
+        sums[of_form] = ranking.comparable(sums[of_form], formulas[kind], pool.index.context)
+    return sums
+
+
+def _meaning(pool: Pool, meanings: Meanings, vector: Floats) -> Floats:
     """Return what the vectors say: the cosine, joined with the neighbours' or less the mean."""
     cosine = meanings.products(vector, pool.places)
-    cosine[pool.expired] = 0
+    pool.blank_expired(cosine, 0)
     found = _windowed(pool, cosine)
-    alone = np.flatnonzero(~turns)
-    if len(alone):
+    if pool.turns is not None:
+        alone = np.flatnonzero(~pool.turns)
         centre = meanings.centre
         to_centre = meanings.products(centre, pool.placed(alone))
         found[alone] = _centred(cosine[alone], to_centre, vector, centre)
@@ -152,14 +161,11 @@ def _meaning(
 
 def _windowed(pool: Pool, own: Floats) -> Floats:
     """Return each memory's own cosine joined with its neighbours', for a vector of length 1."""
-    near = pool.near
-    joined = own.copy()
     padded = np.append(own, np.float32(0))  # slot -1, nobody, adds nothing
-    for column, weight in MEANING_WINDOW:
-        joined += np.float32(weight) * padded[near[:, column]]
-    norm = pool.column("norm")
-    windowed: Floats = joined / np.where(norm > 0, norm, 1)
-    return windowed
+    lent: Floats = padded[pool.near[:, _LENDERS]] @ _LENT
+    lent += own
+    lent *= pool.column("scale")
+    return lent
 
 
 def _centred(cosine: Floats, to_centre: Floats, vector: Floats, centre: Floats) -> Floats:
@@ -172,11 +178,9 @@ def _centred(cosine: Floats, to_centre: Floats, vector: Floats, centre: Floats) 
     return np.where(cosine == 0, 0, centred)  # there is no vector
 
 
-def _add_feedback(
-    relevance: Floats, pool: Pool, meanings: Meanings, weight: float, turns: NDArray[np.bool_]
-) -> None:
+def _add_feedback(relevance: Floats, pool: Pool, meanings: Meanings, weight: float) -> None:
     """Add to the best turns how near they are to the mean of the very best."""
-    ranked = np.where(turns & ~pool.expired, relevance, -np.inf)
+    ranked = relevance if pool.turns is None else np.where(pool.turns, relevance, -np.inf)
     slots = ranking.best(ranked, ranking.FEEDBACK_TO)
     vectors = meanings.at(pool.placed(slots))
     vectors -= meanings.centre

@@ -77,13 +77,12 @@ class EmbeddingModel(ForkAware):
         Raises:
             EmbeddingsError: the embeddings failed, or returned something else.
         """
-        if self.instant:
-            array = yield call(self.embeddings, "embed_array", [query])
-            vector: Floats = array[0]
-            return vector
         known = self.cached(query)
         if known is not None:
             return known
+        if self.instant:
+            array = yield call(self.embeddings, "embed_array", [query])
+            return self._cache_vector(query, array[0])
         try:
             raw = yield call(self.embeddings, "embed_query", query)
         except Exception as error:
@@ -99,7 +98,9 @@ class EmbeddingModel(ForkAware):
 
     def keep(self, query: str, raw: Any) -> Floats:
         """Check what `embed_query` returned and keep it; the cache holds no text."""
-        vector: Floats = self.checked([raw])[0]
+        return self._cache_vector(query, self.checked([raw])[0])
+
+    def _cache_vector(self, query: str, vector: Floats) -> Floats:
         with self._lock:
             self._cache[_digest(query)] = vector
             if len(self._cache) > _CACHED_QUERIES:

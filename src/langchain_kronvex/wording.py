@@ -5,7 +5,7 @@ A memory's count of a term holds its own, part of its neighbours', and its date'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,14 +30,15 @@ class QueryTerms:
     Attributes:
         terms: Stems, each once.
         opening: All terms, in which a speaker's name is looked for.
-        own: Where the terms stand; row i is for term i.
-        like: Where words of like meaning stand.
+        found: Where the terms stand, row i for term i, and after those rows, when they count,
+            where words of like meaning stand, in the same order.
+        rows: How many rows there are.
     """
 
     terms: Sequence[str]
     opening: Sequence[str]
-    own: Entries
-    like: Entries
+    found: Entries
+    rows: int
 
 
 def query_terms(index: ScopeIndex, query: str, *, expand: bool) -> QueryTerms:
@@ -51,9 +52,10 @@ def query_terms(index: ScopeIndex, query: str, *, expand: bool) -> QueryTerms:
     most = max(len(index), ranking.LEAST_DOCUMENTS) / 2
     held = {term: holding for term in found if (holding := postings.holding(term)) < most}
     telling = sorted(held, key=held.__getitem__)[: ranking.MAX_QUERY_TERMS]
-    own = postings.entries((row, ((term, 1.0),)) for row, term in enumerate(telling))
-    like = postings.entries(enumerate(map(related, telling)) if expand else ())
-    return QueryTerms(telling, found, own, like)
+    rows: list[Iterable[tuple[str, float]]] = [((term, 1.0),) for term in telling]
+    if expand:
+        rows += map(related, telling)
+    return QueryTerms(telling, found, postings.entries(enumerate(rows)), len(rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +72,21 @@ def word_scores(pool: Pool, query: QueryTerms, *, expand: bool) -> WordScores:
     if not rows:
         nothing = np.zeros(size, np.float32)
         return WordScores(nothing, nothing if expand else None)
-    counts = _windowed(pool, pool.inside(query.own), rows)
+    counts = _windowed(pool, pool.inside(query.found), query.rows)
+    exact = counts[:rows]
     dated = [matching_dates(index.table, term) for term in query.terms]
     for row, same in enumerate(dated):
         if same is not None:
-            counts[row] += same if pool.places is None else same[pool.places]
-    containing = _containing(pool, counts, query.terms, dated)
-    lengths, average = pool.column("length"), index.average_length
-    share = ranking.frequency_share(counts, lengths, average)
-    words = ranking.saturate(ranking.rarity(len(index), containing) @ share)
+            exact[row] += same if pool.places is None else same[pool.places]
+    if expand:
+        counts[rows:] += exact
+    containing = _containing(pool, exact, query.terms, dated)
+    share = ranking.frequency_share(counts, pool.column("length"), index.average_length)
+    words = ranking.saturate(ranking.rarity(len(index), containing) @ share[:rows], rows)
     if not expand:
         return WordScores(words, None)
-    if len(query.like.row):
-        counts += _windowed(pool, pool.inside(query.like), rows)
-        share = ranking.frequency_share(counts, lengths, average)
-    related = ranking.saturate(ranking.mild_rarity(len(index), containing) @ share)
-    return WordScores(words, related)
+    related = ranking.mild_rarity(len(index), containing) @ share[rows:]
+    return WordScores(words, ranking.saturate(related, rows))
 
 
 def reply_scores(pool: Pool, query: QueryTerms) -> Floats:
@@ -100,7 +101,7 @@ def reply_scores(pool: Pool, query: QueryTerms) -> Floats:
         counts.astype(np.float32).reshape(rows, size), pool.column("reply"), index.average_reply
     )
     containing = np.array([index.replies.holding(term) for term in query.terms], np.float32)
-    return ranking.saturate(ranking.rarity(len(index), containing) @ share)
+    return ranking.saturate(ranking.rarity(len(index), containing) @ share, rows)
 
 
 def _windowed(pool: Pool, entries: Entries, rows: int) -> Floats:
@@ -122,7 +123,7 @@ def matching_dates(table: Table, term: str) -> NDArray[np.bool_] | None:
     parts = date_parts(term)
     if not parts:
         return None
-    same = table["form"] != Form.STATEMENT
+    same: NDArray[np.bool_] = table["form"] != Form.STATEMENT
     for part, number in parts.items():
         same &= table[part] == number
     return same
@@ -144,4 +145,5 @@ def _containing(
     for row, same in enumerate(dated):
         if same is not None:
             missing[row] *= 1 - np.mean(same)
-    return ((1 - missing) * len(index)).astype(np.float32)
+    containing: Floats = np.asarray((1 - missing) * len(index), np.float32)
+    return containing

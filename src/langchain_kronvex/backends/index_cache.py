@@ -16,9 +16,12 @@ class CachedIndex:
     Attributes:
         state: Number of the scope in the store, 0 for none; its generation, which changes when
             records vanish and the index must be read anew; the last write that was taken in.
+        checked: Version of the store at which all of it was seen to be up to date, and the model
+            that its vectors were seen to be of.
     """
 
     state: tuple[int, int, int] = (0, 0, 0)
+    checked: tuple[tuple[int, int] | None, str | None] = (None, None)
     index: ScopeIndex = field(default_factory=ScopeIndex)
     lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -230,6 +230,8 @@ class SqliteBackend(SqliteVectors, ForkAware):
         if search.include_shared and search.scope:
             owners.append("")
         matches = [match for owner in owners for match in self._recall(owner, search)]
+        if len(owners) == 1:
+            return matches
         return nlargest(search.limit, matches, key=lambda match: match.similarity)
 
     def _recall(self, owner: str, asked: Search) -> list[Match]:
@@ -244,8 +246,11 @@ class SqliteBackend(SqliteVectors, ForkAware):
         )
         entry = self._cache.entry(owner)
         with entry.lock:
-            self._bring_up_to_date(entry, owner)
-            self._check_model(asked)  # last: now the index holds no vectors of a later model
+            checked = (self._file.version(), asked.model)
+            if entry.checked != checked or checked[0] is None:
+                self._bring_up_to_date(entry, owner)
+                self._check_model(asked)  # last: now the index holds no vectors of a later model
+                entry.checked = checked
             scope, answer = entry.state[0], search(entry.index, question)
         return self._matches(scope, answer, asked.now)
 

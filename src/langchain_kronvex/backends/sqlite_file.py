@@ -49,6 +49,7 @@ class SqliteFile(ForkAware):
         self.path = path
         self._timeout = timeout
         self._closed = False
+        self._opened = 0
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._new_locks()
@@ -103,6 +104,7 @@ class SqliteFile(ForkAware):
         self._new_locks()
 
     def _connection(self) -> sqlite3.Connection:
+        self._opened += 1
         connection = sqlite3.connect(
             str(self.path) if self.path else ":memory:",
             timeout=self._timeout,
@@ -138,6 +140,14 @@ class SqliteFile(ForkAware):
         """Run one query and return all its rows."""
         with self._translated(), self._reading:
             return self._read().execute(sql, parameters).fetchall()
+
+    def version(self) -> tuple[int, int] | None:
+        """Return what changes whenever anybody writes; None when only asking can tell."""
+        if self.path is None:
+            return None
+        with self._translated(), self._reading:
+            (version,) = self._read().execute("PRAGMA data_version").fetchone()
+            return self._opened, version
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

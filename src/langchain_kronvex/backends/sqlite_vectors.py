@@ -120,18 +120,24 @@ class SqliteVectors(MemoryBackend):
             connection.execute(_PUT_MODEL, (self._agent_id, 0, model, width))
 
     def _renew_vector(self, connection: sqlite3.Connection, record: Record) -> None:
-        """Keep the vectors of a record that is about to be completed, unless its text changes."""
+        """Keep the vectors of a record that is about to be completed, unless its text changes.
+
+        If it does, the index is read anew, since it keeps the words of the old text.
+        """
         blob = None if record.vector is None else rows.to_blob(record.vector)
         connection.execute(
             "UPDATE records SET vector = coalesce(?, CASE WHEN coalesce(search_text, content) = ? "
             "THEN vector END) WHERE id = ?",
             (blob, record.found_by, record.id),
         )
-        connection.execute(
-            "DELETE FROM upcoming_vectors WHERE seq IN "
-            "(SELECT seq FROM records WHERE id = ? AND coalesce(search_text, content) <> ?)",
-            (record.id, record.found_by),
-        )
+        changed = "SELECT {} FROM records WHERE id = ? AND coalesce(search_text, content) <> ?"
+        for statement, column in (
+            ("DELETE FROM upcoming_vectors WHERE seq IN", "seq"),
+            ("UPDATE scopes SET generation = generation + 1 WHERE scope IN", "scope"),
+        ):
+            connection.execute(
+                f"{statement} ({changed.format(column)})", (record.id, record.found_by)
+            )
 
     # -- all of them ---------------------------------------------------------------------------
 
