@@ -71,7 +71,7 @@ def _by_words(
             score[same] += rarity[number] / (1 + ranking.K1)
     if wanted is not None:
         score[~wanted] = 0
-    hits = np.flatnonzero(score)
+    hits = np.flatnonzero(score > 0)
     if len(hits) <= count:
         return hits
     return hits[np.argpartition(-score[hits], count)[:count]]

@@ -1,4 +1,4 @@
-"""What speaks for a turn beside its words and meaning: who speaks, of what kind, where it stands."""
+"""What speaks for a turn beside words and meaning: who speaks, of what kind it is, where."""
 
 from __future__ import annotations
 

@@ -112,18 +112,24 @@ class Meanings:
             count: How many at least, if there are so many.
             among: Marks the places that may be returned.
         """
+        signs = _signs(vector[None])[0]
         distance = np.zeros(len(self._scales.values), np.uint16)
-        for column, signs in zip(self._signs, _signs(vector[None])[0], strict=True):
-            distance += _bits_set(column.values ^ signs)
-        distance[self._scales.values == 0] = _FAR
-        if among is not None:
-            distance[~among] = _FAR
-        within = np.cumsum(np.bincount(distance, minlength=_FAR + 1)[:_FAR])
+        histogram = np.zeros(_FAR + 1, np.intp)
+        for start in range(0, len(distance), _SIGNS_AT_ONCE):
+            part = slice(start, start + _SIGNS_AT_ONCE)
+            for column, bits in zip(self._signs, signs, strict=True):
+                distance[part] += _bits_set(column.values[part] ^ bits)
+            distance[part][self._scales.values[part] == 0] = _FAR
+            if among is not None:
+                distance[part][~among[part]] = _FAR
+            histogram += np.bincount(distance[part], minlength=_FAR + 1)
+        within = np.cumsum(histogram[:_FAR])
         least = int(np.searchsorted(within, min(count, int(within[-1]))))
         return np.flatnonzero(distance <= min(least, _FAR - 1))
 
 
 _FAR = 2**14  # more bits than any vector has
+_SIGNS_AT_ONCE = 2**16
 
 
 def _signs(vectors: Floats) -> NDArray[np.uint64]:

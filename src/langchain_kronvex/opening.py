@@ -74,6 +74,7 @@ class OpenMemory:
             self._backend, self._model, self._embedding_writer, self._clock
         )
         if model := self._model.current:
+            model.load()
             model.width = self._backend.settle_embeddings(model.name, model.width)
             if self._backend.unembedded(1, self._clock()):  # left over by an earlier process
                 self._embedder.wake()

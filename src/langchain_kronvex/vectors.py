@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
+from langchain_kronvex.embeddings import thesaurus
 from langchain_kronvex.embeddings.static import StaticEmbeddings
 from langchain_kronvex.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.forking import ForkAware
@@ -90,6 +91,12 @@ class EmbeddingModel(ForkAware):
                 f"{self.name} failed on the query ({type(error).__name__})."
             ) from error
         return self.keep(query, raw)
+
+    def load(self) -> None:
+        """Read the tables that the first recall would have to read."""
+        thesaurus.load()
+        if self.instant:
+            StaticEmbeddings.load()
 
     def cached(self, query: str) -> Floats | None:
         """Return the vector of a query asked before."""

@@ -137,13 +137,12 @@ def _containing(
 ) -> Floats:
     """Return in how many memories of the owner each term counts."""
     if pool.places is None:
-        return np.count_nonzero(counts, axis=1).astype(np.float32)
+        return np.asarray(np.count_nonzero(counts, axis=1), np.float32)
     index = pool.index
     held = np.array([index.postings.holding(term) for term in query_terms], np.float32)
     # Neighbours hold it too, unless they are the same: as if they were drawn at random.
-    missing = np.exp(-held * (1 + index.average_neighbours) / len(index))
+    missing: Floats = np.exp(-held * np.float32((1 + index.average_neighbours) / len(index)))
     for row, same in enumerate(dated):
         if same is not None:
-            missing[row] *= 1 - np.mean(same)
-    containing: Floats = np.asarray((1 - missing) * len(index), np.float32)
-    return containing
+            missing[row] *= 1 - np.float32(np.mean(same))
+    return len(index) * (1 - missing)

@@ -66,6 +66,11 @@ class StaticEmbeddings(Embeddings):
     model: ClassVar[str] = "kronvex-static-minilm-256-v1"
     dimensions: ClassVar[int] = 256
 
+    @staticmethod
+    def load() -> None:
+        """Open the table now, rather than at the first call."""
+        _table()
+
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts.
 

@@ -38,6 +38,11 @@ def _thesaurus() -> _Thesaurus:
     )
 
 
+def load() -> None:
+    """Read the files now, rather than at the first call."""
+    _thesaurus()
+
+
 def related(stem: str) -> Iterator[tuple[str, float]]:
     """Yield the stems of like meaning with their cosines, nearest first; none for rare words.
 
