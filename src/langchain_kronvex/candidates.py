@@ -64,7 +64,8 @@ def _by_words(
     terms = query.found.of(slice(0, _MOST_ENTRIES))  # the rarest come first
     weight = np.resize(rarity, query.rows)[terms.row]
     weight *= terms.value / (terms.value + np.float32(ranking.K1))
-    score = np.bincount(terms.place, weight, len(index))
+    # Of no entries at all, bincount makes integers.
+    score = np.bincount(terms.place, weight, len(index)).astype(np.float64, copy=False)
     for number, term in enumerate(query.terms):
         same = matching_dates(index.table, term)
         if same is not None:
