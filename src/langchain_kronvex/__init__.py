@@ -4,6 +4,8 @@ from langchain_kronvex.background import BackgroundWriter
 from langchain_kronvex.chains import with_memory
 from langchain_kronvex.chat_message_histories import KronvexChatMessageHistory
 from langchain_kronvex.errors import (
+    AgentNotFound,
+    BadRequest,
     ConfigurationError,
     EmbeddingMismatch,
     EmbeddingsError,
@@ -14,11 +16,18 @@ from langchain_kronvex.errors import (
     MissingExtra,
     NotAStore,
     NotSupported,
+    QuotaExceeded,
+    RateLimited,
     SchemaTooNew,
     ScopeRequired,
+    ServerMisbehaved,
+    ServerUnavailable,
+    ServiceError,
     StoreBusy,
     StoreError,
     StoreUnavailable,
+    Unauthorized,
+    WriteLost,
 )
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.memory_context import KronvexMemoryContext
@@ -34,7 +43,9 @@ from langchain_kronvex.types import (
 )
 
 __all__ = [
+    "AgentNotFound",
     "BackgroundWriter",
+    "BadRequest",
     "ConfigurationError",
     "EmbeddingMismatch",
     "EmbeddingsError",
@@ -53,13 +64,20 @@ __all__ = [
     "MissingExtra",
     "NotAStore",
     "NotSupported",
+    "QuotaExceeded",
+    "RateLimited",
     "RecalledMemory",
     "SchemaTooNew",
     "Scope",
     "ScopeRequired",
+    "ServerMisbehaved",
+    "ServerUnavailable",
+    "ServiceError",
     "SessionSummary",
     "StoreBusy",
     "StoreError",
     "StoreUnavailable",
+    "Unauthorized",
+    "WriteLost",
     "with_memory",
 ]

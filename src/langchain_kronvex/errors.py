@@ -16,7 +16,16 @@
         ├── StoreUnavailable
         ├── StoreBusy
         ├── NotAStore
-        └── SchemaTooNew
+        ├── SchemaTooNew
+        └── ServiceError          what a Kronvex server answered, or that it did not
+            ├── AgentNotFound
+            ├── BadRequest
+            ├── QuotaExceeded
+            ├── RateLimited
+            ├── ServerMisbehaved
+            │   └── WriteLost
+            ├── ServerUnavailable
+            └── Unauthorized
 
 Catch all of them with::
 
@@ -92,6 +101,60 @@ class NotAStore(StoreError):
 
 class SchemaTooNew(StoreError):
     """The store was written by a newer version of this package; upgrade langchain-kronvex."""
+
+
+class ServiceError(StoreError):
+    """The Kronvex server failed."""
+
+    status: int | None = None
+
+
+class Unauthorized(ServiceError):
+    """The server refused the API key. Check KRONVEX_API_KEY or api_key; keys begin with "kv-"."""
+
+
+class QuotaExceeded(ServiceError):
+    """The plan's limit is reached. Wait for the next day or month, or upgrade the plan."""
+
+
+class RateLimited(ServiceError):
+    """Too many requests in a minute. Wait, or spread them.
+
+    Attributes:
+        retry_after_seconds: How long the server asks to wait.
+    """
+
+    retry_after_seconds: float = 60.0
+
+
+class AgentNotFound(ServiceError):
+    """The server knows no such agent under this API key. Check KRONVEX_AGENT_ID or agent_id."""
+
+
+class BadRequest(ServiceError):
+    """The server refused the request, and would refuse it again."""
+
+
+class ServerUnavailable(ServiceError):
+    """The server cannot be reached, or failed for a moment; try again.
+
+    Attributes:
+        unsent: The request cannot have reached the server, so repeating it is safe.
+        retry_after_seconds: How long the server asks to wait, or None.
+    """
+
+    unsent: bool = False
+    retry_after_seconds: float | None = None
+
+
+class ServerMisbehaved(ServiceError):
+    """The server's answer cannot be used: not what the API promises, or not what was asked."""
+
+
+class WriteLost(ServerMisbehaved):
+    """The server answered as if it had stored a memory, but returned another one. It was kept
+    aside on this machine. Use one agent for each user, or a server that keeps users apart.
+    """
 
 
 def described(error: Exception) -> str:

@@ -228,7 +228,7 @@ class ScopeIndex:
     @property
     def meanings(self) -> Meanings | None:
         """The vectors, with `scale` up to date; None when there is none at all."""
-        if self._meanings is not None:
+        if self._meanings is not None and self._stale_scales:
             self._meanings.grow(len(self))
             self._renew_scales(self._meanings)
         return self._meanings
@@ -367,8 +367,6 @@ class ScopeIndex:
         self._stale_scales += [places, near[near >= 0]]
 
     def _renew_scales(self, meanings: Meanings) -> None:
-        if not self._stale_scales:
-            return
         stale = np.unique(np.concatenate(self._stale_scales))
         self._stale_scales.clear()
         for start in range(0, len(stale), _SCALES_AT_ONCE):

@@ -17,7 +17,7 @@ from langchain_kronvex.ranking import Floats
 
 # Rows made floats at a time: few enough to stay in a core's cache, and for numpy to use one
 # thread; threads that share busy cores wait for each other.
-_ROWS_AT_ONCE = 1024
+_ROWS_AT_ONCE = 512
 
 # Small stores have no mean to speak of: it counts as if so many vectors of zeros were there.
 _CENTRE_WEIGHT = 20

@@ -43,10 +43,12 @@ class SqliteFile(ForkAware):
     Args:
         path: The file, or None for a store in this process's memory.
         timeout: Seconds to wait for another process that is writing.
+        schema: What it holds: the folder of the scripts that make its tables.
     """
 
-    def __init__(self, path: Path | None, timeout: float) -> None:
+    def __init__(self, path: Path | None, timeout: float, schema: str = "sqlite") -> None:
         self.path = path
+        self._schema = schema
         self._timeout = timeout
         self._closed = False
         self._opened = 0
@@ -229,7 +231,7 @@ class SqliteFile(ForkAware):
     # -- schema --------------------------------------------------------------------------------
 
     def _migrate(self) -> None:
-        steps = _schema_steps()
+        steps = _schema_steps(self._schema)
         with self.transaction() as connection:  # also proves that the place can be written
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
             if version > len(steps):
@@ -312,8 +314,8 @@ def _is_busy(error: sqlite3.OperationalError) -> bool:
     return "locked" in str(error) or "busy" in str(error)
 
 
-def _schema_steps() -> list[str]:
-    folder = files("langchain_kronvex.backends").joinpath("schema", "sqlite")
+def _schema_steps(schema: str) -> list[str]:
+    folder = files("langchain_kronvex.backends").joinpath("schema", schema)
     found = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     return [step.read_text(encoding="utf-8") for step in found]
 
