@@ -1,6 +1,7 @@
 """The seam between the memory and where it is kept: one kind of record and a few verbs.
 
-Chat messages and memories are both records. A backend is done when `tests/contract` passes with
+Memories and chat messages are records, and so are items, in which parts of this package keep what
+is neither; no verb shows an item to users. A backend is done when `tests/contract` passes with
 it added to one list. Sync is the base colour: a backend that is not natively asynchronous gets
 the `a…` twins from here, which run the verb in a worker thread.
 """
@@ -18,7 +19,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from langchain_kronvex.ranking import Floats
 from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
 
-Kind = Literal["memory", "message"]
+Kind = Literal["memory", "message", "item"]
 T = TypeVar("T")
 
 

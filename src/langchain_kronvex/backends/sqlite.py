@@ -312,7 +312,7 @@ class SqliteBackend(SqliteVectors, ForkAware):
         condition, parameters = rows.where(Selection(kind=None, scope=scope), self._agent_id)
         found = self._file.read(
             "SELECT user_id, session_id, sum(kind = 'memory'), sum(kind = 'message'), max(created) "
-            f"FROM records AS r WHERE {condition} AND {rows.VISIBLE} "
+            f"FROM records AS r WHERE {condition} AND r.kind <> 'item' AND {rows.VISIBLE} "
             "GROUP BY scope, user_id, session_id ORDER BY max(created) DESC, max(seq) DESC",
             [*parameters, rows.to_micros(now)],
         )
@@ -333,7 +333,7 @@ class SqliteBackend(SqliteVectors, ForkAware):
             "SELECT coalesce(sum(kind = 'memory'), 0), coalesce(sum(kind = 'message'), 0), "
             "count(DISTINCT scope), coalesce(sum(kind = 'memory' AND vector IS NULL), 0) "
             "FROM records AS r WHERE scope IN (SELECT scope FROM scopes WHERE agent_id = ?) "
-            f"AND {rows.VISIBLE}",
+            f"AND kind <> 'item' AND {rows.VISIBLE}",
             (self._agent_id, rows.to_micros(now)),
         )[0]
         return MemoryStats(

@@ -1,0 +1,197 @@
+"""The command line: serve a store over HTTP, and look after its API keys."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import logging
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from langchain_kronvex.errors import ConfigurationError, KronvexError, MissingExtra
+from langchain_kronvex.locations import resolve_url
+from langchain_kronvex.memory import KronvexMemory
+
+if TYPE_CHECKING:
+    from langchain_kronvex.server import ServerSettings
+
+logger = logging.getLogger("langchain_kronvex.server")
+
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+_DEFAULT_PER_MINUTE = 600  # for each key, when others than this machine can ask
+_SHUTDOWN_SECONDS = 30
+_KEEP_ALIVE_SECONDS = 75  # longer than clients keep a connection, so that they close it
+_INSTALL = 'pip install "langchain-kronvex[server]"'
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    asked = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = asked.command
+    try:
+        return command(asked)
+    except KronvexError as error:
+        sys.stderr.write(f"langchain-kronvex: {error}\n")
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="langchain-kronvex", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="offer the REST API on a store")
+    _add_url(serve)
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    serve.add_argument("--port", type=int, default=8400, help="0 takes any free one (%(default)s)")
+    serve.add_argument(
+        "--max-body-bytes", type=int, default=2 << 20, help="largest request (%(default)s)"
+    )
+    serve.add_argument(
+        "--requests-per-minute",
+        type=int,
+        help=f"for each key; 0 for no limit (none on loopback, else {_DEFAULT_PER_MINUTE})",
+    )
+    serve.add_argument(
+        "--cors-origin", action="append", default=[], help="a page that may call; repeatable"
+    )
+    serve.add_argument(
+        "--all-sessions",
+        action="store_true",
+        help="a recall without session_id sees every session of the agent",
+    )
+    serve.set_defaults(command=_serve)
+    keys = commands.add_parser("keys", help="look after API keys")
+    _add_key_commands(keys.add_subparsers(required=True, metavar="COMMAND"))
+    return parser
+
+
+def _add_key_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    create = commands.add_parser("create", help="make a key, and print it this once")
+    create.add_argument("--name", required=True, help="what the key is for")
+    create.add_argument(
+        "--agent", action="append", default=[], help="an agent in the store to give it; repeatable"
+    )
+    create.set_defaults(command=_create_key)
+    listing = commands.add_parser("list", help="list the keys")
+    listing.set_defaults(command=_list_keys)
+    revoke = commands.add_parser("revoke", help="revoke a key for good")
+    revoke.add_argument("key", help="its id or its prefix, as `keys list` shows them")
+    revoke.set_defaults(command=_revoke_key)
+    for command in (create, listing, revoke):
+        _add_url(command)
+
+
+def _add_url(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", help="the store, such as sqlite:///memory.db (KRONVEX_URL)")
+
+
+def _serve(asked: argparse.Namespace) -> int:
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise MissingExtra(f"The server needs FastAPI and Uvicorn: {_INSTALL}") from error
+    from langchain_kronvex.server import create_app
+
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s"
+    )
+    signal.signal(signal.SIGTERM, _leave)
+    url = resolve_url(asked.url, None)
+    with KronvexMemory(url) as memory:
+        settings = _settings(asked, unlocked=_is_unlocked(url, asked.host))
+        uvicorn.run(
+            create_app(memory, settings),
+            host=asked.host,
+            port=asked.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+        )
+    return 0
+
+
+def _leave(*_: object) -> None:
+    """Close the store on the way out; Uvicorn repeats the signal when its own work is done."""
+    sys.exit(0)
+
+
+def _is_unlocked(url: str, host: str) -> bool:
+    """Tell whether the server asks for no key, which is for this machine's programs only.
+
+    Raises:
+        ConfigurationError: it would, and listens to others.
+    """
+    from langchain_kronvex.server.key_desk import shelves
+
+    with shelves(url) as (keys, _):
+        unlocked = keys.none_made()
+    if unlocked and not _is_loopback(host):
+        raise ConfigurationError(
+            f"Without an API key the server listens on this machine only, not on {host}. Make a "
+            f"key first: langchain-kronvex keys create --url {url} --name NAME"
+        )
+    if unlocked:
+        logger.warning(
+            "no API key is configured: programs on this machine need none, nobody else may ask"
+        )
+    return unlocked
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _settings(asked: argparse.Namespace, *, unlocked: bool) -> ServerSettings:
+    from langchain_kronvex.server import ServerSettings
+
+    per_minute: int | None = asked.requests_per_minute
+    if per_minute is None:
+        per_minute = 0 if _is_loopback(asked.host) else _DEFAULT_PER_MINUTE
+    return ServerSettings(
+        max_body_bytes=asked.max_body_bytes,
+        requests_per_minute=per_minute or None,
+        cors_origins=tuple(asked.cors_origin),
+        allowed_hosts=_LOCAL_HOSTS if unlocked else None,
+        all_sessions=asked.all_sessions,
+    )
+
+
+def _create_key(asked: argparse.Namespace) -> int:
+    from langchain_kronvex.server.key_desk import create_key
+
+    key, secret = create_key(resolve_url(asked.url, None), asked.name, asked.agent)
+    sys.stderr.write(f"{key.name} ({key.id}). The key is shown this once; keep it safe:\n")
+    sys.stdout.write(f"{secret}\n")
+    return 0
+
+
+def _list_keys(asked: argparse.Namespace) -> int:
+    from langchain_kronvex.server.key_desk import shelves
+
+    with shelves(resolve_url(asked.url, None)) as (keys, _):
+        for key in keys.all():
+            state = "active" if key.is_active else "revoked"
+            made = key.created_at.date().isoformat()
+            sys.stdout.write(f"{key.id}  {key.prefix}…  {made}  {state:7}  {key.name}\n")
+    return 0
+
+
+def _revoke_key(asked: argparse.Namespace) -> int:
+    from langchain_kronvex.server.key_desk import shelves
+
+    with shelves(resolve_url(asked.url, None)) as (keys, _):
+        revoked = keys.revoke(asked.key)
+    if revoked is None:
+        raise ConfigurationError(f"{asked.key!r} is no single key's id or prefix; see `keys list`.")
+    sys.stdout.write(f"revoked {revoked.id}  {revoked.name}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

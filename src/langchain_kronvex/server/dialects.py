@@ -1,0 +1,127 @@
+"""One memory in the words of every dialect of the API, and whose memory a request means."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from langchain_kronvex.types import Memory, RecalledMemory, Scope
+
+
+def whose(session_id: str | None, user_id: str | None) -> Scope:
+    """Return the scope that the two ids of a request name; an empty one when it names none.
+
+    Both mean whose memory it is, so either one alone, or the same text in both, is the same
+    scope. Two different texts are a user and one session of theirs.
+    """
+    if session_id and user_id and session_id != user_id:
+        return Scope.of(user_id, session_id)
+    name = session_id or user_id
+    return Scope.of(None, name) if name else Scope()
+
+
+def stored_id(memory_id: str) -> str:
+    """Return a memory id as it is stored; UUIDs may also be written with dashes."""
+    try:
+        return uuid.UUID(memory_id).hex if len(memory_id) == 36 else memory_id
+    except ValueError:
+        return memory_id
+
+
+def memory_object(agent_id: str, memory: Memory) -> dict[str, Any]:
+    """Return a memory with the keys of all dialects."""
+    return {
+        "id": memory.id,
+        "agent_id": agent_id,
+        "content": memory.content,
+        "session_id": memory.session_id or memory.user_id,
+        "memory_type": memory.memory_type,
+        "type": memory.memory_type,
+        "metadata": dict(memory.metadata),
+        "created_at": zulu(memory.created_at),
+        "access_count": memory.access_count,
+        "expires_at": None if memory.pinned else zulu_or_none(memory.expires_at),
+        "pinned": memory.pinned,
+        "agent_memory_count": None,
+        "deduplicated": memory.deduplicated,
+        "superseded": False,
+        "superseded_by": None,
+        "conflict_detected": False,
+        "conflicts_resolved": 0,
+        "is_meta": False,
+        "consolidation_count": 0,
+        "user_id": memory.user_id,
+    }
+
+
+def nested(agent_id: str, found: RecalledMemory) -> dict[str, Any]:
+    """Return a recalled memory as the open-source server nests it."""
+    return {"memory": memory_object(agent_id, found), **_scores(found)}
+
+
+def flat(agent_id: str, found: RecalledMemory) -> dict[str, Any]:
+    """Return a recalled memory as the SDKs and tutorials read it."""
+    similarity = round(found.similarity, 4)
+    return {**memory_object(agent_id, found), "score": similarity, **_scores(found)}
+
+
+def recall_answer(query: str, agent_id: str, found: Sequence[RecalledMemory]) -> dict[str, Any]:
+    """Return what recall answers, for every dialect at once."""
+    return {
+        "query": query,
+        "total_found": len(found),
+        "results": [nested(agent_id, each) for each in found],
+        "memories": [flat(agent_id, each) for each in found],
+    }
+
+
+def context_answer(
+    context: str, agent_id: str, found: Sequence[RecalledMemory], *, degraded: bool
+) -> dict[str, Any]:
+    """Return what inject-context answers, for every dialect at once."""
+    return {
+        "context": context,
+        "context_block": context,
+        "memories_used": len(found),
+        "memories": [{**flat(agent_id, each), **nested(agent_id, each)} for each in found],
+        "degraded": degraded,
+    }
+
+
+def page_keys(total: int, limit: int, offset: int) -> Mapping[str, Any]:
+    """Return where a page stands in a list, in both ways of counting."""
+    return {
+        "total": total,
+        "page": offset // limit + 1,
+        "per_page": limit,
+        "pages": math.ceil(total / limit),
+        "limit": limit,
+        "offset": offset,
+        "has_more": offset + limit < total,
+    }
+
+
+def zulu(moment: datetime) -> str:
+    """Write a moment as memories and agents carry it: microseconds, UTC, `Z`."""
+    return with_offset(moment).replace("+00:00", "Z")
+
+
+def zulu_or_none(moment: datetime | None) -> str | None:
+    """Write a moment that may be missing."""
+    return None if moment is None else zulu(moment)
+
+
+def with_offset(moment: datetime) -> str:
+    """Write a moment as reports carry it: microseconds, UTC, `+00:00`."""
+    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
+
+
+def _scores(found: RecalledMemory) -> dict[str, float]:
+    return {
+        "similarity": round(found.similarity, 4),
+        "confidence": round(found.confidence, 4),
+        "probability": round(found.probability, 4),
+    }

@@ -1,0 +1,107 @@
+"""What the API asks of a memory beyond its verbs: agent-wide listing, erasure by any condition.
+
+This module reaches into `KronvexMemory` and its backend; the rest of the server does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_kronvex.backends.base import MemoryBackend, Page, Record, Selection
+from langchain_kronvex.errors import ConfigurationError
+from langchain_kronvex.locations import open_backend
+from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.plans import run
+from langchain_kronvex.records import to_memory
+from langchain_kronvex.server.items import SERVER_AGENT
+from langchain_kronvex.types import Memory, RecalledMemory, Scope, SessionSummary
+
+_IN_RAM = "sqlite://"
+
+
+def clock_of(memory: KronvexMemory) -> Any:
+    """Return the clock of a memory."""
+    return memory._clock
+
+
+def is_in_ram(memory: KronvexMemory) -> bool:
+    """Tell whether closing a memory loses it."""
+    return memory.location == _IN_RAM
+
+
+def check_servable(memory: KronvexMemory) -> None:
+    """Refuse a memory that is itself kept by a server.
+
+    Raises:
+        ConfigurationError: it is.
+    """
+    if memory.location.startswith(("http://", "https://")):
+        raise ConfigurationError(
+            f"The memory is kept by {memory.location}, which serves the API already. "
+            "Serve a memory with a store of its own, such as sqlite:///memory.db."
+        )
+
+
+def open_shelves(url: str) -> MemoryBackend:
+    """Open the place where the server keeps agents and keys, beside the memories."""
+    return open_backend(url, SERVER_AGENT, timeout=30.0, cache_bytes=0)
+
+
+def beside(memory: KronvexMemory, agent_id: str, cache_megabytes: int) -> KronvexMemory:
+    """Open the memory of another agent in the same place, with the same embeddings."""
+    model = memory._model.current
+    return KronvexMemory(
+        memory.location,
+        agent_id=agent_id,
+        embeddings=model.embeddings if model else False,
+        on_error=memory._on_error,
+        cache_megabytes=cache_megabytes,
+        clock=memory._clock,
+    )
+
+
+def find(
+    memory: KronvexMemory,
+    scope: Scope | None,
+    memory_type: str | None = None,
+    *,
+    oldest_first: bool = False,
+    limit: int | None = None,
+    offset: int = 0,
+) -> list[Memory]:
+    """List memories of one scope, or of the whole agent for None, by their dates."""
+    chosen = Selection(kind="memory", scope=scope, type=memory_type)
+    page = Page(by="created", newest_first=not oldest_first, limit=limit, offset=offset)
+    found: list[Record] = memory._backend.find(chosen, page, memory._clock())
+    return [to_memory(record) for record in found]
+
+
+def sessions(memory: KronvexMemory, scope: Scope | None = None) -> list[SessionSummary]:
+    """List the sessions of one scope, or of the whole agent, the last written to first."""
+    found = memory._backend.sessions(scope, memory._clock())
+    return [session for session in found if session.memories]
+
+
+def erase(
+    memory: KronvexMemory, scope: Scope | None = None, ids: Sequence[str] | None = None
+) -> int:
+    """Erase memories for good, in one rewriting of the store; return how many."""
+    chosen = Selection(kind="memory", scope=scope, ids=None if ids is None else tuple(ids))
+    return run(memory._erase(chosen))
+
+
+def recall_everywhere(
+    memory: KronvexMemory, query: str, *, top_k: int, memory_type: str | None, threshold: float
+) -> list[RecalledMemory]:
+    """Recall from every scope of the agent: the most similar of all, the most confident first."""
+    owners = {(s.user_id or s.session_id) for s in sessions(memory)}
+    found = [
+        recalled
+        for owner in owners
+        for recalled in memory.recall(
+            query, user_id=owner, top_k=top_k, memory_type=memory_type, threshold=threshold
+        )
+    ]
+    chosen = sorted(found, key=lambda recalled: -recalled.similarity)[:top_k]
+    return sorted(chosen, key=lambda recalled: -recalled.confidence)

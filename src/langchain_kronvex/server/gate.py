@@ -1,0 +1,143 @@
+"""What every request passes before it reaches an endpoint: who asks, how often, and how much.
+
+Whether the key is good is asked before anything else, so that a stranger learns nothing from how
+the rest of a request is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from langchain_kronvex.server.agents import NOBODY
+from langchain_kronvex.server.faults import INVALID_KEY, MISSING_KEY, Refused, problem
+from langchain_kronvex.server.keys import ApiKeys
+from langchain_kronvex.server.limiter import RateLimiter
+from langchain_kronvex.server.settings import ServerSettings
+
+_GUARDED = ("/api/v1", "/auth")
+_LOCAL_NAMES = ("localhost", "testclient")
+
+
+class Gate:
+    """Lets requests through that bring a good key, ask not too often, and are not too large."""
+
+    def __init__(self, app: ASGIApp, keys: ApiKeys, settings: ServerSettings) -> None:
+        self._app = app
+        self._keys = keys
+        self._settings = settings
+        per_minute = settings.requests_per_minute
+        self._limiter = None if per_minute is None else RateLimiter(per_minute)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        told: dict[str, str] = {}
+        try:
+            self._check_host(Headers(scope=scope))
+            if inner_path(scope).startswith(_GUARDED):
+                scope.setdefault("state", {})["owner"] = owner = await self._owner(scope)
+                told = self._ration(owner)
+            receive = await self._whole_body(Headers(scope=scope), receive)
+        except Refused as refused:
+            await problem(refused.status, refused.detail, refused.headers)(scope, receive, send)
+            return
+        await self._app(scope, receive, _telling(send, told))
+
+    def _check_host(self, headers: Headers) -> None:
+        """Refuse a name that is not ours: a page may point its own name at this machine."""
+        known = self._settings.allowed_hosts
+        name, _, port = headers.get("host", "").rpartition(":")
+        if not port.isdigit():
+            name = headers.get("host", "")
+        if known is not None and name.lower() not in known:
+            raise Refused(400, "Invalid host header")
+
+    async def _owner(self, scope: Scope) -> str:
+        """Return the id of the key, or `NOBODY` while there is none and the caller is local."""
+        secret = Headers(scope=scope).get("x-api-key")
+        if secret:
+            key = await asyncio.to_thread(self._keys.recognise, secret)
+            if key:
+                return key.id
+        if _is_local(scope) and await asyncio.to_thread(self._keys.none_made):
+            return NOBODY
+        raise Refused(401, INVALID_KEY if secret else MISSING_KEY)
+
+    def _ration(self, owner: str) -> dict[str, str]:
+        if self._limiter is None:
+            return {}
+        allowance = self._limiter.ask(owner)
+        if allowance.allowed:
+            return allowance.headers()
+        wait = allowance.retry_after
+        detail = f"Rate limit exceeded ({allowance.limit} req/min). Try again in {wait} s."
+        raise Refused(429, detail, allowance.headers())
+
+    async def _whole_body(self, headers: Headers, receive: Receive) -> Receive:
+        """Read the body up to the limit, and return what hands it on."""
+        most = self._settings.max_body_bytes
+        announced = headers.get("content-length", "0")
+        if announced.isascii() and announced.isdigit() and int(announced[:20]) > most:
+            raise _too_large(most)
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return _replayed(message, receive)
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > most:
+                raise _too_large(most)
+            more = message.get("more_body", False)
+        return _replayed({"type": "http.request", "body": b"".join(parts)}, receive)
+
+
+def inner_path(scope: Scope) -> str:
+    """Return the path inside the app, wherever the app is mounted."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
+def _is_local(scope: Scope) -> bool:
+    """Tell whether the caller is on this machine; a Unix socket or a test names no address."""
+    client = scope.get("client")
+    if client is None or client[0] in _LOCAL_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(client[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _too_large(most: int) -> Refused:
+    return Refused(413, f"The request is too large: at most {most} bytes are allowed.")
+
+
+def _replayed(first: Message, receive: Receive) -> Receive:
+    waiting = [first]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay
+
+
+def _telling(send: Send, headers: Mapping[str, str]) -> Send:
+    if not headers:
+        return send
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+    async def telling(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), *raw]}
+        await send(message)
+
+    return telling

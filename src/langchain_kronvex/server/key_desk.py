@@ -1,0 +1,49 @@
+"""Keys and agents of a store, looked after without a running server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+
+from langchain_kronvex.errors import ConfigurationError
+from langchain_kronvex.server import engine
+from langchain_kronvex.server.agents import Agents, check_agent_id
+from langchain_kronvex.server.keys import ApiKey, ApiKeys
+
+
+@contextmanager
+def shelves(url: str) -> Iterator[tuple[ApiKeys, Agents]]:
+    """Open the keys and agents of a store."""
+    backend = engine.open_shelves(url)
+    try:
+        yield ApiKeys(backend, _now), Agents(backend, _now)
+    finally:
+        backend.close()
+
+
+def create_key(url: str, name: str, agent_ids: Sequence[str] = ()) -> tuple[ApiKey, str]:
+    """Make a key, and give it the agents named; returns what is kept of it, and the key.
+
+    The first key also gets the agents that were made while the server needed none.
+
+    Raises:
+        ConfigurationError: one of the agents is another key's.
+    """
+    wanted = [check_agent_id(agent_id) for agent_id in agent_ids]
+    with shelves(url) as (keys, agents):
+        is_first = keys.none_made()
+        key, secret = keys.create(name)
+        if is_first:
+            agents.hand_over(key.id)
+        taken = [each for each in wanted if agents.register(key.id, each) is None]
+        if taken:
+            keys.revoke(key.id)
+            raise ConfigurationError(
+                f"{', '.join(taken)} belongs to another key; the new one was revoked."
+            )
+    return key, secret
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -1,0 +1,96 @@
+"""API keys: made, listed, revoked, and recognised."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from langchain_kronvex.backends.base import MemoryBackend, Record
+from langchain_kronvex.checks import check_id
+from langchain_kronvex.server.items import Shelf
+
+_PREFIX_CHARS = 8  # of a key, shown in lists
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is kept of a key; the key itself is nowhere."""
+
+    id: str
+    name: str
+    prefix: str
+    created_at: datetime
+    is_active: bool
+
+
+class ApiKeys:
+    """The keys of one store."""
+
+    def __init__(self, backend: MemoryBackend, clock: Callable[[], datetime]) -> None:
+        self._shelf = Shelf(backend, "keys", clock)
+        self._clock = clock
+
+    def create(self, name: str) -> tuple[ApiKey, str]:
+        """Make a key; returns what is kept of it, and the key, which cannot be shown again.
+
+        Raises:
+            InvalidInput: the name is blank, too long, or no text.
+        """
+        secret = f"kv-{secrets.token_urlsafe(32)}"
+        about = {"prefix": secret[:_PREFIX_CHARS], "revoked_at": None}
+        return _key(self._shelf.put(_digest(secret), check_id(name, "name"), about)), secret
+
+    def all(self) -> Sequence[ApiKey]:
+        """Return every key, revoked ones included, the newest first."""
+        return [_key(item) for item in self._shelf.all()]
+
+    def none_made(self) -> bool:
+        """Tell whether no key was ever made; a revoked one still keeps the server locked."""
+        return self._shelf.is_empty()
+
+    def revoke(self, id_or_prefix: str) -> ApiKey | None:
+        """Revoke the key with this id or prefix; None when there is not exactly one."""
+        found = [
+            item
+            for item in self._shelf.all()
+            if id_or_prefix in (item.id, item.metadata.get("prefix"))
+        ]
+        if len(found) != 1:
+            return None
+        changed = {**found[0].metadata, "revoked_at": self._clock().isoformat()}
+        item = replace(found[0], metadata=changed)
+        self._shelf.change(item)
+        return _key(item)
+
+    def recognise(self, secret: str) -> ApiKey | None:
+        """Return the active key that somebody presents; None for any other text."""
+        digest = _digest(secret)
+        item = self._shelf.find(digest)
+        if item is None or not hmac.compare_digest(item.key, digest):
+            return None
+        key = _key(item)
+        return key if key.is_active else None
+
+
+def _key(item: Record) -> ApiKey:
+    return ApiKey(
+        id=item.id,
+        name=item.content,
+        prefix=str(item.metadata.get("prefix", "")),
+        created_at=item.created_at,
+        is_active=item.metadata.get("revoked_at") is None,
+    )
+
+
+def _digest(secret: str) -> str:
+    """Return what is stored in a key's place.
+
+    One round of SHA-256 is enough: a key has 256 random bits, so there is nothing to guess that a
+    slow hash would protect, as it does for passwords. And since the lookup is by this hash, its
+    timing tells nothing about any key: nobody can choose a text whose hash begins as they like.
+    """
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,226 @@
+"""Memories one by one, listed, and a user's as a whole.
+
+Paths with a fixed word come before those that end in an id. Everything erased is erased for good,
+so `restore` finds nothing but memories that are still there.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Query, Request
+from starlette.responses import Response
+
+from langchain_kronvex.server import engine
+from langchain_kronvex.server.answers import (
+    Answer,
+    DeletedAnswer,
+    ListAnswer,
+    MemoryAnswer,
+    SessionsAnswer,
+    UserEraseAnswer,
+    UserExportAnswer,
+)
+from langchain_kronvex.server.bodies import BulkDelete, MemoryChange, lifetime_days
+from langchain_kronvex.server.dialects import (
+    memory_object,
+    page_keys,
+    stored_id,
+    whose,
+    with_offset,
+)
+from langchain_kronvex.server.faults import MEMORY_NOT_FOUND, Refused
+from langchain_kronvex.server.listing import Listing, Order, bounds, listed
+from langchain_kronvex.server.routes.documented import guarded_router
+from langchain_kronvex.server.service import Visit, service_of
+from langchain_kronvex.types import Memory, Scope
+
+router = guarded_router("memories")
+_FAR = 1 << 53
+
+Ids = Annotated[str | None, Query(max_length=255)]
+Position = Annotated[int | None, Query(ge=0, le=_FAR)]
+
+
+@router.get("/agents/{agent_id}/memories", response_model=ListAnswer)
+def list_memories(
+    agent_id: str,
+    request: Request,
+    page: Annotated[int, Query(ge=1, le=_FAR)] = 1,
+    per_page: Annotated[int | None, Query(ge=1, le=100)] = None,
+    limit: Annotated[int | None, Query(ge=1, le=1000)] = None,
+    offset: Position = None,
+    session_id: Ids = None,
+    user_id: Ids = None,
+    memory_type: str | None = None,
+    type: str | None = None,
+    search: str | None = None,
+    q: str | None = None,
+    sort: Order = "recent",
+) -> Answer:
+    """List memories: of one session or user, or without ids of the whole agent."""
+    size, start = bounds(page, per_page, limit, offset)
+    wanted = Listing(
+        scope=whose(session_id, user_id) or None,
+        memory_type=memory_type or type or None,
+        search=search or q or None,
+        sort=sort,
+        limit=size,
+        offset=start,
+    )
+    with service_of(request).visit(request, agent_id) as visit:
+        found, total = listed(visit.memory, wanted)
+        memories = [memory_object(visit.agent.id, each) for each in found]
+        return Answer({"memories": memories, **page_keys(total, size, start)})
+
+
+@router.delete("/agents/{agent_id}/memories", response_model=DeletedAnswer)
+def delete_memories(
+    agent_id: str, request: Request, session_id: Ids = None, user_id: Ids = None
+) -> Answer:
+    """Erase every memory of the agent, or with ids those of one session or user, for good."""
+    with service_of(request).visit(request, agent_id) as visit:
+        return _erased(visit, scope=whose(session_id, user_id) or None)
+
+
+@router.delete("/agents/{agent_id}/memories/bulk-delete", response_model=DeletedAnswer)
+def bulk_delete(agent_id: str, body: BulkDelete, request: Request) -> Answer:
+    """Erase the memories that meet every condition given, for good."""
+    with service_of(request).visit(request, agent_id) as visit:
+        wanted = None if body.memory_ids is None else {stored_id(id_) for id_ in body.memory_ids}
+        before = body.before_date
+        if before is not None and before.utcoffset() is None:
+            before = before.replace(tzinfo=service_of(request).now().tzinfo)
+        found = engine.find(visit.memory, None, body.memory_type)
+        ids = [
+            each.id
+            for each in found
+            if (wanted is None or each.id in wanted)
+            and (before is None or each.created_at < before)
+        ]
+        return _erased(visit, ids=ids)
+
+
+@router.get("/agents/{agent_id}/sessions", response_model=SessionsAnswer)
+def list_sessions(agent_id: str, request: Request) -> Answer:
+    """List the sessions, the last written to first."""
+    with service_of(request).visit(request, agent_id) as visit:
+        return Answer({"sessions": _sessions(visit)})
+
+
+def _sessions(visit: Visit) -> list[dict[str, Any]]:
+    counts: dict[tuple[str, str | None], int] = {}
+    for each in engine.sessions(visit.memory):
+        name = each.session_id or each.user_id
+        if name:  # one user's session, or the user as a whole
+            key = (name, each.user_id if each.session_id else None)
+            counts[key] = counts.get(key, 0) + each.memories
+    return [
+        {"session_id": name, "user_id": user, "count": count}
+        for (name, user), count in counts.items()
+    ]
+
+
+@router.get("/agents/{agent_id}/memories/user/{uid:path}/export", response_model=UserExportAnswer)
+def export_user(agent_id: str, uid: str, request: Request) -> Answer:
+    """Return everything remembered about one user."""
+    service = service_of(request)
+    with service.visit(request, agent_id) as visit:
+        found = engine.find(visit.memory, Scope.of(uid, None))
+        answer = {
+            "user_id": uid,
+            "agent_id": visit.agent.id,
+            "exported_at": with_offset(service.now()),
+            "gdpr_article": "Article 20",
+            "memory_count": len(found),
+            "memories": [_user_memory(each) for each in found],
+        }
+        return Answer(answer, headers=_as_file("user-export"))
+
+
+def _user_memory(memory: Memory) -> dict[str, Any]:
+    return {
+        "id": memory.id,
+        "content": memory.content,
+        "memory_type": memory.memory_type,
+        "session_id": memory.session_id or memory.user_id,
+        "user_id": memory.user_id,
+        "metadata": dict(memory.metadata),
+        "created_at": with_offset(memory.created_at),
+        "last_accessed_at": None,
+        "access_count": memory.access_count,
+        "pinned": memory.pinned,
+    }
+
+
+@router.delete("/agents/{agent_id}/memories/user/{uid:path}", response_model=UserEraseAnswer)
+def erase_user(agent_id: str, uid: str, request: Request) -> Answer:
+    """Erase everything of one user, chat messages included, from the store's files too."""
+    service = service_of(request)
+    with service.visit(request, agent_id) as visit:
+        erased = visit.memory.forget(user_id=uid)
+        visit.opened.removed()
+        return Answer(
+            {
+                "erased": erased,
+                "user_id": uid,
+                "agent_id": visit.agent.id,
+                "erased_at": with_offset(service.now()),
+                "gdpr_article": "Article 17",
+            }
+        )
+
+
+@router.get("/agents/{agent_id}/memories/{memory_id}", response_model=MemoryAnswer)
+def get_memory(agent_id: str, memory_id: str, request: Request) -> Answer:
+    """Return one memory."""
+    with service_of(request).visit(request, agent_id) as visit:
+        return Answer(memory_object(visit.agent.id, _existing(visit, memory_id)))
+
+
+@router.patch("/agents/{agent_id}/memories/{memory_id}", response_model=MemoryAnswer)
+def change_memory(agent_id: str, memory_id: str, body: MemoryChange, request: Request) -> Answer:
+    """Change what is given. Pinning a memory takes its expiry away."""
+    given = body.model_dump(include={"pinned", "memory_type", "metadata"}, exclude_unset=True)
+    if body.model_fields_set & {"ttl_days", "ttl_seconds"}:
+        given["ttl_days"] = lifetime_days(body.ttl_days, body.ttl_seconds)
+    elif given.get("pinned"):
+        given["ttl_days"] = None
+    with service_of(request).visit(request, agent_id) as visit:
+        changed = visit.memory.update(_existing(visit, memory_id).id, **given)
+        return Answer(memory_object(visit.agent.id, changed))
+
+
+@router.delete("/agents/{agent_id}/memories/{memory_id}", status_code=204, response_class=Response)
+def delete_memory(agent_id: str, memory_id: str, request: Request) -> Response:
+    """Erase one memory, for good."""
+    with service_of(request).visit(request, agent_id) as visit:
+        if not visit.memory.forget(id=_existing(visit, memory_id).id):
+            raise Refused(404, MEMORY_NOT_FOUND)
+        visit.opened.removed()
+        return Response(status_code=204)
+
+
+@router.post("/agents/{agent_id}/memories/{memory_id}/restore", responses={409: {}})
+def restore_memory(agent_id: str, memory_id: str, request: Request) -> Answer:
+    """Answer 404, since what is deleted is gone, or 409 for a memory that is not deleted."""
+    with service_of(request).visit(request, agent_id) as visit:
+        _existing(visit, memory_id)
+    raise Refused(409, "Memory is not deleted")
+
+
+def _existing(visit: Visit, memory_id: str) -> Memory:
+    found = visit.memory.get(stored_id(memory_id))
+    if found is None:
+        raise Refused(404, MEMORY_NOT_FOUND)
+    return found
+
+
+def _erased(visit: Visit, *, scope: Scope | None = None, ids: list[str] | None = None) -> Answer:
+    deleted = engine.erase(visit.memory, scope, ids) if ids != [] else 0
+    visit.opened.removed()
+    return Answer({"deleted": deleted})
+
+
+def _as_file(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}.json"'}
