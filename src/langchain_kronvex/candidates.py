@@ -17,7 +17,7 @@ from langchain_kronvex.ranking import Floats
 from langchain_kronvex.wording import QueryTerms, matching_dates
 
 EXACT_UP_TO = 3_000
-_BY_WORDS, _BY_MEANING = 400, 200
+_BY_WORDS, _BY_MEANING, _LATEST = 400, 200, 50
 _MOST_ENTRIES = 400_000
 
 
@@ -48,11 +48,12 @@ def candidates(
         chosen[index.table["near"][places]] = True
     chosen[-1] = False
     places = np.flatnonzero(chosen)
-    if len(places) >= 2 * limit and wanted is None:
-        return places
     # A question that finds little is still answered with as many as were asked for: the latest.
+    latest = max(_LATEST, limit)  # the same for all small limits, which see the same pool
+    if len(places) >= 2 * latest and wanted is None:
+        return places
     rest = np.flatnonzero(~chosen[:-1] if wanted is None else wanted & ~chosen[:-1])
-    return np.union1d(places, rest[max(len(rest) - limit, 0) :])
+    return np.union1d(places, rest[max(len(rest) - latest, 0) :])
 
 
 def _by_words(

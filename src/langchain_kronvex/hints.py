@@ -53,8 +53,10 @@ def _priors(pool: Pool, query: str, weights: Weights) -> Floats:
         np.float32,
     )
     openers = pool.index.openers
-    means = openers["sum"] @ weight / np.maximum(openers["count"], 1)
-    priors: Floats = pool.column("priors") @ weight - means[pool.column("opener")]
+    # Without BLAS: its kernels for so few columns were seen to warn of numbers they do not use.
+    means = np.einsum("ij,j->i", openers["sum"], weight) / np.maximum(openers["count"], 1)
+    priors: Floats = np.einsum("ij,j->i", pool.column("priors"), weight)
+    priors -= means[pool.column("opener")]
     return priors
 
 

@@ -120,7 +120,8 @@ def changed_record(
 
 def to_memory(record: Record) -> Memory:
     """Return what users see of a memory's record."""
-    return Memory(**_public(record), deduplicated=record.deduplicated)
+    seen = _public(record, record.access_count)
+    return Memory(**seen, deduplicated=record.deduplicated)
 
 
 def to_recalled(match: Match, uncounted: int, now: datetime) -> RecalledMemory:
@@ -135,7 +136,7 @@ def to_recalled(match: Match, uncounted: int, now: datetime) -> RecalledMemory:
     accesses = record.access_count + uncounted
     age_days = (now - record.created_at).total_seconds() / _SECONDS_PER_DAY
     return RecalledMemory(
-        **{**_public(record), "access_count": accesses},
+        **_public(record, accesses),
         similarity=match.similarity,
         confidence=confidence(
             match.similarity, recency(record.type, age_days), frequency(accesses)
@@ -144,7 +145,7 @@ def to_recalled(match: Match, uncounted: int, now: datetime) -> RecalledMemory:
     )
 
 
-def _public(record: Record) -> dict[str, Any]:
+def _public(record: Record, access_count: int) -> dict[str, Any]:
     return {
         "id": record.id,
         "content": record.content,
@@ -155,5 +156,5 @@ def _public(record: Record) -> dict[str, Any]:
         "created_at": record.created_at,
         "expires_at": record.expires_at,
         "pinned": record.pinned,
-        "access_count": record.access_count,
+        "access_count": access_count,
     }

@@ -162,7 +162,7 @@ def _meaning(pool: Pool, meanings: Meanings, vector: Floats) -> Floats:
 def _windowed(pool: Pool, own: Floats) -> Floats:
     """Return each memory's own cosine joined with its neighbours', for a vector of length 1."""
     padded = np.append(own, np.float32(0))  # slot -1, nobody, adds nothing
-    lent: Floats = padded[pool.near[:, _LENDERS]] @ _LENT
+    lent: Floats = np.einsum("ij,j->i", padded[pool.near[:, _LENDERS]], _LENT)
     lent += own
     lent *= pool.column("scale")
     return lent
