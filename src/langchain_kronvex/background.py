@@ -241,7 +241,8 @@ class BackgroundWriter(ForkAware):
         if not final:
             with self._changed:
                 lane.running = False
-                pause = min(self._backoff * 2 ** (lane.tries - 1), _LONGEST_WAIT_SECONDS)
+                doubled = self._backoff * 2 ** min(lane.tries - 1, 20)
+                pause = min(doubled, _LONGEST_WAIT_SECONDS)
                 jitter = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
                 lane.due = time.monotonic() + pause * jitter
                 self._changed.notify_all()

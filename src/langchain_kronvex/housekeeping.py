@@ -27,7 +27,9 @@ class AccessCounter(ForkAware):
         self._counts: Counter[str] = Counter()
 
     def count(self, ids: Iterable[str]) -> None:
-        """Note one access of each id; never waits and never fails."""
+        """Note one access of each id, unless a server does; never waits and never fails."""
+        if self._backend.is_service:
+            return
         with self._lock:
             self._counts.update(ids)
         self._writer.submit("accesses", self._store, once=True, delay_seconds=_GATHER_SECONDS)

@@ -8,12 +8,16 @@ from pathlib import Path
 from langchain_kronvex.backends.base import MemoryBackend
 from langchain_kronvex.checks import check_id
 from langchain_kronvex.errors import ConfigurationError
+from langchain_kronvex.services import HOSTED_URL, SCHEMES, ServiceOptions, open_service
 
-HOSTED_URL = "https://api.kronvex.io"
-_KNOWN = "sqlite:///path/to/memory.db for a file, or sqlite:// for this process's memory only"
+__all__ = ["HOSTED_URL", "default_url", "open_backend", "resolve_agent_id", "resolve_url"]
+_KNOWN = (
+    "sqlite:///path/to/memory.db for a file, sqlite:// for this process's memory only, or https:// "
+    "for a Kronvex API"
+)
 
 
-def resolve_url(url: str | None, api_key: str | None) -> str:
+def resolve_url(url: str | None, api_key: object) -> str:
     """Return the URL: the argument, else KRONVEX_URL, else the hosted service when there is an
     API key (KRONVEX_BASE_URL moves it), else a file in the user's data folder.
     """
@@ -38,7 +42,14 @@ def resolve_agent_id(agent_id: str | None) -> str:
     return check_id(agent_id, "agent_id")
 
 
-def open_backend(url: str, agent_id: str, *, timeout: float, cache_bytes: int) -> MemoryBackend:
+def open_backend(
+    url: str,
+    agent_id: str,
+    *,
+    timeout: float,
+    cache_bytes: int,
+    service: ServiceOptions | None = None,
+) -> MemoryBackend:
     """Open the backend that a URL names.
 
     Raises:
@@ -53,11 +64,10 @@ def open_backend(url: str, agent_id: str, *, timeout: float, cache_bytes: int) -
 
         path = _sqlite_path(rest)
         return SqliteBackend(path, agent_id, timeout=timeout, cache_bytes=cache_bytes)
-    if scheme in ("http", "https", "postgresql", "postgres") and separator:
-        raise ConfigurationError(
-            f"This version keeps memories in SQLite only and cannot open a {scheme} URL. "
-            f"Use {_KNOWN}."
-        )
+    if scheme.lower() in SCHEMES and separator:
+        return open_service(url, agent_id, service or ServiceOptions(), timeout=timeout)
+    if scheme in ("postgresql", "postgres") and separator:
+        raise ConfigurationError(f"This version cannot keep memories in PostgreSQL. Use {_KNOWN}.")
     raise ConfigurationError(f"{scheme!r} is no URL that this package can open. Use {_KNOWN}.")
 
 

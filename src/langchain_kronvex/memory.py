@@ -48,19 +48,25 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing):
     'Ana is allergic to peanuts.'
 
     Args:
-        url: `sqlite:///memory.db` (a file), `sqlite://` (this process's memory). Without it
-            KRONVEX_URL, or else a file in the user's data folder; `location` says where.
+        url: `sqlite:///memory.db` (a file), `sqlite://` (this process's memory), `https://…` (a
+            Kronvex API). Without it KRONVEX_URL, or else the hosted service when there is an API
+            key, or else a file in the user's data folder; `location` says where.
         agent_id: Keeps agents apart in the same place; without it KRONVEX_AGENT_ID, or else
             "default".
-        api_key: For the hosted service.
+        api_key: For a Kronvex API; without it KRONVEX_API_KEY.
         embeddings: What memories are found by besides their words. Without it the bundled table
             of English word vectors, offline and instant; False for words alone; any LangChain
             `Embeddings`, or the name of one as "provider:model" ("openai:text-embedding-3-small"),
             whose vectors are fetched in the background. The store keeps to what it was indexed
             with; `reindex` changes over.
         on_error: Called with every error of the background work and of every degraded turn.
-        timeout_seconds: How long to wait for another process that is writing.
+        timeout_seconds: How long to wait for another process that is writing, or for a server.
         cache_megabytes: Bound of the users' indexes kept in RAM, in MiB.
+        http_client: For a Kronvex API: an `httpx.Client` of yours, which is not closed.
+        http_async_client: As `http_client`, an `httpx.AsyncClient` for the `a…` twins.
+        outbox: For a Kronvex API: the file, or folder, of what is still to be sent; without it a
+            file in the user's data folder.
+        allow_http: Speak to a Kronvex API without encryption, also on other machines.
         clock: Tells the time, as an aware datetime; for tests.
 
     Raises:

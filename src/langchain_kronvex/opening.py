@@ -8,19 +8,26 @@ import time
 import weakref
 from collections.abc import Callable
 from datetime import datetime, timezone
+from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import SecretStr
 
 from langchain_kronvex.backends.base import MemoryBackend
 from langchain_kronvex.background import BackgroundWriter, OnError
 from langchain_kronvex.embedder import BackgroundEmbedder
-from langchain_kronvex.errors import described
+from langchain_kronvex.errors import ConfigurationError, described
 from langchain_kronvex.housekeeping import AccessCounter
 from langchain_kronvex.locations import open_backend, resolve_agent_id, resolve_url
 from langchain_kronvex.plans import Plan, both, call
 from langchain_kronvex.providers import EmbeddingsChoice, resolve_embeddings
 from langchain_kronvex.recalling import Recaller
+from langchain_kronvex.services import ServiceOptions, is_service
 from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
+
+if TYPE_CHECKING:
+    import httpx
 
 logger = logging.getLogger("langchain_kronvex")
 Self = TypeVar("Self", bound="OpenMemory")
@@ -34,11 +41,15 @@ class OpenMemory:
         url: str | None = None,
         *,
         agent_id: str | None = None,
-        api_key: str | None = None,
+        api_key: str | SecretStr | None = None,
         embeddings: EmbeddingsChoice = None,
         on_error: OnError | None = None,
         timeout_seconds: float = 30.0,
         cache_megabytes: int = 256,
+        http_client: httpx.Client | None = None,
+        http_async_client: httpx.AsyncClient | None = None,
+        outbox: str | Path | None = None,
+        allow_http: bool = False,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         self.agent_id = resolve_agent_id(agent_id)
@@ -46,12 +57,14 @@ class OpenMemory:
         self._on_error = on_error
         self._degraded = 0
         self._last_degraded: str | None = None
-        self._model = ModelInUse(resolve_embeddings(embeddings))
+        place = resolve_url(url, api_key)
+        self._model = ModelInUse(_model_for(place, embeddings))
         self._backend = open_backend(
-            resolve_url(url, api_key),
+            place,
             self.agent_id,
             timeout=timeout_seconds,
             cache_bytes=cache_megabytes << 20,
+            service=ServiceOptions(api_key, http_client, http_async_client, outbox, allow_http),
         )
         self.writer = BackgroundWriter(on_error=on_error)
         # Apart from the writer: a slow provider must not hold up what is to be saved.
@@ -79,6 +92,7 @@ class OpenMemory:
             if self._backend.unembedded(1, self._clock()):  # left over by an earlier process
                 self._embedder.wake()
         self._backend.purge(self._clock())
+        self._backend.start(_weakly(self.report_degraded))
 
     @property
     def location(self) -> str:
@@ -116,7 +130,9 @@ class OpenMemory:
         saved: bool = yield call(self.writer, "flush", timeout)
         left = None if timeout is None else max(timeout - (time.monotonic() - started), 0)
         embedded: bool = yield call(self._embedding_writer, "flush", left)
-        return saved and embedded
+        left = None if timeout is None else max(timeout - (time.monotonic() - started), 0)
+        sent: bool = yield call(self._backend, "flush", left)
+        return saved and embedded and sent
 
     flush, aflush = both(_flush)
 
@@ -155,6 +171,29 @@ def _shut(writer: BackgroundWriter, embedding: BackgroundWriter, backend: Memory
     writer.close()
     embedding.close()
     backend.close()
+
+
+def _model_for(url: str, embeddings: EmbeddingsChoice) -> EmbeddingModel | None:
+    if not is_service(url):
+        return resolve_embeddings(embeddings)
+    if embeddings is not None:
+        raise ConfigurationError(
+            "embeddings cannot be chosen for a Kronvex API: the server embeds the memories itself. "
+            "Leave the argument out, or keep the memories in sqlite:///path.db"
+        )
+    return None
+
+
+def _weakly(report: OnError) -> OnError:
+    """Return a function that calls a bound method without keeping its object alive."""
+    method = weakref.WeakMethod(report)
+
+    def told(error: Exception) -> None:
+        alive = method()
+        if alive is not None:
+            alive(error)
+
+    return told
 
 
 def _utc_now() -> datetime:

@@ -12,7 +12,12 @@ from langchain_core.embeddings import Embeddings
 
 from langchain_kronvex.backends.base import MemoryBackend, Unembedded
 from langchain_kronvex.embedder import TRIVIAL_TEXT, batch_size, embed_batch
-from langchain_kronvex.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
+from langchain_kronvex.errors import (
+    EmbeddingMismatch,
+    EmbeddingsError,
+    InvalidInput,
+    NotSupported,
+)
 from langchain_kronvex.opening import OpenMemory
 from langchain_kronvex.plans import Plan, both, call, run
 from langchain_kronvex.progress import Progress, reporting
@@ -115,7 +120,13 @@ class MemoryReindexing(OpenMemory):
             EmbeddingMismatch: another process ended this reindexing or began another one.
             ConfigurationError: the embeddings cannot be made of a string.
             InvalidInput: there are no embeddings to index with.
+            NotSupported: the memories are on a server.
         """
+        if self._backend.is_service:
+            raise NotSupported(
+                "reindex: a Kronvex server embeds the memories itself; there is nothing to change "
+                "from here."
+            )
         model = self._upcoming_model(embeddings)
         work = Reindexing(self._backend, self._model, model, self._clock, progress)
         count: int = yield call(work, "complete")

@@ -141,13 +141,14 @@ class MemoryUpkeep(OpenMemory):
         """Tell what is stored and how the background work stands."""
         writers = (self.writer, self._embedding_writer)
         stored: MemoryStats = yield call(self._backend, "stats", self._clock())
+        errors = [*(w.last_error for w in writers), stored.last_error, self._last_degraded]
         return replace(
             stored,
             unembedded=stored.unembedded if self._model.current else 0,
-            pending=sum(writer.pending for writer in writers),
-            failed=sum(writer.failed for writer in writers),
+            pending=stored.pending + sum(writer.pending for writer in writers),
+            failed=stored.failed + sum(writer.failed for writer in writers),
             degraded=self._degraded,
-            last_error=next((w.last_error for w in writers if w.last_error), self._last_degraded),
+            last_error=next((e for e in errors if e), None),
         )
 
     memories, amemories = both(_memories)

@@ -15,18 +15,23 @@ LAYERS: dict[int, tuple[str, ...]] = {
     0: ("errors", "checks", "types", "forking"),
     # pure rules, no I/O
     1: (
-        "columns", "features", "formatting", "lexical", "messages", "plans", "prompts", "ranking",
-        "scopes", "vectors", "embeddings", "embeddings.static", "embeddings.wordpiece",
+        "columns", "features", "formatting", "lexical", "meanings", "messages", "plans",
+        "postings", "prompts", "ranking", "scopes", "vectors", "embeddings", "embeddings.static",
+        "embeddings.thesaurus", "embeddings.wordpiece",
     ),
     # one scope in RAM, and where it is kept
     2: (
-        "index", "search", "records", "locations", "backends", "backends.base",
+        "candidates", "hints", "index", "pool", "search", "wording",
+        "records", "locations", "backends", "backends.base",
         "backends.index_cache", "backends.sqlite", "backends.sqlite_file", "backends.sqlite_rows",
         "backends.sqlite_vectors", "providers",
+        "background", "services", "backends.agent", "backends.courier", "backends.envelope",
+        "backends.erasing", "backends.kronvex", "backends.outbox", "backends.refusals",
+        "backends.remote_recall", "backends.transport", "backends.versions", "backends.wire",
     ),
     # the memory and its parts
     3: (
-        "background", "conversation", "embedder", "housekeeping", "memory", "opening", "progress",
+        "conversation", "embedder", "housekeeping", "memory", "opening", "progress",
         "recalling", "reindexing", "turns", "upkeep",
     ),
     # LangChain adapters

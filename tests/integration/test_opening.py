@@ -265,8 +265,6 @@ def test_after_a_failed_opening_the_place_can_be_put_right(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "url",
     [
-        "https://api.kronvex.io",
-        "http://localhost:8000",
         "postgresql://localhost/memories",
         "postgres://localhost/memories",
         "redis://localhost",
@@ -292,12 +290,12 @@ def test_a_url_that_is_a_path_object(tmp_path: Path) -> None:
 
 
 def test_an_api_key_alone_means_the_hosted_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigurationError, match="sqlite:///"):
-        KronvexMemory(api_key="kv-secret-key")
+    with KronvexMemory(api_key="kv-secret-key") as memory:
+        assert memory.location == "https://api.kronvex.io"
     monkeypatch.setenv("KRONVEX_API_KEY", "kv-secret-key")
-    with pytest.raises(ConfigurationError) as caught:
-        KronvexMemory()
-    assert "kv-secret-key" not in str(caught.value)
+    with KronvexMemory() as memory:
+        assert memory.location == "https://api.kronvex.io"
+        assert "kv-secret-key" not in repr(memory)
 
 
 @pytest.mark.parametrize("agent_id", ["", "  ", "\n", "a\0b", "x" * 256, 7])

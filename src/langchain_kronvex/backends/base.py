@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -153,9 +153,22 @@ class MemoryBackend(ABC):
     """A place where the records of one agent are kept. All verbs may be called by any thread.
 
     Expired records are invisible to every verb from the moment `now` that the caller names.
+
+    Attributes:
+        location: The place, as a URL.
+        is_service: It is a server, which embeds the memories and counts the accesses itself.
     """
 
     location: str
+    is_service: bool = False
+
+    def start(self, report: Callable[[Exception], None]) -> None:
+        """Begin with background work of its own; called once, when the memory is open.
+
+        Args:
+            report: Told of failures that nobody waits for.
+        """
+        del report
 
     @abstractmethod
     def add(
@@ -259,6 +272,11 @@ class MemoryBackend(ABC):
             EmbeddingMismatch: this model is not the upcoming one (any more).
         """
 
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait for background work of its own; False when `timeout` seconds were not enough."""
+        del timeout
+        return True
+
     @abstractmethod
     def close(self) -> None:
         """Let go of everything; called once."""
@@ -288,6 +306,10 @@ class MemoryBackend(ABC):
     async def asessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """Twin of `sessions`."""
         return await asyncio.to_thread(self.sessions, scope, now)
+
+    async def aflush(self, timeout: float | None = None) -> bool:
+        """Twin of `flush`."""
+        return await asyncio.to_thread(self.flush, timeout)
 
     async def astats(self, now: datetime) -> MemoryStats:
         """Twin of `stats`."""

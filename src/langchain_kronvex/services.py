@@ -1,0 +1,144 @@
+"""Kronvex services: from a URL, a key and an agent to a backend, refusing what is not safe."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from langchain_kronvex.backends.base import MemoryBackend
+from langchain_kronvex.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import httpx
+
+HOSTED_URL = "https://api.kronvex.io"
+SCHEMES = ("http", "https")
+_API = "/api/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """How a service is spoken to; see `KronvexMemory`."""
+
+    api_key: str | SecretStr | None = None
+    http_client: httpx.Client | None = None
+    http_async_client: httpx.AsyncClient | None = None
+    outbox: str | Path | None = None
+    allow_http: bool = False
+
+
+def is_service(url: object) -> bool:
+    """Tell whether a URL is that of a service."""
+    return isinstance(url, str) and url.partition("://")[0].lower() in SCHEMES and "://" in url
+
+
+def open_service(
+    url: str, agent_id: str, options: ServiceOptions, *, timeout: float
+) -> MemoryBackend:
+    """Open the backend of a service. Nothing is sent yet.
+
+    Raises:
+        ConfigurationError: the URL, the key or a client cannot be used.
+        StoreError: the outbox cannot be opened.
+    """
+    from langchain_kronvex.backends.kronvex import KronvexBackend
+    from langchain_kronvex.backends.outbox import Outbox, outbox_path
+    from langchain_kronvex.backends.transport import Transport
+
+    base_url = checked_base_url(url, allow_http=options.allow_http)
+    key = checked_key(options.api_key)
+    if key is None and not _is_loopback(base_url):
+        raise ConfigurationError(
+            f"{base_url} needs an API key: set KRONVEX_API_KEY, or pass api_key."
+        )
+    _check_clients(options)
+    path = outbox_path(base_url, agent_id, options.outbox)
+    outbox = Outbox(path, f"{base_url}\n{agent_id}", timeout)
+    try:
+        transport = Transport(
+            base_url,
+            key,
+            timeout=timeout,
+            client=options.http_client,
+            async_client=options.http_async_client,
+        )
+        return KronvexBackend(transport, agent_id, outbox, timeout=timeout)
+    except BaseException:
+        outbox.close()
+        raise
+
+
+def checked_base_url(url: str, *, allow_http: bool) -> str:
+    """Return the URL of the API with `/api/v1`, given with or without it and a slash at the end.
+
+    Raises:
+        ConfigurationError: it is no plain URL, or not encrypted.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ConfigurationError("The URL of the Kronvex API is not well-formed.") from None
+    if not host or parts.query or parts.fragment or parts.username or parts.password:
+        raise ConfigurationError(
+            "The URL of the Kronvex API must be like https://host, without a user, a password or "
+            "parameters. The key goes into KRONVEX_API_KEY or api_key."
+        )
+    place = f"{parts.scheme.lower()}://{parts.netloc.lower()}"
+    path = parts.path.rstrip("/").removesuffix(_API).rstrip("/")
+    if parts.scheme.lower() == "http" and not allow_http and not _is_loopback(url):
+        raise ConfigurationError(
+            f"{place} is not encrypted: memories and the API key could be read on the way. Use "
+            "https, or pass allow_http=True if the network is safe."
+        )
+    return f"{place}{path}{_API}"
+
+
+def checked_key(api_key: str | SecretStr | None) -> SecretStr | None:
+    """Return the key: the argument, else KRONVEX_API_KEY, else None.
+
+    Raises:
+        ConfigurationError: it cannot be sent in a header; the message does not quote it.
+    """
+    if api_key is None:
+        api_key = os.environ.get("KRONVEX_API_KEY") or None
+    if api_key is None:
+        return None
+    if not isinstance(api_key, str | SecretStr):
+        raise ConfigurationError(f"api_key must be a string, not {type(api_key).__name__}.")
+    secret = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
+    secret = secret.strip()
+    if not secret or not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise ConfigurationError(
+            "The API key is blank, or holds characters that no key has. Copy it again."
+        )
+    return SecretStr(secret)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url.strip()).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_clients(options: ServiceOptions) -> None:
+    import httpx
+
+    for name, value, kind in (
+        ("http_client", options.http_client, httpx.Client),
+        ("http_async_client", options.http_async_client, httpx.AsyncClient),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise ConfigurationError(
+                f"{name} must be an httpx.{kind.__name__}, not {type(value).__name__}."
+            )
