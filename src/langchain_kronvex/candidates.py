@@ -59,14 +59,15 @@ def candidates(
 def _by_words(
     index: ScopeIndex, query: QueryTerms, wanted: NDArray[np.bool_] | None, count: int
 ) -> Places:
-    """Return the memories whose own words fit best; dates count, neighbours do not."""
+    """Return the memories whose own words, or reply, fit best; dates count, neighbours do not."""
     held = np.array([index.postings.holding(term) for term in query.terms], np.float32)
     rarity = ranking.mild_rarity(len(index), held)
-    terms = query.found.of(slice(0, _MOST_ENTRIES))  # the rarest come first
-    weight = np.resize(rarity, query.rows)[terms.row]
-    weight *= terms.value / (terms.value + np.float32(ranking.K1))
-    # Of no entries at all, bincount makes integers.
-    score = np.bincount(terms.place, weight, len(index)).astype(np.float64, copy=False)
+    score = np.zeros(len(index))
+    for entries in (query.found, query.in_replies(index)):
+        terms = entries.of(slice(0, _MOST_ENTRIES))  # the rarest come first
+        weight = np.resize(rarity, query.rows)[terms.row]
+        weight *= terms.value / (terms.value + np.float32(ranking.K1))
+        score += np.bincount(terms.place, weight, len(index))
     for number, term in enumerate(query.terms):
         same = matching_dates(index.table, term)
         if same is not None:

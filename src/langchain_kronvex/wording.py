@@ -40,6 +40,10 @@ class QueryTerms:
     found: Entries
     rows: int
 
+    def in_replies(self, index: ScopeIndex) -> Entries:
+        """Look the terms up in the replies; row i for term i."""
+        return index.replies.entries((row, ((term, 1.0),)) for row, term in enumerate(self.terms))
+
 
 def query_terms(index: ScopeIndex, query: str, *, expand: bool) -> QueryTerms:
     """Read a query and look its words up.
@@ -92,8 +96,7 @@ def word_scores(pool: Pool, query: QueryTerms, *, expand: bool) -> WordScores:
 def reply_scores(pool: Pool, query: QueryTerms) -> Floats:
     """Score exchanges by the words of the replies alone: BM25, saturated."""
     size, rows, index = len(pool), len(query.terms), pool.index
-    wanted = [(row, [(term, 1.0)]) for row, term in enumerate(query.terms)]
-    found = pool.inside(index.replies.entries(wanted))
+    found = pool.inside(query.in_replies(index))
     if not len(found.row):
         return np.zeros(size, np.float32)
     counts = np.bincount(found.row * size + found.place, found.value, rows * size)
