@@ -17,7 +17,10 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from langchain_kronvex.checks import MAX_CONTENT_CHARS
 from langchain_kronvex.messages import (
+    answer_content,
+    answer_in,
     decode_message,
     encode_message,
     exchange_content,
@@ -145,6 +148,27 @@ def test_a_window_is_the_end_of_the_conversation(pattern: str, max_messages: int
 def test_exchange_texts() -> None:
     assert exchange_content("hi", "hello") == "User: hi\nAssistant: hello"
     assert exchange_content("hi", None) == exchange_content("hi", "") == "User: hi"
+
+
+@given(st.text(), st.text())
+def test_the_answer_in_an_exchange_is_what_was_answered(user: str, answer: str) -> None:
+    assert answer_in(exchange_content(user, answer), user) == answer
+    assert answer_in(exchange_content(user, None), user) == ""
+
+
+@given(st.text(), st.text(min_size=1), st.text())
+def test_an_answer_that_goes_on_begins_as_it_did(user: str, answer: str, more: str) -> None:
+    content = exchange_content(user, answer)
+    assert answer_in(f"{content} {more}", user) == f"{answer} {more}"
+
+
+def test_of_an_exchange_too_long_for_one_memory_each_half_is_known() -> None:
+    said, answer = "x" * MAX_CONTENT_CHARS, "y" * MAX_CONTENT_CHARS
+    assert answer_in(said, said) == ""
+    assert answer_in(answer, said) == answer
+    assert answer_in(exchange_content(said, answer)[:MAX_CONTENT_CHARS], said) == ""
+    short = exchange_content("hi", answer)[:MAX_CONTENT_CHARS]
+    assert answer_in(short, "hi") == short.removeprefix(f"User: hi\n{answer_content('')}")
 
 
 def test_exchanges_pair_what_was_said_with_its_answers() -> None:

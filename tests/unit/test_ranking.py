@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -36,15 +37,38 @@ def test_similarity_depends_on_nothing_else_in_the_query(value: float, others: l
 
 def test_similarity_by_hand() -> None:
     similar = ranking.similarity(floats(0, -1, 0.25, 0.5, 1))
-    assert similar.tolist() == pytest.approx([0, 0, math.tanh(0.5), math.tanh(1), math.tanh(2)])
+    assert similar.tolist() == pytest.approx([0, 0, math.tanh(0.25), math.tanh(0.5), math.tanh(1)])
 
 
-@pytest.mark.parametrize("name", ["TURNS", "TURNS_BY_WORDS", "ALONE", "ALONE_BY_WORDS"])
-def test_a_full_match_of_one_formula_equals_that_of_another(name: str) -> None:
-    weights = getattr(ranking, name)
-    best_of_session = weights.words + weights.meaning
-    summed = best_of_session + weights.session * best_of_session / 3
-    assert weights.full == pytest.approx(summed)
+FORMULAS = [*ranking.BY_WORDS, *ranking.BY_WORDS_AND_MEANING]
+every_formula = pytest.mark.parametrize("formula", FORMULAS, ids=range(len(FORMULAS)))
+
+
+@every_formula
+@given(values=st.lists(SCORES, min_size=2, max_size=30))
+def test_relevance_follows_the_weighted_sum_of_its_formula(
+    formula: ranking.Weights, values: list[float]
+) -> None:
+    relevance = ranking.comparable(np.sort(floats(*values)), formula)
+    assert relevance.dtype == np.float32
+    assert (np.diff(relevance) >= 0).all()
+
+
+@every_formula
+def test_relevance_tells_sums_apart_that_differ_by_a_hundredth(formula: ranking.Weights) -> None:
+    sums = np.arange(0, 4, 0.01, np.float32)
+    assert (np.diff(ranking.comparable(sums, formula)) > 0).all()
+
+
+@every_formula
+def test_what_shares_nothing_with_a_question_is_hardly_similar(formula: ranking.Weights) -> None:
+    assert ranking.similarity(ranking.comparable(floats(0), formula))[0] < 0.05
+
+
+def test_each_form_has_its_formula_with_and_without_meaning() -> None:
+    assert len(ranking.BY_WORDS) == len(ranking.BY_WORDS_AND_MEANING) == len(ranking.Form)
+    for formula in ranking.BY_WORDS:
+        assert (formula.meaning, formula.related, formula.feedback) == (0, 0, 0)
 
 
 ROWS = st_numpy.arrays(
@@ -67,11 +91,13 @@ def test_best_takes_any_count() -> None:
     assert ranking.best(floats(-math.inf, -math.inf), 1).tolist() == []
 
 
-@given(st.lists(SCORES, min_size=1, max_size=60))
-def test_probabilities_are_open_shares_that_follow_relevance(values: list[float]) -> None:
+@given(st.lists(SCORES, min_size=1, max_size=60), st.integers(0, 10**6))
+def test_probabilities_are_open_shares_that_follow_relevance(
+    values: list[float], others: int
+) -> None:
     relevance = floats(*values)
     order = np.argsort(relevance)
-    probable = ranking.probability(relevance, order, 1.0)
+    probable = ranking.probability(relevance, order, others)
     assert (probable > 0).all()
     assert (probable < 1).all()
     assert (np.diff(probable) >= 0).all()
@@ -82,25 +108,34 @@ def test_probabilities_sum_to_about_one_at_most(values: list[float]) -> None:
     # The calibration draws 1 down to .6 and lifts small shares a little; n equal memories
     # get n * sigmoid(-.88 ln n + .39) together, which grows as n ** .12.
     relevance = floats(*values)
-    total = float(ranking.probability(relevance, np.arange(len(values)), 1.0).sum())
+    total = float(ranking.probability(relevance, np.arange(len(values)), 0).sum())
     bound = len(values) / (1 + math.exp(0.88 * math.log(len(values)) - 0.39))
     assert 0.5 < total <= bound * 1.001
     assert bound < 2.8
 
 
 def test_probability_by_hand() -> None:
-    alone = ranking.probability(floats(1.0), np.array([0]), 1.0)
+    alone = ranking.probability(floats(1.0), np.array([0]), 0)
     assert alone.tolist() == pytest.approx([1 / (1 + math.exp(-0.39))])
-    two = ranking.probability(floats(1.0, 0.5, -math.inf), np.array([0, 1]), 1.0)
+    two = ranking.probability(floats(1.0, 0.5, -math.inf), np.array([0, 1]), 0)
     share = math.exp(8) / (math.exp(8) + math.exp(4))
     expected = [1 / (1 + math.exp(-(0.88 * math.log(p) + 0.39))) for p in (share, 1 - share)]
     assert two.tolist() == pytest.approx(expected, rel=1e-4)
 
 
 def test_invisible_memories_take_no_probability() -> None:
-    with_hidden = ranking.probability(floats(1, 0.2, -math.inf), np.array([0, 1]), 1.0)
-    without = ranking.probability(floats(1, 0.2), np.array([0, 1]), 1.0)
+    with_hidden = ranking.probability(floats(1, 0.2, -math.inf), np.array([0, 1]), 0)
+    without = ranking.probability(floats(1, 0.2), np.array([0, 1]), 0)
     assert with_hidden.tolist() == without.tolist()
+
+
+@given(st.lists(st.floats(0, 6, width=32), min_size=1, max_size=9), st.integers(0, 500))
+def test_other_memories_count_as_if_they_were_there_with_no_relevance(
+    values: list[float], others: int
+) -> None:
+    chosen = np.arange(len(values))
+    named = ranking.probability(floats(*values, *[0] * others), chosen, 0)
+    assert ranking.probability(floats(*values), chosen, others) == pytest.approx(named, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -145,30 +180,42 @@ def test_confidence_is_a_share(similar: float, age_days: float, count: int) -> N
         assert 0 <= value <= 1 + 1e-12
 
 
-@given(st.integers(0, 5000), st.data())
+@pytest.mark.parametrize("rarity", [ranking.rarity, ranking.mild_rarity])
+@given(documents=st.integers(0, 5000), data=st.data())
 def test_rarity_falls_with_the_number_of_memories_that_hold_the_word(
-    documents: int, data: st.DataObject
+    rarity: Callable[..., ranking.Floats], documents: int, data: st.DataObject
 ) -> None:
     few = data.draw(st.integers(0, documents))
     many = data.draw(st.integers(few, documents))
-    assert ranking.rarity(documents, few) >= ranking.rarity(documents, many) >= 1e-6
+    rare, common = rarity(documents, floats(few, many))
+    assert rare >= common > 0
 
 
 def test_rarity_by_hand() -> None:
-    assert ranking.rarity(1000, 10) == pytest.approx(math.log(990.5 / 10.5))
-    assert ranking.rarity(3, 3) == pytest.approx(math.log(97.5 / 3.5))
-    assert ranking.rarity(1000, 1000) == 1e-6
+    odds = [990.5 / 10.5, 0.5 / 1000.5]
+    rarity = ranking.rarity(1000, floats(10, 1000)).tolist()
+    assert rarity == pytest.approx([math.log(odds[0]), 1e-6])
+    mild = ranking.mild_rarity(1000, floats(10, 1000)).tolist()
+    assert mild == pytest.approx([math.log1p(each) for each in odds], rel=1e-4)
+    few = ranking.rarity(3, floats(3)).tolist()
+    assert few == pytest.approx([math.log(97.5 / 3.5)])
 
 
 def test_a_term_counts_more_in_a_short_text_and_ever_less_each_time() -> None:
-    scores = ranking.term_score(floats(1, 2, 3, 1), floats(10, 10, 10, 40), 10.0, 1.0)
-    assert scores.tolist() == pytest.approx([1.0, 2 * 2.2 / 3.2, 3 * 2.2 / 4.2, 2.2 / 4.9])
+    counts = np.array([[1, 2, 3, 1, 0]], np.float32)
+    shares = ranking.frequency_share(counts, floats(10, 10, 10, 40, 10), 10.0)
+    assert shares[0].tolist() == pytest.approx([1.0, 2 * 2.2 / 3.2, 3 * 2.2 / 4.2, 2.2 / 4.9, 0])
 
 
-@given(st.lists(st.floats(0, 1000, width=32), min_size=1, max_size=20))
-def test_what_words_can_say_is_bounded(values: list[float]) -> None:
-    shares = ranking.saturate(np.sort(floats(*values)))
+@given(st.lists(st.floats(0, 1000, width=32), min_size=1, max_size=20), st.integers(1, 64))
+def test_what_words_can_say_is_bounded(values: list[float], terms: int) -> None:
+    scores = np.sort(floats(*values))
+    shares = ranking.saturate(scores, terms)
     assert (shares >= 0).all()
     assert (shares < 1).all()
     assert (np.diff(shares) >= 0).all()
-    assert ranking.saturate(floats(5.0)).tolist() == [0.5]
+    assert (ranking.saturate(scores, terms + 1) <= shares).all()
+
+
+def test_half_of_what_words_can_say_by_hand() -> None:
+    assert ranking.saturate(floats(ranking.HALF_SCORE), 1).tolist() == [0.5]

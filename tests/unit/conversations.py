@@ -1,0 +1,144 @@
+"""Memories as the index is told of them, drawn at random, and questions to ask of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+import langchain_kronvex.candidates
+from langchain_kronvex.index import IndexRow, ScopeIndex
+from langchain_kronvex.ranking import Floats, Form
+from langchain_kronvex.search import Answer, Question, search
+
+NOW = 1_750_000_000.0
+# Ways to answer: by looking at every memory, or at the likely ones alone.
+WAYS = ("exact", "likely")
+WORDS = (
+    "ana tom tea cello garage lisbon when where? i my yesterday 2023 march the of running runs"
+).split()
+QUERIES = [
+    "when did ana play the cello in lisbon?", "tom", "tea tea garage", "march 2023", "the of",
+    "where", "unknown", "does tom run for coffee?",
+]  # fmt: skip
+
+
+def row(seq: int, text: str, **fields: Any) -> IndexRow:
+    return IndexRow(
+        **{
+            "seq": seq,
+            "text": text,
+            "said": fields.get("created", NOW),
+            "memory_type": "episodic",
+            "form": Form.TURN,
+            "session_id": "s",
+            "created": NOW,
+            "expires": math.inf,
+            "vector": None,
+            **fields,
+        }
+    )
+
+
+def exchange(seq: int, text: str, reply: str, **fields: Any) -> IndexRow:
+    return row(seq, text, reply=reply, form=Form.EXCHANGE, **fields)
+
+
+def statement(seq: int, text: str, **fields: Any) -> IndexRow:
+    return row(seq, text, **{"form": Form.STATEMENT, "memory_type": "semantic", **fields})
+
+
+def asked(query: str, **fields: Any) -> Question:
+    return Question(**{"query": query, "vector": None, "limit": 99, "now": NOW, **fields})
+
+
+def built(*batches: list[IndexRow]) -> ScopeIndex:
+    index = ScopeIndex()
+    for batch in batches:
+        index.apply(batch)
+    return index
+
+
+def similarities(index: ScopeIndex, query: str, **fields: Any) -> dict[int, float]:
+    """Return the similarity of each found memory."""
+    found = search(index, asked(query, **fields))
+    return dict(zip(found.seqs, found.similarity, strict=True))
+
+
+@contextmanager
+def answering(way: str) -> Iterator[None]:
+    """Look at every memory, or at few likely ones however small the store is."""
+    with pytest.MonkeyPatch.context() as patch:
+        if way == "likely":
+            module = langchain_kronvex.candidates
+            patch.setattr(module, "EXACT_UP_TO", 3)
+            for name, least in (("_BY_WORDS", 8), ("_BY_MEANING", 4), ("_LATEST", 4)):
+                patch.setattr(module, name, least, raising=False)
+        yield
+
+
+def unit(values: list[float]) -> Floats:
+    vector = np.array(values, np.float32)
+    return vector / max(float(np.linalg.norm(vector)), 1e-6)
+
+
+VECTOR = st.lists(st.integers(-3, 3).map(float), min_size=16, max_size=16).map(unit)
+SOME_VECTORS = st.none() | VECTOR
+TEXT = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6)
+KINDS = [Form.TURN, Form.TURN, Form.EXCHANGE, Form.STATEMENT]
+
+
+@st.composite
+def conversations(
+    draw: st.DrawFn,
+    most: int = 24,
+    forms: list[Form] = KINDS,
+    vectors: st.SearchStrategy[Floats | None] = SOME_VECTORS,
+) -> list[IndexRow]:
+    """Draw memories in the order of writing."""
+    moment = NOW - 10**6
+    rows: list[IndexRow] = []
+    for seq in range(1, draw(st.integers(1, most)) + 1):
+        moment += draw(st.sampled_from([0.0, 30.0, 3000.0, 4000.0, -100.0]))
+        form = draw(st.sampled_from(forms))
+        length = draw(st.sampled_from([1, 3, 6, 90]))
+        rows.append(
+            row(
+                seq,
+                " ".join((draw(TEXT) * 90)[:length]),
+                form=form,
+                memory_type="semantic" if form is Form.STATEMENT else "episodic",
+                reply=" ".join(draw(st.just([]) | TEXT)) if form is Form.EXCHANGE else "",
+                session_id=draw(st.sampled_from(["s1", "s2", ""])),
+                created=moment,
+                expires=draw(st.sampled_from([math.inf, math.inf, math.inf, NOW - 1, NOW + 1])),
+                vector=draw(vectors),
+            )
+        )
+    return rows
+
+
+def answers(index: ScopeIndex, vector: Floats | None) -> list[Answer]:
+    """Ask by words and by meaning, of everything, of a session, of a type; for few and for many."""
+    return [
+        search(index, asked(query, vector=v, limit=limit, **filters))
+        for query, filters in zip(QUERIES[:4], FILTERS, strict=True)
+        for v in ((None,) if vector is None else (None, vector))
+        for limit in (3, 99)
+    ]
+
+
+FILTERS: list[dict[str, str]] = [{}, {}, {"session_id": "s1"}, {"memory_type": "semantic"}]
+
+
+def assert_alike(one: ScopeIndex, other: ScopeIndex, vector: Floats | None) -> None:
+    """Check that two indexes find the same, in the same order, with the same scores."""
+    for first, second in zip(answers(one, vector), answers(other, vector), strict=True):
+        assert first.seqs == second.seqs
+        assert first.similarity == pytest.approx(second.similarity, abs=1e-6)
+        assert first.probability == pytest.approx(second.probability, abs=1e-6)

@@ -1,0 +1,79 @@
+"""Some memories of an index, seen as if they were all."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from langchain_kronvex.index import IndexRow
+from langchain_kronvex.pool import Pool
+from langchain_kronvex.postings import Entries
+
+from .conversations import NOW, built, conversations, row
+
+
+def entries(*places: int) -> Entries:
+    return Entries(
+        np.arange(len(places)), np.array(places, np.int32), np.ones(len(places), np.float32)
+    )
+
+
+@settings(deadline=None)
+@given(conversations(vectors=st.none()), st.data())
+def test_slots_stand_for_places(rows: list[IndexRow], data: st.DataObject) -> None:
+    index = built(rows)
+    chosen = data.draw(st.sets(st.integers(0, len(rows) - 1), min_size=1).map(sorted))
+    pool = Pool(index, np.array(chosen), NOW)
+    slots = np.arange(len(chosen))
+    assert len(pool) == len(chosen)
+    assert pool.placed(slots).tolist() == chosen
+    assert pool.seqs(slots) == [rows[place].seq for place in chosen]
+    assert pool.column("opener").tolist() == index.table["opener"][chosen].tolist()
+    for slot, place in enumerate(chosen):
+        expected = [chosen.index(n) if n in chosen else -1 for n in index.table["near"][place]]
+        assert pool.near[slot].tolist() == expected
+
+
+@settings(deadline=None)
+@given(conversations(vectors=st.none()), st.data())
+def test_only_what_is_inside_and_not_expired_counts(
+    rows: list[IndexRow], data: st.DataObject
+) -> None:
+    index = built(rows)
+    everything = list(range(len(rows)))
+    chosen = data.draw(st.none() | st.sets(st.sampled_from(everything), min_size=1).map(sorted))
+    pool = Pool(index, None if chosen is None else np.array(chosen), NOW)
+    found = pool.inside(entries(*everything))
+    inside = everything if chosen is None else chosen
+    assert pool.placed(found.place).tolist() == [n for n in inside if rows[n].expires > NOW]
+    assert found.row.tolist() == pool.placed(found.place).tolist()
+
+
+@settings(deadline=None)
+@given(conversations(vectors=st.none()), st.data())
+def test_turns_stand_in_their_conversations(rows: list[IndexRow], data: st.DataObject) -> None:
+    index = built(rows)
+    chosen = data.draw(st.sets(st.integers(0, len(rows) - 1), min_size=1).map(sorted))
+    of_place = index.table["conversation"]
+    for places in (None, np.array(chosen)):
+        pool = Pool(index, places, NOW)
+        order = pool.conversation_order()
+        found = pool.placed(order.places).tolist()
+        inside = range(len(rows)) if places is None else chosen
+        assert sorted(found) == [n for n in inside if of_place[n] >= 0]
+        sessions = [
+            of_place[found[start : start + size]].tolist()
+            for start, size in zip(order.starts, order.sizes, strict=True)
+        ]
+        assert all(len(set(session)) == 1 for session in sessions)
+        assert [session[0] for session in sessions] == sorted({of_place[n] for n in found})
+        assert sum(map(len, sessions)) == len(found)
+
+
+def test_all_memories_are_a_pool_of_their_own() -> None:
+    index = built([row(n, f"tea {n}") for n in range(5)])
+    pool = Pool(index, None, NOW)
+    assert len(pool) == 5
+    assert pool.placed(np.array([3, 1])).tolist() == [3, 1]
+    assert np.array_equal(pool.near, index.table["near"])

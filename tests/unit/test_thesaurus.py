@@ -1,0 +1,129 @@
+"""The shipped words of like meaning: their files, and what they say."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from langchain_kronvex.embeddings import StaticEmbeddings, thesaurus
+from langchain_kronvex.embeddings.thesaurus import related
+from langchain_kronvex.lexical import STOP_WORDS, stems
+
+DATA = thesaurus._DATA
+CHECKSUMS = {
+    "stems.txt": "3136aad623bb621442e0d6e70b96c5e6f2e8000660738611fce3e24bd16c7a99",
+    "near_rows.npy": "92af80ce94d2c17530e608446c3ba973c5c4ae5e0dc61833d5c0fdd98b77de37",
+    "near_cosines.npy": "4b7808a4190145f33a0827950fd6778452fdeeab6c4f24b594e74d09545683ae",
+}
+NEIGHBOURS = 12
+STEP = 1 / 255  # of a stored cosine
+
+
+@pytest.fixture(scope="module")
+def shipped() -> list[str]:
+    """The stems, in the order of the rows."""
+    return (DATA / "stems.txt").read_text(encoding="utf-8").split("\n")[:-1]
+
+
+@pytest.fixture(scope="module")
+def words() -> dict[str, str]:
+    """The most frequent English word of each stem in the table, whose words go by frequency."""
+    tokens = (DATA / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    english = [
+        token
+        for token in tokens
+        if len(token) > 2 and token.isascii() and token.isalpha() and token not in STOP_WORDS
+    ]
+    chosen: dict[str, str] = {}
+    for stem, word in zip(stems(english), english, strict=True):
+        chosen.setdefault(stem, word)
+    return chosen
+
+
+class TestShippedFiles:
+    @pytest.mark.parametrize("name", CHECKSUMS)
+    def test_are_the_ones_that_were_measured(self, name: str) -> None:
+        assert hashlib.sha256((DATA / name).read_bytes()).hexdigest() == CHECKSUMS[name]
+
+    def test_fit_together(self, shipped: list[str]) -> None:
+        rows, cosines = np.load(DATA / "near_rows.npy"), np.load(DATA / "near_cosines.npy")
+        assert rows.shape == cosines.shape == (len(shipped), NEIGHBOURS)
+        assert (rows.dtype, cosines.dtype) == (np.uint16, np.uint8)
+        assert rows.max() < len(shipped)
+        assert len(shipped) > 10_000
+
+    def test_hold_each_stem_of_the_table_once_in_order(
+        self, shipped: list[str], words: dict[str, str]
+    ) -> None:
+        assert shipped == sorted(words)
+
+    def test_hold_cosines_of_a_half_or_more_the_nearest_first(self) -> None:
+        cosines = np.load(DATA / "near_cosines.npy").astype(int)
+        assert (np.diff(cosines, axis=1) <= 0).all()
+        assert cosines[cosines > 0].min() * STEP >= 0.5
+        assert cosines.max() <= 255
+
+    def test_name_nobody_twice_nor_oneself(self, shipped: list[str]) -> None:
+        rows, cosines = np.load(DATA / "near_rows.npy"), np.load(DATA / "near_cosines.npy")
+        for row, (near, cosine) in enumerate(zip(rows, cosines, strict=True)):
+            named = near[cosine > 0].tolist()
+            assert len(set(named)) == len(named)
+            assert row not in named
+
+    def test_are_what_the_table_of_tokens_says(
+        self, shipped: list[str], words: dict[str, str]
+    ) -> None:
+        vectors = StaticEmbeddings().embed_array([words[stem] for stem in shipped])
+        for row in range(0, len(shipped), len(shipped) // 200):
+            products = vectors @ vectors[row]
+            products[row] = -1
+            nearest = np.sort(products)[::-1][:NEIGHBOURS]
+            found = [cosine for _, cosine in related(shipped[row])]
+            assert found == pytest.approx(nearest[nearest >= 0.5].tolist(), abs=STEP)
+            for other, cosine in related(shipped[row]):
+                assert products[shipped.index(other)] == pytest.approx(cosine, abs=STEP)
+
+
+@pytest.mark.parametrize(
+    ("word", "others"),
+    [
+        ("dance", {"dancer", "ballet"}),
+        ("doctor", {"physician"}),
+        ("car", {"automobile", "vehicle"}),
+        ("cats", {"kitten"}),
+        ("running", {"runner"}),
+    ],
+)
+def test_words_of_like_meaning_are_found(word: str, others: set[str]) -> None:
+    [stem] = stems([word])
+    found = dict(related(stem))
+    assert set(stems(sorted(others))) <= found.keys()
+    assert stem not in found
+    assert all(0.5 <= cosine <= 1 for cosine in found.values())
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+
+
+def test_to_be_near_is_mutual_unless_others_are_nearer(shipped: list[str]) -> None:
+    for stem in shipped[::500]:
+        for other, cosine in related(stem):
+            back = dict(related(other))
+            crowd = len(back) == NEIGHBOURS and min(back.values()) >= cosine - STEP
+            assert crowd or back[stem] == pytest.approx(cosine, abs=STEP)
+
+
+@pytest.mark.parametrize("stem", ["", "the", "zzzqx", "2023", "日本", "dancing", "a", "\n"])
+def test_what_is_no_common_stem_has_no_relations(stem: str) -> None:
+    assert list(related(stem)) == []
+
+
+def test_importing_it_opens_no_file() -> None:
+    code = (
+        "import langchain_kronvex.embeddings.thesaurus as t;"
+        "print(t._thesaurus.cache_info().currsize)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"
