@@ -64,10 +64,10 @@ def _check_strings(value: Any) -> None:
 Text = Annotated[str, AfterValidator(_text), Field(min_length=1, max_length=1_048_576)]
 Name = Annotated[str, AfterValidator(_name), Field(min_length=1, max_length=255)]
 Id = Annotated[
-    str | None,
+    Annotated[str, Field(max_length=255)] | None,
     BeforeValidator(_empty_is_none),
     AfterValidator(_id),
-    Field(max_length=255, description="Whose memory. Null and '' mean the agent itself."),
+    Field(description="Whose memory. Null and '' mean the agent itself."),
 ]
 Metadata = Annotated[dict[str, Any], AfterValidator(_metadata)]
 Alias = Annotated[Any, Field(json_schema_extra={"type": "string"})]

@@ -1,0 +1,1 @@
+"""The REST API, asked by real clients over real sockets."""

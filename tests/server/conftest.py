@@ -1,0 +1,58 @@
+"""One server without keys for most tests; each test has agents of its own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from langchain_kronvex import KronvexMemory
+from langchain_kronvex.server import ServerSettings, create_app
+
+from .running import Process, client, serving
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A server of the command line, without keys."""
+    folder = tmp_path_factory.mktemp("server")
+    process = Process(f"sqlite:///{folder / 'memory.db'}", folder / "log")
+    yield process
+    assert process.stop() == 0
+    assert "Traceback" not in process.log
+
+
+@pytest.fixture
+def api(server: Process) -> Iterator[httpx.Client]:
+    with client(server.base_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def agent() -> str:
+    """The readable name of an agent that nobody has used."""
+    return f"agent-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def serve(store_url: str) -> Iterator[Callable[..., str]]:
+    """Serves the test's store with settings of its own; returns the base URL."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+
+        def start(**settings: Any) -> str:
+            memory = stack.enter_context(KronvexMemory(store_url))
+            app = create_app(memory, ServerSettings(**settings))
+            return stack.enter_context(serving(app))
+
+        yield start
+
+
+@pytest.fixture
+def log_file(tmp_path: Path) -> Path:
+    return tmp_path / "server.log"

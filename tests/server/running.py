@@ -1,0 +1,88 @@
+"""Servers to talk to: a process of the command line, or an app in a thread of this process."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+PATIENCE = 30.0
+
+
+class Process:
+    """`langchain-kronvex serve` as a process of its own."""
+
+    def __init__(self, url: str, log: Path, *options: str) -> None:
+        self._log = log
+        with log.open("w") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "langchain_kronvex.cli", "serve", "--url", url,
+                 "--port", "0", *options],
+                stdout=out, stderr=out,
+            )  # fmt: skip
+        self.base_url = self._wait()
+
+    def _wait(self) -> str:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            found = re.search(r"running on (http://\S+)", self.log)
+            if found:
+                return found[1]
+            assert self._process.poll() is None, self.log
+            time.sleep(0.02)
+        raise AssertionError(self.log)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(PATIENCE)
+
+    def terminate(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+
+    def wait(self) -> int:
+        return self._process.wait(PATIENCE)
+
+    def stop(self) -> int:
+        if self._process.poll() is None:
+            self.terminate()
+        return self.wait()
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """Serve an app from a thread; gives the base URL."""
+    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="on")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + PATIENCE
+    while not server.started:
+        assert thread.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE)
+
+
+def client(base_url: str, key: str | None = None, **options: Any) -> httpx.Client:
+    """An HTTP client as the tutorials use one: the base ends in /api/v1."""
+    headers = {"X-API-Key": key} if key else {}
+    return httpx.Client(base_url=f"{base_url}/api/v1", headers=headers, timeout=30, **options)
