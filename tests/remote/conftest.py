@@ -1,0 +1,54 @@
+"""Memories on servers of this machine, always closed, and with their outboxes apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from langchain_kronvex import KronvexMemory
+
+from .bad_server import BadServer, FaultyServer
+from .plain_server import KEY, PlainServer
+
+Open = Callable[..., KronvexMemory]
+
+
+@pytest.fixture
+def plain() -> Iterator[PlainServer]:
+    with PlainServer() as server:
+        yield server
+
+
+@pytest.fixture
+def faulty() -> Iterator[FaultyServer]:
+    with FaultyServer() as server:
+        yield server
+
+
+@pytest.fixture
+def bad() -> Iterator[BadServer]:
+    with BadServer() as server:
+        yield server
+
+
+@pytest.fixture
+def told() -> list[Exception]:
+    """What was reported to `on_error`."""
+    return []
+
+
+@pytest.fixture
+def open_on(told: list[Exception]) -> Iterator[Open]:
+    """Opens memories on a server, and closes them."""
+    opened: list[KronvexMemory] = []
+
+    def open_(server: PlainServer, **options: Any) -> KronvexMemory:
+        given = {"api_key": KEY, "timeout_seconds": 2.0, "on_error": told.append, **options}
+        opened.append(KronvexMemory(server.url, **given))
+        return opened[-1]
+
+    yield open_
+    for memory in opened:
+        memory.close()
