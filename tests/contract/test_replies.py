@@ -64,12 +64,8 @@ def fill(memory: Driver) -> None:
         memory.save_exchange(said, answer, user_id="ana")
 
 
-@pytest.mark.parametrize("embeddings", [None, False])
 @pytest.mark.parametrize("way", WAYS)
-def test_an_exchange_is_found_by_its_answer(
-    open_driver: OpenDriver, way: str, embeddings: bool | None
-) -> None:
-    memory = open_driver(embeddings=embeddings)
+def test_an_exchange_is_found_by_its_answer(memory: Driver, way: str) -> None:
     fill(memory)
     WAYS[way](memory)
     for query in ("saffron", "Was there a risotto?", "What shall I cook?"):
@@ -133,7 +129,7 @@ def test_answers_are_nobody_elses(memory: Driver) -> None:
     assert [each.content for each in memory.recall("saffron", user_id="bob")] == [
         "User: What now?\nAssistant: Nothing."
     ]
-    assert memory.recall("saffron", user_id="bob")[0].similarity < 0.05
+    assert memory.recall("saffron", user_id="bob")[0].similarity < 0.1
     assert memory.recall("saffron") == []
 
 
