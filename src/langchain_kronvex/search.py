@@ -98,7 +98,8 @@ def _wanted(index: ScopeIndex, question: Question) -> NDArray[np.bool_] | None:
     """Mark the memories that may be returned; None when all may."""
     wanted: NDArray[np.bool_] | None = None
     if index.soonest_expiry <= question.now:
-        wanted = index.table["expires"] > question.now
+        alive = index.table["expires"] > question.now
+        wanted = None if alive.all() else alive
     for column, name in (("type", question.memory_type), ("session", question.session_id)):
         if name is not None:
             same = index.table[column] == index.code(f"{column} {name}")
