@@ -96,7 +96,8 @@ def check_agent_id(value: str) -> str:
         InvalidInput: it is blank, too long, or no single segment of a path.
     """
     checked = check_id(value, "agent_id")
-    if "/" in checked or checked in (".", "..") or not checked.isprintable():
+    broken = "\ufffd" in checked  # what any bytes that are no UTF-8 are read as
+    if broken or "/" in checked or checked in (".", "..") or not checked.isprintable():
         raise InvalidInput("agent_id must be printable, without a slash.")
     return checked.lower() if is_uuid(checked) else checked
 

@@ -37,6 +37,11 @@ def _id(value: str | None) -> str | None:
     return checks.check_optional_id(value, "the id")
 
 
+def _plain(value: str) -> str:
+    _check_strings(value)
+    return value
+
+
 def _metadata(value: dict[str, Any]) -> dict[str, Any]:
     copy = checks.check_metadata(value)
     _check_strings(copy)
@@ -47,11 +52,11 @@ def _check_strings(value: Any) -> None:
     """Refuse what is no text in any string of a JSON value, keys included."""
     if isinstance(value, str):
         if "\0" in value:
-            raise ValueError("metadata contains a NUL character; remove it.")
+            raise ValueError("a text contains a NUL character; remove it.")
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise ValueError("metadata contains a lone surrogate, which is no text.") from None
+            raise ValueError("a text contains a lone surrogate, which is no character.") from None
     elif isinstance(value, dict):
         for key, item in value.items():
             _check_strings(key)
@@ -69,6 +74,7 @@ Id = Annotated[
     AfterValidator(_id),
     Field(description="Whose memory. Null and '' mean the agent itself."),
 ]
+Description = Annotated[str, AfterValidator(_plain), Field(max_length=10_000)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_metadata)]
 Alias = Annotated[Any, Field(json_schema_extra={"type": "string"})]
 TtlDays = Annotated[int, Field(ge=1, le=3650)] | None
@@ -181,7 +187,7 @@ class NewAgent(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "support-bot"}]})
     name: Name
-    description: Annotated[str, Field(max_length=10_000)] | None = None
+    description: Description | None = None
     metadata: Metadata = Field(default_factory=dict)
 
 
@@ -189,7 +195,7 @@ class AgentChange(Body):
     """Change what is given; metadata is replaced, not merged."""
 
     name: Name | None = None
-    description: Annotated[str, Field(max_length=10_000)] | None = None
+    description: Description | None = None
     metadata: Metadata | None = None
 
 

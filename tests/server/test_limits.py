@@ -1,0 +1,129 @@
+"""How much and how often one may ask, from where, and what the log says of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import httpx
+import pytest
+
+from langchain_kronvex.server.limiter import RateLimiter
+
+from .running import client
+
+
+def test_the_limiter_tells_the_truth() -> None:
+    now = 100.0
+    limiter = RateLimiter(3, clock=lambda: now)
+    told = [limiter.ask("a") for _ in range(3)]
+    assert [(each.allowed, each.remaining) for each in told] == [(True, 2), (True, 1), (True, 0)]
+    assert limiter.ask("b").allowed
+    now = 130.5
+    refused = limiter.ask("a")
+    assert (refused.allowed, refused.remaining, refused.retry_after) == (False, 0, 30)
+    now += refused.retry_after - 1
+    assert not limiter.ask("a").allowed
+    now += 1
+    assert limiter.ask("a").allowed
+
+
+def test_a_key_that_asks_too_often_waits(serve) -> None:  # type: ignore[no-untyped-def]
+    with client(serve(requests_per_minute=2)) as api:
+        for left in (1, 0):
+            answer = api.get("/agents")
+            assert answer.status_code == 200
+            assert answer.headers["x-ratelimit-limit"] == "2"
+            assert answer.headers["x-ratelimit-remaining"] == str(left)
+        refused = api.get("/agents")
+        assert refused.status_code == 429
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert refused.json()["detail"].startswith("Rate limit exceeded (2 req/min)")
+
+
+def test_without_a_limit_no_header_claims_one(api: httpx.Client) -> None:
+    headers = api.get("/agents").headers
+    assert not [name for name in headers if name.startswith("x-ratelimit")]
+
+
+def test_a_large_body_is_refused_unread(serve) -> None:  # type: ignore[no-untyped-def]
+    with client(serve(max_body_bytes=1000)) as api:
+        fits = json.dumps({"content": "x" * 900}).encode()
+        kind = {"Content-Type": "application/json"}
+        assert api.post("/agents/a/remember", content=fits, headers=kind).status_code == 201
+        large = fits + b" " * 200
+
+        def pieces():  # type: ignore[no-untyped-def]
+            yield from (large[:500], large[500:])
+
+        for content in (large, pieces()):
+            answer = api.post("/agents/a/remember", content=content, headers=kind)
+            assert answer.status_code == 413
+            assert "1000 bytes" in answer.json()["detail"]
+        assert api.get("/agents/a").json()["memory_count"] == 1
+
+
+def test_other_origins_are_let_in_only_when_named(serve) -> None:  # type: ignore[no-untyped-def]
+    asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
+    for base, allowed in (
+        (serve(), None), (serve(cors_origins=("https://app.example",)), "https://app.example")
+    ):  # fmt: skip
+        preflight = httpx.options(f"{base}/api/v1/agents", headers=asked)
+        assert preflight.headers.get("access-control-allow-origin") == allowed
+        answer = httpx.get(f"{base}/api/v1/agents", headers=asked)
+        assert answer.headers.get("access-control-allow-origin") == allowed
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost", 200), ("127.0.0.1:80", 200), ("[::1]:8400", 200), ("LOCALHOST", 200),
+     ("evil.example", 400), ("localhost.evil.example:8400", 400), ("[::2]", 400)],
+)  # fmt: skip
+def test_without_keys_only_local_names_lead_here(server, host: str, status: int) -> None:  # type: ignore[no-untyped-def]
+    answer = httpx.get(f"{server.base_url}/api/v1/agents", headers={"Host": host})
+    assert answer.status_code == status
+
+
+async def test_without_keys_others_than_this_machine_are_refused(memory) -> None:  # type: ignore[no-untyped-def]
+    from langchain_kronvex.server import create_app
+
+    app = create_app(memory)
+    for address, status in (("127.0.0.1", 200), ("::1", 200), ("10.1.2.3", 401), ("junk", 401)):
+        transport = httpx.ASGITransport(app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://any") as api:
+            assert (await api.get("/api/v1/agents")).status_code == status
+            assert (await api.get("/health")).status_code == 200
+
+
+async def test_the_app_can_be_mounted(memory) -> None:  # type: ignore[no-untyped-def]
+    from fastapi import FastAPI
+
+    from langchain_kronvex.server import create_app
+
+    outer = FastAPI()
+    outer.mount("/memory", create_app(memory))
+    transport = httpx.ASGITransport(outer)
+    async with httpx.AsyncClient(transport=transport, base_url="http://any/memory") as api:
+        said = {"content": "hello", "session_id": "u"}
+        assert (await api.post("/api/v1/agents/a/remember", json=said)).status_code == 201
+        asked = {"query": "hello", "session_id": "u"}
+        assert (await api.post("/api/v1/agents/a/recall", json=asked)).json()["total_found"] == 1
+        transport.client = ("10.0.0.1", 1)  # type: ignore[misc]
+        assert (await api.get("/api/v1/agents")).status_code == 401
+
+
+def test_the_log_names_no_content_key_or_user(  # type: ignore[no-untyped-def]
+    serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = serve()
+    with caplog.at_level(logging.INFO, "langchain_kronvex.server"), client(base, "kv-sesame") as api:
+        api.post("/agents/a/remember", json={"content": "velvet", "session_id": "ana"})
+        api.post("/agents/a/recall", json={"query": "velvet", "session_id": "ana"})
+        api.get("/agents/a/memories", params={"search": "velvet"})
+        api.get("/agents/a/memories/user/ana/export")
+        api.post("/agents/a/remember", content=b"velvet")
+    lines = [record.getMessage() for record in caplog.records]
+    mine = [line for line in lines if line.startswith("method=")]
+    assert len(mine) == 5
+    assert "route=/agents/{agent_id}/remember status=201" in mine[0]
+    assert not [line for line in mine if any(w in line for w in ("velvet", "ana/", "sesame"))]
