@@ -36,6 +36,8 @@ Self = TypeVar("Self", bound="OpenMemory")
 class OpenMemory:
     """The parts of an open memory. See `KronvexMemory` for the arguments."""
 
+    _last_degraded: str | None = None
+
     def __init__(
         self,
         url: str | None = None,
@@ -56,7 +58,6 @@ class OpenMemory:
         self._clock = clock or _utc_now
         self._on_error = on_error
         self._degraded = 0
-        self._last_degraded: str | None = None
         place = resolve_url(url, api_key)
         self._model = ModelInUse(_model_for(place, embeddings))
         self._backend = open_backend(

@@ -7,6 +7,7 @@ loop, so there is one for each loop.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import random
 import ssl
@@ -32,6 +33,7 @@ _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_RETRY_AFTER_SECONDS = 5.0  # a caller waits for the answer
 _PASSING = (429, 500, 502, 503, 504)
 _MOST_REDIRECTS = 3
+_CLOSING_SECONDS = 2.0  # for an event loop that is busy
 _AGENT = "langchain-kronvex"
 
 
@@ -292,7 +294,10 @@ def _close_within(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) ->
     if loop.is_closed():
         return
     if loop.is_running():
-        asyncio.run_coroutine_threadsafe(client.aclose(), loop)
+        closing_there = asyncio.run_coroutine_threadsafe(client.aclose(), loop)
+        if asyncio._get_running_loop() is not loop:
+            with contextlib.suppress(TimeoutError, concurrent.futures.TimeoutError):
+                closing_there.result(_CLOSING_SECONDS)
         return
     closing = client.aclose()
     try:
