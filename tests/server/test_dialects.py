@@ -81,9 +81,7 @@ def test_memory_type_comes_before_type(
     assert remember(api, agent, **given).json()["memory_type"] == stored_as
 
 
-def test_query_and_message_each_come_first_in_their_own_call(
-    api: httpx.Client, agent: str
-) -> None:
+def test_query_and_message_each_come_first_in_their_own_call(api: httpx.Client, agent: str) -> None:
     remember(api, agent, session_id="u")
     both = {"query": "  ", "message": "answers", "session_id": "u"}
 
@@ -114,9 +112,7 @@ def test_nulls_and_unknown_fields_are_no_trouble(api: httpx.Client, agent: str) 
     assert found(api, agent, **more) == [SAID]
 
 
-def test_the_same_text_is_stored_once_for_each_user_and_type(
-    api: httpx.Client, agent: str
-) -> None:
+def test_the_same_text_is_stored_once_for_each_user_and_type(api: httpx.Client, agent: str) -> None:
     first = remember(api, agent, session_id="ana", ttl_days=1)
     again = remember(api, agent, user_id="ana", ttl_seconds=3600 * 48)
     others = [

@@ -97,8 +97,11 @@ def test_a_change_into_what_is_there_already(api: httpx.Client, agent: str) -> N
     assert_refused(api.patch(f"{path}/memories/{other}", json={"memory_type": "fact"}))
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "x",
-                                  "multipart/form-data", "application/json; charset=\xff"])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    ["text/plain", "application/x-www-form-urlencoded", "", "x", "multipart/form-data",
+     "application/json; charset=\xff"],
+)  # fmt: skip
 def test_other_types_of_content(api: httpx.Client, agent: str, kind: str) -> None:
     content = b'{"content": "x"}'
     headers = [(b"content-type", kind.encode("latin-1"))]
@@ -124,8 +127,8 @@ def test_memories_of_impossible_ids(api: httpx.Client, agent: str, memory_id: st
     for method in ("GET", "DELETE", "PATCH"):
         answer = api.request(method, address, json={"pinned": True})
         assert answer.status_code in (404, 422)
-    for address in (f"{address}/restore", f"{api.base_url}agents/{agent}/memories/user/%00/export"):
-        assert api.post(address).status_code in (404, 405, 422)
+    for other in (f"{address}/restore", f"{api.base_url}agents/{agent}/memories/user/%00/export"):
+        assert api.post(other).status_code in (404, 405, 422)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +157,10 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-FIELDS = ("content query message memory_type type session_id user_id metadata ttl_days "
-          "ttl_seconds pinned top_k threshold name memories memory_ids before_date").split()  # fmt: skip
+FIELDS = (
+    "content query message memory_type type session_id user_id metadata ttl_days ttl_seconds "
+    "pinned top_k threshold name memories memory_ids before_date"
+).split()
 CALLS = [("POST", "remember"), ("POST", "recall"), ("POST", "inject-context"),
          ("POST", "memories/bulk-import"), ("DELETE", "memories/bulk-delete")]  # fmt: skip
 
@@ -166,9 +171,7 @@ def test_no_body_makes_it_fail(server: Any, body: dict[str, Any], call: tuple[st
     method, path = call
     with client(server.base_url) as api:
         api.post("/agents/hostile/remember", json={"content": "x"})
-        answer = api.request(
-            method, f"/agents/hostile/{path}", content=sent(body), headers=JSON
-        )
+        answer = api.request(method, f"/agents/hostile/{path}", content=sent(body), headers=JSON)
     assert answer.status_code < 500, answer.text
     answer.json()
 

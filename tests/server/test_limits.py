@@ -116,7 +116,10 @@ def test_the_log_names_no_content_key_or_user(  # type: ignore[no-untyped-def]
     serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     base = serve()
-    with caplog.at_level(logging.INFO, "langchain_kronvex.server"), client(base, "kv-sesame") as api:
+    with (
+        caplog.at_level(logging.INFO, "langchain_kronvex.server"),
+        client(base, "kv-sesame") as api,
+    ):
         api.post("/agents/a/remember", json={"content": "velvet", "session_id": "ana"})
         api.post("/agents/a/recall", json={"query": "velvet", "session_id": "ana"})
         api.get("/agents/a/memories", params={"search": "velvet"})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Query, Request
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
 from langchain_kronvex.server import engine
@@ -35,6 +36,22 @@ from langchain_kronvex.server.routes.documented import guarded_router
 from langchain_kronvex.server.service import Visit, service_of
 from langchain_kronvex.types import Memory, Scope
 
+
+class Anyone(Convertor[str]):
+    """Any text in a path: ids of users may hold slashes and line breaks."""
+
+    regex = r"[\s\S]+"
+
+    def convert(self, value: str) -> str:
+        """Take the text as it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """Take the text as it is."""
+        return value
+
+
+register_url_convertor("anyone", Anyone())
 router = guarded_router("memories")
 _FAR = 1 << 53
 
@@ -121,7 +138,7 @@ def _sessions(visit: Visit) -> list[dict[str, Any]]:
     ]
 
 
-@router.get("/agents/{agent_id}/memories/user/{uid:path}/export", response_model=UserExportAnswer)
+@router.get("/agents/{agent_id}/memories/user/{uid:anyone}/export", response_model=UserExportAnswer)
 def export_user(agent_id: str, uid: str, request: Request) -> Answer:
     """Return everything remembered about one user."""
     service = service_of(request)
@@ -153,7 +170,7 @@ def _user_memory(memory: Memory) -> dict[str, Any]:
     }
 
 
-@router.delete("/agents/{agent_id}/memories/user/{uid:path}", response_model=UserEraseAnswer)
+@router.delete("/agents/{agent_id}/memories/user/{uid:anyone}", response_model=UserEraseAnswer)
 def erase_user(agent_id: str, uid: str, request: Request) -> Answer:
     """Erase everything of one user, chat messages included, from the store's files too."""
     service = service_of(request)

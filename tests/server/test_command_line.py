@@ -1,0 +1,105 @@
+"""The commands: what they refuse, and how they say so."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from langchain_kronvex.cli import main
+
+from .running import Process, client
+
+HIDDEN = """
+import sys
+for name in {hidden!r}:
+    sys.modules[name] = None
+{code}
+"""
+
+
+def run_without(hidden: list[str], code: str) -> subprocess.CompletedProcess[str]:
+    script = HIDDEN.format(hidden=hidden, code=code)
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("hidden", [["fastapi"], ["uvicorn"]])
+def test_a_missing_extra_says_how_to_get_it(hidden: list[str], tmp_path: Path) -> None:
+    code = (
+        "from langchain_kronvex.cli import main\n"
+        f"sys.exit(main(['serve', '--url', 'sqlite:///{tmp_path / 'm.db'}']))"
+    )
+    done = run_without(hidden, code)
+    assert done.returncode == 2
+    assert 'pip install "langchain-kronvex[server]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_import_says_so_too() -> None:
+    code = (
+        "from langchain_kronvex import MissingExtra\n"
+        "try:\n    from langchain_kronvex.server import create_app\n"
+        "except MissingExtra as error:\n    print(error)"
+    )
+    done = run_without(["fastapi"], code)
+    assert 'pip install "langchain-kronvex[server]"' in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.com", ""])
+def test_without_a_key_it_listens_to_this_machine_only(
+    host: str, store_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", "--url", store_url, "--host", host]) == 2
+    told = capsys.readouterr().err
+    assert "keys create" in told
+    assert store_url in told
+
+
+def test_with_a_key_it_listens_to_others_and_limits_them(
+    store_url: str, log_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["keys", "create", "--url", store_url, "--name", "app"]) == 0
+    key = capsys.readouterr().out.strip()
+    process = Process(store_url, log_file, "--host", "0.0.0.0")
+    try:
+        assert "no API key is configured" not in process.log
+        with client(process.base_url.replace("0.0.0.0", "127.0.0.1"), key) as api:
+            answer = api.get("/agents", headers={"Host": "memory.example.com"})
+            assert answer.status_code == 200
+            assert answer.headers["x-ratelimit-limit"] == "600"
+    finally:
+        assert process.stop() == 0
+    assert key not in process.log
+
+
+def test_it_says_when_nobody_needs_a_key(server: Process) -> None:
+    assert "no API key is configured" in server.log
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["keys", "create", "--name", " "], ["serve", "--url", "https://api.kronvex.io"],
+     ["serve", "--url", "mysql://x"], ["keys", "list", "--url", "sqlite:////proc/none/m.db"]],
+    ids=str,
+)  # fmt: skip
+def test_what_cannot_be_done_is_told_in_a_line(
+    arguments: list[str], store_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = arguments if "--url" in arguments else [*arguments, "--url", store_url]
+    assert main(given) == 2
+    assert capsys.readouterr().err.startswith("langchain-kronvex: ")
+
+
+def test_a_remote_memory_cannot_be_served_again() -> None:
+    from types import SimpleNamespace
+
+    from langchain_kronvex import ConfigurationError
+    from langchain_kronvex.server import create_app
+
+    remote = SimpleNamespace(location="https://api.kronvex.io")
+    with pytest.raises(ConfigurationError, match="serves the API already"):
+        create_app(remote)  # type: ignore[arg-type]
