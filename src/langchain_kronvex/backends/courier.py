@@ -129,7 +129,10 @@ class Courier:
 
     def close(self) -> None:
         """Send what can be sent soon; the rest stays on disk and is sent when opened again."""
-        self._writer.flush(_CLOSING_SECONDS if self.outage is None else 0.0)
+        deadline = time.monotonic() + _CLOSING_SECONDS
+        while self.outage is None and time.monotonic() < deadline:
+            if self._writer.flush(0.05):
+                break
         self._closing = True
         self._writer.discard(lambda lane: True)
         self._writer.close(0.0)
