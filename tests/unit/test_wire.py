@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -197,10 +198,8 @@ def test_an_empty_page_is_the_last() -> None:
 @given(json_values)
 def test_no_answer_makes_reading_fail_in_another_way(answer: Any) -> None:
     for read in (wire.read_recall, lambda a: wire.read_page(a, 64)):
-        try:
+        with contextlib.suppress(ServerMisbehaved):
             read(answer)
-        except ServerMisbehaved:
-            pass
     wire.read_agents(answer)
     memory = wire.read_memory(answer)
     if memory:
@@ -289,7 +288,7 @@ RECORDS = [
     record(metadata={"nul": "a\0b", "big": 2**70, "tiny": 5e-324, RESERVED: {"v": 1}}),
     record(expires_at=NOW + timedelta(days=1000.5), type="preference"),
     record(content="User: Hi.\nAssistant: Hello.", search_text="Hi."),
-    record(content="User: Hi\nAssistant: there.\nAssistant: Hello.", search_text="Hi\nAssistant: there."),
+    record(content="User: Hi\nAssistant: yo\nAssistant: Hello.", search_text="Hi\nAssistant: yo"),
     record(created_at=datetime.min.replace(tzinfo=timezone.utc)),
     record(kind="message", key="r1", type="human", content='{"type": "human"}'),
     record(kind="item", key="any key", type="shelf"),

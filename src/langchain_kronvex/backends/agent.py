@@ -23,6 +23,7 @@ from langchain_kronvex.plans import Plan
 
 _MOST_PAGES = 20_000
 _KNOWN_MEMORIES = 100_000
+_NOTHING = b'{"memories": []}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +56,21 @@ class ServerAgent:
     # -- asking --------------------------------------------------------------------------------
 
     def ask(self, build: Callable[[str], Request]) -> Plan[bytes]:
-        """Send a request about the agent; find or make the agent when its id is not known.
+        """Send a request about the agent; find it by name when the server knows no such id.
+
+        An agent that is nowhere is made when something is to be stored; to all others it is an
+        agent without memories.
 
         Raises:
             ServiceError: the server refused, or cannot be reached.
             MemoryNotFound: the request names a memory that is not there.
         """
         used = self._id
-        reply: Reply = yield from self.transport.exchange(build(used))
+        request = build(used)
+        reply: Reply = yield from self.transport.exchange(request)
         if self._is_unknown(reply):
-            yield from self._resolve(used)
+            if not (yield from self._resolve(used, make=request.path.endswith("/remember"))):
+                return _NOTHING
             reply = yield from self.transport.exchange(build(self._id))
         if not reply.succeeded:
             raise refusal(reply.status, reply.headers, reply.body)
@@ -79,11 +85,13 @@ class ServerAgent:
             refusal(reply.status, reply.headers, reply.body), AgentNotFound
         )
 
-    def _resolve(self, wrong: str) -> Plan[None]:
+    def _resolve(self, wrong: str, *, make: bool) -> Plan[bool]:
         """Find the agent by its name; of several the oldest, so that all processes agree."""
         if self._id != wrong:
-            return  # somebody else has found it meanwhile
+            return True  # somebody else has found it meanwhile
         found = yield from self._named()
+        if not found and not make:
+            return False
         if not found:
             body = yield from self.transport.succeed(wire.create_agent_request(self._name))
             made = wire.read_agent(wire.read_json(body))
@@ -92,6 +100,7 @@ class ServerAgent:
             raise AgentNotFound()
         self._id = min(found, key=lambda agent: (agent[2], agent[0]))[0]
         self._outbox.note("agent", self._id)
+        return True
 
     def _named(self) -> Plan[list[tuple[str, str, str]]]:
         body = yield from self.transport.succeed(wire.list_agents_request())

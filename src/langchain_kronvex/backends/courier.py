@@ -244,7 +244,7 @@ class Courier:
         older, arrived = yield from self._standing(entry)
         for server_id in older:
             yield from self._agent.delete(server_id)
-        if arrived:
+        if arrived or stored.gone:
             return
         for padding in _paddings(stored.record):
             raw = yield from self._store(stored, padding)
@@ -280,6 +280,13 @@ class Courier:
         found = opened(raw)
         if found is not None and found.ours:
             self._agent.note(found, raw.session)
+        if raw.deduplicated:
+            self._report(
+                ServerMisbehaved(
+                    "The server made one of a memory and of another one of the same text; if that "
+                    "was of another session, it is lost."
+                )
+            )
         if raw.hidden:
             self._report(
                 ServerMisbehaved(

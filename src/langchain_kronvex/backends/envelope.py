@@ -47,6 +47,8 @@ class Stored:
         server_id: Its id on the server; None while it is in the outbox.
         ours: It has our envelope.
         ttl_days: After how many days the server may delete it; None for never.
+        apart: The server holds the same text of the same user in another session.
+        gone: The record gave way to another one; nothing of it is to be on the server.
     """
 
     record: Record
@@ -55,6 +57,8 @@ class Stored:
     server_id: str | None = None
     ours: bool = True
     ttl_days: int | None = None
+    apart: bool = False
+    gone: bool = False
 
 
 def wire_session(kind: Kind, scope: Scope) -> str:
@@ -93,6 +97,8 @@ def to_payload(stored: Stored) -> dict[str, Any]:
         "search_text": record.search_text,
         "access_count": record.access_count,
         "ttl_days": stored.ttl_days,
+        "apart": stored.apart,
+        "gone": stored.gone,
     }
 
 
@@ -101,7 +107,9 @@ def from_payload(payload: Mapping[str, Any]) -> Stored:
     found = _opened(payload, content="", metadata={}, accesses=int(payload["access_count"]))
     if found is None:
         raise ValueError("no payload of the outbox")
-    return replace(found, ttl_days=payload["ttl_days"])
+    return replace(
+        found, ttl_days=payload["ttl_days"], apart=payload["apart"], gone=payload["gone"]
+    )
 
 
 def storing(agent_id: str, stored: Stored, padding: str = "") -> Request:
@@ -116,7 +124,7 @@ def storing(agent_id: str, stored: Stored, padding: str = "") -> Request:
         padding: Added to the text, to make it unlike any other; taken off when it is read.
     """
     record, envelope = stored.record, _envelope(stored)
-    if record.kind != "memory":
+    if record.kind != "memory" or stored.apart:
         padding = f"\n{record.id}{padding}"
     if padding:
         envelope["padding"] = len(padding)

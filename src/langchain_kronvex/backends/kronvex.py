@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timezone
 
 from langchain_kronvex.backends.agent import ServerAgent
 from langchain_kronvex.backends.base import (
@@ -26,6 +26,7 @@ from langchain_kronvex.backends.base import (
 from langchain_kronvex.backends.courier import Courier
 from langchain_kronvex.backends.envelope import Stored, one_session, wire_session, wire_ttl
 from langchain_kronvex.backends.erasing import Erasing
+from langchain_kronvex.backends.known_texts import KnownTexts
 from langchain_kronvex.backends.outbox import Outbox
 from langchain_kronvex.backends.remote_recall import RemoteRecall
 from langchain_kronvex.backends.transport import Transport
@@ -52,8 +53,8 @@ from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
 
 _PATIENCE_SECONDS = 1.0  # for what was just written to arrive before it is asked for
 _CHECK_SECONDS = 3.0  # for an answer without which a memory is stored as well
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _PAUSE_AFTER_FAILED_CHECK_SECONDS = 30.0
-_MOST_KNOWN_PLACES = 200_000
 
 
 class KronvexBackend(MemoryBackend):
@@ -79,7 +80,7 @@ class KronvexBackend(MemoryBackend):
         self._courier = Courier(self._agent, outbox, lambda error: self._report(error))
         self._recall = RemoteRecall(self._agent, lambda error: self._report(error))
         self._erasing = Erasing(self._agent, self._courier, timeout)
-        self._places: dict[str, set[Place]] = {}  # of the wire sessions that were listed
+        self._texts = KnownTexts()
         self._no_checks_before = 0.0
 
     def start(self, report: OnError) -> None:
@@ -106,15 +107,15 @@ class KronvexBackend(MemoryBackend):
         there = yield from self._there(records, now)
         of_id = {stored.record.id: stored for stored in there.values()}
         taken: list[Stored] = []
+        retired: list[Stored] = []
         for record in records:
             stored = self._new_version(record, there, of_id, now)
             there[place_of(stored.record)] = stored
-            taken.append(stored)
-        yield call(self._outbox, "put", taken)
-        for stored in taken:
-            session = wire_session(stored.record.kind, stored.record.scope)
-            if session in self._places:
-                self._places[session].add(place_of(stored.record))
+            taken.append(replace(stored, apart=self._texts.is_elsewhere(stored.record)))
+            self._texts.add([stored.record])
+            if record.completes and stored.record.id != record.id:
+                retired.append(self._retired(record, of_id))
+        yield call(self._outbox, "put", [*taken, *retired])
         self._courier.wake()
         return [stored.record for stored in taken]
 
@@ -131,12 +132,21 @@ class KronvexBackend(MemoryBackend):
         if older is not None and older.record.id != record.id:
             record, written = renewed(older.record, record), older.written
         elif record.completes:
-            known = self._agent.known(record.id)
-            before = of_id.get(record.id)
-            written = before.written if before else known.written if known else version
+            written = self._written(record, of_id) or version
             record = replace(record, completes=False)
         record = replace(record, vector=None)
         return Stored(record, written, version, ttl_days=wire_ttl(record, now))
+
+    def _written(self, record: Record, of_id: Mapping[str, Stored]) -> int | None:
+        """Return when a record was first written, as far as this process knows."""
+        known, before = self._agent.known(record.id), of_id.get(record.id)
+        return before.written if before else known.written if known else None
+
+    def _retired(self, record: Record, of_id: Mapping[str, Stored]) -> Stored:
+        """Return the last version of a record that gives way to an older one of the same text."""
+        over = replace(record, key=record.id, expires_at=_LONG_AGO, pinned=False, completes=False)
+        version = self._ticks.next()
+        return Stored(over, self._written(record, of_id) or version - 1, version, gone=True)
 
     def _there(self, records: Sequence[Record], now: datetime) -> Plan[dict[Place, Stored]]:
         """Return the visible records that the new ones may meet, by place.
@@ -148,8 +158,8 @@ class KronvexBackend(MemoryBackend):
         owners = sorted({record.scope.owner for record in meeting})
         found = [entry.stored for entry in self._outbox.waiting(owners)] if owners else []
         for session in sorted({wire_session(record.kind, record.scope) for record in meeting}):
-            places = self._places.get(session)
-            if places is None or any(place_of(record) in places for record in meeting):
+            of_session = [r for r in meeting if wire_session(r.kind, r.scope) == session]
+            if not all(map(self._texts.is_new, of_session)):
                 found += yield from self._listed(session)
         return {place_of(stored.record): stored for stored in present(found, now)}
 
@@ -161,9 +171,8 @@ class KronvexBackend(MemoryBackend):
         except ServiceError:
             self._no_checks_before = time.monotonic() + _PAUSE_AFTER_FAILED_CHECK_SECONDS
             return []
-        if sum(map(len, self._places.values())) > _MOST_KNOWN_PLACES:
-            self._places.clear()
-        self._places[session] = {place_of(stored.record) for stored in found}
+        self._texts.add(stored.record for stored in found)
+        self._texts.listed(session)
         return found
 
     def change(self, record: Record, now: datetime) -> None:
@@ -188,9 +197,16 @@ class KronvexBackend(MemoryBackend):
                 "forget one of the two."
             )
         version = self._ticks.next()
-        new = Stored(record, before[record.id].written, version, ttl_days=wire_ttl(record, now))
+        self._texts.add(stored.record for stored in before.values())
+        new = Stored(
+            record,
+            before[record.id].written,
+            version,
+            ttl_days=wire_ttl(record, now),
+            apart=self._texts.is_elsewhere(record),
+        )
         yield call(self._outbox, "put", [new])
-        self._places.pop(session, None)
+        self._texts.forget(session)
         self._courier.wake()
 
     def count_accesses(self, counts: Mapping[str, int]) -> None:
@@ -207,7 +223,7 @@ class KronvexBackend(MemoryBackend):
         return await arun(self._delete(selection, now))
 
     def _delete(self, selection: Selection, now: datetime) -> Plan[int]:
-        self._places.clear()
+        self._texts.forget()
         return (yield from self._erasing.erase(selection, now))
 
     def purge(self, now: datetime) -> int:
