@@ -107,6 +107,7 @@ def _serve(asked: argparse.Namespace) -> int:
             log_config=None,
             access_log=False,
             server_header=False,
+            ws="none",
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )
@@ -129,9 +130,10 @@ def _is_unlocked(url: str, host: str) -> bool:
     with shelves(url) as (keys, _):
         unlocked = keys.none_made()
     if unlocked and not _is_loopback(host):
+        shown = url if url.startswith("sqlite:") else "URL"  # others may hold a password
         raise ConfigurationError(
             f"Without an API key the server listens on this machine only, not on {host}. Make a "
-            f"key first: langchain-kronvex keys create --url {url} --name NAME"
+            f"key first: langchain-kronvex keys create --url {shown} --name NAME"
         )
     if unlocked:
         logger.warning(

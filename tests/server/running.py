@@ -65,7 +65,7 @@ class Process:
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
     """Serve an app from a thread; gives the base URL."""
-    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="on")
+    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

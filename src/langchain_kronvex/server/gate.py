@@ -103,7 +103,8 @@ class Gate:
 def inner_path(scope: Scope) -> str:
     """Return the path inside the app, wherever the app is mounted."""
     path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))
+    prefix: str = scope.get("root_path", "").rstrip("/")
+    return path[len(prefix) :] if path.startswith(f"{prefix}/") else path
 
 
 def _is_local(scope: Scope) -> bool:
