@@ -92,18 +92,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize(
-    "way",
-    [
-        "exact",
-        pytest.param(
-            "likely",
-            marks=pytest.mark.xfail(
-                reason="a memory that was to expire, but was renewed, is remembered", strict=False
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("vectors", ["with vectors", "without"])
 @pytest.mark.parametrize("forms", FORMS)
 @settings(max_examples=15, deadline=None)
