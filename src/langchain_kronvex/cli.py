@@ -8,7 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_kronvex.errors import ConfigurationError, KronvexError, MissingExtra
 from langchain_kronvex.locations import resolve_url
@@ -44,6 +44,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_url(serve)
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     serve.add_argument("--port", type=int, default=8400, help="0 takes any free one (%(default)s)")
+    serve.add_argument(
+        "--embeddings",
+        help="provider:model the store is indexed with, such as openai:text-embedding-3-small, or "
+        "'none' for words alone (the bundled table)",
+    )
     serve.add_argument(
         "--max-body-bytes", type=int, default=2 << 20, help="largest request (%(default)s)"
     )
@@ -98,7 +103,8 @@ def _serve(asked: argparse.Namespace) -> int:
     )
     signal.signal(signal.SIGTERM, _leave)
     url = resolve_url(asked.url, None)
-    with KronvexMemory(url) as memory:
+    embeddings: Any = False if asked.embeddings == "none" else asked.embeddings
+    with KronvexMemory(url, embeddings=embeddings) as memory:
         settings = _settings(asked, unlocked=_is_unlocked(url, asked.host))
         uvicorn.run(
             create_app(memory, settings),

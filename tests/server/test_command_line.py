@@ -83,7 +83,8 @@ def test_it_says_when_nobody_needs_a_key(server: Process) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [["keys", "create", "--name", " "], ["serve", "--url", "https://api.kronvex.io"],
-     ["serve", "--url", "mysql://x"], ["keys", "list", "--url", "sqlite:////proc/none/m.db"]],
+     ["serve", "--url", "mysql://x"],
+     ["serve", "--embeddings", "no such provider"], ["keys", "list", "--url", "sqlite:////proc/none/m.db"]],
     ids=str,
 )  # fmt: skip
 def test_what_cannot_be_done_is_told_in_a_line(

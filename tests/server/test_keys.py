@@ -145,7 +145,7 @@ def test_what_programs_remember_is_served_to_those_it_is_given_to(  # type: igno
         api.delete("/agents/default")
     with KronvexMemory(store_url) as memory:
         memory.remember("written in process", user_id="ana")
-    keys = [make_key("a"), make_key("b", "--agent", "default")]
+    keys = [make_key("a"), make_key("b", "--agent", "default", "--agent", "unheard-of")]
     for key, status in zip(keys, (404, 200), strict=True):
         with client(base, key) as api:
             api.post("/agents/default/remember", json={"content": "x"})
@@ -154,6 +154,19 @@ def test_what_programs_remember_is_served_to_those_it_is_given_to(  # type: igno
     url = ["--url", store_url]
     assert main(["keys", "create", *url, "--name", "c", "--agent", "default"]) == 2
     assert "another key" in capsys.readouterr().err
+
+
+def test_what_is_nobodys_can_be_given_later(make_key, serve, memory) -> None:  # type: ignore[no-untyped-def]
+    from langchain_kronvex.server import engine
+    from langchain_kronvex.server.agents import NOBODY, Agents
+
+    make_key("first")
+    shelves = engine.open_shelves(memory.location)
+    Agents(shelves, memory._clock).register(NOBODY, "left over")
+    shelves.close()
+    key = make_key("second", "--agent", "left over")
+    with client(serve(), key) as api:
+        assert [each["id"] for each in api.get("/agents").json()] == ["left over"]
 
 
 def test_the_servers_own_records_are_out_of_reach(make_key, serve) -> None:  # type: ignore[no-untyped-def]

@@ -77,6 +77,14 @@ class Agents:
         if item is not None:
             self._shelf.remove(item)
 
+    def give(self, owner: str, agent_id: str) -> bool:
+        """Let a key have an agent that is new or nobody's; False if it is another key's."""
+        item = self._shelf.find(agent_id)
+        if item is not None and item.content == NOBODY:
+            self._shelf.rewrite(item, owner)
+            return True
+        return self.register(owner, agent_id) is not None
+
     def hand_over(self, new_owner: str) -> int:
         """Give the agents that nobody owns to a key; return how many."""
         items = [item for item in self._shelf.all() if item.content == NOBODY]

@@ -36,7 +36,7 @@ def create_key(url: str, name: str, agent_ids: Sequence[str] = ()) -> tuple[ApiK
         key, secret = keys.create(name)
         if is_first:
             agents.hand_over(key.id)
-        taken = [each for each in wanted if agents.register(key.id, each) is None]
+        taken = [each for each in wanted if not agents.give(key.id, each)]
         if taken:
             keys.revoke(key.id)
             raise ConfigurationError(
