@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -26,7 +26,7 @@ _API = "/api/v1"
 class ServiceOptions:
     """How a service is spoken to; see `KronvexMemory`."""
 
-    api_key: str | SecretStr | None = None
+    api_key: str | SecretStr | None = field(default=None, repr=False)
     http_client: httpx.Client | None = None
     http_async_client: httpx.AsyncClient | None = None
     outbox: str | Path | None = None

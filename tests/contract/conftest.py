@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from contract.drivers import Backend, Clock, Driver
+from contract.served import APIS, LEFT_OUT, LONG
 from langchain_kronvex import KronvexMemory
 
 BACKENDS = [
     Backend("sqlite-file", lambda folder: f"sqlite:///{folder / 'memory.db'}", shared=True),
     Backend("sqlite-ram", lambda folder: "sqlite://", shared=False),
+    Backend("kronvex-api", APIS.url, shared=True, colours=("sync",)),
 ]
 
 OpenDriver = Callable[..., Driver]
@@ -26,6 +28,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames and not chosen_by_the_test:
         wanted = [b for b in BACKENDS if b.shared or "open_shared" not in metafunc.fixturenames]
         metafunc.parametrize("backend", wanted, indirect=True, ids=lambda backend: backend.name)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take out what a backend does not promise, and the colours that it is not tested in."""
+    taken_out = [item for item in items if not _is_promised(item)]
+    if taken_out:
+        config.hook.pytest_deselected(items=taken_out)
+        items[:] = [item for item in items if item not in set(taken_out)]
+
+
+def _is_promised(item: pytest.Item) -> bool:
+    chosen = getattr(item, "callspec", None)
+    backend = chosen.params.get("backend") if chosen else None
+    if not isinstance(backend, Backend):
+        return True
+    if chosen.params.get("colour", backend.colours[0]) not in backend.colours:
+        return False
+    if backend.name != "kronvex-api":
+        return True
+    file, name = item.path.stem, item.name.partition("[")[0]
+    if file in LONG or name in LONG:
+        item.add_marker(pytest.mark.soak)
+    return file not in LEFT_OUT and name not in LEFT_OUT
 
 
 @pytest.fixture

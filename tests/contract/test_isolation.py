@@ -310,6 +310,7 @@ MODERATE = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+BRIEF = settings(MODERATE, max_examples=5, stateful_step_count=30)
 LONG = settings(MODERATE, max_examples=2000, stateful_step_count=120)
 
 
@@ -323,7 +324,9 @@ def _case(backend: Backend, name: str, chosen: settings) -> type:
 
 for _backend in BACKENDS:
     _words = _backend.name.title().replace("-", "")
-    globals()[f"TestIsolation{_words}"] = _case(_backend, "Isolation", MODERATE)
+    globals()[f"TestIsolation{_words}"] = _case(
+        _backend, "Isolation", BRIEF if _backend.name == "kronvex-api" else MODERATE
+    )
     globals()[f"TestIsolationSoak{_words}"] = pytest.mark.soak(
         _case(_backend, "IsolationSoak", LONG)
     )

@@ -243,7 +243,7 @@ class Transport(ForkAware):
             f"{self.base_url} cannot be reached, or broke off ({kind}); try again."
         )
         unavailable.unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-        if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout):
+        if isinstance(error, httpx.TimeoutException):
             unavailable.retry_after_seconds = 0.0
         return unavailable
 

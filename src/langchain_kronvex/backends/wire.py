@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -20,6 +21,7 @@ from langchain_kronvex.errors import ServerMisbehaved
 MAX_TOP_K = 20
 PAGE_ITEMS = 64  # at most 100 are allowed; a power of two can be halved
 MAX_TTL_DAYS = 3650
+_UNSENDABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +142,12 @@ def recall_request(
     agent_id: str, *, query: str, top_k: int, session: str | None, memory_type: str | None
 ) -> Request:
     """Return the request that finds memories, however little similar they are."""
-    body: dict[str, Any] = {"query": query, "top_k": top_k, "threshold": 0.0}
+    asked = _UNSENDABLE.sub(" ", query)
+    body: dict[str, Any] = {
+        "query": asked if asked.strip() else "?",
+        "top_k": top_k,
+        "threshold": 0.0,
+    }
     body |= _session_words(session)
     if memory_type is not None:
         body["memory_type"] = memory_type
