@@ -52,7 +52,11 @@ def test_every_verb_of_the_memory_has_its_twin(verb: str) -> None:
     assert twin.__doc__
 
 
-@pytest.mark.parametrize("verb", sorted(verbs(MemoryBackend) - IN_BACKGROUND))
+# What only backends with background work of their own need.
+WITHOUT_EFFECT = {"start", "flush"}
+
+
+@pytest.mark.parametrize("verb", sorted(verbs(MemoryBackend) - IN_BACKGROUND - WITHOUT_EFFECT))
 def test_every_verb_of_a_backend_has_its_twin(verb: str) -> None:
     found = functions(MemoryBackend)
     sync, twin = found[verb], found["a" + verb]
