@@ -53,7 +53,8 @@ def candidates(
     if len(places) >= 2 * latest and wanted is None:
         return places
     rest = np.flatnonzero(~chosen[:-1] if wanted is None else wanted & ~chosen[:-1])
-    return np.union1d(places, rest[max(len(rest) - latest, 0) :])
+    chosen[rest[max(len(rest) - latest, 0) :]] = True
+    return np.flatnonzero(chosen)
 
 
 def _by_words(

@@ -65,3 +65,15 @@ class Table:
         for column in self._columns.values():
             column.grow(self._size)
         return added
+
+
+def value_counts(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Return the distinct values in order, and how often each occurs.
+
+    As `numpy.unique` does, which imports a good part of numpy when it is first called.
+    """
+    ordered = np.sort(values)
+    first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    starts = np.flatnonzero(first)
+    return ordered[starts], np.diff(np.append(starts, len(ordered)))

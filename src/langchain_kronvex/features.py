@@ -13,6 +13,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_kronvex.columns import value_counts
 from langchain_kronvex.lexical import STOP_WORDS, stems, words
 from langchain_kronvex.ranking import Floats
 
@@ -121,7 +122,7 @@ def _counted(
     term = of_word[word]
     told = term >= 0
     term, text = term[told], text[told]
-    pair, count = np.unique(term * max(texts, 1) + text, return_counts=True)
+    pair, count = value_counts(term * max(texts, 1) + text)
     counts = TermCounts(
         names=list(term_of),
         term=pair // max(texts, 1),

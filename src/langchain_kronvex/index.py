@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.columns import Column, Table
+from langchain_kronvex.columns import Column, Table, value_counts
 from langchain_kronvex.features import TextFeatures, text_features
 from langchain_kronvex.lexical import terms
 from langchain_kronvex.meanings import Meanings
@@ -367,7 +367,7 @@ class ScopeIndex:
         self._stale_scales += [places, near[near >= 0]]
 
     def _renew_scales(self, meanings: Meanings) -> None:
-        stale = np.unique(np.concatenate(self._stale_scales))
+        stale, _ = value_counts(np.concatenate(self._stale_scales))
         self._stale_scales.clear()
         for start in range(0, len(stale), _SCALES_AT_ONCE):
             places = stale[start : start + _SCALES_AT_ONCE]
