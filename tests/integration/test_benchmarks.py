@@ -108,3 +108,10 @@ def test_the_floor_alone() -> None:
 
     assert list(found) == ["50"]
     assert list(found["50"]) == ["n x 256, ms", "n x 384, ms"]
+
+
+def test_the_server_takes_every_write() -> None:
+    found = rows(run("server.py", 60, "--queries", 5, "--clients", 2, "--writers", 4))
+
+    assert found["failed writes"] == {"over HTTP": "0"}
+    assert [row["over HTTP"] not in ("", "0") for row in found.values()] == [True] * 5 + [False]

@@ -1,0 +1,184 @@
+"""How fast `langchain-kronvex serve` answers over HTTP, alone and in a crowd.
+
+    python benchmarks/server.py [10000] [--queries 300] [--clients 16] [--writers 64]
+
+One server process on a store in a temporary folder, filled with memories of one user
+(`workload.py`) before it starts; everything else is asked for over loopback. One client asks
+`--queries` distinct questions, one after the other; then `--clients` clients ask as many at once;
+then `--writers` writers store 20 memories each at once. The clients are threads of one other
+process with a connection each, and share the cores with the server. The time of an answer includes
+the embedding of its question; a write is counted when the server has acknowledged it, and is on
+disk then. A write that is refused or breaks off has failed; none is tried again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+
+from langchain_kronvex import KronvexMemory
+from processes import ONE_THREAD
+from timing import machine, percentile, table, times_ms
+from workload import USER, Workload
+
+AGENT = "default"  # that of a memory which names none
+WRITES = 20  # of each writer
+RECALLS = 40  # of each client
+WARM_UP = 10
+PATIENCE_SECONDS = 60
+T = TypeVar("T")
+Act = Callable[[httpx.Client, str], T]
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Run a server on the store of a folder; gives the address of the agent."""
+    log = folder / "log"
+    command = [sys.executable, "-m", "langchain_kronvex.cli", "serve", "--port", "0"]
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [*command, "--url", store(folder)], stdout=out, stderr=out, env=ONE_THREAD | os.environ
+        )
+    try:
+        yield f"{address(process, log)}/api/v1/agents/{AGENT}"
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_SECONDS)
+
+
+def address(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Wait until the server says where it is."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        if said := re.search(r"running on (http://\S+)", log.read_text()):
+            return said[1]
+        time.sleep(0.02)
+    sys.exit(f"the server did not start: {log.read_text()}")
+
+
+def store(folder: Path) -> str:
+    """Return the URL of the store."""
+    return f"sqlite:///{folder / 'memory.db'}"
+
+
+def fill(folder: Path, work: Workload, count: int) -> None:
+    """Store the memories, with their vectors."""
+    with KronvexMemory(store(folder)) as memory:
+        memory.remember_many(work.drafts(count))
+        memory.flush()
+
+
+def connections(address: str, count: int, stack: ExitStack) -> list[httpx.Client]:
+    """Open clients, each with a connection that is made already."""
+    limits = httpx.Limits(max_connections=1)
+    clients = [
+        stack.enter_context(
+            httpx.Client(base_url=address, timeout=PATIENCE_SECONDS, verify=False, limits=limits)
+        )
+        for _ in range(count)
+    ]
+    for client in clients:
+        client.get("/memories", params={"limit": 1}).raise_for_status()
+    return clients
+
+
+def recall(client: httpx.Client, query: str) -> None:
+    """Ask for the ten best memories; a failure ends the program."""
+    body = {"query": query, "top_k": 10, "user_id": USER}
+    answer = client.post("/recall", json=body).raise_for_status()
+    if not answer.json()["results"]:
+        sys.exit("nothing was found")
+
+
+def write(client: httpx.Client, text: str) -> bool:
+    """Store one memory; tell whether that was acknowledged."""
+    try:
+        answer = client.post("/remember", json={"content": text, "user_id": USER})
+    except httpx.HTTPError:
+        return False
+    return answer.status_code == 201
+
+
+def at_once(
+    clients: Sequence[httpx.Client], each: int, inputs: Iterator[str], act: Act[T]
+) -> tuple[float, list[T], list[float]]:
+    """Let every client act `each` times; return seconds in all, what came back, and ms of each."""
+    shares = [list(itertools.islice(inputs, each)) for _ in clients]
+    start = threading.Barrier(len(clients) + 1)
+
+    def work(client: httpx.Client, share: list[str]) -> tuple[list[T], list[float]]:
+        results: list[T] = []
+        start.wait()
+        took = times_ms(lambda text: results.append(act(client, text)), share)
+        return results, took
+
+    with ThreadPoolExecutor(len(clients)) as pool:
+        working = [pool.submit(work, *both) for both in zip(clients, shares, strict=True)]
+        start.wait()
+        began = time.perf_counter()
+        done = [each.result() for each in working]
+        seconds = time.perf_counter() - began
+    results = [result for part, _ in done for result in part]
+    return seconds, results, [ms for _, took in done for ms in took]
+
+
+def measure(url: str, work: Workload, given: argparse.Namespace) -> list[tuple[str, str]]:
+    """Ask and write; return the rows of the table."""
+    asked = given.queries + given.clients * RECALLS + WARM_UP
+    queries = iter(work.queries(asked, given.memories))
+    texts = (work.sentence(given.memories + n) for n in itertools.count())
+    with ExitStack() as stack:
+        clients = connections(url, max(given.clients, given.writers), stack)
+        for query in itertools.islice(queries, WARM_UP):
+            recall(clients[0], query)
+        alone = list(itertools.islice(queries, given.queries))
+        one = times_ms(lambda query: recall(clients[0], query), alone)
+        crowd, _, many = at_once(clients[: given.clients], RECALLS, queries, recall)
+        writing, stored, _ = at_once(clients[: given.writers], WRITES, texts, write)
+    return [
+        ("recall p50, one client, ms", f"{percentile(one, 50):.1f}"),
+        ("recall p95, one client, ms", f"{percentile(one, 95):.1f}"),
+        (f"recalls a second, {given.clients} clients", f"{len(many) / crowd:,.0f}"),
+        (f"recall p99, {given.clients} clients, ms", f"{percentile(many, 99):.1f}"),
+        (f"writes a second, {given.writers} writers x {WRITES}", f"{sum(stored) / writing:,.0f}"),
+        ("failed writes", str(len(stored) - sum(stored))),
+    ]
+
+
+def options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="How fast the server answers over HTTP.")
+    parser.add_argument("memories", type=int, nargs="?", default=10_000)
+    parser.add_argument("--queries", type=int, default=300, help="of the client that is alone")
+    parser.add_argument("--clients", type=int, default=16, help="that recall at once")
+    parser.add_argument("--writers", type=int, default=64, help="that store at once")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print the table."""
+    given, work = options(), Workload()
+    with tempfile.TemporaryDirectory(prefix="server-") as name:
+        fill(Path(name), work, given.memories)
+        with served(Path(name)) as url:
+            rows = measure(url, work, given)
+    print(machine())
+    print(table([f"{given.memories:,} memories", "over HTTP"], rows))
+
+
+if __name__ == "__main__":
+    main()
