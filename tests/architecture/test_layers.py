@@ -26,8 +26,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "backends.index_cache", "backends.sqlite", "backends.sqlite_file", "backends.sqlite_rows",
         "backends.sqlite_vectors", "providers",
         "background", "services", "backends.agent", "backends.courier", "backends.envelope",
-        "backends.erasing", "backends.known_texts", "backends.kronvex", "backends.outbox", "backends.refusals",
-        "backends.remote_recall", "backends.transport", "backends.versions", "backends.wire",
+        "backends.erasing", "backends.known_texts", "backends.kronvex", "backends.outbox",
+        "backends.refusals", "backends.remote_recall", "backends.transport", "backends.versions", "backends.wire",
     ),
     # the memory and its parts
     3: (
