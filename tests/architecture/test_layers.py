@@ -27,7 +27,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "backends.sqlite_vectors", "providers",
         "background", "services", "backends.agent", "backends.courier", "backends.envelope",
         "backends.erasing", "backends.known_texts", "backends.kronvex", "backends.outbox",
-        "backends.refusals", "backends.remote_recall", "backends.transport", "backends.versions", "backends.wire",
+        "backends.refusals", "backends.remote_recall", "backends.transport",
+        "backends.versions", "backends.wire",
     ),
     # the memory and its parts
     3: (
