@@ -14,7 +14,7 @@ from langchain_kronvex import ranking
 from langchain_kronvex.index import ScopeIndex
 from langchain_kronvex.pool import Places
 from langchain_kronvex.ranking import Floats
-from langchain_kronvex.wording import QueryTerms, matching_dates
+from langchain_kronvex.wording import QueryTerms
 
 EXACT_UP_TO = 3_000
 _BY_WORDS, _BY_MEANING, _LATEST = 400, 200, 50
@@ -64,13 +64,12 @@ def _by_words(
     held = np.array([index.postings.holding(term) for term in query.terms], np.float32)
     rarity = ranking.mild_rarity(len(index), held)
     score = np.zeros(len(index))
-    for entries in (query.found, query.in_replies(index)):
+    for entries in (query.found, query.replied):
         terms = entries.of(slice(0, _MOST_ENTRIES))  # the rarest come first
         weight = np.resize(rarity, query.rows)[terms.row]
         weight *= terms.value / (terms.value + np.float32(ranking.K1))
         score += np.bincount(terms.place, weight, len(index))
-    for number, term in enumerate(query.terms):
-        same = matching_dates(index.table, term)
+    for number, same in enumerate(query.dated):
         if same is not None:
             score[same] += rarity[number] / (1 + ranking.K1)
     if wanted is not None:

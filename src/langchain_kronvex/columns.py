@@ -54,10 +54,6 @@ class Table:
         """Bytes held by all columns."""
         return sum(column.nbytes for column in self._columns.values())
 
-    def views(self) -> dict[str, NDArray[Any]]:
-        """Return all columns at once, for work row by row; valid until the next `extend`."""
-        return {name: column.values for name, column in self._columns.items()}
-
     def extend(self, count: int) -> slice:
         """Add rows that hold the fill values and return where they stand."""
         added = slice(self._size, self._size + count)

@@ -19,6 +19,8 @@ from langchain_kronvex.ranking import Floats
 # thread; threads that share busy cores wait for each other.
 _ROWS_AT_ONCE = 512
 
+_SIGNS_AT_ONCE = 2**16
+
 # Small stores have no mean to speak of: it counts as if so many vectors of zeros were there.
 _CENTRE_WEIGHT = 20
 
@@ -114,22 +116,19 @@ class Meanings:
         """
         signs = _signs(vector[None])[0]
         distance = np.zeros(len(self._scales.values), np.uint16)
-        histogram = np.zeros(_FAR + 1, np.intp)
+        far = 64 * len(self._signs) + 1  # more bits than may differ
+        histogram = np.zeros(far + 1, np.intp)
         for start in range(0, len(distance), _SIGNS_AT_ONCE):
             part = slice(start, start + _SIGNS_AT_ONCE)
             for column, bits in zip(self._signs, signs, strict=True):
                 distance[part] += _bits_set(column.values[part] ^ bits)
-            distance[part][self._scales.values[part] == 0] = _FAR
+            distance[part][self._scales.values[part] == 0] = far
             if among is not None:
-                distance[part][~among[part]] = _FAR
-            histogram += np.bincount(distance[part], minlength=_FAR + 1)
-        within = np.cumsum(histogram[:_FAR])
+                distance[part][~among[part]] = far
+            histogram += np.bincount(distance[part], minlength=far + 1)
+        within = np.cumsum(histogram[:far])
         least = int(np.searchsorted(within, min(count, int(within[-1]))))
-        return np.flatnonzero(distance <= min(least, _FAR - 1))
-
-
-_FAR = 2**14  # more bits than any vector has
-_SIGNS_AT_ONCE = 2**16
+        return np.flatnonzero(distance <= min(least, far - 1))
 
 
 def _signs(vectors: Floats) -> NDArray[np.uint64]:

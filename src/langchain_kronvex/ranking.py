@@ -42,8 +42,9 @@ class Form(IntEnum):
 # -- words ------------------------------------------------------------------------------------
 
 K1, B = 1.2, 0.75
-HALF_SCORE = 5.0  # the BM25 score that counts as half of the most that words can say,
-MANY_TERMS = 8  # for queries of no more terms than that
+# The BM25 score that counts as half of the most that words can say, in queries of up to so many
+# terms; longer ones need more.
+HALF_SCORE, MANY_TERMS = 5.0, 8
 
 # A turn is also found by the words around it: how much it borrows from the turns 1, 2 and 3
 # before it and 1 and 2 after it. Only short memories, within an hour of each other, do so.

@@ -33,16 +33,16 @@ class QueryTerms:
         found: Where the terms stand, row i for term i, and after those rows, when they count,
             where words of like meaning stand, in the same order.
         rows: How many rows there are.
+        replied: Where the terms stand in replies; row i for term i.
+        dated: For each term the memories whose date it names; None for no date's term.
     """
 
     terms: Sequence[str]
     opening: Sequence[str]
     found: Entries
     rows: int
-
-    def in_replies(self, index: ScopeIndex) -> Entries:
-        """Look the terms up in the replies; row i for term i."""
-        return index.replies.entries((row, ((term, 1.0),)) for row, term in enumerate(self.terms))
+    replied: Entries
+    dated: Sequence[NDArray[np.bool_] | None]
 
 
 def query_terms(index: ScopeIndex, query: str, *, expand: bool) -> QueryTerms:
@@ -57,9 +57,17 @@ def query_terms(index: ScopeIndex, query: str, *, expand: bool) -> QueryTerms:
     held = {term: holding for term in found if (holding := postings.holding(term)) < most}
     telling = sorted(held, key=held.__getitem__)[: ranking.MAX_QUERY_TERMS]
     rows: list[Iterable[tuple[str, float]]] = [((term, 1.0),) for term in telling]
+    replied = index.replies.entries(enumerate(rows))
     if expand:
         rows += map(related, telling)
-    return QueryTerms(telling, found, postings.entries(enumerate(rows)), len(rows))
+    return QueryTerms(
+        terms=telling,
+        opening=found,
+        found=postings.entries(enumerate(rows)),
+        rows=len(rows),
+        replied=replied,
+        dated=[_matching_dates(index.table, term) for term in telling],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +86,12 @@ def word_scores(pool: Pool, query: QueryTerms, *, expand: bool) -> WordScores:
         return WordScores(nothing, nothing if expand else None)
     counts = _windowed(pool, pool.inside(query.found), query.rows)
     exact = counts[:rows]
-    dated = [matching_dates(index.table, term) for term in query.terms]
-    for row, same in enumerate(dated):
+    for row, same in enumerate(query.dated):
         if same is not None:
             exact[row] += same if pool.places is None else same[pool.places]
     if expand:
         counts[rows:] += exact
-    containing = _containing(pool, exact, query.terms, dated)
+    containing = _containing(pool, exact, query)
     share = ranking.frequency_share(counts, pool.column("length"), index.average_length)
     words = ranking.saturate(ranking.rarity(len(index), containing) @ share[:rows], rows)
     if not expand:
@@ -96,7 +103,7 @@ def word_scores(pool: Pool, query: QueryTerms, *, expand: bool) -> WordScores:
 def reply_scores(pool: Pool, query: QueryTerms) -> Floats:
     """Score exchanges by the words of the replies alone: BM25, saturated."""
     size, rows, index = len(pool), len(query.terms), pool.index
-    found = pool.inside(query.in_replies(index))
+    found = pool.inside(query.replied)
     if not len(found.row):
         return np.zeros(size, np.float32)
     counts = np.bincount(found.row * size + found.place, found.value, rows * size)
@@ -121,7 +128,7 @@ def _windowed(pool: Pool, entries: Entries, rows: int) -> Floats:
     return counts.astype(np.float32).reshape(rows, size)
 
 
-def matching_dates(table: Table, term: str) -> NDArray[np.bool_] | None:
+def _matching_dates(table: Table, term: str) -> NDArray[np.bool_] | None:
     """Mark the memories, statements apart, whose date a term names; None for no date's term."""
     parts = date_parts(term)
     if not parts:
@@ -132,20 +139,15 @@ def matching_dates(table: Table, term: str) -> NDArray[np.bool_] | None:
     return same
 
 
-def _containing(
-    pool: Pool,
-    counts: Floats,
-    query_terms: Sequence[str],
-    dated: Sequence[NDArray[np.bool_] | None],
-) -> Floats:
+def _containing(pool: Pool, counts: Floats, query: QueryTerms) -> Floats:
     """Return in how many memories of the owner each term counts."""
     if pool.places is None:
         return np.asarray(np.count_nonzero(counts, axis=1), np.float32)
     index = pool.index
-    held = np.array([index.postings.holding(term) for term in query_terms], np.float32)
+    held = np.array([index.postings.holding(term) for term in query.terms], np.float32)
     # Neighbours hold it too, unless they are the same: as if they were drawn at random.
     missing: Floats = np.exp(-held * np.float32((1 + index.average_neighbours) / len(index)))
-    for row, same in enumerate(dated):
+    for row, same in enumerate(query.dated):
         if same is not None:
             missing[row] *= 1 - np.float32(np.mean(same))
     return len(index) * (1 - missing)

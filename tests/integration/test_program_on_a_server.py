@@ -15,13 +15,9 @@ import httpx
 import pytest
 
 from langchain_kronvex import KronvexMemory
+from server.running import Process
 
 from .crew import HERE, PATIENCE, run_python
-
-pytest.importorskip("fastapi")
-pytest.importorskip("uvicorn")
-
-from server.running import Process
 
 OpenMemory = Callable[..., KronvexMemory]
 WRITERS = 8

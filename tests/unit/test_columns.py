@@ -62,7 +62,7 @@ def test_a_table_keeps_its_columns_of_one_length() -> None:
     assert table["a"][:3].tolist() == [10, 11, 0]
     assert table["b"][101].tolist() == [-1, -1]
     assert table.nbytes >= 102 * 12
-    table.views()["a"][5] = 5
+    table["a"][5] = 5
     assert table["a"][5] == 5
 
 

@@ -79,17 +79,23 @@ class TestShippedFiles:
     def test_are_what_the_table_of_tokens_says(
         self, shipped: list[str], words: dict[str, str]
     ) -> None:
-        if set(shipped) != set(words):
-            pytest.skip("made with another release of the stemmer")
-        vectors = StaticEmbeddings().embed_array([words[stem] for stem in shipped])
-        for row in range(0, len(shipped), len(shipped) // 200):
+        known = [stem for stem in shipped if stem in words]
+        complete = len(known) == len(shipped)  # the stemmer is the one they were made with
+        vectors = StaticEmbeddings().embed_array([words[stem] for stem in known])
+        row_of = {stem: row for row, stem in enumerate(known)}
+        for row in range(0, len(known), len(known) // 200):
             products = vectors @ vectors[row]
             products[row] = -1
-            nearest = np.sort(products)[::-1][:NEIGHBOURS]
-            found = [cosine for _, cosine in related(shipped[row])]
-            assert found == pytest.approx(nearest[nearest >= 0.5].tolist(), abs=STEP)
-            for other, cosine in related(shipped[row]):
-                assert products[shipped.index(other)] == pytest.approx(cosine, abs=STEP)
+            near = [
+                (row_of[other], cosine) for other, cosine in related(known[row]) if other in row_of
+            ]
+            for other, cosine in near:
+                assert products[other] == pytest.approx(cosine, abs=STEP)
+            if complete:
+                nearest = np.sort(products)[::-1][:NEIGHBOURS]
+                assert [c for _, c in near] == pytest.approx(
+                    nearest[nearest >= 0.5].tolist(), abs=STEP
+                )
 
 
 @pytest.mark.parametrize(
