@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import SecretStr
 
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("langchain_kronvex")
 Self = TypeVar("Self", bound="OpenMemory")
+_PASSED_ON = (  # to the memory of another agent beside this one
+    "api_key", "on_error", "timeout_seconds", "cache_megabytes", "http_client",
+    "http_async_client", "outbox", "allow_http", "clock",
+)  # fmt: skip
 
 
 class OpenMemory:
@@ -54,11 +58,12 @@ class OpenMemory:
         allow_http: bool = False,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
+        self._settings = {k: v for k, v in locals().items() if k in _PASSED_ON}
         self.agent_id = resolve_agent_id(agent_id)
         self._clock = clock or _utc_now
         self._on_error = on_error
         self._degraded = 0
-        place = resolve_url(url, api_key)
+        self._place = place = resolve_url(url, api_key)
         self._model = ModelInUse(_model_for(place, embeddings))
         self._backend = open_backend(
             place,
@@ -67,6 +72,10 @@ class OpenMemory:
             cache_bytes=cache_megabytes << 20,
             service=ServiceOptions(api_key, http_client, http_async_client, outbox, allow_http),
         )
+        self._begin(on_error)
+
+    def _begin(self, on_error: OnError | None) -> None:
+        """Start the background work, and see to it that it ends."""
         self.writer = BackgroundWriter(on_error=on_error)
         # Apart from the writer: a slow provider must not hold up what is to be saved.
         self._embedding_writer = BackgroundWriter(on_error=on_error)
@@ -94,6 +103,21 @@ class OpenMemory:
                 self._embedder.wake()
         self._backend.purge(self._clock())
         self._backend.start(_weakly(self.report_degraded))
+
+    def beside(self: Self, agent_id: str, **settings: Any) -> Self:
+        """Open the memory of another agent in the same place, with the same embeddings.
+
+        Args:
+            agent_id: The other agent.
+            settings: Arguments of the constructor that are to differ.
+
+        Returns:
+            A memory for its caller to close. Of `sqlite://` it is one of its own.
+        """
+        model = self._model.current
+        if not self._backend.is_service:
+            settings = {"embeddings": model.embeddings if model else False, **settings}
+        return type(self)(self._place, agent_id=agent_id, **{**self._settings, **settings})
 
     @property
     def location(self) -> str:

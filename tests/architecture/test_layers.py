@@ -24,7 +24,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "candidates", "hints", "index", "pool", "search", "wording",
         "records", "locations", "backends", "backends.base",
         "backends.index_cache", "backends.sqlite", "backends.sqlite_file", "backends.sqlite_rows",
-        "backends.sqlite_vectors", "providers",
+        "backends.sqlite_erasing", "backends.sqlite_vectors", "providers",
         "background", "services", "backends.agent", "backends.courier", "backends.envelope",
         "backends.erasing", "backends.known_texts", "backends.kronvex", "backends.outbox",
         "backends.refusals", "backends.remote_recall", "backends.transport",

@@ -11,7 +11,7 @@ from langchain_kronvex import BackgroundWriter, KronvexMemory, errors
 from langchain_kronvex.backends.base import MemoryBackend
 
 NOT_ACTIONS = {"location", "agent_id", "writer", "embed_soon", "report_degraded"}
-FACTORIES = {"chat_history", "as_retriever"}
+FACTORIES = {"chat_history", "as_retriever", "beside"}
 
 
 def public(owner: type) -> set[str]:

@@ -10,7 +10,7 @@ from langchain_kronvex import KronvexMemory
 from langchain_kronvex.backends.base import MemoryBackend
 
 # Not verbs of storing or asking: they build objects, or never wait.
-ONE_COLOUR = {"chat_history", "as_retriever", "embed_soon", "report_degraded"}
+ONE_COLOUR = {"chat_history", "as_retriever", "beside", "embed_soon", "report_degraded"}
 # What the background work alone calls, always from its own thread.
 IN_BACKGROUND = {
     "close", "count_accesses", "embed", "finish_reindex", "prepare_reindex", "purge",

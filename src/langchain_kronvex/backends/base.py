@@ -20,6 +20,7 @@ from langchain_kronvex.ranking import Floats
 from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
 
 Kind = Literal["memory", "message", "item"]
+KINDS: tuple[Kind, ...] = ("memory", "message", "item")
 T = TypeVar("T")
 
 
@@ -36,7 +37,8 @@ class Record:
         content: The text.
         search_text: What it is found by, when that is not the content.
         metadata: JSON values.
-        created_at: UTC.
+        created_at: When it was last said; UTC.
+        said_at: When it was first said, which never changes; None for `created_at`.
         expires_at: UTC, or None; without effect while pinned.
         pinned: Never expires.
         access_count: How often recall returned it.
@@ -53,6 +55,7 @@ class Record:
     type: str
     content: str
     created_at: datetime
+    said_at: datetime | None = None
     search_text: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     expires_at: datetime | None = None
@@ -70,7 +73,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which records. Every condition given must hold; `scope` None means the whole agent."""
+    """Which records. Every condition given must hold; `scope` None means the whole agent.
+
+    Without a `kind` it is memories and messages, and items too when there is no condition at all:
+    what owns an item is no user, and a user may have the same name.
+    """
 
     kind: Kind | None
     scope: Scope | None
@@ -78,6 +85,19 @@ class Selection:
     ids: tuple[str, ...] | None = None
     keys: tuple[str, ...] | None = None
     type: str | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether there is no condition at all."""
+        conditions = (self.kind, self.scope, self.ids, self.keys, self.type)
+        return all(condition is None for condition in conditions)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds that may be selected."""
+        if self.kind is not None:
+            return (self.kind,)
+        return KINDS if self.is_everything else ("memory", "message")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +200,29 @@ class MemoryBackend(ABC):
         `completes` takes the place of the one with its id. The id of any other record is new.
         The vectors of the records are the `model`'s; they are left out when the store's are of
         another model by now.
+        """
+
+    @abstractmethod
+    def put(
+        self,
+        records: Sequence[Record],
+        now: datetime,
+        model: str | None = None,
+        *,
+        expected: Sequence[str | None] | None = None,
+    ) -> bool:
+        """Store records in the place of those with their keys: all or none, durably.
+
+        A record that takes the place of a visible one keeps the `said_at` of that one.
+
+        Args:
+            records: Each with an id that is new.
+            now: The moment of writing.
+            model: As for `add`.
+            expected: The content that each is to replace, None for no visible record.
+
+        Returns:
+            False when something else was there than expected; then nothing was stored.
         """
 
     @abstractmethod
@@ -286,6 +329,17 @@ class MemoryBackend(ABC):
     ) -> list[Record]:
         """Twin of `add`."""
         return await asyncio.to_thread(self.add, records, now, model)
+
+    async def aput(
+        self,
+        records: Sequence[Record],
+        now: datetime,
+        model: str | None = None,
+        *,
+        expected: Sequence[str | None] | None = None,
+    ) -> bool:
+        """Twin of `put`."""
+        return await asyncio.to_thread(self.put, records, now, model, expected=expected)
 
     async def afind(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
         """Twin of `find`."""

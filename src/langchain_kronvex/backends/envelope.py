@@ -69,11 +69,10 @@ def wire_session(kind: Kind, scope: Scope) -> str:
 
 
 def belongs_to(session: str | None, owner: str) -> bool:
-    """Tell whether a wire session holds records of an owner, of any kind."""
+    """Tell whether a wire session holds memories or messages of an owner."""
     if session is None:
         return False
-    apart = tuple(f"{prefix}{_digest(owner)}:" for prefix in _PREFIXES.values())
-    return session == owner or session.startswith(apart)
+    return session == owner or session.startswith(f"{_PREFIXES['message']}{_digest(owner)}:")
 
 
 def one_session(selection: Selection) -> str | None:

@@ -103,6 +103,17 @@ class KronvexBackend(MemoryBackend):
         """Twin of `add`."""
         return await arun(self._add(records, now))
 
+    def put(
+        self,
+        records: Sequence[Record],
+        now: datetime,
+        model: str | None = None,
+        *,
+        expected: Sequence[str | None] | None = None,
+    ) -> bool:
+        """See `MemoryBackend.put`."""
+        raise NotSupported("put: a Kronvex server cannot replace a record by its key.")
+
     def _add(self, records: Sequence[Record], now: datetime) -> Plan[list[Record]]:
         there = yield from self._there(records, now)
         of_id = {stored.record.id: stored for stored in there.values()}

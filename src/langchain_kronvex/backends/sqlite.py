@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime
 from heapq import nlargest
 from pathlib import Path
-from typing import Any
 
 from langchain_kronvex.backends import sqlite_rows as rows
 from langchain_kronvex.backends.base import (
@@ -21,8 +20,8 @@ from langchain_kronvex.backends.base import (
     renewed,
 )
 from langchain_kronvex.backends.index_cache import CachedIndex, IndexCache
+from langchain_kronvex.backends.sqlite_erasing import SqliteErasing, delete_rows
 from langchain_kronvex.backends.sqlite_file import SqliteFile
-from langchain_kronvex.backends.sqlite_vectors import SqliteVectors
 from langchain_kronvex.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.forking import ForkAware
 from langchain_kronvex.index import ScopeIndex
@@ -38,11 +37,14 @@ _UPDATE = (
     "UPDATE records SET key = ?, type = ?, content = ?, search_text = ?, metadata = ?, "
     "created = ?, expires = ?, pinned = ?, revision = ? WHERE id = ? AND scope = ?"
 )
-# A record that gave way to an older one: invisible from now on, purged later.
-_RETIRE = "UPDATE records SET key = id, expires = 0, pinned = 0, revision = ? WHERE id = ?"
 _SAME_KEY = (
     f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
     "WHERE r.scope = ? AND r.kind = ? AND r.session_id = ? AND r.key = ?"
+)
+_CONTENT = (
+    "SELECT content FROM records AS r "
+    "WHERE scope = (SELECT scope FROM scopes WHERE agent_id = ? AND owner = ?) "
+    f"AND kind = ? AND session_id = ? AND key = ? AND {rows.VISIBLE}"
 )
 _EXPIRED_KEY = (
     "scope = ? AND kind = ? AND session_id = ? AND key = ? AND expires <= ? AND NOT pinned"
@@ -50,7 +52,7 @@ _EXPIRED_KEY = (
 _LOAD_ROWS = 2000
 
 
-class SqliteBackend(SqliteVectors, ForkAware):
+class SqliteBackend(SqliteErasing, ForkAware):
     """Records of one agent in a SQLite file.
 
     Args:
@@ -81,14 +83,8 @@ class SqliteBackend(SqliteVectors, ForkAware):
     ) -> list[Record]:
         """See `MemoryBackend.add`."""
         with self._file.transaction() as connection:
-            if any(r.vector is not None for r in records) and not self._is_current(
-                connection, model
-            ):
-                records = [replace(record, vector=None) for record in records]
-            writes = {
-                owner: self._next_revision(connection, owner)
-                for owner in {record.scope.owner for record in records}
-            }
+            records = self._comparable(connection, records, model)
+            writes = self._next_revisions(connection, records)
             return [self._add(connection, r, *writes[r.scope.owner], now) for r in records]
 
     def _add(
@@ -99,13 +95,9 @@ class SqliteBackend(SqliteVectors, ForkAware):
         revision: int,
         now: datetime,
     ) -> Record:
-        session = record.scope.session_id or ""
-        older = self._same_key(connection, record, scope) if record.key != record.id else None
-        if older and not (older.pinned or older.expires_at is None or older.expires_at > now):
-            _delete(connection, "id = ?", [older.id])
-            older = None
+        older = self._same_key(connection, record, scope, now) if record.key != record.id else None
         if older and older.id != record.id:
-            connection.execute(_RETIRE, (revision, record.id))
+            self._retire(connection, record.id, revision)
             record = renewed(older, record)
         cells = (*rows.mutable_cells(record), revision)
         if record.completes:
@@ -113,27 +105,78 @@ class SqliteBackend(SqliteVectors, ForkAware):
         if older or record.completes:
             connection.execute(_UPDATE, (*cells, record.id, scope))
         else:
-            place = (scope, record.kind, record.id, record.scope.user_id or "", session)
-            vector = None if record.vector is None else rows.to_blob(record.vector)
-            said = rows.to_micros(record.created_at)
-            connection.execute(_INSERT, (*cells, *place, said, vector))
+            connection.execute(_INSERT, (*cells, scope, *rows.constant_cells(record)))
         return record
 
+    def put(
+        self,
+        records: Sequence[Record],
+        now: datetime,
+        model: str | None = None,
+        *,
+        expected: Sequence[str | None] | None = None,
+    ) -> bool:
+        """See `MemoryBackend.put`."""
+        with self._file.transaction() as connection:
+            if expected is not None and self._contents(connection, records, now) != list(expected):
+                return False
+            records = self._comparable(connection, records, model)
+            writes = self._next_revisions(connection, records)
+            for record in records:
+                scope, revision = writes[record.scope.owner]
+                older = self._same_key(connection, record, scope, now)
+                if older:
+                    self._empty(connection, older.id, revision)
+                    record = replace(record, said_at=older.said_at)
+                cells = (*rows.mutable_cells(record), revision)
+                connection.execute(_INSERT, (*cells, scope, *rows.constant_cells(record)))
+            self._sweep(connection, len(records), now)
+        return True
+
+    def _contents(
+        self, connection: sqlite3.Connection, records: Sequence[Record], now: datetime
+    ) -> list[str | None]:
+        """Return what the visible records with the keys of these hold."""
+        found = (
+            connection.execute(_CONTENT, (self._agent_id, *_place(record), rows.to_micros(now)))
+            for record in records
+        )
+        return [row[0] if row else None for row in (cursor.fetchone() for cursor in found)]
+
+    def _comparable(
+        self, connection: sqlite3.Connection, records: Sequence[Record], model: str | None
+    ) -> Sequence[Record]:
+        """Return the records, without vectors that are not of the store's model."""
+        if all(r.vector is None for r in records) or self._is_current(connection, model):
+            return records
+        return [replace(record, vector=None) for record in records]
+
     def _same_key(
-        self, connection: sqlite3.Connection, record: Record, scope: int
+        self, connection: sqlite3.Connection, record: Record, scope: int, now: datetime
     ) -> Record | None:
+        """Return the visible record with the key of this one; an expired one makes room."""
         place = (scope, record.kind, record.scope.session_id or "", record.key)
         row = connection.execute(_SAME_KEY, place).fetchone()
-        return rows.to_record(row) if row else None
+        older = rows.to_record(row) if row else None
+        if older and not (older.pinned or older.expires_at is None or older.expires_at > now):
+            delete_rows(connection, "id = ?", [older.id])
+            return None
+        return older
 
-    def _next_revision(self, connection: sqlite3.Connection, owner: str) -> tuple[int, int]:
-        scope, revision = connection.execute(
+    def _next_revisions(
+        self, connection: sqlite3.Connection, records: Sequence[Record]
+    ) -> dict[str, tuple[int, int]]:
+        """Return scope and number of this write, by owner."""
+        owners = {record.scope.owner for record in records}
+        writes = (
             "INSERT INTO scopes (agent_id, owner, revision) VALUES (?, ?, 1) "
             "ON CONFLICT (agent_id, owner) DO UPDATE SET revision = revision + 1 "
-            "RETURNING scope, revision",
-            (self._agent_id, owner),
-        ).fetchone()
-        return scope, revision
+            "RETURNING scope, revision"
+        )
+        return {
+            owner: connection.execute(writes, (self._agent_id, owner)).fetchone()
+            for owner in owners
+        }
 
     def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`."""
@@ -149,7 +192,7 @@ class SqliteBackend(SqliteVectors, ForkAware):
                 raise MemoryNotFound()
             scope, revision = row
             place = (scope, record.kind, record.scope.session_id or "", record.key)
-            _delete(connection, _EXPIRED_KEY, [*place, rows.to_micros(now)])
+            delete_rows(connection, _EXPIRED_KEY, [*place, rows.to_micros(now)])
             cells = (*rows.mutable_cells(record), revision, record.id, scope)
             try:
                 connection.execute(_UPDATE, cells)
@@ -167,49 +210,6 @@ class SqliteBackend(SqliteVectors, ForkAware):
                 "ON CONFLICT (seq) DO UPDATE SET count = count + excluded.count",
                 [(count, id_) for id_, count in counts.items()],
             )
-
-    # -- erasing -------------------------------------------------------------------------------
-
-    def delete(self, selection: Selection, now: datetime) -> int:
-        """See `MemoryBackend.delete`."""
-        condition, parameters = rows.where(selection, self._agent_id)
-        chosen = f"seq IN (SELECT r.seq FROM records AS r WHERE {condition})"
-        with self._file.transaction() as connection:
-            (visible,) = connection.execute(
-                f"SELECT count(*) FROM records AS r WHERE {condition} AND {rows.VISIBLE}",
-                [*parameters, rows.to_micros(now)],
-            ).fetchone()
-            owners = connection.execute(
-                "UPDATE scopes SET generation = generation + 1 WHERE scope IN "
-                f"(SELECT scope FROM records WHERE {chosen}) RETURNING owner",
-                parameters,
-            ).fetchall()
-            deleted = _delete(connection, chosen, parameters)
-            emptied = connection.execute(
-                "DELETE FROM scopes WHERE scope NOT IN (SELECT scope FROM records)"
-            ).rowcount
-            purged = connection.execute("SELECT 1 FROM settings WHERE name = 'purged'").fetchall()
-            if deleted or emptied or purged:
-                self._file.mark(connection, "erasing")
-        for (owner,) in owners:
-            self._cache.drop(owner)
-        self._file.erase_freed()
-        return int(visible)
-
-    def purge(self, now: datetime) -> int:
-        """See `MemoryBackend.purge`."""
-        condition = "expires IS NOT NULL AND expires <= ? AND NOT pinned"
-        moment = rows.to_micros(now)
-        if not self._file.read(f"SELECT 1 FROM records WHERE {condition} LIMIT 1", (moment,)):
-            return 0
-        with self._file.transaction() as connection:
-            connection.execute(
-                "UPDATE scopes SET generation = generation + 1 "
-                f"WHERE scope IN (SELECT scope FROM records WHERE {condition})",
-                (moment,),
-            )
-            self._file.mark(connection, "purged")
-            return _delete(connection, condition, [moment])
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -351,9 +351,6 @@ class SqliteBackend(SqliteVectors, ForkAware):
         self._cache = IndexCache(0)  # a closed memory that is still referred to holds no words
 
 
-def _delete(connection: sqlite3.Connection, condition: str, parameters: Sequence[Any]) -> int:
-    """Delete records, with what hangs on them; return how many."""
-    of_records = f"SELECT seq FROM records WHERE {condition}"
-    for table in ("accesses", "upcoming_vectors"):
-        connection.execute(f"DELETE FROM {table} WHERE seq IN ({of_records})", parameters)
-    return connection.execute(f"DELETE FROM records WHERE {condition}", parameters).rowcount
+def _place(record: Record) -> tuple[str, ...]:
+    """Return what, with the agent, makes a record's key unique, and the key."""
+    return (record.scope.owner, record.kind, record.scope.session_id or "", record.key)

@@ -23,7 +23,7 @@ _MOST = 2**62  # more rows than there can be, and a number that SQLite can hold
 
 RECORD_COLUMNS = (
     "r.kind, r.id, r.user_id, r.session_id, r.key, r.type, r.content, r.search_text, r.metadata, "
-    "r.created, r.expires, r.pinned, coalesce(a.count, 0)"
+    "r.said, r.created, r.expires, r.pinned, coalesce(a.count, 0)"
 )
 RECORD_TABLES = "records AS r LEFT JOIN accesses AS a ON a.seq = r.seq"
 INDEX_COLUMNS = (
@@ -46,7 +46,7 @@ def from_micros(micros: int) -> datetime:
 def to_record(row: Sequence[Any]) -> Record:
     """Build a record from a row of `RECORD_COLUMNS`."""
     kind, id_, user, session, key, type_, content, search_text, metadata, *rest = row
-    created, expires, pinned, count = rest
+    said, created, expires, pinned, count = rest
     return Record(
         kind=kind,
         id=id_,
@@ -57,6 +57,7 @@ def to_record(row: Sequence[Any]) -> Record:
         search_text=search_text,
         metadata=json.loads(metadata) if metadata != "{}" else {},
         created_at=from_micros(created),
+        said_at=from_micros(said),
         expires_at=None if expires is None else from_micros(expires),
         pinned=bool(pinned),
         access_count=count,
@@ -106,6 +107,18 @@ def mutable_cells(record: Record) -> tuple[Any, ...]:
     )
 
 
+def constant_cells(record: Record) -> tuple[Any, ...]:
+    """Return the cells that a record is born with, in the order of the INSERT."""
+    return (
+        record.kind,
+        record.id,
+        record.scope.user_id or "",
+        record.scope.session_id or "",
+        to_micros(record.said_at or record.created_at),
+        None if record.vector is None else to_blob(record.vector),
+    )
+
+
 def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
     """Return the condition, without the word WHERE, that selects rows `r`, and its parameters."""
     scope = selection.scope
@@ -127,6 +140,8 @@ def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
         if value is not None:
             conditions.append(condition)
             parameters.append(value)
+    if "item" not in selection.kinds:
+        conditions.append("r.kind <> 'item'")
     return " AND ".join(conditions), parameters
 
 

@@ -66,7 +66,7 @@ def is_selected(record: Record, chosen: Selection) -> bool:
         ):
             return False
     return (
-        chosen.kind in (None, record.kind)
+        record.kind in chosen.kinds
         and chosen.type in (None, record.type)
         and (chosen.ids is None or record.id in chosen.ids)
         and (chosen.keys is None or record.key in chosen.keys)

@@ -50,15 +50,7 @@ def open_shelves(url: str) -> MemoryBackend:
 
 def beside(memory: KronvexMemory, agent_id: str, cache_megabytes: int) -> KronvexMemory:
     """Open the memory of another agent in the same place, with the same embeddings."""
-    model = memory._model.current
-    return KronvexMemory(
-        memory.location,
-        agent_id=agent_id,
-        embeddings=model.embeddings if model else False,
-        on_error=memory._on_error,
-        cache_megabytes=cache_megabytes,
-        clock=memory._clock,
-    )
+    return memory.beside(agent_id, cache_megabytes=cache_megabytes)
 
 
 def find(
