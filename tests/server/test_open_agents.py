@@ -151,6 +151,8 @@ def test_items_are_seen_by_no_verb(memory: KronvexMemory, store_url: str) -> Non
     assert found.content == "the item"  # the first one's content stays
 
     memory.forget(user_id="ana")
+    assert [r.content for r in shelf.all()] == ["the item"]  # it is no user's
+    memory.clear()
     assert backend.find(Selection(kind=None, scope=None), Page(), memory._clock()) == []
 
 
