@@ -15,31 +15,33 @@ LAYERS: dict[int, tuple[str, ...]] = {
     0: ("errors", "checks", "types", "forking"),
     # pure rules, no I/O
     1: (
-        "columns", "features", "formatting", "lexical", "meanings", "messages", "plans",
-        "postings", "prompts", "ranking", "scopes", "vectors", "embeddings", "embeddings.static",
+        "agent_messages", "columns", "features", "formatting", "json_values", "lexical", "meanings", "messages",
+        "plans", "postings", "prompts", "ranking", "scopes", "short_names", "vectors",
+        "embeddings", "embeddings.static",
         "embeddings.thesaurus", "embeddings.wordpiece",
     ),
     # one scope in RAM, and where it is kept
     2: (
         "candidates", "hints", "index", "pool", "search", "wording",
-        "records", "locations", "backends", "backends.base",
+        "records", "locations", "backends", "backends.base", "backends.record",
         "backends.index_cache", "backends.sqlite", "backends.sqlite_file", "backends.sqlite_rows",
-        "backends.sqlite_erasing", "backends.sqlite_vectors", "providers",
+        "backends.sqlite_erasing", "backends.sqlite_transfer", "backends.sqlite_vectors",
+        "backends.sqlite_writing", "providers",
         "background", "services", "backends.agent", "backends.courier", "backends.envelope",
         "backends.erasing", "backends.known_texts", "backends.kronvex", "backends.outbox",
-        "backends.refusals", "backends.remote_recall", "backends.transport",
-        "backends.versions", "backends.wire",
+        "backends.refusals", "backends.remote_recall", "backends.remote_transfer",
+        "backends.transport", "backends.versions", "backends.wire",
     ),
     # the memory and its parts
     3: (
-        "conversation", "embedder", "housekeeping", "memory", "opening", "progress",
+        "agent_turns", "conversation", "embedder", "housekeeping", "keyed_items", "memory", "opening", "progress",
         "recalling", "reindexing", "turns", "upkeep",
     ),
     # LangChain adapters
-    4: ("chains", "chat_message_histories", "memory_context", "retrievers"),
+    4: ("chains", "chat_message_histories", "memory_context", "retrievers", "stores"),
     # extras, and the list of public names
     5: (
-        "", "cli", "server", "server.access_log", "server.agents", "server.answers", "server.app",
+        "", "cli", "middleware", "server", "server.access_log", "server.agents", "server.answers", "server.app",
         "server.bodies", "server.dialects", "server.engine", "server.faults", "server.gate",
         "server.insights", "server.items", "server.key_desk", "server.keys", "server.limiter",
         "server.listing", "server.open_agents", "server.routes", "server.routes.absent",

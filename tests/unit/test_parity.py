@@ -11,10 +11,10 @@ from langchain_kronvex.backends.base import MemoryBackend
 
 # Not verbs of storing or asking: they build objects, or never wait.
 ONE_COLOUR = {"chat_history", "as_retriever", "beside", "embed_soon", "report_degraded"}
-# What the background work alone calls, always from its own thread.
+# What long or background work alone calls, always from a thread of its own.
 IN_BACKGROUND = {
-    "close", "count_accesses", "embed", "finish_reindex", "prepare_reindex", "purge",
-    "settle_embeddings", "unembedded",
+    "close", "count_accesses", "embed", "export_page", "finish_reindex", "prepare_reindex", "purge",
+    "restore", "settle_embeddings", "unembedded",
 }  # fmt: skip
 VERBS = {
     "remember", "remember_many", "save_exchange", "recall", "inject_context", "memories", "get",

@@ -9,66 +9,20 @@ the `a…` twins from here, which run the verb in a worker thread.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
+from langchain_kronvex.backends.record import KINDS, Kind, Record, content_key, moved_id, renewed
 from langchain_kronvex.ranking import Floats
 from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
 
-Kind = Literal["memory", "message", "item"]
-KINDS: tuple[Kind, ...] = ("memory", "message", "item")
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """One stored thing.
-
-    Attributes:
-        kind: What it is; records of different kinds never meet.
-        id: Unique in the store.
-        scope: Whose it is.
-        key: Unique within kind, owner and session; the same key means the same record.
-        type: The memory type, or the type of the message.
-        content: The text.
-        search_text: What it is found by, when that is not the content.
-        metadata: JSON values.
-        created_at: When it was last said; UTC.
-        said_at: When it was first said, which never changes; None for `created_at`.
-        expires_at: UTC, or None; without effect while pinned.
-        pinned: Never expires.
-        access_count: How often recall returned it.
-        deduplicated: `add` found the key there and renewed the older record.
-        completes: `add` stores it only in the place of the record with its id; when that one was
-            erased meanwhile, it does not come back.
-        vector: Of the search text, for `add` to store; records that are read carry none.
-    """
-
-    kind: Kind
-    id: str
-    scope: Scope
-    key: str
-    type: str
-    content: str
-    created_at: datetime
-    said_at: datetime | None = None
-    search_text: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    expires_at: datetime | None = None
-    pinned: bool = False
-    access_count: int = 0
-    deduplicated: bool = False
-    completes: bool = False
-    vector: Floats | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def found_by(self) -> str:
-        """The text that recall searches, and that the vector is of."""
-        return self.content if self.search_text is None else self.search_text
+__all__ = [
+    "KINDS", "Kind", "Match", "MemoryBackend", "Page", "Record", "Search", "Selection",
+    "Unembedded", "content_key", "moved_id", "renewed",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,30 +97,6 @@ class Unembedded(NamedTuple):
     position: int
     id: str
     text: str
-
-
-def content_key(memory_type: str, content: str) -> str:
-    """Return the key of a memory: the same text of the same type has the same key."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(f"{memory_type}\0{content}".encode())
-    return digest.hexdigest()
-
-
-def renewed(old: Record, new: Record) -> Record:
-    """Return what is kept when `new` says again what `old` says.
-
-    The later date and the later expiry win, a pin stays, new metadata is laid over the old.
-    """
-    expiries = (old.expires_at, new.expires_at)
-    latest = max((e for e in expiries if e), default=None) if None not in expiries else None
-    return replace(
-        old,
-        created_at=max(old.created_at, new.created_at),
-        expires_at=latest,
-        pinned=old.pinned or new.pinned,
-        metadata={**old.metadata, **new.metadata},
-        deduplicated=True,
-    )
 
 
 class MemoryBackend(ABC):
@@ -313,6 +243,48 @@ class MemoryBackend(ABC):
 
         Raises:
             EmbeddingMismatch: this model is not the upcoming one (any more).
+        """
+
+    @abstractmethod
+    def export_page(
+        self, owner: str | None, limit: int, now: datetime, *, after: int, model: str | None
+    ) -> list[tuple[int, Record]]:
+        """Return visible records in the order of writing, each with its position in that order.
+
+        Args:
+            owner: Whose memories and messages; None for everything of the agent, items too.
+            limit: At most so many; fewer when they are large. Only an empty list is the end. A
+                backend that can read but all at once may return more.
+            now: The moment of reading.
+            after: Only those written after this position; 0 for all. No position is below 1.
+            model: With the vectors of this model; without vectors when it is None, or when the
+                store's are another's.
+        """
+
+    @abstractmethod
+    def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
+        """Store what was exported as it was: all or none, durably, in its order.
+
+        Access counts and `said_at` are stored as they are. Restoring again changes nothing:
+
+        1. A record whose id is there, visible, of its kind and in its owner's session (whatever
+           the `user_id`), is left alone. Where the id stands for anything else that is visible,
+           in any scope of any agent, that is not touched: go on with the `moved_id` of the record
+           in the place of its id, from here.
+        2. A record whose key is visible there: with the same content it renews the older one (see
+           `renewed`; id, access count and vector stay). With another content the one with the
+           later `created_at` holds, the older one when they are equal; a new one takes its place
+           as `put` does, with its own `said_at`.
+        3. All others are stored as new. What is there and has expired makes room.
+
+        Args:
+            records: None of them expired; with any ids, keys and scopes.
+            now: The moment of writing.
+            model: As for `add`; the vectors are all of one width, and left out as well when the
+                store's have another. When theirs is not known yet, it is now.
+
+        Returns:
+            How many were stored as new, those of 2 that took a place among them.
         """
 
     def flush(self, timeout: float | None = None) -> bool:

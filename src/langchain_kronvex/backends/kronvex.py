@@ -15,7 +15,6 @@ from datetime import datetime, timezone
 from langchain_kronvex.backends.agent import ServerAgent
 from langchain_kronvex.backends.base import (
     Match,
-    MemoryBackend,
     Page,
     Record,
     Search,
@@ -29,6 +28,7 @@ from langchain_kronvex.backends.erasing import Erasing
 from langchain_kronvex.backends.known_texts import KnownTexts
 from langchain_kronvex.backends.outbox import Outbox
 from langchain_kronvex.backends.remote_recall import RemoteRecall
+from langchain_kronvex.backends.remote_transfer import RemoteTransfer
 from langchain_kronvex.backends.transport import Transport
 from langchain_kronvex.backends.versions import (
     Place,
@@ -57,7 +57,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _PAUSE_AFTER_FAILED_CHECK_SECONDS = 30.0
 
 
-class KronvexBackend(MemoryBackend):
+class KronvexBackend(RemoteTransfer):
     """Records of one agent on a Kronvex server.
 
     Args:

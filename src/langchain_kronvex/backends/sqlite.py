@@ -20,27 +20,16 @@ from langchain_kronvex.backends.base import (
     renewed,
 )
 from langchain_kronvex.backends.index_cache import CachedIndex, IndexCache
-from langchain_kronvex.backends.sqlite_erasing import SqliteErasing, delete_rows
+from langchain_kronvex.backends.sqlite_erasing import delete_rows
 from langchain_kronvex.backends.sqlite_file import SqliteFile
+from langchain_kronvex.backends.sqlite_transfer import SqliteTransfer
+from langchain_kronvex.backends.sqlite_writing import UPDATE
 from langchain_kronvex.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.forking import ForkAware
 from langchain_kronvex.index import ScopeIndex
 from langchain_kronvex.search import Answer, Question, search
 from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
 
-_INSERT = (
-    "INSERT INTO records (key, type, content, search_text, metadata, created, expires, pinned, "
-    "revision, scope, kind, id, user_id, session_id, said, vector) "
-    "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-)
-_UPDATE = (
-    "UPDATE records SET key = ?, type = ?, content = ?, search_text = ?, metadata = ?, "
-    "created = ?, expires = ?, pinned = ?, revision = ? WHERE id = ? AND scope = ?"
-)
-_SAME_KEY = (
-    f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
-    "WHERE r.scope = ? AND r.kind = ? AND r.session_id = ? AND r.key = ?"
-)
 _CONTENT = (
     "SELECT content FROM records AS r "
     "WHERE scope = (SELECT scope FROM scopes WHERE agent_id = ? AND owner = ?) "
@@ -52,7 +41,7 @@ _EXPIRED_KEY = (
 _LOAD_ROWS = 2000
 
 
-class SqliteBackend(SqliteErasing, ForkAware):
+class SqliteBackend(SqliteTransfer, ForkAware):
     """Records of one agent in a SQLite file.
 
     Args:
@@ -99,13 +88,12 @@ class SqliteBackend(SqliteErasing, ForkAware):
         if older and older.id != record.id:
             self._retire(connection, record.id, revision)
             record = renewed(older, record)
-        cells = (*rows.mutable_cells(record), revision)
         if record.completes:
             self._renew_vector(connection, record)
         if older or record.completes:
-            connection.execute(_UPDATE, (*cells, record.id, scope))
+            self._update(connection, record, scope, revision)
         else:
-            connection.execute(_INSERT, (*cells, scope, *rows.constant_cells(record)))
+            self._insert(connection, record, scope, revision)
         return record
 
     def put(
@@ -128,8 +116,7 @@ class SqliteBackend(SqliteErasing, ForkAware):
                 if older:
                     self._empty(connection, older.id, revision)
                     record = replace(record, said_at=older.said_at)
-                cells = (*rows.mutable_cells(record), revision)
-                connection.execute(_INSERT, (*cells, scope, *rows.constant_cells(record)))
+                self._insert(connection, record, scope, revision)
             self._sweep(connection, len(records), now)
         return True
 
@@ -151,33 +138,6 @@ class SqliteBackend(SqliteErasing, ForkAware):
             return records
         return [replace(record, vector=None) for record in records]
 
-    def _same_key(
-        self, connection: sqlite3.Connection, record: Record, scope: int, now: datetime
-    ) -> Record | None:
-        """Return the visible record with the key of this one; an expired one makes room."""
-        place = (scope, record.kind, record.scope.session_id or "", record.key)
-        row = connection.execute(_SAME_KEY, place).fetchone()
-        older = rows.to_record(row) if row else None
-        if older and not (older.pinned or older.expires_at is None or older.expires_at > now):
-            delete_rows(connection, "id = ?", [older.id])
-            return None
-        return older
-
-    def _next_revisions(
-        self, connection: sqlite3.Connection, records: Sequence[Record]
-    ) -> dict[str, tuple[int, int]]:
-        """Return scope and number of this write, by owner."""
-        owners = {record.scope.owner for record in records}
-        writes = (
-            "INSERT INTO scopes (agent_id, owner, revision) VALUES (?, ?, 1) "
-            "ON CONFLICT (agent_id, owner) DO UPDATE SET revision = revision + 1 "
-            "RETURNING scope, revision"
-        )
-        return {
-            owner: connection.execute(writes, (self._agent_id, owner)).fetchone()
-            for owner in owners
-        }
-
     def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`."""
         with self._file.transaction() as connection:
@@ -195,7 +155,7 @@ class SqliteBackend(SqliteErasing, ForkAware):
             delete_rows(connection, _EXPIRED_KEY, [*place, rows.to_micros(now)])
             cells = (*rows.mutable_cells(record), revision, record.id, scope)
             try:
-                connection.execute(_UPDATE, cells)
+                connection.execute(UPDATE, cells)
             except sqlite3.IntegrityError as error:
                 raise InvalidInput(
                     "A memory with this text and type exists in the same scope already; "

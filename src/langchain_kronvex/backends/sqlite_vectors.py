@@ -61,6 +61,19 @@ class SqliteVectors(MemoryBackend):
         known = self._model(connection) if model is not None else None
         return known is not None and known[0] == model
 
+    def _models_are(self, model: str) -> bool:
+        """Tell whether the store's vectors are of a model."""
+        found = self._file.read(_MODEL, (self._agent_id, False))
+        return bool(found) and found[0][0] == model
+
+    def _takes(self, connection: sqlite3.Connection, model: str, width: int) -> bool:
+        """Tell whether vectors can be stored; their width is that of the store's from now on."""
+        known = self._model(connection)
+        if known is None or not _fits(known, model, width):
+            return False
+        connection.execute(_PUT_MODEL, (self._agent_id, 0, model, width))
+        return True
+
     def _has_vectors(self, connection: sqlite3.Connection) -> bool:
         return bool(
             connection.execute(
