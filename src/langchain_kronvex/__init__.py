@@ -32,6 +32,7 @@ from langchain_kronvex.errors import (
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.memory_context import KronvexMemoryContext
 from langchain_kronvex.retrievers import KronvexRetriever
+from langchain_kronvex.stores import KronvexKeyValueStore
 from langchain_kronvex.types import (
     Memory,
     MemoryContext,
@@ -52,6 +53,7 @@ __all__ = [
     "InvalidInput",
     "KronvexChatMessageHistory",
     "KronvexError",
+    "KronvexKeyValueStore",
     "KronvexMemory",
     "KronvexMemoryContext",
     "KronvexRetriever",

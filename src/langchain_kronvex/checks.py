@@ -126,30 +126,36 @@ def check_metadata(value: object) -> dict[str, Any]:
         return {}
     if not isinstance(value, Mapping):
         raise InvalidInput(f"metadata must be a mapping, not {type(value).__name__}.")
-    copy = _json_copy(value, MAX_METADATA_DEPTH)
+    return dict(check_json(value, "metadata", MAX_METADATA_DEPTH))
+
+
+def check_json(value: Any, name: str, most_levels: int) -> Any:
+    """Return a copy of a JSON value; tuples become lists, what JSON would lose is refused."""
+    copy = _json_copy(value, name, most_levels, most_levels)
     try:
         json.dumps(copy)
     except ValueError as error:  # a number of thousands of digits
-        raise InvalidInput(f"metadata cannot be stored: {error}.") from error
-    return dict(copy)
+        raise InvalidInput(f"{name} cannot be stored: {error}.") from error
+    return copy
 
 
-def _json_copy(value: Any, depth: int) -> Any:
-    """Copy a JSON value; what JSON would change or lose on the way is refused."""
-    if depth < 0:
-        raise InvalidInput(f"metadata is nested deeper than {MAX_METADATA_DEPTH} levels.")
+def _json_copy(value: Any, name: str, most_levels: int, levels_left: int) -> Any:
+    if levels_left < 0:
+        raise InvalidInput(f"{name} is nested deeper than {most_levels} levels.")
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise InvalidInput("metadata must have strings as keys, also inside.")
-        return {key: _json_copy(item, depth - 1) for key, item in value.items()}
+            raise InvalidInput(f"{name} must have strings as keys, also inside.")
+        return {
+            key: _json_copy(item, name, most_levels, levels_left - 1) for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_json_copy(item, depth - 1) for item in value]
+        return [_json_copy(item, name, most_levels, levels_left - 1) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidInput("metadata must hold JSON values only; NaN and infinity are none.")
+        raise InvalidInput(f"{name} must hold JSON values only; NaN and infinity are none.")
     if value is None or isinstance(value, str | int | float):
         return value
     raise InvalidInput(
-        f"metadata must hold JSON values only; {type(value).__name__} is none. Convert it first."
+        f"{name} must hold JSON values only; {type(value).__name__} is none. Convert it first."
     )
 
 

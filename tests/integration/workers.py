@@ -17,7 +17,13 @@ from typing import Any
 from langchain_core.messages import AIMessage, HumanMessage
 from parts import HashedWords, long_text, parrot
 
-from langchain_kronvex import KronvexMemory, MemoryDraft, StoreError, with_memory
+from langchain_kronvex import (
+    KronvexKeyValueStore,
+    KronvexMemory,
+    MemoryDraft,
+    StoreError,
+    with_memory,
+)
 
 Say = Callable[[Any], None]
 Hear = Callable[[], Any]
@@ -214,6 +220,24 @@ def without_rights(say: Say, hear: Hear, urls: list[str]) -> None:
             say([type(error).__name__, str(error)])
         else:
             say(["opened", url])
+
+
+def append_to_list(say: Say, hear: Hear, url: str, worker: int, count: int) -> None:
+    """Append to a list that others append to as well."""
+    with KronvexMemory(url) as memory:
+        store = KronvexKeyValueStore(memory, "shared")
+        say("open")
+        hear()
+        for step in range(count):
+            store.change("log", lambda log, step=step: [*log, [worker, step]], [])
+
+
+def set_until_killed(say: Say, hear: Hear, url: str) -> None:
+    """Count upwards under one key; say each number once it is stored."""
+    store = KronvexKeyValueStore(KronvexMemory(url), "counters")
+    for number in itertools.count():
+        store.set("n", number)
+        say(number)
 
 
 def _config(user_id: str) -> dict[str, Any]:

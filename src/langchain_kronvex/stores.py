@@ -1,0 +1,211 @@
+"""A key-value store on a memory, as LangChain's `BaseStore`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+from langchain_core.stores import BaseStore
+
+from langchain_kronvex import checks
+from langchain_kronvex.backends.base import Record
+from langchain_kronvex.errors import InvalidInput, StoreBusy
+from langchain_kronvex.json_values import from_text, to_text
+from langchain_kronvex.keyed_items import KeyedItems, check_key
+from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.plans import Plan, arun, both, run
+
+_MOST_TRIES = 1000  # of a change; each one that failed means that somebody else's succeeded
+_NULL = "null"
+
+
+class KronvexKeyValueStore(BaseStore[str, Any]):
+    """JSON values under keys, kept where the memories are.
+
+    It takes part in LangChain as any `BaseStore` (`mget`, `mset`, `mdelete`, `yield_keys`), and
+    has the everyday words besides; each has an `a…` twin to be awaited. Values are JSON: what is
+    read is equal to what was stored, but tuples come back as lists. For bytes and other objects
+    wrap the store in LangChain's `EncoderBackedStore`. No recall, listing or `forget` of the
+    memory touches the values; its `clear` erases them too.
+
+    >>> with KronvexMemory("sqlite://") as memory:
+    ...     settings = KronvexKeyValueStore(memory, "settings")
+    ...     settings.set("theme", {"dark": True})
+    ...     settings.get("theme")
+    {'dark': True}
+
+    Args:
+        memory: Where the values are kept; it stays the caller's to close.
+        namespace: 1 to 255 characters, matched exactly: no namespace sees another's keys.
+
+    Raises:
+        InvalidInput: the namespace does not fit.
+    """
+
+    def __init__(self, memory: KronvexMemory, namespace: str) -> None:
+        self.memory = memory
+        self.namespace = namespace
+        self._items = KeyedItems(memory, namespace)
+
+    # -- the everyday words --------------------------------------------------------------------
+
+    def _get(self, key: str, default: Any = None) -> Plan[Any]:
+        """Return the value of a key, or `default` when there is none."""
+        record = yield from self._find(key)
+        return default if record is None else from_text(record.content)
+
+    def _set(self, key: str, value: Any, *, ttl_days: float | None = None) -> Plan[None]:
+        """Store a value. When this returns, it survives the process, even a `kill -9`.
+
+        Args:
+            key: Any text that is not blank.
+            value: A JSON value.
+            ttl_days: Days until it expires; without it the value stays.
+
+        Raises:
+            InvalidInput: a value does not fit; nothing was stored.
+        """
+        expires_at = checks.expiry(self._items.now(), ttl_days)
+        yield from self._items.put({key: _encoded(value)}, expires_at)
+
+    def _delete(self, key: str) -> Plan[bool]:
+        """Erase a key and all that its value ever was, for good; tell whether it was there.
+
+        It rewrites the store's file, as `KronvexMemory.forget` does: `mdelete` does so once for
+        many keys.
+        """
+        return bool((yield from self._items.delete([key])))
+
+    def _list_keys(self, prefix: str | None = None) -> Plan[list[str]]:
+        """Return the keys, in alphabetical order; only those that start with `prefix`."""
+        found = yield from self._items.find()
+        return sorted(key for key in found if key.startswith(prefix or ""))
+
+    def __contains__(self, key: object) -> bool:
+        """Tell whether there is a value of this key."""
+        return isinstance(key, str) and run(self._find(key)) is not None
+
+    # -- several workers -----------------------------------------------------------------------
+
+    def _compare_and_set(
+        self, key: str, expected: Any, value: Any, *, ttl_days: float | None = None
+    ) -> Plan[bool]:
+        """Store a value if the key still has the one expected; nobody can come between.
+
+        Args:
+            key: Of the value.
+            expected: What `get` returned; None when there was nothing.
+            value: The new one.
+            ttl_days: As for `set`.
+
+        Returns:
+            False when the key had another value; then nothing was stored.
+
+        Raises:
+            InvalidInput: a value does not fit; nothing was stored.
+        """
+        expires_at = checks.expiry(self._items.now(), ttl_days)
+        new = {key: _encoded(value)}
+        for content in [None, _NULL] if expected is None else [_encoded(expected)]:
+            if (yield from self._items.put(new, expires_at, [content])):
+                return True
+        return False
+
+    def _change(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Plan[Any]:
+        """Store what a function makes of the value, so that no other worker's change is lost.
+
+        When somebody else writes meanwhile, the function is called again, with the newer value;
+        so it should do nothing but compute. An expiry of the value stays as it is.
+
+        >>> with KronvexMemory("sqlite://") as memory:
+        ...     notes = KronvexKeyValueStore(memory, "notes")
+        ...     notes.change("log", lambda log: [*log, "started"], default=[])
+        ['started']
+
+        Args:
+            key: Of the value.
+            function: Gets the value, returns the new one.
+            default: What the function gets when there is no value.
+
+        Returns:
+            The new value.
+
+        Raises:
+            InvalidInput: the function returned None, or no JSON value; nothing was stored.
+            StoreBusy: others wrote a thousand times in between.
+        """
+        for _ in range(_MOST_TRIES):
+            there = yield from self._find(key)
+            content = _encoded(default) if there is None else there.content
+            value = function(from_text(content))
+            if value is None:
+                raise InvalidInput("The function returned None; it must return the new value.")
+            expires_at = None if there is None else there.expires_at
+            expected = [None if there is None else there.content]
+            if (yield from self._items.put({key: _encoded(value)}, expires_at, expected)):
+                return value
+        raise StoreBusy(f"Others changed this key {_MOST_TRIES} times in between; try again.")
+
+    def _find(self, key: str) -> Plan[Record | None]:
+        found = yield from self._items.find([key])
+        return found.get(key)
+
+    get, aget = both(_get)
+    set, aset = both(_set)
+    delete, adelete = both(_delete)
+    list_keys, alist_keys = both(_list_keys)
+    compare_and_set, acompare_and_set = both(_compare_and_set)
+    change, achange = both(_change)
+
+    # -- LangChain's words ---------------------------------------------------------------------
+
+    def _mget(self, keys: Sequence[str]) -> Plan[list[Any]]:
+        found = yield from self._items.find(keys)
+        return [from_text(found[key].content) if key in found else None for key in keys]
+
+    def _mset(self, key_value_pairs: Sequence[tuple[str, Any]]) -> Plan[None]:
+        contents = {check_key(key): _encoded(value) for key, value in key_value_pairs}
+        yield from self._items.put(contents, None)
+
+    def mget(self, keys: Sequence[str]) -> list[Any]:
+        """Return the values of keys, None for each that has none."""
+        return run(self._mget(keys))
+
+    async def amget(self, keys: Sequence[str]) -> list[Any]:
+        """Twin of `mget`."""
+        return await arun(self._mget(keys))
+
+    def mset(self, key_value_pairs: Sequence[tuple[str, Any]]) -> None:
+        """Store values, all or none; of a key that is named twice, the last."""
+        run(self._mset(key_value_pairs))
+
+    async def amset(self, key_value_pairs: Sequence[tuple[str, Any]]) -> None:
+        """Twin of `mset`."""
+        await arun(self._mset(key_value_pairs))
+
+    def mdelete(self, keys: Sequence[str]) -> None:
+        """Erase keys for good; those that are not there are passed over."""
+        run(self._items.delete(keys))
+
+    async def amdelete(self, keys: Sequence[str]) -> None:
+        """Twin of `mdelete`."""
+        await arun(self._items.delete(keys))
+
+    def yield_keys(self, *, prefix: str | None = None) -> Iterator[str]:
+        """Give the keys, in alphabetical order; only those that start with `prefix`."""
+        yield from self.list_keys(prefix)
+
+    async def ayield_keys(self, *, prefix: str | None = None) -> AsyncIterator[str]:
+        """Twin of `yield_keys`."""
+        for key in await self.alist_keys(prefix):
+            yield key
+
+
+def _encoded(value: Any) -> str:
+    try:
+        return to_text(value, "value")
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"{error} For bytes and other objects, wrap the store in LangChain's "
+            "EncoderBackedStore, which encodes them on their way."
+        ) from error

@@ -1,0 +1,58 @@
+"""JSON values and their texts: equal values have one text, and come back as they were."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langchain_kronvex import InvalidInput
+from langchain_kronvex.json_values import from_text, to_text
+
+ANY_TEXT = st.text(st.characters(), max_size=20)  # lone surrogates and NUL as well
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(VALUES)
+def test_what_is_stored_comes_back(value: Any) -> None:
+    text = to_text(value, "value")
+    text.encode()
+    assert "\0" not in text
+    assert from_text(text) == value
+
+
+@given(st.dictionaries(ANY_TEXT, VALUES, min_size=2, max_size=5))
+def test_the_order_of_a_mapping_does_not_count(value: dict[str, Any]) -> None:
+    turned = dict(reversed(value.items()))
+    assert to_text(turned, "value") == to_text(value, "value")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (float("nan"), "NaN"),
+        ({"a": [float("inf")]}, "infinity"),
+        (b"bytes", "bytes"),
+        ({1: "a"}, "strings as keys"),
+        ({"a": {1, 2}}, "set"),
+        (object(), "object"),
+        (10**5000, "cannot be stored"),
+        (json.loads("[" * 200 + "]" * 200), "nested deeper"),
+        ("x" * (16 * 1024 * 1024), "characters"),
+    ],
+    ids=["nan", "inf", "bytes", "key", "set", "object", "digits", "deep", "long"],
+)
+def test_what_is_no_json_is_refused(value: Any, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        to_text(value, "value")

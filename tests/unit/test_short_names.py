@@ -1,0 +1,24 @@
+"""Long names become short ones, and none poses as another."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langchain_kronvex.short_names import short_name
+
+
+def test_a_short_name_stays_as_it_is() -> None:
+    assert short_name("a" * 255) == "a" * 255
+    assert len(short_name("a" * 256)) < 255
+
+
+@given(st.lists(st.text(max_size=300), unique=True, max_size=8))
+def test_different_names_stay_different(names: list[str]) -> None:
+    names = [name for name in names if name.isprintable()]
+    assert len({short_name(name) for name in names}) == len(names)
+
+
+def test_no_name_poses_as_the_digest_of_another() -> None:
+    long = "x" * 1000
+    assert short_name(short_name(long)) != short_name(long)
