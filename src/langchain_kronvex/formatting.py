@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from langchain_kronvex.types import RecalledMemory
+from langchain_kronvex.types import Memory, RecalledMemory
 
 PLACEHOLDER = "<memory_context>"
 
@@ -25,7 +25,7 @@ _TAG = re.compile(r"<(?=\s*/?\s*memory_context)", re.IGNORECASE)
 _LINE_HEAD = re.compile(r"\[(\s*\w+\s*,\s*\d{4}-\d{2}-\d{2}\s*)\]")
 
 
-def memory_line(memory: RecalledMemory) -> str:
+def memory_line(memory: Memory) -> str:
     """Return the one line that stands for a memory in a prompt."""
     return (
         f"[{memory.memory_type}, {memory.created_at.date().isoformat()}] {neutral(memory.content)}"

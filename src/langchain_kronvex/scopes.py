@@ -1,4 +1,4 @@
-"""Where LangChain parts find out whose memory it is: their constructor, else the config."""
+"""Where LangChain parts find out whose memory it is: their constructor, else the run."""
 
 from __future__ import annotations
 
@@ -31,3 +31,42 @@ def scope_from(
     if not scope:
         raise ScopeRequired()
     return scope
+
+
+def agent_scope(
+    config: RunnableConfig | None,
+    context: object,
+    user_id: str | None = None,
+    session_id: str | None = None,
+) -> Scope:
+    """Return the scope of an agent's run.
+
+    Each id is taken from the constructor, else from the run's context (attribute or key), else
+    from `config["configurable"]`, where `thread_id` also names the session.
+
+    Raises:
+        ScopeRequired: none of them names a user or a session.
+        InvalidInput: an id is blank, too long, or no text.
+    """
+    configurable: Mapping[str, Any] = ensure_config(config).get("configurable") or {}
+    thread = configurable.get("thread_id")
+    scope = Scope.of(
+        _first(user_id, _named(context, "user_id"), configurable.get("user_id")),
+        _first(
+            session_id,
+            _named(context, "session_id"),
+            configurable.get("session_id"),
+            None if thread is None else str(thread),  # LangGraph takes numbers and UUIDs too
+        ),
+    )
+    if not scope:
+        raise ScopeRequired()
+    return scope
+
+
+def _named(context: object, name: str) -> Any:
+    return context.get(name) if isinstance(context, Mapping) else getattr(context, name, None)
+
+
+def _first(*ids: Any) -> Any:
+    return next((id_ for id_ in ids if id_ is not None), None)

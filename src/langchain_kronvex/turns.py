@@ -84,6 +84,7 @@ class Turn:
         context: What was recalled.
         degraded: Some of it failed.
         new: The user's messages of this turn.
+        exchange: Id of what is remembered of this turn, which an answer completes.
     """
 
     memory: KronvexMemory
@@ -93,8 +94,8 @@ class Turn:
     history: list[BaseMessage] = field(default_factory=list)
     context: MemoryContext = field(default_factory=MemoryContext)
     degraded: bool = False
+    exchange: str | None = None
     _told: bool = False
-    _exchange: str | None = None
 
     @property
     def session_id(self) -> str:
@@ -121,12 +122,18 @@ class Turn:
             except Exception as error:  # noqa: BLE001 - the chat goes on
                 self._degrade(error)
         shown = visible_texts([*self.history, *self.new])
+        yield from self.recall(query_of(self.new), shown, options)
+        yield from self.save([message for message in self.new if message.type != "system"])
+
+    def recall(
+        self, query: str, already_shown: Collection[str], options: ContextOptions
+    ) -> Plan[None]:
+        """Recall the context among all sessions of the user."""
         everything_of_user = Scope(user_id=self.scope.owner)
         self.context = yield from recall_context(
-            self.memory, query_of(self.new), everything_of_user, options, shown
+            self.memory, query, everything_of_user, options, already_shown
         )
         self.degraded |= self.context.degraded
-        yield from self.save([message for message in self.new if message.type != "system"])
 
     def save(self, messages: Sequence[BaseMessage]) -> Plan[None]:
         """Save messages of this turn: on disk when this returns, unless the store is held up;
@@ -151,11 +158,11 @@ class Turn:
         return news
 
     def _write(self, messages: Sequence[BaseMessage]) -> None:
-        self._exchange = self.memory.save_messages(
+        self.exchange = self.memory.save_messages(
             messages,
             self.session_id,
             user_id=self.scope.user_id,
-            reply_to=self._exchange,
+            reply_to=self.exchange,
         )
 
     def _degrade(self, error: Exception) -> None:

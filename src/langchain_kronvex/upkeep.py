@@ -23,7 +23,14 @@ from langchain_kronvex.types import (
 
 
 class MemoryUpkeep(OpenMemory):
-    """Looks after the memories of an open memory."""
+    """Looks after the memories of an open memory.
+
+    Attributes:
+        erasures: How often something was forgotten through this object; what was recalled before
+            may hold it.
+    """
+
+    erasures: int = 0
 
     def _memories(
         self,
@@ -129,6 +136,7 @@ class MemoryUpkeep(OpenMemory):
             yield call(self.writer, "discard", lambda lane: _is_within(lane, scope))
         self._model.forget_queries()
         count: int = yield call(self._backend, "delete", chosen, self._clock())
+        self.erasures += 1
         return count
 
     def _sessions(self, *, user_id: str | None = None) -> Plan[list[SessionSummary]]:

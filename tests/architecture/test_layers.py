@@ -15,7 +15,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
     0: ("errors", "checks", "types", "forking"),
     # pure rules, no I/O
     1: (
-        "agent_messages", "columns", "features", "formatting", "json_values", "lexical", "meanings", "messages",
+        "agent_messages",
+        "columns", "features", "formatting", "json_values", "lexical", "meanings", "messages",
         "plans", "postings", "prompts", "ranking", "scopes", "short_names", "vectors",
         "embeddings", "embeddings.static",
         "embeddings.thesaurus", "embeddings.wordpiece",
@@ -34,14 +35,16 @@ LAYERS: dict[int, tuple[str, ...]] = {
     ),
     # the memory and its parts
     3: (
-        "agent_turns", "conversation", "embedder", "housekeeping", "keyed_items", "memory", "opening", "progress",
+        "agent_turns",
+        "conversation", "embedder", "housekeeping", "keyed_items", "memory", "opening", "progress",
         "recalling", "reindexing", "turns", "upkeep",
     ),
     # LangChain adapters
     4: ("chains", "chat_message_histories", "memory_context", "retrievers", "stores"),
     # extras, and the list of public names
     5: (
-        "", "cli", "middleware", "server", "server.access_log", "server.agents", "server.answers", "server.app",
+        "middleware", "tools",
+        "", "cli", "server", "server.access_log", "server.agents", "server.answers", "server.app",
         "server.bodies", "server.dialects", "server.engine", "server.faults", "server.gate",
         "server.insights", "server.items", "server.key_desk", "server.keys", "server.limiter",
         "server.listing", "server.open_agents", "server.routes", "server.routes.absent",

@@ -10,7 +10,7 @@ import pytest
 from langchain_kronvex import BackgroundWriter, KronvexMemory, errors
 from langchain_kronvex.backends.base import MemoryBackend
 
-NOT_ACTIONS = {"location", "agent_id", "writer", "embed_soon", "report_degraded"}
+NOT_ACTIONS = {"location", "agent_id", "writer", "embed_soon", "report_degraded", "erasures"}
 FACTORIES = {"chat_history", "as_retriever", "beside"}
 
 
