@@ -2,7 +2,7 @@
 
 Each verb is written once, as a plan (see `plans.py`); `both` makes its sync and async names.
 Opening and closing are in `opening.py`, listing, changing and forgetting in `upkeep.py`,
-changing the embeddings in `reindexing.py`.
+changing the embeddings in `reindexing.py`, export and import in `moving.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from langchain_kronvex import checks
 from langchain_kronvex.backends.base import Record
 from langchain_kronvex.conversation import Conversation
 from langchain_kronvex.embedder import store
+from langchain_kronvex.moving import MemoryMoving
 from langchain_kronvex.plans import Plan, both
 from langchain_kronvex.recalling import Wanted
 from langchain_kronvex.records import draft_record, exchange_records, to_memory
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from langchain_kronvex.retrievers import KronvexRetriever
 
 
-class KronvexMemory(MemoryUpkeep, MemoryReindexing):
+class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
     """A memory that outlives the process.
 
     One object serves many threads, event loops, users and sessions. Every verb has an `a…` twin

@@ -155,6 +155,23 @@ class SessionSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MoveSummary:
+    """What an export wrote, or an import read.
+
+    Attributes:
+        memories: How many memories.
+        messages: How many chat messages.
+        items: How many items, such as key-value pairs.
+        stored: How many of them were not there before; of an export, all.
+    """
+
+    memories: int
+    messages: int
+    items: int
+    stored: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryStats:
     """What the memory holds and how its background work stands.
 

@@ -23,6 +23,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     ),
     # one scope in RAM, and where it is kept
     2: (
+        "archive", "archive_files", "archive_reading",
         "candidates", "hints", "index", "pool", "search", "wording",
         "records", "locations", "backends", "backends.base", "backends.record",
         "backends.index_cache", "backends.sqlite", "backends.sqlite_file", "backends.sqlite_rows",
@@ -36,7 +37,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
     # the memory and its parts
     3: (
         "agent_turns",
-        "conversation", "embedder", "housekeeping", "keyed_items", "memory", "opening", "progress",
+        "conversation", "embedder", "housekeeping", "keyed_items", "memory", "moving", "opening",
+        "progress",
         "recalling", "reindexing", "turns", "upkeep",
     ),
     # LangChain adapters

@@ -19,7 +19,7 @@ IN_BACKGROUND = {
 VERBS = {
     "remember", "remember_many", "save_exchange", "recall", "inject_context", "memories", "get",
     "update", "forget", "clear", "sessions", "stats", "flush", "close", "load_messages",
-    "save_messages", "clear_messages", "reindex",
+    "save_messages", "clear_messages", "reindex", "export", "import_",
 }  # fmt: skip
 
 

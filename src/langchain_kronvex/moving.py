@@ -1,0 +1,282 @@
+"""Moving house: all memories, or one user's, into a file, and from a file into a store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import IO
+
+from langchain_kronvex import checks
+from langchain_kronvex.archive import Counts, Header, footer_fields, header_fields, record_fields
+from langchain_kronvex.archive_files import File, Write, reading, writing
+from langchain_kronvex.archive_reading import ArchiveReader
+from langchain_kronvex.backends.base import MemoryBackend, Record
+from langchain_kronvex.errors import InvalidInput, KronvexError, NotSupported
+from langchain_kronvex.opening import OpenMemory
+from langchain_kronvex.plans import Plan, both, call, run
+from langchain_kronvex.progress import Progress, reporting
+from langchain_kronvex.types import MoveSummary, Scope
+from langchain_kronvex.vectors import EmbeddingModel
+
+_PAGE_RECORDS = 1000
+_SETTLE_SECONDS = 10.0  # for what waits to be written, such as access counts
+
+
+@dataclass(slots=True)
+class Move:
+    """One export or import, which runs in one thread; in the async colour, in one of its own."""
+
+    backend: MemoryBackend
+    file: File
+    clock: Callable[[], datetime]
+    progress: bool | Progress | None
+    _abandoned: bool = field(default=False, init=False)
+
+    def complete(self) -> MoveSummary:
+        """Move everything."""
+        raise NotImplementedError
+
+    async def acomplete(self) -> MoveSummary:
+        """Twin of `complete`; when it is cancelled, the work ends with the batch under way."""
+        try:
+            return await asyncio.to_thread(self.complete)
+        finally:
+            self._abandoned = True
+
+    def _go_on(self) -> None:
+        if self._abandoned:
+            raise KronvexError("The export or import was abandoned.")
+
+
+@dataclass(slots=True)
+class Export(Move):
+    """An export to a file."""
+
+    agent_id: str
+    user_id: str | None
+    model: EmbeddingModel | None
+
+    def complete(self) -> MoveSummary:
+        """Write the file; return how many records are in it."""
+        with writing(self.file) as write, reporting("export", self.progress) as tell:
+            total = self._expected()
+            write(header_fields(self._header(total)))
+            counts: Counts = Counter()
+            tell(0, total)
+            for page in self._pages():
+                self._write(page, write, counts)
+                tell(sum(counts.values()), max(total, sum(counts.values())))
+                self._go_on()
+            write(footer_fields(counts))
+        return _summary(counts, sum(counts.values()))
+
+    def _write(self, page: Sequence[Record], write: Write, counts: Counts) -> None:
+        for record in page:
+            write(record_fields(record))
+            counts[record.kind] += 1
+
+    def _pages(self) -> Iterator[list[Record]]:
+        model, position = self.model.name if self.model else None, 0
+        while page := self.backend.export_page(
+            self.user_id, _PAGE_RECORDS, self.clock(), after=position, model=model
+        ):
+            position = page[-1][0]
+            yield [record for _, record in page]
+
+    def _expected(self) -> int:
+        """Return about how many there are, without the items."""
+        now = self.clock()
+        if self.user_id is None:
+            stats = self.backend.stats(now)
+            return stats.memories + stats.messages
+        found = self.backend.sessions(Scope(self.user_id), now)
+        return sum(session.memories + session.messages for session in found)
+
+    def _header(self, total: int) -> Header:
+        return Header(
+            agent_id=self.agent_id,
+            user_id=self.user_id,
+            model=self.model.name if self.model else None,
+            created_at=self.clock(),
+            package=version("langchain-kronvex"),
+            records=total,
+        )
+
+
+@dataclass(slots=True)
+class Import(Move):
+    """An import from a file."""
+
+    model: EmbeddingModel | None
+    _stored: int = field(default=0, init=False)
+
+    def complete(self) -> MoveSummary:
+        """Store what the file holds; return how many records it holds, and how many were new."""
+        with reading(self.file) as lines, reporting("import", self.progress) as tell:
+            reader = ArchiveReader(lines)
+            done, total = 0, reader.header.records
+            tell(0, total)
+            for batch in self._batches(reader):
+                self._stored += self._store(batch, reader.header)
+                done += len(batch)
+                tell(done, max(done, total))
+                self._go_on()
+            if done < total:  # some were erased while the file was written
+                tell(done, done)
+        return _summary(reader.counts, self._stored)
+
+    def _batches(self, reader: ArchiveReader) -> Iterator[list[Record]]:
+        done = 0
+        try:
+            for batch in reader.batches():
+                yield batch
+                done += len(batch)
+        except InvalidInput as error:
+            raise InvalidInput(f"{error} {_taken_in(done, self._stored)}") from error
+
+    def _store(self, batch: Sequence[Record], header: Header) -> int:
+        now, model = self.clock(), self.model
+        records = [r for r in batch if r.pinned or r.expires_at is None or r.expires_at > now]
+        if model is None or not self._are_comparable(records, header):
+            records = [replace(r, vector=None) if r.vector is not None else r for r in records]
+        if model is not None and model.instant:
+            records = _with_vectors(records, model)
+        if not records:
+            return 0
+        return self.backend.restore(records, now, model.name if model else None)
+
+    def _are_comparable(self, records: Sequence[Record], header: Header) -> bool:
+        """Tell whether the vectors are as those of this memory's own embeddings."""
+        width = next((len(r.vector) for r in records if r.vector is not None), None)
+        model = self.model
+        if model is None or header.model != model.name:
+            return False
+        return width is None or model.width in (None, width)
+
+
+class MemoryMoving(OpenMemory):
+    """Exports and imports the memories of an open memory."""
+
+    def _export(
+        self,
+        file: str | PathLike[str] | IO[str] | IO[bytes],
+        *,
+        user_id: str | None = None,
+        vectors: bool = False,
+        progress: bool | Progress | None = None,
+    ) -> Plan[MoveSummary]:
+        """Write everything of this agent, or of one user, to a file of JSON lines.
+
+        Memories, chat histories and key-value items go with their ids, times, pins, metadata and
+        access counts, in the order of writing; any `KronvexMemory` can `import_` them. What
+        others write meanwhile may be in it or not. Of a server, what its API can say.
+
+        Args:
+            file: A path: the file appears there when it is complete, readable by its owner alone,
+                compressed when the name ends in `.gz`. Or an open stream, text or binary.
+            user_id: The memories and chat histories of this user alone.
+            vectors: With the vectors, so that an import with the same embeddings need not
+                compute them; makes the file some 1.1 KB larger for each memory.
+            progress: True draws a bar on stderr, False none, None one when stderr is a terminal;
+                or a function that is called with (records done, records in all).
+
+        Returns:
+            How many of each kind were written.
+
+        Raises:
+            InvalidInput: a value does not fit; for `vectors`, there are no embeddings.
+            NotSupported: `vectors` of a server.
+            OSError: the file cannot be written.
+            StoreError: the store failed.
+        """
+        checks.check_optional_id(user_id, "user_id")
+        self._check_is_not_the_store(file)
+        model = self._model.current if vectors else None
+        if vectors and self._backend.is_service:
+            raise NotSupported("vectors: a Kronvex server keeps them to itself.")
+        if vectors and model is None:
+            raise InvalidInput("This memory was opened without embeddings; it has no vectors.")
+        yield call(self.writer, "flush", _SETTLE_SECONDS)
+        work = Export(self._backend, file, self._clock, progress, self.agent_id, user_id, model)
+        summary: MoveSummary = yield call(work, "complete")
+        return summary
+
+    def _import_(
+        self,
+        file: str | PathLike[str] | IO[str] | IO[bytes],
+        *,
+        progress: bool | Progress | None = None,
+    ) -> Plan[MoveSummary]:
+        """Store what `export` wrote, as it was; doing so again changes nothing.
+
+        What is there already is left alone; where the same text of the same type is there in the
+        same scope, its dates are renewed. An id that stands for something else in this store,
+        such as another agent's memory, stays that one's: the imported record gets a new id, the
+        same one each time. What has expired is passed over. When it is broken off, even by
+        `kill -9`, the next import of the same file adds what is missing.
+
+        Args:
+            file: A path, also of a compressed file; or an open stream, text or binary.
+            progress: As for `export`.
+
+        Returns:
+            How many of each kind were read, and how many of them were new.
+
+        Raises:
+            InvalidInput: the file is no export, of a later version, not whole, or holds what does
+                not fit. The message names the line, and says what was taken in before.
+            OSError: the file cannot be read.
+            StoreError: the store failed.
+        """
+        model = self._model.current
+        work = Import(self._backend, file, self._clock, progress, model)
+        try:
+            summary: MoveSummary = yield call(work, "complete")
+        finally:
+            self._embedder.wake()
+        return summary
+
+    def _check_is_not_the_store(self, file: File) -> None:
+        if not isinstance(file, str | PathLike):
+            return
+        if self.location in (
+            f"sqlite:///{p}" for p in (Path(file).absolute(), Path(file).resolve())
+        ):
+            raise InvalidInput(f"{file} is the store itself; choose another file.")
+
+    export, aexport = both(_export)
+    import_, aimport_ = both(_import_)
+
+
+def _with_vectors(records: Sequence[Record], model: EmbeddingModel) -> list[Record]:
+    """Return the records; memories that have no vector get one."""
+    missing = [r for r in records if r.kind == "memory" and r.vector is None]
+    if not missing:
+        return list(records)
+    vectors = run(model.document_vectors([record.found_by for record in missing]))
+    vector_of = {id(record): vector for record, vector in zip(missing, vectors, strict=True)}
+    return [replace(r, vector=vector_of[id(r)]) if id(r) in vector_of else r for r in records]
+
+
+def _summary(counts: Counts, stored: int) -> MoveSummary:
+    return MoveSummary(
+        memories=counts.get("memory", 0),
+        messages=counts.get("message", 0),
+        items=counts.get("item", 0),
+        stored=stored,
+    )
+
+
+def _taken_in(done: int, stored: int) -> str:
+    if not done:
+        return "Nothing was stored."
+    return (
+        f"The first {done:,} records are in, {stored:,} of them new; to import the mended file "
+        "adds what is missing."
+    )
