@@ -25,15 +25,29 @@ def store(
     backend: MemoryBackend, model: EmbeddingModel | None, records: Sequence[Record], now: datetime
 ) -> Plan[list[Record]]:
     """Store records; memories together with their vectors when the model is instant."""
+    records, maker = yield from _with_vectors(model, records)
+    stored: list[Record] = yield call(backend, "add", records, now, maker)
+    return stored
+
+
+def put(
+    backend: MemoryBackend, model: EmbeddingModel | None, records: Sequence[Record], now: datetime
+) -> Plan[None]:
+    """Store records in the place of those with their keys, as `store` does."""
+    records, maker = yield from _with_vectors(model, records)
+    yield call(backend, "put", records, now, maker)
+
+
+def _with_vectors(
+    model: EmbeddingModel | None, records: Sequence[Record]
+) -> Plan[tuple[Sequence[Record], str | None]]:
+    """Return records with the vectors that are made in an instant, and the name of their maker."""
     if model is None or not model.instant:
-        stored: list[Record] = yield call(backend, "add", records, now)
-        return stored
+        return records, None
     memories = [record for record in records if record.kind == "memory"]
     vectors = yield from model.document_vectors([record.found_by for record in memories])
     vector_of = {record.id: vector for record, vector in zip(memories, vectors, strict=True)}
-    records = [replace(record, vector=vector_of.get(record.id)) for record in records]
-    stored = yield call(backend, "add", records, now, model.name)
-    return stored
+    return [replace(record, vector=vector_of.get(record.id)) for record in records], model.name
 
 
 def batch_size(model: EmbeddingModel) -> int:

@@ -63,6 +63,10 @@ class Recaller:
         self.accesses.count(memory.id for memory in found)
         return found
 
+    def matches(self, wanted: Wanted) -> Plan[list[Match]]:
+        """Return the chosen memories with their records, most similar first; uncounted."""
+        return (yield from self._found_by(self.model.current, wanted, _CHANGES_OF_MODEL))
+
     def context(self, wanted: Wanted, max_tokens: int | None) -> Plan[MemoryContext]:
         """Return the text of the chosen memories; by their words alone if the embeddings fail."""
         if max_tokens is not None:
@@ -73,17 +77,29 @@ class Recaller:
         except EmbeddingsError as error:
             degraded = True
             self.on_degraded(error)
-            found = yield from self._search(wanted, None, None)
+            matches = yield from self._search(wanted, None, None)
+            found = self._ordered(matches, wanted)
         kept = within(found, max_tokens)
         self.accesses.count(memory.id for memory in kept)
         return MemoryContext(context_text(kept), tuple(kept), degraded)
 
     def _found(self, wanted: Wanted) -> Plan[list[RecalledMemory]]:
-        return (yield from self._found_by(self.model.current, wanted, _CHANGES_OF_MODEL))
+        matches = yield from self.matches(wanted)
+        return self._ordered(matches, wanted)
+
+    def _ordered(self, matches: list[Match], wanted: Wanted) -> list[RecalledMemory]:
+        """Return what users see of matches, in the order asked for."""
+        now = self.clock()
+        found = [
+            to_recalled(match, self.accesses.uncounted(match.record.id), now) for match in matches
+        ]
+        if wanted.order_by == "confidence":
+            found.sort(key=lambda memory: -memory.confidence)
+        return found
 
     def _found_by(
         self, model: EmbeddingModel | None, wanted: Wanted, changes: int
-    ) -> Plan[list[RecalledMemory]]:
+    ) -> Plan[list[Match]]:
         """Find by meaning and words; without a model by words alone."""
         if model is None:
             return (yield from self._search(wanted, None, None))
@@ -98,7 +114,7 @@ class Recaller:
 
     def _search(
         self, wanted: Wanted, vector: Floats | None, model: str | None
-    ) -> Plan[list[RecalledMemory]]:
+    ) -> Plan[list[Match]]:
         now = self.clock()
         limit = wanted.top_k + min(len(wanted.shown), wanted.top_k)
         while True:
@@ -123,10 +139,4 @@ class Recaller:
             if len(fresh) >= wanted.top_k or len(matches) < limit:
                 break
             limit *= 4  # too many of them are in the prompt already
-        found = [
-            to_recalled(match, self.accesses.uncounted(match.record.id), now)
-            for match in fresh[: wanted.top_k]
-        ]
-        if wanted.order_by == "confidence":
-            found.sort(key=lambda memory: -memory.confidence)
-        return found
+        return fresh[: wanted.top_k]

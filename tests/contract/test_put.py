@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from contract.drivers import NOW, Clock, Driver
+from langchain_kronvex import MemoryNotFound
 from langchain_kronvex.backends.base import Kind, Page, Record, Selection
 from langchain_kronvex.types import Scope
 
@@ -134,6 +135,19 @@ def test_a_replaced_record_is_the_last_written(seam: Seam) -> None:
     seam.put([item("a", "2")], NOW)
 
     assert [record.key for record in seam.all()] == ["b", "c", "a"]
+
+
+def test_a_record_that_gave_way_cannot_be_changed(seam: Seam) -> None:
+    seam.put([item("a", "1")], NOW)
+    [old] = seam.all()
+    seam.put([item("a", "2")], NOW)
+    with pytest.raises(MemoryNotFound):
+        seam.change(old, NOW)
+    assert seam.contents() == {"a": "2"}
+    seam.delete(Selection(kind="item", scope=DESK, keys=("a",)), NOW)
+    with pytest.raises(MemoryNotFound):  # it does not come back in the other's place either
+        seam.change(old, NOW)
+    assert seam.contents() == {}
 
 
 def test_hostile_keys_and_contents_come_back_as_they_were(seam: Seam) -> None:

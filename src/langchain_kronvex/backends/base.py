@@ -172,7 +172,7 @@ class MemoryBackend(ABC):
         """Write type, key, metadata, expiry and pin of an existing record.
 
         Raises:
-            MemoryNotFound: the record is gone.
+            MemoryNotFound: the record is gone, expired or replaced.
             InvalidInput: another visible record of the same scope has this key.
         """
 

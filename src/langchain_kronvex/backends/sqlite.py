@@ -145,8 +145,9 @@ class SqliteBackend(SqliteTransfer, ForkAware):
             row = connection.execute(
                 "UPDATE scopes SET revision = revision + 1, generation = generation + "
                 "(SELECT type <> ? FROM records WHERE id = ?) WHERE scope = "
-                "(SELECT scope FROM records WHERE id = ?) RETURNING scope, revision",
-                (record.type, record.id, record.id),
+                f"(SELECT r.scope FROM records AS r WHERE r.id = ? AND {rows.VISIBLE}) "
+                "RETURNING scope, revision",
+                (record.type, record.id, record.id, rows.to_micros(now)),
             ).fetchone()
             if row is None:
                 raise MemoryNotFound()
