@@ -46,14 +46,15 @@ LAYERS: dict[int, tuple[str, ...]] = {
     # extras, and the list of public names
     5: (
         "middleware", "tools",
-        "", "cli", "server", "server.access_log", "server.agents", "server.answers", "server.app",
-        "server.bodies", "server.dialects", "server.engine", "server.faults", "server.gate",
+        "", "cli", "moving_commands", "server", "server.access_log", "server.agents", "server.answers", "server.app",
+        "server.bodies", "server.dialects", "server.engine", "server.express", "server.faults",
+        "server.gate",
         "server.insights", "server.items", "server.key_desk", "server.keys", "server.limiter",
         "server.listing", "server.open_agents", "server.routes", "server.routes.absent",
         "server.routes.agents", "server.routes.documented", "server.routes.memories",
         "server.routes.recalling", "server.routes.reports", "server.routes.status",
         "server.routes.transfer", "server.service", "server.settings", "server.strict_route",
-        "server.usage",
+        "server.turns", "server.usage",
     ),
 }  # fmt: skip
 LAYER_OF = {module: layer for layer, members in LAYERS.items() for module in members}

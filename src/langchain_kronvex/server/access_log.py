@@ -16,6 +16,7 @@ from langchain_kronvex.errors import described
 from langchain_kronvex.server.faults import fault
 
 VERSION = version("langchain-kronvex")
+_VERSION_HEADER = (b"x-kronvex-version", VERSION.encode())
 logger = logging.getLogger("langchain_kronvex.server")
 
 
@@ -30,14 +31,21 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 0
+        started, status, told = time.perf_counter(), 0, False
+
+        def tell() -> None:
+            nonlocal told
+            if not told:
+                told = True
+                _log(scope, status, (time.perf_counter() - started) * 1000)
 
         async def noting(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                named = [(b"x-kronvex-version", VERSION.encode())]
-                message = {**message, "headers": [*message.get("headers", ()), *named]}
+                message = {**message, "headers": [*message.get("headers", ()), _VERSION_HEADER]}
+            elif not message.get("more_body"):
+                tell()  # before the last part goes: whoever has the answer finds it in the log
             await send(message)
 
         try:
@@ -46,7 +54,7 @@ class AccessLog:
             logger.error("a request failed: %s", described(error))  # noqa: TRY400
             if not status:
                 await fault()(scope, receive, noting)
-        _log(scope, status, (time.perf_counter() - started) * 1000)
+        tell()
 
 
 def _log(scope: Scope, status: int, milliseconds: float) -> None:

@@ -16,6 +16,7 @@ from langchain_kronvex.errors import KronvexError
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.server import faults
 from langchain_kronvex.server.access_log import VERSION, AccessLog
+from langchain_kronvex.server.express import Express
 from langchain_kronvex.server.gate import Gate
 from langchain_kronvex.server.routes import (
     absent,
@@ -90,6 +91,7 @@ def _handle_errors(app: FastAPI) -> None:
 def _surround(app: FastAPI, service: Service, settings: ServerSettings) -> None:
     """Put the layers around the endpoints; the last one added is the outermost."""
     gate: Any = Gate
+    app.add_middleware(Express)
     app.add_middleware(gate, keys=service.keys, settings=settings)
     if settings.cors_origins:
         app.add_middleware(

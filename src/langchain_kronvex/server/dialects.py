@@ -57,24 +57,14 @@ def memory_object(agent_id: str, memory: Memory) -> dict[str, Any]:
     }
 
 
-def nested(agent_id: str, found: RecalledMemory) -> dict[str, Any]:
-    """Return a recalled memory as the open-source server nests it."""
-    return {"memory": memory_object(agent_id, found), **_scores(found)}
-
-
-def flat(agent_id: str, found: RecalledMemory) -> dict[str, Any]:
-    """Return a recalled memory as the SDKs and tutorials read it."""
-    similarity = round(found.similarity, 4)
-    return {**memory_object(agent_id, found), "score": similarity, **_scores(found)}
-
-
 def recall_answer(query: str, agent_id: str, found: Sequence[RecalledMemory]) -> dict[str, Any]:
-    """Return what recall answers, for every dialect at once."""
+    """Return what recall answers: nested as in the open-source server, and flat as in the SDKs."""
+    each = [(memory_object(agent_id, memory), _scores(memory)) for memory in found]
     return {
         "query": query,
         "total_found": len(found),
-        "results": [nested(agent_id, each) for each in found],
-        "memories": [flat(agent_id, each) for each in found],
+        "results": [{"memory": memory, **scores} for memory, scores in each],
+        "memories": [_flat(memory, scores) for memory, scores in each],
     }
 
 
@@ -82,11 +72,12 @@ def context_answer(
     context: str, agent_id: str, found: Sequence[RecalledMemory], *, degraded: bool
 ) -> dict[str, Any]:
     """Return what inject-context answers, for every dialect at once."""
+    each = [(memory_object(agent_id, memory), _scores(memory)) for memory in found]
     return {
         "context": context,
         "context_block": context,
         "memories_used": len(found),
-        "memories": [{**flat(agent_id, each), **nested(agent_id, each)} for each in found],
+        "memories": [{**_flat(memory, scores), "memory": memory} for memory, scores in each],
         "degraded": degraded,
     }
 
@@ -117,6 +108,10 @@ def zulu_or_none(moment: datetime | None) -> str | None:
 def with_offset(moment: datetime) -> str:
     """Write a moment as reports carry it: microseconds, UTC, `+00:00`."""
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
+
+
+def _flat(memory: dict[str, Any], scores: dict[str, float]) -> dict[str, Any]:
+    return {**memory, "score": scores["similarity"], **scores}
 
 
 def _scores(found: RecalledMemory) -> dict[str, float]:

@@ -30,6 +30,12 @@ def is_in_ram(memory: KronvexMemory) -> bool:
     return memory.location == _IN_RAM
 
 
+def only_computes(memory: KronvexMemory) -> bool:
+    """Tell whether a memory waits for nobody: no database server, no provider of embeddings."""
+    model = memory._model.current
+    return memory.location.startswith("sqlite:") and (model is None or model.instant)
+
+
 def check_servable(memory: KronvexMemory) -> None:
     """Refuse a memory that is itself kept by a server.
 

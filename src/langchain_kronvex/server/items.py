@@ -13,9 +13,12 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.backends.base import MemoryBackend, Page, Record, Selection
+from langchain_kronvex.backends.sqlite import SqliteBackend
 from langchain_kronvex.types import Scope
 
 SERVER_AGENT = "langchain-kronvex/server"
+_KNOWN = 1000  # answers
+_Known = tuple[object, dict[tuple[tuple[str, ...] | None, int | None], list[Record]]]
 
 
 class Shelf:
@@ -25,6 +28,9 @@ class Shelf:
         backend: Of the agent `SERVER_AGENT`.
         name: Tells shelves apart.
         clock: Tells the time.
+
+    Attributes:
+        is_at_hand: Looking an item up takes less than changing to another thread.
     """
 
     def __init__(self, backend: MemoryBackend, name: str, clock: Callable[[], datetime]) -> None:
@@ -32,6 +38,8 @@ class Shelf:
         self._name = name
         self._clock = clock
         self._place = Scope(name, name)  # with both ids a key is looked up in the store's index
+        self._known: _Known = (None, {})
+        self.is_at_hand = _version(backend) is not None
 
     def put(self, key: str, content: str, metadata: Mapping[str, Any]) -> Record:
         """Add an item; when the key is taken, the one there is returned with its own content."""
@@ -49,8 +57,8 @@ class Shelf:
         return self._backend.add([item], now)[0]
 
     def find(self, key: str) -> Record | None:
-        """Return the item with this key."""
-        found = self._all(keys=(key,))
+        """Return the item with this key, as it is now."""
+        found = self._remembered((key,), None)
         return found[0] if found else None
 
     def all(self) -> Sequence[Record]:
@@ -59,7 +67,7 @@ class Shelf:
 
     def is_empty(self) -> bool:
         """Tell whether there is no item."""
-        return not self._all(limit=1)
+        return not self._remembered(None, 1)
 
     def change(self, item: Record) -> None:
         """Write the metadata of an item."""
@@ -74,8 +82,30 @@ class Shelf:
         chosen = Selection(kind="item", scope=self._place, ids=(item.id,))
         self._backend.delete(chosen, self._clock())
 
+    def _remembered(self, keys: tuple[str, ...] | None, limit: int | None) -> list[Record]:
+        """Ask the store, unless nothing at all was written since the same was asked.
+
+        Items stand in the way of every request. Whether somebody wrote, in whatever process, is
+        known far sooner than what.
+        """
+        version = _version(self._backend)
+        if version is None:
+            return self._all(keys=keys, limit=limit)
+        known_at, known = self._known
+        if known_at != version or len(known) > _KNOWN:
+            known = {}
+            self._known = version, known
+        if (keys, limit) not in known:
+            known[keys, limit] = self._all(keys=keys, limit=limit)
+        return known[keys, limit]
+
     def _all(
         self, *, keys: tuple[str, ...] | None = None, limit: int | None = None
     ) -> list[Record]:
         chosen = Selection(kind="item", scope=self._place, keys=keys)
         return self._backend.find(chosen, Page(newest_first=True, limit=limit), self._clock())
+
+
+def _version(backend: MemoryBackend) -> object | None:
+    """Return what changes with every write to the store; None when only asking can tell."""
+    return backend._file.version() if isinstance(backend, SqliteBackend) else None

@@ -34,6 +34,11 @@ class ApiKeys:
         self._shelf = Shelf(backend, "keys", clock)
         self._clock = clock
 
+    @property
+    def are_at_hand(self) -> bool:
+        """Whether looking one up takes no longer than a few instructions: nobody is waited for."""
+        return self._shelf.is_at_hand
+
     def create(self, name: str) -> tuple[ApiKey, str]:
         """Make a key; returns what is kept of it, and the key, which cannot be shown again.
 

@@ -19,6 +19,7 @@ from langchain_kronvex.server.faults import AGENT_NOT_FOUND, Refused
 from langchain_kronvex.server.keys import ApiKeys
 from langchain_kronvex.server.open_agents import OpenAgent, OpenAgents
 from langchain_kronvex.server.settings import ServerSettings
+from langchain_kronvex.server.turns import Turns
 from langchain_kronvex.server.usage import Usage
 
 
@@ -52,6 +53,7 @@ class Service:
         self.keys = ApiKeys(shelves, self._clock)
         self.agents = Agents(shelves, self._clock)
         self.usage = Usage()
+        self.turns = Turns(one_by_one=engine.only_computes(memory))
         self.opened = OpenAgents(
             memory,
             lambda agent_id: engine.beside(memory, agent_id, settings.cache_megabytes),
@@ -59,7 +61,7 @@ class Service:
         )
         self._removals = 0
         self._removing = threading.Lock()
-        self.close = weakref.finalize(self, _close, self.opened, shelves)
+        self.close = weakref.finalize(self, _close, self.opened, self.turns, shelves)
 
     def now(self) -> datetime:
         """Return the time of the memory's clock."""
@@ -140,6 +142,7 @@ def owner_of(request: Request) -> str:
     return cast(str, request.state.owner)
 
 
-def _close(opened: OpenAgents, shelves: object) -> None:
+def _close(opened: OpenAgents, turns: Turns, shelves: object) -> None:
     opened.close()
+    turns.close()
     getattr(shelves, "close", lambda: None)()

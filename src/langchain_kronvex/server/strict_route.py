@@ -1,7 +1,9 @@
-"""Bodies read strictly: what is no JSON for every reader is refused, and nothing makes it fail."""
+"""How endpoints are called: with bodies read strictly, and one at a time in each worker thread."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
@@ -15,25 +17,33 @@ class StrictRequest(Request):
     """A request whose `json` raises one kind of error only."""
 
     async def json(self) -> Any:
-        """Read the body.
+        """Read the body; see `strict_json`."""
+        return strict_json(await self.body())
 
-        Raises:
-            json.JSONDecodeError: it is no JSON, or nested too deep, or holds NaN or a number of
-                thousands of digits.
-        """
-        try:
-            return json.loads(await self.body(), parse_constant=_refuse)
-        except json.JSONDecodeError as error:
-            raise json.JSONDecodeError(error.msg, "", error.pos) from None  # without the text
-        except RecursionError:
-            raise json.JSONDecodeError("Nested too deep", "", 0) from None
-        except ValueError as error:
-            told = str(error) if isinstance(error, _NoNumber) else "No UTF-8, or a number too long"
-            raise json.JSONDecodeError(told, "", 0) from None
+
+def strict_json(body: bytes) -> Any:
+    """Return what a body holds.
+
+    Raises:
+        json.JSONDecodeError: it is no JSON, or nested too deep, or holds NaN or a number of
+            thousands of digits.
+    """
+    try:
+        return json.loads(body, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        raise json.JSONDecodeError(error.msg, "", error.pos) from None  # without the text
+    except RecursionError:
+        raise json.JSONDecodeError("Nested too deep", "", 0) from None
+    except ValueError as error:
+        told = str(error) if isinstance(error, _NoNumber) else "No UTF-8, or a number too long"
+        raise json.JSONDecodeError(told, "", 0) from None
 
 
 class StrictRoute(APIRoute):
-    """A route that reads its body strictly."""
+    """A route that reads its body strictly, and whose endpoint runs in a thread of the service."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, _in_a_thread(endpoint), **options)
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         """Return what answers a request."""
@@ -43,6 +53,21 @@ class StrictRoute(APIRoute):
             return await handle(StrictRequest(request.scope, request.receive))
 
         return strictly
+
+
+def _in_a_thread(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an endpoint to be awaited, which takes turns with the others."""
+    signature = inspect.signature(endpoint, eval_str=True)
+    if inspect.iscoroutinefunction(endpoint) or "request" not in signature.parameters:
+        return endpoint
+
+    async def waiting(**values: Any) -> Any:
+        turns = values["request"].app.state.service.turns
+        return await turns.run(functools.partial(endpoint, **values))
+
+    waiting.__name__, waiting.__doc__ = endpoint.__name__, endpoint.__doc__
+    waiting.__signature__ = signature  # type: ignore[attr-defined]
+    return waiting
 
 
 class _NoNumber(ValueError):

@@ -13,8 +13,9 @@ from langchain_kronvex.server.faults import Refused
 from langchain_kronvex.server.keys import ApiKey
 from langchain_kronvex.server.routes.documented import PROBLEMS, guarded_router
 from langchain_kronvex.server.service import Service, owner_of, service_of
+from langchain_kronvex.server.strict_route import StrictRoute
 
-router = APIRouter(tags=["status"])
+router = APIRouter(route_class=StrictRoute, tags=["status"])
 key_router = guarded_router("keys")
 
 
