@@ -53,6 +53,8 @@ class ArchiveReader:
         line = next(self.lines, None)
         try:
             self.header = read_header(read_line(line.text if line else ""))
+        except DamagedLine as error:
+            raise InvalidInput("Line 1: the file is no export of this package.") from error
         except InvalidInput as error:
             raise InvalidInput(f"Line 1: {error}") from error
 

@@ -1,4 +1,4 @@
-"""The command line: serve a store over HTTP, and look after its API keys."""
+"""The command line: serve a store over HTTP, look after its API keys, move its memories."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_kronvex.errors import ConfigurationError, KronvexError, MissingExtra
 from langchain_kronvex.locations import resolve_url
 from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.moving_commands import add_moving_commands
 
 if TYPE_CHECKING:
     from langchain_kronvex.server import ServerSettings
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(command=_serve)
     keys = commands.add_parser("keys", help="look after API keys")
     _add_key_commands(keys.add_subparsers(required=True, metavar="COMMAND"))
+    add_moving_commands(commands)
     return parser
 
 

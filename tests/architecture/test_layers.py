@@ -27,7 +27,11 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "candidates", "hints", "index", "pool", "search", "wording",
         "records", "locations", "backends", "backends.base", "backends.record",
         "backends.index_cache", "backends.sqlite", "backends.sqlite_file", "backends.sqlite_rows",
-        "backends.sqlite_erasing", "backends.sqlite_transfer", "backends.sqlite_vectors",
+        "backends.index_rows", "backends.models", "backends.postgres", "backends.postgres_database",
+        "backends.postgres_embedding", "backends.postgres_faults", "backends.postgres_options",
+        "backends.postgres_pools", "backends.postgres_reading", "backends.postgres_recall",
+        "backends.postgres_rows", "backends.postgres_schema", "backends.postgres_session",
+        "backends.postgres_vectors", "backends.postgres_writing", "backends.sqlite_erasing", "backends.sqlite_transfer", "backends.sqlite_vectors",
         "backends.sqlite_writing", "providers",
         "background", "services", "backends.agent", "backends.courier", "backends.envelope",
         "backends.erasing", "backends.known_texts", "backends.kronvex", "backends.outbox",
@@ -45,8 +49,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
     4: ("chains", "chat_message_histories", "memory_context", "retrievers", "stores"),
     # extras, and the list of public names
     5: (
-        "middleware", "tools",
-        "", "cli", "moving_commands", "server", "server.access_log", "server.agents", "server.answers", "server.app",
+        "middleware", "moving_commands", "tools",
+        "", "cli", "server", "server.access_log", "server.agents", "server.answers", "server.app",
         "server.bodies", "server.dialects", "server.engine", "server.express", "server.faults",
         "server.gate",
         "server.insights", "server.items", "server.key_desk", "server.keys", "server.limiter",

@@ -1,0 +1,74 @@
+"""The commands `export` and `import`: memories out of a store into a file, and back into one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from langchain_kronvex.locations import resolve_url
+from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.services import is_service
+from langchain_kronvex.types import MoveSummary
+
+_LAST_SECONDS = 60.0  # for what an import leaves to the background
+
+
+def add_moving_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the two commands to the command line."""
+    export = commands.add_parser("export", help="write the memories of an agent to a file")
+    export.add_argument("--user", help="the memories and chat histories of this user alone")
+    export.add_argument("--vectors", action="store_true", help="with their vectors")
+    export.set_defaults(command=lambda asked: _told(_export, asked))
+    import_ = commands.add_parser("import", help="store the memories of a file")
+    import_.set_defaults(command=lambda asked: _told(_import, asked))
+    for command in (export, import_):
+        command.add_argument("--url", help="the store, such as sqlite:///memory.db (KRONVEX_URL)")
+        command.add_argument("--agent", help="the agent in the store (KRONVEX_AGENT_ID)")
+        command.add_argument(
+            "--embeddings",
+            help="provider:model the store is indexed with, such as openai:text-embedding-3-small, "
+            "or 'none' for words alone (the bundled table)",
+        )
+        command.add_argument("file", help="JSON lines, compressed in NAME.gz; - for a pipe")
+
+
+def _told(command: Callable[[argparse.Namespace], MoveSummary], asked: argparse.Namespace) -> int:
+    try:
+        moved = command(asked)
+    except OSError as error:
+        sys.stderr.write(f"langchain-kronvex: {error}\n")
+        return 2
+    done = "written" if command is _export else f"read, {moved.stored:,} of them new"
+    sys.stderr.write(
+        f"{moved.memories:,} memories, {moved.messages:,} messages and {moved.items:,} items "
+        f"{done}\n"
+    )
+    return 0
+
+
+def _export(asked: argparse.Namespace) -> MoveSummary:
+    file: Any = sys.stdout.buffer if asked.file == "-" else asked.file
+    with _open(asked, needs_embeddings=asked.vectors) as memory:
+        return memory.export(file, user_id=asked.user, vectors=asked.vectors)
+
+
+def _import(asked: argparse.Namespace) -> MoveSummary:
+    file: Any = sys.stdin.buffer if asked.file == "-" else asked.file
+    with _open(asked, needs_embeddings=True) as memory:
+        moved = memory.import_(file)
+        if not memory.flush(_LAST_SECONDS):
+            sys.stderr.write(
+                "Some are still to be sent, or to be embedded; whoever opens the store next goes "
+                "on with it.\n"
+            )
+        return moved
+
+
+def _open(asked: argparse.Namespace, *, needs_embeddings: bool) -> KronvexMemory:
+    url = resolve_url(asked.url, None)
+    embeddings: Any = False if asked.embeddings == "none" else asked.embeddings
+    if not needs_embeddings and not is_service(url):
+        embeddings = False  # so that an export asks no provider
+    return KronvexMemory(url, agent_id=asked.agent, embeddings=embeddings)
