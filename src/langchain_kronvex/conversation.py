@@ -46,12 +46,13 @@ class Conversation:
     scope: Scope
     model: EmbeddingModel | None
 
-    def _select(
+    def select(
         self,
         kind: Kind,
         ids: tuple[str, ...] | None = None,
         keys: tuple[str, ...] | None = None,
     ) -> Selection:
+        """Choose records of this conversation."""
         # With both ids set, reading is limited to this one session.
         session = Scope(self.scope.owner, self.scope.session_id)
         return Selection(kind=kind, scope=session, ids=ids, keys=keys)
@@ -63,7 +64,7 @@ class Conversation:
         while True:
             page = Page(newest_first=True, limit=limit)
             found: list[Record] = yield call(
-                self.backend, "find", self._select("message"), page, now
+                self.backend, "find", self.select("message"), page, now
             )
             messages = [decode_message(record.content) for record in reversed(found)]
             if max_messages is None or limit is None:
@@ -91,21 +92,32 @@ class Conversation:
         Returns:
             The id of the last exchange, for the answer to come.
         """
+        records = yield from self.drafts(messages, now, remember=remember, reply_to=reply_to)
+        if not records:
+            return None
+        stored = yield from store(self.backend, self.model, records, now)
+        return stored[-1].id if records[-1].kind == "memory" else None
+
+    def drafts(
+        self,
+        messages: Sequence[BaseMessage],
+        now: datetime,
+        *,
+        remember: bool,
+        reply_to: str | None = None,
+    ) -> Plan[list[Record]]:
+        """Return what `save` stores: a record for each message, then the memories."""
         memories: list[Record] = []
         if remember:
             unfinished = None
             if messages and not isinstance(messages[0], HumanMessage):
                 unfinished = yield from self._unfinished(reply_to, now)
             memories = self._memories(messages, unfinished, now)
-        records = [*(self._record(message, now) for message in messages), *memories]
-        stored: list[Record] = []
-        if records:
-            stored = yield from store(self.backend, self.model, records, now)
-        return stored[-1].id if memories else None
+        return [*(self._record(message, now) for message in messages), *memories]
 
     def clear(self, now: datetime) -> Plan[int]:
         """Erase the messages of the session; return how many."""
-        count: int = yield call(self.backend, "delete", self._select("message"), now)
+        count: int = yield call(self.backend, "delete", self.select("message"), now)
         return count
 
     def _unfinished(self, reply_to: str | None, now: datetime) -> Plan[Record | None]:
@@ -116,9 +128,9 @@ class Conversation:
             if not said or not said[-1][0]:
                 return None
             key = content_key("episodic", _cut(exchange_content(*said[-1])))
-            chosen = self._select("memory", keys=(key,))
+            chosen = self.select("memory", keys=(key,))
         else:
-            chosen = self._select("memory", ids=(reply_to,))
+            chosen = self.select("memory", ids=(reply_to,))
         found: list[Record] = yield call(self.backend, "find", chosen, Page(limit=1), now)
         return found[0] if found else None
 

@@ -50,7 +50,10 @@ LAYERS: dict[int, tuple[str, ...]] = {
     # extras, and the list of public names
     5: (
         "middleware", "moving_commands", "tools",
-        "", "cli", "server", "server.access_log", "server.agents", "server.answers", "server.app",
+        "", "cli", "llama_index", "llama_index.chat_messages", "llama_index.chat_stores",
+        "llama_index.conversations", "llama_index.exchanges", "llama_index.memory_block",
+        "llama_index.retriever",
+        "server", "server.access_log", "server.agents", "server.answers", "server.app",
         "server.bodies", "server.dialects", "server.engine", "server.express", "server.faults",
         "server.gate",
         "server.insights", "server.items", "server.key_desk", "server.keys", "server.limiter",

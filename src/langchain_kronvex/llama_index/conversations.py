@@ -1,0 +1,209 @@
+"""What both chat stores do with the conversations of a user: plans over the verbs of a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from langchain_core.messages import BaseMessage, HumanMessage
+from llama_index.core.base.llms.types import ChatMessage
+
+from langchain_kronvex import checks
+from langchain_kronvex.backends.base import MemoryBackend, Page, Record, Selection
+from langchain_kronvex.conversation import Conversation
+from langchain_kronvex.embedder import store
+from langchain_kronvex.errors import InvalidInput
+from langchain_kronvex.llama_index.chat_messages import as_langchain, decode, encode
+from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.plans import Plan, call
+from langchain_kronvex.types import Scope, SessionSummary
+
+STATUS = "status"
+ACTIVE = "active"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversations:
+    """The conversations of one user, or, without a user, those that are their own users.
+
+    Attributes:
+        memory: Where they are kept.
+        user_id: Whose they are.
+        remember: Also make the exchanges in them recallable.
+    """
+
+    memory: KronvexMemory
+    user_id: str | None
+    remember: bool
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def messages(self, key: str, status: str | None = None) -> Plan[list[ChatMessage]]:
+        """Return the messages under a key in the order of writing; all, or those of a status."""
+        found = yield from self._records(self._at(key), status)
+        return [decode(record.content) for record in found]
+
+    def count(self, key: str, status: str | None) -> Plan[int]:
+        """Return how many messages of a status, or of any, are under a key."""
+        return len((yield from self._records(self._at(key), status)))
+
+    def keys(self) -> Plan[list[str]]:
+        """Return the keys that hold messages, the last written to first."""
+        owner = Scope.of(self.user_id, None) or None
+        found: list[SessionSummary] = yield call(self._backend, "sessions", owner, self._now())
+        return list(
+            dict.fromkeys(
+                summary.session_id
+                for summary in found
+                if summary.messages
+                and summary.session_id is not None
+                # Without a user every owner is listed; other users' conversations are not ours.
+                and (self.user_id is not None or summary.user_id is None)
+            )
+        )
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def append(self, key: str, messages: Sequence[ChatMessage], status: str = ACTIVE) -> Plan[None]:
+        """Add messages at the end, all or none."""
+        at = self._at(key)
+        drafts = yield from self._drafts(at, messages, status)
+        yield from self._store(at, drafts)
+
+    def rewrite(
+        self, key: str, messages: Sequence[ChatMessage], status: str = ACTIVE
+    ) -> Plan[None]:
+        """Make these the messages under a key, at once; those at the start that stay are kept.
+
+        What another process appends meanwhile is kept too.
+        """
+        at, now = self._at(key), self._now()
+        contents = [encode(message) for message in messages]
+        there = yield from self._records(at, None)
+        kept = _same(there, contents, status)
+        gone = there[kept:]
+        # A turn that was rewritten is remembered anew, also when its beginning was kept.
+        turn = _begun([as_langchain(message) for message in messages], kept) if gone else kept
+        drafts = yield from self._drafts(at, messages[turn:], status)
+        # Stored with the new ones, so that no reader sees neither or both: from now on invisible.
+        leaving = [replace(record, expires_at=now, completes=True) for record in gone]
+        yield from self._store(at, [*leaving, *drafts[kept - turn :]])
+        yield from self._erase(at, gone)
+
+    def archive_oldest(self, key: str, count: int, status: str) -> Plan[list[ChatMessage]]:
+        """Give another status to the oldest active messages, at once, and return them."""
+        at = self._at(key)
+        chosen = (yield from self._records(at, ACTIVE))[: checks.check_count(count, "n", least=0)]
+        yield from self._store(
+            at,
+            [
+                replace(record, metadata={**record.metadata, STATUS: status}, completes=True)
+                for record in chosen
+            ],
+        )
+        return [decode(record.content) for record in chosen]
+
+    # -- erasing -------------------------------------------------------------------------------
+
+    def erase(self, key: str, status: str | None = None) -> Plan[list[ChatMessage] | None]:
+        """Erase the messages under a key, or those of a status; return them, None for none."""
+        at = self._at(key)
+        chosen = yield from self._records(at, status)
+        yield from self._erase(at, chosen)
+        return [decode(record.content) for record in chosen] or None
+
+    def erase_oldest(self, key: str, count: int) -> Plan[list[ChatMessage]]:
+        """Erase the oldest active messages and return them."""
+        at = self._at(key)
+        chosen = (yield from self._records(at, ACTIVE))[: checks.check_count(count, "n", least=0)]
+        yield from self._erase(at, chosen)
+        return [decode(record.content) for record in chosen]
+
+    def erase_at(self, key: str, index: int) -> Plan[ChatMessage | None]:
+        """Erase the message at a place, from the end if negative; None when there is none.
+
+        Of two processes that erase the last message, each erases another one.
+        """
+        if isinstance(index, bool) or not isinstance(index, int):
+            raise InvalidInput(f"idx must be a whole number, not {index!r}.")
+        at = self._at(key)
+        page = Page(newest_first=index < 0, limit=1, offset=-index - 1 if index < 0 else index)
+        while True:
+            found: list[Record] = yield call(
+                self._backend, "find", at.select("message"), page, self._now()
+            )
+            if not found:
+                return None
+            if (yield from self._erase(at, found)):
+                return decode(found[0].content)
+
+    # -- parts ---------------------------------------------------------------------------------
+
+    @property
+    def _backend(self) -> MemoryBackend:
+        return self.memory._backend
+
+    def _now(self) -> datetime:
+        return self.memory._clock()
+
+    def _at(self, key: str) -> Conversation:
+        return self.memory._conversation(checks.check_id(key, "key"), self.user_id)
+
+    def _records(self, at: Conversation, status: str | None) -> Plan[list[Record]]:
+        found: list[Record] = yield call(
+            self._backend, "find", at.select("message"), Page(), self._now()
+        )
+        return [record for record in found if status in (None, _status(record))]
+
+    def _drafts(
+        self, at: Conversation, messages: Sequence[ChatMessage], status: str
+    ) -> Plan[list[Record]]:
+        """Return the records of messages, and after them the memories made of them."""
+        contents = [encode(message) for message in messages]
+        said = [as_langchain(message) for message in messages]
+        drafts = yield from at.drafts(said, self._now(), remember=self.remember)
+        state = {} if status == ACTIVE else {STATUS: status}
+        return [
+            *(
+                replace(draft, content=content, metadata=state)
+                for draft, content in zip(drafts, contents, strict=False)
+            ),
+            *drafts[len(contents) :],
+        ]
+
+    def _store(self, at: Conversation, records: Sequence[Record]) -> Plan[None]:
+        if not records:
+            return
+        yield from store(self._backend, at.model, records, self._now())
+        if any(record.kind == "memory" for record in records):
+            self.memory.embed_soon(at.model)
+
+    def _erase(self, at: Conversation, records: Sequence[Record]) -> Plan[int]:
+        if not records:
+            return 0
+        chosen: Selection = at.select("message", ids=tuple(record.id for record in records))
+        erased: int = yield call(self._backend, "delete", chosen, self._now())
+        return erased
+
+
+def _status(record: Record) -> str:
+    return str(record.metadata.get(STATUS, ACTIVE))
+
+
+def _same(there: Sequence[Record], contents: Sequence[str], status: str) -> int:
+    """Return how many records at the start hold what is to be there anyway."""
+    pairs = zip(there, contents, strict=False)
+    for place, (record, content) in enumerate(pairs):
+        same = record.content == content or encode(decode(record.content)) == content
+        if not same or _status(record) != status:
+            return place
+    return min(len(there), len(contents))
+
+
+def _begun(messages: Sequence[BaseMessage], end: int) -> int:
+    """Return where the turn began that goes on at `end`; `end` when none does."""
+    if end == len(messages) or isinstance(messages[end], HumanMessage):
+        return end
+    asked = (place for place in range(end - 1, -1, -1) if isinstance(messages[place], HumanMessage))
+    return next(asked, end)

@@ -1,0 +1,63 @@
+"""Remembering the exchanges of a chat that is kept elsewhere, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from langchain_kronvex.backends.base import Page, Record, content_key
+from langchain_kronvex.checks import MAX_CONTENT_CHARS
+from langchain_kronvex.embedder import store
+from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.messages import answer_content, exchange_content
+from langchain_kronvex.plans import Plan, call
+from langchain_kronvex.records import memory_record
+from langchain_kronvex.types import Scope
+
+Exchange = tuple[str, str]  # what the user said, what was answered; "" for nothing
+
+
+def remember(memory: KronvexMemory, scope: Scope, said: Sequence[Exchange]) -> Plan[None]:
+    """Remember those exchanges that are not yet; an answer completes what was asked before.
+
+    Those remembered already stay as they are, with their dates.
+
+    Args:
+        memory: Where.
+        scope: Whose, and of which session.
+        said: In the order they were said.
+    """
+    now = memory._clock()
+    at = memory._conversation(scope.session_id or scope.owner, scope.user_id)
+    keys = {_key(content) for pair in said for content in (_whole(*pair), _asked(*pair))}
+    found: list[Record] = yield call(
+        at.backend, "find", at.select("memory", keys=tuple(keys)), Page(), now
+    )
+    there = {record.key: record for record in found}
+    changed: dict[str, Record] = {}
+    for user, answer in said:
+        content = _whole(user, answer)
+        if _key(content) in there or _key(content) in changed:
+            continue
+        asked = there.pop(_key(_asked(user, answer)), None)
+        changed[_key(content)] = (
+            memory_record(at.scope, content, now, search_text=user or None)
+            if asked is None
+            else replace(asked, content=content, key=_key(content), completes=True)
+        )
+    if changed:
+        yield from store(at.backend, at.model, list(changed.values()), now)
+        memory.embed_soon(at.model)
+
+
+def _whole(user: str, answer: str) -> str:
+    content = exchange_content(user, answer or None) if user else answer_content(answer)
+    return content[:MAX_CONTENT_CHARS]
+
+
+def _asked(user: str, answer: str) -> str:
+    return exchange_content(user, None)[:MAX_CONTENT_CHARS] if user else _whole(user, answer)
+
+
+def _key(content: str) -> str:
+    return content_key("episodic", content)

@@ -1,0 +1,183 @@
+"""A long-term memory of the user, as a block of LlamaIndex's `Memory`.
+
+`Memory` hands a block only what leaves its short-term queue, so a chat that never fills the queue
+would never reach a block. Therefore the block also looks at what it is shown when it is asked for
+its content, and remembers the turn before and the words of the present one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from llama_index.core.base.llms.types import ChatMessage, TextBlock
+from llama_index.core.memory.memory import BaseMemoryBlock
+from pydantic import Field, PrivateAttr
+
+from langchain_kronvex.errors import ScopeRequired
+from langchain_kronvex.formatting import approximate_tokens
+from langchain_kronvex.llama_index.chat_messages import as_langchain
+from langchain_kronvex.llama_index.exchanges import Exchange, remember
+from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.messages import exchanges, visible_texts
+from langchain_kronvex.plans import Plan, arun, call, run
+from langchain_kronvex.prompts import query_of
+from langchain_kronvex.turns import ContextOptions, OnFailure, recall_context
+from langchain_kronvex.types import Scope
+
+_MOST_SEEN = 4096  # exchanges that a block knows to be remembered
+
+
+class KronvexMemoryBlock(BaseMemoryBlock[str]):
+    """Recalls what the user said in any session, and remembers what is said in this one.
+
+    ::
+
+        block = KronvexMemoryBlock(memory=kronvex_memory, user_id="ana")
+        memory = Memory.from_defaults(session_id="monday", memory_blocks=[block])
+
+    What is recalled for the user's last message comes into the prompt, one line for each memory;
+    what the chat shows anyway is left out. Every exchange is remembered once, in the background:
+    a question when the model is about to be asked, its answer with the next question or when both
+    leave the queue. `KronvexAsyncChatStore` remembers an answer at once; use both together.
+
+    When the recall fails, the content is empty and the chat goes on: the failure is logged,
+    counted in `memory.stats()` and told to the memory's `on_error`.
+
+    Attributes:
+        memory: Where to recall and remember.
+        user_id: Whose memories; without it the session's.
+        session_id: The session that exchanges belong to; without it that of `Memory`.
+        top_k: At most this many memories.
+        max_tokens: Leave out the least similar until the text has about this many tokens.
+        memory_type: Only this type.
+        remember: Whether to remember exchanges too.
+        on_error: `degrade`, or `raise`.
+        priority: As LlamaIndex has it: 0 is never truncated. When the window is full, lines are
+            left out from the end.
+
+    Raises:
+        ScopeRequired: neither a user nor a session is named.
+        InvalidInput: a value does not fit.
+    """
+
+    memory: KronvexMemory = Field(exclude=True, repr=False)
+    user_id: str | None = None
+    session_id: str | None = None
+    top_k: int = 8
+    max_tokens: int | None = None
+    memory_type: str | None = None
+    remember: bool = True
+    on_error: OnFailure = "degrade"
+    name: str = "LongTermMemory"
+    description: str | None = "What the user said in earlier conversations."
+    priority: int = 1
+
+    _seen: dict[tuple[Scope, Exchange], None] = PrivateAttr(default_factory=dict)
+
+    def model_post_init(self, context: Any) -> None:
+        """Check the ids."""
+        super().model_post_init(context)
+        Scope.of(self.user_id, self.session_id)
+
+    async def _aget(
+        self,
+        messages: list[ChatMessage] | None = None,
+        session_id: str | None = None,
+        **block_kwargs: Any,
+    ) -> str:
+        return await arun(self._content(messages or [], session_id))
+
+    async def _aput(self, messages: list[ChatMessage]) -> None:
+        await arun(self._take(messages))
+
+    async def atruncate(self, content: str, tokens_to_truncate: int) -> str | None:
+        """Leave out lines from the end that have about as many tokens; None for no line left."""
+        return _shortened(content, tokens_to_truncate)
+
+    def _content(self, messages: Sequence[ChatMessage], session_id: str | None) -> Plan[str]:
+        scope, said = self._scope(session_id), self._said(messages)
+        context = yield from recall_context(
+            self.memory,
+            query_of(said),
+            Scope(user_id=scope.owner),
+            ContextOptions(
+                top_k=self.top_k,
+                max_tokens=self.max_tokens,
+                memory_type=self.memory_type,
+                on_error=self.on_error,
+            ),
+            visible_texts(said),
+        )
+        yield from self._remember(exchanges(said)[-2:], scope)
+        return self._neutral(str(context))
+
+    def _take(self, messages: Sequence[ChatMessage]) -> Plan[None]:
+        named = (message.additional_kwargs.get("session_id") for message in messages)
+        scope = self._scope(next(named, None))
+        yield from self._remember(exchanges(self._said(messages)), scope)
+
+    def _remember(self, said: Sequence[Exchange], scope: Scope) -> Plan[None]:
+        answered = {user for user, answer in said if answer}  # an agent may show a question twice
+        fresh = [
+            (user, answer)
+            for user, answer in dict.fromkeys(said)
+            if (answer or user not in answered) and (scope, (user, answer)) not in self._seen
+        ]
+        if not fresh or not self.remember:
+            return
+        try:
+            yield call(
+                self.memory.writer,
+                "submit",
+                scope,
+                lambda: run(remember(self.memory, scope, fresh)),
+            )
+        except Exception as error:
+            if self.on_error == "raise":
+                raise
+            self.memory.report_degraded(error)
+            return
+        # What was forgotten since then does not come back when it leaves the queue.
+        self._seen |= dict.fromkeys((scope, pair) for pair in fresh)
+        for oldest in list(self._seen)[:-_MOST_SEEN]:
+            del self._seen[oldest]
+
+    def _scope(self, session_id: str | None) -> Scope:
+        scope = Scope.of(self.user_id, self.session_id or session_id)
+        if not scope:
+            raise ScopeRequired("Say whose memory it is: give the block a user_id or session_id.")
+        return scope
+
+    def _said(self, messages: Sequence[ChatMessage]) -> list[BaseMessage]:
+        """Return messages without what this block has put into them."""
+        return [
+            as_langchain(
+                ChatMessage(
+                    role=message.role,
+                    blocks=[block for block in message.blocks if not self._is_own(block)],
+                )
+            )
+            for message in messages
+        ]
+
+    def _is_own(self, block: Any) -> bool:
+        return (
+            isinstance(block, TextBlock)
+            and f"<{self.name}>" in block.text
+            and f"</{self.name}>" in block.text
+        )
+
+    def _neutral(self, context: str) -> str:
+        """Let no memory pose as a part of the template that it is put into."""
+        names = f"memory|content_block|{re.escape(self.name)}"
+        return re.sub(rf"<(?=\s*/?\s*(?:{names})(?!\w))", "(", context, flags=re.IGNORECASE)
+
+
+def _shortened(content: str, tokens: int) -> str | None:
+    lines = content.split("\n") if content else []
+    while lines and tokens > 0:
+        tokens -= approximate_tokens(lines.pop() + "\n")
+    return "\n".join(lines) or None

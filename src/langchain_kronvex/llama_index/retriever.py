@@ -1,0 +1,92 @@
+"""Recalled memories as nodes, for LlamaIndex's query and chat engines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+
+from langchain_kronvex import checks
+from langchain_kronvex.errors import ScopeRequired
+from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.retrievers import to_document
+from langchain_kronvex.types import RecalledMemory, Scope
+
+# For programs. A model is shown the date and the type alone, and an embedding the text.
+_NOT_FOR_MODELS = ["similarity", "confidence", "probability", "user_id", "session_id"]
+_NOT_FOR_EMBEDDINGS = [*_NOT_FOR_MODELS, "memory_type", "created_at"]
+
+
+class KronvexRetriever(BaseRetriever):
+    """Recalls memories of one user.
+
+    >>> memory = KronvexMemory("sqlite://")
+    >>> _ = memory.remember("Ana prefers tea.", user_id="ana")
+    >>> retriever = KronvexRetriever(memory=memory, k=3, user_id="ana")
+    >>> retriever.retrieve("tea or coffee?")[0].text
+    'Ana prefers tea.'
+
+    A node has the memory's id, its text, and the metadata of the documents of the retriever for
+    LangChain; its score is the `similarity`. The nodes are ordered by `confidence`.
+
+    Args:
+        memory: Where to look.
+        user_id: Whose memories.
+        session_id: With a `user_id`, only this session; without, the user of that name.
+        k: How many nodes.
+        memory_type: Only this type.
+        threshold: The least similarity, 0 to 1.
+        include_shared: Also look among the agent-level memories.
+        options: Of LlamaIndex's `BaseRetriever`.
+
+    Raises:
+        ScopeRequired: neither a user nor a session is named.
+        InvalidInput: a value does not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory: KronvexMemory,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        k: int = 5,
+        memory_type: str | None = None,
+        threshold: float = 0.0,
+        include_shared: bool = False,
+        **options: Any,
+    ) -> None:
+        scope = Scope.of(user_id, session_id)
+        if not scope:
+            raise ScopeRequired("Say whose memories to retrieve: pass user_id or session_id.")
+        self.memory = memory
+        self._wanted: dict[str, Any] = {
+            "user_id": scope.user_id,
+            "session_id": scope.session_id,
+            "top_k": checks.check_count(k, "k", least=1),
+            "memory_type": None if memory_type is None else checks.check_type(memory_type),
+            "threshold": checks.check_share(threshold, "threshold"),
+            "include_shared": include_shared,
+        }
+        super().__init__(**options)
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        found = self.memory.recall(query_bundle.query_str, **self._wanted)
+        return [to_node(memory) for memory in found]
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        found = await self.memory.arecall(query_bundle.query_str, **self._wanted)
+        return [to_node(memory) for memory in found]
+
+
+def to_node(memory: RecalledMemory) -> NodeWithScore:
+    """Return a memory as a node."""
+    node = TextNode(
+        id_=memory.id,
+        text=memory.content,
+        metadata=to_document(memory).metadata,
+        excluded_llm_metadata_keys=list(_NOT_FOR_MODELS),
+        excluded_embed_metadata_keys=list(_NOT_FOR_EMBEDDINGS),
+    )
+    return NodeWithScore(node=node, score=memory.similarity)
