@@ -4,8 +4,6 @@ What the model writes are arguments; whose memory it is comes from the program. 
 tools return is data on one line for each memory, as everywhere in a prompt.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +21,8 @@ from langchain_kronvex.scopes import agent_scope
 from langchain_kronvex.types import Memory, MemoryContext, Scope
 
 MemoryType = Literal["semantic", "procedural", "episodic", "fact", "preference", "context"]
-# LangGraph gives the run to a parameter of this name; a model can neither see nor fill it.
+# LangGraph gives the run to a parameter of this name; a model can neither see nor fill it. (Found
+# by its annotation as it is, not as text: this module does not postpone them.)
 Runtime = Annotated[Any, InjectedToolArg()]
 NO_RUNTIME: Any = ()
 
