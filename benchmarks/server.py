@@ -6,15 +6,18 @@ One server process on a store in a temporary folder, filled with memories of one
 (`workload.py`) before it starts; everything else is asked for over loopback. One client asks
 `--queries` distinct questions, one after the other; then `--clients` clients ask as many at once;
 then `--writers` writers store 20 memories each at once. The clients are threads of one other
-process with a connection each, and share the cores with the server. The time of an answer includes
-the embedding of its question; a write is counted when the server has acknowledged it, and is on
-disk then. A write that is refused or breaks off has failed; none is tried again.
+process with a connection each, and share the cores with the server: what they and HTTP itself cost
+shows in the rows of `/health`, which asks for next to nothing. The time of an answer includes the
+embedding of its question; a write is counted when the server has acknowledged it, and is on disk
+then. A write that is refused or breaks off has failed; none is tried again.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
 import itertools
+import json
 import os
 import re
 import subprocess
@@ -24,11 +27,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
-
-import httpx
+from urllib.parse import urlsplit
 
 from langchain_kronvex import KronvexMemory
 from processes import ONE_THREAD
@@ -41,7 +43,39 @@ RECALLS = 40  # of each client
 WARM_UP = 10
 PATIENCE_SECONDS = 60
 T = TypeVar("T")
-Act = Callable[[httpx.Client, str], T]
+
+
+class Client:
+    """One connection, kept open: the standard library's own, which costs the least.
+
+    Args:
+        address: URL of the agent.
+    """
+
+    def __init__(self, address: str) -> None:
+        parts = urlsplit(address)
+        self._path = parts.path
+        self._connection = http.client.HTTPConnection(
+            parts.hostname or "", parts.port, timeout=PATIENCE_SECONDS
+        )
+
+    def post(self, verb: str, body: dict[str, object]) -> tuple[int, bytes]:
+        """Send a JSON body to a verb of the agent; return status and answer."""
+        return self._asked("POST", f"{self._path}/{verb}", json.dumps(body))
+
+    def health(self) -> None:
+        """Ask whether the server is there."""
+        status, _ = self._asked("GET", "/health", None)
+        if status != 200:
+            sys.exit("the server does not feel well")
+
+    def _asked(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
+        self._connection.request(method, path, body, {"Content-Type": "application/json"})
+        answer = self._connection.getresponse()
+        return answer.status, answer.read()
+
+
+Act = Callable[[Client, str], T]
 
 
 @contextmanager
@@ -82,45 +116,35 @@ def fill(folder: Path, work: Workload, count: int) -> None:
         memory.flush()
 
 
-def connections(address: str, count: int, stack: ExitStack) -> list[httpx.Client]:
-    """Open clients, each with a connection that is made already."""
-    limits = httpx.Limits(max_connections=1)
-    clients = [
-        stack.enter_context(
-            httpx.Client(base_url=address, timeout=PATIENCE_SECONDS, verify=False, limits=limits)
-        )
-        for _ in range(count)
-    ]
-    for client in clients:
-        client.get("/memories", params={"limit": 1}).raise_for_status()
-    return clients
-
-
-def recall(client: httpx.Client, query: str) -> None:
+def recall(client: Client, query: str) -> None:
     """Ask for the ten best memories; a failure ends the program."""
-    body = {"query": query, "top_k": 10, "user_id": USER}
-    answer = client.post("/recall", json=body).raise_for_status()
-    if not answer.json()["results"]:
-        sys.exit("nothing was found")
+    status, answer = client.post("recall", {"query": query, "top_k": 10, "user_id": USER})
+    if status != 200 or not json.loads(answer)["results"]:
+        sys.exit(f"nothing was found ({status})")
 
 
-def write(client: httpx.Client, text: str) -> bool:
+def write(client: Client, text: str) -> bool:
     """Store one memory; tell whether that was acknowledged."""
     try:
-        answer = client.post("/remember", json={"content": text, "user_id": USER})
-    except httpx.HTTPError:
+        status, _ = client.post("remember", {"content": text, "user_id": USER})
+    except (OSError, http.client.HTTPException):
         return False
-    return answer.status_code == 201
+    return status == 201
+
+
+def health(client: Client, _: str) -> None:
+    """Ask for next to nothing."""
+    client.health()
 
 
 def at_once(
-    clients: Sequence[httpx.Client], each: int, inputs: Iterator[str], act: Act[T]
+    clients: Sequence[Client], each: int, inputs: Iterator[str], act: Act[T]
 ) -> tuple[float, list[T], list[float]]:
     """Let every client act `each` times; return seconds in all, what came back, and ms of each."""
     shares = [list(itertools.islice(inputs, each)) for _ in clients]
     start = threading.Barrier(len(clients) + 1)
 
-    def work(client: httpx.Client, share: list[str]) -> tuple[list[T], list[float]]:
+    def work(client: Client, share: list[str]) -> tuple[list[T], list[float]]:
         results: list[T] = []
         start.wait()
         took = times_ms(lambda text: results.append(act(client, text)), share)
@@ -141,19 +165,27 @@ def measure(url: str, work: Workload, given: argparse.Namespace) -> list[tuple[s
     asked = given.queries + given.clients * RECALLS + WARM_UP
     queries = iter(work.queries(asked, given.memories))
     texts = (work.sentence(given.memories + n) for n in itertools.count())
-    with ExitStack() as stack:
-        clients = connections(url, max(given.clients, given.writers), stack)
-        for query in itertools.islice(queries, WARM_UP):
-            recall(clients[0], query)
-        alone = list(itertools.islice(queries, given.queries))
-        one = times_ms(lambda query: recall(clients[0], query), alone)
-        crowd, _, many = at_once(clients[: given.clients], RECALLS, queries, recall)
-        writing, stored, _ = at_once(clients[: given.writers], WRITES, texts, write)
+    clients = [Client(url) for _ in range(max(given.clients, given.writers))]
+    for client in clients:
+        client.health()
+    for query in itertools.islice(queries, WARM_UP):
+        recall(clients[0], query)
+    crowd = clients[: given.clients]
+    _, _, trivial = at_once(clients[:1], given.queries, itertools.repeat(""), health)
+    _, _, one = at_once(clients[:1], given.queries, queries, recall)
+    seconds_trivial, _, many_trivial = at_once(crowd, RECALLS, itertools.repeat(""), health)
+    seconds, _, many = at_once(crowd, RECALLS, queries, recall)
+    writing, stored, _ = at_once(clients[: given.writers], WRITES, texts, write)
     return [
         ("recall p50, one client, ms", f"{percentile(one, 50):.1f}"),
         ("recall p95, one client, ms", f"{percentile(one, 95):.1f}"),
-        (f"recalls a second, {given.clients} clients", f"{len(many) / crowd:,.0f}"),
+        ("`/health` p50, one client, ms", f"{percentile(trivial, 50):.1f}"),
+        (f"recalls a second, {given.clients} clients", f"{len(many) / seconds:,.0f}"),
         (f"recall p99, {given.clients} clients, ms", f"{percentile(many, 99):.1f}"),
+        (
+            f"`/health` a second, {given.clients} clients",
+            f"{len(many_trivial) / seconds_trivial:,.0f}",
+        ),
         (f"writes a second, {given.writers} writers x {WRITES}", f"{sum(stored) / writing:,.0f}"),
         ("failed writes", str(len(stored) - sum(stored))),
     ]
