@@ -14,6 +14,7 @@ from langchain.agents.middleware import (
     HumanInTheLoopMiddleware,
     ModelRetryMiddleware,
     SummarizationMiddleware,
+    before_model,
 )
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
@@ -159,6 +160,26 @@ def test_the_same_words_said_again_are_a_turn_of_their_own(memory: KronvexMemory
     assert said(memory) == ["human: Hi.", "ai: Hello."] * 2
 
 
+@sync_and_async
+async def test_an_answer_finds_its_question_whatever_was_said_meanwhile(
+    open_memory: OpenMemory, call: AgentCall
+) -> None:
+    saver, memory = InMemorySaver(), open_memory()
+    replies = [calls("order", what="tea"), ModelDown("gone"), "Ordered."]
+    model = AgentModel(replies=replies)
+    await call(careful_agent(memory, saver, model), asking("Order tea."))
+    meanwhile = [HumanMessage("Is it raining?"), AIMessage("Yes.")]
+    memory.save_messages(meanwhile, "chat", user_id="ana")
+
+    with pytest.raises(ModelDown):
+        await call(careful_agent(open_memory(), saver, model), APPROVED)
+    await call(careful_agent(open_memory(), saver, model), {"messages": []})
+
+    assert remembered(memory) == [
+        "User: Is it raining?\nAssistant: Yes.", "User: Order tea.\nAssistant: Ordered.",
+    ]  # fmt: skip
+
+
 # -- restarts ----------------------------------------------------------------------------------
 
 TALK = """
@@ -269,6 +290,26 @@ async def test_agents_that_are_nodes_of_one_graph_share_the_turn(
     assert all("Ana prefers tea." in model.prompts[0][0].text for model in models)
     assert said(tea_lover) == ["human: Which tea?", "ai: Tea?", "ai: Assam."]
     assert remembered(tea_lover)[1:] == ["User: Which tea?\nAssistant: Tea? Assam."]
+
+
+@sync_and_async
+async def test_an_agent_that_adds_nothing_saves_nothing(
+    memory: KronvexMemory, call: AgentCall
+) -> None:
+    @before_model(can_jump_to=["end"])
+    def leave(state: Any, runtime: Any) -> dict[str, Any]:
+        return {"jump_to": "end"}
+
+    remembering = KronvexMemoryMiddleware(memory=memory)
+    graph = StateGraph(MessagesState)
+    graph.add_node("first", create_agent(AgentModel(), middleware=[remembering]))
+    graph.add_node("second", create_agent(AgentModel(), middleware=[remembering, leave]))
+    graph.add_edge(START, "first")
+    graph.add_edge("first", "second")
+
+    await call(graph.compile(), asking("Hi."))
+
+    assert said(memory) == ["human: Hi.", "ai: Fine."]
 
 
 # -- beside a summary --------------------------------------------------------------------------
