@@ -32,7 +32,7 @@ def check_id(value: object, name: str) -> str:
         raise InvalidInput(
             f"{name} has {len(value)} characters; at most {MAX_ID_CHARS} are allowed."
         )
-    return _check_text(value, name)
+    return check_text(value, name)
 
 
 def check_optional_id(value: object, name: str) -> str | None:
@@ -51,7 +51,7 @@ def check_content(value: object, name: str = "content") -> str:
             f"{name} has {len(value)} characters; at most {MAX_CONTENT_CHARS} are allowed. "
             "Split it into several memories."
         )
-    return _check_text(value, name)
+    return check_text(value, name)
 
 
 def check_query(value: object) -> str:
@@ -159,7 +159,8 @@ def _json_copy(value: Any, name: str, most_levels: int, levels_left: int) -> Any
     )
 
 
-def _check_text(value: str, name: str) -> str:
+def check_text(value: str, name: str) -> str:
+    """Return a text without NUL and lone surrogates; it may be empty."""
     if "\0" in value:
         raise InvalidInput(f"{name} contains a NUL character; remove it.")
     try:

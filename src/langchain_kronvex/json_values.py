@@ -9,7 +9,7 @@ from langchain_kronvex.checks import check_json
 from langchain_kronvex.errors import InvalidInput
 
 MAX_JSON_CHARS = 16 * 1024 * 1024
-_MOST_LEVELS = 128
+MAX_JSON_LEVELS = 128
 
 
 def to_text(value: Any, name: str) -> str:
@@ -22,7 +22,7 @@ def to_text(value: Any, name: str) -> str:
     Raises:
         InvalidInput: it is no JSON value, or too large.
     """
-    copy = check_json(value, name, _MOST_LEVELS)
+    copy = check_json(value, name, MAX_JSON_LEVELS)
     text = json.dumps(copy, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     try:
         text.encode()

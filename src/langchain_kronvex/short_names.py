@@ -6,7 +6,7 @@ import hashlib
 
 from langchain_kronvex.checks import MAX_ID_CHARS
 
-_DIGESTED = "#blake2b:"
+DIGESTED = "#blake2b:"
 
 
 def short_name(name: str) -> str:
@@ -14,6 +14,6 @@ def short_name(name: str) -> str:
 
     A short name that looks like a digest is digested as well, so that it cannot pose as another.
     """
-    if len(name) <= MAX_ID_CHARS and not name.startswith(_DIGESTED):
+    if len(name) <= MAX_ID_CHARS and not name.startswith(DIGESTED):
         return name
-    return _DIGESTED + hashlib.blake2b(name.encode(), digest_size=32).hexdigest()
+    return DIGESTED + hashlib.blake2b(name.encode(), digest_size=32).hexdigest()

@@ -1,0 +1,110 @@
+"""Filters: which items a search may return, by what their values hold. Pure functions.
+
+A filter names fields and what they must be: `{"status": "done", "score": {"$gte": 4}}`. A field
+inside another is named by its path, `"user.name"`, or by a mapping in a mapping.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from langchain_kronvex.errors import InvalidInput
+
+Accept = Callable[[Mapping[str, Any]], bool]
+
+_ORDERS: dict[str, Callable[[Any, Any], bool]] = {
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+}
+_OPERATORS = ("$eq", "$ne", *_ORDERS)
+
+
+def accepting(wanted: Mapping[str, Any] | None) -> Accept:
+    """Return what tells whether a value passes a filter.
+
+    Raises:
+        InvalidInput: it is no filter, or has an operator that does not exist.
+    """
+    if not wanted:
+        return lambda value: True
+    if not isinstance(wanted, Mapping):
+        raise InvalidInput(f"filter must be a mapping, not {type(wanted).__name__}.")
+    for need in wanted.values():
+        _check_operators(need)
+    return lambda value: all(_fits(_field(value, name), need) for name, need in wanted.items())
+
+
+def _check_operators(wanted: Any) -> None:
+    if not isinstance(wanted, Mapping):
+        return
+    operators = [name for name in wanted if str(name).startswith("$")]
+    for name in operators:
+        if name not in _OPERATORS:
+            raise InvalidInput(
+                f"filter operator {name!r} is unknown; use one of {', '.join(_OPERATORS)}."
+            )
+    if operators and len(operators) < len(wanted):
+        raise InvalidInput(f"filter mixes the operators {operators} with names of fields.")
+    for inner in wanted.values():
+        _check_operators(inner)
+
+
+def _field(value: Mapping[str, Any], name: str) -> Any:
+    """Return a field by its name or its path; None when there is none."""
+    if name in value or not isinstance(name, str):
+        return value.get(name)
+    found: Any = value
+    for part in name.split("."):
+        if not isinstance(found, Mapping):
+            return None
+        found = found.get(part)
+    return found
+
+
+def _fits(there: Any, wanted: Any) -> bool:
+    if isinstance(wanted, Mapping):
+        if any(str(name).startswith("$") for name in wanted):
+            return all(_compares(there, name, need) for name, need in wanted.items())
+        return isinstance(there, Mapping) and all(
+            _fits(there.get(name), need) for name, need in wanted.items()
+        )
+    if isinstance(wanted, list | tuple):
+        return (
+            isinstance(there, list | tuple)
+            and len(there) == len(wanted)
+            and all(map(_fits, there, wanted))
+        )
+    return bool(there == wanted)
+
+
+def _compares(there: Any, name: str, wanted: Any) -> bool:
+    if name == "$eq":
+        return _same(there, wanted)
+    if name == "$ne":
+        return not _same(there, wanted)
+    number, bound = _number(there), _number(wanted)
+    if number is not None and bound is not None:
+        return _ORDERS[name](number, bound)
+    both_texts = isinstance(there, str) and isinstance(wanted, str)
+    return both_texts and _ORDERS[name](there, wanted)
+
+
+def _same(there: Any, wanted: Any) -> bool:
+    """Tell whether values are equal; a tuple is equal to a list, as in JSON."""
+    return bool(there == (list(wanted) if isinstance(wanted, tuple) else wanted))
+
+
+def _number(value: Any) -> int | float | None:
+    """Return a number, also one that is written out; None for what is none."""
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    return None

@@ -1,0 +1,261 @@
+"""`KronvexStore`: LangGraph's `BaseStore` on a memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    IndexConfig,
+    Item,
+    ListNamespacesOp,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+    TTLConfig,
+    ensure_embeddings,
+)
+
+from langchain_kronvex import checks
+from langchain_kronvex.backends.base import Record
+from langchain_kronvex.errors import ConfigurationError, InvalidInput
+from langchain_kronvex.keyed_memories import KeyedMemories
+from langchain_kronvex.langgraph import items
+from langchain_kronvex.langgraph.namespaces import (
+    Namespace,
+    certain_beginning,
+    check_namespace,
+    listed,
+    owner_of,
+)
+from langchain_kronvex.langgraph.searching import Found, Searcher, Wish
+from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.plans import Plan, arun, run
+
+AGENT_SUFFIX = ".langgraph"
+_Place = tuple[Namespace, str]
+
+
+class KronvexStore(BaseStore):
+    """The long-term memory of LangGraph's agents, kept where the memories are.
+
+    Hand it to `create_agent`, `StateGraph.compile` or LangMem as `store=`. It does what
+    LangGraph's own stores do, and needs no SQLite extension, no server and no API key::
+
+        store = KronvexStore(KronvexMemory())
+        store.put(("users", "ana"), "food", {"text": "Ana is allergic to peanuts."})
+        store.search(("users", "ana"), query="What must she not eat?")
+
+    Items are found by their words and by their meaning, without an `index`: by the whole value
+    unless `index` names fields. `score` is the similarity of `KronvexMemory.recall`, from 0 to 1.
+    Items put with `index=False` are found without a query only. Values are JSON; what has expired
+    is invisible at once; what was deleted is gone from the file.
+
+    Batches read before they write, as those of LangGraph's stores; all puts of a batch are stored
+    or none.
+
+    Args:
+        memory: Where the items are kept, under an agent id of their own, apart from its
+            memories. The store opens that place itself, and `close` closes it; `memory` stays the
+            caller's.
+        index: `fields` names the paths that items are found by ("$" is the whole value);
+            `embed` an Embeddings object, a function or "provider:model", instead of the memory's
+            own embeddings; `dims` is taken from the embeddings.
+        ttl: `default_ttl` in minutes, for items put without one; `refresh_on_read` (True unless
+            it says otherwise) begins the lifetime of an item anew whenever it is read.
+
+    Attributes:
+        memory: The memory that holds the items.
+
+    Raises:
+        InvalidInput: `fields` does not fit.
+        ConfigurationError: the embeddings cannot be used.
+        StoreError: the place cannot be written.
+        EmbeddingMismatch: the items were indexed with other embeddings.
+    """
+
+    supports_ttl = True
+
+    def __init__(
+        self,
+        memory: KronvexMemory,
+        *,
+        index: IndexConfig | None = None,
+        ttl: TTLConfig | None = None,
+    ) -> None:
+        self.index_config = index
+        self.ttl_config = ttl
+        self._fields = items.check_fields((index or {}).get("fields") or [items.WHOLE])
+        embeddings = _embeddings((index or {}).get("embed"))
+        settings: dict[str, Any] = {} if embeddings is None else {"embeddings": embeddings}
+        self.memory = memory.beside(f"{memory.agent_id}{AGENT_SUFFIX}", **settings)
+        self._memories = KeyedMemories(self.memory)
+        self._searcher = Searcher(self._memories)
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Do what the operations say, all reading before all writing; return their results."""
+        return run(self._batch(list(ops)))
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Twin of `batch`."""
+        return await arun(self._batch(list(ops)))
+
+    def sweep_ttl(self) -> int:
+        """Remove what has expired from the file; return how much.
+
+        It is invisible anyway, and removed whenever a memory is opened.
+        """
+        return self._memories.purge()
+
+    # -- one batch -----------------------------------------------------------------------------
+
+    def _batch(self, ops: Sequence[Op]) -> Plan[list[Result]]:
+        now = self._memories.now()
+        wishes = {n: Wish.of(op) for n, op in enumerate(ops) if isinstance(op, SearchOp)}
+        puts = _last_of_each(op for op in ops if isinstance(op, PutOp))
+        records = [
+            items.to_record(put, self._fields, now)
+            for put in puts.values()
+            if put.value is not None
+        ]
+        _check_kinds(ops)
+        got = yield from self._get([op for op in ops if isinstance(op, GetOp)])
+        results: list[Result] = []
+        for number, op in enumerate(ops):
+            if isinstance(op, GetOp):
+                results.append(got.get(_place(op)))
+            elif isinstance(op, SearchOp):
+                results.append((yield from self._search(wishes[number], op)))
+            elif isinstance(op, ListNamespacesOp):
+                results.append((yield from self._list(op)))
+            else:
+                results.append(None)
+        yield from self._memories.put(records, now)
+        yield from self._delete([place for place, put in puts.items() if put.value is None])
+        return results
+
+    def _get(self, gets: Sequence[GetOp]) -> Plan[dict[_Place, Item]]:
+        keys_of: dict[Namespace, dict[str, bool]] = {}
+        for get in gets:
+            namespace, key = _place(get)
+            if not namespace:
+                continue
+            keys = keys_of.setdefault(namespace, {})
+            keys[key] = keys.get(key, False) or get.refresh_ttl
+        found: dict[_Place, Item] = {}
+        for namespace, keys in keys_of.items():
+            for record in (yield from self._memories.find(owner_of(namespace), keys)):
+                item = items.to_item(record)
+                found[namespace, item.key] = item
+                yield from self._refresh(record, wanted=keys[item.key])
+        return found
+
+    def _search(self, wish: Wish, asked: SearchOp) -> Plan[list[SearchItem]]:
+        found: list[Found] = yield from self._searcher.search(wish)
+        for each in found:
+            yield from self._refresh(each.record, wanted=asked.refresh_ttl)
+        return [items.to_search_item(each.record, each.score) for each in found]
+
+    def _list(self, asked: ListNamespacesOp) -> Plan[list[Namespace]]:
+        checks.check_count(asked.limit, "limit", least=0)
+        checks.check_count(asked.offset, "offset", least=0)
+        if asked.max_depth is not None:
+            checks.check_count(asked.max_depth, "max_depth", least=1)
+        beginning = certain_beginning(asked)
+        found = set((yield from self._searcher.namespaces(beginning)))
+        if beginning and (yield from self._memories.newest(owner_of(beginning), 1, 0)):
+            found.add(beginning)
+        return listed(found, asked)
+
+    def _refresh(self, record: Record, *, wanted: bool) -> Plan[None]:
+        changed = items.refreshed(record, self._memories.now()) if wanted else None
+        if changed is not None:
+            yield from self._memories.change(changed)
+
+    def _delete(self, places: Sequence[_Place]) -> Plan[None]:
+        keys_of: dict[Namespace, list[str]] = {}
+        for namespace, key in places:
+            if namespace:
+                keys_of.setdefault(namespace, []).append(key)
+        for namespace, keys in keys_of.items():
+            yield from self._memories.delete(owner_of(namespace), keys)
+
+    # -- closing -------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Finish the background work and let go of the items. Also done at exit."""
+        self.memory.close()
+
+    async def aclose(self) -> None:
+        """Twin of `close`, to be awaited."""
+        await self.memory.aclose()
+
+    def __enter__(self) -> KronvexStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> KronvexStore:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"KronvexStore({self.memory!r})"
+
+
+def _place(op: GetOp | PutOp) -> _Place:
+    """Return where an item is; nothing is in the empty namespace, and nothing can be put there."""
+    puts = isinstance(op, PutOp) and op.value is not None
+    return check_namespace(op.namespace, may_be_empty=not puts), items.check_key(op.key)
+
+
+def _last_of_each(puts: Iterable[PutOp]) -> dict[_Place, PutOp]:
+    """Return the last put of each item, by its checked place."""
+    last: dict[_Place, PutOp] = {}
+    for put in puts:
+        place = _place(put)
+        last.pop(place, None)  # the order of writing is that of the last puts
+        last[place] = put._replace(namespace=place[0])
+    return last
+
+
+def _check_kinds(ops: Sequence[Op]) -> None:
+    for op in ops:
+        if not isinstance(op, GetOp | SearchOp | PutOp | ListNamespacesOp):
+            raise InvalidInput(f"A batch holds operations; {type(op).__name__} is none.")
+        if isinstance(op, ListNamespacesOp):
+            for condition in op.match_conditions or ():
+                check_namespace(condition.path, may_be_empty=True)
+
+
+def _embeddings(embed: Any) -> Embeddings | str | None:
+    """Return what `embeddings=` takes; a function gets a name, which tells models apart."""
+    if embed is None or isinstance(embed, str | Embeddings):
+        return embed
+    wrapped = ensure_embeddings(embed)
+    if getattr(wrapped, "func", None) is None:
+        raise ConfigurationError(
+            "index['embed'] is an async function, but vectors are also made in the background: "
+            "pass a function that is not async, or an Embeddings object."
+        )
+    wrapped.model = f"{embed.__module__}.{getattr(embed, '__qualname__', type(embed).__name__)}"  # type: ignore[attr-defined]
+    return wrapped
