@@ -27,8 +27,9 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "candidates", "hints", "index", "pool", "search", "wording",
         "records", "locations", "backends", "backends.base", "backends.record",
         "backends.index_cache", "backends.sqlite", "backends.sqlite_file", "backends.sqlite_rows",
-        "backends.index_rows", "backends.models", "backends.postgres", "backends.postgres_database",
-        "backends.postgres_embedding", "backends.postgres_faults", "backends.postgres_options",
+        "backends.index_rows", "backends.micros", "backends.models", "backends.postgres", "backends.postgres_database",
+        "backends.postgres_batch", "backends.postgres_embedding", "backends.postgres_erasing",
+        "backends.postgres_transfer", "backends.postgres_faults", "backends.postgres_options",
         "backends.postgres_pools", "backends.postgres_reading", "backends.postgres_recall",
         "backends.postgres_rows", "backends.postgres_schema", "backends.postgres_session",
         "backends.postgres_vectors", "backends.postgres_writing", "backends.sqlite_erasing", "backends.sqlite_transfer", "backends.sqlite_vectors",
@@ -41,7 +42,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
     # the memory and its parts
     3: (
         "agent_turns",
-        "conversation", "embedder", "housekeeping", "keyed_items", "memory", "moving", "opening",
+        "conversation", "embedder", "housekeeping", "keyed_items", "keyed_memories",
+        "memory", "moving", "opening",
         "progress",
         "recalling", "reindexing", "turns", "upkeep",
     ),
@@ -50,7 +52,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
     # extras, and the list of public names
     5: (
         "middleware", "moving_commands", "tools",
-        "", "cli", "llama_index", "llama_index.chat_messages", "llama_index.chat_stores",
+        "", "langgraph", "langgraph.filters", "langgraph.items", "langgraph.namespaces",
+        "langgraph.searching", "langgraph.store", "cli", "llama_index", "llama_index.chat_messages", "llama_index.chat_stores",
         "llama_index.conversations", "llama_index.exchanges", "llama_index.memory_block",
         "llama_index.retriever",
         "server", "server.access_log", "server.agents", "server.answers", "server.app",

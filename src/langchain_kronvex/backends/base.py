@@ -12,7 +12,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Literal, NamedTuple
 
 from langchain_kronvex.backends.record import KINDS, Kind, Record, content_key, moved_id, renewed
@@ -112,6 +112,10 @@ class MemoryBackend(ABC):
     location: str
     is_service: bool = False
 
+    def now(self) -> datetime:
+        """Return the time that decides for this place, aware; this machine's if it has no own."""
+        return datetime.now(timezone.utc)
+
     def start(self, report: Callable[[Exception], None]) -> None:
         """Begin with background work of its own; called once, when the memory is open.
 
@@ -196,6 +200,14 @@ class MemoryBackend(ABC):
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """Return the sessions of one owner, or of all, the last written to first."""
 
+    def owners(self, beginning: str, now: datetime) -> list[str]:
+        """Return the owners of memories whose names begin with a text, in no order.
+
+        This asks `sessions`; a backend that can be quicker overrides it.
+        """
+        found = {s.user_id or s.session_id or "" for s in self.sessions(None, now) if s.memories}
+        return [owner for owner in found if owner.startswith(beginning)]
+
     @abstractmethod
     def stats(self, now: datetime) -> MemoryStats:
         """Return what is stored."""
@@ -216,6 +228,13 @@ class MemoryBackend(ABC):
 
         With `upcoming`: those without a vector of the model that is being prepared.
         """
+
+    def embedded_elsewhere(self) -> float | None:
+        """Return after how many seconds to look again for what another worker is embedding.
+
+        None when no other is. A worker that died has embedded nothing by then.
+        """
+        return None
 
     @abstractmethod
     def embed(self, vectors: Mapping[str, Floats], model: str, *, upcoming: bool = False) -> None:
@@ -332,6 +351,10 @@ class MemoryBackend(ABC):
     async def asessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """Twin of `sessions`."""
         return await asyncio.to_thread(self.sessions, scope, now)
+
+    async def aowners(self, beginning: str, now: datetime) -> list[str]:
+        """Twin of `owners`."""
+        return await asyncio.to_thread(self.owners, beginning, now)
 
     async def aflush(self, timeout: float | None = None) -> bool:
         """Twin of `flush`."""

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from langchain_kronvex.index import ScopeIndex
 
+_LOOK_AGAIN_SECONDS = 0.002
+
+
+class Gate:
+    """A lock for threads and tasks alike; a task that waits for it holds up no other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def enter(self) -> None:
+        """Wait until nobody else is inside."""
+        self._lock.acquire()
+
+    async def aenter(self) -> None:
+        """Twin of `enter`."""
+        while not self._lock.acquire(blocking=False):
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+    def leave(self) -> None:
+        """Let the next one in."""
+        self._lock.release()
+
 
 @dataclass(slots=True)
 class CachedIndex:
     """An index with the state of the store it was read at; `lock` guards all of it.
+
+    `loading` is held by the one who reads it from the store, where that takes several steps.
 
     Attributes:
         state: Number of the scope in the store, 0 for none; its generation, which changes when
@@ -24,6 +49,7 @@ class CachedIndex:
     checked: tuple[tuple[int, int] | None, str | None] = (None, None)
     index: ScopeIndex = field(default_factory=ScopeIndex)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    loading: Gate = field(default_factory=Gate)
 
 
 class IndexCache:
@@ -32,6 +58,8 @@ class IndexCache:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._entries: OrderedDict[str, CachedIndex] = OrderedDict()
+        self._sizes: dict[str, int] = {}
+        self._total = 0
         self._lock = threading.Lock()
 
     def entry(self, owner: str) -> CachedIndex:
@@ -47,11 +75,23 @@ class IndexCache:
         """Forget an owner's index."""
         with self._lock:
             self._entries.pop(owner, None)
+            self._resize(owner, 0)
 
-    def shrink(self) -> None:
-        """Let go of indexes until the rest fits; the last used one always stays."""
+    def shrink(self, owner: str | None = None) -> None:
+        """Let go of indexes until the rest fits; the last used one always stays.
+
+        Args:
+            owner: The one whose index has changed; None when it may be any.
+        """
         with self._lock:
-            total = sum(entry.index.nbytes for entry in self._entries.values())
-            while total > self._max_bytes and len(self._entries) > 1:
-                _, dropped = self._entries.popitem(last=False)
-                total -= dropped.index.nbytes
+            for name in self._entries if owner is None else (owner,):
+                entry = self._entries.get(name)
+                self._resize(name, entry.index.nbytes if entry else 0)
+            while self._total > self._max_bytes and len(self._entries) > 1:
+                dropped, _ = self._entries.popitem(last=False)
+                self._resize(dropped, 0)
+
+    def _resize(self, owner: str, size: int) -> None:
+        self._total += size - self._sizes.pop(owner, 0)
+        if size:
+            self._sizes[owner] = size

@@ -236,7 +236,7 @@ class SqliteBackend(SqliteTransfer, ForkAware):
             if self._take_in(entry, owner):
                 entry.state = state  # what was written meanwhile is for the next recall
                 break
-        self._cache.shrink()
+        self._cache.shrink(owner)
 
     def _state(self, owner: str) -> tuple[int, int, int]:
         """Return scope, generation and revision of an owner, zeros for one without records."""
@@ -287,6 +287,20 @@ class SqliteBackend(SqliteTransfer, ForkAware):
             )
             for user, session, memories, messages, last in found
         ]
+
+    def owners(self, beginning: str, now: datetime) -> list[str]:
+        """See `MemoryBackend.owners`."""
+        found = self._file.read(
+            # The first condition makes use of the index, the second is exact.
+            "SELECT owner FROM scopes AS s WHERE agent_id = ? AND owner BETWEEN ? AND ? "
+            "AND substr(owner, 1, ?) = ? AND EXISTS (SELECT 1 FROM records AS r "
+            f"WHERE r.scope = s.scope AND r.kind = 'memory' AND {rows.VISIBLE})",
+            (
+                *(self._agent_id, beginning, beginning + chr(0x10FFFF) * 256),
+                *(len(beginning), beginning, rows.to_micros(now)),
+            ),
+        )
+        return [owner for (owner,) in found]
 
     def stats(self, now: datetime) -> MemoryStats:
         """See `MemoryBackend.stats`."""
