@@ -134,17 +134,17 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
 
     def wrap_model_call(
         self,
-        request: ModelRequest[Any],
-        handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
-    ) -> ModelResponse[Any]:
+        request: "ModelRequest[Any]",
+        handler: "Callable[[ModelRequest[Any]], ModelResponse[Any]]",
+    ) -> "ModelResponse[Any]":
         """Show the model what was recalled."""
         return handler(_showing(request, run(self._context(request))))
 
     async def awrap_model_call(
         self,
-        request: ModelRequest[Any],
-        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
-    ) -> ModelResponse[Any]:
+        request: "ModelRequest[Any]",
+        handler: "Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]",
+    ) -> "ModelResponse[Any]":
         """Twin of `wrap_model_call`."""
         return await handler(_showing(request, await arun(self._context(request))))
 
@@ -180,7 +180,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         earlier, save = state.get("kronvex_turn"), self._saves(config)
         return (yield from self._turns.begin(state["messages"], scope, earlier, save=save))
 
-    def _context(self, request: ModelRequest[Any]) -> Plan[str]:
+    def _context(self, request: "ModelRequest[Any]") -> Plan[str]:
         record: TurnRecord | None = request.state.get("kronvex_turn")  # type: ignore[assignment]
         if record is None:  # a turn begun without this middleware
             return ""
@@ -209,7 +209,7 @@ def _runs_as_tool(config: RunnableConfig | None) -> bool:
     return any(caller.partition(":")[0] == "tools" for caller in callers)
 
 
-def _showing(request: ModelRequest[Any], context: str) -> ModelRequest[Any]:
+def _showing(request: "ModelRequest[Any]", context: str) -> "ModelRequest[Any]":
     if hasattr(request, "system_message"):
         system = with_memories(request.system_message, context)
         return request.override(system_message=system)

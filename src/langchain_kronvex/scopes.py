@@ -42,13 +42,16 @@ def agent_scope(
     """Return the scope of an agent's run.
 
     Each id is taken from the constructor, else from the run's context (attribute or key), else
-    from `config["configurable"]`, where `thread_id` also names the session.
+    from `config["configurable"]`, where `thread_id` also names the session. Without `context` it
+    is the one that LangGraph sends along in the config.
 
     Raises:
         ScopeRequired: none of them names a user or a session.
         InvalidInput: an id is blank, too long, or no text.
     """
     configurable: Mapping[str, Any] = ensure_config(config).get("configurable") or {}
+    if context is None:
+        context = getattr(configurable.get("__pregel_runtime"), "context", None)
     thread = configurable.get("thread_id")
     scope = Scope.of(
         _first(user_id, _named(context, "user_id"), configurable.get("user_id")),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware.types import ModelRequest
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import tool
@@ -33,6 +34,7 @@ from .conftest import Faults
 from .models import echo
 from .runs import remembered, said
 
+TAKES_SYSTEM_MESSAGES = "system_message" in {field.name for field in fields(ModelRequest)}
 LINE = "[semantic, 2026-04-28] Ana prefers tea."
 ASKED = asking("tea or coffee?")
 EXCHANGE = "User: tea or coffee?\nAssistant: Tea."
@@ -96,23 +98,33 @@ CACHED = {"type": "text", "text": "Be brief.", "cache_control": {"type": "epheme
 BLOCK = {"type": "text", "text": f"\n\n{LINE}"}
 
 
+PLACES: list[tuple[Any, Any]] = [
+    (None, LINE),
+    ("Be brief.", [{"type": "text", "text": "Be brief."}, BLOCK]),
+    (SystemMessage("Be brief."), [{"type": "text", "text": "Be brief."}, BLOCK]),
+    (SystemMessage([CACHED]), [CACHED, BLOCK]),
+    ("Known: {memory_context}!", f"Known: {LINE}!"),
+    ("Known: <memory_context>!", f"Known: {LINE}!"),
+    (
+        "<memory_context>{memory_context}</memory_context>",
+        f"<memory_context>{LINE}</memory_context>",
+    ),
+    (
+        SystemMessage([CACHED, {"type": "text", "text": "{memory_context}"}]),
+        [CACHED, {"type": "text", "text": LINE}],
+    ),
+    (SystemMessage(["{memory_context}", CACHED]), [LINE, CACHED]),
+]
+if not TAKES_SYSTEM_MESSAGES:  # LangChain 1.0 knew texts only
+    PLACES = [
+        (given, SystemMessage(shown).text)
+        for given, shown in PLACES
+        if not isinstance(given, SystemMessage)
+    ]
+
+
 @sync_and_async
-@pytest.mark.parametrize(
-    ("given", "shown"),
-    [
-        (None, LINE),
-        ("Be brief.", [{"type": "text", "text": "Be brief."}, BLOCK]),
-        (SystemMessage("Be brief."), [{"type": "text", "text": "Be brief."}, BLOCK]),
-        (SystemMessage([CACHED]), [CACHED, BLOCK]),
-        ("Known: {memory_context}!", f"Known: {LINE}!"),
-        ("Known: <memory_context>!", f"Known: {LINE}!"),
-        ("<memory_context>{memory_context}</memory_context>",
-         f"<memory_context>{LINE}</memory_context>"),
-        (SystemMessage([CACHED, {"type": "text", "text": "{memory_context}"}]),
-         [CACHED, {"type": "text", "text": LINE}]),
-        (SystemMessage(["{memory_context}", CACHED]), [LINE, CACHED]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("given", "shown"), PLACES)
 async def test_the_context_has_its_place_in_any_system_message(
     tea_lover: KronvexMemory, call: AgentCall, given: Any, shown: Any
 ) -> None:

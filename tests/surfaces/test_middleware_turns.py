@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,9 +13,9 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import (
     HumanInTheLoopMiddleware,
-    ModelRetryMiddleware,
     SummarizationMiddleware,
     before_model,
+    wrap_model_call,
 )
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
@@ -131,14 +132,22 @@ async def test_after_a_failure_the_next_words_alone_are_new(
     assert said(memory) == ["human: Hi.", "human: Are you there?", "ai: Hello."]
 
 
-@sync_and_async
-async def test_a_model_tried_again_is_one_turn(memory: KronvexMemory, call: AgentCall) -> None:
-    again = ModelRetryMiddleware(max_retries=2, initial_delay=0, jitter=False)
-    model = AgentModel(replies=[ModelDown("gone"), ModelDown("gone"), "Hello."])
+def test_a_model_tried_again_is_one_turn(memory: KronvexMemory) -> None:
+    @wrap_model_call
+    def twice(request: Any, handler: Any) -> Any:
+        try:
+            return handler(request)
+        except ModelDown:
+            return handler(request)
 
-    await call(agent_of(model, memory, again), asking("Hi."))
+    for around in (True, False):
+        model = AgentModel(replies=[ModelDown("gone"), "Hello."])
+        remembering = KronvexMemoryMiddleware(memory=memory)
+        middleware = [twice, remembering] if around else [remembering, twice]
+        thread = f"thread-{around}"
+        create_agent(model, middleware=middleware).invoke(asking("Hi."), whose(thread_id=thread))
 
-    assert said(memory) == ["human: Hi.", "ai: Hello."]
+        assert said(memory, "ana", thread) == ["human: Hi.", "ai: Hello."]
 
 
 def test_an_agent_tried_again_with_the_same_message_saves_it_once(memory: KronvexMemory) -> None:
@@ -161,19 +170,23 @@ def test_the_same_words_said_again_are_a_turn_of_their_own(memory: KronvexMemory
 
 
 @sync_and_async
+@pytest.mark.parametrize("failing", [True, False])
 async def test_an_answer_finds_its_question_whatever_was_said_meanwhile(
-    open_memory: OpenMemory, call: AgentCall
+    open_memory: OpenMemory, call: AgentCall, failing: bool
 ) -> None:
     saver, memory = InMemorySaver(), open_memory()
-    replies = [calls("order", what="tea"), ModelDown("gone"), "Ordered."]
+    failures = [ModelDown("gone")] if failing else []
+    replies = [calls("order", what="tea"), *failures, "Ordered."]
     model = AgentModel(replies=replies)
     await call(careful_agent(memory, saver, model), asking("Order tea."))
     meanwhile = [HumanMessage("Is it raining?"), AIMessage("Yes.")]
     memory.save_messages(meanwhile, "chat", user_id="ana")
 
-    with pytest.raises(ModelDown):
-        await call(careful_agent(open_memory(), saver, model), APPROVED)
-    await call(careful_agent(open_memory(), saver, model), {"messages": []})
+    if failing:
+        with pytest.raises(ModelDown):
+            await call(careful_agent(open_memory(), saver, model), APPROVED)
+    again = {"messages": []} if failing else APPROVED
+    await call(careful_agent(open_memory(), saver, model), again)
 
     assert remembered(memory) == [
         "User: Is it raining?\nAssistant: Yes.", "User: Order tea.\nAssistant: Ordered.",
@@ -315,13 +328,20 @@ async def test_an_agent_that_adds_nothing_saves_nothing(
 # -- beside a summary --------------------------------------------------------------------------
 
 
+def shortening(*, after: int, keep: int) -> SummarizationMiddleware:
+    """Summarise when there are so many messages."""
+    options: dict[str, Any] = {"trigger": ("messages", after), "keep": ("messages", keep)}
+    if "trigger" not in inspect.signature(SummarizationMiddleware).parameters:  # LangChain 1.0
+        options = {"max_tokens_before_summary": after, "messages_to_keep": keep}
+        options["token_counter"] = len
+    return SummarizationMiddleware(model=FakeModel(replies=["They talked."]), **options)
+
+
 @sync_and_async
 async def test_what_was_summarised_away_is_still_found(
     memory: KronvexMemory, call: AgentCall
 ) -> None:
-    shortens = SummarizationMiddleware(
-        model=FakeModel(replies=["They talked."]), trigger=("messages", 5), keep=("messages", 1)
-    )
+    shortens = shortening(after=5, keep=1)
     model = AgentModel(replies=["Noted."])
     agent = agent_of(model, memory, shortens, checkpointer=InMemorySaver())
 
@@ -341,9 +361,7 @@ async def test_what_was_summarised_away_is_still_found(
 async def test_a_turn_summarised_while_it_runs_is_saved_whole(
     memory: KronvexMemory, call: AgentCall
 ) -> None:
-    shortens = SummarizationMiddleware(
-        model=FakeModel(replies=["They talked."]), trigger=("messages", 4), keep=("messages", 2)
-    )
+    shortens = shortening(after=4, keep=2)
     replies = [calls("order", what="tea"), calls("order", what="cake"), "Ordered."]
     agent = agent_of(AgentModel(replies=replies), memory, shortens, tools=[order])
 

@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain.agents import create_agent
 from langchain_core.messages import ToolMessage
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from langgraph.graph import START, MessagesState, StateGraph
 
 from langchain_kronvex import InvalidInput, KronvexMemory, ScopeRequired, StoreError
 from langchain_kronvex.tools import UNKNOWN, create_memory_tools
@@ -161,6 +163,24 @@ async def test_in_an_agent_ids_come_from_the_context_of_the_run(
     (stored,) = memory.memories(user_id="ana")
     assert stored.session_id == context.get("session_id", "t")
     assert memory.memories(user_id="ben") == []
+
+
+@sync_and_async
+async def test_in_a_node_that_calls_the_tool_itself_too(
+    memory: KronvexMemory, call: ToolCall
+) -> None:
+    remember = named(memory)["remember"]
+
+    async def node(state: MessagesState, config: RunnableConfig) -> None:
+        await call(remember, {"content": "Tea."}, config)
+
+    graph = StateGraph(MessagesState, context_schema=dict)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    await graph.compile().ainvoke(asking("Hi."), whose("ben"), context={"user_id": "ana"})
+
+    assert remembered(memory) == ["Tea."]
+    assert remembered(memory, "ben") == []
 
 
 @sync_and_async
