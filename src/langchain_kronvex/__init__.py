@@ -1,5 +1,6 @@
 """Long-term memory for LangChain: chains and agents that remember across restarts."""
 
+from langchain_kronvex.backends.postgres_options import PostgresOptions
 from langchain_kronvex.background import BackgroundWriter
 from langchain_kronvex.chains import with_memory
 from langchain_kronvex.chat_message_histories import KronvexChatMessageHistory
@@ -68,6 +69,7 @@ __all__ = [
     "MoveSummary",
     "NotAStore",
     "NotSupported",
+    "PostgresOptions",
     "QuotaExceeded",
     "RateLimited",
     "RecalledMemory",

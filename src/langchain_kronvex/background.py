@@ -81,6 +81,7 @@ class BackgroundWriter(ForkAware):
         self._pending = 0
         self._hurried = 0
         self._thread: threading.Thread | None = None
+        self._reminder: tuple[float, Hashable, Job] | None = None
 
     @property
     def pending(self) -> int:
@@ -126,6 +127,16 @@ class BackgroundWriter(ForkAware):
             self._start()
             self._changed.notify_all()
             return future
+
+    def remind(self, lane: Hashable, job: Job, after_seconds: float) -> None:
+        """Queue a job after a while, unless the writer is closed; nobody waits for it till then.
+
+        The last reminder replaces an earlier one.
+        """
+        with self._changed:
+            self._reminder = (time.monotonic() + after_seconds, lane, job)
+            self._start()
+            self._changed.notify_all()
 
     async def asubmit(self, lane: Hashable, job: Job) -> Future[None]:
         """Twin of `submit`: waits for room without holding up the event loop."""
@@ -211,13 +222,25 @@ class BackgroundWriter(ForkAware):
         """Wait for a lane that is due; None when closed."""
         with self._changed:
             while not self._closed:
+                self._mind_reminder()
                 soonest = min(self._lanes.values(), key=self._due, default=None)
                 wait = None if soonest is None else self._due(soonest) - time.monotonic()
                 if soonest and wait is not None and wait <= 0:
                     soonest.running = True
                     return soonest
+                if self._reminder:
+                    reminded = max(self._reminder[0] - time.monotonic(), 0.0)
+                    wait = reminded if wait is None else min(wait, reminded)
                 self._changed.wait(wait)
         return None
+
+    def _mind_reminder(self) -> None:
+        if self._reminder and self._reminder[0] <= time.monotonic():
+            _, name, job = self._reminder
+            self._reminder = None
+            lane = self._lanes.setdefault(name, _Lane(due=time.monotonic()))
+            lane.jobs.append((job, Future()))
+            self._pending += 1
 
     def _due(self, lane: _Lane) -> float:
         return 0.0 if self._hurried and not lane.tries else lane.due

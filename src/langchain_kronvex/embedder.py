@@ -19,6 +19,7 @@ from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
 
 TRIVIAL_TEXT = "hello"  # what every provider that works can embed
 _IDS_TOLD = 20  # in one report
+_GRACE_SECONDS = 1.0  # after which another worker has certainly given up
 
 
 def store(
@@ -125,6 +126,9 @@ class BackgroundEmbedder:
             if self._model.after(model) is None:
                 raise
             # This very memory was reindexed meanwhile, and wakes its embedder when that is done.
+        seconds = self._backend.embedded_elsewhere()
+        if seconds is not None:
+            self._writer.remind("vectors", self._catch_up, seconds + _GRACE_SECONDS)
 
     def _embed_all(self, model: EmbeddingModel) -> None:
         refused = self._refused.setdefault(model.name, set())

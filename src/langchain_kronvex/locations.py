@@ -6,21 +6,26 @@ import os
 from pathlib import Path
 
 from langchain_kronvex.backends.base import MemoryBackend
+from langchain_kronvex.backends.postgres_options import PostgresOptions
 from langchain_kronvex.checks import check_id
-from langchain_kronvex.errors import ConfigurationError
+from langchain_kronvex.errors import ConfigurationError, MissingExtra
 from langchain_kronvex.services import HOSTED_URL, SCHEMES, ServiceOptions, open_service
 
 __all__ = ["HOSTED_URL", "default_url", "open_backend", "resolve_agent_id", "resolve_url"]
 _KNOWN = (
-    "sqlite:///path/to/memory.db for a file, sqlite:// for this process's memory only, or https:// "
-    "for a Kronvex API"
+    "sqlite:///path/to/memory.db for a file, sqlite:// for this process's memory only, "
+    "postgresql://user:password@host/database, or https:// for a Kronvex API"
 )
+_POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
 
 
-def resolve_url(url: str | None, api_key: object) -> str:
-    """Return the URL: the argument, else KRONVEX_URL, else the hosted service when there is an
-    API key (KRONVEX_BASE_URL moves it), else a file in the user's data folder.
+def resolve_url(url: str | None, api_key: object, postgres: PostgresOptions | None = None) -> str:
+    """Return the URL: the argument, else that of a pool of the user's, else KRONVEX_URL, else the
+    hosted service when there is an API key (KRONVEX_BASE_URL moves it), else a file in the user's
+    data folder.
     """
+    if url is None and postgres is not None and postgres.pool is not None:
+        return "postgresql://"
     if url is None:
         url = os.environ.get("KRONVEX_URL") or None
     if url is None and (api_key or os.environ.get("KRONVEX_API_KEY")):
@@ -49,6 +54,7 @@ def open_backend(
     timeout: float,
     cache_bytes: int,
     service: ServiceOptions | None = None,
+    postgres: PostgresOptions | None = None,
 ) -> MemoryBackend:
     """Open the backend that a URL names.
 
@@ -66,9 +72,34 @@ def open_backend(
         return SqliteBackend(path, agent_id, timeout=timeout, cache_bytes=cache_bytes)
     if scheme.lower() in SCHEMES and separator:
         return open_service(url, agent_id, service or ServiceOptions(), timeout=timeout)
-    if scheme in ("postgresql", "postgres") and separator:
-        raise ConfigurationError(f"This version cannot keep memories in PostgreSQL. Use {_KNOWN}.")
+    if is_postgres(url):
+        return _postgres(url, agent_id, postgres, timeout=timeout, cache_bytes=cache_bytes)
     raise ConfigurationError(f"{scheme!r} is no URL that this package can open. Use {_KNOWN}.")
+
+
+def is_postgres(url: object) -> bool:
+    """Tell whether a URL is that of a PostgreSQL database."""
+    scheme, separator, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
+    return bool(separator) and scheme in _POSTGRES
+
+
+def _postgres(
+    url: str, agent_id: str, options: PostgresOptions | None, *, timeout: float, cache_bytes: int
+) -> MemoryBackend:
+    try:
+        from langchain_kronvex.backends.postgres import PostgresBackend
+    except ImportError as error:
+        raise MissingExtra(
+            "PostgreSQL needs psycopg and its pool: pip install 'langchain-kronvex[postgres]'"
+        ) from error
+    _, _, rest = url.partition("://")
+    return PostgresBackend(
+        f"postgresql://{rest}" if rest else "",
+        agent_id,
+        options or PostgresOptions(),
+        timeout=timeout,
+        cache_bytes=cache_bytes,
+    )
 
 
 def _sqlite_path(rest: str) -> Path | None:

@@ -49,9 +49,10 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
     'Ana is allergic to peanuts.'
 
     Args:
-        url: `sqlite:///memory.db` (a file), `sqlite://` (this process's memory), `https://…` (a
-            Kronvex API). Without it KRONVEX_URL, or else the hosted service when there is an API
-            key, or else a file in the user's data folder; `location` says where.
+        url: `sqlite:///memory.db` (a file), `sqlite://` (this process's memory),
+            `postgresql://user:password@host/database`, `https://…` (a Kronvex API). Without it
+            KRONVEX_URL, or else the hosted service when there is an API key, or else a file in the
+            user's data folder; `location` says where.
         agent_id: Keeps agents apart in the same place; without it KRONVEX_AGENT_ID, or else
             "default".
         api_key: For a Kronvex API; without it KRONVEX_API_KEY.
@@ -68,6 +69,7 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
         outbox: For a Kronvex API: the file, or folder, of what is still to be sent; without it a
             file in the user's data folder.
         allow_http: Speak to a Kronvex API without encryption, also on other machines.
+        postgres: For PostgreSQL: pools of yours, the schema, and more; see `PostgresOptions`.
         clock: Tells the time, as an aware datetime; for tests.
 
     Raises:

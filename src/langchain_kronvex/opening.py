@@ -7,7 +7,7 @@ import logging
 import time
 import weakref
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import SecretStr
 
 from langchain_kronvex.backends.base import MemoryBackend
+from langchain_kronvex.backends.postgres_options import PostgresOptions
 from langchain_kronvex.background import BackgroundWriter, OnError
 from langchain_kronvex.embedder import BackgroundEmbedder
 from langchain_kronvex.errors import ConfigurationError, described
@@ -33,7 +34,7 @@ logger = logging.getLogger("langchain_kronvex")
 Self = TypeVar("Self", bound="OpenMemory")
 _PASSED_ON = (  # to the memory of another agent beside this one
     "api_key", "on_error", "timeout_seconds", "cache_megabytes", "http_client",
-    "http_async_client", "outbox", "allow_http", "clock",
+    "http_async_client", "outbox", "allow_http", "postgres", "clock",
 )  # fmt: skip
 
 
@@ -56,14 +57,14 @@ class OpenMemory:
         http_async_client: httpx.AsyncClient | None = None,
         outbox: str | Path | None = None,
         allow_http: bool = False,
+        postgres: PostgresOptions | None = None,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._settings = {k: v for k, v in locals().items() if k in _PASSED_ON}
         self.agent_id = resolve_agent_id(agent_id)
-        self._clock = clock or _utc_now
         self._on_error = on_error
         self._degraded = 0
-        self._place = place = resolve_url(url, api_key)
+        self._place = place = resolve_url(url, api_key, postgres)
         self._model = ModelInUse(_model_for(place, embeddings))
         self._backend = open_backend(
             place,
@@ -71,7 +72,9 @@ class OpenMemory:
             timeout=timeout_seconds,
             cache_bytes=cache_megabytes << 20,
             service=ServiceOptions(api_key, http_client, http_async_client, outbox, allow_http),
+            postgres=postgres,
         )
+        self._clock = clock or self._backend.now
         self._begin(on_error)
 
     def _begin(self, on_error: OnError | None) -> None:
@@ -219,7 +222,3 @@ def _weakly(report: OnError) -> OnError:
             alive(error)
 
     return told
-
-
-def _utc_now() -> datetime:
-    return datetime.now(timezone.utc)

@@ -36,7 +36,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "backends.sqlite_writing", "providers",
         "background", "services", "backends.agent", "backends.courier", "backends.envelope",
         "backends.erasing", "backends.known_texts", "backends.kronvex", "backends.outbox",
-        "backends.refusals", "backends.remote_recall", "backends.remote_transfer",
+        "backends.refusals", "backends.remote_recall", "backends.remote_writing", "backends.remote_transfer",
         "backends.transport", "backends.versions", "backends.wire",
     ),
     # the memory and its parts

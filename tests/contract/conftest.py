@@ -10,11 +10,13 @@ import pytest
 
 from contract.drivers import Backend, Clock, Driver
 from contract.served import APIS, LEFT_OUT, LONG
+from databases import DATABASES
 from langchain_kronvex import KronvexMemory
 
 BACKENDS = [
     Backend("sqlite-file", lambda folder: f"sqlite:///{folder / 'memory.db'}", shared=True),
     Backend("sqlite-ram", lambda folder: "sqlite://", shared=False),
+    Backend("postgres", DATABASES.url, shared=True),
     Backend("kronvex-api", APIS.url, shared=True, colours=("sync",)),
 ]
 

@@ -442,7 +442,7 @@ def test_of_two_that_reindex_at_once_the_second_is_told(open_shared: OpenDriver)
             assert Driver(second.memory, "sync").reindex(Letters("two")) == 200
 
     letters.before = overtake
-    with pytest.raises(EmbeddingMismatch, match="two"):
+    with pytest.raises(EmbeddingMismatch, match="Letters:two"):
         first.reindex(letters)
     assert second.recall("zoo", user_id="ana")
 

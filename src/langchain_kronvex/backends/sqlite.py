@@ -20,6 +20,7 @@ from langchain_kronvex.backends.base import (
     renewed,
 )
 from langchain_kronvex.backends.index_cache import CachedIndex, IndexCache
+from langchain_kronvex.backends.micros import from_micros, to_micros
 from langchain_kronvex.backends.sqlite_erasing import delete_rows
 from langchain_kronvex.backends.sqlite_file import SqliteFile
 from langchain_kronvex.backends.sqlite_transfer import SqliteTransfer
@@ -39,6 +40,7 @@ _EXPIRED_KEY = (
     "scope = ? AND kind = ? AND session_id = ? AND key = ? AND expires <= ? AND NOT pinned"
 )
 _LOAD_ROWS = 2000
+_MOST_LOOKS = 20  # of a recall while its matches are being replaced
 
 
 class SqliteBackend(SqliteTransfer, ForkAware):
@@ -125,7 +127,7 @@ class SqliteBackend(SqliteTransfer, ForkAware):
     ) -> list[str | None]:
         """Return what the visible records with the keys of these hold."""
         found = (
-            connection.execute(_CONTENT, (self._agent_id, *_place(record), rows.to_micros(now)))
+            connection.execute(_CONTENT, (self._agent_id, *_place(record), to_micros(now)))
             for record in records
         )
         return [row[0] if row else None for row in (cursor.fetchone() for cursor in found)]
@@ -147,13 +149,13 @@ class SqliteBackend(SqliteTransfer, ForkAware):
                 "(SELECT type <> ? FROM records WHERE id = ?) WHERE scope = "
                 f"(SELECT r.scope FROM records AS r WHERE r.id = ? AND {rows.VISIBLE}) "
                 "RETURNING scope, revision",
-                (record.type, record.id, record.id, rows.to_micros(now)),
+                (record.type, record.id, record.id, to_micros(now)),
             ).fetchone()
             if row is None:
                 raise MemoryNotFound()
             scope, revision = row
             place = (scope, record.kind, record.scope.session_id or "", record.key)
-            delete_rows(connection, _EXPIRED_KEY, [*place, rows.to_micros(now)])
+            delete_rows(connection, _EXPIRED_KEY, [*place, to_micros(now)])
             cells = (*rows.mutable_cells(record), revision, record.id, scope)
             try:
                 connection.execute(UPDATE, cells)
@@ -181,7 +183,7 @@ class SqliteBackend(SqliteTransfer, ForkAware):
         found = self._file.read(
             f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
             f"WHERE {condition} AND {rows.VISIBLE} {order}",
-            [*parameters, rows.to_micros(now), *bounds],
+            [*parameters, to_micros(now), *bounds],
         )
         return [rows.to_record(row) for row in found]
 
@@ -205,6 +207,15 @@ class SqliteBackend(SqliteTransfer, ForkAware):
             session_id=asked.scope.only_session if owner else None,
             threshold=asked.threshold,
         )
+        for _ in range(_MOST_LOOKS):
+            scope, answer = self._ask(owner, question, asked)
+            matches = self._matches(scope, answer, asked.now)
+            if len(matches) == len(answer.seqs):
+                break  # otherwise some gave way to others since, which are looked for anew
+        return matches
+
+    def _ask(self, owner: str, question: Question, asked: Search) -> tuple[int, Answer]:
+        """Return the number of an owner's scope and what its index, up to date, answers."""
         entry = self._cache.entry(owner)
         with entry.lock:
             checked = (self._file.version(), asked.model)
@@ -212,8 +223,7 @@ class SqliteBackend(SqliteTransfer, ForkAware):
                 self._bring_up_to_date(entry, owner)
                 self._check_model(asked)  # last: now the index holds no vectors of a later model
                 entry.checked = checked
-            scope, answer = entry.state[0], search(entry.index, question)
-        return self._matches(scope, answer, asked.now)
+            return entry.state[0], search(entry.index, question)
 
     def _matches(self, scope: int, answer: Answer, now: datetime) -> list[Match]:
         """Read the chosen records; scope and expiry are asked again of the store itself."""
@@ -223,7 +233,7 @@ class SqliteBackend(SqliteTransfer, ForkAware):
         found = self._file.read(
             f"SELECT r.seq, {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
             f"WHERE r.seq IN (SELECT value FROM json_each(?)) AND +r.scope = ? AND {rows.VISIBLE}",
-            (json.dumps(answer.seqs), scope, rows.to_micros(now)),
+            (json.dumps(answer.seqs), scope, to_micros(now)),
         )
         record_of = {row[0]: rows.to_record(row[1:]) for row in found}
         scored = zip(answer.seqs, answer.similarity, answer.probability, strict=True)
@@ -275,7 +285,7 @@ class SqliteBackend(SqliteTransfer, ForkAware):
             "SELECT user_id, session_id, sum(kind = 'memory'), sum(kind = 'message'), max(created) "
             f"FROM records AS r WHERE {condition} AND r.kind <> 'item' AND {rows.VISIBLE} "
             "GROUP BY scope, user_id, session_id ORDER BY max(created) DESC, max(seq) DESC",
-            [*parameters, rows.to_micros(now)],
+            [*parameters, to_micros(now)],
         )
         return [
             SessionSummary(
@@ -283,7 +293,7 @@ class SqliteBackend(SqliteTransfer, ForkAware):
                 session_id=session or None,
                 memories=memories,
                 messages=messages,
-                last_at=rows.from_micros(last),
+                last_at=from_micros(last),
             )
             for user, session, memories, messages, last in found
         ]
@@ -297,7 +307,7 @@ class SqliteBackend(SqliteTransfer, ForkAware):
             f"WHERE r.scope = s.scope AND r.kind = 'memory' AND {rows.VISIBLE})",
             (
                 *(self._agent_id, beginning, beginning + chr(0x10FFFF) * 256),
-                *(len(beginning), beginning, rows.to_micros(now)),
+                *(len(beginning), beginning, to_micros(now)),
             ),
         )
         return [owner for (owner,) in found]
@@ -309,7 +319,7 @@ class SqliteBackend(SqliteTransfer, ForkAware):
             "count(DISTINCT scope), coalesce(sum(kind = 'memory' AND vector IS NULL), 0) "
             "FROM records AS r WHERE scope IN (SELECT scope FROM scopes WHERE agent_id = ?) "
             f"AND kind <> 'item' AND {rows.VISIBLE}",
-            (self._agent_id, rows.to_micros(now)),
+            (self._agent_id, to_micros(now)),
         )[0]
         return MemoryStats(
             location=self.location,

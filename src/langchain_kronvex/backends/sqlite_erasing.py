@@ -10,6 +10,7 @@ from typing import Any
 from langchain_kronvex.backends import sqlite_rows as rows
 from langchain_kronvex.backends.base import Selection
 from langchain_kronvex.backends.index_cache import IndexCache
+from langchain_kronvex.backends.micros import to_micros
 from langchain_kronvex.backends.sqlite_vectors import SqliteVectors
 
 _EXPIRED = "expires IS NOT NULL AND expires <= ? AND NOT pinned"
@@ -32,7 +33,7 @@ class SqliteErasing(SqliteVectors):
         with self._file.transaction() as connection:
             (visible,) = connection.execute(
                 f"SELECT count(*) FROM records AS r WHERE {condition} AND {rows.VISIBLE}",
-                [*parameters, rows.to_micros(now)],
+                [*parameters, to_micros(now)],
             ).fetchone()
             owners = connection.execute(
                 "UPDATE scopes SET generation = generation + 1 WHERE scope IN "
@@ -53,7 +54,7 @@ class SqliteErasing(SqliteVectors):
 
     def purge(self, now: datetime) -> int:
         """See `MemoryBackend.purge`."""
-        moment = rows.to_micros(now)
+        moment = to_micros(now)
         if not self._file.read(f"SELECT 1 FROM records WHERE {_EXPIRED} LIMIT 1", (moment,)):
             return 0
         with self._file.transaction() as connection:
@@ -89,7 +90,7 @@ class SqliteErasing(SqliteVectors):
         """Now and then remove what was emptied: it makes every process read its indexes anew."""
         (last,) = connection.execute("SELECT max(seq) FROM records").fetchone()
         if last % _SWEEP_EVERY < written:
-            self._purge(connection, rows.to_micros(now))
+            self._purge(connection, to_micros(now))
 
 
 def delete_rows(connection: sqlite3.Connection, condition: str, parameters: Sequence[Any]) -> int:

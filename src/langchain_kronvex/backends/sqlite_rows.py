@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
 
 from langchain_kronvex.backends.base import Page, Record, Selection
+from langchain_kronvex.backends.index_rows import index_row
+from langchain_kronvex.backends.micros import from_micros, to_micros
 from langchain_kronvex.index import IndexRow
-from langchain_kronvex.messages import answer_in
-from langchain_kronvex.ranking import Floats, Form
+from langchain_kronvex.ranking import Floats
 from langchain_kronvex.types import Scope
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_MICROSECOND = timedelta(microseconds=1)
-_MAX_REPLY_CHARS = 20_000  # of a reply, by which an exchange is found
 _MOST = 2**62  # more rows than there can be, and a number that SQLite can hold
 
 RECORD_COLUMNS = (
@@ -31,16 +27,6 @@ INDEX_COLUMNS = (
     "session_id, said, created, expires, pinned, vector"
 )
 VISIBLE = "(r.pinned OR r.expires IS NULL OR r.expires > ?)"
-
-
-def to_micros(moment: datetime) -> int:
-    """Return whole microseconds since 1970."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def from_micros(micros: int) -> datetime:
-    """Return the aware datetime, in UTC."""
-    return _EPOCH + timedelta(microseconds=micros)
 
 
 def to_record(row: Sequence[Any]) -> Record:
@@ -67,25 +53,14 @@ def to_record(row: Sequence[Any]) -> Record:
 def to_index_row(row: Sequence[Any]) -> IndexRow:
     """Build what the index needs from a row of `INDEX_COLUMNS`."""
     seq, text, type_, exchange, session, said, created, expires, pinned, vector = row
-    return IndexRow(
-        seq=seq,
-        text=text,
-        reply="" if exchange is None else answer_in(exchange, text)[:_MAX_REPLY_CHARS],
-        memory_type=type_,
-        form=form_of(type_, exchange=exchange is not None),
-        session_id=session,
-        said=said / 1e6,
-        created=created // 1_000_000,  # only its date counts; rounding up could leave the calendar
-        expires=math.inf if pinned or expires is None else expires / 1e6,
-        vector=None if vector is None else np.frombuffer(vector, "<f2"),
-    )
-
-
-def form_of(memory_type: str, *, exchange: bool) -> Form:
-    """Tell by which formula a memory is found."""
-    if exchange:
-        return Form.EXCHANGE
-    return Form.TURN if memory_type == "episodic" else Form.STATEMENT
+    return index_row(
+        seq, text, type_, exchange, session,
+        said / 1e6,
+        created // 1_000_000,  # only its date counts; rounding up could leave the calendar
+        None if expires is None else expires / 1e6,
+        pinned,
+        None if vector is None else np.frombuffer(vector, "<f2"),
+    )  # fmt: skip
 
 
 def to_blob(vector: Floats) -> bytes:

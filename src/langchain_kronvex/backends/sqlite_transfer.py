@@ -12,6 +12,7 @@ import numpy as np
 
 from langchain_kronvex.backends import sqlite_rows as rows
 from langchain_kronvex.backends.base import Record, moved_id, renewed
+from langchain_kronvex.backends.micros import to_micros
 from langchain_kronvex.backends.sqlite_erasing import delete_rows
 from langchain_kronvex.backends.sqlite_writing import SqliteWriting
 
@@ -35,7 +36,7 @@ class SqliteTransfer(SqliteWriting):
         self, owner: str | None, limit: int, now: datetime, *, after: int, model: str | None
     ) -> list[tuple[int, Record]]:
         """See `MemoryBackend.export_page`."""
-        parameters = (self._agent_id, owner, owner, owner, rows.to_micros(now), after)
+        parameters = (self._agent_id, owner, owner, owner, to_micros(now), after)
         with self._file.snapshot():
             sizes = self._file.read(
                 f"SELECT r.seq, length(r.content) FROM records AS r WHERE {_EXPORTED} "
@@ -66,7 +67,7 @@ class SqliteTransfer(SqliteWriting):
         now: datetime,
     ) -> bool:
         place = (scope, record.kind, record.scope.session_id or "")
-        while row := connection.execute(_WITH_ID, (rows.to_micros(now), record.id)).fetchone():
+        while row := connection.execute(_WITH_ID, (to_micros(now), record.id)).fetchone():
             *other, visible = row
             if not visible:
                 self._make_room(connection, record.id)

@@ -13,11 +13,10 @@ from typing import NoReturn
 
 from langchain_kronvex.backends import sqlite_rows as rows
 from langchain_kronvex.backends.base import MemoryBackend, Record, Search, Unembedded
+from langchain_kronvex.backends.micros import to_micros
+from langchain_kronvex.backends.models import Model, fits, mismatched, refuse
 from langchain_kronvex.backends.sqlite_file import SqliteFile
-from langchain_kronvex.errors import EmbeddingMismatch
 from langchain_kronvex.ranking import Floats
-
-_Model = tuple[str, int | None]  # its name, and the width of its vectors when that is known
 
 _MODEL = "SELECT model, width FROM models WHERE agent_id = ? AND upcoming = ?"
 _PUT_MODEL = "INSERT OR REPLACE INTO models (agent_id, upcoming, model, width) VALUES (?, ?, ?, ?)"
@@ -41,20 +40,15 @@ class SqliteVectors(MemoryBackend):
         """See `MemoryBackend.settle_embeddings`."""
         with self._file.transaction() as connection:
             known = self._model(connection)
-            if known and not _fits(known, model, width) and self._has_vectors(connection):
-                raise EmbeddingMismatch(
-                    f"The memories in {self.location} were indexed with {_described(*known)}, not "
-                    f"with {_described(model, width)}. Open them with the former, or with "
-                    "embeddings=False to find them by their words. To change over for good, call "
-                    "memory.reindex(...) with the new embeddings then."
-                )
+            if known and not fits(known, model, width) and self._has_vectors(connection):
+                raise mismatched(self.location, known, model, width)
             if known and known[0] == model:
                 width = width or known[1]
             connection.execute(_PUT_MODEL, (self._agent_id, 0, model, width))
             return width
 
-    def _model(self, connection: sqlite3.Connection, *, upcoming: bool = False) -> _Model | None:
-        found: _Model | None = connection.execute(_MODEL, (self._agent_id, upcoming)).fetchone()
+    def _model(self, connection: sqlite3.Connection, *, upcoming: bool = False) -> Model | None:
+        found: Model | None = connection.execute(_MODEL, (self._agent_id, upcoming)).fetchone()
         return found
 
     def _is_current(self, connection: sqlite3.Connection, model: str | None) -> bool:
@@ -69,7 +63,7 @@ class SqliteVectors(MemoryBackend):
     def _takes(self, connection: sqlite3.Connection, model: str, width: int) -> bool:
         """Tell whether vectors can be stored; their width is that of the store's from now on."""
         known = self._model(connection)
-        if known is None or not _fits(known, model, width):
+        if known is None or not fits(known, model, width):
             return False
         connection.execute(_PUT_MODEL, (self._agent_id, 0, model, width))
         return True
@@ -87,17 +81,11 @@ class SqliteVectors(MemoryBackend):
         if asked.vector is None or asked.model is None:
             return
         found = self._file.read(_MODEL, (self._agent_id, False))
-        if found and not _fits(found[0], asked.model, len(asked.vector)):
+        if found and not fits(found[0], asked.model, len(asked.vector)):
             self._refuse(found[0], asked.model, len(asked.vector))
 
-    def _refuse(self, known: _Model | None, model: str, width: int | None) -> NoReturn:
-        others = _described(*known) if known else "other embeddings"
-        raise EmbeddingMismatch(
-            f"The memories in {self.location} are indexed with {others}, not with "
-            f"{_described(model, width)}: they were reindexed, or the model has changed. Open a "
-            "new KronvexMemory with the embeddings they are indexed with, or call "
-            "memory.reindex() to index them with these."
-        )
+    def _refuse(self, known: Model | None, model: str, width: int | None) -> NoReturn:
+        refuse(self.location, known, model, width)
 
     # -- one vector after the other ------------------------------------------------------------
 
@@ -111,7 +99,7 @@ class SqliteVectors(MemoryBackend):
             "SELECT r.seq, r.id, coalesce(r.search_text, r.content) FROM records AS r "
             "WHERE +r.scope IN (SELECT scope FROM scopes WHERE agent_id = ?) AND r.seq > ? "
             f"AND r.kind = 'memory' AND {missing} AND {rows.VISIBLE} ORDER BY r.seq LIMIT ?",
-            (self._agent_id, after, rows.to_micros(now), limit),
+            (self._agent_id, after, to_micros(now), limit),
         )
         return [Unembedded(*row) for row in found]
 
@@ -121,8 +109,8 @@ class SqliteVectors(MemoryBackend):
         width = next((len(vector) for vector in vectors.values()), 0)
         with self._file.transaction() as connection:
             known = self._model(connection, upcoming=upcoming)
-            if known is None or not _fits(known, model, width):
-                self._refuse(known, model, width)
+            if known is None or not fits(known, model, width):
+                self._refuse(known or self._model(connection), model, width)
             if upcoming:
                 connection.executemany(
                     _STORE_UPCOMING, [(blob, id_, self._agent_id) for id_, blob in blobs.items()]
@@ -167,7 +155,7 @@ class SqliteVectors(MemoryBackend):
         with self._file.transaction() as connection:
             known = self._model(connection, upcoming=True)
             if known is None or known[0] != model:
-                self._refuse(known, model, None)
+                self._refuse(known or self._model(connection), model, None)
             count = self._count_upcoming(connection)
             connection.execute(
                 "UPDATE records SET vector = (SELECT u.vector FROM upcoming_vectors AS u "
@@ -196,14 +184,6 @@ class SqliteVectors(MemoryBackend):
         connection.execute(
             f"DELETE FROM upcoming_vectors WHERE seq IN ({of_agent})", (self._agent_id,)
         )
-
-
-def _fits(known: _Model, model: str, width: int | None) -> bool:
-    return known[0] == model and (None in (known[1], width) or known[1] == width)
-
-
-def _described(model: str, width: int | None) -> str:
-    return f"{model} ({width} dimensions)" if width else model
 
 
 def _store(connection: sqlite3.Connection, id_: str, blob: bytes) -> None:

@@ -1,0 +1,44 @@
+"""Which embeddings made a store's vectors, and whether others may be compared with them."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from langchain_kronvex.errors import EmbeddingMismatch
+
+Model = tuple[str, int | None]  # its name, and the width of its vectors when that is known
+
+
+def fits(known: Model, model: str, width: int | None) -> bool:
+    """Tell whether vectors of two models may be compared."""
+    return known[0] == model and (None in (known[1], width) or known[1] == width)
+
+
+def described(model: str, width: int | None) -> str:
+    """Return what to call a model."""
+    return f"{model} ({width} dimensions)" if width else model
+
+
+def refuse(location: str, known: Model | None, model: str, width: int | None) -> NoReturn:
+    """Refuse a vector that cannot be compared with those of the memories.
+
+    Raises:
+        EmbeddingMismatch: always.
+    """
+    others = described(*known) if known else "other embeddings"
+    raise EmbeddingMismatch(
+        f"The memories in {location} are indexed with {others}, not with "
+        f"{described(model, width)}: they were reindexed, or the model has changed. Open a "
+        "new KronvexMemory with the embeddings they are indexed with, or call "
+        "memory.reindex() to index them with these."
+    )
+
+
+def mismatched(location: str, known: Model, model: str, width: int | None) -> EmbeddingMismatch:
+    """Return the error of opening a store whose vectors are of another model."""
+    return EmbeddingMismatch(
+        f"The memories in {location} were indexed with {described(*known)}, not "
+        f"with {described(model, width)}. Open them with the former, or with "
+        "embeddings=False to find them by their words. To change over for good, call "
+        "memory.reindex(...) with the new embeddings then."
+    )

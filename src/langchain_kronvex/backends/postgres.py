@@ -1,0 +1,229 @@
+"""The backend for PostgreSQL with pgvector: the same records, for many workers on many machines.
+
+Every verb is a job (`postgres_writing.py`, `postgres_reading.py`, `postgres_vectors.py`) that the
+database runs in either colour. How recall finds is in `postgres_recall.py`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from langchain_kronvex.backends import postgres_erasing as erasing
+from langchain_kronvex.backends import postgres_reading as reading
+from langchain_kronvex.backends import postgres_rows as rows
+from langchain_kronvex.backends import postgres_schema as schema
+from langchain_kronvex.backends import postgres_transfer as transfer
+from langchain_kronvex.backends import postgres_writing as writing
+from langchain_kronvex.backends.base import Page, Record, Selection
+from langchain_kronvex.backends.index_cache import IndexCache
+from langchain_kronvex.backends.postgres_database import Database
+from langchain_kronvex.backends.postgres_embedding import PostgresEmbedding
+from langchain_kronvex.backends.postgres_options import PostgresOptions
+from langchain_kronvex.backends.postgres_pools import Pools, location_of
+from langchain_kronvex.backends.postgres_recall import PostgresRecall
+from langchain_kronvex.backends.postgres_session import Job
+from langchain_kronvex.forking import ForkAware
+from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
+
+
+class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
+    """Records of one agent in a PostgreSQL database.
+
+    Args:
+        conninfo: A URL, as libpq reads it.
+        agent_id: Whose records these are; other agents in the same tables are never touched.
+        options: How the database is spoken to.
+        timeout: Seconds to go on trying when the server is away, or no connection free.
+        cache_bytes: Bound of the indexes kept in RAM.
+    """
+
+    def __init__(
+        self,
+        conninfo: str,
+        agent_id: str,
+        options: PostgresOptions,
+        *,
+        timeout: float,
+        cache_bytes: int,
+    ) -> None:
+        self.location = location_of(conninfo, options)
+        self._agent_id = agent_id
+        self._cache_bytes = cache_bytes
+        pools = Pools(conninfo, options, timeout)
+        self._db = Database(pools, options, self.location, timeout)
+        try:
+            pools.probe(self.location)
+            schema.prepare(self._db, options.schema, self.location)
+            if schema.secure(self._db, wanted=options.row_level_security):
+                self._db.limit_reach()
+        except BaseException:
+            pools.close()
+            raise
+        self.after_fork_in_child()
+        self.watch_forks()
+
+    def after_fork_in_child(self) -> None:
+        """Start without indexes: another thread may have been changing one."""
+        self._cache = IndexCache(self._cache_bytes)
+        self._worker = uuid.uuid4()
+
+    def now(self) -> datetime:
+        """Return the server's time, which all workers share."""
+        return self._db.now()
+
+    def _reach_of(self, selection: Selection) -> tuple[str, ...] | None:
+        scopes = rows.scopes_of(selection, self._agent_id)
+        return None if scopes is None else tuple(map(str, scopes))
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def _adding(
+        self, records: Sequence[Record], now: datetime, model: str | None
+    ) -> Job[list[Record]]:
+        reach = rows.reach(self._agent_id, *{record.scope.owner for record in records})
+        return Job(lambda: writing.adding(self._agent_id, records, now, model), reach)
+
+    def add(
+        self, records: Sequence[Record], now: datetime, model: str | None = None
+    ) -> list[Record]:
+        """See `MemoryBackend.add`."""
+        return self._db.run(self._adding(records, now, model))
+
+    async def aadd(
+        self, records: Sequence[Record], now: datetime, model: str | None = None
+    ) -> list[Record]:
+        """Twin of `add`."""
+        return await self._db.arun(self._adding(records, now, model))
+
+    def _putting(
+        self,
+        records: Sequence[Record],
+        now: datetime,
+        model: str | None,
+        expected: Sequence[str | None] | None,
+    ) -> Job[bool]:
+        reach = rows.reach(self._agent_id, *{record.scope.owner for record in records})
+        return Job(lambda: writing.putting(self._agent_id, records, now, model, expected), reach)
+
+    def put(
+        self,
+        records: Sequence[Record],
+        now: datetime,
+        model: str | None = None,
+        *,
+        expected: Sequence[str | None] | None = None,
+    ) -> bool:
+        """See `MemoryBackend.put`."""
+        return self._db.run(self._putting(records, now, model, expected))
+
+    async def aput(
+        self,
+        records: Sequence[Record],
+        now: datetime,
+        model: str | None = None,
+        *,
+        expected: Sequence[str | None] | None = None,
+    ) -> bool:
+        """Twin of `put`."""
+        return await self._db.arun(self._putting(records, now, model, expected))
+
+    def _changing(self, record: Record, now: datetime) -> Job[None]:
+        reach = rows.reach(self._agent_id, record.scope.owner)
+        return Job(lambda: writing.changing(self._agent_id, record, now), reach)
+
+    def change(self, record: Record, now: datetime) -> None:
+        """See `MemoryBackend.change`."""
+        self._db.run(self._changing(record, now))
+
+    async def achange(self, record: Record, now: datetime) -> None:
+        """Twin of `change`."""
+        await self._db.arun(self._changing(record, now))
+
+    def count_accesses(self, counts: Mapping[str, int]) -> None:
+        """See `MemoryBackend.count_accesses`."""
+        self._db.run(Job(lambda: writing.counting_accesses(self._agent_id, counts)))
+
+    # -- erasing -------------------------------------------------------------------------------
+
+    def _erasing(self, selection: Selection, now: datetime) -> Job[tuple[int, list[str]]]:
+        reach = self._reach_of(selection)
+        return Job(lambda: erasing.erasing(self._agent_id, selection, now), reach)
+
+    def delete(self, selection: Selection, now: datetime) -> int:
+        """See `MemoryBackend.delete`."""
+        return self._erased(self._db.run(self._erasing(selection, now)))
+
+    async def adelete(self, selection: Selection, now: datetime) -> int:
+        """Twin of `delete`."""
+        return self._erased(await self._db.arun(self._erasing(selection, now)))
+
+    def _erased(self, erased: tuple[int, list[str]]) -> int:
+        visible, owners = erased
+        for owner in owners:
+            self._cache.drop(owner)
+        return visible
+
+    def purge(self, now: datetime) -> int:
+        """See `MemoryBackend.purge`."""
+        return self._db.run(Job(lambda: erasing.purging(now)))
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def _finding(self, selection: Selection, page: Page, now: datetime) -> Job[list[Record]]:
+        return Job(
+            lambda: reading.finding(self._agent_id, selection, page, now),
+            self._reach_of(selection),
+            reads_once=True,
+        )
+
+    def find(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
+        """See `MemoryBackend.find`."""
+        return self._db.run(self._finding(selection, page, now))
+
+    async def afind(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
+        """Twin of `find`."""
+        return await self._db.arun(self._finding(selection, page, now))
+
+    def _summing_up(self, scope: Scope | None, now: datetime) -> Job[list[SessionSummary]]:
+        reach = None if scope is None else rows.reach(self._agent_id, scope.owner)
+        return Job(lambda: reading.summing_up(self._agent_id, scope, now), reach, reads_once=True)
+
+    def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
+        """See `MemoryBackend.sessions`."""
+        return self._db.run(self._summing_up(scope, now))
+
+    async def asessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
+        """Twin of `sessions`."""
+        return await self._db.arun(self._summing_up(scope, now))
+
+    def _counting(self, now: datetime) -> Job[MemoryStats]:
+        return Job(lambda: reading.counting(self._agent_id, self.location, now), reads_once=True)
+
+    def stats(self, now: datetime) -> MemoryStats:
+        """See `MemoryBackend.stats`."""
+        return self._db.run(self._counting(now))
+
+    async def astats(self, now: datetime) -> MemoryStats:
+        """Twin of `stats`."""
+        return await self._db.arun(self._counting(now))
+
+    # -- moving --------------------------------------------------------------------------------
+
+    def export_page(
+        self, owner: str | None, limit: int, now: datetime, *, after: int, model: str | None
+    ) -> list[tuple[int, Record]]:
+        """See `MemoryBackend.export_page`."""
+        return self._db.run(
+            Job(lambda: transfer.exporting(self._agent_id, owner, limit, now, after, model))
+        )
+
+    def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
+        """See `MemoryBackend.restore`."""
+        return self._db.run(Job(lambda: transfer.restoring(self._agent_id, records, now, model)))
+
+    def close(self) -> None:
+        """See `MemoryBackend.close`."""
+        self._db.close()
+        self._cache = IndexCache(0)  # a closed memory that is still referred to holds no words

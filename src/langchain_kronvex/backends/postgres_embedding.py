@@ -1,0 +1,63 @@
+"""The verbs of a PostgreSQL backend that are about vectors; their work is in another file."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+
+from langchain_kronvex.backends import postgres_vectors as vectors_of
+from langchain_kronvex.backends.base import MemoryBackend, Unembedded
+from langchain_kronvex.backends.postgres_database import Database
+from langchain_kronvex.backends.postgres_session import Job
+from langchain_kronvex.errors import EmbeddingMismatch
+from langchain_kronvex.ranking import Floats
+
+
+class PostgresEmbedding(MemoryBackend):
+    """Keeps vectors; hands out what has none, to one worker at a time."""
+
+    _db: Database
+    _agent_id: str
+    _worker: uuid.UUID  # who claims
+
+    def settle_embeddings(self, model: str, width: int | None) -> int | None:
+        """See `MemoryBackend.settle_embeddings`."""
+        return self._db.run(
+            Job(lambda: vectors_of.settling(self._agent_id, self.location, model, width))
+        )
+
+    def unembedded(
+        self, limit: int, now: datetime, *, after: int = 0, upcoming: bool = False
+    ) -> list[Unembedded]:
+        """See `MemoryBackend.unembedded`; what is returned is claimed for this worker."""
+        if upcoming:
+            job = Job(lambda: vectors_of.unprepared(self._agent_id, limit, now, after))
+        else:
+            job = Job(lambda: vectors_of.claiming(self._agent_id, self._worker, limit, now, after))
+        return vectors_of.to_unembedded(self._db.run(job))
+
+    def embed(self, vectors: Mapping[str, Floats], model: str, *, upcoming: bool = False) -> None:
+        """See `MemoryBackend.embed`."""
+        job = Job(
+            lambda: vectors_of.embedding(
+                self._agent_id, self.location, vectors, model, upcoming=upcoming
+            )
+        )
+        try:
+            self._db.run(job)
+        except EmbeddingMismatch:
+            self._db.run(Job(lambda: vectors_of.releasing(self._worker)))
+            raise
+
+    def embedded_elsewhere(self) -> float | None:
+        """See `MemoryBackend.embedded_elsewhere`."""
+        return self._db.run(Job(lambda: vectors_of.taken_by_others(self._agent_id, self._worker)))
+
+    def prepare_reindex(self, model: str, width: int) -> int:
+        """See `MemoryBackend.prepare_reindex`."""
+        return self._db.run(Job(lambda: vectors_of.preparing(self._agent_id, model, width)))
+
+    def finish_reindex(self, model: str) -> int:
+        """See `MemoryBackend.finish_reindex`."""
+        return self._db.run(Job(lambda: vectors_of.finishing(self._agent_id, self.location, model)))

@@ -1,0 +1,106 @@
+"""What can go wrong with PostgreSQL: what is worth another attempt, and our errors for the rest.
+
+Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+from __future__ import annotations
+
+import random
+import time
+
+import psycopg
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+
+from langchain_kronvex.errors import MemoryClosed, StoreBusy, StoreError, StoreUnavailable
+
+_CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock: the other one has won
+_COMING_BACK = ("57P01", "57P02", "57P03", "53300")  # shut down, crashed, starting, full
+_CANCELLED = "57014"
+_LONGEST_PAUSE_SECONDS = 1.0
+
+
+class Attempts:
+    """One piece of work's attempts: how long to wait for the next one, or why there is none.
+
+    Args:
+        location: Of the store, for messages.
+        patience_seconds: How long to go on trying.
+    """
+
+    def __init__(self, location: str, patience_seconds: float) -> None:
+        self._location = location
+        self._patience = patience_seconds
+        self._deadline = time.monotonic() + patience_seconds
+        self._failures = 0
+
+    def pause_after(self, error: Exception) -> float:
+        """Return seconds to wait before the next attempt.
+
+        Raises:
+            StoreError: another attempt would be in vain, or the time is up.
+        """
+        pause = min(0.01 * 2**self._failures, _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1)  # noqa: S311
+        self._failures += 1
+        if not is_passing(error) or time.monotonic() + pause > self._deadline:
+            raise translated(error, self._location, self._patience) from error
+        return 0.0 if self._failures == 1 else pause
+
+
+def is_passing(error: Exception) -> bool:
+    """Tell whether the same work may succeed when it is run again."""
+    if isinstance(error, (PoolTimeout, PoolClosed, TooManyRequests)):
+        return False
+    return is_lost(error) or getattr(error, "sqlstate", None) in _CONFLICTS
+
+
+def is_lost(error: Exception) -> bool:
+    """Tell whether the connection is gone, or the server not there for a while."""
+    if not isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+        return False
+    code = error.sqlstate
+    return code is None or code.startswith("08") or code in _COMING_BACK
+
+
+def translated(error: Exception, location: str, patience_seconds: float) -> Exception:
+    """Return our own error for one of the driver's or the pool's."""
+    code = getattr(error, "sqlstate", None)
+    said = _first_line(error)
+    if isinstance(error, PoolClosed):
+        return MemoryClosed()
+    if isinstance(error, (PoolTimeout, TooManyRequests)):
+        return StoreBusy(
+            f"{location}: no connection became free within {patience_seconds:g} s ({said}). All "
+            "are in use, or the server cannot be reached. Allow more connections, or more time."
+        )
+    if code == _CANCELLED:
+        return StoreBusy(
+            f"{location}: a statement took longer than allowed and was cancelled ({said}). Try "
+            "again, or allow more time (statement_timeout)."
+        )
+    if code in _CONFLICTS:
+        return StoreBusy(
+            f"{location}: other workers kept changing the same memories ({said}). Try again."
+        )
+    if code is not None and code.startswith("53"):
+        return StoreUnavailable(
+            f"{location}: the server has run out of a resource ({said}). Nothing was stored; make "
+            "room, then try again."
+        )
+    if code in ("42501", "25006"):
+        return StoreUnavailable(
+            f"{location} cannot be written or read with this role ({said}). Grant it the rights "
+            "that the documentation lists, or choose another server."
+        )
+    if is_lost(error):
+        return StoreUnavailable(
+            f"{location} cannot be reached ({said}). Check that the server runs, and the host, "
+            "port, database, user and password of the URL."
+        )
+    return StoreError(f"{location}: PostgreSQL failed ({type(error).__name__}, {code}).")
+
+
+def _first_line(error: Exception) -> str:
+    """Return what the server said, without the details, which may quote what was stored."""
+    diagnostic = getattr(error, "diag", None)
+    said = diagnostic.message_primary if diagnostic is not None else None
+    return said or (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,175 @@
+"""Recall on PostgreSQL: an owner's index in RAM, checked by the statement that fetches the result.
+
+The index is searched first, as it is. The one statement that then fetches the chosen records also
+tells how far the owner's records have come; when others have written meanwhile, what they wrote is
+taken in and the search is repeated. So a worker sees the writes of all others at its next recall,
+and pays one round trip for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import nlargest
+from typing import TypeVar
+
+from langchain_kronvex.backends import postgres_reading as reading
+from langchain_kronvex.backends import postgres_rows as rows
+from langchain_kronvex.backends.base import Match, MemoryBackend, Search
+from langchain_kronvex.backends.index_cache import CachedIndex, IndexCache
+from langchain_kronvex.backends.models import fits, refuse
+from langchain_kronvex.backends.postgres_database import Database
+from langchain_kronvex.backends.postgres_reading import Found, IndexPage, State
+from langchain_kronvex.backends.postgres_session import Job
+from langchain_kronvex.errors import EmbeddingMismatch, StoreBusy
+from langchain_kronvex.index import ScopeIndex
+from langchain_kronvex.plans import Plan, arun, call, run
+from langchain_kronvex.search import Answer, Question, search
+
+T = TypeVar("T")
+_LOAD_ROWS = 2000
+_ROUNDS = 50  # of taking in what others write meanwhile, before a recall gives up
+_SHORT_SEARCH = 1000  # memories that are searched within the event loop; a thread costs more
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """Does what keeps a processor busy: in this thread, or beside the event loop."""
+
+    beside_loop: bool
+
+    def do(self, work: Callable[[], T]) -> T:
+        """Return what the work returns."""
+        return work()
+
+    async def ado(self, work: Callable[[], T]) -> T:
+        """Twin of `do`."""
+        return await asyncio.to_thread(work) if self.beside_loop else work()
+
+
+class PostgresRecall(MemoryBackend):
+    """The verb of a PostgreSQL backend that finds."""
+
+    _db: Database
+    _agent_id: str
+    _cache: IndexCache
+
+    def recall(self, search: Search) -> list[Match]:
+        """See `MemoryBackend.recall`."""
+        return run(self._recall(search))
+
+    async def arecall(self, search: Search) -> list[Match]:
+        """Twin of `recall`."""
+        return await arun(self._recall(search))
+
+    def _recall(self, asked: Search) -> Plan[list[Match]]:
+        matches = yield from self._of_owner(asked.scope.owner, asked)
+        if asked.include_shared and asked.scope:
+            shared = yield from self._of_owner("", asked)
+            return nlargest(asked.limit, [*matches, *shared], key=lambda match: match.similarity)
+        return matches
+
+    def _of_owner(self, owner: str, asked: Search) -> Plan[list[Match]]:
+        question = Question(
+            query=asked.query,
+            vector=asked.vector,
+            limit=asked.limit,
+            now=asked.now.timestamp(),
+            memory_type=asked.memory_type,
+            session_id=asked.scope.only_session if owner else None,
+            threshold=asked.threshold,
+        )
+        entry = self._cache.entry(owner)
+        for _ in range(_ROUNDS):
+            worker = _Worker(len(entry.index) > _SHORT_SEARCH)
+            state, answer = yield call(worker, "do", lambda: _searched(entry, question))
+            found: Found = yield call(self._db, "run", self._matching(owner, answer, asked))
+            if found.state == state:
+                self._check_model(found, asked)
+                if answer is not None:
+                    return _matches(answer, found)
+                refuse(self.location, found.model, asked.model or "", len(asked.vector or ()))
+            yield from self._bring_up_to_date(entry, owner, found.state)
+        raise StoreBusy(f"{self.location}: other workers write faster than this one can read.")
+
+    def _matching(self, owner: str, answer: Answer | None, asked: Search) -> Job[Found]:
+        return Job(
+            lambda: reading.matching(
+                self._agent_id, owner, answer.seqs if answer else (), asked.now
+            ),
+            rows.reach(self._agent_id, owner),
+            reads_once=True,
+        )
+
+    def _check_model(self, found: Found, asked: Search) -> None:
+        """Refuse a search whose vector cannot be compared with those of the memories."""
+        if asked.vector is None or asked.model is None or found.model is None:
+            return
+        if not fits(found.model, asked.model, len(asked.vector)):
+            refuse(self.location, found.model, asked.model, len(asked.vector))
+
+    # -- the index -----------------------------------------------------------------------------
+
+    def _bring_up_to_date(self, entry: CachedIndex, owner: str, wanted: State) -> Plan[None]:
+        yield call(entry.loading, "enter")
+        try:
+            known = State(*entry.state[1:])
+            if known.generation != wanted.generation or known.revision < wanted.revision:
+                yield from self._take_in(entry, owner)
+        finally:
+            entry.loading.leave()
+        self._cache.shrink()
+
+    def _take_in(self, entry: CachedIndex, owner: str) -> Plan[None]:
+        """Add what was written since, some rows at a time; all anew when records vanished."""
+        after, target = 0, None
+        while True:
+            generation, revision = entry.state[1:]
+            page: IndexPage = yield call(self._db, "run", self._page(owner, revision, after))
+            if page.state.generation != generation:
+                first, after, target = after, 0, None
+                with entry.lock:
+                    entry.index = ScopeIndex()
+                    entry.state = (0, page.state.generation, 0)
+                if revision or first:
+                    continue  # not all of them were asked for
+            target = page.state.revision if target is None else target
+            worker = _Worker(len(page.rows) > _SHORT_SEARCH // 10)
+            yield call(worker, "do", lambda page=page: _apply(entry, page))
+            if len(page.rows) < _LOAD_ROWS:
+                with entry.lock:
+                    entry.state = (0, page.state.generation, target)
+                return
+            after = page.rows[-1].seq
+
+    def _page(self, owner: str, revision: int, after: int) -> Job[IndexPage]:
+        return Job(
+            lambda: reading.index_page(self._agent_id, owner, revision, after, _LOAD_ROWS),
+            rows.reach(self._agent_id, owner),
+            reads_once=True,
+        )
+
+
+def _searched(entry: CachedIndex, question: Question) -> tuple[State, Answer | None]:
+    """Search the index as it is; no answer when its vectors cannot be compared with the query's."""
+    with entry.lock:
+        state = State(*entry.state[1:])
+        try:
+            return state, search(entry.index, question)
+        except EmbeddingMismatch:
+            return state, None  # the memories may have been reindexed since it was read
+
+
+def _apply(entry: CachedIndex, page: IndexPage) -> None:
+    with entry.lock:
+        entry.index.apply(page.rows)
+
+
+def _matches(answer: Answer, found: Found) -> list[Match]:
+    scored = zip(answer.seqs, answer.similarity, answer.probability, strict=True)
+    return [
+        Match(found.records[seq], similarity, probability)
+        for seq, similarity, probability in scored
+        if seq in found.records
+    ]

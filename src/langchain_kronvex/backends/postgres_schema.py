@@ -1,0 +1,141 @@
+"""The tables of the PostgreSQL store: made, and brought up to date, by whoever comes first."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from importlib.resources import files
+
+from langchain_kronvex.backends.postgres_database import Database, quoted
+from langchain_kronvex.backends.postgres_session import Job, Rows, Statement, Work
+from langchain_kronvex.errors import ConfigurationError, SchemaTooNew, StoreError
+
+_LOCK = Statement(
+    "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", ["langchain-kronvex schema"]
+)
+_MADE = (
+    "CREATE TABLE IF NOT EXISTS langchain_kronvex.schema_steps "
+    "(step integer PRIMARY KEY, taken_at timestamptz NOT NULL DEFAULT now())"
+)
+_OLDEST_VECTOR = (0, 7)  # the first with halfvec
+
+
+def prepare(database: Database, schema: str, location: str) -> None:
+    """Make the tables, or bring them up to date; ten workers at once make them once.
+
+    Raises:
+        ConfigurationError: pgvector is missing or too old.
+        SchemaTooNew: a newer version of this package made the tables.
+        StoreError: the server cannot be reached, or refuses.
+    """
+    _need_vectors(database, location)
+    steps = _steps()
+    taken = database.run(Job(lambda: _taken(schema)))
+    if taken is None:
+        database.run(Job(lambda: _making(schema)))
+        taken = 0
+    if taken > len(steps):
+        raise SchemaTooNew(
+            f"{location} has schema version {taken}; this langchain-kronvex knows versions up to "
+            f"{len(steps)}. Upgrade it: pip install -U langchain-kronvex"
+        )
+    for number, script in enumerate(steps[taken:], taken + 1):
+        database.run(Job(functools.partial(_step, number, script)))
+
+
+def secure(database: Database, *, wanted: bool) -> bool:
+    """Turn row-level security on if it is wanted; tell whether it is on."""
+    return database.run(Job(lambda: _securing(wanted)))
+
+
+def _need_vectors(database: Database, location: str) -> None:
+    version = database.find_vectors()
+    if version is None:
+        try:
+            database.run(Job(_extending))
+        except StoreError as error:
+            raise ConfigurationError(
+                f"{location} lacks the extension pgvector, and it could not be added ({error}). "
+                "Install pgvector on the server, and let an administrator of the database run: "
+                "CREATE EXTENSION vector"
+            ) from error
+        version = database.find_vectors() or "0"
+    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_VECTOR:
+        raise ConfigurationError(
+            f"{location} has pgvector {version}; 0.7 or later is needed. Upgrade it, then run: "
+            "ALTER EXTENSION vector UPDATE"
+        )
+
+
+def _extending() -> Work[None]:
+    yield _LOCK
+    yield Statement("CREATE EXTENSION IF NOT EXISTS vector")
+
+
+def _taken(schema: str) -> Work[int | None]:
+    """Return the number of the last step; None without any table."""
+    there: Rows = yield Statement(
+        "SELECT 1 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+        "WHERE n.nspname = %s AND c.relname = 'schema_steps'",
+        [schema],
+    )
+    if not there:
+        return None
+    found: Rows = yield Statement(
+        "SELECT coalesce(max(step), 0) FROM langchain_kronvex.schema_steps"
+    )
+    return int(found[0][0])
+
+
+def _making(schema: str) -> Work[None]:
+    yield _LOCK
+    there: Rows = yield Statement("SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema])
+    if not there:
+        yield Statement(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+    yield Statement(_MADE)
+
+
+def _step(number: int, script: str) -> Work[None]:
+    yield _LOCK
+    found: Rows = yield Statement(
+        "SELECT 1 FROM langchain_kronvex.schema_steps WHERE step = %s", [number]
+    )
+    if found:
+        return  # another worker was first
+    for statement in _statements(script):
+        yield Statement(statement)
+    yield Statement("INSERT INTO langchain_kronvex.schema_steps (step) VALUES (%s)", [number])
+
+
+def _securing(wanted: bool) -> Work[bool]:
+    asked = Statement(
+        "SELECT relrowsecurity FROM pg_class WHERE oid = 'langchain_kronvex.records'::regclass"
+    )
+    found: Rows = yield asked
+    if found[0][0] or not wanted:
+        return bool(found[0][0])
+    yield _LOCK
+    found = yield asked
+    if not found[0][0]:
+        for statement in _statements(_read("row_level_security.sql")):
+            yield Statement(statement)
+    return True
+
+
+def _steps() -> list[str]:
+    folder = files("langchain_kronvex.backends").joinpath("schema", "postgres")
+    names = sorted(f.name for f in folder.iterdir() if f.name[:3].isdigit())
+    return [_read(name) for name in names]
+
+
+def _read(name: str) -> str:
+    folder = files("langchain_kronvex.backends").joinpath("schema", "postgres")
+    return folder.joinpath(name).read_text(encoding="utf-8")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Split a script at the semicolons that end a line."""
+    lines = [line for line in script.splitlines() if not line.startswith("--")]
+    for statement in "\n".join(lines).split(";\n"):
+        if statement.strip(" ;\n"):
+            yield statement.strip(" ;\n").replace("%", "%%")
