@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.storage.chat_store.base import BaseChatStore
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
 from pydantic import ConfigDict, Field, computed_field
 
-from langchain_kronvex import checks
 from langchain_kronvex.llama_index.conversations import Conversations
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.plans import arun, run
@@ -44,10 +41,6 @@ class KronvexChatStore(BaseChatStore):
     remember: bool = True
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    def model_post_init(self, context: Any) -> None:
-        """Check the user."""
-        checks.check_optional_id(self.user_id, "user_id")
 
     @classmethod
     def class_name(cls) -> str:
@@ -140,10 +133,6 @@ class KronvexAsyncChatStore(AsyncDBChatStore):
     remember: bool = True
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    def model_post_init(self, context: Any) -> None:
-        """Check the user."""
-        checks.check_optional_id(self.user_id, "user_id")
 
     @classmethod
     def class_name(cls) -> str:

@@ -43,6 +43,9 @@ class KronvexMemoryBlock(BaseMemoryBlock[str]):
     a question when the model is about to be asked, its answer with the next question or when both
     leave the queue. `KronvexAsyncChatStore` remembers an answer at once; use both together.
 
+    A `ReActAgent` drops the first system message it is given. Give it a `system_prompt` of its own
+    to be dropped, or `Memory` the `insert_method="user"`, or it never sees what is recalled.
+
     When the recall fails, the content is empty and the chat goes on: the failure is logged,
     counted in `memory.stats()` and told to the memory's `on_error`.
 
@@ -76,11 +79,6 @@ class KronvexMemoryBlock(BaseMemoryBlock[str]):
     priority: int = 1
 
     _seen: dict[tuple[Scope, Exchange], None] = PrivateAttr(default_factory=dict)
-
-    def model_post_init(self, context: Any) -> None:
-        """Check the ids."""
-        super().model_post_init(context)
-        Scope.of(self.user_id, self.session_id)
 
     async def _aget(
         self,
@@ -146,7 +144,8 @@ class KronvexMemoryBlock(BaseMemoryBlock[str]):
             del self._seen[oldest]
 
     def _scope(self, session_id: str | None) -> Scope:
-        scope = Scope.of(self.user_id, self.session_id or session_id)
+        session = session_id if self.session_id is None else self.session_id
+        scope = Scope.of(self.user_id, session)
         if not scope:
             raise ScopeRequired("Say whose memory it is: give the block a user_id or session_id.")
         return scope

@@ -1,0 +1,299 @@
+"""The chat store of the buffers: order, places, keys, whose it is, and what is remembered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, HumanMessage
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.memory import ChatMemoryBuffer, ChatSummaryMemoryBuffer
+
+from langchain_kronvex import InvalidInput, KronvexMemory, StoreError
+from langchain_kronvex.backends.base import Page
+from langchain_kronvex.llama_index import KronvexChatStore
+
+from .parts import Call, ScriptedModel, assistant, both_colours, texts, user
+
+TURNS = [user("a"), assistant("A"), user("b"), assistant("B")]
+
+
+@pytest.fixture
+def store(memory: KronvexMemory) -> KronvexChatStore:
+    return KronvexChatStore(memory=memory, user_id="ana")
+
+
+def remembered(memory: KronvexMemory, user_id: str = "ana") -> list[str]:
+    return sorted(found.content for found in memory.memories(user_id=user_id))
+
+
+@both_colours
+async def test_messages_are_appended_in_order(store: KronvexChatStore, call: Call) -> None:
+    for message in TURNS:
+        await call(store, "add_message", "monday", message)
+
+    assert await call(store, "get_messages", "monday") == TURNS
+    assert await call(store, "get_messages", "tuesday") == []
+    assert await call(store, "get_keys") == ["monday"]
+
+
+@both_colours
+async def test_a_message_is_erased_by_its_place(store: KronvexChatStore, call: Call) -> None:
+    await call(store, "set_messages", "monday", TURNS)
+
+    assert await call(store, "delete_message", "monday", 4) is None
+    assert await call(store, "delete_message", "monday", -5) is None
+    assert await call(store, "delete_message", "monday", 1) == TURNS[1]
+    assert await call(store, "delete_message", "monday", -2) == TURNS[2]
+    assert await call(store, "delete_last_message", "monday") == TURNS[3]
+    assert await call(store, "get_messages", "monday") == TURNS[:1]
+    assert await call(store, "delete_messages", "monday") == TURNS[:1]
+    assert await call(store, "delete_messages", "monday") is None
+    assert await call(store, "delete_last_message", "monday") is None
+    assert await call(store, "get_keys") == []
+
+
+@both_colours
+async def test_setting_keeps_the_beginning_and_replaces_the_rest(
+    store: KronvexChatStore, call: Call
+) -> None:
+    await call(store, "set_messages", "monday", TURNS)
+    first = [record.id for record in records(store)]
+    changed = [*TURNS[:3], assistant("other"), user("c")]
+    await call(store, "set_messages", "monday", changed)
+
+    assert await call(store, "get_messages", "monday") == changed
+    assert [record.id for record in records(store)][:3] == first[:3]
+    await call(store, "set_messages", "monday", [])
+    assert await call(store, "get_keys") == []
+
+
+def records(store: KronvexChatStore) -> list[Any]:
+    memory = store.memory
+    at = memory._conversation("monday", store.user_id)
+    return memory._backend.find(at.select("message"), Page(), memory._clock())
+
+
+@given(
+    before=st.lists(st.sampled_from("abcd"), max_size=5),
+    after=st.lists(st.sampled_from("abcd"), max_size=5),
+    status=st.booleans(),
+)
+@settings(deadline=None, max_examples=60)
+def test_what_is_set_is_what_is_there(before: list[str], after: list[str], status: bool) -> None:
+    def said(letters: list[str]) -> list[ChatMessage]:
+        return [assistant(letter) if letter > "b" else user(letter) for letter in letters]
+
+    with KronvexMemory("sqlite://") as memory:
+        store = KronvexChatStore(memory=memory, user_id="ana", remember=status)
+        store.set_messages("monday", said(before))
+        store.set_messages("monday", said(after))
+
+        assert store.get_messages("monday") == said(after)
+        assert memory.stats().messages == len(after)
+
+
+def test_replaced_text_is_gone_from_the_file(store: KronvexChatStore, tmp_path: Any) -> None:
+    store.remember = False
+    store.set_messages("monday", [user("xyzzy-1"), assistant("xyzzy-2")])
+    store.set_messages("monday", [user("xyzzy-1"), assistant("fine")])
+    store.add_message("monday", user("xyzzy-3"))
+    store.delete_last_message("monday")
+    held = b"".join(path.read_bytes() for path in tmp_path.glob("memory.db*"))
+
+    assert b"xyzzy-1" in held
+    assert b"xyzzy-2" not in held
+    assert b"xyzzy-3" not in held
+
+
+def test_a_failing_store_leaves_the_chat_as_it_was(
+    store: KronvexChatStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.set_messages("monday", TURNS)
+    backend = store.memory._backend
+    with monkeypatch.context() as patch:
+
+        def failing(*_: Any, **__: Any) -> Any:
+            raise StoreError("the disk is gone")
+
+        patch.setattr(backend, "add", failing)
+        with pytest.raises(StoreError):
+            store.set_messages("monday", [user("new")])
+    assert store.get_messages("monday") == TURNS
+    with monkeypatch.context() as patch:
+        patch.setattr(backend, "delete", failing)
+        with pytest.raises(StoreError):
+            store.set_messages("monday", [user("new")])
+    # Not erased yet, but no reader sees the old ones any more.
+    assert store.get_messages("monday") == [user("new")]
+
+
+# -- whose it is --------------------------------------------------------------------------------
+
+
+def test_users_agents_and_the_nameless_never_meet(memory: KronvexMemory) -> None:
+    ana, ben, nobody = (
+        KronvexChatStore(memory=memory, user_id=user_id) for user_id in ("ana", "ben", None)
+    )
+    with memory.beside("other agent") as other:
+        stores = [ana, ben, nobody, KronvexChatStore(memory=other, user_id="ana")]
+        for number, store in enumerate(stores):
+            store.add_message("monday", user(f"secret {number}"))
+        ben.delete_messages("monday")
+
+        assert [texts(store.get_messages("monday")) for store in stores] == [
+            ["user: secret 0"], [], ["user: secret 2"], ["user: secret 3"],
+        ]  # fmt: skip
+        assert [store.get_keys() for store in stores] == [["monday"], [], ["monday"], ["monday"]]
+
+
+HOSTILE = [
+    "%", "_", "a_b", "a-b", "A_B", " x ", "'; DROP TABLE records; --", "\u00e9", "e\u0301", "🐈",
+    '{"a": 1}', "../x", "a" * 255, "\x01", "chat_history", "*", "key:1",
+]  # fmt: skip
+
+
+def test_hostile_keys_are_only_names(memory: KronvexMemory) -> None:
+    store = KronvexChatStore(memory=memory, user_id="ana")
+    for name in HOSTILE:
+        store.add_message(name, user(f"of {name!r}"))
+
+    assert sorted(store.get_keys()) == sorted(HOSTILE)
+    assert [texts(store.get_messages(name)) for name in HOSTILE] == [
+        [f"user: of {name!r}"] for name in HOSTILE
+    ]
+    store.delete_messages("%")
+    assert len(store.get_keys()) == len(HOSTILE) - 1
+
+
+@pytest.mark.parametrize("key", ["", " ", "\n", "a" * 256, "a\0b", "\ud800", 7, None])
+@both_colours
+async def test_a_key_that_does_not_fit_is_refused(
+    store: KronvexChatStore, call: Call, key: Any
+) -> None:
+    for verb, *rest in (
+        ("add_message", user("x")), ("set_messages", [user("x")]), ("get_messages",),
+        ("delete_messages",), ("delete_message", 0), ("delete_last_message",),
+    ):  # fmt: skip
+        with pytest.raises(InvalidInput, match="key"):
+            await call(store, verb, key, *rest)
+    assert store.memory.stats().messages == 0
+
+
+@pytest.mark.parametrize("place", [True, 1.0, "1", None])
+def test_a_place_that_is_no_number_is_refused(store: KronvexChatStore, place: Any) -> None:
+    store.add_message("monday", user("a"))
+    with pytest.raises(InvalidInput, match="idx"):
+        store.delete_message("monday", place)
+    assert len(store.get_messages("monday")) == 1
+
+
+def test_a_user_that_does_not_fit_is_refused(memory: KronvexMemory) -> None:
+    store = KronvexChatStore(memory=memory, user_id=" ")
+    with pytest.raises(InvalidInput, match="user_id"):
+        store.add_message("monday", user("a"))
+
+
+def test_forgetting_a_user_takes_the_conversations(store: KronvexChatStore) -> None:
+    for key in ("monday", "tuesday"):
+        store.set_messages(key, TURNS)
+    store.memory.forget(user_id="ana", session_id="monday")
+    assert store.get_keys() == ["tuesday"]
+    store.memory.forget(user_id="ana")
+    assert store.get_messages("tuesday") == []
+
+
+# -- together with LangChain --------------------------------------------------------------------
+
+
+def test_a_key_is_a_session_which_langchain_reads_and_continues(store: KronvexChatStore) -> None:
+    store.set_messages("monday", TURNS[:2])
+    history = store.memory.chat_history("monday", "ana")
+    assert [(m.type, m.text) for m in history.messages] == [("human", "a"), ("ai", "A")]
+    history.add_messages([HumanMessage("b"), AIMessage("B")])
+
+    assert store.get_messages("monday") == TURNS
+    # Setting what is there rewrites nothing, so nothing of LangChain's is lost.
+    before = [record.id for record in records(store)]
+    store.set_messages("monday", store.get_messages("monday"))
+    assert [record.id for record in records(store)] == before
+
+
+# -- remembering --------------------------------------------------------------------------------
+
+
+@both_colours
+async def test_exchanges_are_remembered(store: KronvexChatStore, call: Call) -> None:
+    await call(store, "add_message", "monday", user("I am allergic to peanuts."))
+    assert remembered(store.memory) == ["User: I am allergic to peanuts."]
+    await call(store, "add_message", "monday", assistant("Noted."))
+    assert remembered(store.memory) == ["User: I am allergic to peanuts.\nAssistant: Noted."]
+    await call(store, "set_messages", "tuesday", [*TURNS, ChatMessage("S", role="system")])
+    assert len(remembered(store.memory)) == 3
+
+
+def test_another_answer_is_remembered_with_its_question(store: KronvexChatStore) -> None:
+    store.set_messages("monday", TURNS)
+    store.set_messages("monday", [*TURNS[:3], assistant("B2")])
+
+    assert "User: b\nAssistant: B2" in remembered(store.memory)
+    assert not [text for text in remembered(store.memory) if text.startswith("Assistant")]
+
+
+def test_cutting_a_chat_remembers_nothing_anew(store: KronvexChatStore) -> None:
+    store.set_messages("monday", TURNS)
+    before = remembered(store.memory)
+    store.set_messages("monday", TURNS[:2])
+    store.set_messages("monday", TURNS)
+    assert remembered(store.memory) == before
+
+
+def test_nothing_is_remembered_unless_wanted(memory: KronvexMemory) -> None:
+    KronvexChatStore(memory=memory, user_id="ana", remember=False).set_messages("monday", TURNS)
+    assert remembered(memory) == []
+
+
+# -- in LlamaIndex's buffers ---------------------------------------------------------------------
+
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+def test_a_buffer_reads_its_window_and_all_is_kept(store: KronvexChatStore) -> None:
+    buffer = ChatMemoryBuffer.from_defaults(
+        token_limit=3, tokenizer_fn=words, chat_store=store, chat_store_key="monday"
+    )
+    for message in TURNS:
+        buffer.put(message)
+    assert buffer.get() == TURNS[2:]
+    assert buffer.get_all() == TURNS
+    buffer.reset()
+    assert store.get_keys() == []
+
+
+def test_a_summary_buffer_works_on_it(store: KronvexChatStore) -> None:
+    model = ScriptedModel(answer=lambda _: assistant("summary"))
+    buffer = ChatSummaryMemoryBuffer.from_defaults(
+        chat_store=store, chat_store_key="monday", llm=model, token_limit=2, tokenizer_fn=words
+    )
+    for message in TURNS:
+        buffer.put(message)
+    assert texts(buffer.get()) == ["system: summary", "user: b", "assistant: B"]
+    assert texts(store.get_messages("monday")) == ["system: summary", "user: b", "assistant: B"]
+
+
+def test_a_dump_names_the_place_and_holds_no_message(store: KronvexChatStore) -> None:
+    store.add_message("monday", user("xyzzy"))
+    buffer = ChatMemoryBuffer.from_defaults(chat_store=store, chat_store_key="monday")
+    dumped = json.loads(buffer.to_string())["chat_store"]
+
+    assert dumped == {
+        "class_name": "KronvexChatStore", "location": store.memory.location, "remember": True,
+        "user_id": "ana",
+    }  # fmt: skip
+    again = KronvexChatStore.from_dict(dumped, memory=store.memory)
+    assert texts(again.get_messages("monday")) == ["user: xyzzy"]
