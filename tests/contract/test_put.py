@@ -176,6 +176,29 @@ def test_a_replaced_memory_is_found_by_its_new_words_alone(memory: Driver, seam:
     assert memory.stats().memories == 2
 
 
+def test_a_recall_finds_what_is_being_replaced(memory: Driver, seam: Seam) -> None:
+    ana = Scope("ana", None)
+    seam.put([item("k", "tea 0", kind="memory", scope=ana)], NOW)
+    done = threading.Event()
+
+    def replace_it() -> None:
+        try:
+            for number in range(60):
+                new = item("k", f"tea {number}", kind="memory", scope=ana)
+                seam._backend.put([new], NOW)
+        finally:
+            done.set()
+
+    replacing = threading.Thread(target=replace_it)
+    replacing.start()
+    found = []
+    while not done.is_set():
+        found.append(len(memory.recall("tea", user_id="ana")))
+    replacing.join()
+    assert found
+    assert set(found) == {1}
+
+
 def test_vectors_are_stored_with_their_model_only(memory: Driver, seam: Seam) -> None:
     model = memory.memory._model.current
     vector = np.zeros(model.width, np.float32)

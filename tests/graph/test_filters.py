@@ -1,0 +1,90 @@
+"""Filters: what each of them lets through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langgraph.store.memory import InMemoryStore
+
+from langchain_kronvex.langgraph.filters import accepting
+
+VALUE: dict[str, Any] = {
+    "n": 5, "f": 4.5, "s": "tea", "date": "2026-04-28", "digits": "10", "none": None, "yes": True,
+    "tags": ["a", "b"], "user": {"name": "Ana", "age": 41, "tags": ["x"]}, "dotted.name": 1,
+    "big": 10**30, "list": [{"k": 1}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {}, None, {"n": 5}, {"n": 5.0}, {"s": "tea"}, {"none": None}, {"absent": None},
+        {"yes": True}, {"tags": ["a", "b"]}, {"tags": ("a", "b")}, {"user": {"name": "Ana"}},
+        {"dotted.name": 1},
+        {"user": {"tags": ["x"], "age": {"$gt": 40}}}, {"user.name": "Ana"}, {"user.absent": None},
+        {"user.age": {"$lt": 42}}, {"list": [{"k": 1}]}, {"list": [{"k": {"$gte": 1}}]},
+        {"n": {"$eq": 5}}, {"n": {"$ne": 6}}, {"absent": {"$ne": 1}}, {"tags": {"$eq": ["a", "b"]}},
+        {"n": {"$gt": 4, "$gte": 5, "$lt": 6, "$lte": 5}}, {"f": {"$gt": 4.4}},
+        {"big": {"$gt": 10**29}},
+        {"n": {"$lt": float("inf")}}, {"date": {"$gte": "2026-01-01", "$lt": "2027-01-01"}},
+        {"digits": {"$gt": 9}}, {"digits": {"$gt": "9"}}, {"n": {"$gt": "4"}},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_it_passes(wanted: dict[str, Any] | None) -> None:
+    assert accepting(wanted)(VALUE)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"n": 6}, {"n": "5"}, {"s": "Tea"}, {"s": "t%"}, {"none": 0}, {"absent": 1},
+        {"tags": ["a"]},
+        {"tags": ["b", "a"]}, {"tags": "a"}, {"user": {"name": "Bob"}}, {"user": {"absent": 1}},
+        {"user.name.more": 1}, {"s.name": "x"}, {"n": {"$eq": 6}}, {"n": {"$ne": 5}},
+        {"n": {"$gt": 5}}, {"n": {"$lt": 5}}, {"n": {"$gt": 4, "$lt": 5}},
+        {"n": {"$gt": float("nan")}},
+        {"none": {"$gt": 0}}, {"absent": {"$lt": 9}}, {"tags": {"$gt": 0}}, {"s": {"$gt": 1}},
+        {"n": 5, "s": "coffee"}, {"n": {"$eq": float("nan")}}, {"user": {"$gt": 1}},
+        {"n": {"age": 1}},
+        {"tags": {"$ne": ("a", "b")}},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_it_does_not_pass(wanted: dict[str, Any]) -> None:
+    assert not accepting(wanted)(VALUE)
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "a", "b"])
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("xy"), inner),
+    max_leaves=5,
+)
+CONDITIONS = (
+    VALUES
+    | st.fixed_dictionaries({"$eq": VALUES})
+    | st.fixed_dictionaries({"$ne": VALUES})
+    | st.fixed_dictionaries({"x": st.fixed_dictionaries({"$ne": SCALARS})})
+)
+NUMBERS = st.integers(-3, 3) | st.floats(-3, 3)
+ORDERS = st.dictionaries(st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), NUMBERS, min_size=1)
+
+
+@given(value=VALUES, wanted=CONDITIONS)
+def test_equality_is_as_in_langgraphs_own_store(value: Any, wanted: Any) -> None:
+    theirs = InMemoryStore()
+    theirs.put(("a",), "k", {"field": value})
+    expected = bool(theirs.search(("a",), filter={"field": wanted}))
+    assert accepting({"field": wanted})({"field": value}) is expected
+
+
+@given(value=NUMBERS, wanted=ORDERS)
+def test_order_is_as_in_langgraphs_own_store(value: float, wanted: dict[str, float]) -> None:
+    theirs = InMemoryStore()
+    theirs.put(("a",), "k", {"field": value})
+    expected = bool(theirs.search(("a",), filter={"field": wanted}))
+    assert accepting({"field": wanted})({"field": value}) is expected

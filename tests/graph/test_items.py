@@ -1,0 +1,298 @@
+"""Items: put, read, replaced, deleted; what does not fit is refused, nothing half-written."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.store.base import (
+    GetOp,
+    InvalidNamespaceError,
+    Item,
+    ListNamespacesOp,
+    PutOp,
+    SearchOp,
+)
+
+from integration.parts import files_with
+from langchain_kronvex import InvalidInput, KronvexMemory, MemoryClosed
+from langchain_kronvex.langgraph import KronvexStore
+
+from .conftest import Clock, Colour
+
+OpenStore = Callable[..., KronvexStore]
+ANA = ("users", "ana")
+
+
+def test_an_item_comes_back_as_it_was_put(store: Colour, clock: Clock) -> None:
+    value = {"z": [1, 2.5, None, True, {"deep": "é 🙂 \0 \ud800"}], "a": "", "": {}}
+    store.put(ANA, "k", value)
+
+    item = store.get(ANA, "k")
+    assert isinstance(item, Item)
+    assert (item.namespace, item.key, item.value) == (ANA, "k", value)
+    assert list(item.value) == ["z", "a", ""]
+    assert item.created_at == item.updated_at == clock.now
+    assert isinstance(item.created_at, datetime)
+
+
+def test_what_is_not_there_is_none(store: Colour) -> None:
+    store.put(ANA, "k", {"v": 1})
+
+    assert store.get(ANA, "other") is None
+    assert store.get(("users", "bob"), "k") is None
+    assert store.get(("users",), "k") is None
+    assert store.get((*ANA, "k"), "k") is None
+    assert store.get((), "k") is None
+
+
+def test_a_put_replaces_and_keeps_the_date_of_creation(store: Colour, clock: Clock) -> None:
+    store.put(ANA, "k", {"v": 1, "old": True})
+    created = clock.now
+    clock.advance(hours=1)
+    store.put(ANA, "k", {"v": 2})
+
+    item = store.get(ANA, "k")
+    assert item.value == {"v": 2}
+    assert (item.created_at, item.updated_at) == (created, clock.now)
+    assert len(store.search(ANA)) == 1
+
+
+def test_a_deleted_item_is_gone_for_good(store: Colour, clock: Clock, tmp_path: Path) -> None:
+    words = [f"w{number:016x}" for number in range(9)]
+    for word in words:
+        store.put(ANA, "secret", {"text": word}, index=False if word == words[3] else None)
+    store.put(ANA, "other", {"text": "stays"})
+    assert files_with(tmp_path, words[-1])
+    store.delete(ANA, "secret")
+    store.delete(ANA, "never there")
+    store.delete((), "never there")
+
+    assert store.get(ANA, "secret") is None
+    assert [item.key for item in store.search(ANA)] == ["other"]
+    assert files_with(tmp_path, *words) == []
+    clock.advance(hours=1)
+    store.put(ANA, "secret", {"text": "new"})
+    assert store.get(ANA, "secret").created_at == clock.now
+
+
+def test_results_stand_in_the_order_of_the_operations(store: Colour) -> None:
+    store.put(("a",), "1", {"v": 1})
+    store.put(("b",), "2", {"v": 2})
+
+    got = store.batch(
+        [
+            GetOp(("b",), "2"),
+            PutOp(("c",), "3", {"v": 3}),
+            SearchOp(("a",)),
+            GetOp(("c",), "3"),
+            ListNamespacesOp(),
+            GetOp(("a",), "1"),
+            PutOp(("a",), "1", None),
+            GetOp(("a",), "1"),
+        ]
+    )
+    assert [got[0].value, got[1], got[3], got[5].value, got[6]] == [
+        {"v": 2}, None, None, {"v": 1}, None,
+    ]  # fmt: skip
+    assert got[7].value == {"v": 1}  # a batch reads before it writes
+    assert [item.key for item in got[2]] == ["1"]
+    assert got[4] == [("a",), ("b",)]
+    assert store.get(("c",), "3").value == {"v": 3}
+    assert store.get(("a",), "1") is None
+    assert store.batch([]) == []
+
+
+def test_of_puts_of_one_item_the_last_wins(store: Colour) -> None:
+    store.put(("a",), "gone", {"v": 0})
+    store.batch(
+        [
+            PutOp(("a",), "k", {"v": 1}),
+            PutOp(("a",), "k", None),
+            PutOp(("a",), "k", {"v": 3}),
+            PutOp(("a",), "gone", {"v": 1}),
+            PutOp(("a",), "gone", None),
+        ]
+    )
+    assert store.get(("a",), "k").value == {"v": 3}
+    assert store.get(("a",), "gone") is None
+
+
+def test_an_item_may_lose_its_index_and_get_it_back(store: Colour) -> None:
+    for index, found in ((None, ["k"]), (False, []), (["v"], ["k"]), (False, [])):
+        store.put(ANA, "k", {"v": "tea"}, index=index)
+        assert [item.key for item in store.search(ANA, query="tea")] == found
+        assert [item.key for item in store.search(ANA)] == ["k"]
+        assert store.get(ANA, "k").value == {"v": "tea"}
+
+
+@pytest.mark.parametrize("key", ["", " ", "a/b", "%", "_", "é", "e\u0301", "x" * 5000, "#blake2b:"])
+def test_any_text_is_a_key(store: Colour, key: str) -> None:
+    store.put(ANA, key, {"v": key})
+    store.put(ANA, key + "x", {"v": "other"})
+
+    assert store.get(ANA, key).key == key
+    assert {item.key for item in store.search(ANA)} == {key, key + "x"}
+    store.delete(ANA, key)
+    assert store.get(ANA, key) is None
+    assert store.get(ANA, key + "x").value == {"v": "other"}
+
+
+@pytest.mark.parametrize(
+    "namespace",
+    [(), ("a", ""), ("a", "b.c"), ("a", 3), ("a\0",), ("\ud800",), ("langgraph", "x")],
+    ids=repr,
+)
+def test_a_namespace_that_does_not_fit_is_refused(store: Colour, namespace: Any) -> None:
+    with pytest.raises(InvalidNamespaceError):
+        store.put(namespace, "k", {"v": 1})
+    if namespace[:1] != ("langgraph",):
+        with pytest.raises(InvalidNamespaceError):
+            store.batch([PutOp(("fine",), "k", {"v": 1}), PutOp(namespace, "k", {"v": 1})])
+    assert store.list_namespaces() == []
+
+
+@pytest.mark.parametrize("namespace", [("a", ""), ("a", "b.c"), ("a\0",), "abc"], ids=repr)
+def test_operations_with_bad_labels_are_refused(store: Colour, namespace: Any) -> None:
+    for operation in (GetOp(namespace, "k"), SearchOp(namespace), PutOp(namespace, "k", None)):
+        with pytest.raises(InvalidNamespaceError):
+            store.batch([operation])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"value": {"v": object()}},
+        {"value": {"v": float("nan")}},
+        {"value": {1: "a"}},
+        {"value": [1]},
+        {"value": "text"},
+        {"key": "a\0"},
+        {"key": "\ud800"},
+        {"key": 3},
+        {"index": True},
+        {"index": "text"},
+        {"index": [3]},
+        {"ttl": 0},
+        {"ttl": -1},
+        {"ttl": float("nan")},
+        {"ttl": float("inf")},
+        {"ttl": "1"},
+        {"ttl": True},
+        {"ttl": 10**400},
+    ],
+    ids=repr,
+)
+def test_what_does_not_fit_is_refused_and_nothing_written(
+    plain: KronvexStore, wrong: dict[str, Any]
+) -> None:
+    plain.put(ANA, "k", {"v": "before"})
+    operation = PutOp(ANA, "k", {"v": "after"})._replace(**wrong)
+    with pytest.raises(InvalidInput):
+        plain.batch([PutOp(ANA, "fine", {"v": 1}), PutOp(ANA, "k", None), operation])
+    assert [(item.key, item.value) for item in plain.search(ANA)] == [("k", {"v": "before"})]
+
+
+def test_only_operations_are_understood(store: Colour) -> None:
+    with pytest.raises(InvalidInput, match="str"):
+        store.batch([PutOp(ANA, "k", {"v": 1}), "put"])
+    assert store.list_namespaces() == []
+
+
+def test_lists_do_for_namespaces_too(store: Colour) -> None:
+    store.put(["users", "ana"], "k", {"v": 1})
+
+    assert store.get(["users", "ana"], "k").namespace == ANA
+    assert store.search(["users"])[0].namespace == ANA
+    assert store.list_namespaces(prefix=["users"]) == [ANA]
+
+
+def test_items_and_memories_do_not_touch_each_other(
+    open_memory: Callable[..., KronvexMemory], open_store: OpenStore
+) -> None:
+    memory = open_memory()
+    store = open_store(memory)
+    store.put(ANA, "k", {"text": "jasmine tea"})
+    memory.remember("Ana drinks coffee.", user_id="/users/ana")
+
+    assert [m.content for m in memory.recall("jasmine tea", user_id="/users/ana")] == [
+        "Ana drinks coffee."
+    ]
+    assert memory.stats().memories == 1
+    assert [item.key for item in store.search(ANA)] == ["k"]
+    memory.clear()
+    assert store.get(ANA, "k").value == {"text": "jasmine tea"}
+
+
+def test_agents_have_stores_of_their_own(
+    open_memory: Callable[..., KronvexMemory], open_store: OpenStore
+) -> None:
+    one = open_store(open_memory(agent_id="one"))
+    two = open_store(open_memory(agent_id="two"))
+    one.put(ANA, "k", {"v": 1})
+
+    assert two.get(ANA, "k") is None
+    assert two.list_namespaces() == []
+    assert open_store(open_memory(agent_id="one")).get(ANA, "k").value == {"v": 1}
+
+
+def test_a_closed_store_says_so(open_memory: Callable[..., KronvexMemory]) -> None:
+    memory = open_memory()
+    with KronvexStore(memory) as store:
+        store.put(ANA, "k", {"v": 1})
+    with pytest.raises(MemoryClosed):
+        store.get(ANA, "k")
+    memory.remember("The memory itself stays open.")
+
+
+async def test_a_store_is_an_async_context_manager(
+    open_memory: Callable[..., KronvexMemory],
+) -> None:
+    async with KronvexStore(open_memory()) as store:
+        await store.aput(ANA, "k", {"v": 1})
+    with pytest.raises(MemoryClosed):
+        await store.aget(ANA, "k")
+
+
+def test_a_store_in_ram(open_memory: Callable[..., KronvexMemory]) -> None:
+    with KronvexStore(open_memory("sqlite://")) as store:
+        store.put(ANA, "k", {"text": "tea"})
+        assert store.search((), query="tea")[0].value == {"text": "tea"}
+
+
+def test_threads_and_stores_at_once_break_nothing(open_store: OpenStore) -> None:
+    stores = [open_store(), open_store()]
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        store = stores[number % 2]
+        try:
+            for step in range(12):
+                store.put(("shared",), "same", {"by": number, "step": step})
+                store.put(("own", str(number)), f"k{step}", {"step": step})
+                assert store.search(("shared",), query="step")[0].key == "same"
+                if step == 6:
+                    store.delete(("own", str(number)), "k0")
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert stores[0].get(("shared",), "same").value["step"] == 11
+    assert len(stores[0].search(("own",), limit=100)) == 4 * 11
+
+
+async def test_tasks_at_once_break_nothing(plain: KronvexStore) -> None:
+    await asyncio.gather(*(plain.aput(("a", str(n % 3)), str(n), {"n": n}) for n in range(30)))
+    found = await asyncio.gather(*(plain.aget(("a", str(n % 3)), str(n)) for n in range(30)))
+
+    assert [item.value["n"] for item in found if item] == list(range(30))

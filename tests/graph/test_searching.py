@@ -1,0 +1,304 @@
+"""Searching: by words and meaning, newest first, under a prefix, filtered, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from langchain_core.embeddings import Embeddings
+from langgraph.store.base import PutOp, SearchItem, SearchOp
+
+from integration.parts import HashedWords
+from langchain_kronvex import ConfigurationError, EmbeddingMismatch, InvalidInput, KronvexMemory
+from langchain_kronvex.langgraph import KronvexStore
+
+from .conftest import Clock, Colour
+
+OpenStore = Callable[..., KronvexStore]
+OpenMemory = Callable[..., KronvexMemory]
+FACTS = {
+    "nuts": {"text": "Ana is allergic to peanuts.", "kind": "health", "weight": 9},
+    "city": {"text": "Ana lives in Lisbon.", "kind": "place", "weight": 5},
+    "dog": {"text": "Her dog is called Biscuit.", "kind": "family", "weight": 5.5},
+    "job": {"text": "She designs bridges for the city.", "kind": "work", "weight": 1},
+}
+
+
+@pytest.fixture
+def facts(store: Colour, clock: Clock) -> Colour:
+    for key, value in FACTS.items():
+        store.put(("users", "ana"), key, value)
+        clock.advance(minutes=1)
+    return store
+
+
+def keys(found: list[SearchItem]) -> list[str]:
+    return [item.key for item in found]
+
+
+@pytest.mark.parametrize(
+    ("query", "first"),
+    [("peanuts", "nuts"), ("Where does she live?", "city"), ("her puppy", "dog"),
+     ("engineering profession", "job")],
+)  # fmt: skip
+def test_items_are_found_by_words_and_by_meaning(facts: Colour, query: str, first: str) -> None:
+    found = facts.search(("users", "ana"), query=query)
+
+    assert found[0].key == first
+    assert len(found) == len(FACTS)  # no hidden minimum
+    scores = [item.score for item in found]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= score <= 1 for score in scores)
+    assert found[0].value == FACTS[first]
+    assert found[0].namespace == ("users", "ana")
+
+
+@pytest.mark.parametrize("query", [None, "", "   "])
+def test_without_a_query_the_newest_come_first(facts: Colour, query: str | None) -> None:
+    found = facts.search(("users",), query=query)
+    assert keys(found) == ["job", "dog", "city", "nuts"]
+    assert [item.score for item in found] == [None] * 4
+
+    facts.put(("users", "ana"), "city", {"text": "Ana moved to Porto."})
+    assert keys(facts.search(("users",), query=query)) == ["city", "job", "dog", "nuts"]
+
+
+def test_field_names_help_to_find_but_json_does_not(store: Colour) -> None:
+    store.put(("a",), "1", {"preferred_language": "Spanish", "flags": {"beta": True}})
+    store.put(("a",), "2", {"favourite_food": ["soup", "bread"]})
+
+    assert store.search(("a",), query="Which language?")[0].key == "1"
+    assert store.search(("a",), query="food")[0].key == "2"
+    assert store.search(("a",), query="bread")[0].key == "2"
+
+
+def test_pages_follow_each_other(facts: Colour) -> None:
+    for options in ({"query": "Ana in the city"}, {}):
+        whole = keys(facts.search(("users",), limit=10, **options))
+        pages = [
+            keys(facts.search(("users",), limit=3, offset=offset, **options))
+            for offset in (0, 3, 6)
+        ]
+        assert pages == [whole[:3], whole[3:], []]
+        assert keys(facts.search(("users",), limit=0, **options)) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"kind": "place"}, {"city"}),
+        ({"weight": {"$gte": 5}}, {"nuts", "city", "dog"}),
+        ({"weight": {"$gt": 5, "$lt": 9}}, {"dog"}),
+        ({"kind": {"$ne": "work"}, "weight": {"$lte": 5}}, {"city"}),
+        ({"kind": "nothing"}, set()),
+    ],
+    ids=repr,
+)
+def test_filters(facts: Colour, wanted: dict[str, Any], expected: set[str]) -> None:
+    for options in ({"query": "Ana"}, {}):
+        assert set(keys(facts.search(("users",), filter=wanted, **options))) == expected
+
+
+def test_a_filter_is_applied_before_the_page_is_cut(store: Colour) -> None:
+    store.batch(
+        [
+            PutOp(("n",), f"k{number:03d}", {"text": f"note {number}", "rare": number % 90 == 7})
+            for number in range(400)
+        ]
+    )
+    rare = {"k007", "k097", "k187", "k277", "k367"}
+    for options in ({"query": "note 12"}, {}):
+        found = store.search(("n",), filter={"rare": True}, limit=10, **options)
+        assert set(keys(found)) == rare
+        one_by_one = [
+            store.search(("n",), filter={"rare": True}, limit=1, offset=n, **options)[0].key
+            for n in range(5)
+        ]
+        assert one_by_one == keys(found)
+
+
+def test_a_search_sees_what_lies_under_its_prefix_alone(store: Colour) -> None:
+    namespaces = [
+        ("john-doe",), ("john_doe",), ("john-doe", "x"), ("john-doe", "x", "y"), ("john-doe2",),
+        ("John-doe",), ("john",), ("john", "-doe"), ("a%b",), ("a_b",), ("axb",), ("a*b",),
+        ("a/b",), ("a", "b"), ("a%2Fb",), ("a b",), ("a", "b\n"), ("é",), ("e\u0301",),
+    ]  # fmt: skip
+    for namespace in namespaces:
+        store.put(namespace, "k", {"text": "tea"})
+
+    for prefix in [*namespaces, ("nobody",), ("jo",), ("*",), ("%",), ("a",), ()]:
+        wanted = {n for n in namespaces if n[: len(prefix)] == prefix}
+        for options in ({"query": "tea"}, {}, {"filter": {"text": "tea"}}):
+            found = store.search(prefix, limit=100, **options)
+            assert {item.namespace for item in found} == wanted
+            assert len(found) == len(wanted)
+        listed = set(store.list_namespaces(prefix=prefix or None))
+        assert listed == (wanted if prefix != ("*",) else set(namespaces))
+
+
+def test_long_namespaces_are_found_too(store: Colour) -> None:
+    long = ("tenant", "x" * 300, "é" * 200)
+    other = ("tenant", "x" * 300, "é" * 199)
+    deeper = (*long, "z")
+    for namespace in (long, other, deeper):
+        store.put(namespace, "k", {"text": "tea"})
+
+    for options in ({"query": "tea"}, {}):
+        assert {i.namespace for i in store.search(long, **options)} == {long, deeper}
+        assert {i.namespace for i in store.search(("tenant",), **options)} == {long, other, deeper}
+        assert store.search(("ten",), **options) == []
+    assert store.list_namespaces(prefix=long) == [long, deeper]
+    assert store.get(other, "k").namespace == other
+    store.delete(long, "k")
+    assert set(store.list_namespaces()) == {other, deeper}
+
+
+def test_the_best_of_several_namespaces_come_first(store: Colour) -> None:
+    for number in range(12):
+        store.put(("u", str(number)), "k", {"text": f"{'zebra ' * (number == 7)}note {number}"})
+
+    found = store.search(("u",), query="zebra", limit=5)
+    assert found[0].namespace == ("u", "7")
+    assert len(found) == 5
+
+
+def test_fields_of_the_store(open_store: OpenStore) -> None:
+    store = open_store(index={"fields": ["title", "parts[*].text"], "dims": 3})
+    store.put(("a",), "1", {"title": "tea", "body": "zebra", "parts": [{"text": "oolong"}]})
+    store.put(("a",), "2", {"title": "coffee", "body": "tea tea", "parts": [{"text": "mocha"}]})
+    store.put(("a",), "3", {"body": "tea tea tea"})
+
+    assert keys(store.search(("a",), query="tea")) == ["1", "2"]  # the third has no such field
+    assert keys(store.search(("a",), query="mocha")) == ["2", "1"]
+    by_body = store.search(("a",), query="zebra")
+    assert by_body[0].score < 0.2
+    assert keys(store.search(("a",))) == ["3", "2", "1"]
+
+
+def test_fields_of_an_item(store: Colour) -> None:
+    store.put(("a",), "1", {"x": "zebra", "y": "tea"}, index=["y"])
+    store.put(("a",), "2", {"x": "zebra", "y": "coffee"}, index=["x"])
+    store.put(("a",), "3", {"x": "zebra", "y": "juice"}, index=["nothing.here"])
+    store.put(("a",), "4", {"x": "zebra", "y": "juice"}, index=[])
+    store.put(("a",), "5", {"x": "zebra", "y": "milk"}, index=["$"])
+
+    assert keys(store.search(("a",), query="zebra"))[:2] in (["2", "5"], ["5", "2"])
+    assert set(keys(store.search(("a",), query="zebra"))) == {"1", "2", "5"}
+    assert keys(store.search(("a",), query="tea"))[0] == "1"
+
+
+def test_what_is_not_indexed_is_found_without_a_query_only(store: Colour) -> None:
+    store.put(("a",), "open", {"text": "tea"})
+    store.put(("a",), "closed", {"text": "tea"}, index=False)
+
+    assert keys(store.search(("a",), query="tea")) == ["open"]
+    assert set(keys(store.search(("a",)))) == {"open", "closed"}
+    assert store.get(("a",), "closed").value == {"text": "tea"}
+
+
+def test_a_replaced_item_is_found_by_its_new_words(store: Colour) -> None:
+    store.put(("a",), "1", {"text": "zany zebra"})
+    store.put(("a",), "2", {"text": "about birds"})
+    before = store.search(("a",), query="zany zebra")[0]
+    store.put(("a",), "1", {"text": "news about dogs"})
+    after = {item.key: item for item in store.search(("a",), query="zany zebra")}
+
+    assert before.key == "1"
+    assert after["1"].score < before.score / 2
+    assert store.search(("a",), query="dogs")[0].key == "1"
+
+
+@pytest.mark.parametrize(
+    "text", ["这是中文", "これは日本語です", "이건 한국어야", "Это русский", "यह रूसी है"]
+)
+def test_other_languages(store: Colour, text: str) -> None:
+    texts = ["这是中文", "これは日本語です", "이건 한국어야", "Это русский", "यह रूसी है"]
+    for number, each in enumerate(texts):
+        store.put(("a",), str(number), {"text": each})
+    assert store.search(("a",), query=text)[0].value == {"text": text}
+
+
+@pytest.mark.parametrize("query", ["test!@#$%^&*()", "tea " * 2000, "\0", "\ud800", "' OR 1=1 --"])
+def test_any_query_may_be_asked(store: Colour, query: str) -> None:
+    store.put(("a",), "1", {"text": "tea"})
+    assert keys(store.search(("a",), query=query)) == ["1"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"limit": -1}, {"limit": "3"}, {"offset": -1}, {"filter": "x"},
+     {"filter": {"a": {"$regex": "x"}}}, {"filter": {"a": {"$gt": 1, "b": 2}}}],
+    ids=repr,
+)  # fmt: skip
+def test_a_search_that_does_not_fit_is_refused(store: Colour, wrong: dict[str, Any]) -> None:
+    operation = SearchOp(("a",))._replace(**wrong)
+    with pytest.raises(InvalidInput):
+        store.batch([PutOp(("a",), "k", {"v": 1}), operation])
+    assert store.list_namespaces() == []
+
+
+def test_embeddings_of_the_store(open_memory: OpenMemory, open_store: OpenStore) -> None:
+    asked: list[str] = []
+
+    class Asked(HashedWords):
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            asked.extend(texts)
+            return super().embed_documents(texts)
+
+    memory = open_memory()
+    store = open_store(memory, index={"embed": Asked(), "fields": ["text"], "dims": 16})
+    store.put(("a",), "1", {"text": "zebra"})
+    store.put(("a",), "2", {"text": "hidden"}, index=False)
+    assert store.search(("a",), query="zebra")[0].key == "1"  # by its words at first
+    assert store.memory.flush(30)
+    assert "zebra" in asked
+    assert "hidden" not in asked
+    assert store.memory.stats().unembedded == 0
+    store.close()
+    with pytest.raises(EmbeddingMismatch):
+        open_store(memory, index={"embed": HashedWords(width=8, model="another")})
+
+
+def test_a_function_that_embeds(open_store: OpenStore) -> None:
+    def embed(texts: list[str]) -> list[list[float]]:
+        return HashedWords().embed_documents(texts)
+
+    store = open_store(index={"embed": embed, "dims": 16})
+    store.put(("a",), "1", {"text": "zebra"})
+    store.put(("a",), "2", {"text": "horse"})
+    assert store.memory.flush(30)
+    assert store.memory.stats().unembedded == 0
+    assert store.search(("a",), query="horse")[0].key == "2"
+
+
+def test_embeddings_that_cannot_be_used(open_store: OpenStore) -> None:
+    async def embed(texts: list[str]) -> list[list[float]]:
+        return [[1.0] for _ in texts]
+
+    with pytest.raises(ConfigurationError, match="async"):
+        open_store(index={"embed": embed})
+    with pytest.raises(ConfigurationError, match="provider"):
+        open_store(index={"embed": "nonsense"})
+    with pytest.raises(InvalidInput):
+        open_store(index={"fields": "text"})
+
+
+def test_the_embeddings_of_the_memory_are_those_of_the_store(
+    open_memory: OpenMemory, open_store: OpenStore
+) -> None:
+    class Counted(Embeddings):
+        texts: tuple[str, ...] = ()
+
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            self.texts += tuple(texts)
+            return [[1.0, 0.5] for _ in texts]
+
+        def embed_query(self, text: str) -> list[float]:
+            return [1.0, 0.5]
+
+    counted = Counted()
+    store = open_store(open_memory(embeddings=counted))
+    store.put(("a",), "1", {"text": "zebra"})
+    assert store.memory.flush(30)
+    assert counted.texts == ("text: zebra",)
