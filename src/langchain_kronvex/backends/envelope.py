@@ -202,6 +202,7 @@ def _foreign(raw: WireMemory) -> Stored | None:
         content=raw.content,
         metadata=dict(raw.metadata),
         created_at=raw.created_at,
+        said_at=raw.created_at,
         expires_at=raw.expires_at,
         pinned=raw.pinned,
         access_count=raw.access_count,
@@ -224,6 +225,8 @@ def _envelope(stored: Stored) -> dict[str, Any]:
         "written": stored.written,
         "version": stored.version,
     }
+    if record.said_at not in (None, record.created_at):
+        envelope["said_at"] = record.said_at.isoformat()
     if record.key != _plain_key(record):
         envelope["key"] = record.key
     if record.search_text is not None and record.search_text != _said_in(record.content):
@@ -254,6 +257,7 @@ def _opened(
             search_text=_search_text(envelope, text),
             metadata=dict(metadata),
             created_at=_moment(envelope["created_at"]),
+            said_at=_moment(envelope.get("said_at", envelope["created_at"])),
             expires_at=None if not envelope["expires_at"] else _moment(envelope["expires_at"]),
             pinned=envelope["pinned"] is True,
             access_count=accesses,

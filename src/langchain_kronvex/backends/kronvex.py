@@ -7,10 +7,8 @@ outbox (`outbox.py`, `courier.py`). The server embeds, finds, and counts accesse
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime
 
 from langchain_kronvex.backends.agent import ServerAgent
 from langchain_kronvex.backends.base import (
@@ -20,29 +18,24 @@ from langchain_kronvex.backends.base import (
     Search,
     Selection,
     Unembedded,
-    renewed,
 )
 from langchain_kronvex.backends.courier import Courier
-from langchain_kronvex.backends.envelope import Stored, one_session, wire_session, wire_ttl
+from langchain_kronvex.backends.envelope import Stored, one_session
 from langchain_kronvex.backends.erasing import Erasing
-from langchain_kronvex.backends.known_texts import KnownTexts
 from langchain_kronvex.backends.outbox import Outbox
 from langchain_kronvex.backends.remote_recall import RemoteRecall
 from langchain_kronvex.backends.remote_transfer import RemoteTransfer
+from langchain_kronvex.backends.remote_writing import RemoteWriting
 from langchain_kronvex.backends.transport import Transport
 from langchain_kronvex.backends.versions import (
-    Place,
     Ticks,
     is_selected,
     on_page,
-    place_of,
     present,
     summaries,
 )
 from langchain_kronvex.background import OnError
 from langchain_kronvex.errors import (
-    InvalidInput,
-    MemoryNotFound,
     NotSupported,
     ServiceError,
     described,
@@ -52,9 +45,6 @@ from langchain_kronvex.ranking import Floats
 from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
 
 _PATIENCE_SECONDS = 1.0  # for what was just written to arrive before it is asked for
-_CHECK_SECONDS = 3.0  # for an answer without which a memory is stored as well
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_PAUSE_AFTER_FAILED_CHECK_SECONDS = 30.0
 
 
 class KronvexBackend(RemoteTransfer):
@@ -80,8 +70,7 @@ class KronvexBackend(RemoteTransfer):
         self._courier = Courier(self._agent, outbox, lambda error: self._report(error))
         self._recall = RemoteRecall(self._agent, lambda error: self._report(error))
         self._erasing = Erasing(self._agent, self._courier, timeout)
-        self._texts = KnownTexts()
-        self._no_checks_before = 0.0
+        self._writing = RemoteWriting(self._agent, self._outbox, self._courier, self._ticks)
 
     def start(self, report: OnError) -> None:
         """See `MemoryBackend.start`: send what an earlier process left behind."""
@@ -95,13 +84,13 @@ class KronvexBackend(RemoteTransfer):
         self, records: Sequence[Record], now: datetime, model: str | None = None
     ) -> list[Record]:
         """See `MemoryBackend.add`: when this returns, the records are in the outbox."""
-        return run(self._add(records, now))
+        return run(self._writing.add(records, now))
 
     async def aadd(
         self, records: Sequence[Record], now: datetime, model: str | None = None
     ) -> list[Record]:
         """Twin of `add`."""
-        return await arun(self._add(records, now))
+        return await arun(self._writing.add(records, now))
 
     def put(
         self,
@@ -111,114 +100,31 @@ class KronvexBackend(RemoteTransfer):
         *,
         expected: Sequence[str | None] | None = None,
     ) -> bool:
-        """See `MemoryBackend.put`."""
-        raise NotSupported("put: a Kronvex server cannot replace a record by its key.")
+        """See `MemoryBackend.put`.
 
-    def _add(self, records: Sequence[Record], now: datetime) -> Plan[list[Record]]:
-        there = yield from self._there(records, now)
-        of_id = {stored.record.id: stored for stored in there.values()}
-        taken: list[Stored] = []
-        retired: list[Stored] = []
-        for record in records:
-            stored = self._new_version(record, there, of_id, now)
-            there[place_of(stored.record)] = stored
-            taken.append(replace(stored, apart=self._texts.is_elsewhere(stored.record)))
-            self._texts.add([stored.record])
-            if record.completes and stored.record.id != record.id:
-                retired.append(self._retired(record, of_id))
-        yield call(self._outbox, "put", [*taken, *retired])
-        self._courier.wake()
-        return [stored.record for stored in taken]
-
-    def _new_version(
-        self,
-        record: Record,
-        there: Mapping[Place, Stored],
-        of_id: Mapping[str, Stored],
-        now: datetime,
-    ) -> Stored:
-        version = self._ticks.next()
-        older = there.get(place_of(record))
-        written = version
-        if older is not None and older.record.id != record.id:
-            record, written = renewed(older.record, record), older.written
-        elif record.completes:
-            written = self._written(record, of_id) or version
-            record = replace(record, completes=False)
-        record = replace(record, vector=None)
-        return Stored(record, written, version, ttl_days=wire_ttl(record, now))
-
-    def _written(self, record: Record, of_id: Mapping[str, Stored]) -> int | None:
-        """Return when a record was first written, as far as this process knows."""
-        known, before = self._agent.known(record.id), of_id.get(record.id)
-        return before.written if before else known.written if known else None
-
-    def _retired(self, record: Record, of_id: Mapping[str, Stored]) -> Stored:
-        """Return the last version of a record that gives way to an older one of the same text."""
-        over = replace(record, key=record.id, expires_at=_LONG_AGO, pinned=False, completes=False)
-        version = self._ticks.next()
-        return Stored(over, self._written(record, of_id) or version - 1, version, gone=True)
-
-    def _there(self, records: Sequence[Record], now: datetime) -> Plan[dict[Place, Stored]]:
-        """Return the visible records that the new ones may meet, by place.
-
-        The server is asked once for each of its sessions, and again when a text is told again.
-        When it cannot be asked, copies may come to be; reading makes one of them.
+        Raises:
+            NotSupported: something is `expected`; the API cannot compare and store in one step.
         """
-        meeting = [record for record in records if record.key != record.id]
-        owners = sorted({record.scope.owner for record in meeting})
-        found = [entry.stored for entry in self._outbox.waiting(owners)] if owners else []
-        for session in sorted({wire_session(record.kind, record.scope) for record in meeting}):
-            of_session = [r for r in meeting if wire_session(r.kind, r.scope) == session]
-            if not all(map(self._texts.is_new, of_session)):
-                found += yield from self._listed(session)
-        return {place_of(stored.record): stored for stored in present(found, now)}
+        return run(self._writing.put(records, now, expected))
 
-    def _listed(self, session: str) -> Plan[list[Stored]]:
-        if self._courier.outage is not None or time.monotonic() < self._no_checks_before:
-            return []
-        try:
-            found = yield from self._agent.stored(session, _CHECK_SECONDS)
-        except ServiceError:
-            self._no_checks_before = time.monotonic() + _PAUSE_AFTER_FAILED_CHECK_SECONDS
-            return []
-        self._texts.add(stored.record for stored in found)
-        self._texts.listed(session)
-        return found
+    async def aput(
+        self,
+        records: Sequence[Record],
+        now: datetime,
+        model: str | None = None,
+        *,
+        expected: Sequence[str | None] | None = None,
+    ) -> bool:
+        """Twin of `put`."""
+        return await arun(self._writing.put(records, now, expected))
 
     def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`: a new version takes the place of the older one."""
-        run(self._change(record, now))
+        run(self._writing.change(record, now))
 
     async def achange(self, record: Record, now: datetime) -> None:
         """Twin of `change`."""
-        await arun(self._change(record, now))
-
-    def _change(self, record: Record, now: datetime) -> Plan[None]:
-        session = wire_session(record.kind, record.scope)
-        waiting = [entry.stored for entry in self._outbox.waiting([record.scope.owner])]
-        found = yield from self._agent.stored(session)
-        before = {stored.record.id: stored for stored in present([*found, *waiting], now)}
-        if record.id not in before:
-            raise MemoryNotFound()
-        place = place_of(record)
-        if any(place_of(s.record) == place and id_ != record.id for id_, s in before.items()):
-            raise InvalidInput(
-                "A memory with this text and type exists in the same scope already; "
-                "forget one of the two."
-            )
-        version = self._ticks.next()
-        self._texts.add(stored.record for stored in before.values())
-        new = Stored(
-            record,
-            before[record.id].written,
-            version,
-            ttl_days=wire_ttl(record, now),
-            apart=self._texts.is_elsewhere(record),
-        )
-        yield call(self._outbox, "put", [new])
-        self._texts.forget(session)
-        self._courier.wake()
+        await arun(self._writing.change(record, now))
 
     def count_accesses(self, counts: Mapping[str, int]) -> None:
         """See `MemoryBackend.count_accesses`: the server has counted them."""
@@ -234,7 +140,7 @@ class KronvexBackend(RemoteTransfer):
         return await arun(self._delete(selection, now))
 
     def _delete(self, selection: Selection, now: datetime) -> Plan[int]:
-        self._texts.forget()
+        self._writing.forget_texts()
         return (yield from self._erasing.erase(selection, now))
 
     def purge(self, now: datetime) -> int:

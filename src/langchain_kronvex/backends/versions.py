@@ -90,10 +90,16 @@ def present(found: Iterable[Stored], now: datetime) -> list[Stored]:
         if not is_visible(stored.record, now):
             continue
         place = place_of(stored.record)
-        older = one.setdefault(place, stored)
-        if older is not stored:
+        older = one.get(place)
+        if older is None:
+            one[place] = stored
+        elif older.record.content == stored.record.content:
             merged = replace(renewed(older.record, stored.record), deduplicated=False)
             one[place] = replace(older, record=merged)
+        else:  # it was put in the older one's place
+            del one[place]
+            said = older.record.said_at or older.record.created_at
+            one[place] = replace(stored, record=replace(stored.record, said_at=said))
     return list(one.values())
 
 
