@@ -15,6 +15,7 @@ from langchain_kronvex import KronvexMemory
 from langchain_kronvex.middleware import KronvexMemoryMiddleware
 
 from .models import FakeModel
+from .runs import ASYNC_CONFIG_COMES_ALONG
 
 Agent = Any
 AgentCall = Callable[..., Awaitable[dict[str, Any]]]
@@ -71,3 +72,7 @@ async def astream(agent: Agent, given: Any, config: Any = None, **options: Any) 
 
 every_colour = pytest.mark.parametrize("call", [invoke, ainvoke, stream, astream])
 sync_and_async = pytest.mark.parametrize("call", [invoke, ainvoke])
+# LangGraph interrupts async runs, and streams tokens out of them, only since Python 3.11.
+can_be_interrupted = pytest.mark.parametrize(
+    "call", [invoke, ainvoke, stream, astream] if ASYNC_CONFIG_COMES_ALONG else [invoke, stream]
+)

@@ -35,7 +35,7 @@ from .agents import (
     agent_of,
     asking,
     calls,
-    every_colour,
+    can_be_interrupted,
     sync_and_async,
     whose,
 )
@@ -58,7 +58,7 @@ def careful_agent(memory: KronvexMemory, saver: InMemorySaver, model: FakeModel)
     return agent_of(model, memory, asks_first, tools=[order], checkpointer=saver)
 
 
-@every_colour
+@can_be_interrupted
 @pytest.mark.parametrize("decision", [APPROVED, REJECTED], ids=["approve", "reject"])
 async def test_a_turn_that_waits_for_a_human_is_saved_once(
     tea_lover: KronvexMemory, call: AgentCall, decision: Any
@@ -75,7 +75,7 @@ async def test_a_turn_that_waits_for_a_human_is_saved_once(
     assert [prompt[0].text[-16:] for prompt in model.prompts] == ["Ana prefers tea."] * 2
 
 
-@sync_and_async
+@can_be_interrupted
 async def test_a_turn_resumed_by_another_process_is_saved_once(
     open_memory: OpenMemory, call: AgentCall
 ) -> None:
@@ -169,7 +169,7 @@ def test_the_same_words_said_again_are_a_turn_of_their_own(memory: KronvexMemory
     assert said(memory) == ["human: Hi.", "ai: Hello."] * 2
 
 
-@sync_and_async
+@can_be_interrupted
 @pytest.mark.parametrize("failing", [True, False])
 async def test_an_answer_finds_its_question_whatever_was_said_meanwhile(
     open_memory: OpenMemory, call: AgentCall, failing: bool
@@ -384,7 +384,7 @@ async def test_tokens_are_streamed_and_the_turn_is_saved(tea_lover: KronvexMemor
     streamed = agent.astream(given, whose(thread_id="two"), stream_mode="messages")
     achunks = [chunk async for chunk, _ in streamed]
 
-    for streamed_chunks in (chunks, achunks):
+    for streamed_chunks in (chunks, achunks) if ASYNC_CONFIG_COMES_ALONG else (chunks,):
         words = [m.text for m in streamed_chunks if m.type in ("AIMessageChunk", "ai") and m.text]
         assert words[:5] == ["It ", "is ", "on ", "its ", "way."]
         assert "Ana prefers" not in repr(streamed_chunks)
