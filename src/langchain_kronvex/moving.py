@@ -83,11 +83,14 @@ class Export(Move):
 
     def _pages(self) -> Iterator[list[Record]]:
         model, position = self.model.name if self.model else None, 0
-        while page := self.backend.export_page(
-            self.user_id, _PAGE_RECORDS, self.clock(), after=position, model=model
+        last = self.backend.last_position()  # others may be writing without end
+        while position < last and (
+            page := self.backend.export_page(
+                self.user_id, _PAGE_RECORDS, self.clock(), after=position, model=model
+            )
         ):
             position = page[-1][0]
-            yield [record for _, record in page]
+            yield [record for place, record in page if place <= last]
 
     def _expected(self) -> int:
         """Return about how many there are, without the items."""
@@ -175,7 +178,8 @@ class MemoryMoving(OpenMemory):
 
         Memories, chat histories and key-value items go with their ids, times, pins, metadata and
         access counts, in the order of writing; any `KronvexMemory` can `import_` them. What
-        others write meanwhile may be in it or not. Of a server, what its API can say.
+        others write meanwhile is not in it, what they change may be. Of a server, what its API
+        can say.
 
         Args:
             file: A path: the file appears there when it is complete, readable by its owner alone,

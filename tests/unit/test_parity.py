@@ -13,8 +13,8 @@ from langchain_kronvex.backends.base import MemoryBackend
 ONE_COLOUR = {"chat_history", "as_retriever", "beside", "embed_soon", "report_degraded"}
 # What long or background work alone calls, always from a thread of its own.
 IN_BACKGROUND = {
-    "close", "count_accesses", "embed", "export_page", "finish_reindex", "prepare_reindex", "purge",
-    "restore", "settle_embeddings", "unembedded",
+    "close", "count_accesses", "embed", "export_page", "finish_reindex", "last_position",
+    "prepare_reindex", "purge", "restore", "settle_embeddings", "unembedded",
 }  # fmt: skip
 VERBS = {
     "remember", "remember_many", "save_exchange", "recall", "inject_context", "memories", "get",

@@ -280,6 +280,13 @@ class MemoryBackend(ABC):
                 store's are another's.
         """
 
+    def last_position(self) -> int:
+        """Return a position after which nothing is written yet, at which an export may end.
+
+        Without one, as here, it ends with an empty page, which takes long while others write.
+        """
+        return 1 << 62
+
     @abstractmethod
     def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
         """Store what was exported as it was: all or none, durably, in its order.

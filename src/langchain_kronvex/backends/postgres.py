@@ -219,6 +219,10 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
             Job(lambda: transfer.exporting(self._agent_id, owner, limit, now, after, model))
         )
 
+    def last_position(self) -> int:
+        """See `MemoryBackend.last_position`."""
+        return self._db.run(Job(transfer.last_position, reads_once=True))
+
     def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
         """See `MemoryBackend.restore`."""
         return self._db.run(Job(lambda: transfer.restoring(self._agent_id, records, now, model)))

@@ -55,6 +55,12 @@ def exporting(
     return [(row[0], _with_vector(rows.to_record(row[3:]), row[2])) for row in found]
 
 
+def last_position() -> Work[int]:
+    """Return the last position that was given away; see `MemoryBackend.last_position`."""
+    ((last,),) = yield Statement("SELECT last_value FROM langchain_kronvex.records_seq")
+    return int(last)
+
+
 def _with_vector(record: Record, sent: bytes | None) -> Record:
     return record if sent is None else replace(record, vector=from_halfvec(sent))
 

@@ -51,6 +51,11 @@ class SqliteTransfer(SqliteWriting):
             )
         return [(row[0], _with_vector(rows.to_record(row[2:]), row[1])) for row in found]
 
+    def last_position(self) -> int:
+        """See `MemoryBackend.last_position`."""
+        ((last,),) = self._file.read("SELECT coalesce(max(seq), 0) FROM records")
+        return int(last)
+
     def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
         """See `MemoryBackend.restore`."""
         with self._file.transaction() as connection:
