@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -131,6 +132,15 @@ def test_a_failing_store_leaves_the_chat_as_it_was(
     assert store.get_messages("monday") == [user("new")]
 
 
+def test_two_who_erase_the_last_message_erase_two(store: KronvexChatStore) -> None:
+    store.set_messages("monday", [user(str(number)) for number in range(20)])
+    with ThreadPoolExecutor(4) as pool:
+        erased = list(pool.map(lambda _: store.delete_last_message("monday"), range(20)))
+
+    assert sorted(int(str(m.content)) for m in erased if m) == list(range(20))
+    assert store.get_messages("monday") == []
+
+
 # -- whose it is --------------------------------------------------------------------------------
 
 
@@ -143,11 +153,14 @@ def test_users_agents_and_the_nameless_never_meet(memory: KronvexMemory) -> None
         for number, store in enumerate(stores):
             store.add_message("monday", user(f"secret {number}"))
         ben.delete_messages("monday")
+        ben.add_message("of ben", user("secret"))
 
         assert [texts(store.get_messages("monday")) for store in stores] == [
             ["user: secret 0"], [], ["user: secret 2"], ["user: secret 3"],
         ]  # fmt: skip
-        assert [store.get_keys() for store in stores] == [["monday"], [], ["monday"], ["monday"]]
+        assert [store.get_keys() for store in stores] == [
+            ["monday"], ["of ben"], ["monday"], ["monday"],
+        ]  # fmt: skip
 
 
 HOSTILE = [

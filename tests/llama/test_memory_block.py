@@ -230,15 +230,32 @@ async def test_each_exchange_is_remembered_once(
             await monday.aget()
         await monday.aput(assistant(f"answer {number}"))
         expected.append(f"User: question {number} of mine\nAssistant: answer {number}")
+    assert len(remembered("ana")) == 8  # the last one without its answer
     first_dates = {found.id: found.created_at for found in memory.memories(user_id="ana")}
     again = chat(memory)  # another process, with the same history
-    await again.aput_messages([user("question 7 of mine"), assistant("answer 7"), user("bye")])
+    for number in (6, 7):
+        await again.aput_messages(
+            [user(f"question {number} of mine"), assistant(f"answer {number}")]
+        )
+    await again.aput(user("bye"))
     await again.aget()
+    await KronvexMemoryBlock(memory=memory, user_id="ana").aput(
+        await again.aget_all(), session_id="monday"
+    )
 
     assert remembered("ana") == sorted([*expected, "User: bye"])
     dates = {found.id: found.created_at for found in memory.memories(user_id="ana")}
-    assert first_dates.items() <= dates.items()
+    assert first_dates.items() <= dates.items()  # an answer was added, no date changed
     await close(monday, again)
+
+
+async def test_a_question_shown_again_after_its_answer_is_not_remembered_twice(
+    memory: KronvexMemory, remembered: Remembered
+) -> None:
+    block = KronvexMemoryBlock(memory=memory, user_id="ana")
+    shown = [user("I like tea."), assistant("Noted."), user("I like tea.")]
+    await block.aget(shown, session_id="monday")
+    assert remembered("ana") == ["User: I like tea.\nAssistant: Noted."]
 
 
 async def test_what_leaves_the_queue_is_remembered(
