@@ -155,6 +155,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""').replace("%", "%%") + '"'
 
 
+def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
+    """Tell whether a statement returns rows; `description` would describe each column of them."""
+    return cursor.pgresult is not None and cursor.pgresult.nfields > 0
+
+
 # The two functions differ in the words `async` and `await` alone.
 
 
@@ -181,7 +186,7 @@ def _drive(
                     cursor.executemany(text(wanted.sql), wanted.parameters)
                 else:
                     cursor.execute(text(wanted.sql), wanted.parameters)
-                answer = cursor.fetchall() if cursor.description else cursor.rowcount
+                answer = cursor.fetchall() if _has_rows(cursor) else cursor.rowcount
             else:
                 answer = _pipelined(connection, wanted, text)
 
@@ -196,7 +201,7 @@ def _pipelined(
                 cursor.executemany(text(each.sql), each.parameters)
             else:
                 cursor.execute(text(each.sql), each.parameters)
-    return [c.fetchall() if c.description else c.rowcount for c in cursors]
+    return [c.fetchall() if _has_rows(c) else c.rowcount for c in cursors]
 
 
 async def _adrive(
@@ -222,7 +227,7 @@ async def _adrive(
                     await cursor.executemany(text(wanted.sql), wanted.parameters)
                 else:
                     await cursor.execute(text(wanted.sql), wanted.parameters)
-                answer = await cursor.fetchall() if cursor.description else cursor.rowcount
+                answer = await cursor.fetchall() if _has_rows(cursor) else cursor.rowcount
             else:
                 answer = await _apipelined(connection, wanted, text)
 
@@ -237,4 +242,4 @@ async def _apipelined(
                 await cursor.executemany(text(each.sql), each.parameters)
             else:
                 await cursor.execute(text(each.sql), each.parameters)
-    return [await c.fetchall() if c.description else c.rowcount for c in cursors]
+    return [await c.fetchall() if _has_rows(c) else c.rowcount for c in cursors]

@@ -29,8 +29,11 @@ from langchain_kronvex.search import Answer, Question, search
 
 T = TypeVar("T")
 _LOAD_ROWS = 2000
+_FEW_ROWS = 20  # that are indexed within the event loop, likewise
 _ROUNDS = 50  # of taking in what others write meanwhile, before a recall gives up
-_SHORT_SEARCH = 1000  # memories that are searched within the event loop; a thread costs more
+_SHORT_SEARCH = (
+    20_000  # memories searched within the event loop, in a millisecond; a thread costs more
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ class PostgresRecall(MemoryBackend):
                 if revision or first:
                     continue  # not all of them were asked for
             target = page.state.revision if target is None else target
-            worker = _Worker(len(page.rows) > _SHORT_SEARCH // 10)
+            worker = _Worker(len(page.rows) > _FEW_ROWS)
             yield call(worker, "do", lambda page=page: _apply(entry, page))
             if len(page.rows) < _LOAD_ROWS:
                 with entry.lock:
