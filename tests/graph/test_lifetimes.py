@@ -1,0 +1,147 @@
+"""Lifetimes in minutes: what has expired is invisible at once, what is read lives on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from langgraph.store.base import GetOp, SearchOp
+
+from integration.parts import files_with
+from langchain_kronvex.langgraph import KronvexStore
+
+from .conftest import Clock, Colour
+
+OpenStore = Callable[..., KronvexStore]
+A = ("a",)
+
+
+def test_an_expired_item_is_invisible_at_once(store: Colour, clock: Clock) -> None:
+    store.put(A, "short", {"text": "tea"}, ttl=1.5)
+    store.put(A, "long", {"text": "tea"}, ttl=10)
+    store.put(A, "for ever", {"text": "tea"})
+    clock.advance(minutes=2)
+
+    assert store.get(A, "short") is None
+    for options in ({"query": "tea"}, {}, {"filter": {"text": "tea"}}):
+        assert {item.key for item in store.search(A, **options)} == {"long", "for ever"}
+
+
+@pytest.mark.parametrize("way", ["get", "search", "query"])
+def test_reading_begins_the_lifetime_anew(store: Colour, clock: Clock, way: str) -> None:
+    def read(refresh: bool | None) -> bool:
+        if way == "get":
+            return store.get(A, "k", refresh_ttl=refresh) is not None
+        query = "tea" if way == "query" else None
+        return bool(store.search(A, query=query, refresh_ttl=refresh))
+
+    store.put(A, "k", {"text": "tea"}, ttl=10)
+    created = clock.now
+    for refresh in (None, True, None):
+        clock.advance(minutes=8)
+        assert read(refresh)
+    clock.advance(minutes=8)
+    assert read(False)
+    item = store.get(A, "k", refresh_ttl=False)
+    assert (item.created_at, item.updated_at) == (created, created)  # reading is no change
+    clock.advance(minutes=3)
+    assert not read(None)
+
+
+def test_only_what_is_returned_lives_on(store: Colour, clock: Clock) -> None:
+    for number in range(4):
+        store.put(A, str(number), {"n": number}, ttl=10)
+        clock.advance(seconds=1)
+    clock.advance(minutes=8)
+    assert [i.key for i in store.search(A, limit=2, filter={"n": {"$gt": 0}})] == ["3", "2"]
+    clock.advance(minutes=8)
+    assert {item.key for item in store.search(A)} == {"3", "2"}
+
+
+def test_the_store_may_say_that_reading_does_not_count(open_store: OpenStore, clock: Clock) -> None:
+    store = open_store(ttl={"default_ttl": 10, "refresh_on_read": False})
+    store.put(A, "k", {"v": 1})
+    clock.advance(minutes=8)
+    assert store.get(A, "k")
+    assert store.search(A)
+    clock.advance(minutes=3)
+    assert store.get(A, "k") is None
+    store.put(A, "k", {"v": 1})
+    clock.advance(minutes=8)
+    assert store.get(A, "k", refresh_ttl=True)  # unless the reader says otherwise
+    clock.advance(minutes=8)
+    assert store.get(A, "k")
+
+
+def test_the_default_lifetime(open_store: OpenStore, clock: Clock) -> None:
+    store = open_store(ttl={"default_ttl": 5})
+    store.put(A, "default", {"v": 1})
+    store.put(A, "own", {"v": 1}, ttl=60)
+    store.put(A, "none", {"v": 1}, ttl=None)
+    clock.advance(minutes=6)
+    assert {item.key for item in store.search(A)} == {"own", "none"}
+    clock.advance(minutes=61)
+    assert {item.key for item in store.search(A)} == {"none"}
+
+
+def test_a_put_begins_a_new_lifetime(store: Colour, clock: Clock) -> None:
+    store.put(A, "k", {"v": 1}, ttl=10)
+    store.put(A, "l", {"v": 1}, ttl=10)
+    clock.advance(minutes=8)
+    store.put(A, "k", {"v": 2}, ttl=10)
+    store.put(A, "l", {"v": 2})
+    clock.advance(minutes=8)
+    assert store.get(A, "k", refresh_ttl=False).value == {"v": 2}
+    clock.advance(days=1)
+    assert {item.key for item in store.search(A)} == {"l"}
+
+
+def test_a_new_item_in_the_place_of_an_expired_one(store: Colour, clock: Clock) -> None:
+    store.put(A, "k", {"v": 1}, ttl=1)
+    clock.advance(minutes=2)
+    store.put(A, "k", {"v": 2})
+    item = store.get(A, "k")
+    assert (item.value, item.created_at) == ({"v": 2}, clock.now)
+
+
+def test_reading_does_not_bring_back_what_was_replaced_or_deleted(
+    plain: KronvexStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain.put(A, "k", {"v": 1}, ttl=10)
+    backend = plain.memory._backend
+    change = backend.change
+    meanwhile = [lambda: plain.put(A, "k", {"v": 2}, ttl=10), lambda: plain.delete(A, "k")]
+
+    def late(*args: object) -> None:
+        meanwhile.pop(0)()
+        change(*args)
+
+    monkeypatch.setattr(backend, "change", late)
+    assert plain.get(A, "k").value == {"v": 1}
+    assert plain.get(A, "k").value == {"v": 2}
+    monkeypatch.undo()
+    assert plain.get(A, "k") is None
+    assert plain.search(A) == []
+
+
+def test_what_has_expired_is_swept_from_the_file(
+    plain: KronvexStore, clock: Clock, tmp_path: Path
+) -> None:
+    plain.put(A, "k", {"v": "w0123456789abcdef"}, ttl=1)
+    plain.put(A, "l", {"v": 1})
+    assert plain.sweep_ttl() == 0
+    clock.advance(minutes=2)
+    assert plain.sweep_ttl() == 1
+    plain.delete(A, "l")
+    assert files_with(tmp_path, "w0123456789abcdef") == []
+
+
+def test_operations_in_a_batch_refresh_too(store: Colour, clock: Clock) -> None:
+    for key in "klm":
+        store.put(A, key, {"v": key}, ttl=10)
+    clock.advance(minutes=8)
+    got = [GetOp(A, "k", True), GetOp(A, "l", False), SearchOp(A, {"v": "m"}, refresh_ttl=True)]
+    assert all(store.batch(got))
+    clock.advance(minutes=8)
+    assert {item.key for item in store.search(A)} == {"k", "m"}
