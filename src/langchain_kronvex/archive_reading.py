@@ -24,8 +24,8 @@ from langchain_kronvex.errors import InvalidInput
 BATCH_RECORDS = 1000
 _BATCH_CHARS = 8 << 20
 _CUT_OFF = (
-    "The file ends at line {number} without its last line: it was cut off. Import it again when "
-    "it is whole."
+    "The file ends at line {number} before its end: it was cut off. Import it again when it is "
+    "whole."
 )
 
 
@@ -72,8 +72,8 @@ class ArchiveReader:
             if fields is None:
                 break
             if is_footer(fields):
-                self._end(line, fields)
                 yield batch
+                self._end(line, fields)
                 return
             batch.append(self._record(line, fields))
             chars += len(line.text)
@@ -125,5 +125,8 @@ class ArchiveReader:
             check_footer(fields, self.counts)
         except InvalidInput as error:
             raise InvalidInput(f"Line {line.number}: {error}") from error
-        if (after := next(self.lines, None)) is not None:
+        after = next(self.lines, None)
+        if after is not None and not after.text:  # of a compressed file, the check sum is missing
+            raise InvalidInput(_CUT_OFF.format(number=after.number))
+        if after is not None:
             raise InvalidInput(f"Line {after.number}: the file goes on after its last line.")

@@ -54,7 +54,7 @@ def _other_databases() -> Any:
     from databases import DATABASES, Databases
 
     others = Databases()
-    others.server_url, others.fresh = DATABASES.server_url, DATABASES.fresh
+    others._server_url, others._numbers = DATABASES.server_url(), DATABASES._numbers
     return others
 
 
@@ -186,7 +186,9 @@ def test_vectors_may_come_along(memory: Driver, elsewhere: Driver, clock: Clock,
     lines = (gzip.decompress(raw) if name.endswith(".gz") else raw).decode().splitlines()
     kinds = [("vector" in line) for line in map(json.loads, lines) if line.get("kind") == "memory"]
     assert kinds == [True] * 34
-    assert json.loads(lines[0])["model"] == memory.memory._model.current.name
+    model = memory.memory._model.current
+    assert model is not None
+    assert json.loads(lines[0])["model"] == model.name
     elsewhere.import_(packed)
     assert seen(elsewhere) == seen(memory)
 

@@ -22,6 +22,7 @@ from langchain_kronvex import (
     KronvexMemory,
     MemoryDraft,
     StoreError,
+    archive_reading,
     with_memory,
 )
 
@@ -238,6 +239,45 @@ def set_until_killed(say: Say, hear: Hear, url: str) -> None:
     for number in itertools.count():
         store.set("n", number)
         say(number)
+
+
+def import_step_by_step(say: Say, hear: Hear, url: str, file: str, batch: int) -> None:
+    """Import a file, one batch at a word of command."""
+    archive_reading.BATCH_RECORDS = batch
+
+    def told(done: int, total: int) -> None:
+        say(done)
+        hear()
+
+    with KronvexMemory(url) as memory:
+        say({"stored": memory.import_(file, progress=told).stored})
+
+
+def import_on_command(say: Say, hear: Hear, url: str, file: str, batch: int) -> None:
+    """Import a file as soon as told to, then wait to be killed."""
+    archive_reading.BATCH_RECORDS = batch
+    memory = KronvexMemory(url)
+    say("ready")
+    hear()
+    memory.import_(file)
+    say("done")
+    hear()
+
+
+def move_and_weigh(say: Say, hear: Hear, url: str, file: str, again: str) -> None:
+    """Import a file and export it again; say by how many MiB this process grew at its highest."""
+
+    def highest() -> float:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    with KronvexMemory(url) as memory:
+        memory.remember("something to begin with", user_id="warm")
+        memory.recall("something", user_id="warm")
+        before = highest()
+        memory.import_(file)
+        imported = highest()
+        memory.export(again, vectors=True)
+        say([imported - before, highest() - imported])
 
 
 def _config(user_id: str) -> dict[str, Any]:

@@ -1,0 +1,456 @@
+"""Moving house for real: files and their rights, kills, cut-off files, large stores, commands."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+
+from langchain_kronvex import (
+    InvalidInput,
+    KronvexMemory,
+    MemoryDraft,
+    MoveSummary,
+    NotSupported,
+    StoreUnavailable,
+)
+from langchain_kronvex.backends.base import Page, Record, Selection
+from langchain_kronvex.cli import main
+
+from .crew import Crew
+
+OpenMemory = Callable[..., KronvexMemory]
+COUNT = 60
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "moved.jsonl"
+
+
+@pytest.fixture
+def other_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'other.db'}"
+
+
+@pytest.fixture
+def full(memory: KronvexMemory) -> KronvexMemory:
+    """A memory with something of every sort in it."""
+    drafts = [MemoryDraft(f"number {n} zoo ☕", user_id=f"user{n % 3}") for n in range(COUNT)]
+    memory.remember_many(drafts)
+    memory.save_messages([HumanMessage("Hello?"), AIMessage("Hi!")], "chat", user_id="user1")
+    return memory
+
+
+def records(memory: KronvexMemory) -> list[Record]:
+    return memory._backend.find(Selection(kind=None, scope=None), Page(), memory._clock())
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+# -- files -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["moved.jsonl", "moved.jsonl.gz"])
+def test_a_file_is_its_owners_alone_and_the_only_one(
+    full: KronvexMemory, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    path = folder / name
+    path.write_text("an older file")
+    path.chmod(0o666)
+    modes: list[int] = []
+    before = os.umask(0)
+    try:
+        full.export(
+            str(path), progress=lambda done, total: modes.extend(map(mode, folder.glob(".*")))
+        )
+    finally:
+        os.umask(before)
+    assert set(modes) == {0o600}
+    assert mode(path) == 0o600
+    assert list(folder.iterdir()) == [path]
+    assert (path.read_bytes()[:2] == b"\x1f\x8b") == name.endswith(".gz")
+
+
+def test_a_compressed_file_is_known_by_what_is_in_it(
+    full: KronvexMemory, open_memory: OpenMemory, other_url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "moved.gz"
+    full.export(path)
+    renamed = path.rename(tmp_path / "moved.jsonl")
+    assert open_memory(other_url).import_(renamed).stored == COUNT + 3
+
+
+def test_what_fails_leaves_the_older_file(full: KronvexMemory, file: Path) -> None:
+    file.write_text("an older file")
+
+    def fail(done: int, total: int) -> None:
+        raise RuntimeError("pulled out")
+
+    with pytest.raises(RuntimeError, match="pulled out"):
+        full.export(file, progress=fail)
+    assert file.read_text() == "an older file"
+    assert list(file.parent.glob("*.part")) == list(file.parent.glob(".*")) == []
+
+
+def test_the_store_is_not_written_over(memory: KronvexMemory, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "memory.db")
+    for path in (tmp_path / "memory.db", link, Path(os.path.relpath(tmp_path)) / "memory.db"):
+        with pytest.raises(InvalidInput, match="store itself"):
+            memory.export(path)
+    memory.remember("still here", user_id="ana")
+
+
+def test_places_that_take_no_file(memory: KronvexMemory, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="no file"):
+        memory.export(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        memory.export(tmp_path / "missing" / "file")
+    with pytest.raises(FileNotFoundError):
+        memory.import_(tmp_path / "missing")
+    for wrong in (None, 7, b"bytes", ["x"]):
+        with pytest.raises(InvalidInput, match="path or an open file"):
+            memory.export(wrong)  # type: ignore[arg-type]
+        with pytest.raises(InvalidInput, match="path or an open file"):
+            memory.import_(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("user_id", ["", " ", "x" * 256, "a\0", 7])
+def test_users_that_cannot_be(memory: KronvexMemory, file: Path, user_id: Any) -> None:
+    with pytest.raises(InvalidInput, match="user_id"):
+        memory.export(file, user_id=user_id)
+    assert not file.exists()
+
+
+def test_a_server_keeps_its_vectors(file: Path) -> None:
+    with (
+        KronvexMemory("http://127.0.0.1:9", api_key="kv-x") as memory,
+        pytest.raises(NotSupported, match="vectors"),
+    ):
+        memory.export(file, vectors=True)
+
+
+def test_a_store_that_cannot_be_read_gives_no_file(
+    full: KronvexMemory, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("langchain_kronvex.moving._PAGE_RECORDS", 10)
+    pages = iter([True, False])
+    export_page = full._backend.export_page
+
+    def fail_at_the_second(*arguments: Any, **more: Any) -> Any:
+        if next(pages):
+            return export_page(*arguments, **more)
+        raise StoreUnavailable
+
+    monkeypatch.setattr(full._backend, "export_page", fail_at_the_second)
+    with pytest.raises(StoreUnavailable):
+        full.export(file)
+    assert not file.exists()
+
+
+# -- others at work ----------------------------------------------------------------------------
+
+
+def test_an_export_holds_what_was_there_all_along(
+    full: KronvexMemory, open_memory: OpenMemory, other_url: str, file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("langchain_kronvex.moving._PAGE_RECORDS", 10)
+    before = {record.id: record for record in records(full)}
+    doomed = records(full)[-1].id
+
+    def meddle(done: int, total: int) -> None:
+        full.remember(f"written at {done}", user_id="ana")
+        full.forget(id=doomed)
+
+    full.export(file, progress=meddle)
+    other = open_memory(other_url)
+    other.import_(file)
+    moved = {record.id: record for record in records(other)}
+    assert moved.keys() >= before.keys() - {doomed}
+    assert all(moved[id_] == before[id_] for id_ in before.keys() & moved.keys())
+    assert not any(record.content.startswith("written at 2") for record in moved.values())
+
+
+async def test_the_loop_goes_on_meanwhile(
+    full: KronvexMemory, open_memory: OpenMemory, other_url: str, file: Path
+) -> None:
+    loop, went_on = asyncio.get_running_loop(), threading.Event()
+
+    def wait(done: int, total: int) -> None:
+        loop.call_soon_threadsafe(went_on.set)
+        assert went_on.wait(30)
+
+    assert (await full.aexport(file, progress=wait)).stored == COUNT + 3
+    went_on.clear()
+    assert (await open_memory(other_url).aimport_(file, progress=wait)).stored == COUNT + 3
+
+
+async def test_what_is_cancelled_leaves_no_file(
+    full: KronvexMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("langchain_kronvex.moving._PAGE_RECORDS", 10)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    hangs, gate, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def wait(done: int, total: int) -> None:
+        hangs.set()
+        assert gate.wait(30)
+
+    remove = Path.unlink
+
+    def unlink(path: Path, **more: Any) -> None:
+        remove(path, **more)
+        ended.set()
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    running = asyncio.create_task(full.aexport(folder / "x", progress=wait))
+    assert await asyncio.to_thread(hangs.wait, 30)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    gate.set()
+    assert await asyncio.to_thread(ended.wait, 30)
+    assert list(folder.iterdir()) == []
+
+
+# -- kills and cuts ----------------------------------------------------------------------------
+
+
+def test_a_killed_import_is_completed_by_the_next(
+    crew: Crew, full: KronvexMemory, open_memory: OpenMemory, other_url: str, file: Path
+) -> None:
+    full.export(file)
+    for batch, halts in ((20, 2), (7, 5)):
+        url = other_url.replace("other", f"other{batch}")
+        child = crew.start("import_step_by_step", url=url, file=str(file), batch=batch)
+        done = child.hear()
+        for _ in range(halts):
+            child.say("go on")
+            done = child.hear()
+        child.kill()
+        assert done == halts * batch
+        other = open_memory(url)
+        assert records(other) == records(full)[:done]
+        assert other.import_(file).stored == COUNT + 3 - done
+        assert records(other) == records(full)
+        found = (each.recall("number 7", user_id="user1", top_k=30) for each in (full, other))
+        ours, theirs = ([(m.id, m.similarity) for m in each] for each in found)
+        assert ours == theirs
+
+
+@pytest.mark.parametrize("rounds", [8, pytest.param(200, marks=pytest.mark.soak)])
+def test_killed_at_any_moment_whole_batches_are_there(
+    crew: Crew, full: KronvexMemory, open_memory: OpenMemory, other_url: str, file: Path,
+    rounds: int,
+) -> None:  # fmt: skip
+    luck, batch = random.Random(7), 3
+    full.export(file)
+    wanted = records(full)
+    for number in range(rounds):
+        url = other_url.replace("other", f"other{number}")
+        open_memory(url).close()
+        child = crew.start("import_on_command", url=url, file=str(file), batch=batch)
+        assert child.hear() == "ready"
+        child.say("now")
+        time.sleep(luck.uniform(0, 0.06))  # the moment of death is what is random here
+        child.kill()
+        with open_memory(url) as other:
+            there = records(other)
+            assert there == wanted[: len(there)]
+            assert len(there) % batch == 0
+            assert other.import_(file).stored == len(wanted) - len(there)
+            assert records(other) == wanted
+            assert other.stats().unembedded == 0
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_that_was_cut_off_anywhere(
+    full: KronvexMemory, open_memory: OpenMemory, file: Path, packed: bool
+) -> None:
+    path = file.with_suffix(".gz") if packed else file
+    full.export(path)
+    whole, wanted = path.read_bytes(), records(full)
+    luck, stored = random.Random(1), set()
+    ends = [*(luck.randrange(3, len(whole)) for _ in range(25)), len(whole) - 2]
+    for end in ends:
+        other = open_memory("sqlite://")
+        with pytest.raises(InvalidInput, match=r"cut off|no export"):
+            other.import_(_file_of(whole[:end], path))
+        there = records(other)
+        stored.add(len(there))
+        assert there == wanted[: len(there)]
+        assert other.import_(_file_of(whole, path)).stored == len(wanted) - len(there)
+        assert records(other) == wanted
+        other.close()
+    assert len(stored) > (1 if packed else 10)
+
+
+def _file_of(raw: bytes, path: Path) -> Path:
+    path.write_bytes(raw)
+    return path
+
+
+def test_it_is_told_how_much_was_taken_in(
+    full: KronvexMemory, open_memory: OpenMemory, file: Path
+) -> None:
+    full.export(file)
+    lines = file.read_bytes().splitlines(keepends=True)
+    other = open_memory("sqlite://")
+    with pytest.raises(
+        InvalidInput, match=r"line 11 .*cut off.*first 10 records are in, 10 of them new"
+    ):
+        other.import_(io.BytesIO(b"".join(lines[:11])))
+    with pytest.raises(InvalidInput, match=r"line 11 .*first 10 records are in, 0 of them new"):
+        other.import_(io.BytesIO(b"".join(lines[:11])))
+    with pytest.raises(InvalidInput, match="Nothing was stored"):
+        open_memory("sqlite://").import_(io.BytesIO(lines[0]))
+
+
+def test_a_file_without_its_last_newline_is_whole(
+    full: KronvexMemory, open_memory: OpenMemory, file: Path
+) -> None:
+    full.export(file)
+    assert open_memory("sqlite://").import_(io.BytesIO(file.read_bytes()[:-1])).stored == COUNT + 3
+
+
+def test_a_damaged_compressed_file(
+    full: KronvexMemory, open_memory: OpenMemory, file: Path
+) -> None:
+    path = file.with_suffix(".gz")
+    full.export(path)
+    raw = bytearray(path.read_bytes())
+    for place in (len(raw) // 2, len(raw) - 6):  # the data, and the check sum
+        damaged = bytearray(raw)
+        damaged[place] ^= 0xFF
+        with pytest.raises(InvalidInput, match="Line"):
+            open_memory("sqlite://").import_(_file_of(bytes(damaged), path))
+
+
+# -- size --------------------------------------------------------------------------------------
+
+
+def test_fifty_thousand_take_no_more_room_than_five_thousand(
+    crew: Crew, tmp_path: Path, other_url: str
+) -> None:
+    grown = {}
+    for count in (5_000, 50_000):
+        path, again = tmp_path / f"{count}.jsonl", tmp_path / f"{count}.again"
+        _write_many(path, count)
+        url = other_url.replace("other", str(count))
+        child = crew.start("move_and_weigh", url=url, file=str(path), again=str(again))
+        grown[count] = child.hear()
+        child.finish()
+        with again.open() as lines:
+            assert sum(1 for _ in lines) == count + 3
+    for few, many in zip(grown[5_000], grown[50_000], strict=True):
+        assert many < few + 12  # MiB, of files of 15 and 55
+
+
+def _write_many(path: Path, count: int) -> None:
+    created = "2026-04-28T12:30:15+00:00"
+    head = {
+        "format": "langchain-kronvex memories", "version": 1, "agent_id": "a", "package": "0",
+        "created_at": created, "records": count,
+    }  # fmt: skip
+    with path.open("w") as file:
+        file.write(f"{json.dumps(head)}\n")
+        for number in range(count):
+            line = {
+                "kind": "memory", "id": f"id{number}", "user_id": f"user{number % 50}",
+                "type": "semantic", "content": f"number {number} " + "zoo tea ladder " * 10,
+                "created_at": created,
+            }  # fmt: skip
+            file.write(f"{json.dumps(line)}\n")
+        file.write(f'{{"end": true, "memory": {count}, "message": 0, "item": 0}}\n')
+
+
+def test_large_texts_come_in_small_pages(
+    memory: KronvexMemory, open_memory: OpenMemory, file: Path
+) -> None:
+    memory.remember_many([MemoryDraft(f"{n} " + "x" * 1_000_000, user_id="ana") for n in range(20)])
+    pages: list[int] = []
+    memory.export(file, progress=lambda done, total: pages.append(done))
+    assert pages[:2] == [0, 9]
+    other = open_memory("sqlite://", embeddings=False)
+    batches: list[int] = []
+    other.import_(file, progress=lambda done, total: batches.append(done))
+    assert batches[:2] == [0, 9]
+    assert records(other) == records(memory)
+
+
+# -- the command line --------------------------------------------------------------------------
+
+
+def test_commands(
+    full: KronvexMemory, store_url: str, other_url: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    path = str(tmp_path / "moved.gz")
+    assert main(["export", "--url", store_url, "--vectors", path]) == 0
+    assert capsys.readouterr().err == f"{COUNT + 1} memories, 2 messages and 0 items written\n"
+    into = ["import", "--url", other_url, "--agent", "other"]
+    for new in (COUNT + 3, 0):
+        assert main([*into, path]) == 0
+        told = f"{COUNT + 1} memories, 2 messages and 0 items read, {new} of them new\n"
+        assert capsys.readouterr() == ("", told)
+    assert main(["export", "--url", other_url, "--agent", "other", "--user", "user1", path]) == 0
+    assert f"{COUNT // 3 + 1} memories, 2 messages" in capsys.readouterr().err
+    assert b"user2" not in gzip.decompress(Path(path).read_bytes())
+
+
+def test_commands_say_what_is_wrong(
+    memory: KronvexMemory, store_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command, path, told in (
+        ("import", tmp_path / "missing", "No such file"),
+        ("import", tmp_path / "memory.db", "Line 1"),
+        ("export", tmp_path / "missing" / "file", "No such file"),
+        ("export", tmp_path / "memory.db", "store itself"),
+    ):
+        assert main([command, "--url", store_url, str(path)]) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_commands_need_no_extra_and_work_in_a_pipe(
+    full: KronvexMemory, store_url: str, other_url: str
+) -> None:
+    code = (
+        "import sys\n"
+        "for name in ('fastapi', 'uvicorn', 'starlette', 'psycopg'): sys.modules[name] = None\n"
+        "from langchain_kronvex.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+
+    def run(*arguments: str, given: bytes = b"") -> bytes:
+        command = [sys.executable, "-W", "error", "-c", code, *arguments, "-"]
+        done = subprocess.run(command, input=given, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("import", "--url", other_url, given=run("export", "--url", store_url))
+    with KronvexMemory(other_url) as other:
+        assert records(other) == records(full)
+
+
+def test_the_summary_is_public() -> None:
+    assert MoveSummary(memories=1, messages=0, items=0, stored=1).stored == 1
