@@ -55,6 +55,21 @@ async def test_setting_replaces_whatever_the_status(store: KronvexAsyncChatStore
     assert texts(await store.get_messages("monday", ARCHIVED)) == ["user: old"]
 
 
+@pytest.mark.parametrize("archived", [0, 1, 90, 300])
+async def test_a_long_queue_is_read_whole(store: KronvexAsyncChatStore, archived: int) -> None:
+    said = [user(str(number)) for number in range(300)]
+    await store.add_messages("monday", said)
+    await store.add_messages("monday", [user("never active")], ARCHIVED)
+    await store.archive_oldest_messages("monday", archived)
+    await store.add_messages("monday", TURNS)
+
+    assert await store.get_messages("monday") == [*said[archived:], *TURNS]
+    assert len(await store.get_messages("monday", ARCHIVED)) == archived + 1
+    assert (
+        await store.delete_oldest_messages("monday", 1) == [*said, *TURNS][archived : archived + 1]
+    )
+
+
 async def test_both_stores_keep_the_same_conversations(store: KronvexAsyncChatStore) -> None:
     await store.add_messages("monday", TURNS)
     await store.archive_oldest_messages("monday", 2)

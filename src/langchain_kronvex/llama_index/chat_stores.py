@@ -120,10 +120,13 @@ class KronvexChatStore(BaseChatStore):
 class KronvexAsyncChatStore(AsyncDBChatStore):
     """Keeps the messages of `Memory`, those in its queue and those it has archived.
 
-    It takes llama-index-core 0.14.24 to give `Memory` a store of another kind than its own::
+    ::
 
         store = KronvexAsyncChatStore(memory=kronvex_memory, user_id="ana")
         memory = Memory.from_defaults(session_id="monday", chat_store=store)
+
+    Before llama-index-core 0.14.24, `Memory` is made without it, and given it by
+    `memory.sql_store = store`.
 
     The conversations are those of `KronvexChatStore`, and so are the attributes and errors.
     """

@@ -21,6 +21,9 @@ from langchain_kronvex.types import Scope, SessionSummary
 
 STATUS = "status"
 ACTIVE = "active"
+# Of a message that left the queue: everything before it had left, or was never in it.
+NONE_BEFORE = "none_before"
+_FIRST_PAGE = 64  # records, of which most queues have fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ class Conversations:
         yield from self._store(
             at,
             [
-                replace(record, metadata={**record.metadata, STATUS: status}, completes=True)
+                replace(record, metadata={STATUS: status, NONE_BEFORE: True}, completes=True)
                 for record in chosen
             ],
         )
@@ -151,10 +154,26 @@ class Conversations:
         return self.memory._conversation(checks.check_id(key, "key"), self.user_id)
 
     def _records(self, at: Conversation, status: str | None) -> Plan[list[Record]]:
+        if status == ACTIVE:
+            return (yield from self._queue(at))
         found: list[Record] = yield call(
             self._backend, "find", at.select("message"), Page(), self._now()
         )
         return [record for record in found if status in (None, _status(record))]
+
+    def _queue(self, at: Conversation) -> Plan[list[Record]]:
+        """Return the active records, without reading all that left the queue long ago."""
+        limit = _FIRST_PAGE
+        while True:
+            page = Page(newest_first=True, limit=limit)
+            found: list[Record] = yield call(
+                self._backend, "find", at.select("message"), page, self._now()
+            )
+            ends = (i for i, record in enumerate(found) if record.metadata.get(NONE_BEFORE))
+            end = next(ends, None)
+            if end is not None or len(found) < limit:
+                return [r for r in reversed(found[:end]) if _status(r) == ACTIVE]
+            limit *= 4
 
     def _drafts(
         self, at: Conversation, messages: Sequence[ChatMessage], status: str
