@@ -132,7 +132,7 @@ def read_line(line: str) -> Fields:
         InvalidInput: it is no object, or says a thing twice.
     """
     try:
-        fields = json.loads(line, object_pairs_hook=_each_once)
+        fields = _DECODER.decode(line)
     except InvalidInput:
         raise
     except (ValueError, RecursionError) as error:
@@ -235,6 +235,9 @@ def _each_once(pairs: list[tuple[str, Any]]) -> Fields:
     if len(fields) != len(pairs):
         raise InvalidInput("it holds the same field twice.")
     return fields
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_each_once)
 
 
 def _text(fields: Fields, name: str) -> str:
