@@ -148,10 +148,10 @@ def said_by(output: Any, output_key: str) -> list[BaseMessage]:
             return said_by(output[output_key], output_key)
         if len(output) == 1:
             return said_by(next(iter(output.values())), output_key)
-        return [AIMessage(json.dumps(jsonable(dict(output))))]
+        return [AIMessage(json.dumps(jsonable(dict(output)), ensure_ascii=False))]
     if isinstance(output, Sequence) and all(isinstance(item, BaseMessage) for item in output):
         return list(output)
-    return [AIMessage(json.dumps(jsonable(output)))]
+    return [AIMessage(json.dumps(jsonable(output), ensure_ascii=False))]
 
 
 def without_prompt(said: Sequence[BaseMessage], prompt: Sequence[BaseMessage]) -> list[BaseMessage]:

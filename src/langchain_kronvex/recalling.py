@@ -18,7 +18,7 @@ from langchain_kronvex.types import MemoryContext, OrderBy, RecalledMemory, Scop
 from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
 
 # How often a memory may be reindexed under a recall before the recall gives up.
-_CHANGES_OF_MODEL = 4
+_CHANGES_OF_MODEL = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -197,3 +197,8 @@ def test_what_json_does_not_know_is_kept_as_text() -> None:
 
 def test_the_named_key_is_taken() -> None:
     assert said_by({"answer": "a", "output": "b"}, "answer") == [AIMessage("a")]
+
+
+def test_outputs_are_said_in_their_own_letters() -> None:
+    assert said_by({"a": "thé", "b": 1}, "output")[0].text == '{"a": "thé", "b": 1}'
+    assert said_by(["日本"], "output")[0].text == '["日本"]'
