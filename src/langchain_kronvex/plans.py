@@ -46,6 +46,9 @@ def run(plan: Plan[T]) -> T:
             answer = getattr(wanted.target, wanted.verb)(*wanted.arguments, **wanted.keywords)
         except Exception as error:  # noqa: BLE001 - the plan decides
             step = functools.partial(plan.throw, error)
+        except BaseException:
+            plan.close()  # now: whoever keeps the traceback would keep what the plan has locked
+            raise
         else:
             step = functools.partial(plan.send, answer)
 
@@ -64,6 +67,9 @@ async def arun(plan: Plan[T]) -> T:
             answer = await twin(*wanted.arguments, **wanted.keywords)
         except Exception as error:  # noqa: BLE001 - the plan decides
             step = functools.partial(plan.throw, error)
+        except BaseException:
+            plan.close()
+            raise
         else:
             step = functools.partial(plan.send, answer)
 

@@ -125,6 +125,21 @@ def test_an_interrupt_is_not_for_the_plan_to_decide() -> None:
         run(plan())
 
 
+def test_an_interrupted_plan_lets_go_at_once_of_what_it_holds(do) -> None:
+    let_go: list[str] = []
+
+    def plan() -> Plan[None]:
+        try:
+            yield call(Target(), "interrupt")
+        finally:
+            let_go.append("the lock")
+
+    with pytest.raises(KeyboardInterrupt) as kept:
+        do(plan())
+    assert let_go == ["the lock"]
+    assert kept.traceback  # which would have kept the plan, too
+
+
 def test_a_missing_verb_is_an_error_the_caller_sees(do) -> None:
     def plan() -> Plan[None]:
         yield call(Target(), "unknown")
