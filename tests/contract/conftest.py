@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from contract.drivers import Backend, Clock, Driver
-from contract.served import APIS, LEFT_OUT, LONG
+from contract.served import APIS, BOTH_COLOURS, LEFT_OUT, LONG
 from databases import DATABASES
 from langchain_kronvex import KronvexMemory
 
@@ -17,7 +17,7 @@ BACKENDS = [
     Backend("sqlite-file", lambda folder: f"sqlite:///{folder / 'memory.db'}", shared=True),
     Backend("sqlite-ram", lambda folder: "sqlite://", shared=False),
     Backend("postgres", DATABASES.url, shared=True),
-    Backend("kronvex-api", APIS.url, shared=True, colours=("sync",)),
+    Backend("kronvex-api", APIS.url, shared=True),
 ]
 
 OpenDriver = Callable[..., Driver]
@@ -33,7 +33,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take out what a backend does not promise, and the colours that it is not tested in."""
+    """Take out what a backend does not promise, and mark what takes long."""
     taken_out = [item for item in items if not _is_promised(item)]
     if taken_out:
         config.hook.pytest_deselected(items=taken_out)
@@ -45,12 +45,11 @@ def _is_promised(item: pytest.Item) -> bool:
     backend = chosen.params.get("backend") if chosen else None
     if not isinstance(backend, Backend):
         return True
-    if chosen.params.get("colour", backend.colours[0]) not in backend.colours:
-        return False
     if backend.name != "kronvex-api":
         return True
     file, name = item.path.stem, item.name.partition("[")[0]
-    if file in LONG or name in LONG:
+    is_second = chosen.params.get("colour") == "async" and file not in BOTH_COLOURS
+    if file in LONG or name in LONG or is_second:
         item.add_marker(pytest.mark.soak)
     return file not in LEFT_OUT and name not in LEFT_OUT
 

@@ -17,13 +17,12 @@ class Backend(NamedTuple):
     """A backend under test.
 
     `url` is given an empty folder. `shared` says whether a second memory opened on the same URL
-    sees the same store. `colours` are those it is tested in.
+    sees the same store.
     """
 
     name: str
     url: Callable[[Path], str]
     shared: bool
-    colours: tuple[str, ...] = ("sync", "async")
 
 
 class Clock:

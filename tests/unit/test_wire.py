@@ -274,7 +274,8 @@ def record(**changes: Any) -> Record:
     return Record(
         **{
             "kind": "memory", "id": "r1", "scope": Scope("ana", "s1"), "content": content,
-            "type": type_, "key": content_key(type_, content), "created_at": NOW, **changes,
+            "type": type_, "key": content_key(type_, content), "created_at": NOW,
+            "said_at": changes.get("created_at", NOW), **changes,
         }
     )  # fmt: skip
 
@@ -290,6 +291,7 @@ RECORDS = [
     record(content="User: Hi.\nAssistant: Hello.", search_text="Hi."),
     record(content="User: Hi\nAssistant: yo\nAssistant: Hello.", search_text="Hi\nAssistant: yo"),
     record(created_at=datetime.min.replace(tzinfo=timezone.utc)),
+    record(created_at=NOW, said_at=NOW - timedelta(days=400)),
     record(kind="message", key="r1", type="human", content='{"type": "human"}'),
     record(kind="item", key="any key", type="shelf"),
 ]  # fmt: skip

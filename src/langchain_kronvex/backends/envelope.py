@@ -148,19 +148,21 @@ def wire_type(record: Record) -> str:
 
 
 def is_as_sent(raw: WireMemory | None, sent: Request, stored: Stored) -> bool:
-    """Tell whether the server's answer is the memory that was sent, and not another one's."""
+    """Tell whether the server's answer is the memory that was sent, and not another one's.
+
+    It may have arrived before, with another padding.
+    """
     body = sent.body or {}
-    if raw is None or raw.superseded or raw.content != body["content"]:
-        return False
-    if raw.session != body.get("session_id"):
+    if raw is None or raw.superseded or raw.session != body.get("session_id"):
         return False
     if not raw.has_metadata:
-        return not raw.deduplicated
+        return raw.content == body["content"] and not raw.deduplicated
     found = opened(raw)
     return (
         found is not None
         and found.ours
         and (found.record.id, found.version) == (stored.record.id, stored.version)
+        and found.record.content == stored.record.content
     )
 
 

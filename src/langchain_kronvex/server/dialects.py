@@ -115,8 +115,9 @@ def _flat(memory: dict[str, Any], scores: dict[str, float]) -> dict[str, Any]:
 
 
 def _scores(found: RecalledMemory) -> dict[str, float]:
+    """Return the scores as they are: rounded, a threshold that they reach would pass them by."""
     return {
-        "similarity": round(found.similarity, 4),
-        "confidence": round(found.confidence, 4),
-        "probability": round(found.probability, 4),
+        "similarity": found.similarity,
+        "confidence": found.confidence,
+        "probability": found.probability,
     }

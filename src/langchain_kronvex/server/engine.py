@@ -6,16 +6,19 @@ This module reaches into `KronvexMemory` and its backend; the rest of the server
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from langchain_kronvex.backends.base import MemoryBackend, Page, Record, Selection
+from langchain_kronvex.backends.envelope import Stored
 from langchain_kronvex.errors import ConfigurationError
 from langchain_kronvex.locations import open_backend
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.plans import run
-from langchain_kronvex.records import to_memory
+from langchain_kronvex.records import draft_record, to_memory
+from langchain_kronvex.server.envelopes import understood
 from langchain_kronvex.server.items import SERVER_AGENT
-from langchain_kronvex.types import Memory, RecalledMemory, Scope, SessionSummary
+from langchain_kronvex.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
 
 _IN_RAM = "sqlite://"
 
@@ -68,11 +71,18 @@ def find(
     limit: int | None = None,
     offset: int = 0,
 ) -> list[Memory]:
-    """List memories of one scope, or of the whole agent for None, by their dates."""
+    """List memories of one scope, or of the whole agent for None, by their dates.
+
+    Their access counts are those of this moment, also where the store does not know them yet.
+    """
     chosen = Selection(kind="memory", scope=scope, type=memory_type)
     page = Page(by="created", newest_first=not oldest_first, limit=limit, offset=offset)
     found: list[Record] = memory._backend.find(chosen, page, memory._clock())
-    return [to_memory(record) for record in found]
+    accesses = memory._recaller.accesses
+    return [
+        replace(each, access_count=each.access_count + accesses.uncounted(each.id))
+        for each in map(to_memory, found)
+    ]
 
 
 def sessions(memory: KronvexMemory, scope: Scope | None = None) -> list[SessionSummary]:
@@ -87,6 +97,24 @@ def erase(
     """Erase memories for good, in one rewriting of the store; return how many."""
     chosen = Selection(kind="memory", scope=scope, ids=None if ids is None else tuple(ids))
     return run(memory._erase(chosen))
+
+
+def remember(memory: KronvexMemory, draft: MemoryDraft, told: Stored | None) -> Memory:
+    """Store a memory, with what its client says of it; one that was sent before is left as it is.
+
+    Raises:
+        InvalidInput: a value does not fit.
+    """
+    now = memory._clock()
+    record = draft_record(draft, now)
+    if told is not None:
+        record = understood(record, told, memory.agent_id)
+        chosen = Selection(kind="memory", scope=record.scope, ids=(record.id,))
+        there = memory._backend.find(chosen, Page(), now)
+        if there:
+            return to_memory(there[0])
+    [stored] = run(memory._add([record], now))
+    return stored
 
 
 def recall_everywhere(

@@ -13,9 +13,10 @@ from langchain_kronvex.server.dialects import (
     memory_object,
     recall_answer,
 )
+from langchain_kronvex.server.envelopes import envelope_of
 from langchain_kronvex.server.routes.documented import guarded_router
 from langchain_kronvex.server.service import Visit, owner_of, service_of
-from langchain_kronvex.types import RecalledMemory
+from langchain_kronvex.types import MemoryDraft, RecalledMemory
 
 router = guarded_router("memory")
 
@@ -29,19 +30,23 @@ def remember(agent_id: str, body: RememberBody, request: Request) -> Answer:
     """
     service = service_of(request)
     with service.visit(request, agent_id, make=True) as visit:
-        stored = visit.memory.remember(
-            body.content,
-            memory_type=body.memory_type,
-            ttl_days=body.lifetime_days,
-            pinned=body.pinned,
-            metadata=body.metadata,
-            user_id=body.scope.user_id,
-            session_id=body.scope.session_id,
-        )
+        stored = engine.remember(visit.memory, _draft(body), envelope_of(body))
         count = visit.opened.added(0 if stored.deduplicated else 1)
     service.usage.count(owner_of(request), "stores", service.today())
     answer = {**memory_object(visit.agent.id, stored), "agent_memory_count": count}
     return Answer(answer, 201, {"X-Dedup-Hit": "true"} if stored.deduplicated else None)
+
+
+def _draft(body: RememberBody) -> MemoryDraft:
+    return MemoryDraft(
+        body.content,
+        memory_type=body.memory_type,
+        ttl_days=body.lifetime_days,
+        pinned=body.pinned,
+        metadata=body.metadata,
+        user_id=body.scope.user_id,
+        session_id=body.scope.session_id,
+    )
 
 
 @router.post("/agents/{agent_id}/recall", response_model=RecallAnswer)

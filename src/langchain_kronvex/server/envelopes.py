@@ -1,0 +1,56 @@
+"""What this package's own client says of a memory beside the API's words, understood.
+
+The client keeps in `metadata.langchain_kronvex` what the API has no field for. Knowing it, the
+server finds an exchange by the user's words, dates a memory by when it was said, and takes a
+memory that is sent twice (because the answer to the first time was lost) for one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import datetime, timezone
+
+from langchain_kronvex.backends.base import Record
+from langchain_kronvex.backends.envelope import Stored, opened
+from langchain_kronvex.backends.wire import WireMemory
+from langchain_kronvex.server.bodies import NewMemory
+
+_UNDATED = datetime.fromtimestamp(0, timezone.utc)
+
+
+def envelope_of(body: NewMemory) -> Stored | None:
+    """Return what the client says of a memory that is to be stored; None without an envelope."""
+    raw = WireMemory(
+        id="new",
+        content=body.content,
+        session=body.session_id or body.user_id,
+        type=body.memory_type,
+        metadata=body.metadata,
+        has_metadata=True,
+        created_at=_UNDATED,
+    )
+    found = opened(raw)
+    return found if found is not None and found.ours else None
+
+
+def understood(record: Record, told: Stored, agent_id: str) -> Record:
+    """Return the record of a memory with what its client says of it.
+
+    Its id is made of what stays the same when it is sent again, and of whose it is, so that nobody
+    can name the id of another's. It is never taken for another memory of the same text: the client
+    has looked for those, and knows which of them have expired by its clock.
+    """
+    scope = record.scope
+    whose = (agent_id, scope.user_id or "", scope.session_id or "")
+    parts = (*whose, told.record.kind, told.record.id, str(told.version))
+    named = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        named.update(f"{len(part)}:{part}".encode())
+    return replace(
+        record,
+        id=named.hexdigest(),
+        key=named.hexdigest(),
+        search_text=told.record.search_text,
+        created_at=told.record.created_at,
+    )
