@@ -198,6 +198,17 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         """Twin of `sessions`."""
         return await self._db.arun(self._summing_up(scope, now))
 
+    def _owning(self, beginning: str, now: datetime) -> Job[list[str]]:
+        return Job(lambda: reading.owning(self._agent_id, beginning, now), reads_once=True)
+
+    def owners(self, beginning: str, now: datetime) -> list[str]:
+        """See `MemoryBackend.owners`."""
+        return self._db.run(self._owning(beginning, now))
+
+    async def aowners(self, beginning: str, now: datetime) -> list[str]:
+        """Twin of `owners`."""
+        return await self._db.arun(self._owning(beginning, now))
+
     def _counting(self, now: datetime) -> Job[MemoryStats]:
         return Job(lambda: reading.counting(self._agent_id, self.location, now), reads_once=True)
 

@@ -108,6 +108,17 @@ def summing_up(agent_id: str, scope: Scope | None, now: datetime) -> Work[list[S
     ]
 
 
+def owning(agent_id: str, beginning: str, now: datetime) -> Work[list[str]]:
+    """Return owners of memories by the beginning of their names; see `MemoryBackend.owners`."""
+    found: Rows = yield Statement(
+        "SELECT s.owner FROM langchain_kronvex.scopes AS s WHERE s.agent_id = %s "
+        "AND starts_with(s.owner, %s) AND EXISTS (SELECT 1 FROM langchain_kronvex.records AS r "
+        f"WHERE r.scope = s.scope AND r.kind = 'memory' AND {rows.VISIBLE})",
+        [agent_id, beginning, now],
+    )
+    return [owner for (owner,) in found]
+
+
 def counting(agent_id: str, location: str, now: datetime) -> Work[MemoryStats]:
     """Return what is stored; see `MemoryBackend.stats`."""
     counted, sizes = yield [
