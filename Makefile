@@ -35,6 +35,7 @@ bench: $(STAMP)  ## measure speed, beside the floor and the peers that are insta
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/speed.py 600 10000 --peers
 	$(BIN)/python benchmarks/server.py
+	$(BIN)/python benchmarks/moving.py
 
 soak: $(STAMP)  ## the long runs
 	$(BIN)/python -m pytest -m soak

@@ -61,7 +61,7 @@ def measure(count: int, url: str | None, *, vectors: bool, suffix: str) -> list[
         size = file.stat().st_size / MIB
     seconds = (exporting, importing, again)
     rates = [f"{taken:.1f} s ({count / taken:,.0f}/s)" for taken in seconds]
-    return [suffix, "yes" if vectors else "no", f"{size:.0f} MiB", *rates]
+    return [f"{suffix}{' with vectors' if vectors else ''}", f"{size:.0f} MiB", *rates]
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def main() -> None:
     ways = [(False, ".jsonl"), (True, ".jsonl"), (False, ".jsonl.gz"), (True, ".jsonl.gz")]
     rows = [measure(asked.memories, asked.url, vectors=v, suffix=suffix) for v, suffix in ways]
     print(f"{asked.memories:,} memories of {USERS} users. {machine()}\n")
-    print(table(["file", "vectors", "size", "export", "import", "import again"], rows))
+    print(table(["file", "size", "export", "import", "import again"], rows))
     print(f"\npeak {peak_rss_mib():.0f} MiB, the making of the memories and their indexes included")
 
 

@@ -115,3 +115,13 @@ def test_the_server_takes_every_write() -> None:
 
     assert found["failed writes"] == {"over HTTP": "0"}
     assert [row["over HTTP"] not in ("", "0") for row in found.values()] == [True] * 5 + [False]
+
+
+def test_memories_move_house() -> None:
+    found = rows(run("moving.py", "--memories", 60))
+
+    suffixes = (".jsonl", ".jsonl.gz")
+    assert set(found) == {
+        f"{suffix}{more}" for suffix in suffixes for more in ("", " with vectors")
+    }
+    assert all("/s)" in row["import again"] for row in found.values())

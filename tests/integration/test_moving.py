@@ -21,6 +21,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_kronvex import (
     InvalidInput,
+    KronvexKeyValueStore,
     KronvexMemory,
     MemoryDraft,
     MoveSummary,
@@ -29,6 +30,7 @@ from langchain_kronvex import (
 )
 from langchain_kronvex.backends.base import Page, Record, Selection
 from langchain_kronvex.cli import main
+from langchain_kronvex.langgraph import KronvexStore
 
 from .crew import Crew
 
@@ -164,6 +166,25 @@ def test_a_store_that_cannot_be_read_gives_no_file(
     with pytest.raises(StoreUnavailable):
         full.export(file)
     assert not file.exists()
+
+
+def test_stores_move_with_the_memory(open_memory: OpenMemory, other_url: str) -> None:
+    old, new = open_memory(), open_memory(other_url)
+    pairs, moved_pairs = (KronvexKeyValueStore(each, "settings") for each in (old, new))
+    pairs.set("k" * 2000, {"x": 1})
+    pairs.set("short", [1, 2], ttl_days=3)
+    with KronvexStore(old) as graph, KronvexStore(new) as moved_graph:
+        graph.put(("users", "ana"), "tea", {"text": "likes tea"})
+        graph.put(("users", "x" * 300), "coffee", {"text": "likes coffee", "n": 3.0}, index=False)
+        for source, target in ((old, new), (graph.memory, moved_graph.memory)):
+            stream = io.BytesIO()
+            source.export(stream)
+            assert target.import_(io.BytesIO(stream.getvalue())).stored == 2
+        assert moved_graph.search(("users",)) == graph.search(("users",))
+        assert moved_graph.get(("users", "ana"), "tea") == graph.get(("users", "ana"), "tea")
+        assert moved_graph.list_namespaces() == graph.list_namespaces()
+    assert moved_pairs.get("k" * 2000) == {"x": 1}
+    assert sorted(moved_pairs.yield_keys()) == sorted(pairs.yield_keys())
 
 
 # -- others at work ----------------------------------------------------------------------------
