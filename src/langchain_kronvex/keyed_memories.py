@@ -51,8 +51,8 @@ class KeyedMemories:
 
     def newest(self, owner: str | None, limit: int | None, offset: int) -> Plan[list[Record]]:
         """Return a page of the memories of an owner, or of all, the last written first."""
-        scope = None if owner is None else Scope(owner)
-        page = Page(by="created", newest_first=True, limit=limit, offset=offset)
+        scope = None if owner is None else Scope(owner, _SESSION)
+        page = Page(newest_first=True, limit=limit, offset=offset)
         chosen = Selection(kind="memory", scope=scope)
         found: list[Record] = yield call(self._backend, "find", chosen, page, self.now())
         return found

@@ -40,7 +40,7 @@ _EXPIRED_KEY = (
     "scope = ? AND kind = ? AND session_id = ? AND key = ? AND expires <= ? AND NOT pinned"
 )
 _LOAD_ROWS = 2000
-_MOST_LOOKS = 20  # of a recall while its matches are being replaced
+_MOST_LOOKS = 20  # of a recall at what is being written meanwhile
 
 
 class SqliteBackend(SqliteTransfer, ForkAware):
@@ -179,7 +179,7 @@ class SqliteBackend(SqliteTransfer, ForkAware):
     def find(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
         """See `MemoryBackend.find`."""
         condition, parameters = rows.where(selection, self._agent_id)
-        order, bounds = rows.order(page)
+        order, bounds = rows.order(page, selection)
         found = self._file.read(
             f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
             f"WHERE {condition} AND {rows.VISIBLE} {order}",
@@ -240,12 +240,13 @@ class SqliteBackend(SqliteTransfer, ForkAware):
         return [Match(record_of[seq], sim, prob) for seq, sim, prob in scored if seq in record_of]
 
     def _bring_up_to_date(self, entry: CachedIndex, owner: str) -> None:
-        while (state := self._state(owner)) != entry.state:
+        looks = 0
+        while looks < _MOST_LOOKS and (state := self._state(owner)) != entry.state:
             if entry.state[:2] != state[:2]:
                 entry.state, entry.index = (*state[:2], 0), ScopeIndex()
             if self._take_in(entry, owner):
-                entry.state = state  # what was written meanwhile is for the next recall
-                break
+                entry.state = state
+                looks += 1  # once more: of what gave way meanwhile, the other is still to come
         self._cache.shrink(owner)
 
     def _state(self, owner: str) -> tuple[int, int, int]:

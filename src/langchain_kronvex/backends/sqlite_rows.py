@@ -97,14 +97,15 @@ def constant_cells(record: Record) -> tuple[Any, ...]:
 def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
     """Return the condition, without the word WHERE, that selects rows `r`, and its parameters."""
     scope = selection.scope
-    owners: list[Any] = [agent_id]
-    of_scope = "SELECT scope FROM scopes WHERE agent_id = ?"
+    parameters: list[Any] = [agent_id]
+    of_scope, compared = "SELECT scope FROM scopes WHERE agent_id = ?", "IN"
     if scope is not None:
-        owners.append(scope.owner)
-        of_scope += " AND owner = ?"
+        parameters.append(scope.owner)
         if selection.include_shared:
-            of_scope = of_scope.replace("owner = ?", "owner IN (?, '')")
-    conditions, parameters = [f"r.scope IN ({of_scope})"], owners
+            of_scope += " AND owner IN (?, '')"
+        else:  # of one scope the rows are read in the order of the index
+            of_scope, compared = f"{of_scope} AND owner = ?", "="
+    conditions = [f"r.scope {compared} ({of_scope})"]
     for condition, value in (
         ("r.kind = ?", selection.kind),
         ("r.type = ?", selection.type),
@@ -125,16 +126,15 @@ def _in_session(selection: Selection) -> str:
     return f"(r.session_id = ? OR {shared})" if selection.include_shared else "r.session_id = ?"
 
 
-def order(page: Page) -> tuple[str, list[Any]]:
+def order(page: Page, selection: Selection) -> tuple[str, list[Any]]:
     """Return the ORDER BY and LIMIT of a page, and their parameters."""
+    # The + keeps SQLite from reading all in this order to find the few that are named.
+    named = selection.ids is not None or selection.keys is not None
+    seq = "+r.seq" if named else "r.seq"
     direction = "DESC" if page.newest_first else "ASC"
-    by = (
-        f"r.created {direction}, r.seq {direction}"
-        if page.by == "created"
-        else f"r.seq {direction}"
-    )
+    first = f"r.created {direction}, " if page.by == "created" else ""
     limit = _MOST if page.limit is None else min(page.limit, _MOST)
-    return f"ORDER BY {by} LIMIT ? OFFSET ?", [limit, min(page.offset, _MOST)]
+    return f"ORDER BY {first}{seq} {direction} LIMIT ? OFFSET ?", [limit, min(page.offset, _MOST)]
 
 
 def _json_list(values: Sequence[str] | None) -> str | None:
