@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,15 @@ from pathlib import Path
 from typing import IO
 
 from langchain_kronvex import checks
-from langchain_kronvex.archive import Counts, Header, footer_fields, header_fields, record_fields
+from langchain_kronvex.archive import (
+    Counts,
+    Fields,
+    Header,
+    footer_fields,
+    header_fields,
+    read_record,
+    record_fields,
+)
 from langchain_kronvex.archive_files import File, Write, reading, writing
 from langchain_kronvex.archive_reading import ArchiveReader
 from langchain_kronvex.backends.base import MemoryBackend, Record
@@ -24,6 +33,7 @@ from langchain_kronvex.progress import Progress, reporting
 from langchain_kronvex.types import MoveSummary, Scope
 from langchain_kronvex.vectors import EmbeddingModel
 
+logger = logging.getLogger("langchain_kronvex")
 _PAGE_RECORDS = 1000
 _SETTLE_SECONDS = 10.0  # for what waits to be written, such as access counts
 
@@ -78,7 +88,10 @@ class Export(Move):
 
     def _write(self, page: Sequence[Record], write: Write, counts: Counts) -> None:
         for record in page:
-            write(record_fields(record))
+            fields = record_fields(record)
+            if self.backend.is_service and not _can_be_read(fields):
+                continue
+            write(fields)
             counts[record.kind] += 1
 
     def _pages(self) -> Iterator[list[Record]]:
@@ -179,7 +192,7 @@ class MemoryMoving(OpenMemory):
         Memories, chat histories and key-value items go with their ids, times, pins, metadata and
         access counts, in the order of writing; any `KronvexMemory` can `import_` them. What
         others write meanwhile is not in it, what they change may be. Of a server, what its API
-        can say.
+        can say; what does not fit into a memory is left out, and logged.
 
         Args:
             file: A path: the file appears there when it is complete, readable by its owner alone,
@@ -256,6 +269,16 @@ class MemoryMoving(OpenMemory):
 
     export, aexport = both(_export)
     import_, aimport_ = both(_import_)
+
+
+def _can_be_read(fields: Fields) -> bool:
+    """Tell whether an import would take a record; a server's may be by anybody, and of any form."""
+    try:
+        read_record(fields)
+    except InvalidInput as error:
+        logger.warning("left out of the export: %.80r, of which %s", fields["id"], error)
+        return False
+    return True
 
 
 def _with_vectors(records: Sequence[Record], model: EmbeddingModel) -> list[Record]:
