@@ -125,3 +125,11 @@ def test_memories_move_house() -> None:
         f"{suffix}{more}" for suffix in suffixes for more in ("", " with vectors")
     }
     assert all("/s)" in row["import again"] for row in found.values())
+
+
+def test_the_langgraph_store_is_measured_beside_langgraphs_own() -> None:
+    found = rows(run("langgraph_store.py", 60))
+
+    assert {"KronvexStore", "LangGraph InMemoryStore"} <= set(found)
+    assert all(cell for row in found.values() for cell in row.values())
+    assert found["KronvexStore"]["search"].endswith("(1.0x)")
