@@ -103,6 +103,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
 
         Raises:
             InvalidInput: a value does not fit; nothing was stored.
+            NotSupported: a Kronvex server cannot do this.
         """
         expires_at = checks.expiry(self._items.now(), ttl_days)
         new = {key: _encoded(value)}
@@ -133,6 +134,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
         Raises:
             InvalidInput: the function returned None, or no JSON value; nothing was stored.
             StoreBusy: others wrote a thousand times in between.
+            NotSupported: a Kronvex server cannot do this.
         """
         for _ in range(_MOST_TRIES):
             there = yield from self._find(key)
