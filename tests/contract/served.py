@@ -73,7 +73,7 @@ APIS = ServedApis()
 
 # What is not promised over HTTP, by file or test; each with the reason.
 LEFT_OUT = {
-    "test_values_are_compared_and_changed": "NotSupported: the API cannot compare and store at once",
+    "test_values_are_compared_and_changed": "NotSupported: the API has no compare-and-set",
     "test_reindexing": "NotSupported: the server embeds, there is nothing to reindex",
     "test_vectors": "ConfigurationError: the server embeds, embeddings cannot be chosen",
     "test_vectors_are_stored_with_their_model_only": "ConfigurationError: the server embeds",
