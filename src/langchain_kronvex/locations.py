@@ -24,7 +24,8 @@ def resolve_url(url: str | None, api_key: object, postgres: PostgresOptions | No
     hosted service when there is an API key (KRONVEX_BASE_URL moves it), else a file in the user's
     data folder.
     """
-    if url is None and postgres is not None and postgres.pool is not None:
+    pools = (None, None) if postgres is None else (postgres.pool, postgres.async_pool)
+    if url is None and pools != (None, None):
         return "postgresql://"
     if url is None:
         url = os.environ.get("KRONVEX_URL") or None
@@ -74,7 +75,9 @@ def open_backend(
         return open_service(url, agent_id, service or ServiceOptions(), timeout=timeout)
     if is_postgres(url):
         return _postgres(url, agent_id, postgres, timeout=timeout, cache_bytes=cache_bytes)
-    raise ConfigurationError(f"{scheme!r} is no URL that this package can open. Use {_KNOWN}.")
+    # Without a separator all of it is in `scheme`, perhaps a password, too.
+    named = repr(scheme) if separator else "This"
+    raise ConfigurationError(f"{named} is no URL that this package can open. Use {_KNOWN}.")
 
 
 def is_postgres(url: object) -> bool:

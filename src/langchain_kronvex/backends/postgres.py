@@ -18,12 +18,13 @@ from langchain_kronvex.backends import postgres_transfer as transfer
 from langchain_kronvex.backends import postgres_writing as writing
 from langchain_kronvex.backends.base import Page, Record, Selection
 from langchain_kronvex.backends.index_cache import IndexCache
+from langchain_kronvex.backends.postgres_address import location_of
 from langchain_kronvex.backends.postgres_database import Database
 from langchain_kronvex.backends.postgres_embedding import PostgresEmbedding
 from langchain_kronvex.backends.postgres_options import PostgresOptions
-from langchain_kronvex.backends.postgres_pools import Pools, location_of
+from langchain_kronvex.backends.postgres_pools import Pools
 from langchain_kronvex.backends.postgres_recall import PostgresRecall
-from langchain_kronvex.backends.postgres_session import Job
+from langchain_kronvex.backends.postgres_session import Job, Work, telling_retries
 from langchain_kronvex.forking import ForkAware
 from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
 
@@ -56,7 +57,7 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         try:
             pools.probe(self.location)
             schema.prepare(self._db, options.schema, self.location)
-            if schema.secure(self._db, wanted=options.row_level_security):
+            if schema.secure(self._db, self.location, wanted=options.row_level_security):
                 self._db.limit_reach()
         except BaseException:
             pools.close()
@@ -68,6 +69,7 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         """Start without indexes: another thread may have been changing one."""
         self._cache = IndexCache(self._cache_bytes)
         self._worker = uuid.uuid4()
+        self._may_hold_claims = False  # those are the parent's
 
     def now(self) -> datetime:
         """Return the server's time, which all workers share."""
@@ -105,7 +107,11 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         expected: Sequence[str | None] | None,
     ) -> Job[bool]:
         reach = rows.reach(self._agent_id, *{record.scope.owner for record in records})
-        return Job(lambda: writing.putting(self._agent_id, records, now, model, expected), reach)
+
+        def work(retried: bool) -> Work[bool]:
+            return writing.putting(self._agent_id, records, now, model, expected, retried=retried)
+
+        return Job(telling_retries(work), reach)
 
     def put(
         self,
@@ -240,5 +246,6 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
 
     def close(self) -> None:
         """See `MemoryBackend.close`."""
+        self.release()
         self._db.close()
         self._cache = IndexCache(0)  # a closed memory that is still referred to holds no words

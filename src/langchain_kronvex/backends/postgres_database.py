@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import re
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg.rows import tuple_row
 
+from langchain_kronvex.backends.postgres_clock import ServerClock
 from langchain_kronvex.backends.postgres_faults import Attempts, is_lost
 from langchain_kronvex.backends.postgres_options import PostgresOptions, settings_of
 from langchain_kronvex.backends.postgres_pools import Pools
@@ -28,8 +29,8 @@ from langchain_kronvex.backends.postgres_session import (
 
 T = TypeVar("T")
 psycopg.adapters.register_dumper(Vector, VectorDumper)
-_CLOCK_SECONDS = 60.0  # after which the server is asked for its time again
 _NOW = Statement("SELECT clock_timestamp()")
+_SCHEMAS = re.compile(r"('?)\b(langchain_kronvex|pgvector)(?=\.|$)")
 
 
 class Database:
@@ -49,23 +50,26 @@ class Database:
         self._location, self._patience = location, patience_seconds
         self._vector_schema = "public"
         self._limited = False
-        self._ahead = timedelta()
-        self._asked = -_CLOCK_SECONDS
-        self._asking = threading.Lock()
+        self._clock = ServerClock(self._time_there)
 
     # -- both colours --------------------------------------------------------------------------
 
-    def run(self, job: Job[T]) -> T:
+    def run(self, job: Job[T], patience_seconds: float | None = None) -> T:
         """Run a job, again when it is broken off.
+
+        Args:
+            job: What to do.
+            patience_seconds: How long to go on trying, when that is not the database's own.
 
         Raises:
             StoreError: it cannot be done.
         """
-        attempts = Attempts(self._location, self._patience)
+        patience = self._patience if patience_seconds is None else patience_seconds
+        attempts = Attempts(self._location, patience)
         while True:
             try:
-                with self._pools.connection() as connection:
-                    return _drive(connection, job, self._before(job.reach), self._text)
+                with self._pools.connection(patience) as connection:
+                    return _drive(connection, job, self._before(job), self._text)
             except (psycopg.Error, OSError) as error:
                 pause = attempts.pause_after(error)
                 if is_lost(error):
@@ -74,19 +78,26 @@ class Database:
 
     async def arun(self, job: Job[T]) -> T:
         """Twin of `run`."""
+        if self._pools.needs_threads():
+            return await asyncio.to_thread(self.run, job)
         attempts = Attempts(self._location, self._patience)
         while True:
             try:
-                async with self._pools.aconnection() as connection:
-                    return await _adrive(connection, job, self._before(job.reach), self._text)
+                async with await self._pools.aconnection() as connection:
+                    return await _adrive(connection, job, self._before(job), self._text)
             except (psycopg.Error, OSError) as error:
                 pause = attempts.pause_after(error)
                 if is_lost(error):
                     await self._pools.acheck()
             await asyncio.sleep(pause)
 
-    def _before(self, reach: tuple[str, ...] | None) -> Statement | None:
-        settings = settings_of(self._options, reach, limited=self._limited)
+    def _before(self, job: Job[Any]) -> Statement | None:
+        settings = settings_of(
+            self._options,
+            job.reach,
+            limited=self._limited,
+            patience_seconds=None if job.reads_once else self._patience,
+        )
         if not settings:
             return None
         calls = ", ".join("set_config(%s, %s, true)" for _ in settings)
@@ -118,24 +129,17 @@ class Database:
         return str(version)
 
     def now(self) -> datetime:
-        """Return the server's time, which is every worker's; asked for once a minute."""
-        if time.monotonic() - self._asked > _CLOCK_SECONDS and self._asking.acquire(blocking=False):
-            try:
-                self._ask_time()
-            finally:
-                self._asking.release()
-        return datetime.now(timezone.utc) + self._ahead
+        """Return the server's time, which is every worker's. Waits for it but the first time."""
+        return self._clock.now()
 
-    def _ask_time(self) -> None:
+    def _time_there(self) -> datetime:
         def work() -> Work[Rows]:
             told: Rows = yield _NOW
             return told
 
-        before = datetime.now(timezone.utc)
-        ((told,),) = self.run(Job(work))
-        after = datetime.now(timezone.utc)
-        self._ahead = told - (before + (after - before) / 2)
-        self._asked = time.monotonic()
+        ((told,),) = self.run(Job(work, reads_once=True))
+        there: datetime = told
+        return there
 
     def close(self) -> None:
         """Let go of the connections that are ours."""
@@ -144,10 +148,14 @@ class Database:
 
 @lru_cache(maxsize=512)
 def _placed(sql: str, schema: str, vector_schema: str) -> str:
-    """Return a statement with the names of the schemas as they are."""
-    return sql.replace("langchain_kronvex.", f"{quoted(schema)}.").replace(
-        "pgvector.", f"{quoted(vector_schema)}."
-    )
+    """Return a statement with the names of the schemas as they are, also within literals."""
+    names = {"langchain_kronvex": quoted(schema), "pgvector": quoted(vector_schema)}
+
+    def placed(found: re.Match[str]) -> str:
+        quote, name = found[1], names[found[2]]
+        return quote + name.replace("'", "''") if quote else name
+
+    return _SCHEMAS.sub(placed, sql)
 
 
 def quoted(name: str) -> str:
@@ -155,12 +163,8 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""').replace("%", "%%") + '"'
 
 
-def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
-    """Tell whether a statement returns rows; `description` would describe each column of them."""
-    return cursor.pgresult is not None and cursor.pgresult.nfields > 0
-
-
-# The two functions differ in the words `async` and `await` alone.
+# The functions of each pair differ in the words `async` and `await` alone. Cursors are of the
+# plain kind, whatever kind a user's own connections make.
 
 
 def _drive(
@@ -172,36 +176,33 @@ def _drive(
     answer: Any = None
     work = job.work()
     alone = job.reads_once and before is None and connection.autocommit
-    transaction = nullcontext() if alone else connection.transaction()
-    with transaction, connection.cursor(row_factory=tuple_row, binary=True) as cursor:
-        if before:
-            cursor.execute(before.sql, before.parameters)
+    with nullcontext() if alone else connection.transaction():
         while True:
             try:
                 wanted = work.send(answer)
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]
-            if isinstance(wanted, Statement):
-                if wanted.many:
-                    cursor.executemany(text(wanted.sql), wanted.parameters)
-                else:
-                    cursor.execute(text(wanted.sql), wanted.parameters)
-                answer = cursor.fetchall() if _has_rows(cursor) else cursor.rowcount
+            single = isinstance(wanted, Statement)
+            statements = [wanted] if isinstance(wanted, Statement) else wanted
+            if before is not None:  # it goes out together with what comes first
+                answers = (_answers(connection, [before, *statements], text))[1:]
+                before = None
             else:
-                answer = _pipelined(connection, wanted, text)
+                answers = _answers(connection, statements, text)
+            answer = answers[0] if single else answers
 
 
-def _pipelined(
-    connection: psycopg.Connection[Any], wanted: list[Statement], text: Callable[[str], str]
+def _answers(
+    connection: psycopg.Connection[Any], statements: list[Statement], text: Callable[[str], str]
 ) -> list[Any]:
-    with connection.pipeline():
-        cursors = [connection.cursor(row_factory=tuple_row, binary=True) for _ in wanted]
-        for cursor, each in zip(cursors, wanted, strict=True):
+    cursors = [psycopg.Cursor(connection, row_factory=tuple_row) for _ in statements]
+    with connection.pipeline() if len(statements) > 1 else nullcontext():
+        for cursor, each in zip(cursors, statements, strict=True):
             if each.many:
                 cursor.executemany(text(each.sql), each.parameters)
             else:
-                cursor.execute(text(each.sql), each.parameters)
-    return [c.fetchall() if _has_rows(c) else c.rowcount for c in cursors]
+                cursor.execute(text(each.sql), each.parameters, binary=True)
+    return [c.fetchall() if c.description else c.rowcount for c in cursors]
 
 
 async def _adrive(
@@ -213,33 +214,32 @@ async def _adrive(
     answer: Any = None
     work = job.work()
     alone = job.reads_once and before is None and connection.autocommit
-    transaction = nullcontext() if alone else connection.transaction()
-    async with transaction, connection.cursor(row_factory=tuple_row, binary=True) as cursor:
-        if before:
-            await cursor.execute(before.sql, before.parameters)
+    async with nullcontext() if alone else connection.transaction():
         while True:
             try:
                 wanted = work.send(answer)
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]
-            if isinstance(wanted, Statement):
-                if wanted.many:
-                    await cursor.executemany(text(wanted.sql), wanted.parameters)
-                else:
-                    await cursor.execute(text(wanted.sql), wanted.parameters)
-                answer = await cursor.fetchall() if _has_rows(cursor) else cursor.rowcount
+            single = isinstance(wanted, Statement)
+            statements = [wanted] if isinstance(wanted, Statement) else wanted
+            if before is not None:
+                answers = (await _aanswers(connection, [before, *statements], text))[1:]
+                before = None
             else:
-                answer = await _apipelined(connection, wanted, text)
+                answers = await _aanswers(connection, statements, text)
+            answer = answers[0] if single else answers
 
 
-async def _apipelined(
-    connection: psycopg.AsyncConnection[Any], wanted: list[Statement], text: Callable[[str], str]
+async def _aanswers(
+    connection: psycopg.AsyncConnection[Any],
+    statements: list[Statement],
+    text: Callable[[str], str],
 ) -> list[Any]:
-    async with connection.pipeline():
-        cursors = [connection.cursor(row_factory=tuple_row, binary=True) for _ in wanted]
-        for cursor, each in zip(cursors, wanted, strict=True):
+    cursors = [psycopg.AsyncCursor(connection, row_factory=tuple_row) for _ in statements]
+    async with connection.pipeline() if len(statements) > 1 else nullcontext():
+        for cursor, each in zip(cursors, statements, strict=True):
             if each.many:
                 await cursor.executemany(text(each.sql), each.parameters)
             else:
-                await cursor.execute(text(each.sql), each.parameters)
-    return [await c.fetchall() if _has_rows(c) else c.rowcount for c in cursors]
+                await cursor.execute(text(each.sql), each.parameters, binary=True)
+    return [await c.fetchall() if c.description else c.rowcount for c in cursors]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,9 +10,11 @@ from datetime import datetime
 from langchain_kronvex.backends import postgres_vectors as vectors_of
 from langchain_kronvex.backends.base import MemoryBackend, Unembedded
 from langchain_kronvex.backends.postgres_database import Database
-from langchain_kronvex.backends.postgres_session import Job
-from langchain_kronvex.errors import EmbeddingMismatch
+from langchain_kronvex.backends.postgres_session import Job, Work, telling_retries
+from langchain_kronvex.errors import EmbeddingMismatch, KronvexError
 from langchain_kronvex.ranking import Floats
+
+_RELEASING_SECONDS = 2.0
 
 
 class PostgresEmbedding(MemoryBackend):
@@ -20,6 +23,7 @@ class PostgresEmbedding(MemoryBackend):
     _db: Database
     _agent_id: str
     _worker: uuid.UUID  # who claims
+    _may_hold_claims = False
 
     def settle_embeddings(self, model: str, width: int | None) -> int | None:
         """See `MemoryBackend.settle_embeddings`."""
@@ -35,6 +39,7 @@ class PostgresEmbedding(MemoryBackend):
             job = Job(lambda: vectors_of.unprepared(self._agent_id, limit, now, after))
         else:
             job = Job(lambda: vectors_of.claiming(self._agent_id, self._worker, limit, now, after))
+            self._may_hold_claims = True
         return vectors_of.to_unembedded(self._db.run(job))
 
     def embed(self, vectors: Mapping[str, Floats], model: str, *, upcoming: bool = False) -> None:
@@ -50,6 +55,14 @@ class PostgresEmbedding(MemoryBackend):
             self._db.run(Job(lambda: vectors_of.releasing(self._worker)))
             raise
 
+    def release(self) -> None:
+        """Give back what this worker has taken, for others to go on with at once."""
+        if self._may_hold_claims:
+            self._may_hold_claims = False
+            with contextlib.suppress(KronvexError):  # then they wait until its time is up
+                job = Job(lambda: vectors_of.releasing(self._worker))
+                self._db.run(job, patience_seconds=_RELEASING_SECONDS)
+
     def embedded_elsewhere(self) -> float | None:
         """See `MemoryBackend.embedded_elsewhere`."""
         return self._db.run(Job(lambda: vectors_of.taken_by_others(self._agent_id, self._worker)))
@@ -60,4 +73,8 @@ class PostgresEmbedding(MemoryBackend):
 
     def finish_reindex(self, model: str) -> int:
         """See `MemoryBackend.finish_reindex`."""
-        return self._db.run(Job(lambda: vectors_of.finishing(self._agent_id, self.location, model)))
+
+        def work(retried: bool) -> Work[int]:
+            return vectors_of.finishing(self._agent_id, self.location, model, retried=retried)
+
+        return self._db.run(Job(telling_retries(work)))

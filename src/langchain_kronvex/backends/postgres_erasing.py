@@ -16,6 +16,12 @@ NEW_GENERATION = (
     "WHERE scope = ANY(%s)"
 )
 
+_HANGING = ("accesses", "upcoming_vectors", "claims")  # tables whose rows are about records
+_SWEEP = (
+    "DELETE FROM langchain_kronvex.{table} AS h WHERE h.scope = ANY(%s) AND NOT EXISTS "
+    "(SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = h.scope AND r.seq = h.seq)"
+)
+
 
 def delete_rows(condition: str) -> str:
     """Return the statement that deletes records `r`, with what hangs on them.
@@ -25,7 +31,7 @@ def delete_rows(condition: str) -> str:
     hanging = ", ".join(
         f"{table}_gone AS (DELETE FROM langchain_kronvex.{table} AS h USING gone "
         "WHERE h.scope = gone.scope AND h.seq = gone.seq)"
-        for table in ("accesses", "upcoming_vectors", "claims")
+        for table in _HANGING
     )
     return (
         f"WITH gone AS (DELETE FROM langchain_kronvex.records AS r WHERE {condition} "
@@ -35,20 +41,26 @@ def delete_rows(condition: str) -> str:
 
 def locking(scopes: Sequence[UUID]) -> Work[None]:
     """Lock owners that exist, in the order in which all do."""
-    yield Statement(
-        "SELECT 1 FROM langchain_kronvex.scopes WHERE scope = ANY(%s) ORDER BY scope FOR UPDATE",
-        [list(scopes)],
-    )
+    yield Statement(f"{_OWNERS} FOR UPDATE", [list(scopes)])
+
+
+def keeping(scopes: Sequence[UUID]) -> Work[None]:
+    """See to it that nothing of these owners is erased until the transaction ends.
+
+    What is written about a record without its owner's lock could outlive the record otherwise.
+    """
+    yield Statement(f"{_OWNERS} FOR KEY SHARE", [list(scopes)])
+
+
+_OWNERS = "SELECT 1 FROM langchain_kronvex.scopes WHERE scope = ANY(%s) ORDER BY scope"
 
 
 def erasing(agent_id: str, selection: Selection, now: datetime) -> Work[tuple[int, list[str]]]:
     """Delete the selected records for good; return how many were visible, and whose they were."""
     condition, parameters = rows.where(selection, agent_id)
-    touched: Rows = yield Statement(
-        f"SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r WHERE {condition}", parameters
-    )
-    scopes: list[UUID] = [scope for (scope,) in touched]
+    scopes = yield from _touched(agent_id, selection)
     yield from locking(scopes)
+    condition, parameters = f"{condition} AND r.scope = ANY(%s)", [*parameters, scopes]
     gone: Rows = yield Statement(
         f"{delete_rows(condition)} SELECT count(*) FROM gone AS r WHERE {rows.VISIBLE}",
         [*parameters, now],
@@ -58,12 +70,34 @@ def erasing(agent_id: str, selection: Selection, now: datetime) -> Work[tuple[in
         "WHERE scope = ANY(%s) RETURNING owner",
         [scopes],
     )
-    yield Statement(
-        "DELETE FROM langchain_kronvex.scopes AS s WHERE s.scope = ANY(%s) AND NOT EXISTS "
-        "(SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = s.scope)",
-        [scopes],
-    )
+    yield [
+        # Again, with new eyes: a claim may have come while the deletion waited for who claimed.
+        *(Statement(_SWEEP.format(table=table), [scopes]) for table in _HANGING),
+        Statement(
+            "DELETE FROM langchain_kronvex.scopes AS s WHERE s.scope = ANY(%s) AND NOT EXISTS "
+            "(SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = s.scope)",
+            [scopes],
+        ),
+    ]
     return int(gone[0][0]), [owner for (owner,) in owners]
+
+
+def _touched(agent_id: str, selection: Selection) -> Work[list[UUID]]:
+    """Return the owners of what is selected; named ones also when they have nothing."""
+    named = rows.scopes_of(selection, agent_id)
+    if named is not None:
+        return list(named)
+    if selection.is_everything:
+        found: Rows = yield Statement(
+            "SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s", [agent_id]
+        )
+    else:
+        condition, parameters = rows.where(selection, agent_id)
+        found = yield Statement(
+            f"SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r WHERE {condition}",
+            parameters,
+        )
+    return [scope for (scope,) in found]
 
 
 def purging(now: datetime, scope: UUID | None = None) -> Work[int]:

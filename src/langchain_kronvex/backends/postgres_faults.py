@@ -14,8 +14,9 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 from langchain_kronvex.errors import MemoryClosed, StoreBusy, StoreError, StoreUnavailable
 
 _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock: the other one has won
-_COMING_BACK = ("57P01", "57P02", "57P03", "53300")  # shut down, crashed, starting, full
-_CANCELLED = "57014"
+# Shut down, crashed, starting, full; idle for too long, also in a transaction; a long transaction.
+_COMING_BACK = ("57P01", "57P02", "57P03", "53300", "57P05", "25P03", "25P04")
+_CANCELLED, _LOCKED = "57014", "55P03"
 _LONGEST_PAUSE_SECONDS = 1.0
 
 
@@ -55,10 +56,10 @@ def is_passing(error: Exception) -> bool:
 
 def is_lost(error: Exception) -> bool:
     """Tell whether the connection is gone, or the server not there for a while."""
-    if not isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
-        return False
-    code = error.sqlstate
-    return code is None or code.startswith("08") or code in _COMING_BACK
+    code: str | None = getattr(error, "sqlstate", None)
+    if code is None:
+        return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, OSError))
+    return code.startswith("08") or code in _COMING_BACK
 
 
 def translated(error: Exception, location: str, patience_seconds: float) -> Exception:
@@ -76,6 +77,11 @@ def translated(error: Exception, location: str, patience_seconds: float) -> Exce
         return StoreBusy(
             f"{location}: a statement took longer than allowed and was cancelled ({said}). Try "
             "again, or allow more time (statement_timeout)."
+        )
+    if code == _LOCKED:
+        return StoreBusy(
+            f"{location}: another worker kept memories of the same user locked for more than "
+            f"{patience_seconds:g} s. Try again, or allow more time (timeout_seconds)."
         )
     if code in _CONFLICTS:
         return StoreBusy(

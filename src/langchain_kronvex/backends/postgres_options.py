@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 DEFAULT_SCHEMA = "langchain_kronvex"
+REACH = "kronvex.reach"  # the setting that row-level security asks for
 _MAX_IDENTIFIER_BYTES = 63
 
 
@@ -23,8 +25,10 @@ class PostgresOptions:
     Attributes:
         pool: A `psycopg_pool.ConnectionPool` of yours, or an SQLAlchemy engine of the psycopg
             dialect. It is used and never closed. Without it the memory keeps a pool of its own.
+            When no URL is given, the `a…` twins use it too, in threads.
         async_pool: An open `psycopg_pool.AsyncConnectionPool` of yours, for the `a…` twins in the
-            event loop that it belongs to. Without it there is a pool for each event loop.
+            event loop that it belongs to. Without it there is a pool for each event loop. When
+            neither a URL nor a `pool` is given, all else connects as this pool does.
         schema: Where the tables are; made when it is not there.
         max_connections: Of each pool of our own.
         prepared_statements: Turn this off behind a pooler in transaction mode that does not keep
@@ -44,14 +48,8 @@ class PostgresOptions:
     row_level_security: bool = False
 
     def __post_init__(self) -> None:
-        name = self.schema
-        if (
-            not isinstance(name, str)
-            or not name
-            or "\0" in name
-            or len(name.encode(errors="replace")) > _MAX_IDENTIFIER_BYTES
-        ):
-            raise ConfigurationError("schema must be a name of 1 to 63 bytes.")
+        _check_schema(self.schema)
+        _check_pools(self.pool, self.async_pool)
         if not isinstance(self.max_connections, int) or self.max_connections < 1:
             raise ConfigurationError("max_connections must be a whole number of at least 1.")
         timeout = self.statement_timeout_seconds
@@ -59,19 +57,60 @@ class PostgresOptions:
             raise ConfigurationError("statement_timeout_seconds must be a positive number.")
 
 
+def _check_schema(name: object) -> None:
+    try:
+        size = len(name.encode()) if isinstance(name, str) and "\0" not in name else 0
+    except UnicodeEncodeError:
+        size = 0
+    if not 1 <= size <= _MAX_IDENTIFIER_BYTES:
+        raise ConfigurationError("schema must be a name of 1 to 63 bytes.")
+    if str(name).startswith("pg_"):
+        raise ConfigurationError('schema must not begin with "pg_": PostgreSQL keeps these names.')
+
+
+def _check_pools(pool: object, async_pool: object) -> None:
+    lends = getattr(pool, "raw_connection", None) or getattr(pool, "connection", None)
+    if pool is not None and (not callable(lends) or _is_async(pool)):
+        raise ConfigurationError(
+            "pool must be a psycopg_pool.ConnectionPool or an SQLAlchemy engine, not "
+            f"{type(pool).__name__}; an AsyncConnectionPool goes into async_pool."
+        )
+    if async_pool is not None and not _is_async(async_pool):
+        raise ConfigurationError(
+            "async_pool must be a psycopg_pool.AsyncConnectionPool, not "
+            f"{type(async_pool).__name__}."
+        )
+
+
+def _is_async(pool: object) -> bool:
+    verbs = (getattr(pool, name, None) for name in ("raw_connection", "getconn"))
+    return any(inspect.iscoroutinefunction(verb) for verb in verbs)
+
+
 def settings_of(
-    options: PostgresOptions, reach: tuple[str, ...] | None, *, limited: bool
+    options: PostgresOptions,
+    reach: tuple[str, ...] | None,
+    *,
+    limited: bool,
+    patience_seconds: float | None,
 ) -> Mapping[str, str]:
-    """Return what holds for one transaction alone: its reach, and how long a statement may take.
+    """Return what holds for one transaction alone: its reach, and how long it may take.
 
     Args:
         options: Of the store.
         reach: Scopes; None for all.
         limited: Row-level security is on.
+        patience_seconds: How long to wait for another worker's lock; None where none is needed.
     """
     settings: dict[str, str] = {}
     if limited:
-        settings["langchain_kronvex.reach"] = "*" if reach is None else ",".join(reach)
+        settings[REACH] = "*" if reach is None else ",".join(reach)
+    if patience_seconds is not None:
+        settings["lock_timeout"] = _milliseconds(patience_seconds)
     if options.statement_timeout_seconds is not None:
-        settings["statement_timeout"] = str(max(round(options.statement_timeout_seconds * 1000), 1))
+        settings["statement_timeout"] = _milliseconds(options.statement_timeout_seconds)
     return settings
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(min(max(round(seconds * 1000), 1), 2**31 - 1))

@@ -6,26 +6,27 @@ import asyncio
 import contextlib
 import threading
 import weakref
-from collections.abc import AsyncIterator, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    asynccontextmanager,
-    contextmanager,
-)
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from langchain_kronvex.backends.postgres_address import connecting
 from langchain_kronvex.backends.postgres_faults import translated
+from langchain_kronvex.backends.postgres_lending import (
+    ISOLATION,
+    AsyncConnection,
+    Connection,
+    alent,
+    connecting_as,
+    lent,
+    loop_of,
+)
 from langchain_kronvex.backends.postgres_options import PostgresOptions
-from langchain_kronvex.errors import ConfigurationError, MemoryClosed
+from langchain_kronvex.errors import MemoryClosed, StoreUnavailable
 from langchain_kronvex.forking import ForkAware
 
-Connection = psycopg.Connection[Any]
-AsyncConnection = psycopg.AsyncConnection[Any]
 _IDLE_SECONDS = 300.0
 _CLOSING_SECONDS = 2.0  # for a thread or an event loop that is busy
 
@@ -37,37 +38,57 @@ class Pools(ForkAware):
     forked child starts with pools of its own: two processes on one socket would mix their answers.
 
     Args:
-        conninfo: As libpq reads it.
+        conninfo: As libpq reads it; "" with a pool of the user's.
         options: The user's own pools, and how large ours may be.
         timeout_seconds: How long to wait for a connection to become free.
     """
 
     def __init__(self, conninfo: str, options: PostgresOptions, timeout_seconds: float) -> None:
-        self._conninfo, self._options, self._timeout = conninfo, options, timeout_seconds
-        self._closed = False
-        self.after_fork_in_child()
+        self._options, self._timeout = options, timeout_seconds
+        more: dict[str, Any] = {}
+        if not conninfo and options.pool is None and options.async_pool is not None:
+            conninfo, more = connecting_as(options.async_pool)
+        self._conninfo = conninfo
+        self._kwargs = {**connecting(conninfo, timeout_seconds), **more, "autocommit": True}
+        if not options.prepared_statements:
+            self._kwargs["prepare_threshold"] = None
+        self._closed = self._forked = False
+        self._start_empty()
         self.watch_forks()
 
-    def after_fork_in_child(self) -> None:
-        """Forget the parent's connections, which are not closed: they are the parent's to close."""
+    def _start_empty(self) -> None:
         self._lock = threading.Lock()
         self._pool: ConnectionPool[Connection] | None = None
         self._loops: weakref.WeakKeyDictionary[
             asyncio.AbstractEventLoop, AsyncConnectionPool[AsyncConnection]
         ] = weakref.WeakKeyDictionary()
 
+    def after_fork_in_child(self) -> None:
+        """Forget the parent's connections, which are not closed: they are the parent's to close."""
+        self._forked = True
+        if self._pool is not None:
+            # Or else its end would wait for locks and threads that only the parent has.
+            self._pool._closed = True
+        self._start_empty()
+
     # -- threads -------------------------------------------------------------------------------
 
-    def connection(self) -> AbstractContextManager[Connection]:
+    def connection(
+        self, timeout_seconds: float | None = None
+    ) -> AbstractContextManager[Connection]:
         """Lend a connection."""
         if self._closed:
             raise MemoryClosed()
         own = self._options.pool
+        timeout = self._timeout if timeout_seconds is None else timeout_seconds
         if own is None:
-            return self._sync().connection()
-        if hasattr(own, "raw_connection"):
-            return self._managed(_of_engine(own))
-        return self._managed(own.connection())
+            return self._sync().connection(timeout)
+        if self._forked and not hasattr(own, "raw_connection"):
+            raise StoreUnavailable(
+                "The pool that was given was opened before this process was forked, and its "
+                "connections are the parent's. Open a pool and a memory in each process."
+            )
+        return lent(own, timeout, prepared=self._options.prepared_statements)
 
     def probe(self, location: str) -> None:
         """Make one connection, at once or not at all: a pool does not say why it has none.
@@ -78,12 +99,14 @@ class Pools(ForkAware):
         if self._options.pool is not None:
             return
         try:
-            psycopg.connect(self._conninfo, connect_timeout=int(max(self._timeout, 2))).close()
+            psycopg.connect(self._conninfo, **self._kwargs).close()
         except psycopg.Error as error:
             raise translated(error, location, self._timeout) from None
 
     def _sync(self) -> ConnectionPool[Connection]:
         with self._lock:
+            if self._closed:
+                raise MemoryClosed()
             if self._pool is None:
                 self._pool = ConnectionPool(
                     self._conninfo,
@@ -93,64 +116,48 @@ class Pools(ForkAware):
                     timeout=self._timeout,
                     max_idle=_IDLE_SECONDS,
                     reconnect_timeout=self._timeout,
-                    kwargs=self._connecting(),
+                    kwargs=self._kwargs,
+                    configure=_configure,
                     name="langchain-kronvex",
                 )
             return self._pool
 
-    def _connecting(self) -> dict[str, Any]:
-        kwargs: dict[str, Any] = {"autocommit": True}
-        if not self._options.prepared_statements:
-            kwargs["prepare_threshold"] = None
-        return kwargs
-
-    @contextmanager
-    def _managed(self, lent: AbstractContextManager[Connection]) -> Iterator[Connection]:
-        """Lend a connection of the user's, and give it back as it was."""
-        with lent as connection:
-            threshold = connection.prepare_threshold
-            if not self._options.prepared_statements:
-                connection.prepare_threshold = None
-            try:
-                yield connection
-            finally:
-                connection.prepare_threshold = threshold
-
     def check(self) -> None:
         """Weed out connections that broke; after one did, others have too."""
-        with self._lock:
-            pool = self._pool
-        if pool is not None and not pool.closed:
+        pool = self._pool if self._options.pool is None else self._options.pool
+        if isinstance(pool, ConnectionPool) and not pool.closed:
             pool.check()
 
     # -- event loops ---------------------------------------------------------------------------
 
-    def aconnection(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    def needs_threads(self) -> bool:
+        """Tell whether asynchronous verbs have nothing but the user's pool for threads."""
+        return not self._conninfo and self._options.pool is not None and not self._own_of_loop()
+
+    async def aconnection(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Lend a connection of the running event loop."""
         if self._closed:
             raise MemoryClosed()
-        own = self._options.async_pool
-        return self._lent(own is not None)
+        own = self._own_of_loop()
+        if own is not None:
+            return alent(own, self._timeout, prepared=self._options.prepared_statements)
+        return (await self._of_loop()).connection()
 
-    @asynccontextmanager
-    async def _lent(self, own: bool) -> AsyncIterator[AsyncConnection]:
-        pool = self._options.async_pool if own else None
-        if pool is None:
-            pool = await self._of_loop()
-        async with pool.connection() as connection:
-            threshold = connection.prepare_threshold
-            if not self._options.prepared_statements:
-                connection.prepare_threshold = None
-            try:
-                yield connection
-            finally:
-                connection.prepare_threshold = threshold
+    def _own_of_loop(self) -> AsyncConnectionPool[AsyncConnection] | None:
+        """Return the user's pool, if it belongs to the running event loop or is not open."""
+        own = self._options.async_pool
+        if own is None or loop_of(own) not in (None, asyncio.get_running_loop()):
+            return None
+        return own
 
     async def _of_loop(self) -> AsyncConnectionPool[AsyncConnection]:
         loop = asyncio.get_running_loop()
         with self._lock:
+            if self._closed:
+                raise MemoryClosed()
             pool = self._loops.get(loop)
             if pool is None:
+                self._let_go_of_ended_loops()
                 pool = self._loops[loop] = AsyncConnectionPool(
                     self._conninfo,
                     min_size=0,
@@ -159,15 +166,20 @@ class Pools(ForkAware):
                     timeout=self._timeout,
                     max_idle=_IDLE_SECONDS,
                     reconnect_timeout=self._timeout,
-                    kwargs=self._connecting(),
+                    kwargs=self._kwargs,
+                    configure=_aconfigure,
                     name="langchain-kronvex",
                 )
         await pool.open()
         return pool
 
+    def _let_go_of_ended_loops(self) -> None:
+        for loop in [loop for loop in self._loops if loop.is_closed()]:
+            _finish(self._loops.pop(loop))
+
     async def acheck(self) -> None:
         """Twin of `check`."""
-        pool = self._loops.get(asyncio.get_running_loop())
+        pool = self._own_of_loop() or self._loops.get(asyncio.get_running_loop())
         if pool is not None and not pool.closed:
             await pool.check()
 
@@ -175,8 +187,8 @@ class Pools(ForkAware):
 
     def close(self) -> None:
         """Close our own pools, also those of event loops."""
-        self._closed = True
         with self._lock:
+            self._closed = True
             pool, loops = self._pool, list(self._loops.items())
             self._pool, self._loops = None, weakref.WeakKeyDictionary()
         if pool is not None:
@@ -185,50 +197,37 @@ class Pools(ForkAware):
             _close_within(loop, each)
 
 
-@contextmanager
-def _of_engine(engine: Any) -> Iterator[Connection]:
-    """Lend the driver's connection of an SQLAlchemy engine."""
-    lent = engine.raw_connection()
-    try:
-        yield lent.driver_connection
-    finally:
-        lent.close()
+def _configure(connection: Connection) -> None:
+    connection.isolation_level = ISOLATION
+
+
+async def _aconfigure(connection: AsyncConnection) -> None:
+    await connection.set_isolation_level(ISOLATION)
+
+
+def _finish(pool: AsyncConnectionPool[AsyncConnection]) -> None:
+    """Close the idle connections of a pool without its event loop; a socket needs none."""
+    for connection in list(pool._pool):
+        connection.pgconn.finish()
 
 
 def _close_within(
     loop: asyncio.AbstractEventLoop, pool: AsyncConnectionPool[AsyncConnection]
 ) -> None:
     """Close a pool in the loop that it belongs to, whatever state that is in."""
-    if loop.is_closed():
-        for connection in list(pool._pool):
-            connection.pgconn.finish()  # its socket needs no loop
-        return
-    if loop.is_running():
-        closing = asyncio.run_coroutine_threadsafe(pool.close(_CLOSING_SECONDS), loop)
-        if asyncio._get_running_loop() is not loop:
-            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
-                closing.result(_CLOSING_SECONDS)
-        return
-    with contextlib.suppress(RuntimeError):  # this thread runs another loop
+    here = asyncio._get_running_loop()
+    if loop.is_closed() or (here is not None and here is not loop and not loop.is_running()):
+        _finish(pool)
+    elif here is loop:
+        _finish(pool)  # at once: the loop may not live long enough for the rest
+        _CLOSING.add(closing := loop.create_task(pool.close(_CLOSING_SECONDS)))
+        closing.add_done_callback(_CLOSING.discard)
+    elif loop.is_running():
+        elsewhere = asyncio.run_coroutine_threadsafe(pool.close(_CLOSING_SECONDS), loop)
+        with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+            elsewhere.result(_CLOSING_SECONDS)
+    else:
         loop.run_until_complete(pool.close(_CLOSING_SECONDS))
 
 
-def location_of(conninfo: str, options: PostgresOptions) -> str:
-    """Return the URL of a database, without the password.
-
-    Raises:
-        ConfigurationError: the URL cannot be read.
-    """
-    if options.pool is not None and not conninfo:
-        return "postgresql://"
-    try:
-        parts = conninfo_to_dict(conninfo)
-    except psycopg.ProgrammingError as error:
-        raise ConfigurationError(
-            "The URL cannot be read as that of a PostgreSQL database. Write "
-            "postgresql://user:password@host:5432/database"
-        ) from error
-    user = f"{parts['user']}@" if parts.get("user") else ""
-    port = f":{parts['port']}" if parts.get("port") else ""
-    host = str(parts.get("host") or parts.get("hostaddr") or "")
-    return f"postgresql://{user}{host}{port}/{parts.get('dbname') or ''}"
+_CLOSING: set[asyncio.Task[None]] = set()  # or else they might be collected before they end

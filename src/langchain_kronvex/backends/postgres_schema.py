@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator
 from importlib.resources import files
 
-from langchain_kronvex.backends.postgres_database import Database, quoted
+from langchain_kronvex.backends.postgres_database import Database
 from langchain_kronvex.backends.postgres_session import Job, Rows, Statement, Work
 from langchain_kronvex.errors import ConfigurationError, SchemaTooNew, StoreError
 
@@ -17,6 +17,7 @@ _MADE = (
     "CREATE TABLE IF NOT EXISTS langchain_kronvex.schema_steps "
     "(step integer PRIMARY KEY, taken_at timestamptz NOT NULL DEFAULT now())"
 )
+_OLDEST_SERVER = 140000
 _OLDEST_VECTOR = (0, 7)  # the first with halfvec
 
 
@@ -28,6 +29,7 @@ def prepare(database: Database, schema: str, location: str) -> None:
         SchemaTooNew: a newer version of this package made the tables.
         StoreError: the server cannot be reached, or refuses.
     """
+    _need_server(database, location)
     _need_vectors(database, location)
     steps = _steps()
     taken = database.run(Job(lambda: _taken(schema)))
@@ -43,9 +45,48 @@ def prepare(database: Database, schema: str, location: str) -> None:
         database.run(Job(functools.partial(_step, number, script)))
 
 
-def secure(database: Database, *, wanted: bool) -> bool:
-    """Turn row-level security on if it is wanted; tell whether it is on."""
+def secure(database: Database, location: str, *, wanted: bool) -> bool:
+    """Turn row-level security on if it is wanted; tell whether it is on.
+
+    Raises:
+        ConfigurationError: it is wanted, and would not hold for the role.
+    """
+    if wanted and database.run(Job(_is_exempt)):
+        raise ConfigurationError(
+            f"{location}: row_level_security does not hold for this role, which is a superuser or "
+            "has BYPASSRLS. Connect as a role without these; it may own the tables."
+        )
     return database.run(Job(lambda: _securing(wanted)))
+
+
+def _is_exempt() -> Work[bool]:
+    found: Rows = yield Statement(
+        "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
+    )
+    return bool(found[0][0])
+
+
+def _need_server(database: Database, location: str) -> None:
+    version, server, client = database.run(Job(_asking_what_it_is))
+    if version < _OLDEST_SERVER:
+        raise ConfigurationError(
+            f"{location} is PostgreSQL {version // 10000}; 14 or later is needed."
+        )
+    if server != "UTF8" or client != "UTF8":
+        raise ConfigurationError(
+            f"{location}: texts of any language need the encoding UTF8; the database has {server}, "
+            f"the connection {client}. Create the database with ENCODING 'UTF8', and leave "
+            "client_encoding alone."
+        )
+
+
+def _asking_what_it_is() -> Work[tuple[int, str, str]]:
+    found: Rows = yield Statement(
+        "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), "
+        "current_setting('client_encoding')"
+    )
+    version, server, client = found[0]
+    return version, server, client
 
 
 def _need_vectors(database: Database, location: str) -> None:
@@ -91,7 +132,7 @@ def _making(schema: str) -> Work[None]:
     yield _LOCK
     there: Rows = yield Statement("SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema])
     if not there:
-        yield Statement(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+        yield Statement("CREATE SCHEMA IF NOT EXISTS langchain_kronvex")
     yield Statement(_MADE)
 
 

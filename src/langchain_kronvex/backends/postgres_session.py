@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -67,6 +68,15 @@ class Job(Generic[T]):
     work: Callable[[], Work[T]]
     reach: tuple[str, ...] | None = None
     reads_once: bool = False
+
+
+def telling_retries(work: Callable[[bool], Work[T]]) -> Callable[[], Work[T]]:
+    """Return what makes a job's work, which is told whether an attempt was broken off before.
+
+    The connection may have broken while the end of the transaction was being confirmed.
+    """
+    attempts = count()
+    return lambda: work(next(attempts) > 0)
 
 
 class Vector(NamedTuple):

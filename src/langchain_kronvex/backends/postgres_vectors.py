@@ -13,7 +13,7 @@ from uuid import UUID
 from langchain_kronvex.backends import postgres_rows as rows
 from langchain_kronvex.backends.base import Unembedded
 from langchain_kronvex.backends.models import Model, fits, mismatched, refuse
-from langchain_kronvex.backends.postgres_erasing import NEW_GENERATION, locking
+from langchain_kronvex.backends.postgres_erasing import NEW_GENERATION, keeping, locking
 from langchain_kronvex.backends.postgres_session import Rows, Statement, Vector, Work, in_order
 from langchain_kronvex.backends.postgres_writing import holding_model
 from langchain_kronvex.ranking import Floats
@@ -28,7 +28,8 @@ _PUT_VECTOR = (
 )
 _PUT_UPCOMING = (
     "INSERT INTO langchain_kronvex.upcoming_vectors (vector, scope, seq) "
-    "VALUES (%s::real[]::pgvector.halfvec, %s, %s) "
+    "SELECT %s::real[]::pgvector.halfvec, r.scope, r.seq "
+    "FROM langchain_kronvex.records AS r WHERE r.scope = %s AND r.seq = %s "
     "ON CONFLICT (scope, seq) DO UPDATE SET vector = excluded.vector"
 )
 _UPCOMING = (
@@ -159,6 +160,7 @@ def embedding(
         return
     cells = [(Vector(vectors[id_]), scope, seq) for scope, seq, id_ in found]
     if upcoming:
+        yield from keeping(sorted({scope for _, scope, _ in cells}))
         yield Statement(_PUT_UPCOMING, cells, many=True)
         return
     yield from _storing(cells)
@@ -200,10 +202,17 @@ def preparing(agent_id: str, model: str, width: int) -> Work[int]:
     return (yield from _count_upcoming(agent_id))
 
 
-def finishing(agent_id: str, location: str, model: str) -> Work[int]:
-    """Put the upcoming vectors in the place of the others; see `MemoryBackend.finish_reindex`."""
+def finishing(agent_id: str, location: str, model: str, *, retried: bool) -> Work[int]:
+    """Put the upcoming vectors in the place of the others; see `MemoryBackend.finish_reindex`.
+
+    `retried`: an earlier attempt was broken off, when all may have been done already.
+    """
     yield holding_model(agent_id, to_change=True)
     known = yield from model_of(agent_id, upcoming=True)
+    if known is None and retried:
+        current = yield from model_of(agent_id)
+        if current is not None and current[0] == model:
+            return (yield from _count_embedded(agent_id))
     if known is None or known[0] != model:
         refuse(location, known or (yield from model_of(agent_id)), model, None)
     scopes: Rows = yield Statement(
@@ -229,6 +238,15 @@ def _count_upcoming(agent_id: str) -> Work[int]:
     found: Rows = yield Statement(
         f"SELECT count(*) FROM langchain_kronvex.records AS r WHERE {_OF_AGENT} "
         f"AND EXISTS ({_UPCOMING})",
+        [agent_id],
+    )
+    return int(found[0][0])
+
+
+def _count_embedded(agent_id: str) -> Work[int]:
+    found: Rows = yield Statement(
+        "SELECT count(*) FROM langchain_kronvex.records AS r "
+        f"WHERE {_OF_AGENT} AND r.vector IS NOT NULL",
         [agent_id],
     )
     return int(found[0][0])

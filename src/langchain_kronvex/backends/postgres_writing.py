@@ -14,7 +14,7 @@ from uuid import UUID
 from langchain_kronvex.backends import postgres_rows as rows
 from langchain_kronvex.backends.base import Record, renewed
 from langchain_kronvex.backends.postgres_batch import Batch, Place, place_of
-from langchain_kronvex.backends.postgres_erasing import NEW_GENERATION, purging
+from langchain_kronvex.backends.postgres_erasing import NEW_GENERATION, keeping, purging
 from langchain_kronvex.backends.postgres_session import Rows, Statement, Work
 from langchain_kronvex.errors import InvalidInput, MemoryNotFound
 
@@ -83,14 +83,19 @@ def putting(
     now: datetime,
     model: str | None,
     expected: Sequence[str | None] | None,
+    *,
+    retried: bool = False,
 ) -> Work[bool]:
-    """Store records in the place of those with their keys; see `MemoryBackend.put`."""
+    """Store records in the place of those with their keys; see `MemoryBackend.put`.
+
+    `retried`: an earlier attempt was broken off, when all may have been done already.
+    """
     batch, there, is_current = yield from begun(agent_id, records, model)
+    if retried and (yield from _are_there(agent_id, records)):
+        return True
     visible = {place: older for place, older in there.items() if is_visible(older, now)}
     if expected is not None:
         found = [visible.get(place_of(record)) for record in records]
-        if [older.id if older else None for older in found] == [record.id for record in records]:
-            return True  # the connection broke when it had been stored already
         if [older.content if older else None for older in found] != list(expected):
             return False
     for record in records if is_current else without_vectors(records):
@@ -109,6 +114,18 @@ def putting(
         if revision % _SWEEP_EVERY == 0:
             yield from purging(now, rows.scope_key(agent_id, owner))
     return True
+
+
+def _are_there(agent_id: str, records: Sequence[Record]) -> Work[bool]:
+    """Tell whether records have been stored, even if they have given way to others by now."""
+    found: Rows = yield Statement(
+        "SELECT count(*) FROM langchain_kronvex.records WHERE scope = ANY(%s) AND id = ANY(%s)",
+        [
+            list({rows.scope_key(agent_id, record.scope.owner) for record in records}),
+            [record.id for record in records],
+        ],
+    )
+    return int(found[0][0]) == len(records) > 0
 
 
 def without_vectors(records: Sequence[Record]) -> list[Record]:
@@ -222,6 +239,12 @@ def changing(agent_id: str, record: Record, now: datetime) -> Work[None]:
 
 def counting_accesses(agent_id: str, counts: Mapping[str, int]) -> Work[None]:
     """Add to the access counts of records, by id; see `MemoryBackend.count_accesses`."""
+    owners: Rows = yield Statement(
+        "SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r "
+        f"WHERE r.id = ANY(%s) AND {rows.OF_AGENT}",
+        [list(counts), agent_id],
+    )
+    yield from keeping([scope for (scope,) in owners])
     yield Statement(
         "INSERT INTO langchain_kronvex.accesses AS a (scope, seq, count) "
         "SELECT r.scope, r.seq, w.count FROM unnest(%s::text[], %s::bigint[]) AS w (id, count) "

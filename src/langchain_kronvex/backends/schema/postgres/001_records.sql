@@ -94,9 +94,9 @@ CREATE TABLE langchain_kronvex.claims (
 -- For row-level security, which is off until it is asked for.
 CREATE FUNCTION langchain_kronvex.is_within_reach(scope uuid) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN CASE current_setting('langchain_kronvex.reach', true)
+RETURN CASE current_setting('kronvex.reach', true)
     WHEN '*' THEN true
     ELSE scope = ANY (
-        string_to_array(nullif(current_setting('langchain_kronvex.reach', true), ''), ',')::uuid[]
+        string_to_array(nullif(current_setting('kronvex.reach', true), ''), ',')::uuid[]
     )
 END;

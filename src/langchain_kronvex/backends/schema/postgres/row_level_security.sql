@@ -1,5 +1,5 @@
 -- Lets a role see and write only what its transaction says that it reaches: the owners' scopes in
--- the setting langchain_kronvex.reach, separated by commas, or * for the verbs of a whole agent.
+-- the setting kronvex.reach, separated by commas, or * for the verbs of a whole agent.
 -- FORCE holds the owner of the tables to it as well.
 ALTER TABLE langchain_kronvex.scopes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE langchain_kronvex.scopes FORCE ROW LEVEL SECURITY;
