@@ -13,8 +13,8 @@ from langchain_kronvex.backends.base import MemoryBackend
 ONE_COLOUR = {"chat_history", "as_retriever", "beside", "embed_soon", "report_degraded"}
 # What long or background work alone calls, always from a thread of its own.
 IN_BACKGROUND = {
-    "close", "count_accesses", "embed", "export_page", "finish_reindex", "last_position",
-    "prepare_reindex", "purge", "restore", "settle_embeddings", "unembedded",
+    "close", "count_accesses", "embed", "embedded_elsewhere", "export_page", "finish_reindex",
+    "last_position", "prepare_reindex", "purge", "restore", "settle_embeddings", "unembedded",
 }  # fmt: skip
 VERBS = {
     "remember", "remember_many", "save_exchange", "recall", "inject_context", "memories", "get",
@@ -56,7 +56,9 @@ def test_every_verb_of_the_memory_has_its_twin(verb: str) -> None:
 WITHOUT_EFFECT = {"start", "flush"}
 # What every backend can do by its other verbs, some more quickly.
 WITHOUT_NEED = {"owners"}
-OPTIONAL = IN_BACKGROUND | WITHOUT_EFFECT | WITHOUT_NEED
+# What never waits.
+AT_ONCE = {"now"}
+OPTIONAL = AT_ONCE | IN_BACKGROUND | WITHOUT_EFFECT | WITHOUT_NEED
 
 
 @pytest.mark.parametrize("verb", sorted(verbs(MemoryBackend) - OPTIONAL))
