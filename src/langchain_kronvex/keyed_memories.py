@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from langchain_core.embeddings import Embeddings
+
 from langchain_kronvex import embedder
 from langchain_kronvex.backends.base import Match, Page, Record, Selection
 from langchain_kronvex.checks import MAX_CONTENT_CHARS
@@ -38,6 +40,12 @@ class KeyedMemories:
     def __init__(self, memory: OpenMemory) -> None:
         self._memory = memory
         self._backend = memory._backend
+
+    @property
+    def embeddings(self) -> Embeddings | None:
+        """What the memories are found by besides their words."""
+        model = self._memory._model.current
+        return None if model is None else model.embeddings
 
     def now(self) -> datetime:
         """Return the time by the memory's clock."""

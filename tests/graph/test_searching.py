@@ -11,6 +11,7 @@ from langgraph.store.base import PutOp, SearchItem, SearchOp
 
 from integration.parts import HashedWords
 from langchain_kronvex import ConfigurationError, EmbeddingMismatch, InvalidInput, KronvexMemory
+from langchain_kronvex.embeddings import StaticEmbeddings
 from langchain_kronvex.langgraph import KronvexStore
 
 from .conftest import Clock, Colour
@@ -302,3 +303,26 @@ def test_the_embeddings_of_the_memory_are_those_of_the_store(
     store.put(("a",), "1", {"text": "zebra"})
     assert store.memory.flush(30)
     assert counted.texts == ("text: zebra",)
+
+
+def test_a_store_changes_its_embeddings(open_memory: OpenMemory, open_store: OpenStore) -> None:
+    memory = open_memory()
+    store = open_store(memory)
+    assert isinstance(store.embeddings, StaticEmbeddings)
+    store.put(("a",), "1", {"text": "zebra"})
+    store.put(("a",), "2", {"text": "horse"}, index=False)
+    memory.reindex(HashedWords())
+    with pytest.raises(EmbeddingMismatch):
+        open_store(memory)
+    old = open_store(memory, index={"embed": StaticEmbeddings()})
+    old.memory.reindex(HashedWords())
+
+    assert isinstance(open_store(memory).embeddings, HashedWords)
+    assert open_store(memory).search(("a",), query="zebra")[0].key == "1"
+
+
+def test_a_store_by_words_alone(open_memory: OpenMemory, open_store: OpenStore) -> None:
+    store = open_store(open_memory(embeddings=False))
+    store.put(("a",), "1", {"text": "zebra"})
+    assert store.embeddings is None
+    assert store.search(("a",), query="zebra")[0].score > 0.5

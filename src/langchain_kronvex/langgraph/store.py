@@ -77,7 +77,9 @@ class KronvexStore(BaseStore):
         InvalidInput: `fields` does not fit.
         ConfigurationError: the embeddings cannot be used.
         StoreError: the place cannot be written.
-        EmbeddingMismatch: the items were indexed with other embeddings.
+        EmbeddingMismatch: the items were indexed with other embeddings, perhaps because the memory
+            was reindexed since. Open the store with those as `index["embed"]`, and call
+            `store.memory.reindex` with the new ones.
     """
 
     supports_ttl = True
@@ -97,6 +99,11 @@ class KronvexStore(BaseStore):
         self.memory = memory.beside(f"{memory.agent_id}{AGENT_SUFFIX}", **settings)
         self._memories = KeyedMemories(self.memory)
         self._searcher = Searcher(self._memories)
+
+    @property
+    def embeddings(self) -> Embeddings | None:
+        """What items are found by besides their words; None for words alone, or on a server."""
+        return self._memories.embeddings
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Do what the operations say, all reading before all writing; return their results."""
