@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langgraph.store.memory import InMemoryStore
 
@@ -75,6 +75,7 @@ ORDERS = st.dictionaries(st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), NUMBER
 
 
 @given(value=VALUES, wanted=CONDITIONS)
+@settings(deadline=None)
 def test_equality_is_as_in_langgraphs_own_store(value: Any, wanted: Any) -> None:
     theirs = InMemoryStore()
     theirs.put(("a",), "k", {"field": value})
@@ -83,6 +84,7 @@ def test_equality_is_as_in_langgraphs_own_store(value: Any, wanted: Any) -> None
 
 
 @given(value=NUMBERS, wanted=ORDERS)
+@settings(deadline=None)
 def test_order_is_as_in_langgraphs_own_store(value: float, wanted: dict[str, float]) -> None:
     theirs = InMemoryStore()
     theirs.put(("a",), "k", {"field": value})

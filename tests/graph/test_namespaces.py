@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langgraph.store.base import InvalidNamespaceError, ListNamespacesOp, MatchCondition
 
@@ -94,12 +94,14 @@ def test_namespaces_without_items_are_not_listed(store: Colour, clock: Clock) ->
 
 
 @given(NAMESPACES)
+@settings(deadline=None)
 def test_a_namespace_can_be_read_from_its_name(namespace: tuple[str, ...]) -> None:
     assert check_namespace(namespace) == namespace
     assert read(written(namespace)) == namespace
 
 
 @given(NAMESPACES, NAMESPACES)
+@settings(deadline=None)
 def test_names_tell_what_lies_under_what(one: tuple[str, ...], other: tuple[str, ...]) -> None:
     under = len(other) > len(one) and other[: len(one)] == one
     assert written(other).startswith(f"{written(one)}/") is under
@@ -107,6 +109,7 @@ def test_names_tell_what_lies_under_what(one: tuple[str, ...], other: tuple[str,
 
 
 @given(NAMESPACES)
+@settings(deadline=None)
 def test_every_name_fits_the_store(namespace: tuple[str, ...]) -> None:
     assert 0 < len(owner_of(namespace)) <= 255
     assert owner_of(namespace).strip()

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_kronvex import InvalidInput
@@ -25,6 +25,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
+@settings(deadline=None)
 def test_what_is_stored_comes_back(value: Any) -> None:
     text = to_text(value, "value")
     text.encode()
@@ -33,6 +34,7 @@ def test_what_is_stored_comes_back(value: Any) -> None:
 
 
 @given(st.dictionaries(ANY_TEXT, VALUES, min_size=2, max_size=5))
+@settings(deadline=None)
 def test_the_order_of_a_mapping_does_not_count(value: dict[str, Any]) -> None:
     turned = dict(reversed(value.items()))
     assert to_text(turned, "value") == to_text(value, "value")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_kronvex.short_names import short_name
@@ -14,6 +14,7 @@ def test_a_short_name_stays_as_it_is() -> None:
 
 
 @given(st.lists(st.text(max_size=300), unique=True, max_size=8))
+@settings(deadline=None)
 def test_different_names_stay_different(names: list[str]) -> None:
     names = [name for name in names if name.isprintable()]
     assert len({short_name(name) for name in names}) == len(names)
