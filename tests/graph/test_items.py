@@ -186,7 +186,7 @@ def test_operations_with_bad_labels_are_refused(store: Colour, namespace: Any) -
         {"ttl": True},
         {"ttl": 10**400},
     ],
-    ids=repr,
+    ids=lambda given: ", ".join(given),
 )
 def test_what_does_not_fit_is_refused_and_nothing_written(
     plain: KronvexStore, wrong: dict[str, Any]

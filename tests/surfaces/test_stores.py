@@ -146,7 +146,7 @@ def test_a_namespace_that_does_not_fit_is_refused(memory: KronvexMemory, namespa
         KronvexKeyValueStore(memory, namespace)
 
 
-@pytest.mark.parametrize("value", [b"bytes", {1: 2}, float("nan"), {"a": object()}], ids=repr)
+@pytest.mark.parametrize("value", [b"bytes", {1: 2}, float("nan"), {"a": object()}], ids=type)
 def test_what_is_no_json_is_refused_and_nothing_stored(
     store: KronvexKeyValueStore, value: Any
 ) -> None:

@@ -48,7 +48,7 @@ def test_inputs_as_messages(value, expected) -> None:
     assert as_messages(value) == expected
 
 
-@pytest.mark.parametrize("value", [None, 7, 1.5, {"input": "a"}, object(), {1, 2}], ids=repr)
+@pytest.mark.parametrize("value", [None, 7, 1.5, {"input": "a"}, object(), {1, 2}], ids=type)
 def test_what_is_no_input_is_refused(value) -> None:
     with pytest.raises(InvalidInput, match="must be text, a message or messages"):
         as_messages(value)
