@@ -5,12 +5,50 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 
+from contract.served import APIS
 from langchain_kronvex import KronvexMemory, StoreError
+
+# On a served API, too: these in `make test`,
+SERVED = {
+    "test_together", "test_retrievers", "test_memory_context", "test_memory_context_chains",
+    "test_chains_durability",
+}  # fmt: skip
+# these in `make soak`.
+SERVED_LONG = {
+    "test_chains", "test_chains_composition", "test_chains_outputs", "test_chains_recall",
+    "test_history_memories", "test_history_runnable", "test_history_sessions",
+    "test_history_round_trip", "test_tools",
+}  # fmt: skip
+NOT_SERVED = {
+    "test_any_content_comes_back_exactly": "hundreds of contents, each with a deadline",
+    "test_a_failing_store_raises_and_is_traced": "makes the embedded store fail",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests on a served API as well, unless they make the store itself fail."""
+    if "store_url" not in metafunc.fixturenames or "faults" in metafunc.fixturenames:
+        return
+    module, name = metafunc.definition.path.stem, metafunc.definition.name
+    places: list[Any] = ["sqlite"]
+    if module in SERVED | SERVED_LONG and name not in NOT_SERVED:
+        marks = [pytest.mark.soak] if module in SERVED_LONG else []
+        places.append(pytest.param("kronvex-api", marks=marks))
+    metafunc.parametrize("store_url", places, indirect=True)
+
+
+@pytest.fixture
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a store that does not exist yet, a file or an agent of a served API."""
+    if getattr(request, "param", "sqlite") == "kronvex-api":
+        return APIS.url(tmp_path)
+    return f"sqlite:///{tmp_path / 'memory.db'}"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
@@ -35,6 +35,9 @@ _PASSING = (429, 500, 502, 503, 504)
 _MOST_REDIRECTS = 3
 _CLOSING_SECONDS = 2.0  # for an event loop that is busy
 _AGENT = "langchain-kronvex"
+
+
+_Held = tuple[httpx.AsyncClient, AsyncGenerator[None, None]]
 
 
 class AnswerTooLarge(ServerMisbehaved):
@@ -108,7 +111,8 @@ class Transport(ForkAware):
         """Open connections of our own: those of the parent are the parent's."""
         self._lock = threading.Lock()
         self._own: httpx.Client | None = None
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = (
+        self._left = getattr(self, "_loops", None)  # ended here, it would end in the parent
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Held] = (
             weakref.WeakKeyDictionary()
         )
         self._tls: ssl.SSLContext | bool | None = None
@@ -176,7 +180,7 @@ class Transport(ForkAware):
 
     async def asend(self, request: Request) -> Reply:
         """Twin of `send`."""
-        client = self._async_client()
+        client = await self._async_client()
         url = self._url(request)
         for _ in range(_MOST_REDIRECTS):
             body = _Body(time.monotonic() + self._longest, [])
@@ -259,16 +263,35 @@ class Transport(ForkAware):
                 self._own = httpx.Client(verify=self._verify(), timeout=self._timeout)
             return self._own
 
-    def _async_client(self) -> httpx.AsyncClient:
+    async def _async_client(self) -> httpx.AsyncClient:
         if self._closed:
             raise MemoryClosed()
         if self._given_async is not None:
             return self._given_async
         loop = asyncio.get_running_loop()
         with self._lock:
-            if loop not in self._loops:
-                self._loops[loop] = httpx.AsyncClient(verify=self._verify(), timeout=self._timeout)
-            return self._loops[loop]
+            known = self._loops.get(loop)
+            if known is not None:
+                return known[0]
+            client = httpx.AsyncClient(verify=self._verify(), timeout=self._timeout)
+            held = self._while_it_runs(loop, client)
+            self._loops[loop] = client, held
+        await held.__anext__()
+        return client
+
+    async def _while_it_runs(
+        self, loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient
+    ) -> AsyncGenerator[None, None]:
+        """Hold a client until its event loop ends; then its connections could not be closed.
+
+        A loop that ends, such as that of `asyncio.run`, first ends the generators begun in it.
+        """
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._loops.pop(loop, None)
+            await client.aclose()
 
     def _verify(self) -> ssl.SSLContext | bool:
         if self._tls is None:  # reading the certificates takes longer than a request
@@ -285,25 +308,29 @@ class Transport(ForkAware):
             self._loops = weakref.WeakKeyDictionary()
         if own is not None:
             own.close()
-        for loop, client in loops:
-            _close_within(loop, client)
+        for loop, (_, held) in loops:
+            _end_within(loop, held)
 
 
-def _close_within(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> None:
+def _end_within(loop: asyncio.AbstractEventLoop, held: AsyncGenerator[None, None]) -> None:
     """Close a client in the loop that its connections belong to, whatever state that is in."""
     if loop.is_closed():
         return
+    closing = _end(held)
     if loop.is_running():
-        closing_there = asyncio.run_coroutine_threadsafe(client.aclose(), loop)
+        closing_there = asyncio.run_coroutine_threadsafe(closing, loop)
         if asyncio._get_running_loop() is not loop:
             with contextlib.suppress(TimeoutError, concurrent.futures.TimeoutError):
                 closing_there.result(_CLOSING_SECONDS)
         return
-    closing = client.aclose()
     try:
         loop.run_until_complete(closing)
     except RuntimeError:  # this thread runs another loop
         closing.close()
+
+
+async def _end(held: AsyncGenerator[None, None]) -> None:
+    await held.aclose()
 
 
 def _lower(headers: httpx.Headers) -> dict[str, str]:
