@@ -85,15 +85,15 @@ class Child:
 
 
 class Crew:
-    """Starts children that run the functions of `workers.py`."""
+    """Starts children that run the functions of the `workers.py` of a folder."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path = HERE) -> None:
         self._commands, theirs = socket.socketpair()
         self._children: list[Child] = []
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", HERE / "zygote.py", str(theirs.fileno())],
+                [sys.executable, "-W", "ignore", HERE / "zygote.py", str(theirs.fileno()), folder],
                 pass_fds=[theirs.fileno()],
                 env=environment,
             )

@@ -1,7 +1,8 @@
 """A warm process that forks children on command, so that killing fifty of them stays cheap.
 
 It has everything imported and never opens a memory itself. Each command comes with two pipe
-ends, which become the child's ears and mouth; the child runs one function of `workers.py`.
+ends, which become the child's ears and mouth; the child runs one function of the `workers.py`
+of the folder that it is told.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import traceback
 from typing import Any
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: int, folder: str) -> None:
+    sys.path.insert(0, folder)
     import workers
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children vanish by themselves
@@ -59,4 +61,4 @@ def _live(workers: Any, command: dict[str, Any], ears: int, mouth: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2])
