@@ -14,6 +14,7 @@ from langchain_kronvex.errors import ConfigurationError, KronvexError, MissingEx
 from langchain_kronvex.locations import resolve_url
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.moving_commands import add_moving_commands
+from langchain_kronvex.outbox_commands import add_outbox_commands
 
 if TYPE_CHECKING:
     from langchain_kronvex.server import ServerSettings
@@ -70,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     keys = commands.add_parser("keys", help="look after API keys")
     _add_key_commands(keys.add_subparsers(required=True, metavar="COMMAND"))
     add_moving_commands(commands)
+    add_outbox_commands(
+        commands.add_parser("outbox", help="what a Kronvex API refused: list, resend, discard")
+    )
     return parser
 
 

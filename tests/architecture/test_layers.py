@@ -52,7 +52,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     4: ("chains", "chat_message_histories", "memory_context", "retrievers", "stores"),
     # extras, and the list of public names
     5: (
-        "middleware", "moving_commands", "tools",
+        "middleware", "moving_commands", "outbox_commands", "tools",
         "", "langgraph", "langgraph.filters", "langgraph.items", "langgraph.namespaces",
         "langgraph.searching", "langgraph.store", "cli", "llama_index", "llama_index.chat_messages", "llama_index.chat_stores",
         "llama_index.conversations", "llama_index.exchanges", "llama_index.memory_block",

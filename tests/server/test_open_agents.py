@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -91,6 +92,32 @@ def test_more_agents_than_may_be_open(serve) -> None:  # type: ignore[no-untyped
         assert list(pool.map(talk, range(36))) == list(range(36))
     with client(base) as api:
         assert sorted(a["memory_count"] for a in api.get("/agents").json()) == [6] * 6
+
+
+def test_none_is_closed_under_a_request_while_many_come_and_go(serve) -> None:  # type: ignore[no-untyped-def]
+    base = serve(open_memories=4)
+
+    def talk(number: int) -> set[int]:
+        draw, seen = random.Random(number), set()
+        with client(base) as api:
+            for step in range(40):
+                path = f"/agents/agent-{draw.randrange(40)}"
+                said = {"content": f"{number} {step}", "session_id": "u"}
+                asked = {"query": "number", "session_id": "u"}
+                answer = draw.choice(
+                    [
+                        lambda path=path, said=said: api.post(f"{path}/remember", json=said),
+                        lambda path=path, asked=asked: api.post(f"{path}/recall", json=asked),
+                        lambda path=path: api.get(f"{path}/memories"),
+                        lambda: api.get("/agents"),
+                    ]
+                )()
+                seen.add(answer.status_code)
+        return seen
+
+    with ThreadPoolExecutor(8) as pool:
+        seen = set().union(*pool.map(talk, range(8)))
+    assert seen <= {200, 201, 404}  # 404 where nobody has remembered anything yet
 
 
 def test_an_agent_is_deleted_while_others_write_to_it(serve) -> None:  # type: ignore[no-untyped-def]

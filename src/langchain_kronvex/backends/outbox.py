@@ -59,15 +59,15 @@ class Outbox:
 
     Args:
         path: The file.
-        identity: The server and agent; a file of another one is refused.
+        identity: The server and agent; a file of another one is refused. None for whatever it is.
         timeout: Seconds to wait for other processes, and for room.
     """
 
-    def __init__(self, path: Path, identity: str, timeout: float) -> None:
+    def __init__(self, path: Path, identity: str | None, timeout: float) -> None:
         self._timeout = timeout
         self._file = SqliteFile(path, timeout, schema="outbox")
         self._lock_path = Path(f"{path}.lock")
-        if self.setting("identity", identity) != identity:
+        if identity is not None and self.setting("identity", identity) != identity:
             self._file.close()
             raise StoreUnavailable(
                 f"{path} is the outbox of another server or agent. Choose another path."
@@ -194,6 +194,15 @@ class Outbox:
             connection.execute(
                 "UPDATE entries SET failed = ? WHERE place = ?", (reason, entry.place)
             )
+
+    def resend(self, places: Sequence[int]) -> int:
+        """Let entries that were set aside be sent after all; return how many."""
+        with self._file.transaction() as connection:
+            return connection.execute(
+                "UPDATE entries SET failed = NULL WHERE failed IS NOT NULL "
+                "AND place IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(places)),),
+            ).rowcount
 
     # -- erasing -------------------------------------------------------------------------------
 

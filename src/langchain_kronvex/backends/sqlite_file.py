@@ -31,6 +31,8 @@ _PRAGMAS = (
     "PRAGMA temp_store = MEMORY",
     "PRAGMA trusted_schema = OFF",
 )
+_TABLES = {"sqlite": "records", "outbox": "entries"}  # tells what a file holds
+_HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
 Rows = list[tuple[Any, ...]]
 T = TypeVar("T")
 
@@ -238,6 +240,12 @@ class SqliteFile(ForkAware):
                 raise SchemaTooNew(
                     f"{self.path} has schema version {version}; this langchain-kronvex knows "
                     f"versions up to {len(steps)}. Upgrade it: pip install -U langchain-kronvex"
+                )
+            if version and not connection.execute(_HAS_TABLE, (_TABLES[self._schema],)).fetchone():
+                raise NotAStore(
+                    f"{self.path} holds something else of this package: memories where an outbox "
+                    "was expected, or an outbox instead of memories. Choose another path; the file "
+                    "was left as it is."
                 )
             for number, step in enumerate(steps[version:], version + 1):
                 for statement in _statements(step):
