@@ -28,6 +28,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel, Field
+from starlette.types import Receive, Scope, Send
 
 from langchain_kronvex import InvalidInput, KronvexMemory, with_memory
 from offline_openai import chat_openai
@@ -82,6 +83,15 @@ def create_app() -> FastAPI:
     return app
 
 
+class SpokenResponse(StreamingResponse):
+    """A stream that ends when its listener goes, not whenever the garbage is collected."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it all, or as much as somebody listens to."""
+        async with aclosing(self.body_iterator):  # type: ignore[type-var]
+            await super().__call__(scope, receive, send)
+
+
 async def chat(said: Said, user_id: User, request: Request) -> StreamingResponse:
     """Answer with a stream of text, and remember both."""
     request.app.state.memory.chat_history(said.session_id, user_id)  # refuses ids that do not fit
@@ -89,7 +99,7 @@ async def chat(said: Said, user_id: User, request: Request) -> StreamingResponse
         "configurable": {"user_id": user_id, "session_id": said.session_id},
     }
     words = spoken(request.app.state.chain, said.message, config)
-    return StreamingResponse(words, media_type="text/plain; charset=utf-8")
+    return SpokenResponse(words, media_type="text/plain; charset=utf-8")
 
 
 async def spoken(

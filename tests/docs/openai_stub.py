@@ -127,7 +127,7 @@ def openai_stub(
     server = _Server(("127.0.0.1", 0), _Handler)
     server.asked, server.refused = [] if asked is None else asked, refused
     server.before_next_word = before_next_word
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/v1"
