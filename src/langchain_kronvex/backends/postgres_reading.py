@@ -28,11 +28,15 @@ class State(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Records by their numbers; the owner's state and the model of the vectors at that time."""
+    """Records by their numbers; the owner's state and the model of the vectors at that time.
+
+    `memories` is at least how many the owner has.
+    """
 
     state: State
     model: Model | None
     records: dict[int, Record]
+    memories: int
 
 
 class IndexPage(NamedTuple):
@@ -57,17 +61,19 @@ def finding(agent_id: str, selection: Selection, page: Page, now: datetime) -> W
 def matching(agent_id: str, owner: str, seqs: Sequence[int], now: datetime) -> Work[Found]:
     """Return memories by their numbers; scope and expiry are asked of the store itself."""
     found: Rows = yield Statement(
-        f"SELECT s.generation, s.revision, m.model, m.width, r.seq, {rows.RECORD_COLUMNS} {_STATE}"
+        "SELECT s.generation, s.revision, s.memories, m.model, m.width, r.seq, "
+        f"{rows.RECORD_COLUMNS} {_STATE}"
         "LEFT JOIN langchain_kronvex.models AS m ON m.agent_id = %s AND NOT m.upcoming "
         f"LEFT JOIN ({rows.RECORD_TABLES}) ON r.scope = s.scope AND r.seq = ANY(%s) "
         f"AND r.kind = 'memory' AND {rows.VISIBLE}",
         [rows.scope_key(agent_id, owner), agent_id, owner, agent_id, list(seqs), now],
     )
-    generation, revision, model, width, *_ = found[0]
+    generation, revision, memories, model, width, *_ = found[0]
     return Found(
         State(generation or 0, revision or 0),
         None if model is None else (model, width),
-        {row[4]: rows.to_record(row[5:]) for row in found if row[4] is not None},
+        {row[5]: rows.to_record(row[6:]) for row in found if row[5] is not None},
+        memories or 0,
     )
 
 

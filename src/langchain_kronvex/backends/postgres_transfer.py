@@ -72,7 +72,7 @@ def restoring(
     yield holding_model(agent_id)
     if not (yield from _fits(agent_id, records, model)):
         records = without_vectors(records)
-    revisions = yield from locked_for_writing(agent_id, [r.scope.owner for r in records])
+    revisions = yield from locked_for_writing(agent_id, records)
     batch = Batch(agent_id, revisions)
     fresh = yield from _with_free_ids(batch, records, now)
     found: Rows = yield same_keys(agent_id, fresh)

@@ -2,7 +2,7 @@
 -- scope: a digest of agent and owner (see postgres_rows.py). It leads every primary key and unique
 -- index, so that all tables can be partitioned or distributed by it.
 -- revision: number of the last write; generation: changes whenever a visible record vanishes, and
--- never has a value twice.
+-- never has a value twice. memories: at least how many there are; told right when it matters.
 CREATE SEQUENCE langchain_kronvex.generations;
 
 CREATE TABLE langchain_kronvex.scopes (
@@ -10,7 +10,8 @@ CREATE TABLE langchain_kronvex.scopes (
     agent_id   text COLLATE "C" NOT NULL,
     owner      text COLLATE "C" NOT NULL,
     revision   bigint NOT NULL DEFAULT 0,
-    generation bigint NOT NULL DEFAULT nextval('langchain_kronvex.generations')
+    generation bigint NOT NULL DEFAULT nextval('langchain_kronvex.generations'),
+    memories   bigint NOT NULL DEFAULT 0
 );
 
 CREATE SEQUENCE langchain_kronvex.records_seq;
