@@ -9,8 +9,8 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)  ## run the main job: one process talks, a second one remembers
 	$(BIN)/python examples/demo.py
 
-test: $(STAMP)  ## run every test but the soak
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## run every test but the soak, a file at a time on each core
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: lint types architecture docs  ## lint, types, architecture, examples, README code blocks
 
