@@ -37,7 +37,7 @@ def candidates(
         wanted: Marks the memories that may be returned.
         limit: How many will be asked for.
     """
-    if len(index) <= max(EXACT_UP_TO, 4 * limit):
+    if not index.whole or len(index) <= max(EXACT_UP_TO, 4 * limit):
         return None
     found = [_by_words(index, query, wanted, max(_BY_WORDS, 2 * limit))]
     if vector is not None and (meanings := index.meanings):

@@ -66,7 +66,7 @@ def _speakers(pool: Pool, query_terms: Sequence[str]) -> NDArray[np.bool_]:
     spoken = np.zeros(len(pool), np.bool_)
     for term in query_terms:
         code = pool.index.opener(term)
-        if code >= 0 and counts[code] > ranking.NAME_SHARE * len(pool.index):
+        if code >= 0 and counts[code] > ranking.NAME_SHARE * pool.index.population:
             spoken |= opener == code
     return spoken
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_kronvex.adjacency import Joined, Tail
 from langchain_kronvex.columns import Column, Table, value_counts
 from langchain_kronvex.features import TextFeatures, text_features
 from langchain_kronvex.lexical import terms
@@ -57,46 +58,6 @@ class IndexRow:
     expires: float
     vector: Floats | None
     reply: str = ""
-
-
-@dataclass(slots=True)
-class _Tail:
-    """The end of a session's running conversation.
-
-    Attributes:
-        conversation: Its number.
-        turns: Places of the last turns; -1 for one too long to lend its words.
-        asks: The last turn asks a question.
-        said: When the last turn was said.
-    """
-
-    conversation: int
-    turns: list[int] = field(default_factory=list)
-    asks: bool = False
-    said: float = 0.0
-
-
-@dataclass(slots=True)
-class _Joined:
-    """What a batch of turns adds to the conversations; link i lets two turns borrow words."""
-
-    places: list[int] = field(default_factory=list)
-    conversations: list[int] = field(default_factory=list)
-    priors: list[tuple[bool, ...]] = field(default_factory=list)
-    earlier: list[int] = field(default_factory=list)
-    later: list[int] = field(default_factory=list)
-    distance: list[int] = field(default_factory=list)
-
-    def add(self, tail: _Tail, place: int, *, short: bool) -> None:
-        """Let a turn follow the end of a conversation."""
-        self.places.append(place)
-        self.conversations.append(tail.conversation)
-        for distance, other in enumerate(reversed(tail.turns)):
-            if short and other >= 0:
-                self.earlier.append(other)
-                self.later.append(place)
-                self.distance.append(distance)
-        tail.turns = [*tail.turns, place if short else -1][-len(BEFORE) :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +102,10 @@ class ScopeIndex:
     Attributes:
         forms: Those that occur, or once did.
         soonest_expiry: No memory expires before; seconds since 1970.
+        whole: All memories of the owner are here.
     """
+
+    whole: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.table = Table(
@@ -172,7 +136,7 @@ class ScopeIndex:
         self._place_of: dict[int, int] = {}
         self._codes: dict[str, int] = {}
         self._opener_codes: dict[str, int] = {}
-        self._tails: dict[int, _Tail] = {}
+        self._tails: dict[int, Tail] = {}
         self._order: ConversationOrder | None = None
         self._stale_scales: list[NDArray[np.intp]] = []
         self.forms: set[Form] = set()
@@ -204,6 +168,31 @@ class ScopeIndex:
     def opener(self, term: str) -> int:
         """Return the number that stands for an opening word; -1 for one never seen."""
         return self._opener_codes.get(term, -1)
+
+    # -- what a search asks of all memories of the owner ---------------------------------------
+
+    @property
+    def population(self) -> int:
+        """How many memories the owner has: these, unless `whole` says that they are a part."""
+        return len(self)
+
+    def holding(self, term: str) -> int:
+        """Return how many memories hold a term."""
+        return self.postings.holding(term)
+
+    def replying(self, term: str) -> int:
+        """Return how many replies hold a term."""
+        return self.replies.holding(term)
+
+    def dated(self, term: str, same: NDArray[np.bool_]) -> float:
+        """Return the share of memories whose date a term names; `same` marks those here."""
+        del term
+        return float(np.mean(same))
+
+    @property
+    def centre(self) -> Floats:
+        """The mean of the vectors, when there are some."""
+        return self._meanings.centre if self._meanings else np.zeros(0, np.float32)
 
     @property
     def average_length(self) -> float:
@@ -284,24 +273,29 @@ class ScopeIndex:
 
     def _conversations_of(
         self, rows: Sequence[IndexRow], start: int, sessions: list[int], features: TextFeatures
-    ) -> _Joined:
-        joined = _Joined()
+    ) -> Joined:
+        joined = Joined()
         short = (features.word_count <= SHORT_WORDS).tolist()
         personal, timed = features.personal.tolist(), features.timed.tolist()
         for n, row in enumerate(rows):
             if row.form is not Form.TURN:
                 continue
-            tail = self._tails.get(sessions[n])
-            if tail is None or abs(row.said - tail.said) > SESSION_GAP_SECONDS:
-                tail = self._tails[sessions[n]] = _Tail(self.conversations)
-                self.conversations += 1
+            tail = self._tail_before(row, sessions[n])
             asks = features.asks[n]
             joined.priors.append((tail.asks, asks, not tail.turns, personal[n], timed[n]))
             joined.add(tail, start + n, short=short[n])
             tail.asks, tail.said = asks, row.said
         return joined
 
-    def _put_joined(self, joined: _Joined) -> None:
+    def _tail_before(self, row: IndexRow, session: int) -> Tail:
+        """Return the end of the conversation that a turn of a session goes on, or begins."""
+        tail = self._tails.get(session)
+        if tail is None or abs(row.said - tail.said) > SESSION_GAP_SECONDS:
+            tail = self._tails[session] = Tail(self.conversations)
+            self.conversations += 1
+        return tail
+
+    def _put_joined(self, joined: Joined) -> None:
         if not joined.places:
             return
         self._order = None

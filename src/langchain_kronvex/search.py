@@ -68,7 +68,7 @@ def search(index: ScopeIndex, question: Question) -> Answer:
     return Answer(
         pool.seqs(kept),
         similarity[: len(kept)].tolist(),
-        ranking.probability(relevance, kept, len(index) - len(pool)).tolist(),
+        ranking.probability(relevance, kept, index.population - len(pool)).tolist(),
     )
 
 
@@ -154,7 +154,7 @@ def _meaning(pool: Pool, meanings: Meanings, vector: Floats) -> Floats:
     found = _windowed(pool, cosine)
     if pool.turns is not None:
         alone = np.flatnonzero(~pool.turns)
-        centre = meanings.centre
+        centre = pool.index.centre
         to_centre = meanings.products(centre, pool.placed(alone))
         found[alone] = _centred(cosine[alone], to_centre, vector, centre)
     return np.maximum(found, 0)
@@ -184,7 +184,7 @@ def _add_feedback(relevance: Floats, pool: Pool, meanings: Meanings, weight: flo
     ranked = relevance if pool.turns is None else np.where(pool.turns, relevance, -np.inf)
     slots = ranking.best(ranked, ranking.FEEDBACK_TO)
     vectors = meanings.at(pool.placed(slots))
-    vectors -= meanings.centre
+    vectors -= pool.index.centre
     vectors *= 1 / np.sqrt(np.einsum("ij,ij->i", vectors, vectors) + 1e-6)[:, None]
     middle = vectors[: ranking.FEEDBACK_OF].sum(axis=0)
     middle /= np.sqrt(middle @ middle) + np.float32(1e-6)

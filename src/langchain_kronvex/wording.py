@@ -52,9 +52,8 @@ def query_terms(index: ScopeIndex, query: str, *, expand: bool) -> QueryTerms:
     has a bound.
     """
     found = list(dict.fromkeys(terms(query)))
-    postings = index.postings
-    most = max(len(index), ranking.LEAST_DOCUMENTS) / 2
-    held = {term: holding for term in found if (holding := postings.holding(term)) < most}
+    most = max(index.population, ranking.LEAST_DOCUMENTS) / 2
+    held = {term: holding for term in found if (holding := index.holding(term)) < most}
     telling = sorted(held, key=held.__getitem__)[: ranking.MAX_QUERY_TERMS]
     rows: list[Iterable[tuple[str, float]]] = [((term, 1.0),) for term in telling]
     replied = index.replies.entries(enumerate(rows))
@@ -63,7 +62,7 @@ def query_terms(index: ScopeIndex, query: str, *, expand: bool) -> QueryTerms:
     return QueryTerms(
         terms=telling,
         opening=found,
-        found=postings.entries(enumerate(rows)),
+        found=index.postings.entries(enumerate(rows)),
         rows=len(rows),
         replied=replied,
         dated=[_matching_dates(index.table, term) for term in telling],
@@ -93,10 +92,10 @@ def word_scores(pool: Pool, query: QueryTerms, *, expand: bool) -> WordScores:
         counts[rows:] += exact
     containing = _containing(pool, exact, query)
     share = ranking.frequency_share(counts, pool.column("length"), index.average_length)
-    words = ranking.saturate(ranking.rarity(len(index), containing) @ share[:rows], rows)
+    words = ranking.saturate(ranking.rarity(index.population, containing) @ share[:rows], rows)
     if not expand:
         return WordScores(words, None)
-    related = ranking.mild_rarity(len(index), containing) @ share[rows:]
+    related = ranking.mild_rarity(index.population, containing) @ share[rows:]
     return WordScores(words, ranking.saturate(related, rows))
 
 
@@ -110,8 +109,8 @@ def reply_scores(pool: Pool, query: QueryTerms) -> Floats:
     share = ranking.frequency_share(
         counts.astype(np.float32).reshape(rows, size), pool.column("reply"), index.average_reply
     )
-    containing = np.array([index.replies.holding(term) for term in query.terms], np.float32)
-    return ranking.saturate(ranking.rarity(len(index), containing) @ share, rows)
+    containing = np.array([index.replying(term) for term in query.terms], np.float32)
+    return ranking.saturate(ranking.rarity(index.population, containing) @ share, rows)
 
 
 def _windowed(pool: Pool, entries: Entries, rows: int) -> Floats:
@@ -141,13 +140,13 @@ def _matching_dates(table: Table, term: str) -> NDArray[np.bool_] | None:
 
 def _containing(pool: Pool, counts: Floats, query: QueryTerms) -> Floats:
     """Return in how many memories of the owner each term counts."""
-    if pool.places is None:
-        return np.asarray(np.count_nonzero(counts, axis=1), np.float32)
     index = pool.index
-    held = np.array([index.postings.holding(term) for term in query.terms], np.float32)
+    if pool.places is None and index.whole:
+        return np.asarray(np.count_nonzero(counts, axis=1), np.float32)
+    held = np.array([index.holding(term) for term in query.terms], np.float32)
     # Neighbours hold it too, unless they are the same: as if they were drawn at random.
-    missing: Floats = np.exp(-held * np.float32((1 + index.average_neighbours) / len(index)))
-    for row, same in enumerate(query.dated):
+    missing: Floats = np.exp(-held * np.float32((1 + index.average_neighbours) / index.population))
+    for row, (term, same) in enumerate(zip(query.terms, query.dated, strict=True)):
         if same is not None:
-            missing[row] *= 1 - np.float32(np.mean(same))
-    return len(index) * (1 - missing)
+            missing[row] *= 1 - np.float32(index.dated(term, same))
+    return index.population * (1 - missing)

@@ -15,7 +15,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     0: ("errors", "checks", "types", "forking"),
     # pure rules, no I/O
     1: (
-        "agent_messages",
+        "adjacency", "agent_messages",
         "columns", "features", "formatting", "json_values", "lexical", "meanings", "messages",
         "plans", "postings", "prompts", "ranking", "scopes", "short_names", "vectors",
         "embeddings", "embeddings.static",
