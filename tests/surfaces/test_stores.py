@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from langchain_core.stores import BaseStore
+from langchain_classic.storage import EncoderBackedStore
 
 from integration.parts import files_with
 from langchain_kronvex import InvalidInput, KronvexKeyValueStore, KronvexMemory, StoreError
@@ -279,33 +279,12 @@ def test_a_failing_store_raises(faults: Any, store: KronvexKeyValueStore) -> Non
         store.set("a", 1)
 
 
-class Base64Store(BaseStore[str, bytes]):
-    """Bytes in a store of JSON values: what LangChain's EncoderBackedStore does, in short."""
-
-    def __init__(self, store: BaseStore[str, Any]) -> None:
-        self._store = store
-
-    def mget(self, keys: Sequence[str]) -> list[bytes | None]:
-        found = self._store.mget(keys)
-        return [None if text is None else base64.b64decode(text) for text in found]
-
-    def mset(self, key_value_pairs: Sequence[tuple[str, bytes]]) -> None:
-        self._store.mset([(k, base64.b64encode(v).decode()) for k, v in key_value_pairs])
-
-    def mdelete(self, keys: Sequence[str]) -> None:
-        self._store.mdelete(keys)
-
-    def yield_keys(self, *, prefix: str | None = None) -> Iterator[str]:
-        yield from self._store.yield_keys(prefix=prefix)
-
-    async def ayield_keys(self, *, prefix: str | None = None) -> AsyncIterator[str]:
-        async for key in self._store.ayield_keys(prefix=prefix):
-            yield key
-
-
-async def test_bytes_by_way_of_an_encoding_store(store: KronvexKeyValueStore) -> None:
-    encoding = Base64Store(store)
+async def test_bytes_by_way_of_langchains_encoding_store(store: KronvexKeyValueStore) -> None:
+    encoding = EncoderBackedStore[str, bytes](
+        store, str, lambda value: base64.b64encode(value).decode(), base64.b64decode
+    )
     encoding.mset([("picture", bytes(range(256)))])
 
+    assert encoding.mget(["picture", "none"]) == [bytes(range(256)), None]
     assert await encoding.amget(["picture", "none"]) == [bytes(range(256)), None]
     assert [key async for key in encoding.ayield_keys(prefix="pic")] == ["picture"]
