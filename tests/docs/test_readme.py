@@ -15,6 +15,7 @@ from .openai_stub import openai_stub
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md", *(ROOT / "docs").glob("*.md")]
 ANNOUNCED = "RunnableWithMessageHistory is deprecated"  # by LangChain, whatever we do
 BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 
@@ -57,10 +58,31 @@ def test_the_first_program_remembers_across_two_runs(tmp_path: Path, model_url: 
     assert "] User: I am allergic to peanuts. Assistant:" in answer  # quoted from the prompt
 
 
-def test_the_links_lead_somewhere() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)", README)
-    assert links
-    assert not [link for link in links if not (ROOT / link).exists()]
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)", page.read_text(encoding="utf-8"))
+    assert links or page.parent.name == "examples"
+    for path, anchor in links:
+        target = page.parent / path if path else page
+        assert target.exists(), path
+        if anchor:
+            assert anchor in anchors(target), anchor
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the names under which GitHub shows the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_example_is_listed() -> None:
+    examples = ROOT / "examples"
+    listed = (examples / "README.md").read_text(encoding="utf-8")
+    section = README[README.index("## Examples, and moving here") : README.index("## Whose memory")]
+    for path in examples.glob("*.py"):
+        assert f"| `{path.name}` |" in listed
+        if "__main__" in path.read_text(encoding="utf-8"):
+            assert f"`{path.stem}`" in section
 
 
 def test_the_two_commands_exist() -> None:

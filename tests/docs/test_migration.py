@@ -1,0 +1,103 @@
+"""Every block of the migration page runs as it stands; what was there before is there after."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from langchain_kronvex import KronvexMemory
+from langchain_kronvex.server import create_app
+from server.running import serving
+
+from .openai_stub import openai_stub
+from .programs import settings
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
+SECTIONS = {
+    title.replace("`", ""): text
+    for title, text in re.findall(r"^## (.+?)$(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.MULTILINE)
+}
+CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+CARRYING_OVER = "\nWhat you have already"
+PEANUTS = "I am allergic to peanuts."
+NEXT = "\n=== next block ===\n"
+# What the blocks of a section print, in order. The model quotes its prompt.
+PRINTED = {
+    "From RunnableWithMessageHistory": [
+        f"You are brief. | {PEANUTS}",
+        "",
+        f"| {PEANUTS} |",  # as history
+        f"] User: {PEANUTS} Assistant:",  # as a memory of another session
+    ],
+    "From ConversationBufferMemory": ["4", "", f"| {PEANUTS} |"],
+    "From the Kronvex SDK": [
+        PEANUTS,
+        "] Ana is vegetarian.",
+        "MoveSummary(memories=3, messages=2,",
+        f"User: {PEANUTS}",
+    ],
+    "From chats under keys": [PEANUTS, "", f"] {PEANUTS}", "{'language': 'pt'}"],
+    "From LlamaIndex's SimpleChatStore": ["", "", f"{PEANUTS}\nUser: {PEANUTS}"],
+}
+
+
+def run(blocks: list[str], folder: Path, **more: str) -> list[str]:
+    """Run blocks in a new process, each as a program; return what each printed."""
+    programs = []
+    for number, code in enumerate(blocks):
+        programs.append(folder / f"block_{number}.py")
+        programs[-1].write_text(code, encoding="utf-8")
+    runner = (
+        "import runpy, sys\n"
+        "for path in sys.argv[1:]:\n"
+        f"    runpy.run_path(path, run_name='__main__'); print({NEXT!r}, end='', flush=True)\n"
+    )
+    with openai_stub() as model_url:
+        done = subprocess.run(
+            [sys.executable, "-c", runner, *map(str, programs)],
+            cwd=folder, env=settings(folder, model_url, **more), capture_output=True, text=True,
+            timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split(NEXT)[:-1]
+
+
+def run_section(title: str, folder: Path, **more: str) -> None:
+    """Run a section; carry over twice, as whoever was interrupted would."""
+    before, after = (CODE.findall(text) for text in SECTIONS[title].split(CARRYING_OVER))
+    printed = run([*before, after[0], *after], folder, **more)
+    del printed[len(before) + 1]
+    for told, expected in zip(printed, PRINTED[title], strict=True):
+        assert expected in told
+    agent_id = more.get("KRONVEX_AGENT_ID", "default")
+    with KronvexMemory(f"sqlite:///{folder / 'memory.db'}", agent_id=agent_id) as memory:
+        contents = [each.content for each in memory.memories(user_id="ana")]
+        history = memory.chat_history("monday", user_id="ana").messages
+    assert any(PEANUTS in content for content in contents)
+    assert len(set(contents)) == len(contents)
+    questions = [message.text for message in history if message.type == "human"]
+    assert questions
+    assert len(set(questions)) == len(questions)
+
+
+def test_each_section_is_known() -> None:
+    assert set(SECTIONS) == set(PRINTED)
+
+
+@pytest.mark.parametrize("title", [title for title in SECTIONS if "SDK" not in title])
+def test_section_runs(title: str, tmp_path: Path) -> None:
+    run_section(title, tmp_path)
+
+
+def test_section_of_the_sdk_runs(tmp_path: Path) -> None:
+    kept = KronvexMemory(f"sqlite:///{tmp_path / 'service.db'}", agent_id="support-bot")
+    with kept, serving(create_app(kept)) as url:
+        run_section(
+            "From the Kronvex SDK", tmp_path,
+            KRONVEX_API_KEY="kv-any", KRONVEX_BASE_URL=url, KRONVEX_AGENT_ID="support-bot",
+        )  # fmt: skip
