@@ -265,8 +265,6 @@ def test_after_a_failed_opening_the_place_can_be_put_right(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql://localhost/memories",
-        "postgres://localhost/memories",
         "redis://localhost",
         "mysql://localhost/x",
         "memory.db",
