@@ -84,11 +84,13 @@ class PostgresRecall(MemoryBackend):
             threshold=asked.threshold,
         )
         entry = self._cache.entry(owner)
+        asked_at: State | None = None
         for _ in range(_ROUNDS):
             worker = _Worker(len(entry.index) > _SHORT_SEARCH)
             state, answer = yield call(worker, "do", lambda: _searched(entry, question))
             found: Found = yield call(self._db, "run", self._matching(owner, answer, asked))
-            if found.state == state:
+            asked_at = asked_at or found.state
+            if found.state == state or _is_recent(state, answer, found, asked_at):
                 self._check_model(found, asked)
                 if answer is not None:
                     return _matches(answer, found)
@@ -162,6 +164,16 @@ def _searched(entry: CachedIndex, question: Question) -> tuple[State, Answer | N
             return state, search(entry.index, question)
         except EmbeddingMismatch:
             return state, None  # the memories may have been reindexed since it was read
+
+
+def _is_recent(state: State, answer: Answer | None, found: Found, asked_at: State) -> bool:
+    """Tell whether a search saw all that was written before it was asked for.
+
+    Then what others have written since is for the next recall, unless they have replaced or
+    erased what was found.
+    """
+    seen = state.generation == found.state.generation and state.revision >= asked_at.revision
+    return seen and answer is not None and len(found.records) == len(answer.seqs)
 
 
 def _apply(entry: CachedIndex, page: IndexPage) -> None:
