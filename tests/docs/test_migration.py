@@ -25,6 +25,7 @@ SECTIONS = {
 CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 CARRYING_OVER = "\nWhat you have already"
 PEANUTS = "I am allergic to peanuts."
+ANNOUNCED = "RunnableWithMessageHistory is deprecated"  # by LangChain, whatever we do
 NEXT = "\n=== next block ===\n"
 # What the blocks of a section print, in order. The model quotes its prompt.
 PRINTED = {
@@ -57,6 +58,7 @@ def run(blocks: list[str], folder: Path, **more: str) -> list[str]:
         "for path in sys.argv[1:]:\n"
         f"    runpy.run_path(path, run_name='__main__'); print({NEXT!r}, end='', flush=True)\n"
     )
+    more["PYTHONWARNINGS"] = "error,ignore::DeprecationWarning,ignore::PendingDeprecationWarning"
     with openai_stub() as model_url:
         done = subprocess.run(
             [sys.executable, "-c", runner, *map(str, programs)],
@@ -64,6 +66,7 @@ def run(blocks: list[str], folder: Path, **more: str) -> list[str]:
             timeout=60,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert not [line for line in done.stderr.splitlines() if ANNOUNCED not in line]
     return done.stdout.split(NEXT)[:-1]
 
 
