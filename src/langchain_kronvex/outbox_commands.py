@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from langchain_kronvex.backends.outbox import Entry, Outbox
+from langchain_kronvex.backends.rest.outbox import Entry, Outbox
 from langchain_kronvex.errors import ConfigurationError
 
 _TIMEOUT_SECONDS = 30.0

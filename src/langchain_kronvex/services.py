@@ -48,8 +48,8 @@ def open_service(
         StoreError: the outbox cannot be opened.
     """
     from langchain_kronvex.backends.kronvex import KronvexBackend
-    from langchain_kronvex.backends.outbox import Outbox, outbox_path
-    from langchain_kronvex.backends.transport import Transport
+    from langchain_kronvex.backends.rest.outbox import Outbox, outbox_path
+    from langchain_kronvex.backends.rest.transport import Transport
 
     base_url = checked_base_url(url, allow_http=options.allow_http)
     key = checked_key(options.api_key)

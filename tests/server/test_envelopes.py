@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from langchain_kronvex.backends.base import Record, content_key
-from langchain_kronvex.backends.envelope import RESERVED, Stored, is_as_sent, storing
+from langchain_kronvex.backends.rest.envelope import RESERVED, Stored, is_as_sent, storing
 from langchain_kronvex.backends.wire import read_memory
 from langchain_kronvex.types import Scope
 

@@ -6,8 +6,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 from langchain_kronvex.backends.base import Record
-from langchain_kronvex.backends.envelope import Stored, from_payload, opened, storing, to_payload
-from langchain_kronvex.backends.versions import present
+from langchain_kronvex.backends.rest.envelope import (
+    Stored,
+    from_payload,
+    opened,
+    storing,
+    to_payload,
+)
+from langchain_kronvex.backends.rest.versions import present
 from langchain_kronvex.backends.wire import read_memory
 from langchain_kronvex.types import Scope
 

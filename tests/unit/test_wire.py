@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from langchain_kronvex.backends import wire
 from langchain_kronvex.backends.base import Record, content_key
-from langchain_kronvex.backends.envelope import (
+from langchain_kronvex.backends.rest.envelope import (
     AGENT_SESSION,
     RESERVED,
     Stored,
@@ -26,7 +26,7 @@ from langchain_kronvex.backends.envelope import (
     wire_session,
     wire_ttl,
 )
-from langchain_kronvex.backends.refusals import refusal, retry_after, wants_other_agent_id
+from langchain_kronvex.backends.rest.refusals import refusal, retry_after, wants_other_agent_id
 from langchain_kronvex.errors import (
     AgentNotFound,
     BadRequest,

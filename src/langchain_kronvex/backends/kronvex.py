@@ -1,8 +1,9 @@
 """The backend for a Kronvex REST API: any server that speaks one of its dialects.
 
 The server is not trusted. What it returns is opened, checked against the scope that was asked for,
-and put right by our own envelope (`envelope.py`, `versions.py`); what is written goes through the
-outbox (`outbox.py`, `courier.py`). The server embeds, finds, and counts accesses.
+and put right by our own envelope (`rest/envelope.py`, `rest/versions.py`); what is written goes
+through the outbox (`rest/outbox.py`, `rest/courier.py`). The server embeds, finds, and counts
+accesses.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from langchain_kronvex.backends.agent import ServerAgent
 from langchain_kronvex.backends.base import (
     Match,
     Page,
@@ -19,21 +19,22 @@ from langchain_kronvex.backends.base import (
     Selection,
     Unembedded,
 )
-from langchain_kronvex.backends.courier import Courier
-from langchain_kronvex.backends.envelope import Stored, one_session
-from langchain_kronvex.backends.erasing import Erasing
-from langchain_kronvex.backends.outbox import Outbox
-from langchain_kronvex.backends.remote_recall import RemoteRecall
-from langchain_kronvex.backends.remote_transfer import RemoteTransfer
-from langchain_kronvex.backends.remote_writing import RemoteWriting
-from langchain_kronvex.backends.transport import Transport
-from langchain_kronvex.backends.versions import (
+from langchain_kronvex.backends.rest.agent import ServerAgent
+from langchain_kronvex.backends.rest.courier import Courier
+from langchain_kronvex.backends.rest.envelope import Stored, one_session
+from langchain_kronvex.backends.rest.erasing import Erasing
+from langchain_kronvex.backends.rest.outbox import Outbox
+from langchain_kronvex.backends.rest.recall import RemoteRecall
+from langchain_kronvex.backends.rest.transfer import RemoteTransfer
+from langchain_kronvex.backends.rest.transport import Transport
+from langchain_kronvex.backends.rest.versions import (
     Ticks,
     is_selected,
     on_page,
     present,
     summaries,
 )
+from langchain_kronvex.backends.rest.writing import RemoteWriting
 from langchain_kronvex.background import OnError
 from langchain_kronvex.errors import (
     NotSupported,

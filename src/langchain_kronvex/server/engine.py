@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from langchain_kronvex.backends.base import MemoryBackend, Page, Record, Selection
-from langchain_kronvex.backends.envelope import Stored
+from langchain_kronvex.backends.rest.envelope import Stored
 from langchain_kronvex.errors import ConfigurationError
 from langchain_kronvex.locations import open_backend
 from langchain_kronvex.memory import KronvexMemory

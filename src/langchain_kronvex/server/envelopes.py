@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from langchain_kronvex.backends.base import Record
-from langchain_kronvex.backends.envelope import Stored, opened
+from langchain_kronvex.backends.rest.envelope import Stored, opened
 from langchain_kronvex.backends.wire import WireMemory
 from langchain_kronvex.server.bodies import NewMemory
 

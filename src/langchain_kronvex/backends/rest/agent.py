@@ -1,0 +1,212 @@
+"""One agent on a server: its id there, its listings, and what is known of its memories.
+
+Plans only; `transport` does what they ask for.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from langchain_kronvex.backends import wire
+from langchain_kronvex.backends.rest.envelope import Stored, opened
+from langchain_kronvex.backends.rest.outbox import Outbox
+from langchain_kronvex.backends.rest.refusals import refusal, wants_other_agent_id
+from langchain_kronvex.backends.rest.transport import AnswerTooLarge, Reply, Transport
+from langchain_kronvex.backends.rest.versions import Ticks
+from langchain_kronvex.backends.wire import Request, WireMemory
+from langchain_kronvex.errors import AgentNotFound, MemoryNotFound, ServerMisbehaved
+from langchain_kronvex.plans import Plan
+
+_MOST_PAGES = 20_000
+_KNOWN_MEMORIES = 100_000
+_NOTHING = b'{"memories": []}'
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the last version of a record stands, as far as this process knows."""
+
+    server_id: str
+    session: str | None
+    written: int
+    version: int
+
+
+class ServerAgent:
+    """An agent of a server, by id or by name.
+
+    Args:
+        transport: To the server.
+        name: The agent's id; where the server wants ids of its own, the agent's name.
+        outbox: Remembers the server's id.
+        ticks: Told of the numbers that are read.
+    """
+
+    def __init__(self, transport: Transport, name: str, outbox: Outbox, ticks: Ticks) -> None:
+        self.transport = transport
+        self._name, self._outbox, self._ticks = name, outbox, ticks
+        self._id = outbox.setting("agent") or name
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, Standing] = OrderedDict()
+
+    # -- asking --------------------------------------------------------------------------------
+
+    def ask(self, build: Callable[[str], Request]) -> Plan[bytes]:
+        """Send a request about the agent; find it by name when the server knows no such id.
+
+        An agent that is nowhere is made when something is to be stored; to all others it is an
+        agent without memories.
+
+        Raises:
+            ServiceError: the server refused, or cannot be reached.
+            MemoryNotFound: the request names a memory that is not there.
+        """
+        used = self._id
+        request = build(used)
+        reply: Reply = yield from self.transport.exchange(request)
+        if self._is_unknown(reply):
+            if not (yield from self._resolve(used, make=request.path.endswith("/remember"))):
+                return _NOTHING
+            reply = yield from self.transport.exchange(build(self._id))
+        if not reply.succeeded:
+            raise refusal(reply.status, reply.headers, reply.body)
+        return reply.body
+
+    def _is_unknown(self, reply: Reply) -> bool:
+        if _is_uuid(self._name):
+            return False
+        if wants_other_agent_id(reply.status, reply.body):
+            return True
+        return reply.status == 404 and isinstance(
+            refusal(reply.status, reply.headers, reply.body), AgentNotFound
+        )
+
+    def _resolve(self, wrong: str, *, make: bool) -> Plan[bool]:
+        """Find the agent by its name; of several the oldest, so that all processes agree."""
+        if self._id != wrong:
+            return True  # somebody else has found it meanwhile
+        found = yield from self._named()
+        if not found and not make:
+            return False
+        if not found:
+            body = yield from self.transport.succeed(wire.create_agent_request(self._name))
+            made = wire.read_agent(wire.read_json(body))
+            found = (yield from self._named()) or ([made] if made else [])
+        if not found:
+            raise AgentNotFound()
+        self._id = min(found, key=lambda agent: (agent[2], agent[0]))[0]
+        self._outbox.note("agent", self._id)
+        return True
+
+    def _named(self) -> Plan[list[tuple[str, str, str]]]:
+        body = yield from self.transport.succeed(wire.list_agents_request())
+        return [a for a in wire.read_agents(wire.read_json(body)) if a[1] == self._name]
+
+    def delete(self, server_id: str) -> Plan[bool]:
+        """Delete a memory; False when it was gone already."""
+        try:
+            yield from self.ask(lambda agent: wire.delete_request(agent, server_id))
+        except MemoryNotFound:
+            return False
+        return True
+
+    # -- listing -------------------------------------------------------------------------------
+
+    def listing(
+        self, session: str | None, within_seconds: float | None = None
+    ) -> Plan[list[WireMemory]]:
+        """List all of a session, or of the agent. What the server adds of others is among it.
+
+        A listing that is shorter than the server says is made once more: others were writing.
+        """
+        found: dict[str, WireMemory] = {}
+        for _ in range(2):
+            total = yield from self._pages(session, found, within_seconds)
+            if total is None or total <= len(found):
+                break
+        return list(found.values())
+
+    def _pages(
+        self, session: str | None, found: dict[str, WireMemory], within_seconds: float | None
+    ) -> Plan[int | None]:
+        """Read page after page until one brings nothing new, or the server says it is the last."""
+        size, number = wire.PAGE_ITEMS, 1
+        seen: set[str] = set()
+        while number <= _MOST_PAGES:
+
+            def asked(agent: str, number: int = number, size: int = size) -> Request:
+                request = wire.list_request(agent, session, number, size)
+                return replace(request, within_seconds=within_seconds)
+
+            try:
+                body = yield from self.ask(asked)
+            except AnswerTooLarge:
+                if size == 1:
+                    raise
+                number, size = 2 * number - 1, size // 2
+                continue
+            page = wire.read_page(wire.read_json(body), size)
+            fresh = {memory.id: memory for memory in page.memories if memory.id not in seen}
+            seen.update(fresh)
+            found.update(fresh)
+            told = page.page_items
+            if page.last or not fresh or (told == size and page.received < size):
+                return page.total
+            size = told or size
+            number += 1
+        raise ServerMisbehaved("The server's listing does not end.")
+
+    def stored(
+        self, session: str | None, within_seconds: float | None = None
+    ) -> Plan[list[Stored]]:
+        """Return the records of a wire session, or of the whole agent."""
+        found = yield from self.listing(session, within_seconds)
+        return self.read(raw for raw in found if session is None or raw.session == session)
+
+    def read(self, found: Iterable[WireMemory]) -> list[Stored]:
+        """Return the records of memories, and take note of where they stand."""
+        records = []
+        for raw in found:
+            stored = opened(raw)
+            if stored is not None:
+                self.note(stored, raw.session)
+                records.append(stored)
+        return records
+
+    # -- what is known -------------------------------------------------------------------------
+
+    def note(self, stored: Stored, session: str | None) -> None:
+        """Take note of where a record stands."""
+        assert stored.server_id is not None  # noqa: S101 - only what a server holds is noted
+        self._ticks.saw(max(stored.written, stored.version))
+        with self._lock:
+            known = self._known.get(stored.record.id)
+            if known is None or known.version <= stored.version:
+                self._known[stored.record.id] = Standing(
+                    stored.server_id, session, stored.written, stored.version
+                )
+                self._known.move_to_end(stored.record.id)
+            if len(self._known) > _KNOWN_MEMORIES:
+                self._known.popitem(last=False)
+
+    def known(self, record_id: str) -> Standing | None:
+        """Return where a record was last seen."""
+        return self._known.get(record_id)
+
+    def forget(self, record_ids: Iterable[str] | None) -> None:
+        """Know no longer of records; None for all."""
+        with self._lock:
+            for id_ in list(self._known) if record_ids is None else record_ids:
+                self._known.pop(id_, None)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,126 @@
+"""Erasing on a server, and making sure: what is erased is looked for again.
+
+Whole users go by the API's own endpoint for that, which a compatible server makes final; the rest
+goes one by one. Servers that only mark memories as deleted cannot be made to forget.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from langchain_kronvex.backends import wire
+from langchain_kronvex.backends.base import Selection
+from langchain_kronvex.backends.rest.agent import ServerAgent
+from langchain_kronvex.backends.rest.courier import Courier
+from langchain_kronvex.backends.rest.envelope import Stored, belongs_to, one_session, opened
+from langchain_kronvex.backends.rest.versions import is_selected, place_of, present
+from langchain_kronvex.backends.wire import Request, WireMemory
+from langchain_kronvex.errors import MemoryNotFound, ServerMisbehaved, ServiceError
+from langchain_kronvex.plans import Plan, call
+from langchain_kronvex.types import Scope
+
+_ROUNDS = 3
+_PLAIN_SESSION = re.compile(r"[\w@:+-][\w@:+.-]*", re.ASCII)  # what no server reads as a path
+
+
+class Erasing:
+    """Erases records of an agent.
+
+    Args:
+        agent: Whose.
+        courier: What waits to be sent is taken back first.
+        timeout: Seconds to wait for other processes that are sending.
+    """
+
+    def __init__(self, agent: ServerAgent, courier: Courier, timeout: float) -> None:
+        self._agent, self._courier, self._timeout = agent, courier, timeout
+
+    def erase(self, selection: Selection, now: datetime) -> Plan[int]:
+        """Erase the selected records; return how many of them were visible.
+
+        Raises:
+            ServerMisbehaved: the server still lists some of them afterwards.
+        """
+        withdrawn: list[Stored] = yield call(
+            self._courier, "withdraw", lambda s: is_selected(s.record, selection), self._timeout
+        )
+        session = one_session(selection)
+        raws = yield from self._agent.listing(session)
+        everything = present([*self._agent.read(_of(raws, session)), *withdrawn], now)
+        count = sum(is_selected(stored.record, selection) for stored in everything)
+        for attempt in range(_ROUNDS):
+            targets = _targets(_of(raws, session), selection)
+            if not targets:
+                return count
+            if attempt == 0 and _is_whole(selection):
+                yield from self._at_once(targets, selection.scope)
+                raws = yield from self._agent.listing(session)
+                targets = _targets(_of(raws, session), selection)
+            for raw in targets:
+                yield from self._agent.delete(raw.id)
+            self._agent.forget(_ids(targets))
+            raws = yield from self._agent.listing(session)
+        if _targets(_of(raws, session), selection):
+            raise ServerMisbehaved("The server still lists memories that it was told to delete.")
+        return count
+
+    def _at_once(self, targets: Sequence[WireMemory], scope: Scope | None) -> Plan[None]:
+        """Erase whole users, or everything, with one request where that can go."""
+        if scope is None:
+            yield from self._try(wire.clear_request)
+        elif scope.only_session is None:
+            for session in sorted({raw.session for raw in targets if raw.session}):
+                if _PLAIN_SESSION.fullmatch(session):
+                    yield from self._try_session(session)
+        self._agent.forget(_ids(targets))
+
+    def _try_session(self, session: str) -> Plan[None]:
+        def build(agent: str) -> Request:
+            return wire.erase_user_request(agent, session)
+
+        yield from self._try(build)
+
+    def _try(self, build: Callable[[str], Request]) -> Plan[None]:
+        try:
+            yield from self._agent.ask(build)
+        except (ServiceError, MemoryNotFound):
+            return  # then one by one, which says what is wrong
+
+
+def _of(raws: Sequence[WireMemory], session: str | None) -> list[WireMemory]:
+    return [raw for raw in raws if session is None or raw.session == session]
+
+
+def _targets(raws: Sequence[WireMemory], selection: Selection) -> list[WireMemory]:
+    """Return what is to be deleted: all versions and copies of the selected records.
+
+    Of whole users also what cannot be read as a record any more.
+    """
+    scope = selection.scope
+    records = [(raw, opened(raw)) for raw in raws]
+    places = {place_of(s.record) for _, s in records if s and is_selected(s.record, selection)}
+    ids = {s.record.id for _, s in records if s and is_selected(s.record, selection)}
+    whole = _is_whole(selection)
+    return [
+        raw
+        for raw, stored in records
+        if (stored and (place_of(stored.record) in places or stored.record.id in ids))
+        or (whole and _is_of_whole(raw, scope))
+    ]
+
+
+def _is_whole(selection: Selection) -> bool:
+    """Tell whether a selection names a scope and nothing else."""
+    return selection == Selection(kind=None, scope=selection.scope)
+
+
+def _is_of_whole(raw: WireMemory, scope: Scope | None) -> bool:
+    if scope is None:
+        return True
+    return bool(scope) and scope.only_session is None and belongs_to(raw.session, scope.owner)
+
+
+def _ids(raws: Sequence[WireMemory]) -> list[str]:
+    return [stored.record.id for stored in map(opened, raws) if stored]

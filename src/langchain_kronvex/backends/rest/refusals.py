@@ -1,0 +1,123 @@
+"""What a server's refusal means: from a status and a body to one of our errors. Pure functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from langchain_kronvex.errors import (
+    AgentNotFound,
+    BadRequest,
+    MemoryNotFound,
+    QuotaExceeded,
+    RateLimited,
+    ServerMisbehaved,
+    ServerUnavailable,
+    ServiceError,
+    Unauthorized,
+)
+
+LONGEST_MINUTE_SECONDS = 3600.0  # a longer Retry-After is a daily quota, not a rate limit
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Exception:
+    """Return the error for an answer that is no success.
+
+    A server's own words may quote what it was sent, so only words that the API defines are read.
+    """
+    detail = _detail(body)
+    said = _said(detail)
+    error: Exception
+    if status in (401, 403):
+        error = Unauthorized()
+    elif status == 402 or (status == 429 and _is_daily(said, headers)):
+        error = QuotaExceeded(f"{QuotaExceeded.__doc__}{_figures(detail)}")
+    elif status == 404:
+        error = MemoryNotFound() if "memory not found" in said else AgentNotFound()
+    elif status == 429:
+        error = RateLimited()
+        error.retry_after_seconds = retry_after(headers) or 60.0
+    elif status >= 500:
+        error = ServerUnavailable(f"The server failed (HTTP {status}); try again.")
+        error.retry_after_seconds = retry_after(headers)
+    elif 300 <= status < 400:
+        error = ServerMisbehaved(
+            f"The server redirects (HTTP {status}) to another place, to which the API key was not "
+            "sent. Write the URL of the API itself."
+        )
+    else:
+        error = BadRequest(f"The server refused the request (HTTP {status}){_places(detail)}.")
+    if isinstance(error, ServiceError):
+        error.status = status
+    return error
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of a Retry-After header, which names seconds or a date."""
+    text = headers.get("retry-after", "").strip()
+    try:
+        return max(float(text), 0.0) if text.isdigit() else _until(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def wants_other_agent_id(status: int, body: bytes) -> bool:
+    """Tell whether the server refuses the agent's id as no UUID."""
+    detail = _detail(body)
+    if status != 422 or not isinstance(detail, list):
+        return False
+    return any(
+        isinstance(one, Mapping)
+        and "uuid" in str(one.get("type", "")).lower()
+        and "agent_id" in str(one.get("loc", ""))
+        for one in detail
+    )
+
+
+def _until(text: str) -> float | None:
+    if not text:
+        return None
+    moment = parsedate_to_datetime(text)
+    return max((moment - datetime.now(timezone.utc)).total_seconds(), 0.0)
+
+
+def _detail(body: bytes) -> Any:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return answer.get("detail") if isinstance(answer, Mapping) else None
+
+
+def _said(detail: object) -> str:
+    if isinstance(detail, Mapping):
+        detail = detail.get("error")
+    return detail.lower() if isinstance(detail, str) else ""
+
+
+def _is_daily(said: str, headers: Mapping[str, str]) -> bool:
+    wait = retry_after(headers)
+    return "daily_quota" in said or (wait is not None and wait > LONGEST_MINUTE_SECONDS)
+
+
+def _figures(detail: object) -> str:
+    if not isinstance(detail, Mapping):
+        return ""
+    known = ("limit", "current", "agents_used", "memories_used_this_cycle")
+    told = [f"{name} {detail[name]}" for name in known if isinstance(detail.get(name), int)]
+    return f" ({', '.join(told)})" if told else ""
+
+
+def _places(detail: object) -> str:
+    """Name the fields of a validation error, not their values."""
+    if not isinstance(detail, list):
+        return ""
+    places = {
+        ".".join(str(part)[:40] for part in one["loc"][:4])
+        for one in detail[:5]
+        if isinstance(one, Mapping) and isinstance(one.get("loc"), list)
+    }
+    return f" because of {', '.join(sorted(places))}" if places else ""

@@ -1,0 +1,337 @@
+"""HTTP: one request, one bounded answer, in both colours. The key is added here and nowhere else.
+
+httpx does the work, with a pool of kept connections; an asynchronous pool belongs to one event
+loop, so there is one for each loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import random
+import ssl
+import threading
+import time
+import weakref
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+from pydantic import SecretStr
+
+from langchain_kronvex.backends.rest.refusals import refusal, retry_after
+from langchain_kronvex.backends.wire import Request
+from langchain_kronvex.errors import MemoryClosed, ServerMisbehaved, ServerUnavailable
+from langchain_kronvex.forking import ForkAware
+from langchain_kronvex.plans import Plan, call
+
+MAX_ANSWER_BYTES = 32 << 20
+_TRIES = 3
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_RETRY_AFTER_SECONDS = 5.0  # a caller waits for the answer
+_PASSING = (429, 500, 502, 503, 504)
+_MOST_REDIRECTS = 3
+_CLOSING_SECONDS = 2.0  # for an event loop that is busy
+_AGENT = "langchain-kronvex"
+
+
+_Held = tuple[httpx.AsyncClient, AsyncGenerator[None, None]]
+
+
+class AnswerTooLarge(ServerMisbehaved):
+    """The server's answer is larger than any that this package asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it is any 2xx."""
+        return 200 <= self.status < 300
+
+
+@dataclass(slots=True)
+class _Body:
+    """Gathers an answer, within its limits of size and time."""
+
+    deadline: float
+    chunks: list[bytes]
+    size: int = 0
+
+    def take(self, chunk: bytes) -> None:
+        self.chunks.append(chunk)
+        self.size += len(chunk)
+        if self.size > MAX_ANSWER_BYTES:
+            raise AnswerTooLarge(
+                f"The server's answer is larger than {MAX_ANSWER_BYTES >> 20} MiB; the rest was "
+                "not read."
+            )
+        if time.monotonic() > self.deadline:
+            raise httpx.ReadTimeout("the answer came too slowly")
+
+
+class Transport(ForkAware):
+    """Sends requests to one API.
+
+    Args:
+        base_url: Of the API, with `/api/v1`.
+        api_key: Sent as `X-API-Key`, to this origin only.
+        timeout: Seconds to wait for each step of an answer, and twice that for all of it.
+        client: Used instead of a client of our own, and never closed.
+        async_client: As `client`, for the `a…` verbs.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: SecretStr | None,
+        *,
+        timeout: float,
+        client: httpx.Client | None = None,
+        async_client: httpx.AsyncClient | None = None,
+    ) -> None:
+        self.base_url = base_url
+        self._key = api_key
+        self._timeout = httpx.Timeout(timeout, connect=min(timeout, 10.0))
+        self._longest = 2 * timeout
+        self._given, self._given_async = client, async_client
+        self._closed = False
+        self.after_fork_in_child()
+        self.watch_forks()
+
+    def after_fork_in_child(self) -> None:
+        """Open connections of our own: those of the parent are the parent's."""
+        self._lock = threading.Lock()
+        self._own: httpx.Client | None = None
+        self._left = getattr(self, "_loops", None)  # ended here, it would end in the parent
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Held] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._tls: ssl.SSLContext | bool | None = None
+
+    # -- one request ---------------------------------------------------------------------------
+
+    def exchange(self, request: Request) -> Plan[Reply]:
+        """Send a request, again when that is safe and the fault may pass; return any answer."""
+        for attempt in range(1, _TRIES + 1):
+            pause = _FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
+            try:
+                reply: Reply = yield call(self, "send", request)
+            except ServerUnavailable as error:
+                if attempt == _TRIES or not (error.unsent or request.repeatable):
+                    raise
+                if error.retry_after_seconds == 0:  # it has hung once: do not wait as long again
+                    raise
+            else:
+                wait = retry_after(reply.headers) or 0.0
+                if (
+                    attempt == _TRIES
+                    or reply.status not in _PASSING
+                    or not request.repeatable
+                    or wait > _LONGEST_RETRY_AFTER_SECONDS
+                    or (reply.status == 429 and not wait)
+                ):
+                    return reply
+                pause = max(pause, wait)
+            yield call(self, "pause", pause)
+        raise AssertionError("unreachable")
+
+    def succeed(self, request: Request) -> Plan[bytes]:
+        """Send a request and return the body of its success.
+
+        Raises:
+            ServiceError: the server refused it, or cannot be reached.
+        """
+        reply = yield from self.exchange(request)
+        if not reply.succeeded:
+            raise refusal(reply.status, reply.headers, reply.body)
+        return reply.body
+
+    def send(self, request: Request) -> Reply:
+        """Send a request once, and after redirects within the same origin."""
+        client = self._client()
+        url = self._url(request)
+        for _ in range(_MOST_REDIRECTS):
+            body = _Body(time.monotonic() + self._longest, [])
+            try:
+                with contextlib.closing(
+                    client.send(
+                        self._built(client, request, url), stream=True, follow_redirects=False
+                    )
+                ) as answer:
+                    for chunk in answer.iter_bytes():
+                        body.take(chunk)
+                    reply = Reply(answer.status_code, _lower(answer.headers), b"".join(body.chunks))
+            except (httpx.HTTPError, httpx.StreamError, OSError, RuntimeError) as error:
+                raise self._unavailable(error) from None
+            following = self._redirected(url, reply)
+            if following is None:
+                return reply
+            url = following
+        return reply
+
+    async def asend(self, request: Request) -> Reply:
+        """Twin of `send`."""
+        client = await self._async_client()
+        url = self._url(request)
+        for _ in range(_MOST_REDIRECTS):
+            body = _Body(time.monotonic() + self._longest, [])
+            try:
+                async with contextlib.aclosing(
+                    await client.send(
+                        self._built(client, request, url), stream=True, follow_redirects=False
+                    )
+                ) as answer:
+                    async for chunk in answer.aiter_bytes():
+                        body.take(chunk)
+                    reply = Reply(answer.status_code, _lower(answer.headers), b"".join(body.chunks))
+            except (httpx.HTTPError, httpx.StreamError, OSError, RuntimeError) as error:
+                raise self._unavailable(error) from None
+            following = self._redirected(url, reply)
+            if following is None:
+                return reply
+            url = following
+        return reply
+
+    def pause(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+    async def apause(self, seconds: float) -> None:
+        """Twin of `pause`."""
+        await asyncio.sleep(seconds)
+
+    def _url(self, request: Request) -> str:
+        query = httpx.QueryParams(dict(request.query))
+        return f"{self.base_url}{request.path}{'?' if request.query else ''}{query}"
+
+    def _built(
+        self, client: httpx.Client | httpx.AsyncClient, request: Request, url: str
+    ) -> httpx.Request:
+        headers = {"Accept": "application/json", "User-Agent": _AGENT}
+        if self._key is not None:
+            headers["X-API-Key"] = self._key.get_secret_value()
+        return client.build_request(
+            request.method,
+            url,
+            headers=headers,
+            json=None if request.body is None else dict(request.body),
+            timeout=request.within_seconds or self._timeout,
+        )
+
+    def _redirected(self, url: str, reply: Reply) -> str | None:
+        """Return where to go on, when that is the same origin and the method stays."""
+        target = reply.headers.get("location")
+        if reply.status not in (307, 308) or not target:
+            return None
+        try:
+            following = urljoin(url, target)
+            same = urlsplit(following)[:2] == urlsplit(self.base_url)[:2]
+        except ValueError:
+            return None
+        return following if same else None
+
+    def _unavailable(self, error: Exception) -> ServerUnavailable | MemoryClosed:
+        if self._closed:
+            return MemoryClosed()
+        kind = type(error).__name__
+        unavailable = ServerUnavailable(
+            f"{self.base_url} cannot be reached, or broke off ({kind}); try again."
+        )
+        unavailable.unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+        if isinstance(error, httpx.TimeoutException):
+            unavailable.retry_after_seconds = 0.0
+        return unavailable
+
+    # -- clients -------------------------------------------------------------------------------
+
+    def _client(self) -> httpx.Client:
+        if self._closed:
+            raise MemoryClosed()
+        if self._given is not None:
+            return self._given
+        with self._lock:
+            if self._own is None:
+                self._own = httpx.Client(verify=self._verify(), timeout=self._timeout)
+            return self._own
+
+    async def _async_client(self) -> httpx.AsyncClient:
+        if self._closed:
+            raise MemoryClosed()
+        if self._given_async is not None:
+            return self._given_async
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            known = self._loops.get(loop)
+            if known is not None:
+                return known[0]
+            client = httpx.AsyncClient(verify=self._verify(), timeout=self._timeout)
+            held = self._while_it_runs(loop, client)
+            self._loops[loop] = client, held
+        await held.__anext__()
+        return client
+
+    async def _while_it_runs(
+        self, loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient
+    ) -> AsyncGenerator[None, None]:
+        """Hold a client until its event loop ends; then its connections could not be closed.
+
+        A loop that ends, such as that of `asyncio.run`, first ends the generators begun in it.
+        """
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._loops.pop(loop, None)
+            await client.aclose()
+
+    def _verify(self) -> ssl.SSLContext | bool:
+        if self._tls is None:  # reading the certificates takes longer than a request
+            secure = self.base_url.startswith("https:")
+            self._tls = httpx.create_ssl_context() if secure else False
+        return self._tls
+
+    def close(self) -> None:
+        """Close our own connections, also those of event loops."""
+        self._closed = True
+        with self._lock:
+            own, loops = self._own, list(self._loops.items())
+            self._own = None
+            self._loops = weakref.WeakKeyDictionary()
+        if own is not None:
+            own.close()
+        for loop, (_, held) in loops:
+            _end_within(loop, held)
+
+
+def _end_within(loop: asyncio.AbstractEventLoop, held: AsyncGenerator[None, None]) -> None:
+    """Close a client in the loop that its connections belong to, whatever state that is in."""
+    if loop.is_closed():
+        return
+    closing = _end(held)
+    if loop.is_running():
+        closing_there = asyncio.run_coroutine_threadsafe(closing, loop)
+        if asyncio._get_running_loop() is not loop:
+            with contextlib.suppress(TimeoutError, concurrent.futures.TimeoutError):
+                closing_there.result(_CLOSING_SECONDS)
+        return
+    try:
+        loop.run_until_complete(closing)
+    except RuntimeError:  # this thread runs another loop
+        closing.close()
+
+
+async def _end(held: AsyncGenerator[None, None]) -> None:
+    await held.aclose()
+
+
+def _lower(headers: httpx.Headers) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}

@@ -1,0 +1,170 @@
+"""From what a server and the outbox hold to what there is: versions, copies, what is asked for.
+
+Nothing on a server is changed in place, so a record may stand there in several versions, and the
+same text may have been stored by two machines at once. Reading puts it right. Pure functions.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from langchain_kronvex.backends.base import Match, Page, Record, Search, Selection, renewed
+from langchain_kronvex.backends.rest.envelope import Stored
+from langchain_kronvex.index import IndexRow, ScopeIndex
+from langchain_kronvex.messages import answer_in
+from langchain_kronvex.ranking import Form
+from langchain_kronvex.search import Question, search
+from langchain_kronvex.types import SessionSummary
+
+Place = tuple[str, str, str, str]
+
+
+class Ticks:
+    """Numbers that only grow: microseconds since 1970, and past whatever was seen elsewhere."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def next(self) -> int:
+        """Return a number larger than every one before."""
+        with self._lock:
+            self._last = max(self._last + 1, time.time_ns() // 1000)
+            return self._last
+
+    def saw(self, number: int) -> None:
+        """Take note of a number of another process, whose clock may be ahead by up to a day."""
+        with self._lock:
+            if number < time.time_ns() // 1000 + 86_400_000_000:
+                self._last = max(self._last, number)
+
+
+def place_of(record: Record) -> Place:
+    """Return what is unique: records of one place are one record."""
+    return (record.kind, record.scope.owner, record.scope.session_id or "", record.key)
+
+
+def is_visible(record: Record, now: datetime) -> bool:
+    """Tell whether a record has not expired."""
+    return record.pinned or record.expires_at is None or record.expires_at > now
+
+
+def is_selected(record: Record, chosen: Selection) -> bool:
+    """Tell whether a record meets every condition of a selection."""
+    scope = chosen.scope
+    if scope is not None:
+        shared = chosen.include_shared and not record.scope.owner
+        session = scope.only_session
+        if not shared and (
+            record.scope.owner != scope.owner
+            or (session is not None and record.scope.session_id != session)
+        ):
+            return False
+    return (
+        record.kind in chosen.kinds
+        and chosen.type in (None, record.type)
+        and (chosen.ids is None or record.id in chosen.ids)
+        and (chosen.keys is None or record.key in chosen.keys)
+    )
+
+
+def newest(found: Iterable[Stored]) -> list[Stored]:
+    """Return the last version of each record, in the order of writing."""
+    last: dict[tuple[str, str], Stored] = {}
+    for stored in found:
+        name = (stored.record.kind, stored.record.id)
+        if name not in last or stored.version >= last[name].version:
+            last[name] = stored
+    return sorted(last.values(), key=lambda stored: (stored.written, stored.record.id))
+
+
+def present(found: Iterable[Stored], now: datetime) -> list[Stored]:
+    """Return the visible records, copies of the same text as one, in the order of writing."""
+    one: dict[Place, Stored] = {}
+    for stored in newest(found):
+        if not is_visible(stored.record, now):
+            continue
+        place = place_of(stored.record)
+        older = one.get(place)
+        if older is None:
+            one[place] = stored
+        elif older.record.content == stored.record.content:
+            merged = replace(renewed(older.record, stored.record), deduplicated=False)
+            one[place] = replace(older, record=merged)
+        else:  # it was put in the older one's place
+            del one[place]
+            said = older.record.said_at or older.record.created_at
+            one[place] = replace(stored, record=replace(stored.record, said_at=said))
+    return list(one.values())
+
+
+def on_page(found: Sequence[Stored], page: Page) -> list[Record]:
+    """Return the records of a page; `found` is in the order of writing."""
+    records = [stored.record for stored in found]
+    if page.by == "created":
+        records.sort(key=lambda record: record.created_at)
+    if page.newest_first:
+        records.reverse()
+    end = None if page.limit is None else page.offset + page.limit
+    return records[page.offset : end]
+
+
+def ranked(found: Sequence[Stored], asked: Search) -> list[Match]:
+    """Return the best matches by their words, as the embedded store finds them."""
+    if not found:
+        return []
+    index = ScopeIndex()
+    index.apply(_row(number, stored.record) for number, stored in enumerate(found))
+    question = Question(
+        query=asked.query,
+        vector=None,
+        limit=min(asked.limit, len(found)),
+        now=asked.now.timestamp(),
+        threshold=asked.threshold,
+    )
+    answer = search(index, question)
+    scored = zip(answer.seqs, answer.similarity, answer.probability, strict=True)
+    return [Match(found[seq].record, sim, probability) for seq, sim, probability in scored]
+
+
+def summaries(found: Iterable[Stored]) -> list[SessionSummary]:
+    """Return the sessions of records, the last written to first."""
+    groups: dict[tuple[str | None, str | None], list[Stored]] = {}
+    for stored in found:
+        scope = stored.record.scope
+        groups.setdefault((scope.user_id, scope.session_id), []).append(stored)
+    dated = []
+    for (user, session), members in groups.items():
+        messages = sum(stored.record.kind == "message" for stored in members)
+        summary = SessionSummary(
+            user_id=user,
+            session_id=session,
+            memories=len(members) - messages,
+            messages=messages,
+            last_at=max(stored.record.created_at for stored in members),
+        )
+        dated.append((summary.last_at, max(stored.written for stored in members), summary))
+    dated.sort(key=lambda each: each[:2], reverse=True)
+    return [summary for _, _, summary in dated]
+
+
+def _row(number: int, record: Record) -> IndexRow:
+    exchange = record.search_text is not None
+    episodic = Form.TURN if record.type == "episodic" else Form.STATEMENT
+    return IndexRow(
+        seq=number,
+        text=record.found_by,
+        reply=answer_in(record.content, record.found_by) if exchange else "",
+        memory_type=record.type,
+        form=Form.EXCHANGE if exchange else episodic,
+        session_id=record.scope.session_id or "",
+        said=record.created_at.timestamp(),
+        created=int(record.created_at.timestamp()),
+        expires=math.inf,
+        vector=None,
+    )

@@ -1,0 +1,184 @@
+"""Writing to a server: what is to be stored goes into the outbox, as a new version of its record.
+
+Nothing on a server is changed in place. Before a record is stored, the server is asked whether one
+with its key is there, unless that is known; where it cannot be asked, copies may come to be, and
+reading makes one of them (`versions.py`). Plans only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+
+from langchain_kronvex.backends.base import Record, renewed
+from langchain_kronvex.backends.rest.agent import ServerAgent
+from langchain_kronvex.backends.rest.courier import Courier
+from langchain_kronvex.backends.rest.envelope import Stored, wire_session, wire_ttl
+from langchain_kronvex.backends.rest.known_texts import KnownTexts
+from langchain_kronvex.backends.rest.outbox import Outbox
+from langchain_kronvex.backends.rest.versions import Place, Ticks, place_of, present
+from langchain_kronvex.errors import InvalidInput, MemoryNotFound, NotSupported, ServiceError
+from langchain_kronvex.plans import Plan, call
+
+_CHECK_SECONDS = 3.0  # for an answer without which a memory is stored as well
+_PAUSE_AFTER_FAILED_CHECK_SECONDS = 30.0
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+class RemoteWriting:
+    """Stores and changes records of one agent.
+
+    Args:
+        agent: Whose.
+        outbox: Where they are put.
+        courier: Told of them.
+        ticks: Numbers the versions.
+    """
+
+    def __init__(self, agent: ServerAgent, outbox: Outbox, courier: Courier, ticks: Ticks) -> None:
+        self._agent, self._outbox, self._courier, self._ticks = agent, outbox, courier, ticks
+        self._texts = KnownTexts()
+        self._no_checks_before = 0.0
+
+    def forget_texts(self) -> None:
+        """Know nothing of what the server holds."""
+        self._texts.forget()
+
+    def add(self, records: Sequence[Record], now: datetime) -> Plan[list[Record]]:
+        """Store records; one whose key is there renews that one."""
+        there = yield from self._there(records, now)
+        of_id = {stored.record.id: stored for stored in there.values()}
+        taken: list[Stored] = []
+        retired: list[Stored] = []
+        for record in records:
+            stored = self._new_version(record, there, of_id, now)
+            taken.append(self._noted(stored, there))
+            if record.completes and stored.record.id != record.id:
+                written = self._written(record, of_id)
+                retired.append(self._retired(record, written))
+        yield call(self._outbox, "put", [*taken, *retired])
+        self._courier.wake()
+        return [stored.record for stored in taken]
+
+    def put(
+        self, records: Sequence[Record], now: datetime, expected: Sequence[str | None] | None
+    ) -> Plan[bool]:
+        """Store records in the place of those with their keys; the latest of several stays."""
+        if expected is not None:
+            raise NotSupported(
+                "A Kronvex server cannot store a record on the condition that another one is there "
+                "still; use a store of this package: sqlite:///path.db"
+            )
+        there = yield from self._there(records, now)
+        taken: list[Stored] = []
+        retired: list[Stored] = []
+        for record in records:
+            older = there.get(place_of(record))
+            version = self._ticks.next()
+            said = older.record.said_at if older else record.said_at
+            record = replace(record, said_at=said or record.created_at, vector=None)
+            new = Stored(record, version, version, ttl_days=wire_ttl(record, now))
+            taken.append(self._noted(new, there))
+            if older is not None:
+                retired.append(self._retired(older.record, older.written))
+        yield call(self._outbox, "put", [*taken, *retired])
+        self._courier.wake()
+        return True
+
+    def _noted(self, stored: Stored, there: dict[Place, Stored]) -> Stored:
+        """Take note of a record that is about to be stored."""
+        there[place_of(stored.record)] = stored
+        apart = self._texts.is_elsewhere(stored.record)
+        self._texts.add([stored.record])
+        return replace(stored, apart=apart)
+
+    def _new_version(
+        self,
+        record: Record,
+        there: Mapping[Place, Stored],
+        of_id: Mapping[str, Stored],
+        now: datetime,
+    ) -> Stored:
+        version = self._ticks.next()
+        older = there.get(place_of(record))
+        written = version
+        if older is not None and older.record.id != record.id:
+            record, written = renewed(older.record, record), older.written
+        elif record.completes:
+            written = self._written(record, of_id) or version
+            record = replace(record, completes=False)
+        said = record.said_at or record.created_at
+        record = replace(record, vector=None, said_at=said)
+        return Stored(record, written, version, ttl_days=wire_ttl(record, now))
+
+    def _written(self, record: Record, of_id: Mapping[str, Stored]) -> int | None:
+        """Return when a record was first written, as far as this process knows."""
+        known, before = self._agent.known(record.id), of_id.get(record.id)
+        return before.written if before else known.written if known else None
+
+    def _retired(self, record: Record, written: int | None) -> Stored:
+        """Return the last version of a record that gives way to another one."""
+        over = replace(record, key=record.id, expires_at=_LONG_AGO, pinned=False, completes=False)
+        version = self._ticks.next()
+        return Stored(over, written or version - 1, version, gone=True)
+
+    def _there(self, records: Sequence[Record], now: datetime) -> Plan[dict[Place, Stored]]:
+        """Return the visible records that the new ones may meet, by place.
+
+        The server is asked once for each of its sessions, and again when a text is told again.
+        When it cannot be asked, copies may come to be; reading makes one of them.
+        """
+        meeting = [record for record in records if record.key != record.id]
+        owners = sorted({record.scope.owner for record in meeting})
+        found = [entry.stored for entry in self._outbox.waiting(owners)] if owners else []
+        for session in sorted({wire_session(record.kind, record.scope) for record in meeting}):
+            of_session = [r for r in meeting if wire_session(r.kind, r.scope) == session]
+            if not all(map(self._texts.is_new, of_session)):
+                found += yield from self._listed(session)
+        return {place_of(stored.record): stored for stored in present(found, now)}
+
+    def _listed(self, session: str) -> Plan[list[Stored]]:
+        if self._courier.outage is not None or time.monotonic() < self._no_checks_before:
+            return []
+        try:
+            found = yield from self._agent.stored(session, _CHECK_SECONDS)
+        except ServiceError:
+            self._no_checks_before = time.monotonic() + _PAUSE_AFTER_FAILED_CHECK_SECONDS
+            return []
+        self._texts.add(stored.record for stored in found)
+        self._texts.listed(session)
+        return found
+
+    def change(self, record: Record, now: datetime) -> Plan[None]:
+        """Write a new version of a record that is there.
+
+        Raises:
+            MemoryNotFound: it is gone.
+            InvalidInput: another visible record of the same scope has its key.
+        """
+        session = wire_session(record.kind, record.scope)
+        waiting = [entry.stored for entry in self._outbox.waiting([record.scope.owner])]
+        found = yield from self._agent.stored(session)
+        before = {stored.record.id: stored for stored in present([*found, *waiting], now)}
+        if record.id not in before:
+            raise MemoryNotFound()
+        place = place_of(record)
+        if any(place_of(s.record) == place and id_ != record.id for id_, s in before.items()):
+            raise InvalidInput(
+                "A memory with this text and type exists in the same scope already; "
+                "forget one of the two."
+            )
+        version = self._ticks.next()
+        self._texts.add(stored.record for stored in before.values())
+        new = Stored(
+            record,
+            before[record.id].written,
+            version,
+            ttl_days=wire_ttl(record, now),
+            apart=self._texts.is_elsewhere(record),
+        )
+        yield call(self._outbox, "put", [new])
+        self._texts.forget(session)
+        self._courier.wake()
