@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from langchain_kronvex.backends.base import MemoryBackend, Page, Record, Selection
+from langchain_kronvex.backends.postgres_options import PostgresOptions
 from langchain_kronvex.backends.rest.envelope import Stored
 from langchain_kronvex.errors import ConfigurationError
 from langchain_kronvex.locations import open_backend
@@ -52,9 +53,14 @@ def check_servable(memory: KronvexMemory) -> None:
         )
 
 
-def open_shelves(url: str) -> MemoryBackend:
+def open_shelves(url: str, postgres: PostgresOptions | None = None) -> MemoryBackend:
     """Open the place where the server keeps agents and keys, beside the memories."""
-    return open_backend(url, SERVER_AGENT, timeout=30.0, cache_bytes=0)
+    return open_backend(url, SERVER_AGENT, timeout=30.0, cache_bytes=0, postgres=postgres)
+
+
+def shelves_beside(memory: KronvexMemory) -> MemoryBackend:
+    """Open the shelves in the place of a memory."""
+    return open_shelves(memory._place, memory._settings["postgres"])
 
 
 def beside(memory: KronvexMemory, agent_id: str, cache_megabytes: int) -> KronvexMemory:

@@ -49,7 +49,7 @@ class Service:
         self._first = memory
         self._clock = engine.clock_of(memory)
         self.settings = settings
-        shelves = engine.open_shelves(memory.location)
+        shelves = engine.shelves_beside(memory)
         self.keys = ApiKeys(shelves, self._clock)
         self.agents = Agents(shelves, self._clock)
         self.usage = Usage()
