@@ -17,18 +17,8 @@ def in_both_colours(memory: KronvexMemory) -> None:
     try:
         run_program(loop, "awaited")
     finally:
-        loop._loop.run_until_complete(_shut_pools(memory))
         loop._loop.run_until_complete(loop._loop.shutdown_default_executor())
         loop._loop.close()
-
-
-async def _shut_pools(memory: KronvexMemory) -> None:
-    import asyncio
-
-    pools = memory._backend._db._pools
-    pool = pools._loops.pop(asyncio.get_running_loop(), None)
-    if pool is not None:
-        await pool.close()
 
 
 def run_program(memory: Any, name: str) -> None:

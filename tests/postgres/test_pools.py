@@ -268,6 +268,26 @@ def test_event_loops_one_after_the_other_leave_nothing_behind(
     assert not recwarn.list
 
 
+@pytest.mark.parametrize("tasks", [1, 3, 12])
+def test_a_loop_may_end_while_connections_are_being_made(
+    tasks: int, store_url: str, open_with: OpenMemory
+) -> None:
+    memory = open_with()
+
+    async def first_of_many() -> None:
+        asked = [asyncio.create_task(memory.amemories(user_id="ana")) for _ in range(tasks)]
+        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+
+    def run() -> None:
+        for _ in range(5):
+            asyncio.run(first_of_many())
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
 def test_event_loops_in_several_threads_at_once(open_memory: OpenMemory) -> None:
     memory = open_memory()
     failures: list[BaseException] = []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from langchain_kronvex.backends.postgres_session import (
     VectorDumper,
     Work,
 )
+from langchain_kronvex.errors import MemoryClosed
 
 T = TypeVar("T")
 psycopg.adapters.register_dumper(Vector, VectorDumper)
@@ -46,11 +47,19 @@ class Database:
     def __init__(
         self, pools: Pools, options: PostgresOptions, location: str, patience_seconds: float
     ) -> None:
-        self._pools, self._options = pools, options
+        self._open_pools: Pools | None = pools
+        self._options = options
         self._location, self._patience = location, patience_seconds
         self._vector_schema = "public"
-        self._limited = False
+        self.is_limited = False
+        self.vector_version: tuple[int, ...] = (0,)
         self._clock = ServerClock(self._time_there)
+
+    @property
+    def _pools(self) -> Pools:
+        if self._open_pools is None:
+            raise MemoryClosed()
+        return self._open_pools
 
     # -- both colours --------------------------------------------------------------------------
 
@@ -83,7 +92,7 @@ class Database:
         attempts = Attempts(self._location, self._patience)
         while True:
             try:
-                async with await self._pools.aconnection() as connection:
+                async with self._pools.aconnection() as connection:
                     return await _adrive(connection, job, self._before(job), self._text)
             except (psycopg.Error, OSError) as error:
                 pause = attempts.pause_after(error)
@@ -91,11 +100,17 @@ class Database:
                     await self._pools.acheck()
             await asyncio.sleep(pause)
 
+    @contextmanager
+    def apart(self) -> Iterator[tuple[psycopg.Connection[Any], Callable[[str], str]]]:
+        """Lend a connection for work of minutes, and what puts the schemas' names in its SQL."""
+        with self._pools.apart() as connection:
+            yield connection, self._text
+
     def _before(self, job: Job[Any]) -> Statement | None:
         settings = settings_of(
             self._options,
             job.reach,
-            limited=self._limited,
+            limited=self.is_limited,
             patience_seconds=None if job.reads_once else self._patience,
         )
         if not settings:
@@ -110,7 +125,7 @@ class Database:
 
     def limit_reach(self) -> None:
         """Say in each transaction what it reaches, for row-level security."""
-        self._limited = True
+        self.is_limited = True
 
     def find_vectors(self) -> str | None:
         """Note in which schema pgvector is installed; return its version, None without it."""
@@ -126,6 +141,7 @@ class Database:
         if not found:
             return None
         version, self._vector_schema = found[0]
+        self.vector_version = tuple(int(part) for part in version.split(".")[:2])
         return str(version)
 
     def now(self) -> datetime:
@@ -143,7 +159,9 @@ class Database:
 
     def close(self) -> None:
         """Let go of the connections that are ours."""
-        self._pools.close()
+        pools, self._open_pools = self._open_pools, None
+        if pools is not None:
+            pools.close()
 
 
 @lru_cache(maxsize=512)

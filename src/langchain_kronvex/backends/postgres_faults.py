@@ -71,12 +71,13 @@ def translated(error: Exception, location: str, patience_seconds: float) -> Exce
     if isinstance(error, (PoolTimeout, TooManyRequests)):
         return StoreBusy(
             f"{location}: no connection became free within {patience_seconds:g} s ({said}). All "
-            "are in use, or the server cannot be reached. Allow more connections, or more time."
+            "are in use, or the server cannot be reached. Allow more connections (max_connections "
+            "of PostgresOptions, or your pool's own limit), or more time (timeout_seconds)."
         )
     if code == _CANCELLED:
         return StoreBusy(
             f"{location}: a statement took longer than allowed and was cancelled ({said}). Try "
-            "again, or allow more time (statement_timeout)."
+            "again, or allow more time (statement_timeout_seconds)."
         )
     if code == _LOCKED:
         return StoreBusy(

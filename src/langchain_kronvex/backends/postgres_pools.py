@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import weakref
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from typing import Any
 
 import psycopg
@@ -23,12 +23,13 @@ from langchain_kronvex.backends.postgres_lending import (
     lent,
     loop_of,
 )
+from langchain_kronvex.backends.postgres_loops import LoopPool
 from langchain_kronvex.backends.postgres_options import PostgresOptions
 from langchain_kronvex.errors import MemoryClosed, StoreUnavailable
 from langchain_kronvex.forking import ForkAware
 
 _IDLE_SECONDS = 300.0
-_CLOSING_SECONDS = 2.0  # for a thread or an event loop that is busy
+_CLOSING_SECONDS = 2.0  # for a thread that is busy
 
 
 class Pools(ForkAware):
@@ -59,9 +60,9 @@ class Pools(ForkAware):
     def _start_empty(self) -> None:
         self._lock = threading.Lock()
         self._pool: ConnectionPool[Connection] | None = None
-        self._loops: weakref.WeakKeyDictionary[
-            asyncio.AbstractEventLoop, AsyncConnectionPool[AsyncConnection]
-        ] = weakref.WeakKeyDictionary()
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopPool] = (
+            weakref.WeakKeyDictionary()
+        )
 
     def after_fork_in_child(self) -> None:
         """Forget the parent's connections, which are not closed: they are the parent's to close."""
@@ -69,6 +70,8 @@ class Pools(ForkAware):
         if self._pool is not None:
             # Or else its end would wait for locks and threads that only the parent has.
             self._pool._closed = True
+        for pool in list(self._loops.values()):
+            pool.disown()
         self._start_empty()
 
     # -- threads -------------------------------------------------------------------------------
@@ -89,6 +92,21 @@ class Pools(ForkAware):
                 "connections are the parent's. Open a pool and a memory in each process."
             )
         return lent(own, timeout, prepared=self._options.prepared_statements)
+
+    @contextmanager
+    def apart(self) -> Iterator[Connection]:
+        """Lend a connection for work of minutes: none of our pool, where it would be missed."""
+        if self._options.pool is None:
+            with psycopg.connect(self._conninfo, **self._kwargs) as connection:
+                yield connection
+            return
+        with self.connection() as connection:
+            before, connection.autocommit = connection.autocommit, True
+            try:
+                yield connection
+            finally:
+                if not connection.closed:
+                    connection.autocommit = before
 
     def probe(self, location: str) -> None:
         """Make one connection, at once or not at all: a pool does not say why it has none.
@@ -134,14 +152,14 @@ class Pools(ForkAware):
         """Tell whether asynchronous verbs have nothing but the user's pool for threads."""
         return not self._conninfo and self._options.pool is not None and not self._own_of_loop()
 
-    async def aconnection(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    def aconnection(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Lend a connection of the running event loop."""
         if self._closed:
             raise MemoryClosed()
         own = self._own_of_loop()
         if own is not None:
             return alent(own, self._timeout, prepared=self._options.prepared_statements)
-        return (await self._of_loop()).connection()
+        return self._of_loop().connection()
 
     def _own_of_loop(self) -> AsyncConnectionPool[AsyncConnection] | None:
         """Return the user's pool, if it belongs to the running event loop or is not open."""
@@ -150,7 +168,7 @@ class Pools(ForkAware):
             return None
         return own
 
-    async def _of_loop(self) -> AsyncConnectionPool[AsyncConnection]:
+    def _of_loop(self) -> LoopPool:
         loop = asyncio.get_running_loop()
         with self._lock:
             if self._closed:
@@ -158,30 +176,27 @@ class Pools(ForkAware):
             pool = self._loops.get(loop)
             if pool is None:
                 self._let_go_of_ended_loops()
-                pool = self._loops[loop] = AsyncConnectionPool(
-                    self._conninfo,
-                    min_size=0,
-                    max_size=self._options.max_connections,
-                    open=False,
-                    timeout=self._timeout,
-                    max_idle=_IDLE_SECONDS,
-                    reconnect_timeout=self._timeout,
-                    kwargs=self._kwargs,
-                    configure=_aconfigure,
-                    name="langchain-kronvex",
+                pool = self._loops[loop] = LoopPool(
+                    self._connected, self._options.max_connections, self._timeout
                 )
-        await pool.open()
-        return pool
+            return pool
+
+    async def _connected(self) -> AsyncConnection:
+        connection = await psycopg.AsyncConnection.connect(self._conninfo, **self._kwargs)
+        await connection.set_isolation_level(ISOLATION)
+        return connection
 
     def _let_go_of_ended_loops(self) -> None:
         for loop in [loop for loop in self._loops if loop.is_closed()]:
-            _finish(self._loops.pop(loop))
+            self._loops.pop(loop).close()
 
     async def acheck(self) -> None:
         """Twin of `check`."""
-        pool = self._own_of_loop() or self._loops.get(asyncio.get_running_loop())
-        if pool is not None and not pool.closed:
-            await pool.check()
+        own = self._own_of_loop()
+        if own is None:
+            self._of_loop().drop_idle()
+        elif not own.closed:
+            await own.check()
 
     # -- closing -------------------------------------------------------------------------------
 
@@ -189,45 +204,13 @@ class Pools(ForkAware):
         """Close our own pools, also those of event loops."""
         with self._lock:
             self._closed = True
-            pool, loops = self._pool, list(self._loops.items())
+            pool, loops = self._pool, list(self._loops.values())
             self._pool, self._loops = None, weakref.WeakKeyDictionary()
         if pool is not None:
             pool.close(_CLOSING_SECONDS)
-        for loop, each in loops:
-            _close_within(loop, each)
+        for each in loops:
+            each.close()
 
 
 def _configure(connection: Connection) -> None:
     connection.isolation_level = ISOLATION
-
-
-async def _aconfigure(connection: AsyncConnection) -> None:
-    await connection.set_isolation_level(ISOLATION)
-
-
-def _finish(pool: AsyncConnectionPool[AsyncConnection]) -> None:
-    """Close the idle connections of a pool without its event loop; a socket needs none."""
-    for connection in list(pool._pool):
-        connection.pgconn.finish()
-
-
-def _close_within(
-    loop: asyncio.AbstractEventLoop, pool: AsyncConnectionPool[AsyncConnection]
-) -> None:
-    """Close a pool in the loop that it belongs to, whatever state that is in."""
-    here = asyncio._get_running_loop()
-    if loop.is_closed() or (here is not None and here is not loop and not loop.is_running()):
-        _finish(pool)
-    elif here is loop:
-        _finish(pool)  # at once: the loop may not live long enough for the rest
-        _CLOSING.add(closing := loop.create_task(pool.close(_CLOSING_SECONDS)))
-        closing.add_done_callback(_CLOSING.discard)
-    elif loop.is_running():
-        elsewhere = asyncio.run_coroutine_threadsafe(pool.close(_CLOSING_SECONDS), loop)
-        with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
-            elsewhere.result(_CLOSING_SECONDS)
-    else:
-        loop.run_until_complete(pool.close(_CLOSING_SECONDS))
-
-
-_CLOSING: set[asyncio.Task[None]] = set()  # or else they might be collected before they end
