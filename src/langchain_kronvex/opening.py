@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 import weakref
@@ -115,11 +116,15 @@ class OpenMemory:
             settings: Arguments of the constructor that are to differ.
 
         Returns:
-            A memory for its caller to close. Of `sqlite://` it is one of its own.
+            A memory for its caller to close. Of `sqlite://` it is one of its own. Its outbox, if
+            this one's is a file of yours, is a file beside that.
         """
         model = self._model.current
         if not self._backend.is_service:
             settings = {"embeddings": model.embeddings if model else False, **settings}
+        elif (chosen := self._settings["outbox"]) and not Path(chosen).expanduser().is_dir():
+            digest = hashlib.blake2b(agent_id.encode(), digest_size=8).hexdigest()
+            settings = {"outbox": f"{chosen}-{digest}", **settings}
         return type(self)(self._place, agent_id=agent_id, **{**self._settings, **settings})
 
     @property
