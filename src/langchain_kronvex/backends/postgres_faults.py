@@ -17,6 +17,16 @@ _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock: the other on
 # Shut down, crashed, starting, full; idle for too long, also in a transaction; a long transaction.
 _COMING_BACK = ("57P01", "57P02", "57P03", "53300", "57P05", "25P03", "25P04")
 _CANCELLED, _LOCKED = "57014", "55P03"
+_BUSY = {
+    _CANCELLED: "a statement took longer than allowed and was cancelled",
+    _LOCKED: "another worker kept memories of the same user locked for longer than allowed",
+    **dict.fromkeys(_CONFLICTS, "other workers kept changing the same memories"),
+}
+_AGAIN = {
+    _CANCELLED: "Try again, or allow more time (statement_timeout_seconds).",
+    _LOCKED: "Try again, or allow more time (timeout_seconds).",
+    **dict.fromkeys(_CONFLICTS, "Try again."),
+}
 _LONGEST_PAUSE_SECONDS = 1.0
 
 
@@ -64,7 +74,6 @@ def is_lost(error: Exception) -> bool:
 
 def translated(error: Exception, location: str, patience_seconds: float) -> Exception:
     """Return our own error for one of the driver's or the pool's."""
-    code = getattr(error, "sqlstate", None)
     said = _first_line(error)
     if isinstance(error, PoolClosed):
         return MemoryClosed()
@@ -74,20 +83,9 @@ def translated(error: Exception, location: str, patience_seconds: float) -> Exce
             "are in use, or the server cannot be reached. Allow more connections (max_connections "
             "of PostgresOptions, or your pool's own limit), or more time (timeout_seconds)."
         )
-    if code == _CANCELLED:
-        return StoreBusy(
-            f"{location}: a statement took longer than allowed and was cancelled ({said}). Try "
-            "again, or allow more time (statement_timeout_seconds)."
-        )
-    if code == _LOCKED:
-        return StoreBusy(
-            f"{location}: another worker kept memories of the same user locked for more than "
-            f"{patience_seconds:g} s. Try again, or allow more time (timeout_seconds)."
-        )
-    if code in _CONFLICTS:
-        return StoreBusy(
-            f"{location}: other workers kept changing the same memories ({said}). Try again."
-        )
+    code = getattr(error, "sqlstate", None)
+    if code in _BUSY:
+        return StoreBusy(f"{location}: {_BUSY[code]} ({said}). {_AGAIN[code]}")
     if code is not None and code.startswith("53"):
         return StoreUnavailable(
             f"{location}: the server has run out of a resource ({said}). Nothing was stored; make "

@@ -1,0 +1,106 @@
+"""Behind a pooler: no prepared statements where they are off, and nothing is left in a session."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from langchain_kronvex import KronvexMemory, MemoryDraft, PostgresOptions
+from postgres.program import in_both_colours, run_program
+
+OpenMemory = Callable[..., KronvexMemory]
+PREPARED = "SELECT count(*) FROM pg_prepared_statements"
+SETTINGS = (
+    "SELECT name, setting FROM pg_settings WHERE source = 'session' "
+    "AND name NOT IN ('application_name', 'client_encoding', 'DateStyle', 'TimeZone')"
+)
+
+
+class TransactionPooler:
+    """Lends for each transaction the connection that was lent least recently, as new.
+
+    What a session keeps is thrown away in between, as a pooler in transaction mode may at any time.
+    """
+
+    timeout = 10.0
+
+    def __init__(self, url: str, *, discard: bool = True) -> None:
+        self._connections = [psycopg.connect(url) for _ in range(3)]
+        self._next = itertools.cycle(self._connections)
+        self._discard = discard
+        self.lent = 0
+        self.kept: set[Any] = set()
+
+    @contextmanager
+    def connection(self, timeout: float | None = None) -> Iterator[psycopg.Connection[Any]]:
+        self.lent += 1
+        connection = next(self._next)
+        with connection:
+            yield connection
+            connection.commit()
+            connection._pool = self  # or else leaving the context would close it
+        self._look_at(connection)
+
+    def _look_at(self, connection: psycopg.Connection[Any]) -> None:
+        connection.autocommit = True
+        for statement in (PREPARED, SETTINGS, "SELECT count(*) FROM pg_listening_channels()"):
+            with psycopg.ClientCursor(connection) as cursor:
+                self.kept.update(cursor.execute(statement).fetchall())
+        locks = connection.execute(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
+            prepare=False,
+        )
+        self.kept.update(locks.fetchall())
+        if self._discard:
+            connection.execute("DISCARD ALL", prepare=False)
+        connection.autocommit = False
+
+    def end(self) -> None:
+        for connection in self._connections:
+            connection.close()
+
+
+@pytest.mark.parametrize("discard", [True, False], ids=["discarding", "keeping"])
+def test_a_program_leaves_nothing_in_a_session_and_misses_nothing(
+    discard: bool, store_url: str
+) -> None:
+    pooler = TransactionPooler(store_url, discard=discard)
+    options = PostgresOptions(pool=pooler, prepared_statements=False, statement_timeout_seconds=20)
+    with KronvexMemory(postgres=options) as memory:
+        in_both_colours(memory)
+        in_both_colours(memory)
+    assert pooler.lent > 100
+    assert pooler.kept == {(0,)}
+    pooler.end()
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_statements_are_prepared_or_not(wanted: bool, open_with: OpenMemory) -> None:
+    memory = open_with(prepared_statements=wanted, max_connections=1)
+    for number in range(8):
+        memory.remember_many(
+            [MemoryDraft(f"text {number} {n}", user_id="ana") for n in range(4)]  # executemany
+        )
+        memory.recall("text", user_id="ana")
+    run_program(memory, "plain")
+    with memory._backend._db._pools.connection() as connection:
+        ((prepared,),) = connection.execute(PREPARED, prepare=False).fetchall()
+    assert (prepared > 0) is wanted
+
+
+async def test_statements_are_not_prepared_in_an_event_loop(open_with: OpenMemory) -> None:
+    memory = open_with(prepared_statements=False, max_connections=1)
+    for number in range(8):
+        await memory.aremember_many(
+            [MemoryDraft(f"text {number} {n}", user_id="ana") for n in range(4)]
+        )
+        await memory.arecall("text", user_id="ana")
+    async with memory._backend._db._pools.aconnection() as connection:
+        cursor = await connection.execute(PREPARED, prepare=False)
+        assert await cursor.fetchall() == [(0,)]
+    await memory.aclose()
