@@ -32,8 +32,8 @@ def save_to_one_session(say: Say, hear: Hear, url: str, worker: int, rounds: int
         say("open")
         hear()
         for number in range(rounds):
-            memory.save_messages([HumanMessage(f"w{worker} n{number} {part}") for part in "ab"],
-                                 "room", user_id="everyone")  # fmt: skip
+            said = [HumanMessage(f"w{worker} n{number} {part}") for part in "ab"]
+            memory.save_messages(said, "room", user_id="everyone", remember=False)
             memory.remember(f"w{worker} remembers {number}", user_id="everyone")
         say("saved")
         hear()
