@@ -21,6 +21,10 @@ _SWEEP = (
     "DELETE FROM langchain_kronvex.{table} AS h WHERE h.scope = ANY(%s) AND NOT EXISTS "
     "(SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = h.scope AND r.seq = h.seq)"
 )
+_LEAVE = (
+    "DELETE FROM langchain_kronvex.scopes AS s WHERE s.scope = ANY(%s) AND NOT EXISTS "
+    "(SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = s.scope)"
+)
 
 
 def delete_rows(condition: str) -> str:
@@ -39,9 +43,13 @@ def delete_rows(condition: str) -> str:
     )
 
 
-def locking(scopes: Sequence[UUID]) -> Work[None]:
-    """Lock owners that exist, in the order in which all do."""
-    yield Statement(f"{_OWNERS} FOR UPDATE", [list(scopes)])
+def locking(scopes: Sequence[UUID]) -> Work[list[UUID]]:
+    """Lock owners, in the order in which all do; return those that exist.
+
+    The others must be left alone: somebody may be making them now.
+    """
+    locked: Rows = yield Statement(f"{_OWNERS} FOR UPDATE", [list(scopes)])
+    return [scope for (scope,) in locked]
 
 
 def keeping(scopes: Sequence[UUID]) -> Work[None]:
@@ -52,14 +60,13 @@ def keeping(scopes: Sequence[UUID]) -> Work[None]:
     yield Statement(f"{_OWNERS} FOR KEY SHARE", [list(scopes)])
 
 
-_OWNERS = "SELECT 1 FROM langchain_kronvex.scopes WHERE scope = ANY(%s) ORDER BY scope"
+_OWNERS = "SELECT scope FROM langchain_kronvex.scopes WHERE scope = ANY(%s) ORDER BY scope"
 
 
 def erasing(agent_id: str, selection: Selection, now: datetime) -> Work[tuple[int, list[str]]]:
     """Delete the selected records for good; return how many were visible, and whose they were."""
     condition, parameters = rows.where(selection, agent_id)
-    scopes = yield from _touched(agent_id, selection)
-    yield from locking(scopes)
+    scopes = yield from locking((yield from _touched(agent_id, selection)))
     condition, parameters = f"{condition} AND r.scope = ANY(%s)", [*parameters, scopes]
     gone: Rows = yield Statement(
         f"{delete_rows(condition)} SELECT count(*) FROM gone AS r WHERE {rows.VISIBLE}",
@@ -73,11 +80,7 @@ def erasing(agent_id: str, selection: Selection, now: datetime) -> Work[tuple[in
     yield [
         # Again, with new eyes: a claim may have come while the deletion waited for who claimed.
         *(Statement(_SWEEP.format(table=table), [scopes]) for table in _HANGING),
-        Statement(
-            "DELETE FROM langchain_kronvex.scopes AS s WHERE s.scope = ANY(%s) AND NOT EXISTS "
-            "(SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = s.scope)",
-            [scopes],
-        ),
+        Statement(_LEAVE, [scopes]),
     ]
     return int(gone[0][0]), [owner for (owner,) in owners]
 
@@ -112,9 +115,11 @@ def purging(now: datetime, scope: UUID | None = None) -> Work[int]:
     )
     if not owners:
         return 0
-    yield from locking([owner for (owner,) in owners])
+    scopes = yield from locking([owner for (owner,) in owners])
     removed: Rows = yield Statement(
-        f"{delete_rows(expired)} SELECT DISTINCT scope, count(*) OVER () FROM gone", parameters
+        f"{delete_rows(f'{expired} AND r.scope = ANY(%s)')} SELECT count(*) FROM gone",
+        [*parameters, scopes],
     )
-    yield Statement(NEW_GENERATION, [[owner for (owner,) in owners]])
-    return int(removed[0][1]) if removed else 0
+    yield Statement(NEW_GENERATION, [scopes])
+    yield Statement(_LEAVE, [scopes])
+    return int(removed[0][0])
