@@ -1,0 +1,233 @@
+"""Row-level security: the database itself keeps users apart, also from SQL that is not ours."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from langchain_kronvex import ConfigurationError, KronvexMemory, PostgresOptions
+from langchain_kronvex.backends.postgres_rows import scope_key
+from postgres.program import in_both_colours
+from postgres.server import Server
+
+LIMITED = ("records", "scopes", "accesses", "upcoming_vectors", "claims")
+Open = Callable[..., KronvexMemory]
+
+
+@pytest.fixture(scope="module")
+def role_url(_own_server: Server) -> str:
+    """The URL of a role without privileges in a database where it may make a schema."""
+    database, role = _own_server.fresh(), _own_server.role()
+    with _own_server.connect(database) as connection:
+        connection.execute("CREATE EXTENSION vector")
+        connection.execute(f"GRANT CREATE ON DATABASE {database} TO {role}")
+    return _own_server.url(database, role)
+
+
+@pytest.fixture
+def open_limited(role_url: str) -> Iterator[Open]:
+    """Opens memories as that role, with row-level security unless told otherwise."""
+    opened: list[KronvexMemory] = []
+
+    def open_(limited: bool = True, **more: Any) -> KronvexMemory:
+        options = PostgresOptions(row_level_security=limited, **more)
+        opened.append(KronvexMemory(role_url, postgres=options, timeout_seconds=10))
+        return opened[-1]
+
+    yield open_
+    for memory in opened:
+        memory.close()
+
+
+@pytest.fixture
+def furnished(open_limited: Open, role_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """The role's own connection to a database with rows of two users in every table."""
+    memory = open_limited()
+    memory.clear()
+    for user in ("ana", "ben"):
+        stored = memory.remember(f"{user} has a secret", user_id=user)
+        memory._backend.count_accesses({stored.id: 1})
+        memory._backend.prepare_reindex("next", 1)
+        memory._backend.embed({stored.id: [1.0]}, "next", upcoming=True)
+    with psycopg.connect(role_url) as connection:
+        reach(connection, "*")
+        connection.execute(
+            "INSERT INTO langchain_kronvex.claims SELECT scope, seq, scope, now() "
+            "FROM langchain_kronvex.records"
+        )
+        connection.commit()
+        yield connection
+
+
+def reach(connection: psycopg.Connection[Any], what: str) -> None:
+    connection.execute("SELECT set_config('kronvex.reach', %s, true)", [what])
+
+
+def count(connection: psycopg.Connection[Any], table: str) -> int:
+    found = connection.execute(f"SELECT count(*) FROM langchain_kronvex.{table}").fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def test_a_whole_program_runs_with_it(open_limited: Open) -> None:
+    in_both_colours(open_limited())
+    in_both_colours(open_limited(statement_timeout_seconds=20, prepared_statements=False))
+
+
+def test_a_worker_that_was_not_told_of_it_finds_out(open_limited: Open) -> None:
+    open_limited()
+    in_both_colours(open_limited(limited=False))
+
+
+def test_it_can_be_turned_on_for_memories_that_are_there(open_limited: Open) -> None:
+    schema = "turned on later"
+    before = open_limited(limited=False, schema=schema)
+    before.remember("Ana drinks tea.", user_id="ana")
+    before.close()
+    after = open_limited(schema=schema)
+    assert [m.content for m in after.recall("tea", user_id="ana")] == ["Ana drinks tea."]
+    in_both_colours(after)
+
+
+def test_without_a_reach_nothing_is_seen(furnished: psycopg.Connection[Any]) -> None:
+    for setting in (None, ""):
+        if setting is not None:
+            reach(furnished, setting)
+        assert {table: count(furnished, table) for table in LIMITED} == dict.fromkeys(LIMITED, 0)
+        changed = furnished.execute("UPDATE langchain_kronvex.records SET content = 'mine'")
+        assert changed.rowcount == 0
+        assert furnished.execute("DELETE FROM langchain_kronvex.scopes").rowcount == 0
+        furnished.rollback()
+
+
+def test_every_table_with_rows_of_users_is_limited(furnished: psycopg.Connection[Any]) -> None:
+    found = furnished.execute(
+        "SELECT table_name FROM information_schema.columns "
+        "WHERE table_schema = 'langchain_kronvex' AND column_name = 'scope'"
+    )
+    assert {name for (name,) in found} == set(LIMITED)
+
+
+def test_with_one_users_reach_only_that_users_rows_are_seen_and_written(
+    furnished: psycopg.Connection[Any],
+) -> None:
+    ana, ben = scope_key("default", "ana"), scope_key("default", "ben")
+    reach(furnished, str(ana))
+    for table in LIMITED:
+        found = furnished.execute(f"SELECT DISTINCT scope FROM langchain_kronvex.{table}")
+        assert found.fetchall() == [(ana,)], table
+        for statement in (
+            f"UPDATE langchain_kronvex.{table} SET scope = scope WHERE scope = %s",
+            f"DELETE FROM langchain_kronvex.{table} WHERE scope = %s",
+        ):
+            assert furnished.execute(statement, [ben]).rowcount == 0, statement
+    furnished.commit()
+
+    for table in LIMITED:
+        reach(furnished, str(ana))
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            furnished.execute(f"UPDATE langchain_kronvex.{table} SET scope = %s", [ben])
+        furnished.rollback()
+    inserts = (
+        ("INSERT INTO langchain_kronvex.scopes VALUES (%s, 'default', 'x')", scope_key("d", "x")),
+        ("INSERT INTO langchain_kronvex.accesses VALUES (%s, 99, 1)", ben),
+        ("INSERT INTO langchain_kronvex.claims VALUES (%s, 99, gen_random_uuid(), now())", ben),
+        ("INSERT INTO langchain_kronvex.upcoming_vectors VALUES (%s, 99, '[1]')", ben),
+    )
+    for statement, scope in inserts:
+        reach(furnished, str(ana))
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            furnished.execute(statement, [scope])
+        furnished.rollback()
+    reach(furnished, "*")
+    assert count(furnished, "records") == 2
+
+
+def test_a_reach_ends_with_its_transaction(furnished: psycopg.Connection[Any]) -> None:
+    reach(furnished, "*")
+    assert count(furnished, "records") == 2
+    furnished.commit()
+    assert count(furnished, "records") == 0
+    furnished.rollback()
+
+
+def test_verbs_of_one_user_reach_that_user_alone(
+    open_limited: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = open_limited()
+    memory.remember("Ana drinks tea.", user_id="ana")
+    asked: list[Any] = []
+    before = memory._backend._db._before
+
+    def noting(job: Any) -> Any:
+        asked.append(job.reach)
+        return before(job)
+
+    monkeypatch.setattr(memory._backend._db, "_before", noting)
+    memory.remember("Ana drinks coffee.", user_id="ana", session_id="s")
+    memory._backend.recall  # noqa: B018
+    memory.recall("tea", user_id="ana")
+    memory.memories(user_id="ana")
+    memory.load_messages("s", user_id="ana")
+    memory.sessions(user_id="ana")
+    memory.forget(user_id="ana", session_id="s")
+    memory.forget(user_id="ana")
+    own = (str(scope_key("default", "ana")),)
+    assert len(asked) >= 7
+    assert set(asked) == {own}
+
+
+@pytest.mark.parametrize("user", ["superuser", "exempt"])
+def test_a_role_for_which_it_does_not_hold_is_refused(user: str, server: Server) -> None:
+    database = server.fresh()
+    role = "postgres" if user == "superuser" else server.role("BYPASSRLS")
+    with server.connect(database) as connection:
+        connection.execute("CREATE EXTENSION vector")
+        connection.execute(f"GRANT CREATE ON DATABASE {database} TO {role}")
+    limited = PostgresOptions(row_level_security=True)
+    with pytest.raises(ConfigurationError, match="superuser or has BYPASSRLS"):
+        KronvexMemory(server.url(database, role), postgres=limited)
+
+
+def run_contract(server: Server, *chosen: str) -> None:
+    """Run the contract as a role that is limited; every new database has the limited tables."""
+    role = server.role("CREATEDB")
+    with server.connect("template1") as connection:
+        connection.execute("CREATE EXTENSION vector")
+        connection.execute(f"GRANT CREATE ON DATABASE template1 TO {role}")
+    options = PostgresOptions(row_level_security=True)
+    KronvexMemory(server.url("template1", role), postgres=options).close()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "postgres.limited_contract",
+             "-p", "no:cacheprovider", "-k", "postgres", *chosen],
+            env={
+                **os.environ,
+                "KRONVEX_TEST_POSTGRES_URL": server.url("postgres", role),
+                "PYTHONPATH": str(Path(__file__).parents[1]),
+            },
+            cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+        assert " passed" in done.stdout
+    finally:
+        with server.connect("template1") as connection:
+            connection.execute("DROP SCHEMA langchain_kronvex CASCADE")
+            connection.execute("DROP EXTENSION vector")
+            connection.execute(f"REVOKE ALL ON DATABASE template1 FROM {role}")
+
+
+def test_the_contract_of_who_sees_what_holds_with_it(server: Server) -> None:
+    run_contract(server, "tests/contract/test_scopes.py", "tests/contract/test_owners.py")
+
+
+@pytest.mark.soak
+def test_the_whole_contract_holds_with_it(server: Server) -> None:
+    run_contract(server, "tests/contract")
