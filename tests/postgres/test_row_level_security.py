@@ -224,10 +224,6 @@ def run_contract(server: Server, *chosen: str) -> None:
             connection.execute(f"REVOKE ALL ON DATABASE template1 FROM {role}")
 
 
-def test_the_contract_of_who_sees_what_holds_with_it(server: Server) -> None:
-    run_contract(server, "tests/contract/test_scopes.py", "tests/contract/test_owners.py")
-
-
 @pytest.mark.soak
-def test_the_whole_contract_holds_with_it(server: Server) -> None:
+def test_the_contract_holds_with_it(server: Server) -> None:
     run_contract(server, "tests/contract")
