@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from langchain_kronvex import KronvexMemory, MemoryDraft, PostgresOptions
+from langchain_kronvex import KronvexMemory, MemoryDraft, PostgresOptions, StoreError
 from postgres.program import in_both_colours, run_program
 
 OpenMemory = Callable[..., KronvexMemory]
@@ -76,6 +76,14 @@ def test_a_program_leaves_nothing_in_a_session_and_misses_nothing(
         in_both_colours(memory)
     assert pooler.lent > 100
     assert pooler.kept == {(0,)}
+    pooler.end()
+
+
+def test_a_pooler_that_loses_prepared_statements_is_named(store_url: str) -> None:
+    pooler = TransactionPooler(store_url)
+    with KronvexMemory(postgres=PostgresOptions(pool=pooler)) as memory:
+        with pytest.raises(StoreError, match="prepared_statements=False"):
+            run_program(memory, "plain")
     pooler.end()
 
 

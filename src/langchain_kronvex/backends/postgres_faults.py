@@ -17,6 +17,7 @@ _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock: the other on
 # Shut down, crashed, starting, full; idle for too long, also in a transaction; a long transaction.
 _COMING_BACK = ("57P01", "57P02", "57P03", "53300", "57P05", "25P03", "25P04")
 _CANCELLED, _LOCKED = "57014", "55P03"
+_PREPARED = ("26000", "42P05")  # unknown, or known already
 _BUSY = {
     _CANCELLED: "a statement took longer than allowed and was cancelled",
     _LOCKED: "another worker kept memories of the same user locked for longer than allowed",
@@ -100,6 +101,11 @@ def translated(error: Exception, location: str, patience_seconds: float) -> Exce
         return StoreUnavailable(
             f"{location} cannot be reached ({said}). Check that the server runs, and the host, "
             "port, database, user and password of the URL."
+        )
+    if code in _PREPARED:
+        return StoreError(
+            f"{location}: a pooler gave a statement to a connection that does not know it "
+            f"({said}). Say PostgresOptions(prepared_statements=False)."
         )
     return StoreError(f"{location}: PostgreSQL failed ({type(error).__name__}, {code}).")
 
