@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import Queue
 from typing import Any
 
 import psycopg
@@ -30,8 +30,9 @@ class TransactionPooler:
     timeout = 10.0
 
     def __init__(self, url: str, *, discard: bool = True) -> None:
-        self._connections = [psycopg.connect(url) for _ in range(3)]
-        self._next = itertools.cycle(self._connections)
+        self._free: Queue[psycopg.Connection[Any]] = Queue()
+        for _ in range(3):
+            self._free.put(psycopg.connect(url))
         self._discard = discard
         self.lent = 0
         self.kept: set[Any] = set()
@@ -39,12 +40,16 @@ class TransactionPooler:
     @contextmanager
     def connection(self, timeout: float | None = None) -> Iterator[psycopg.Connection[Any]]:
         self.lent += 1
-        connection = next(self._next)
-        with connection:
+        connection = self._free.get(timeout=timeout)
+        try:
             yield connection
             connection.commit()
-            connection._pool = self  # or else leaving the context would close it
-        self._look_at(connection)
+        except BaseException:
+            connection.rollback()
+            raise
+        finally:
+            self._look_at(connection)
+            self._free.put(connection)
 
     def _look_at(self, connection: psycopg.Connection[Any]) -> None:
         connection.autocommit = True
@@ -61,8 +66,8 @@ class TransactionPooler:
         connection.autocommit = False
 
     def end(self) -> None:
-        for connection in self._connections:
-            connection.close()
+        while not self._free.empty():
+            self._free.get().close()
 
 
 @pytest.mark.parametrize("discard", [True, False], ids=["discarding", "keeping"])
@@ -81,9 +86,10 @@ def test_a_program_leaves_nothing_in_a_session_and_misses_nothing(
 
 def test_a_pooler_that_loses_prepared_statements_is_named(store_url: str) -> None:
     pooler = TransactionPooler(store_url)
-    with KronvexMemory(postgres=PostgresOptions(pool=pooler)) as memory:
-        with pytest.raises(StoreError, match="prepared_statements=False"):
-            run_program(memory, "plain")
+    memory = KronvexMemory(postgres=PostgresOptions(pool=pooler))
+    with pytest.raises(StoreError, match="prepared_statements=False"):
+        run_program(memory, "plain")
+    memory.close()
     pooler.end()
 
 
