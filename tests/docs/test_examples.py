@@ -1,4 +1,7 @@
-"""Every example runs offline from an empty folder; the demo ends as it promises."""
+"""Every example runs offline from an empty folder; the demo ends as it promises.
+
+The one about PostgreSQL is given an empty database.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from databases import DATABASES
 
 from .openai_stub import openai_stub
 
@@ -30,7 +35,8 @@ def run(folder: Path, *arguments: object, **settings: str) -> subprocess.Complet
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
 def test_example_runs(program: Path, tmp_path: Path) -> None:
-    done = run(tmp_path, program)
+    settings = {"KRONVEX_URL": DATABASES.fresh()} if "postgres" in program.stem else {}
+    done = run(tmp_path, program, **settings)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 

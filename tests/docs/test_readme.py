@@ -1,4 +1,7 @@
-"""Every Python block of the README runs as it stands, in an empty folder."""
+"""Every Python block of the README runs as it stands, in an empty folder.
+
+Where a block names a PostgreSQL database, an empty one takes its place.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from databases import DATABASES
 
 from .openai_stub import openai_stub
 
@@ -29,6 +34,8 @@ def model_url() -> Iterator[str]:
 def run(code: str, folder: Path, model_url: str, answers: str = "") -> str:
     """Run a block as a new process; ChatOpenAI talks to the stand-in."""
     script = folder / "block.py"
+    if "postgresql://" in code:
+        code = re.sub(r"postgresql://[^\"]+", DATABASES.fresh(), code)
     script.write_text(code, encoding="utf-8")
     environment = {
         **os.environ,
