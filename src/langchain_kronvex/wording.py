@@ -65,7 +65,7 @@ def query_terms(index: ScopeIndex, query: str, *, expand: bool) -> QueryTerms:
         found=index.postings.entries(enumerate(rows)),
         rows=len(rows),
         replied=replied,
-        dated=[_matching_dates(index.table, term) for term in telling],
+        dated=[matching_dates(index.table, term) for term in telling],
     )
 
 
@@ -127,7 +127,7 @@ def _windowed(pool: Pool, entries: Entries, rows: int) -> Floats:
     return counts.astype(np.float32).reshape(rows, size)
 
 
-def _matching_dates(table: Table, term: str) -> NDArray[np.bool_] | None:
+def matching_dates(table: Table, term: str) -> NDArray[np.bool_] | None:
     """Mark the memories, statements apart, whose date a term names; None for no date's term."""
     parts = date_parts(term)
     if not parts:

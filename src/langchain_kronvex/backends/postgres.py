@@ -7,7 +7,7 @@ database runs in either colour. How recall finds is in `postgres_recall.py`.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from langchain_kronvex.backends import postgres_erasing as erasing
@@ -21,10 +21,12 @@ from langchain_kronvex.backends.index_cache import IndexCache
 from langchain_kronvex.backends.postgres_address import location_of
 from langchain_kronvex.backends.postgres_database import Database
 from langchain_kronvex.backends.postgres_embedding import PostgresEmbedding
+from langchain_kronvex.backends.postgres_huge import HugeOwners
+from langchain_kronvex.backends.postgres_huge_making import IndexMaker
 from langchain_kronvex.backends.postgres_options import PostgresOptions
-from langchain_kronvex.backends.postgres_pools import Pools
 from langchain_kronvex.backends.postgres_recall import PostgresRecall
 from langchain_kronvex.backends.postgres_session import Job, Work, telling_retries
+from langchain_kronvex.backends.postgres_sharing import pools_for
 from langchain_kronvex.forking import ForkAware
 from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
 
@@ -51,16 +53,17 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
     ) -> None:
         self.location = location_of(conninfo, options)
         self._agent_id = agent_id
-        self._cache_bytes = cache_bytes
-        pools = Pools(conninfo, options, timeout)
+        self._cache_bytes, self._exact_up_to = cache_bytes, options.exact_up_to
+        pools = pools_for(conninfo, options, timeout)
         self._db = Database(pools, options, self.location, timeout)
         try:
             pools.probe(self.location)
             schema.prepare(self._db, options.schema, self.location)
             if schema.secure(self._db, self.location, wanted=options.row_level_security):
                 self._db.limit_reach()
+            self._maker = IndexMaker.of(self._db, self.location, options.exact_up_to)
         except BaseException:
-            pools.close()
+            self._db.close()
             raise
         self.after_fork_in_child()
         self.watch_forks()
@@ -68,8 +71,16 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
     def after_fork_in_child(self) -> None:
         """Start without indexes: another thread may have been changing one."""
         self._cache = IndexCache(self._cache_bytes)
+        self._huge = HugeOwners(self._db, self._agent_id, self._exact_up_to, self._maker)
+        if self._maker is not None:
+            self._maker.after_fork_in_child()
         self._worker = uuid.uuid4()
         self._may_hold_claims = False  # those are the parent's
+
+    def start(self, report: Callable[[Exception], None]) -> None:
+        """See `MemoryBackend.start`."""
+        if self._maker is not None:
+            self._maker.report = report
 
     def now(self) -> datetime:
         """Return the server's time, which all workers share."""
@@ -167,8 +178,12 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
 
     def _erased(self, erased: tuple[int, list[str]]) -> int:
         visible, owners = erased
+        was_huge = visible > self._exact_up_to or any(map(self._huge.knows, owners))
+        if was_huge and self._maker is not None:
+            self._maker.sweep()
         for owner in owners:
             self._cache.drop(owner)
+            self._huge.drop(owner)
         return visible
 
     def purge(self, now: datetime) -> int:
@@ -246,6 +261,8 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
 
     def close(self) -> None:
         """See `MemoryBackend.close`."""
+        if self._maker is not None:
+            self._maker.close()
         self.release()
         self._db.close()
         self._cache = IndexCache(0)  # a closed memory that is still referred to holds no words

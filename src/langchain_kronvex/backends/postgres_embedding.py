@@ -10,6 +10,7 @@ from datetime import datetime
 from langchain_kronvex.backends import postgres_vectors as vectors_of
 from langchain_kronvex.backends.base import MemoryBackend, Unembedded
 from langchain_kronvex.backends.postgres_database import Database
+from langchain_kronvex.backends.postgres_huge_making import IndexMaker
 from langchain_kronvex.backends.postgres_session import Job, Work, telling_retries
 from langchain_kronvex.errors import EmbeddingMismatch, KronvexError
 from langchain_kronvex.ranking import Floats
@@ -24,6 +25,7 @@ class PostgresEmbedding(MemoryBackend):
     _agent_id: str
     _worker: uuid.UUID  # who claims
     _may_hold_claims = False
+    _maker: IndexMaker | None
 
     def settle_embeddings(self, model: str, width: int | None) -> int | None:
         """See `MemoryBackend.settle_embeddings`."""
@@ -73,6 +75,8 @@ class PostgresEmbedding(MemoryBackend):
 
     def finish_reindex(self, model: str) -> int:
         """See `MemoryBackend.finish_reindex`."""
+        if self._maker is not None:
+            self._maker.drop_vectors(self._agent_id)
 
         def work(retried: bool) -> Work[int]:
             return vectors_of.finishing(self._agent_id, self.location, model, retried=retried)
