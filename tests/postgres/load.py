@@ -86,12 +86,18 @@ class Load:
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self._stop.is_set():
             disturb()
-        self._stop.wait(0.2)  # some more, undisturbed
+        deadline = time.monotonic() + 30  # some more, undisturbed; a slow machine has done little
+        while not self._has_done_enough() and time.monotonic() < deadline:
+            self._stop.wait(0.1)
         self._stop.set()
         for thread in threads:
             thread.join()
         if self.failures:
             raise self.failures[0]
+
+    def _has_done_enough(self) -> bool:
+        done = (self.remembered, self.said, self.listed)
+        return bool(self.failures) or (self.recalls > 3 and all(len(each) > 3 for each in done))
 
     def check(self) -> None:
         """See that all acknowledged is there, once; at most what was under way is there besides."""
