@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,13 @@ class Piece:
 
     rows: list[IndexRow]
     opens: bool
+
+
+class Counted(NamedTuple):
+    """How many memories a store has found for a term: of all, and of those that were read."""
+
+    everywhere: int
+    here: int
 
 
 class PiecesIndex(ScopeIndex):
@@ -104,10 +111,12 @@ class CandidateIndex(PiecesIndex):
     Args:
         pieces: The likely memories and their neighbours.
         sample: Of all memories.
-        counted: How many memories of the owner hold a term, where the store has counted.
+        counted: By term, where the store has counted.
     """
 
-    def __init__(self, pieces: Iterable[Piece], sample: Sample, counted: Mapping[str, int]) -> None:
+    def __init__(
+        self, pieces: Iterable[Piece], sample: Sample, counted: Mapping[str, Counted]
+    ) -> None:
         self._sample, self._counted = sample, counted
         super().__init__(pieces)
         self._count_openers(sample)
@@ -142,8 +151,10 @@ class CandidateIndex(PiecesIndex):
     def _estimated(self, term: str, sampled: int, here: int) -> int:
         counted = self._counted.get(term)
         if counted is None:
-            counted = round(sampled * self._sample.one_in)
-        return max(counted, here)
+            return max(round(sampled * self._sample.one_in), here)
+        # The store may have counted in words that are a little different.
+        share = min(here / counted.here, 1.0) if counted.here else 1.0
+        return max(round(counted.everywhere * share), here)
 
     def dated(self, term: str, same: NDArray[np.bool_]) -> float:
         """Return the share of the owner's memories whose date a term names."""

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from huge import is_huge, made
 from langchain_core.messages import HumanMessage
 from parts import HashedWords
 
-from langchain_kronvex import KronvexMemory
+from langchain_kronvex import KronvexMemory, PostgresOptions
 from langchain_kronvex.backends import postgres_clock, postgres_vectors
 
 Say = Callable[[Any], None]
@@ -41,6 +42,18 @@ def save_to_one_session(say: Say, hear: Hear, url: str, worker: int, rounds: int
         hear()
         query = f"w{worker} remembers"
         say(sorted(m.content for m in memory.recall(query, user_id="everyone", top_k=10_000)))
+
+
+def recall_of_a_huge_user(say: Say, hear: Hear, url: str, query: str) -> None:
+    """Recall before there are indexes, with many others; again when they have been made."""
+    with KronvexMemory(url, postgres=PostgresOptions(exact_up_to=300)) as memory:
+        say("open")
+        hear()
+        memory.recall(query, user_id="ana")
+        say(made(memory))
+        hear()
+        found = memory.recall(query, user_id="ana", top_k=3)
+        say([is_huge(memory, "ana"), [m.content for m in found]])
 
 
 def with_a_wrong_clock(say: Say, hear: Hear, url: str, hours: float) -> None:

@@ -96,6 +96,8 @@ class HugeOwners:
                     self._left_to_ram(owner, standing, among)
                     return None
                 known = yield from self._sampled(owner, worker)
+                if known.standing.memories <= self._exact_up_to:
+                    return None  # now that they were counted
             found: Likely | Standing = yield call(
                 self._db, "run", self._looking(owner, among, known)
             )

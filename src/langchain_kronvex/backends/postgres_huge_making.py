@@ -94,10 +94,14 @@ class IndexMaker:
 
     def drop_vectors(self, agent_id: str) -> None:
         """Drop the indexes of an agent's vectors, all of which are about to change; and wait."""
-        if not self._failed:
-            self._begin(lambda run: self._drop_vectors(run, agent_id))
+        if self._failed:
+            return
+        while not self._begin(lambda run: self._drop_vectors(run, agent_id)):
+            if self._closed:
+                return
             self.join()
-            self._tried.clear()
+        self.join()
+        self._tried.clear()  # they are to be made again
 
     def sweep(self) -> None:
         """Drop the indexes of owners who are gone."""
@@ -123,14 +127,15 @@ class IndexMaker:
 
     # -- in the thread -------------------------------------------------------------------------
 
-    def _begin(self, work: Callable[[_Run], None]) -> None:
+    def _begin(self, work: Callable[[_Run], None]) -> bool:
         with self._lock:
             if self._closed or (self._thread is not None and self._thread.is_alive()):
-                return
+                return False
             self._thread = threading.Thread(
                 target=self._work, args=[work], name="langchain-kronvex indexes", daemon=True
             )
             self._thread.start()
+            return True
 
     def _work(self, work: Callable[[_Run], None]) -> None:
         try:

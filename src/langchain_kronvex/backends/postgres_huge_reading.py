@@ -20,7 +20,7 @@ from langchain_kronvex.backends.postgres_huge_words import MOST_FOUND, WordQuery
 from langchain_kronvex.backends.postgres_reading import State
 from langchain_kronvex.backends.postgres_session import Rows, Statement, Vector, Work
 from langchain_kronvex.index import IndexRow
-from langchain_kronvex.parts import Piece, Sample
+from langchain_kronvex.parts import Counted, Piece, Sample
 from langchain_kronvex.ranking import AFTER, BEFORE, Form
 
 _BY_WORDS, _BY_MEANING, _LATEST = 250, 120, 50
@@ -50,12 +50,12 @@ class Likely:
     Attributes:
         standing: When they were read.
         pieces: The memories with their neighbours, oldest first.
-        counted: How many memories hold a term, where that was counted.
+        counted: How many memories hold a term, where the database has counted.
     """
 
     standing: Standing
     pieces: list[Piece]
-    counted: Mapping[str, int]
+    counted: Mapping[str, Counted]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +143,7 @@ def sampling(agent_id: str, owner: str) -> Work[tuple[Standing, list[Piece]]]:
     ]
     known = to_standing(told)._replace(memories=counted)
     yield Statement(
-        "UPDATE langchain_kronvex.scopes SET memories = %s WHERE scope = %s "
-        "AND abs(memories - %s) > memories / 20",
+        "UPDATE langchain_kronvex.scopes SET memories = %s WHERE scope = %s AND memories <> %s",
         [counted, scope, counted],
     )
     pieces = [
@@ -200,7 +199,9 @@ def looking(
     }
     others = {*best, *near, *(seq for (seq,) in found[1])} - joined
     read: Rows = yield _reading(among.scope, joined, others)
-    counted = {} if among.filtered else words.counted(by_set)
+    counted: dict[str, Counted] = {}
+    if not among.filtered:
+        counted = words.counted(by_set, np.array([row[2] for row in read], np.int64))
     return Likely(known, _pieces(read, known.model), counted)
 
 
@@ -224,7 +225,7 @@ def _counting(among: Among) -> Statement:
     where, parameters = among.where()
     return Statement(
         "SELECT count(*) FROM (SELECT 1 FROM langchain_kronvex.records AS r "
-        f"WHERE {where} LIMIT %s) AS some",
+        f"WHERE {where} LIMIT %s) AS few",
         [*parameters, _NARROW + 1],
     )
 
@@ -302,8 +303,8 @@ def _reading(scope: UUID, joined: Iterable[int], others: Iterable[int]) -> State
         "w AS MATERIALIZED (SELECT unnest(%s::bigint[]) AS seq "
         "UNION SELECT unnest(before) FROM j UNION SELECT unnest(after) FROM j) "
         f"SELECT j.before, j.after, {rows.INDEX_COLUMNS} "
-        "FROM w JOIN langchain_kronvex.records AS r ON r.seq = w.seq "
-        f"LEFT JOIN j ON j.seq = r.seq WHERE {whose} ORDER BY r.seq",
+        "FROM langchain_kronvex.records AS r LEFT JOIN j ON j.seq = r.seq "
+        f"WHERE {whose} AND r.seq = ANY(ARRAY(SELECT w.seq FROM w)) ORDER BY r.seq",
         [list(joined), [*joined, *others]],
     )
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from langchain_kronvex import ranking
 from langchain_kronvex.lexical import STOP_WORDS, UNSPACED, stems, words
-from langchain_kronvex.parts import Sample
+from langchain_kronvex.parts import Counted, Sample
 from langchain_kronvex.ranking import Floats
 
 FEW = 2_000  # memories that one set of words is expected in, at most
@@ -62,10 +62,17 @@ class WordQuery:
             [" & ".join(_any_of(words_of[terms[n]]) for n in each) for each in chosen],
         )
 
-    def counted(self, found: Sequence[NDArray[np.int64]]) -> dict[str, int]:
-        """Return how many memories hold a term, of those terms that were asked for alone."""
+    def counted(
+        self, found: Sequence[NDArray[np.int64]], read: NDArray[np.int64]
+    ) -> dict[str, Counted]:
+        """Return how many memories hold a term, of those terms that were asked for alone.
+
+        Args:
+            found: For each set the numbers of memories that hold all of it.
+            read: The numbers of the memories that were read.
+        """
         return {
-            self.terms[each[0]]: len(seqs)
+            self.terms[each[0]]: Counted(len(seqs), int(np.isin(seqs, read).sum()))
             for each, seqs in zip(self.sets, found, strict=True)
             if len(each) == 1 and len(seqs) < MOST_FOUND
         }
