@@ -70,7 +70,10 @@ def engine_url(url: str) -> str:
 
 
 class Engine:
-    """As much of an SQLAlchemy engine as is needed: it lends connections that wrap the driver's."""
+    """As much of an SQLAlchemy engine as is needed: it lends connections that wrap the driver's.
+
+    Like some that have listeners, it does something to each connection that it lends.
+    """
 
     def __init__(self, url: str) -> None:
         self._free = [psycopg.connect(url) for _ in range(2)]
@@ -78,6 +81,7 @@ class Engine:
 
     def raw_connection(self) -> Any:
         engine, connection = self, self._free.pop()
+        connection.execute("SET search_path = nowhere")
         self.lent += 1
 
         class Borrowed:

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 from psycopg import IsolationLevel
+from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from langchain_kronvex.errors import ConfigurationError, StoreUnavailable
@@ -35,6 +36,9 @@ def lent(pool: Any, timeout_seconds: float, *, prepared: bool) -> Iterator[Conne
     )
     try:
         with lending as connection:
+            if connection.info.transaction_status == TransactionStatus.INTRANS:
+                connection.commit()  # what its owner does to every connection that is lent
+            _need_idle(connection)
             before = (connection.prepare_threshold, connection.isolation_level)
             if not prepared:
                 connection.prepare_threshold = None
@@ -43,8 +47,10 @@ def lent(pool: Any, timeout_seconds: float, *, prepared: bool) -> Iterator[Conne
                 yield connection
             finally:
                 connection.prepare_threshold = before[0]
-                if not connection.closed:
+                if _is_idle(connection):
                     connection.isolation_level = before[1]
+                else:  # it broke, or was broken off; its owner makes another one
+                    connection.close()
     except PoolClosed:
         raise StoreUnavailable(_NOT_OPEN) from None
 
@@ -56,6 +62,9 @@ async def alent(
     """Twin of `lent`, for an asynchronous pool."""
     try:
         async with pool.connection(timeout=min(pool.timeout, timeout_seconds)) as connection:
+            if connection.info.transaction_status == TransactionStatus.INTRANS:
+                await connection.commit()
+            _need_idle(connection)
             before = (connection.prepare_threshold, connection.isolation_level)
             if not prepared:
                 connection.prepare_threshold = None
@@ -64,10 +73,21 @@ async def alent(
                 yield connection
             finally:
                 connection.prepare_threshold = before[0]
-                if not connection.closed:
+                if _is_idle(connection):
                     await connection.set_isolation_level(before[1])
+                else:
+                    connection.pgconn.finish()  # at once: the task may be being cancelled
     except PoolClosed:
         raise StoreUnavailable(_NOT_OPEN) from None
+
+
+def _is_idle(connection: Connection | AsyncConnection) -> bool:
+    return connection.info.transaction_status == TransactionStatus.IDLE
+
+
+def _need_idle(connection: Connection | AsyncConnection) -> None:
+    if not _is_idle(connection):
+        raise psycopg.OperationalError("the connection that was lent is of no use")
 
 
 @contextmanager
