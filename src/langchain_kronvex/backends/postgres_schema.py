@@ -110,7 +110,9 @@ def _need_vectors(database: Database, location: str) -> None:
 
 def _extending() -> Work[None]:
     yield _LOCK
-    yield Statement("CREATE EXTENSION IF NOT EXISTS vector")
+    found: Rows = yield Statement("SELECT current_schema()")
+    where = "" if found[0][0] else " SCHEMA public"  # the search path may lead nowhere
+    yield Statement(f"CREATE EXTENSION IF NOT EXISTS vector{where}")
 
 
 def _taken(schema: str) -> Work[int | None]:
