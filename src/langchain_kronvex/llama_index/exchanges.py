@@ -14,6 +14,7 @@ from langchain_kronvex.plans import Plan, call
 from langchain_kronvex.records import memory_record
 from langchain_kronvex.types import Scope
 
+_LATEST = 50  # memories of the session
 Exchange = tuple[str, str]  # what the user said, what was answered; "" for nothing
 
 
@@ -34,10 +35,17 @@ def remember(memory: KronvexMemory, scope: Scope, said: Sequence[Exchange]) -> P
         at.backend, "find", at.select("memory", keys=tuple(keys)), Page(), now
     )
     there = {record.key: record for record in found}
+    # A question may be answered while this is under way: then it has another key.
+    latest: list[Record] = yield call(
+        at.backend, "find", at.select("memory"), Page(newest_first=True, limit=_LATEST), now
+    )
+    asked_lately = {record.search_text for record in latest}
     changed: dict[str, Record] = {}
     for user, answer in said:
         content = _whole(user, answer)
         if _key(content) in there or _key(content) in changed:
+            continue
+        if user and not answer and user in asked_lately:
             continue
         asked = there.pop(_key(_asked(user, answer)), None)
         changed[_key(content)] = (
