@@ -87,7 +87,9 @@ class WordQuery:
         seqs = np.unique(np.concatenate([*found, np.empty(0, np.int64)]))
         holds = np.zeros((len(self.terms), len(seqs)), np.bool_)
         for each, theirs in zip(self.sets, found, strict=True):
-            holds[np.ix_(each, np.searchsorted(seqs, theirs))] = True
+            columns = np.searchsorted(seqs, theirs)
+            for term in each:
+                holds[term, columns] = True
         score = self.rarity @ holds
         # Of equal ones the younger.
         order = np.lexsort((-seqs, -score))[:count]
