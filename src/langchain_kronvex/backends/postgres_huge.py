@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from langchain_kronvex.backends import postgres_huge_indexes as indexes
 from langchain_kronvex.backends import postgres_huge_reading as reading
 from langchain_kronvex.backends import postgres_rows as rows
 from langchain_kronvex.backends.base import Search
@@ -108,6 +109,16 @@ class HugeOwners:
                 return found.standing.state, answer
             self._samples.pop(owner, None)
         raise StoreBusy("Other workers write faster than this one can read.")
+
+    def make_indexes(self, owner: str, timeout_seconds: float) -> bool:
+        """Have the indexes of a huge owner made now, and wait; tell whether all are there."""
+        standing = self._db.run(self._asking(owner))
+        width = standing.model[1] if standing.model else None
+        scope = rows.scope_key(self._agent_id, owner)
+        if self._maker is not None and standing.memories > self._exact_up_to:
+            self._maker.wake(scope, width)
+            self._maker.join(timeout_seconds)
+        return set(indexes.wanted(scope, width)) <= self._db.run(self._asking(owner)).indexes
 
     def _keep(self, owner: str, known: _Known) -> None:
         self._samples[owner] = known

@@ -19,6 +19,7 @@ import psycopg
 
 from langchain_kronvex.backends import postgres_huge_indexes as indexes
 from langchain_kronvex.backends.postgres_database import Database
+from langchain_kronvex.backends.postgres_faults import is_lost
 from langchain_kronvex.errors import StoreError
 
 _OLDEST_VECTOR = (0, 8)  # the first that goes on until it has found enough
@@ -153,7 +154,7 @@ class IndexMaker:
                     if not connection.closed:
                         connection.execute(_AS_BEFORE)
         except (psycopg.Error, OSError, StoreError) as error:
-            if not self._closed:
+            if not self._closed and not is_lost(error):  # else it is begun anew, later
                 self._failed = True
                 self.report(self._explained(error))
 

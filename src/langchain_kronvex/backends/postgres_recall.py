@@ -60,6 +60,10 @@ class PostgresRecall(MemoryBackend):
     _cache: IndexCache
     _huge: HugeOwners
 
+    def make_indexes(self, owner: str, timeout_seconds: float) -> bool:
+        """Have the indexes of a huge owner made now, and wait; tell whether all are there."""
+        return self._huge.make_indexes(owner, timeout_seconds)
+
     def recall(self, search: Search) -> list[Match]:
         """See `MemoryBackend.recall`."""
         return run(self._recall(search))
