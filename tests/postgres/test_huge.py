@@ -98,7 +98,7 @@ def test_async_finds_the_same(filled: tuple[KronvexMemory, KronvexMemory]) -> No
         assert texts(there) == texts(memory.recall(query, **wanted))
 
 
-@pytest.mark.parametrize("top_k", [1, 60, 350, 5000])
+@pytest.mark.parametrize("top_k", [1, 60, 350, 10**30])
 def test_as_many_are_found_as_are_asked_for(
     filled: tuple[KronvexMemory, KronvexMemory], top_k: int
 ) -> None:

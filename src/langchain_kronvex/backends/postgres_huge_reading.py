@@ -25,6 +25,7 @@ from langchain_kronvex.ranking import AFTER, BEFORE, Form
 
 _BY_WORDS, _BY_MEANING, _LATEST = 250, 120, 50
 _JOINED_BY_WORDS, _JOINED_BY_MEANING = 80, 40  # of these, the best, with their neighbours
+_MOST = 2**31
 _NARROW = 5_000  # memories of a type or session, among which the nearest are found without index
 _SEARCH_WIDTH = 400  # of the HNSW index: how many it keeps in view
 _GROWN = 1.2  # times as many memories as when the sample was drawn: it is drawn anew
@@ -70,6 +71,11 @@ class Among:
     def filtered(self) -> bool:
         """Whether only some sessions or types are asked for."""
         return self.session is not None or self.asked.memory_type is not None
+
+    @property
+    def limit(self) -> int:
+        """How many memories are asked for, as a number that the server takes."""
+        return min(self.asked.limit, _MOST)
 
     def where(self) -> tuple[str, list[Any]]:
         """Return the condition, and its parameters."""
@@ -190,7 +196,7 @@ def looking(
     by_set: list[Seqs] = [np.empty(0, np.int64) for _ in words.sets]
     for number, seqs in found[0]:
         by_set[number - 1] = np.frombuffer(seqs, ">i8").astype(np.int64)
-    limit = among.asked.limit
+    limit = among.limit
     best = words.best(by_set, max(_BY_WORDS, 2 * limit)).tolist()
     near = [seq for statement in found[2:] for (seq,) in statement]
     joined = {
@@ -249,7 +255,7 @@ def _latest(among: Among) -> Statement:
     return Statement(
         f"SELECT r.seq FROM langchain_kronvex.records AS r WHERE {where} "
         "ORDER BY r.seq DESC LIMIT %s",
-        [*parameters, max(_LATEST, among.asked.limit)],
+        [*parameters, max(_LATEST, among.limit)],
     )
 
 
@@ -259,7 +265,7 @@ def _nearest(among: Among, *, narrow: bool) -> list[Statement]:
     if vector is None:
         return []
     where, parameters = among.where()
-    width, count = len(vector), max(_BY_MEANING, among.asked.limit)
+    width, count = len(vector), max(_BY_MEANING, among.limit)
     there = f"{where} AND r.vector IS NOT NULL AND {indexes.has_width(width)}"
     to_query = "OPERATOR(pgvector.<#>) %s::real[]::pgvector.halfvec"
     if narrow:
