@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from huge import is_huge, made
 from langchain_core.messages import HumanMessage
 from parts import HashedWords
 
+from huge import is_huge, made
 from langchain_kronvex import KronvexMemory, PostgresOptions
 from langchain_kronvex.backends import postgres_clock, postgres_vectors
 
