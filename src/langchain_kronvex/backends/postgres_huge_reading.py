@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
-from numpy.typing import NDArray
 
 from langchain_kronvex.backends import postgres_huge_indexes as indexes
 from langchain_kronvex.backends import postgres_rows as rows
@@ -31,8 +30,6 @@ _SEARCH_WIDTH = 400  # of the HNSW index: how many it keeps in view
 _GROWN = 1.2  # times as many memories as when the sample was drawn: it is drawn anew
 _PIECES, _PIECE_ROWS = 400, 16  # of a sample
 _TURN = "x.type = 'episodic' AND x.search_text IS NULL"
-
-Seqs = NDArray[np.int64]
 
 
 class Standing(NamedTuple):
@@ -71,6 +68,10 @@ class Among:
     def filtered(self) -> bool:
         """Whether only some sessions or types are asked for."""
         return self.session is not None or self.asked.memory_type is not None
+
+    def unfiltered(self) -> Among:
+        """Return the same for all sessions and types."""
+        return Among(self.scope, replace(self.asked, memory_type=None), None)
 
     @property
     def limit(self) -> int:
@@ -188,14 +189,16 @@ def looking(
     if known.state.generation != drawn.state.generation or grown or not is_ready(known, among):
         return known
     words = WordQuery.of(among.asked.query, sample)
+    # How rare a word is does not depend on which sessions or types are asked for.
+    telling = words.alone() if among.filtered else words
     found = yield [
         _by_words(among, words),
         _latest(among),
         *_nearest(among, narrow=among.filtered and narrow[0][0] <= _NARROW),
+        *([_by_words(among.unfiltered(), telling)] if among.filtered else []),
     ]
-    by_set: list[Seqs] = [np.empty(0, np.int64) for _ in words.sets]
-    for number, seqs in found[0]:
-        by_set[number - 1] = np.frombuffer(seqs, ">i8").astype(np.int64)
+    by_set = words.by_set(found[0])
+    in_all = telling.by_set(found.pop()) if among.filtered else by_set
     limit = among.limit
     best = words.best(by_set, max(_BY_WORDS, 2 * limit)).tolist()
     near = [seq for statement in found[2:] for (seq,) in statement]
@@ -205,9 +208,7 @@ def looking(
     }
     others = {*best, *near, *(seq for (seq,) in found[1])} - joined
     read: Rows = yield _reading(among.scope, joined, others)
-    counted: dict[str, Counted] = {}
-    if not among.filtered:
-        counted = words.counted(by_set, np.array([row[2] for row in read], np.int64))
+    counted = telling.counted(in_all, np.array([row[2] for row in read], np.int64))
     return Likely(known, _pieces(read, known.model), counted)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import prod
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex import ranking
+from langchain_kronvex.backends.postgres_session import Rows
 from langchain_kronvex.lexical import STOP_WORDS, UNSPACED, stems, words
 from langchain_kronvex.parts import Counted, Sample
 from langchain_kronvex.ranking import Floats
@@ -61,6 +62,20 @@ class WordQuery:
             chosen,
             [" & ".join(_any_of(words_of[terms[n]]) for n in each) for each in chosen],
         )
+
+    def alone(self) -> WordQuery:
+        """Return the same without sets of several terms: what tells how rare the terms are."""
+        kept = [n for n, each in enumerate(self.sets) if len(each) == 1]
+        return replace(
+            self, sets=[self.sets[n] for n in kept], queries=[self.queries[n] for n in kept]
+        )
+
+    def by_set(self, found: Rows) -> list[NDArray[np.int64]]:
+        """Read what the database has found: for each set the numbers of memories."""
+        by_set: list[NDArray[np.int64]] = [np.empty(0, np.int64) for _ in self.sets]
+        for number, seqs in found:
+            by_set[number - 1] = np.frombuffer(seqs, ">i8").astype(np.int64)
+        return by_set
 
     def counted(
         self, found: Sequence[NDArray[np.int64]], read: NDArray[np.int64]
