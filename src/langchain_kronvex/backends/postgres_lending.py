@@ -66,10 +66,10 @@ async def alent(
                 await connection.commit()
             _need_idle(connection)
             before = (connection.prepare_threshold, connection.isolation_level)
-            if not prepared:
-                connection.prepare_threshold = None
-            await connection.set_isolation_level(ISOLATION)
             try:
+                if not prepared:
+                    connection.prepare_threshold = None
+                await connection.set_isolation_level(ISOLATION)
                 yield connection
             finally:
                 connection.prepare_threshold = before[0]

@@ -183,7 +183,11 @@ class Pools(ForkAware):
 
     async def _connected(self) -> AsyncConnection:
         connection = await psycopg.AsyncConnection.connect(self._conninfo, **self._kwargs)
-        await connection.set_isolation_level(ISOLATION)
+        try:
+            await connection.set_isolation_level(ISOLATION)
+        except BaseException:  # cancelled: the driver may let others run here
+            connection.pgconn.finish()
+            raise
         return connection
 
     def _let_go_of_ended_loops(self) -> None:
