@@ -40,6 +40,7 @@ BATCH = 1_000
 AT_ONCE = 64
 EACH_OWNER = 100
 QUESTIONS = 200
+WARM = 300  # questions before: the table of accesses is as in daily use, not empty
 
 
 class Ours:
@@ -149,16 +150,17 @@ def compare(server: str, count: int, patience: float) -> list[tuple[str, ...]]:
         stores.append(Graph(peers_url))
     rates = [filled(store, work.drafts(count), patience) for store in stores]
     rows.append(row(f"{count:,}: stored a second", rates, more_is_better=True))
+    queries = work.queries(WARM + QUESTIONS + 640, count)
+    in_turns(stores, "recall", queries[:WARM])
     for each in (url, peers_url):
         analysed(each)
-    queries = work.queries(QUESTIONS + 640 + 20, count)
     in_turns(stores, "recall", queries[:20])
-    took = in_turns(stores, "recall", queries[20 : 20 + QUESTIONS])
+    took = in_turns(stores, "recall", queries[WARM : WARM + QUESTIONS])
     rows.append(row(f"{count:,}: recall p50, ms", [median(times) for times in took]))
     rows.append(row(f"{count:,}: recall p95, ms", [percentile(times, 95) for times in took]))
     took = in_turns(stores, "remember", [work.sentence(count + n) for n in range(200)])
     rows.append(row(f"{count:,}: remember p50, ms", [median(times) for times in took]))
-    rate = asyncio.run(at_once(ours.memory, queries[20 + QUESTIONS :]))
+    rate = asyncio.run(at_once(ours.memory, queries[WARM + QUESTIONS :]))
     rows.append((f"{count:,}: {AT_ONCE} tasks, recalls a second", f"{rate:,.0f}", "", ""))
     for store in stores:
         if isinstance(store, Graph) and store.count - 200 < count:

@@ -51,7 +51,7 @@ def finding(agent_id: str, selection: Selection, page: Page, now: datetime) -> W
     condition, parameters = rows.where(selection, agent_id)
     order, bounds = rows.order(page)
     found: Rows = yield Statement(
-        f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
+        f"SELECT {rows.RECORD_COLUMNS} FROM langchain_kronvex.records AS r "
         f"WHERE {condition} AND {rows.VISIBLE} {order}",
         [*parameters, now, *bounds],
     )
@@ -64,7 +64,7 @@ def matching(agent_id: str, owner: str, seqs: Sequence[int], now: datetime) -> W
         "SELECT s.generation, s.revision, s.memories, m.model, m.width, r.seq, "
         f"{rows.RECORD_COLUMNS} {_STATE}"
         "LEFT JOIN langchain_kronvex.models AS m ON m.agent_id = %s AND NOT m.upcoming "
-        f"LEFT JOIN ({rows.RECORD_TABLES}) ON r.scope = s.scope AND r.seq = ANY(%s) "
+        "LEFT JOIN langchain_kronvex.records AS r ON r.scope = s.scope AND r.seq = ANY(%s) "
         f"AND r.kind = 'memory' AND {rows.VISIBLE}",
         [rows.scope_key(agent_id, owner), agent_id, owner, agent_id, list(seqs), now],
     )

@@ -21,14 +21,13 @@ def micros(column: str) -> str:
     return f"(extract(epoch FROM {column}) * 1000000)::bigint"
 
 
+# Accesses are looked up for each record: a join lets the planner read those of all records of an
+# owner, of which there may be many, for the ten that are wanted.
 RECORD_COLUMNS = (
     "r.kind, r.id, r.user_id, r.session_id, r.key, r.type, r.content, r.search_text, "
     f"r.metadata::text, {micros('r.said')}, {micros('r.created')}, {micros('r.expires')}, "
-    "r.pinned, coalesce(a.count, 0)"
-)
-RECORD_TABLES = (
-    "langchain_kronvex.records AS r LEFT JOIN langchain_kronvex.accesses AS a "
-    "ON a.scope = r.scope AND a.seq = r.seq"
+    "r.pinned, coalesce((SELECT a.count FROM langchain_kronvex.accesses AS a "
+    "WHERE a.scope = r.scope AND a.seq = r.seq), 0)"
 )
 INDEX_COLUMNS = (
     "r.seq, coalesce(r.search_text, r.content), r.type, "

@@ -211,8 +211,7 @@ def same_keys(agent_id: str, records: Sequence[Record]) -> Statement:
         f"SELECT {rows.RECORD_COLUMNS} FROM "
         "unnest(%s::uuid[], %s::text[], %s::text[], %s::bytea[]) AS w (scope, kind, session, key) "
         "JOIN langchain_kronvex.records AS r ON r.scope = w.scope AND r.kind = w.kind "
-        "AND r.session_id = w.session AND r.key_digest = w.key "
-        "LEFT JOIN langchain_kronvex.accesses AS a ON a.scope = r.scope AND a.seq = r.seq",
+        "AND r.session_id = w.session AND r.key_digest = w.key",
         columns,
     )
 
