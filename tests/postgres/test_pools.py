@@ -30,6 +30,7 @@ from langchain_kronvex import (
     StoreBusy,
     StoreUnavailable,
 )
+from langchain_kronvex.backends.postgres_pools import _PREFER_INDEXES
 from postgres.program import in_both_colours, run_program
 
 OpenMemory = Callable[..., KronvexMemory]
@@ -97,6 +98,36 @@ class Engine:
     def end(self) -> None:
         for connection in self._free:
             connection.close()
+
+
+def test_plans_made_while_tables_are_small_use_their_indexes(
+    store_url: str, open_with: OpenMemory
+) -> None:
+    def plans(memory: KronvexMemory) -> tuple[str, str]:
+        pools = memory._backend._db._pools
+
+        async def of_a_loop() -> str:
+            async with pools.aconnection() as connection:
+                cursor = await connection.execute("SHOW enable_seqscan")
+                return (await cursor.fetchone() or ("",))[0]
+
+        with pools.connection() as connection:
+            (of_threads,) = connection.execute("SHOW enable_seqscan").fetchone() or ("",)
+        return of_threads, asyncio.run(of_a_loop())
+
+    assert plans(open_with()) == ("off", "off")
+    with pool_of(store_url) as pool:  # another's connections are as they were
+        with KronvexMemory(postgres=PostgresOptions(pool=pool)) as memory:
+            memory.remember("Ana drinks tea.", user_id="ana")
+        with pool.connection() as connection:
+            assert connection.execute("SHOW enable_seqscan").fetchone() == ("on",)
+
+
+def test_what_a_pooler_lends_is_left_as_it_is(store_url: str) -> None:
+    with psycopg.connect(store_url, autocommit=True) as connection:
+        another = connection.info.backend_pid + 1  # as a pooler tells one of its own
+        connection.execute(_PREFER_INDEXES, [another])
+        assert connection.execute("SHOW enable_seqscan").fetchone() == ("on",)
 
 
 # -- lent ------------------------------------------------------------------------------------------

@@ -30,6 +30,10 @@ from langchain_kronvex.forking import ForkAware
 
 _IDLE_SECONDS = 300.0
 _CLOSING_SECONDS = 2.0  # for a thread that is busy
+# A prepared statement keeps its plan, which may be of a time when a table was small; every
+# statement here has its index. A pooler, which tells a process number of its own, is left alone:
+# the setting would reach its other clients.
+_PREFER_INDEXES = "SELECT set_config('enable_seqscan', 'off', false) WHERE pg_backend_pid() = %s"
 
 
 class Pools(ForkAware):
@@ -185,6 +189,7 @@ class Pools(ForkAware):
         connection = await psycopg.AsyncConnection.connect(self._conninfo, **self._kwargs)
         try:
             await connection.set_isolation_level(ISOLATION)
+            await connection.execute(_PREFER_INDEXES, [connection.info.backend_pid])
         except BaseException:  # cancelled: the driver may let others run here
             connection.pgconn.finish()
             raise
@@ -218,3 +223,4 @@ class Pools(ForkAware):
 
 def _configure(connection: Connection) -> None:
     connection.isolation_level = ISOLATION
+    connection.execute(_PREFER_INDEXES, [connection.info.backend_pid])
