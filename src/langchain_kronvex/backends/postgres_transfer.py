@@ -47,7 +47,8 @@ def exporting(
             "SELECT p.* FROM (SELECT r.seq, sum(length(r.content)) OVER (ORDER BY r.seq) "
             f"- length(r.content), {vector}, {rows.RECORD_COLUMNS} "
             f"FROM langchain_kronvex.records AS r WHERE {whose} AND {rows.VISIBLE} "
-            "AND r.seq > %s AND r.seq <= %s ORDER BY r.seq LIMIT %s) AS p (seq, before) WHERE p.before < %s",
+            "AND r.seq > %s AND r.seq <= %s "
+            "ORDER BY r.seq LIMIT %s) AS p (seq, before) WHERE p.before < %s",
             [of, now, start, end, limit, _PAGE_CHARS],
         )
 
