@@ -45,7 +45,7 @@ def candidates(
     chosen = np.zeros(len(index) + 1, np.bool_)  # the last one is for place -1, nobody
     for places in found:
         chosen[places] = True
-        chosen[index.table["near"][places]] = True
+        chosen[index.table["near"].take(places, axis=0)] = True
     chosen[-1] = False
     places = np.flatnonzero(chosen)
     # A question that finds little is still answered with as many as were asked for: the latest.
@@ -65,8 +65,10 @@ def _by_words(
     rarity = ranking.mild_rarity(len(index), held)
     score = np.zeros(len(index))
     for entries in (query.found, query.replied):
+        if not len(entries.row):
+            continue
         terms = entries.of(slice(0, _MOST_ENTRIES))  # the rarest come first
-        weight = np.resize(rarity, query.rows)[terms.row]
+        weight = np.resize(rarity, query.rows).take(terms.row)
         weight *= terms.value / (terms.value + np.float32(ranking.K1))
         score += np.bincount(terms.place, weight, len(index))
     for number, same in enumerate(query.dated):

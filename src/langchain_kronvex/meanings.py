@@ -99,9 +99,9 @@ class Meanings:
         found = np.empty(size, np.float32)
         for start in range(0, size, _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
-            rows = codes[part if places is None else places[part]]
+            rows = codes[part] if places is None else codes.take(places[part], axis=0)
             np.matmul(rows.astype(np.float32), vector, out=found[part])
-        found *= scales if places is None else scales[places]
+        found *= scales if places is None else scales.take(places)
         return found
 
     def nearest(

@@ -45,7 +45,7 @@ class Pool:
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of the index's table, by slot."""
         column = self.index.table[name]
-        return column if self.places is None else column[self.places]
+        return column if self.places is None else column.take(self.places, axis=0)
 
     @cached_property
     def turns(self) -> NDArray[np.bool_] | None:
@@ -64,13 +64,13 @@ class Pool:
     def near(self) -> NDArray[np.int32]:
         """The column `near` in slots; -1 for nobody, and for whoever is not in the pool."""
         near = self.column("near")
-        return near if self._slot_of is None else self._slot_of[near]
+        return near if self._slot_of is None else self._slot_of.take(near)
 
     def inside(self, entries: Entries) -> Entries:
         """Return the entries of memories that are in the pool and not expired, by slot."""
         if self._slot_of is not None:
-            entries = Entries(entries.row, self._slot_of[entries.place], entries.value)
-            entries = entries.of(entries.place >= 0)
+            entries = Entries(entries.row, self._slot_of.take(entries.place), entries.value)
+            entries = entries.at(np.flatnonzero(entries.place >= 0))
         if self.expired is not None:
             entries = entries.of(~self.expired[entries.place])
         return entries

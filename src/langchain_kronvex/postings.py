@@ -28,6 +28,10 @@ class Entries:
         """Return those marked."""
         return Entries(self.row[kept], self.place[kept], self.value[kept])
 
+    def at(self, numbers: NDArray[np.intp]) -> Entries:
+        """Return some by their numbers."""
+        return Entries(self.row.take(numbers), self.place.take(numbers), self.value.take(numbers))
+
 
 class Postings:
     """An inverted index of terms; appended to only.

@@ -115,16 +115,15 @@ def reply_scores(pool: Pool, query: QueryTerms) -> Floats:
 
 def _windowed(pool: Pool, entries: Entries, rows: int) -> Floats:
     """Return how often each memory holds each term, its neighbours' words counted in."""
-    size = len(pool)
-    near = pool.near[entries.place]
-    there = near >= 0
-    start = entries.row * size
+    size = 1 + len(pool)  # the first one is for slot -1, nobody
+    near = pool.near.take(entries.place, axis=0)
+    start = entries.row * size + 1
     counts = np.bincount(
-        np.concatenate([start + entries.place, (start[:, None] + near)[there]]),
-        np.concatenate([entries.value, (entries.value[:, None] * _LENT)[there]]),
+        np.concatenate([start + entries.place, (start[:, None] + near).ravel()]),
+        np.concatenate([entries.value, (entries.value[:, None] * _LENT).ravel()]),
         rows * size,
     )
-    return counts.astype(np.float32).reshape(rows, size)
+    return counts.reshape(rows, size)[:, 1:].astype(np.float32)
 
 
 def matching_dates(table: Table, term: str) -> NDArray[np.bool_] | None:
