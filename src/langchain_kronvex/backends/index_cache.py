@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from langchain_kronvex.index import ScopeIndex
 
 _LOOK_AGAIN_SECONDS = 0.002
+_ENTRY_BYTES = 6_144  # what an entry takes with nothing in it
 
 
 class Gate:
@@ -68,6 +69,8 @@ class IndexCache:
             entry = self._entries.get(owner)
             if entry is None:
                 entry = self._entries[owner] = CachedIndex()
+                self._resize(owner, _ENTRY_BYTES)
+                self._let_go()
             self._entries.move_to_end(owner)
             return entry
 
@@ -77,19 +80,18 @@ class IndexCache:
             self._entries.pop(owner, None)
             self._resize(owner, 0)
 
-    def shrink(self, owner: str | None = None) -> None:
-        """Let go of indexes until the rest fits; the last used one always stays.
-
-        Args:
-            owner: The one whose index has changed; None when it may be any.
-        """
+    def shrink(self, owner: str) -> None:
+        """Let go of indexes until the rest fits, after one has changed; the last used one stays."""
         with self._lock:
-            for name in self._entries if owner is None else (owner,):
-                entry = self._entries.get(name)
-                self._resize(name, entry.index.nbytes if entry else 0)
-            while self._total > self._max_bytes and len(self._entries) > 1:
-                dropped, _ = self._entries.popitem(last=False)
-                self._resize(dropped, 0)
+            entry = self._entries.get(owner)
+            if entry is not None:
+                self._resize(owner, entry.index.nbytes + _ENTRY_BYTES)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        while self._total > self._max_bytes and len(self._entries) > 1:
+            dropped, _ = self._entries.popitem(last=False)
+            self._resize(dropped, 0)
 
     def _resize(self, owner: str, size: int) -> None:
         self._total += size - self._sizes.pop(owner, 0)

@@ -153,7 +153,7 @@ class PostgresRecall(MemoryBackend):
                 yield from self._take_in(entry, owner)
         finally:
             entry.loading.leave()
-        self._cache.shrink()
+        self._cache.shrink(owner)
 
     def _take_in(self, entry: CachedIndex, owner: str) -> Plan[None]:
         """Add what was written since, some rows at a time; all anew when records vanished."""
