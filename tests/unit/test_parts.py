@@ -115,11 +115,12 @@ def test_what_the_store_has_counted_goes_before_the_sample() -> None:
 
 
 def test_words_that_the_store_takes_for_others_are_counted_in_proportion() -> None:
-    rows = [row(n, "even so" if n % 4 else "this evening") for n in range(8)]
+    # To the store all eight hold the word, as if it had one stem with the other; here two do.
+    rows = [row(n, "a cheese" if n % 4 else "this chess") for n in range(8)]
     part = CandidateIndex(
-        [Piece(rows, opens=True)], Sample(pieces(rows), 4000), {"evening": Counted(400, 8)}
+        [Piece(rows, opens=True)], Sample(pieces(rows), 4000), {"chess": Counted(400, 8)}
     )
-    assert part.holding("evening") == 100
+    assert part.holding("chess") == 100
 
 
 def test_nobody_left_is_no_error() -> None:
