@@ -14,11 +14,13 @@ from typing import IO, Any, NamedTuple
 
 from langchain_kronvex.archive import MAX_LINE_CHARS, Fields, to_line
 from langchain_kronvex.errors import InvalidInput
+from langchain_kronvex.held_files import HELD
 
 File = str | os.PathLike[str] | IO[str] | IO[bytes]
 Write = Callable[[Fields], None]
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_SQLITE_MAGIC = b"SQLite format 3\0"
 _GZIP_LEVEL = 4  # half the time of the usual 6, and a few per cent more bytes
 _BUFFER_BYTES = 1 << 20
 
@@ -47,6 +49,7 @@ def writing(file: File) -> Iterator[Write]:
     path = Path(file)
     if path.exists() and not path.is_file():
         raise InvalidInput(f"{path} is no file. Name one, or pass an open stream.")
+    _refuse_store(path)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -98,6 +101,7 @@ def reading(file: File) -> Iterator[Iterator[Line]]:
             raise _no_file(file)
         yield _lines(file)
         return
+    _refuse_store(Path(file))
     with Path(file).open("rb") as raw:
         if raw.peek(2)[:2] == _GZIP_MAGIC:
             with gzip.GzipFile(fileobj=raw, mode="rb") as unpacked:
@@ -132,6 +136,20 @@ def _decoded(raw: str | bytes) -> str:
     if isinstance(raw, str):
         return raw
     return raw.decode() if raw.endswith(b"\n") else raw.decode(errors="replace")
+
+
+def _refuse_store(path: Path) -> None:
+    """Keep a store from being replaced, and one that is open here from being opened beside it."""
+    if not HELD.holds(path):
+        try:
+            with path.open("rb") as file:
+                if file.read(len(_SQLITE_MAGIC)) != _SQLITE_MAGIC:
+                    return
+        except FileNotFoundError:
+            return
+    raise InvalidInput(
+        f"{path} is a store, no file of exported memories. Name another one; it was left as it is."
+    )
 
 
 def _no_file(file: object) -> InvalidInput:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import version
 from os import PathLike
-from pathlib import Path
 from typing import IO
 
 from langchain_kronvex import checks
@@ -213,7 +212,6 @@ class MemoryMoving(OpenMemory):
             StoreError: the store failed.
         """
         checks.check_optional_id(user_id, "user_id")
-        self._check_is_not_the_store(file)
         model = self._model.current if vectors else None
         if vectors and self._backend.is_service:
             raise NotSupported("vectors: a Kronvex server keeps them to itself.")
@@ -258,14 +256,6 @@ class MemoryMoving(OpenMemory):
         finally:
             self._embedder.wake()
         return summary
-
-    def _check_is_not_the_store(self, file: File) -> None:
-        if not isinstance(file, str | PathLike):
-            return
-        if self.location in (
-            f"sqlite:///{p}" for p in (Path(file).absolute(), Path(file).resolve())
-        ):
-            raise InvalidInput(f"{file} is the store itself; choose another file.")
 
     export, aexport = both(_export)
     import_, aimport_ = both(_import_)

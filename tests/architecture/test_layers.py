@@ -44,7 +44,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "backends.rest.writing", "backends.sqlite", "backends.sqlite_erasing",
         "backends.sqlite_file", "backends.sqlite_rows", "backends.sqlite_transfer",
         "backends.sqlite_vectors", "backends.sqlite_writing", "backends.wire", "background",
-        "candidates", "hints", "index", "locations", "parts", "pool", "providers",
+        "candidates", "held_files", "hints", "index", "locations", "parts", "pool", "providers",
         "records", "search", "services", "wording",
     ),
     # the memory and its parts

@@ -116,7 +116,7 @@ def test_the_store_is_not_written_over(memory: KronvexMemory, tmp_path: Path) ->
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "memory.db")
     for path in (tmp_path / "memory.db", link, Path(os.path.relpath(tmp_path)) / "memory.db"):
-        with pytest.raises(InvalidInput, match="store itself"):
+        with pytest.raises(InvalidInput, match="is a store"):
             memory.export(path)
     memory.remember("still here", user_id="ana")
 
@@ -444,9 +444,9 @@ def test_commands_say_what_is_wrong(
 ) -> None:
     for command, path, told in (
         ("import", tmp_path / "missing", "No such file"),
-        ("import", tmp_path / "memory.db", "Line 1"),
+        ("import", tmp_path / "memory.db", "is a store"),
         ("export", tmp_path / "missing" / "file", "No such file"),
-        ("export", tmp_path / "memory.db", "store itself"),
+        ("export", tmp_path / "memory.db", "is a store"),
     ):
         assert main([command, "--url", store_url, str(path)]) == 2
         assert told in capsys.readouterr().err

@@ -23,6 +23,7 @@ from langchain_kronvex.errors import (
     StoreUnavailable,
 )
 from langchain_kronvex.forking import ForkAware
+from langchain_kronvex.held_files import HELD
 
 APPLICATION_ID = 0x4B524E56  # "KRNV", in the header of every store
 _PRAGMAS = (
@@ -59,8 +60,7 @@ class SqliteFile(ForkAware):
         self._new_locks()
         with self._translated():
             if path is not None:
-                _create(path)
-                _check_header(path)
+                HELD.hold(path, self, lambda: _prepare(path))
             try:
                 self._migrate()
                 self._finish_erasing()
@@ -223,6 +223,7 @@ class SqliteFile(ForkAware):
         self._closed = True
         with self._writing, self._reading:  # let those who are at it finish
             self._disconnect()
+        HELD.let_go(self)
 
     def _disconnect(self) -> None:
         for connection in (self._reader, self._writer):
@@ -279,6 +280,11 @@ class SqliteFile(ForkAware):
                 "the folder exists, that this user may write to it, and that the disk has room."
             )
         return StoreError(f"SQLite failed: {text}")
+
+
+def _prepare(path: Path) -> None:
+    _create(path)
+    _check_header(path)
 
 
 def _create(path: Path) -> None:

@@ -1,0 +1,133 @@
+"""One process opens a store several times, and others come and go: nothing written is lost.
+
+Servers do so with each agent, and `KronvexStore` with the memory that it stands beside.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from langchain_kronvex import InvalidInput, KronvexMemory, NotAStore
+from langchain_kronvex.held_files import HELD, HeldFiles
+
+from .crew import run_python
+
+COMES_AND_GOES = """
+import json, sys
+from langchain_kronvex import KronvexMemory
+with KronvexMemory(sys.argv[1]) as memory:
+    memory.remember("from elsewhere", user_id="bob")
+    print(json.dumps(len(memory.memories(user_id="ana", limit=100))))
+"""
+OPENS_TWICE = """
+import sys
+from langchain_kronvex import KronvexMemory
+from langchain_kronvex.langgraph import KronvexStore
+
+memory = KronvexMemory(sys.argv[1])
+memory.remember("before", user_id="ana")
+again = {"memory": lambda: KronvexMemory(sys.argv[1], agent_id="another"),
+         "beside": lambda: memory.beside("another"),
+         "store": lambda: KronvexStore(memory)}[sys.argv[2]]()
+print("opened", flush=True)
+sys.stdin.readline()
+for n in range(5):
+    memory.remember(f"after {n}", user_id="ana")
+print("written", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("how", ["memory", "beside", "store"])
+def test_what_is_written_after_others_have_left_survives_a_kill(how: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'memory.db'}"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", OPENS_TWICE, url, how],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert writer.stdin is not None
+    assert writer.stdout is not None
+    with writer:
+        assert writer.stdout.readline() == "opened\n"
+        assert run_python(COMES_AND_GOES, url) == 1
+        assert (tmp_path / "memory.db-wal").exists()  # the log is still in use
+        writer.stdin.write("go on\n")
+        writer.stdin.flush()
+        assert writer.stdout.readline() == "written\n"
+        os.kill(writer.pid, signal.SIGKILL)
+    with KronvexMemory(url) as memory:
+        kept = {each.content for each in memory.memories(user_id="ana", limit=100)}
+        assert kept == {"before", *(f"after {n}" for n in range(5))}
+        assert [each.content for each in memory.memories(user_id="bob")] == ["from elsewhere"]
+
+
+def test_a_store_is_no_archive(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    with KronvexMemory(f"sqlite:///{path}") as memory:
+        memory.remember("Ana drinks tea.", user_id="ana")
+        (tmp_path / "link.db").symlink_to(path)
+        for name in ("memory.db", "link.db"):
+            with pytest.raises(InvalidInput, match="is a store"):
+                memory.export(tmp_path / name)
+            with pytest.raises(InvalidInput, match="is a store"):
+                memory.import_(tmp_path / name)
+    with KronvexMemory(f"sqlite:///{tmp_path / 'other.db'}") as other:
+        with pytest.raises(InvalidInput, match="is a store"):
+            other.export(path)
+        with pytest.raises(InvalidInput, match="is a store"):
+            other.import_(path)
+    with KronvexMemory(f"sqlite:///{path}") as memory:
+        assert [each.content for each in memory.memories(user_id="ana")] == ["Ana drinks tea."]
+
+
+def test_a_file_is_looked_at_again_when_nobody_holds_it(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    first, second = KronvexMemory(f"sqlite:///{path}"), KronvexMemory(f"sqlite:///{path}")
+    first.close()
+    assert HELD.holds(path)
+    second.close()
+    assert not HELD.holds(path)
+    path.write_bytes(b"something else of the user's")
+    with pytest.raises(NotAStore, match="no SQLite database"):
+        KronvexMemory(f"sqlite:///{path}")
+    assert path.read_bytes() == b"something else of the user's"
+
+
+def test_a_store_that_cannot_be_opened_is_not_held(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    path.write_bytes(b"not a database at all")
+    with pytest.raises(NotAStore):
+        KronvexMemory(f"sqlite:///{path}")
+    assert not HELD.holds(path)
+
+
+def test_one_of_many_threads_prepares_a_file(tmp_path: Path) -> None:
+    held, path, prepared = HeldFiles(), tmp_path / "file", []
+    barrier = threading.Barrier(8)
+    holders = [object.__new__(type("Holder", (), {})) for _ in range(8)]
+
+    def prepare() -> None:
+        prepared.append(path.touch())
+
+    def hold(holder: object) -> None:
+        barrier.wait()
+        held.hold(path, holder, prepare)
+
+    threads = [threading.Thread(target=hold, args=(holder,)) for holder in holders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(prepared) == 1
+    held.let_go(holders.pop())
+    assert held.holds(path)
+    holders.clear()  # whoever is gone has let go
+    threads.clear()
+    assert not held.holds(path)
