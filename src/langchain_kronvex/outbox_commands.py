@@ -1,19 +1,22 @@
 """Outboxes looked after on the command line: what was set aside is listed, sent again, or dropped.
 
 An entry is set aside when the server refuses it for good. It stays on this machine, where it is
-found by its owner, until somebody decides.
+found by its owner, until somebody decides. So does what waits under an API key that was replaced.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from langchain_kronvex.backends.rest.outbox import Entry, Outbox
+from langchain_kronvex.backends.rest.outbox_places import Whose, beside, hand_over, open_outbox
 from langchain_kronvex.errors import ConfigurationError
+from langchain_kronvex.services import checked_key
 
 _TIMEOUT_SECONDS = 30.0
 
@@ -44,13 +47,21 @@ def _add(
     )
     if name != "list":
         parser.add_argument("entries", nargs="*", type=int, help="their numbers (all)")
+    if name == "resend":
+        parser.add_argument(
+            "--with-present-key",
+            action="store_true",
+            help="send what waits in --outbox, the file of a key that was replaced, with "
+            "KRONVEX_API_KEY, and what was set aside there too",
+        )
     parser.set_defaults(command=command)
 
 
 def _list(asked: argparse.Namespace) -> int:
     for path, outbox in _outboxes(asked.outbox):
         failed = _failed(outbox)
-        sys.stdout.write(f"{path}: {len(failed)} set aside, {outbox.unsent()} to be sent\n")
+        told = f"{len(failed)} set aside, {outbox.unsent()} to be sent"
+        sys.stdout.write(f"{path}: {told}{_named(Whose.read(outbox.setting('identity')))}\n")
         for entry in failed:
             record = entry.stored.record
             day, owner = record.created_at.date().isoformat(), record.scope.owner or "-"
@@ -60,11 +71,53 @@ def _list(asked: argparse.Namespace) -> int:
     return 0
 
 
+def _named(whose: Whose) -> str:
+    """Name the server, the agent and the key, the last by the beginning of its digest."""
+    present = Whose.of(whose.base_url, whose.agent_id, checked_key(None)).key
+    mine = " (the present one)" if present == whose.key else ""
+    key = f", API key {whose.key[:8]}{mine}" if whose.key else ", no API key"
+    return f" ({whose.base_url}, agent {whose.agent_id!r}{key})"
+
+
 def _resend(asked: argparse.Namespace) -> int:
+    if asked.with_present_key:
+        return _resend_with_present_key(asked)
     for path, outbox in _outboxes(asked.outbox):
         count = outbox.resend(_places(outbox, asked.entries))
         sys.stdout.write(f"{path}: {count} to be sent again\n")
     return 0
+
+
+def _resend_with_present_key(asked: argparse.Namespace) -> int:
+    path = Path(asked.outbox or "").expanduser().absolute()
+    key = checked_key(None)
+    if key is None or not path.is_file():
+        raise ConfigurationError(
+            "--with-present-key needs KRONVEX_API_KEY, and --outbox with the file of one outbox, "
+            "as `outbox list` shows it."
+        )
+    with closing(Outbox(path, None, _TIMEOUT_SECONDS)) as source:
+        held = Whose.read(source.setting("identity"))
+        mine = Whose.of(held.base_url, held.agent_id, key)
+        places = [
+            e.place for e in source.waiting() if e.place in asked.entries or not asked.entries
+        ]
+        count = len(places)
+        if mine == held:
+            source.resend(places)
+        else:
+            with closing(open_outbox(mine, _chosen(path), _TIMEOUT_SECONDS)) as target:
+                count = hand_over(source, target, places, _TIMEOUT_SECONDS)
+    sys.stdout.write(f"{path}: {count} to be sent with the present key\n")
+    return 0
+
+
+def _chosen(path: Path) -> Path:
+    """Return what was given as `outbox=` when a file was made."""
+    if re.fullmatch("outbox-[0-9a-f]{16}(-[0-9a-f]{32})?[.]db", path.name):
+        return path.parent
+    first = path.parent / path.name[:-33]  # as `beside` names them
+    return first if first.is_file() and path in beside(first) else path
 
 
 def _discard(asked: argparse.Namespace) -> int:
@@ -82,6 +135,7 @@ def _outboxes(chosen: str | None) -> Iterator[tuple[Path, Outbox]]:
     path = Path(chosen).expanduser() if chosen else None
     path = path or user_data_path("langchain-kronvex", appauthor=False)
     found = sorted(path.glob("outbox-*.db")) if path.is_dir() else [path]
+    found += beside(path) if path.is_file() else []
     if chosen and not all(each.is_file() for each in found or [path / "outbox-*.db"]):
         raise ConfigurationError(f"There is no outbox at {path}.")
     for each in found:

@@ -48,7 +48,11 @@ def open_service(
         StoreError: the outbox cannot be opened.
     """
     from langchain_kronvex.backends.kronvex import KronvexBackend
-    from langchain_kronvex.backends.rest.outbox import Outbox, outbox_path
+    from langchain_kronvex.backends.rest.outbox_places import (
+        Whose,
+        open_outbox,
+        warn_of_other_keys,
+    )
     from langchain_kronvex.backends.rest.transport import Transport
 
     base_url = checked_base_url(url, allow_http=options.allow_http)
@@ -58,9 +62,10 @@ def open_service(
             f"{base_url} needs an API key: set KRONVEX_API_KEY, or pass api_key."
         )
     _check_clients(options)
-    path = outbox_path(base_url, agent_id, options.outbox)
-    outbox = Outbox(path, f"{base_url}\n{agent_id}", timeout)
+    whose = Whose.of(base_url, agent_id, key)
+    outbox = open_outbox(whose, options.outbox, timeout)
     try:
+        warn_of_other_keys(whose, options.outbox)
         transport = Transport(
             base_url,
             key,

@@ -1,14 +1,14 @@
 """What is to be sent to a server, on disk until the server has it.
 
-An entry is acknowledged when it is here. One SQLite file, of its owner alone, for each server and
-agent; several processes may share it, and only the one that holds `sending` sends.
+An entry is acknowledged when it is here. One SQLite file, of its owner alone, for each server,
+agent and API key (`outbox_places.py`); several processes may share it, and only the one that holds
+`sending` sends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import sqlite3
 import time
@@ -39,27 +39,12 @@ class Entry:
     failed: str | None
 
 
-def outbox_path(base_url: str, agent_id: str, chosen: str | Path | None) -> Path:
-    """Return the file: the chosen one, or one of this server and agent in the user's data folder.
-
-    A chosen folder gets the file inside.
-    """
-    from platformdirs import user_data_path
-
-    digest = hashlib.blake2b(f"{base_url}\0{agent_id}".encode(), digest_size=8).hexdigest()
-    name = f"outbox-{digest}.db"
-    if chosen is None:
-        return user_data_path("langchain-kronvex", appauthor=False) / name
-    path = Path(chosen).expanduser().absolute()
-    return path / name if path.is_dir() else path
-
-
 class Outbox:
-    """The entries of one server and agent.
+    """The entries of one server, agent and API key.
 
     Args:
         path: The file.
-        identity: The server and agent; a file of another one is refused. None for whatever it is.
+        identity: Whose they are; a file of others is refused. None for whatever it is.
         timeout: Seconds to wait for other processes, and for room.
     """
 
@@ -70,20 +55,25 @@ class Outbox:
         if identity is not None and self.setting("identity", identity) != identity:
             self._file.close()
             raise StoreUnavailable(
-                f"{path} is the outbox of another server or agent. Choose another path."
+                f"{path} is the outbox of another server or agent, or of another API key. Choose "
+                "another path."
             )
 
     # -- filling -------------------------------------------------------------------------------
 
-    def put(self, records: Sequence[Stored]) -> None:
+    def put(self, records: Sequence[Stored], tries: Sequence[int] | None = None) -> None:
         """Take records in, all or none; wait for room.
+
+        Args:
+            records: What is to be sent.
+            tries: How often each was begun before; a record that was may be on the server.
 
         Raises:
             StoreBusy: no room came; nothing was taken in.
         """
         payloads = [json.dumps(to_payload(stored)) for stored in records]
         deadline = time.monotonic() + self._timeout
-        while not self._try_put(records, payloads):
+        while not self._try_put(records, payloads, tries or [0] * len(records)):
             if time.monotonic() > deadline:
                 raise StoreBusy(
                     "The outbox is full: the server has not been reached for long. Nothing was "
@@ -95,7 +85,9 @@ class Outbox:
         """Twin of `put`."""
         await asyncio.to_thread(self.put, records)
 
-    def _try_put(self, records: Sequence[Stored], payloads: Sequence[str]) -> bool:
+    def _try_put(
+        self, records: Sequence[Stored], payloads: Sequence[str], tries: Sequence[int]
+    ) -> bool:
         with self._file.transaction() as connection:
             count, size = connection.execute(
                 "SELECT count(*), coalesce(sum(length(payload)), 0) FROM entries "
@@ -106,15 +98,17 @@ class Outbox:
             ):
                 return False
             connection.executemany(
-                "INSERT INTO entries (owner, session, record, payload) VALUES (?, ?, ?, ?)",
+                "INSERT INTO entries (owner, session, record, payload, tries) "
+                "VALUES (?, ?, ?, ?, ?)",
                 [
                     (
                         stored.record.scope.owner,
                         wire_session(stored.record.kind, stored.record.scope),
                         stored.record.id,
                         payload,
+                        begun,
                     )
-                    for stored, payload in zip(records, payloads, strict=True)
+                    for stored, payload, begun in zip(records, payloads, tries, strict=True)
                 ],
             )
         return True
