@@ -85,5 +85,6 @@ def serving(app: Any) -> Iterator[str]:
 def client(base_url: str, key: str | None = None, **options: Any) -> httpx.Client:
     """An HTTP client as the tutorials use one: the base ends in /api/v1."""
     headers = {"X-API-Key": key} if key else {}
-    options |= {"timeout": 30, "verify": False}  # there is nothing to verify, and it takes time
+    # There is nothing to verify, and it takes time.
+    options = {"timeout": 30, "verify": False, **options}
     return httpx.Client(base_url=f"{base_url}/api/v1", headers=headers, **options)

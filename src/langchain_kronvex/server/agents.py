@@ -60,6 +60,10 @@ class Agents:
         item = self._item(owner, agent_id)
         return None if item is None else _agent(item)
 
+    def is_registered(self, agent_id: str) -> bool:
+        """Tell whether an agent is anybody's."""
+        return self._shelf.find(agent_id) is not None
+
     def all(self, owner: str) -> Sequence[Agent]:
         """Return the agents of this owner, newest first."""
         return [_agent(item) for item in self._shelf.all() if item.content == owner]

@@ -22,6 +22,7 @@ from langchain_kronvex.server.items import SERVER_AGENT
 from langchain_kronvex.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
 
 _IN_RAM = "sqlite://"
+_COMPANION = ".langgraph"  # ends the id of the agent that keeps an agent's LangGraph items
 
 
 def clock_of(memory: KronvexMemory) -> Any:
@@ -66,6 +67,37 @@ def shelves_beside(memory: KronvexMemory) -> MemoryBackend:
 def beside(memory: KronvexMemory, agent_id: str, cache_megabytes: int) -> KronvexMemory:
     """Open the memory of another agent in the same place, with the same embeddings."""
     return memory.beside(agent_id, cache_megabytes=cache_megabytes)
+
+
+def holds_anything(memory: KronvexMemory, agent_id: str) -> bool:
+    """Tell whether an agent in the place of a memory has anything: also items, which no verb shows.
+
+    It asks past the agents that requests have open, and so waits for none of them.
+    """
+    if agent_id == memory.agent_id:
+        return _has_records(memory._backend, memory)
+    if is_in_ram(memory):
+        return False  # nobody but this server can have put anything there
+    place, postgres = memory._place, memory._settings["postgres"]
+    backend = open_backend(place, agent_id, timeout=30.0, cache_bytes=0, postgres=postgres)
+    try:
+        return _has_records(backend, memory)
+    finally:
+        backend.close()
+
+
+def _has_records(backend: MemoryBackend, memory: KronvexMemory) -> bool:
+    return bool(backend.export_page(None, 1, memory._clock(), after=0, model=None))
+
+
+def of_one_owner(agent_id: str) -> tuple[str, str]:
+    """Return an agent's id and that of the other one that its owner has as well.
+
+    An agent's LangGraph items are kept by an agent of their own beside it.
+    """
+    if agent_id.endswith(_COMPANION):
+        return agent_id, agent_id[: -len(_COMPANION)]
+    return agent_id, agent_id + _COMPANION
 
 
 def find(

@@ -100,7 +100,9 @@ class Service:
         owner, id_ = owner_of(request), check_agent_id(agent_id)
         self._agent(owner, id_)
         with self.opened.use_alone(id_) as opened:
-            agent = self._agent(owner, id_)
+            agent = self.agents.find(owner, id_)
+            if agent is None:  # another request has removed it meanwhile
+                raise Refused(404, AGENT_NOT_FOUND)
             opened.memory.clear()
             with self._removing:
                 self._removals += 1
@@ -118,18 +120,22 @@ class Service:
     def _may_register(self, owner: str, agent_id: str, *, make: bool) -> bool:
         """Tell whether an agent that is not registered may become this owner's.
 
-        What programs in this store remember without a server is for whoever needs no key; a key
-        gets new names only, or what it is given when it is made.
+        What programs keep in this store without a server is for whoever needs no key; a key gets
+        new names only, or what it is given when it is made.
         """
         if owner == NOBODY and agent_id == self._first.agent_id:
-            return make or self._holds_something(agent_id)
+            return make or engine.holds_anything(self._first, agent_id)
         if not make or is_uuid(agent_id):
             return False
-        return owner == NOBODY or not self._holds_something(agent_id)
+        return owner == NOBODY or not any(
+            self._is_of_others(owner, each) for each in engine.of_one_owner(agent_id)
+        )
 
-    def _holds_something(self, agent_id: str) -> bool:
-        with self.opened.use(agent_id) as opened:
-            return opened.memory.stats().users > 0
+    def _is_of_others(self, owner: str, agent_id: str) -> bool:
+        agent_id = agent_id.lower() if is_uuid(agent_id) else agent_id
+        if self.agents.is_registered(agent_id):
+            return self.agents.find(owner, agent_id) is None
+        return bool(agent_id.strip()) and engine.holds_anything(self._first, agent_id)
 
 
 def service_of(request: Request) -> Service:
