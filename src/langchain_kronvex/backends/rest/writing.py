@@ -49,18 +49,22 @@ class RemoteWriting:
     def add(self, records: Sequence[Record], now: datetime) -> Plan[list[Record]]:
         """Store records; one whose key is there renews that one."""
         there = yield from self._there(records, now)
-        of_id = {stored.record.id: stored for stored in there.values()}
+        written = yield from self._written(records, there)
         taken: list[Stored] = []
         retired: list[Stored] = []
+        answers: list[Record] = []
         for record in records:
-            stored = self._new_version(record, there, of_id, now)
+            if record.completes and record.id in written and written[record.id] is None:
+                answers.append(record)  # what it was to complete is erased
+                continue
+            stored = self._new_version(record, there, written, now)
+            answers.append(stored.record)
             taken.append(self._noted(stored, there))
             if record.completes and stored.record.id != record.id:
-                written = self._written(record, of_id)
-                retired.append(self._retired(record, written))
+                retired.append(self._retired(record, written.get(record.id)))
         yield call(self._outbox, "put", [*taken, *retired])
         self._courier.wake()
-        return [stored.record for stored in taken]
+        return answers
 
     def put(
         self, records: Sequence[Record], now: datetime, expected: Sequence[str | None] | None
@@ -98,7 +102,7 @@ class RemoteWriting:
         self,
         record: Record,
         there: Mapping[Place, Stored],
-        of_id: Mapping[str, Stored],
+        places: Mapping[str, int | None],
         now: datetime,
     ) -> Stored:
         version = self._ticks.next()
@@ -107,16 +111,38 @@ class RemoteWriting:
         if older is not None and older.record.id != record.id:
             record, written = renewed(older.record, record), older.written
         elif record.completes:
-            written = self._written(record, of_id) or version
+            written = places.get(record.id) or version
             record = replace(record, completes=False)
         said = record.said_at or record.created_at
         record = replace(record, vector=None, said_at=said)
         return Stored(record, written, version, ttl_days=wire_ttl(record, now))
 
-    def _written(self, record: Record, of_id: Mapping[str, Stored]) -> int | None:
-        """Return when a record was first written, as far as this process knows."""
-        known, before = self._agent.known(record.id), of_id.get(record.id)
-        return before.written if before else known.written if known else None
+    def _written(
+        self, records: Sequence[Record], there: Mapping[Place, Stored]
+    ) -> Plan[dict[str, int | None]]:
+        """Return when the records that are to be completed were first written, by id.
+
+        None is for one that is nowhere. One that may be on a server that cannot be asked is
+        left out.
+        """
+        completing = [record for record in records if record.completes]
+        places: dict[str, int | None] = {s.record.id: s.written for s in there.values()}
+        # The outbox first: what is sent while it is being read, is known from then on.
+        owners = sorted({record.scope.owner for record in completing})
+        for entry in self._outbox.waiting(owners) if owners else []:
+            places[entry.stored.record.id] = entry.stored.written
+        for record in completing:
+            known = self._agent.known(record.id)
+            if record.id not in places and known:
+                places[record.id] = known.written
+        unknown = [record for record in completing if record.id not in places]
+        for session in sorted({wire_session(r.kind, r.scope) for r in unknown}):
+            found = yield from self._asked(session)
+            if found is not None:
+                held = {stored.record.id: stored.written for stored in found}
+                of_session = [r for r in unknown if wire_session(r.kind, r.scope) == session]
+                places |= {record.id: held.get(record.id) for record in of_session}
+        return places
 
     def _retired(self, record: Record, written: int | None) -> Stored:
         """Return the last version of a record that gives way to another one."""
@@ -136,17 +162,18 @@ class RemoteWriting:
         for session in sorted({wire_session(record.kind, record.scope) for record in meeting}):
             of_session = [r for r in meeting if wire_session(r.kind, r.scope) == session]
             if not all(map(self._texts.is_new, of_session)):
-                found += yield from self._listed(session)
+                found += (yield from self._asked(session)) or []
         return {place_of(stored.record): stored for stored in present(found, now)}
 
-    def _listed(self, session: str) -> Plan[list[Stored]]:
+    def _asked(self, session: str) -> Plan[list[Stored] | None]:
+        """Return what the server holds of a session; None when it cannot be asked."""
         if self._courier.outage is not None or time.monotonic() < self._no_checks_before:
-            return []
+            return None
         try:
             found = yield from self._agent.stored(session, _CHECK_SECONDS)
         except ServiceError:
             self._no_checks_before = time.monotonic() + _PAUSE_AFTER_FAILED_CHECK_SECONDS
-            return []
+            return None
         self._texts.add(stored.record for stored in found)
         self._texts.listed(session)
         return found
