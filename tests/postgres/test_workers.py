@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from integration.crew import Child, Crew
 from integration.parts import HashedWords
 from langchain_kronvex import KronvexMemory
+from langchain_kronvex.backends import postgres_clock
 
 OpenMemory = Callable[..., KronvexMemory]
 Sql = Callable[..., list[Any]]
@@ -86,6 +89,33 @@ def test_the_servers_clock_goes_on_when_the_machines_is_set(
     told = memory.remember("now", user_id="ana").created_at
     ((there,),) = sql("SELECT clock_timestamp()")
     assert abs((told - there).total_seconds()) < 5
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Asia/Tokyo"])
+def test_times_are_those_of_utc_wherever_the_server_is(
+    zone: str, open_memory: OpenMemory, sql: Sql
+) -> None:
+    (name,) = sql("SELECT current_database()")[0]
+    sql(f"ALTER DATABASE {name} SET TimeZone = '{zone}'")
+    memory = open_memory()
+    stored = memory.remember("for two half-years", user_id="ana", ttl_days=180)
+    assert stored.created_at.tzinfo is timezone.utc
+    assert stored.expires_at - stored.created_at == timedelta(days=180)
+    (found,) = memory.memories(user_id="ana")
+    assert (found.created_at, found.expires_at) == (stored.created_at, stored.expires_at)
+
+
+def test_the_clock_goes_on_evenly_when_summer_time_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    elapsed = [0.0]
+    monkeypatch.setattr(postgres_clock, "_elapsed", lambda: elapsed[0])
+    told = datetime(2026, 10, 25, 2, 59, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    clock = postgres_clock.ServerClock(lambda: told)
+    before = clock.now()
+    elapsed[0] = 40.0
+    assert before == told.astimezone(timezone.utc)
+    assert clock.now().astimezone(timezone.utc) - before.astimezone(timezone.utc) == timedelta(
+        seconds=40
+    )
 
 
 async def test_nobody_waits_for_the_clock_of_a_server_that_is_slow(

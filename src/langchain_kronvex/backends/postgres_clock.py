@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 _ASK_EVERY_SECONDS = 60.0
 
@@ -47,7 +47,8 @@ class ServerClock:
 
     def _renew(self) -> None:
         before = _elapsed()
-        told = self._ask()
+        # A time of a zone with summer time would be reckoned with by the hands of its clocks.
+        told = self._ask().astimezone(timezone.utc)
         after = _elapsed()
         self._told = told, (before + after) / 2
         self._next_at = after + _ASK_EVERY_SECONDS
