@@ -1,9 +1,10 @@
 """How our records travel as memories of the API: what the API has no word for goes in metadata.
 
 The wire's `session_id` carries the owner, so that a server which keeps sessions apart keeps users
-apart. Chat messages have a wire session for each conversation, where no recall meets them. All else
-stands under one reserved key of the metadata, the envelope, with a version. Memories that others
-wrote have none and are read all the same. Pure functions.
+apart. Owners whose ids look like a wire session of ours travel under a digest. Chat messages have a
+wire session for each conversation, where no recall meets them. All else stands under one reserved
+key of the metadata, the envelope, with a version. Memories that others wrote have none and are read
+all the same. Pure functions.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ from langchain_kronvex.types import Scope
 
 RESERVED = "langchain_kronvex"
 VERSION = 1
-AGENT_SESSION = "langchain-kronvex:agent"
-_PREFIXES = {"message": "langchain-kronvex:chat:", "item": "langchain-kronvex:item:"}
+_OURS = "langchain-kronvex:"
+AGENT_SESSION = f"{_OURS}agent"
+_PREFIXES = {"message": f"{_OURS}chat:", "item": f"{_OURS}item:"}
+_OWNER_PREFIX = f"{_OURS}owner:"
 _SAFE_INTEGER = 2**53  # larger ones lose digits in servers that read numbers as floats
 
 
@@ -64,15 +67,22 @@ class Stored:
 def wire_session(kind: Kind, scope: Scope) -> str:
     """Return the `session_id` under which the wire keeps records of a kind and scope."""
     if kind == "memory":
-        return scope.owner or AGENT_SESSION
+        return _owner_session(scope.owner)
     return f"{_PREFIXES[kind]}{_digest(scope.owner)}:{_digest(scope.session_id or '')}"
+
+
+def _owner_session(owner: str) -> str:
+    if owner.startswith(_OURS):
+        return _OWNER_PREFIX + hashlib.blake2b(owner.encode(), digest_size=32).hexdigest()
+    return owner or AGENT_SESSION
 
 
 def belongs_to(session: str | None, owner: str) -> bool:
     """Tell whether a wire session holds memories or messages of an owner."""
     if session is None:
         return False
-    return session == owner or session.startswith(f"{_PREFIXES['message']}{_digest(owner)}:")
+    conversations = f"{_PREFIXES['message']}{_digest(owner)}:"
+    return session == _owner_session(owner) or session.startswith(conversations)
 
 
 def one_session(selection: Selection) -> str | None:
@@ -184,7 +194,7 @@ def opened(raw: WireMemory) -> Stored | None:
         return replace(found, server_id=raw.id)
     if raw.superseded or (raw.merged and raw.session is None):
         return None
-    if (raw.session or "").startswith(tuple(_PREFIXES.values())):
+    if raw.session != AGENT_SESSION and (raw.session or "").startswith(_OURS):
         return None
     return _foreign(raw)
 

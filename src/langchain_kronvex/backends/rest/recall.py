@@ -13,7 +13,7 @@ from dataclasses import replace
 from langchain_kronvex.backends import wire
 from langchain_kronvex.backends.base import Match, Search, Selection
 from langchain_kronvex.backends.rest.agent import ServerAgent
-from langchain_kronvex.backends.rest.envelope import AGENT_SESSION, Stored
+from langchain_kronvex.backends.rest.envelope import AGENT_SESSION, Stored, wire_session
 from langchain_kronvex.backends.rest.versions import (
     Place,
     is_selected,
@@ -48,7 +48,7 @@ class RemoteRecall:
         rest = list(waiting)
         kept = self._merged(found, rest, asked, chosen)
         if full and len(kept) < asked.limit:
-            session = owner or None
+            session = wire_session("memory", Scope(owner)) if owner else None
             rest += yield from self._agent.stored(session)
             kept = self._merged(found, [*raws, *rest], asked, chosen)
         return kept
@@ -65,7 +65,8 @@ class RemoteRecall:
         full = False
         for top_k in dict.fromkeys((first, wire.MAX_TOP_K)):
             full = False
-            for session in (owner,) if owner else (AGENT_SESSION, None):
+            sessions = (wire_session("memory", Scope(owner or None)), *(() if owner else (None,)))
+            for session in sessions:
                 raws = yield from self._once(asked.query, top_k, session, wire_type)
                 full |= len(raws) >= top_k
                 own = self._own(raws, session)
