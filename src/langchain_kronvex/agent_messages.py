@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, TypeGuard
 
 from langchain_core.messages import (
@@ -93,7 +94,7 @@ def _since_last_human(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
 
 def _turns(messages: Sequence[BaseMessage]) -> Iterator[tuple[str, list[BaseMessage]]]:
     starts = [place for place, m in enumerate(messages) if isinstance(m, HumanMessage)]
-    for start, end in zip(starts, [*starts[1:], len(messages)], strict=True):
+    for start, end in pairwise([*starts, len(messages)]):
         yield text_of(messages[start]), list(messages[start + 1 : end])
 
 

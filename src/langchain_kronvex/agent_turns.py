@@ -91,8 +91,10 @@ class AgentTurns:
         earlier: TurnRecord | None,
         *,
         save: bool,
-    ) -> Plan[tuple[AgentTurn, TurnRecord]]:
+    ) -> Plan[tuple[AgentTurn, TurnRecord] | None]:
         """Begin the turn that the user's last message asks for, and save what is new.
+
+        Without any message of the user there is no turn.
 
         Args:
             messages: The agent's messages.
@@ -103,7 +105,10 @@ class AgentTurns:
         saved, exchange = _known(earlier, scope)
         words = new_words(messages)
         unsaved = [word for word in words if word.id not in saved]
-        name = _name(question_in(messages))
+        question = question_in(messages)
+        if question is None:
+            return None
+        name = _name(question)
         turn = self._turn(name, scope, None if unsaved else exchange)
         if save:
             yield from turn.begin(unsaved)
@@ -136,6 +141,5 @@ def _known(earlier: TurnRecord | None, scope: Scope) -> tuple[list[str], str | N
     return earlier["saved"], earlier["exchange"]
 
 
-def _name(question: BaseMessage | None) -> str:
-    said = f"{question.id}\n{text_of(question)}" if question else ""
-    return hashlib.sha256(said.encode()).hexdigest()
+def _name(question: BaseMessage) -> str:
+    return hashlib.sha256(f"{question.id}\n{text_of(question)}".encode()).hexdigest()

@@ -4,7 +4,7 @@ Needs the extra: `pip install "langchain-kronvex[agents]"`.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.messages import SystemMessage
@@ -36,10 +36,15 @@ except ImportError as error:
     ) from error
 
 
+T = TypeVar("T")
+_Begun = tuple[AgentTurn | None, TurnRecord | None]
+_NO_TURN: _Begun = (None, None)
+
+
 class MemoryState(AgentState[Any]):
     """What the middleware adds to the agent's state: ids of the turn, and no memory."""
 
-    kronvex_turn: NotRequired[Annotated[TurnRecord, PrivateStateAttr]]
+    kronvex_turn: NotRequired[Annotated[TurnRecord | None, PrivateStateAttr]]
 
 
 class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
@@ -120,7 +125,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
     ) -> dict[str, Any]:
         """Save the user's words."""
-        turn, record = run(self._begin(state, runtime, config))
+        turn, record = run(self._guarded(self._begin(state, runtime, config), _NO_TURN))
         self._tell(turn, config)
         return {"kronvex_turn": record}
 
@@ -128,7 +133,8 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
     ) -> dict[str, Any]:
         """Twin of `before_agent`."""
-        turn, record = await arun(self._begin(state, runtime, config))
+        begins = self._guarded(self._begin(state, runtime, config), _NO_TURN)
+        turn, record = await arun(begins)
         await self._atell(turn, config)
         return {"kronvex_turn": record}
 
@@ -138,7 +144,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         handler: "Callable[[ModelRequest[Any]], ModelResponse[Any]]",
     ) -> "ModelResponse[Any]":
         """Show the model what was recalled."""
-        return handler(_showing(request, run(self._context(request))))
+        return handler(run(self._guarded(self._showing(request), request)))
 
     async def awrap_model_call(
         self,
@@ -146,20 +152,20 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         handler: "Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]",
     ) -> "ModelResponse[Any]":
         """Twin of `wrap_model_call`."""
-        return await handler(_showing(request, await arun(self._context(request))))
+        return await handler(await arun(self._guarded(self._showing(request), request)))
 
     def after_agent(
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
     ) -> None:
         """Save the answer."""
-        turn = run(self._end(state, config))
+        turn = run(self._guarded(self._end(state, config), None))
         self._tell(turn, config)
 
     async def aafter_agent(
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
     ) -> None:
         """Twin of `after_agent`."""
-        turn = await arun(self._end(state, config))
+        turn = await arun(self._guarded(self._end(state, config), None))
         await self._atell(turn, config)
 
     def _tell(self, turn: AgentTurn | None, config: RunnableConfig | None) -> None:
@@ -172,20 +178,34 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
 
     # -- the turn ------------------------------------------------------------------------------
 
+    def _guarded(self, plan: Plan[T], otherwise: T) -> Plan[T]:
+        """Do what a plan says; when it fails, the agent goes on, unless failures are to raise."""
+        try:
+            return (yield from plan)
+        except InvalidInput:  # a mistake in the program
+            raise
+        except Exception as error:
+            if self._options.on_error == "raise":
+                raise
+            self.memory.report_degraded(error)
+            return otherwise
+
     def _begin(
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None
-    ) -> Plan[tuple[AgentTurn, TurnRecord]]:
+    ) -> Plan[_Begun]:
         fixed = self._fixed
         scope = agent_scope(config, runtime.context, fixed.user_id, fixed.session_id)
         earlier, save = state.get("kronvex_turn"), self._saves(config)
-        return (yield from self._turns.begin(state["messages"], scope, earlier, save=save))
+        begun = yield from self._turns.begin(state["messages"], scope, earlier, save=save)
+        return begun or _NO_TURN
 
-    def _context(self, request: "ModelRequest[Any]") -> Plan[str]:
+    def _showing(self, request: "ModelRequest[Any]") -> Plan["ModelRequest[Any]"]:
         record: TurnRecord | None = request.state.get("kronvex_turn")  # type: ignore[assignment]
-        if record is None:  # a turn begun without this middleware
-            return ""
+        if record is None:  # nothing was said, or the turn was begun without this middleware
+            return _with(request, "")
         turn = self._turns.of(record)
-        return (yield from turn.context_for(request.messages, self._options))
+        context = yield from turn.context_for(request.messages, self._options)
+        return _with(request, context)
 
     def _end(self, state: MemoryState, config: RunnableConfig | None) -> Plan[AgentTurn | None]:
         record = state.get("kronvex_turn")
@@ -209,7 +229,7 @@ def _runs_as_tool(config: RunnableConfig | None) -> bool:
     return any(caller.partition(":")[0] == "tools" for caller in callers)
 
 
-def _showing(request: "ModelRequest[Any]", context: str) -> "ModelRequest[Any]":
+def _with(request: "ModelRequest[Any]", context: str) -> "ModelRequest[Any]":
     if hasattr(request, "system_message"):
         system = with_memories(request.system_message, context)
         return request.override(system_message=system)

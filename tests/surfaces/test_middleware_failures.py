@@ -8,11 +8,25 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import wrap_model_call
+from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
 
 from langchain_kronvex import KronvexMemory, StoreError
+from langchain_kronvex.agent_turns import AgentTurn, AgentTurns
 from langchain_kronvex.middleware import KronvexMemoryMiddleware
 
-from .agents import AgentCall, AgentModel, agent_of, asking, every_colour, sync_and_async, whose
+from .agents import (
+    Agent,
+    AgentCall,
+    AgentModel,
+    agent_of,
+    asking,
+    every_colour,
+    sync_and_async,
+    whose,
+)
 from .conftest import EventLog, Faults
 from .runs import remembered, said
 
@@ -106,3 +120,82 @@ async def test_a_memory_that_was_closed_does_not_stop_the_agent(
     state = await call(agent, asking("Hi."))
 
     assert state["messages"][-1].text == "Fine."
+
+
+# -- where nobody said anything ----------------------------------------------------------------
+
+
+@sync_and_async
+@pytest.mark.parametrize(
+    "messages", [[], [AIMessage("Welcome!")], [SystemMessage("Greet the user.")]],
+    ids=["nothing", "the agent's own", "an instruction"],
+)  # fmt: skip
+async def test_without_the_users_words_the_agent_runs_and_nothing_is_kept(
+    tea_lover: KronvexMemory, call: AgentCall, faults: Faults, messages: list[BaseMessage]
+) -> None:
+    faults.fail("recall", times=0)  # counts
+    saver = InMemorySaver()
+    agent = agent_of(AgentModel(replies=["Hello!"]), tea_lover, checkpointer=saver)
+
+    for _ in range(2):
+        state = await call(agent, {"messages": messages})
+        assert state["messages"][-1].text == "Hello!"
+    assert faults.calls == 0
+    assert remembered(tea_lover) == ["Ana prefers tea."]
+    assert said(tea_lover) == []
+    assert tea_lover.stats().degraded == 0
+
+    await call(agent, asking("Hi."))
+    assert remembered(tea_lover) == ["Ana prefers tea.", "User: Hi.\nAssistant: Hello!"]
+
+
+@sync_and_async
+async def test_an_agent_that_is_given_another_ones_words_alone_runs(
+    memory: KronvexMemory, call: AgentCall
+) -> None:
+    graph: Any = StateGraph(MessagesState)
+    graph.add_node("plan", lambda state: {"messages": [AIMessage("I ask a colleague.")]})
+    graph.add_node("agent", agent_of(AgentModel(replies=["Done."]), memory))
+    graph.add_edge(START, "plan")
+    graph.add_edge("plan", "agent")
+
+    state = await call(graph.compile(), {"messages": []})
+
+    assert state["messages"][-1].text == "Done."
+    assert remembered(memory) == []
+
+
+def test_a_request_without_the_users_words_is_answered(tea_lover: KronvexMemory) -> None:
+    @wrap_model_call
+    def trims(request: Any, handler: Any) -> Any:
+        return handler(request.override(messages=[AIMessage("Well?")]))
+
+    model = AgentModel()
+    middleware: list[Any] = [trims, KronvexMemoryMiddleware(memory=tea_lover)]
+    agent: Agent = create_agent(model, middleware=middleware)
+
+    agent.invoke(asking("Hi."), whose())
+
+    assert model.prompts[0][-1].text == "Well?"
+    assert said(tea_lover) == EXCHANGE
+
+
+# -- whatever else goes wrong ------------------------------------------------------------------
+
+
+@sync_and_async
+@pytest.mark.parametrize("at", ["begin", "context_for", "end"])
+async def test_a_failure_of_any_kind_obeys_on_error(
+    memory: KronvexMemory, call: AgentCall, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    def fails(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("out of order")
+
+    monkeypatch.setattr(AgentTurns if at == "begin" else AgentTurn, at, fails)
+    strict = KronvexMemoryMiddleware(memory=memory, on_error="raise")
+
+    state = await call(agent_of(AgentModel(), memory), asking("Hi."))
+    assert state["messages"][-1].text == "Fine."
+    assert memory.stats().degraded == 1
+    with pytest.raises(RuntimeError, match="out of order"):
+        await call(create_agent(AgentModel(), middleware=[strict]), asking("Hi."))
