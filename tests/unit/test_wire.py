@@ -56,9 +56,9 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4)
     | st.dictionaries(
         st.sampled_from(
-            ["id", "content", "memories", "results", "memory", "session_id", "metadata", "total",
-             "page", "per_page", "pages", "limit", "has_more", "similarity", "created_at", "type",
-             RESERVED, "detail", "v", "kind"]
+            ["id", "content", "memories", "results", "memory", "session_id", "user_id", "metadata",
+             "total", "page", "per_page", "pages", "limit", "has_more", "similarity", "created_at",
+             "type", RESERVED, "detail", "v", "kind"]
         ),
         inner,
         max_size=6,
@@ -97,6 +97,7 @@ def test_recall_names_a_threshold_and_leaves_out_what_is_unset() -> None:
 def test_a_page_is_named_in_both_ways() -> None:
     assert wire.list_request("a", "ana", 3, 64).query == {
         "page": 3, "per_page": 64, "limit": 64, "offset": 128, "session_id": "ana",
+        "user_id": "ana",
     }  # fmt: skip
     assert "session_id" not in wire.list_request("a", None, 1, 64).query
 

@@ -52,7 +52,10 @@ class WireMemory:
     Attributes:
         id: The server's, not empty.
         content: The text as stored there.
-        session: What the server calls `session_id`; None for none.
+        session: Whose it is: what the server calls `user_id`, where that is another one than its
+            `session_id`; else the `session_id`, which names both; None for none.
+        user: The `user_id`, where it is another one than the `session_id`.
+        within: The `session_id` beside such a user, or None.
         type: The memory type; "episodic" where the server names none.
         metadata: A JSON object.
         has_metadata: The server returned metadata at all.
@@ -71,6 +74,8 @@ class WireMemory:
     id: str
     content: str = field(repr=False)
     session: str | None = None
+    user: str | None = None
+    within: str | None = None
     type: str = "episodic"
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
     has_metadata: bool = False
@@ -162,8 +167,7 @@ def list_request(agent_id: str, session: str | None, page: int, page_items: int)
         "limit": page_items,
         "offset": (page - 1) * page_items,
     }
-    if session is not None:
-        query["session_id"] = session
+    query |= _session_words(session)
     return Request(method="GET", path=agent_path(agent_id, "memories"), query=query)
 
 
@@ -229,12 +233,16 @@ def read_memory(raw: object) -> WireMemory | None:
     if not isinstance(id_, str) or not id_ or not isinstance(content, str):
         return None
     metadata = raw.get("metadata")
+    user, session = _text(raw.get("user_id")), _text(raw.get("session_id"))
+    apart = user is not None and user != session
     similarity = _share(_first(raw, "similarity", "score", "confidence"))
     probability = raw.get("probability")
     return WireMemory(
         id=id_,
         content=content,
-        session=_text(_first(raw, "session_id", "user_id")),
+        session=user if apart else session,
+        user=user if apart else None,
+        within=session if apart else None,
         type=_text(_first(raw, "memory_type", "type")) or "episodic",
         metadata=metadata if isinstance(metadata, Mapping) else {},
         has_metadata=isinstance(metadata, Mapping),

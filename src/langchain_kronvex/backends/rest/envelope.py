@@ -184,7 +184,8 @@ def opened(raw: WireMemory) -> Stored | None:
     server replaced by a newer memory of others.
     """
     envelope = raw.metadata.get(RESERVED)
-    if isinstance(envelope, Mapping):
+    # What this package sends has one id for both; beside two, an envelope is somebody's data.
+    if isinstance(envelope, Mapping) and raw.within is None:
         own = {key: value for key, value in raw.metadata.items() if key != RESERVED}
         found = _opened(envelope, content=raw.content, metadata=own, accesses=raw.access_count)
         if found is None or raw.merged:
@@ -204,11 +205,11 @@ def _foreign(raw: WireMemory) -> Stored | None:
     if not raw.content.strip():
         return None
     micros = int(raw.created_at.timestamp() * 1_000_000)
-    owner = None if raw.session == AGENT_SESSION else raw.session
+    session = None if raw.session == AGENT_SESSION else raw.session
     record = Record(
         kind="memory",
         id=raw.id,
-        scope=Scope(None, owner),
+        scope=Scope(raw.user, raw.within) if raw.user else Scope(None, session),
         key=content_key(raw.type, raw.content),
         type=raw.type,
         content=raw.content,
