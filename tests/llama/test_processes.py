@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.llama_index import KronvexChatStore
 
@@ -15,11 +17,21 @@ HERE = Path(__file__).parent
 PREPARED = f"""
 import json, socket, sys
 sys.path.insert(0, {str(HERE)!r})
+connected, known = socket.socket.connect, socket.getaddrinfo
 
-def refused(*arguments):
-    raise AssertionError("a connection to the network")
+def check(host):
+    if host not in ("127.0.0.1", b"127.0.0.1") or not sys.argv[1].startswith("http"):
+        raise AssertionError("a connection to the network")
 
-socket.socket.connect = socket.getaddrinfo = refused
+def connect(self, address):
+    check(address[0])
+    return connected(self, address)
+
+def getaddrinfo(host, *rest, **more):
+    check(host)
+    return known(host, *rest, **more)
+
+socket.socket.connect, socket.getaddrinfo = connect, getaddrinfo
 from parts import ScriptedModel, assistant, finish, texts, user
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.llama_index import *
@@ -51,23 +63,29 @@ AGENT = (
     + """
 import warnings
 import pydantic
-from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.agent.workflow import FunctionAgent, ReActAgent
 from llama_index.core.memory import Memory
 
-# What LlamaIndex itself is warned of when it makes an agent.
+# What LlamaIndex itself is warned of when it makes an agent, and when its ReActAgent runs.
 warnings.filterwarnings("ignore", category=pydantic.PydanticDeprecationWarning, module="inspect")
-url, session, said = sys.argv[1:]
+warnings.filterwarnings("ignore", "is_running called from within a step", DeprecationWarning)
+url, kind, session, said = sys.argv[1:]
 shown = {}
+
+def agent(model):
+    if kind == "function":
+        return FunctionAgent(llm=model, streaming=False)
+    return ReActAgent(llm=model, streaming=False, system_prompt="Be brief.")
 
 async def chat(memory):
     for user_id, message in json.loads(said).items():
-        model = ScriptedModel()
+        model = ScriptedModel(answer=lambda _: assistant("Thought: I know.\\nAnswer: Noted."))
         long_term = Memory.from_defaults(
             session_id=session,
             chat_store=KronvexAsyncChatStore(memory=memory, user_id=user_id),
             memory_blocks=[KronvexMemoryBlock(memory=memory, user_id=user_id)],
         )
-        await FunctionAgent(llm=model, streaming=False).run(message, memory=long_term)
+        await agent(model).run(message, memory=long_term)
         (shown[user_id],) = model.shown
 
 with KronvexMemory(url) as memory:
@@ -121,13 +139,18 @@ def test_a_buffer_goes_on_in_a_new_process(store_url: str) -> None:
     assert kept == [8, 4]
 
 
-def test_what_an_agent_was_told_reaches_the_prompt_of_another_process(store_url: str) -> None:
+@pytest.mark.parametrize("kind", ["function", "react"])
+def test_what_an_agent_was_told_reaches_the_prompt_of_another_process(
+    store_url: str, kind: str
+) -> None:
     told = {"ana": "My dog is called Biscuit.", "ben": "My dog is called Zorro."}
-    run(AGENT, store_url, "monday", json.dumps(told))
-    asked = run(AGENT, store_url, "tuesday", json.dumps(dict.fromkeys(told, "My dog's name?")))
+    before = run(AGENT, store_url, kind, "monday", json.dumps(told))
+    question = json.dumps(dict.fromkeys(told, "My dog's name?"))
+    asked = run(AGENT, store_url, kind, "tuesday", question)
 
-    assert asked["ana"].splitlines()[0] == "system: <memory>"
-    assert "Biscuit" in asked["ana"]
+    assert "<LongTermMemory>" not in "".join(before.values())
+    assert "system: <memory>" in asked["ana"].splitlines()
+    assert "User: My dog is called Biscuit." in asked["ana"]
     assert "Zorro" not in asked["ana"]
     assert "Zorro" in asked["ben"]
     assert "Biscuit" not in asked["ben"]

@@ -1,0 +1,64 @@
+"""Where the tests of LlamaIndex run: in a file, on a served API, and on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.served import APIS
+from databases import DATABASES
+
+PLACES: dict[str, Callable[[Path], str]] = {
+    "sqlite": lambda folder: f"sqlite:///{folder / 'memory.db'}",
+    "kronvex-api": APIS.url,
+    "postgres": DATABASES.url,
+}
+# Everywhere in `make test`; all else in a file, and elsewhere in `make soak`.
+EVERYWHERE = {
+    "test_the_oldest_are_archived_in_their_place",
+    "test_setting_replaces_whatever_the_status",
+    "test_memory_works_from_a_program_without_a_loop",
+    "test_a_message_is_erased_by_its_place",
+    "test_users_agents_and_the_nameless_never_meet",
+    "test_a_key_is_a_session_which_langchain_reads_and_continues",
+    "test_another_answer_is_remembered_with_its_question",
+    "test_messages_come_back_through_a_store",
+    "test_a_function_agent_remembers_across_sessions",
+    "test_each_exchange_is_remembered_once",
+    "test_a_failing_recall_leaves_the_chat_without_memory",
+}
+# On a served API only, where messages wait to be sent.
+SERVED = {
+    "test_memory_behaves_as_with_the_store_of_llamaindex",
+    "test_a_buffer_goes_on_in_a_new_process",
+}
+NOT_PROMISED = {
+    "test_replaced_text_is_gone_from_the_file": ("kronvex-api", "postgres"),  # it reads the file
+    "test_two_who_erase_the_last_message_erase_two": ("kronvex-api",),  # one may erase both's
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a memory on every place that promises what they ask."""
+    if "store_url" not in metafunc.fixturenames:
+        return
+    name = metafunc.definition.name
+    places = [place for place in PLACES if place not in NOT_PROMISED.get(name, ())]
+    params: list[Any] = [
+        pytest.param(place, marks=[] if _is_short(name, place) else [pytest.mark.soak])
+        for place in places
+    ]
+    metafunc.parametrize("store_url", params, indirect=True)
+
+
+def _is_short(name: str, place: str) -> bool:
+    return place == "sqlite" or name in EVERYWHERE or (place == "kronvex-api" and name in SERVED)
+
+
+@pytest.fixture
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a store that does not exist yet."""
+    return PLACES[request.param](tmp_path)
