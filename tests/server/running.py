@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import uvicorn
@@ -88,3 +90,20 @@ def client(base_url: str, key: str | None = None, **options: Any) -> httpx.Clien
     # There is nothing to verify, and it takes time.
     options = {"timeout": 30, "verify": False, **options}
     return httpx.Client(base_url=f"{base_url}/api/v1", headers=headers, **options)
+
+
+def ask(
+    base: str, method: str, target: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
+) -> tuple[int, dict[str, str], bytes]:
+    """Send a request exactly as it is given."""
+    connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=20)
+    try:
+        connection.putrequest(method, target)
+        for name, value in headers:
+            connection.putheader(name, value)
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, dict(answer.getheaders()), answer.read()
+    finally:
+        connection.close()

@@ -250,6 +250,6 @@ def test_the_root(server) -> None:
     assert health.headers["x-kronvex-version"] == health.json()["version"]
     assert httpx.get(f"{base}/version").json()["api"] == "v1"
     assert httpx.get(f"{base}/ping").json() == "pong"
-    assert httpx.get(f"{base}/api/v1/agents/").status_code == 307
+    assert httpx.get(f"{base}/api/v1/agents/").json() == {"detail": "Not Found"}
     assert httpx.put(f"{base}/api/v1/agents").json() == {"detail": "Method Not Allowed"}
     assert httpx.get(f"{base}/nowhere").json() == {"detail": "Not Found"}

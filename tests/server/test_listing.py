@@ -65,6 +65,33 @@ def test_pages_by_offset_end(notes: tuple[httpx.Client, str], size: int) -> None
 
 
 @pytest.mark.parametrize(
+    ("params", "start", "size"),
+    [
+        ({"page": 2, "limit": 10}, 10, 10),
+        ({"page": 3, "limit": 10}, 20, 10),
+        ({"page": 2, "limit": 5, "per_page": 10}, 5, 5),
+        ({"page": 2, "per_page": 10, "offset": 3}, 3, 10),
+        ({"page": 2}, 20, 20),
+        ({"page": 3, "limit": 4, "offset": 8}, 8, 4),
+        ({"page": 3, "offset": 4}, 4, 20),
+        ({"limit": 4}, 0, 4),
+        ({"offset": 4}, 4, 20),
+        ({"per_page": 4, "limit": 3, "offset": 0}, 0, 3),
+        ({"page": 4, "limit": 10}, 30, 10),
+    ],
+)
+def test_every_way_to_name_a_page(
+    notes: tuple[httpx.Client, str], params: dict[str, int], start: int, size: int
+) -> None:
+    api, path = notes
+    answer = api.get(path, params=params).json()
+    assert contents(answer) == TEXTS[::-1][start : start + size]
+    assert (answer["offset"], answer["limit"], answer["per_page"]) == (start, size, size)
+    assert answer["has_more"] == (start + size < 23)
+    assert answer["page"] == start // size + 1
+
+
+@pytest.mark.parametrize(
     ("params", "wanted"),
     [
         ({"session_id": "ana"}, TEXTS[1::2]),
@@ -102,7 +129,8 @@ def test_orders(notes: tuple[httpx.Client, str]) -> None:
 @pytest.mark.parametrize(
     "params",
     [{"page": 0}, {"per_page": 0}, {"per_page": 101}, {"limit": 0}, {"offset": -1},
-     {"page": "x"}, {"page": "9" * 30}, {"session_id": "x" * 256}],
+     {"session_id": ["ana", "ben"]}, {"user_id": ["", "ana"]}, {"page": "x"},
+     {"page": "9" * 30}, {"session_id": "x" * 256}],
 )  # fmt: skip
 def test_bounds_are_kept(notes: tuple[httpx.Client, str], params: dict[str, Any]) -> None:
     api, path = notes

@@ -56,6 +56,7 @@ def create_app(memory: KronvexMemory, settings: ServerSettings | None = None) ->
         description="Long-term memory for agents, served by langchain-kronvex.",
         docs_url=None,  # both pages load their scripts from other people's servers
         redoc_url=None,
+        redirect_slashes=False,  # from the memory without an id to all of them
         lifespan=_lifespan,
         generate_unique_id_function=_operation_id,
         telemetry=_SILENT,

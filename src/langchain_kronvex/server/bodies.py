@@ -212,14 +212,21 @@ class MemoryChange(Body):
     ttl_seconds: TtlSeconds = Field(None, description="Wins over ttl_days.")
 
 
-class BulkDelete(Body):
-    """Which memories to erase; every condition given must hold."""
+class BulkDelete(Scoped):
+    """Which memories to erase; every condition given must hold. An empty id is refused."""
 
     aliases: ClassVar[dict[str, str]] = {"memory_type": "type"}
     memory_ids: list[Name] | None = Field(None, max_length=10_000)
     memory_type: MemoryTypeName | None = None
     type: Alias = Field(None, description="Another name of memory_type, which wins.")
     before_date: datetime | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_empty_id(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "" in (data.get("session_id"), data.get("user_id")):
+            raise ValueError("session_id and user_id must not be empty")
+        return data
 
     @model_validator(mode="after")
     def _names_something(self) -> BulkDelete:

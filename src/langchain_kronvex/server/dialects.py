@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -23,6 +24,29 @@ def whose(session_id: str | None, user_id: str | None) -> Scope:
     return Scope.of(None, name) if name else Scope()
 
 
+def session_counts(
+    stored: Iterable[tuple[str | None, str | None, int]],
+) -> dict[tuple[str, str | None], int]:
+    """Return how many memories each session has, by the ids of a request that lists them.
+
+    These are the session and its user or, for what was stored under one name alone, that name
+    and None: such a request means all of the user of that name, and so does the count.
+
+    Args:
+        stored: The user, the session and the number of some memories, the latest first.
+    """
+    counts: dict[tuple[str, str | None], int] = {}
+    of_user: Counter[str] = Counter()
+    for user, session, memories in stored:
+        owner = user or session or ""
+        of_user[owner] += memories
+        if user and session and user != session:
+            counts[session, user] = counts.get((session, user), 0) + memories
+        elif owner:
+            counts[owner, None] = 0
+    return {ids: count or of_user[ids[0]] for ids, count in counts.items()}
+
+
 def stored_id(memory_id: str) -> str:
     """Return a memory id as it is stored; UUIDs may also be written with dashes."""
     try:
@@ -32,7 +56,11 @@ def stored_id(memory_id: str) -> str:
 
 
 def memory_object(agent_id: str, memory: Memory) -> dict[str, Any]:
-    """Return a memory with the keys of all dialects."""
+    """Return a memory with the keys of all dialects.
+
+    `user_id` is the user and `session_id` the session, as they were stored. Only where there is
+    no session it is the user once more, because the API's clients look for the user there.
+    """
     return {
         "id": memory.id,
         "agent_id": agent_id,

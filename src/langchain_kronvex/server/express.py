@@ -22,7 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from langchain_kronvex.errors import KronvexError
 from langchain_kronvex.server import faults
-from langchain_kronvex.server.gate import inner_path, replayed
+from langchain_kronvex.server.gate import replayed
+from langchain_kronvex.server.paths import inner_path
 from langchain_kronvex.server.routes import recalling
 from langchain_kronvex.server.strict_route import strict_json
 

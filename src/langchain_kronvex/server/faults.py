@@ -24,6 +24,7 @@ logger = logging.getLogger("langchain_kronvex.server")
 
 MISSING_KEY = "Missing API key. Add header: X-API-Key: kv-..."
 INVALID_KEY = "Invalid or revoked API key."
+NOT_FOUND = "Not Found"
 AGENT_NOT_FOUND = "Agent not found"
 MEMORY_NOT_FOUND = "Memory not found"
 FAULT = "An internal error occurred. Please try again or contact support."
@@ -101,10 +102,11 @@ def _unavailable(error: str, message: str) -> Answer:
 
 
 def _violation(error: Mapping[str, Any]) -> dict[str, Any]:
+    why = error.get("ctx", {}).get("error", "") if error.get("type") == "json_invalid" else ""
     return {
         "type": str(error.get("type", "value_error")),
         "loc": [part if isinstance(part, int) else _shown(str(part)) for part in error["loc"]],
-        "msg": _shown(str(error.get("msg", ""))),
+        "msg": _shown(str(error.get("msg", "")) + (f": {why}" if why else "")),
         "input": _safe(error.get("input")),
     }
 

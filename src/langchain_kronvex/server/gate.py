@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -15,12 +16,14 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from langchain_kronvex.server.agents import NOBODY
-from langchain_kronvex.server.faults import INVALID_KEY, MISSING_KEY, Refused, problem
+from langchain_kronvex.server.faults import INVALID_KEY, MISSING_KEY, NOT_FOUND, Refused, problem
 from langchain_kronvex.server.keys import ApiKeys
 from langchain_kronvex.server.limiter import RateLimiter
+from langchain_kronvex.server.paths import inner_path, is_misleading
 from langchain_kronvex.server.settings import ServerSettings
 
 _GUARDED = ("/api/v1", "/auth")
+_LONG_SECONDS = 1.0  # of sending a body
 _LOCAL_NAMES = ("localhost", "testclient")
 T = TypeVar("T")
 
@@ -41,12 +44,18 @@ class Gate:
             await self._app(scope, receive, send)
             return
         told: dict[str, str] = {}
+        headers = Headers(scope=scope)
         try:
-            self._check_host(Headers(scope=scope))
-            if inner_path(scope).startswith(_GUARDED):
+            self._check_host(headers)
+            guarded = inner_path(scope).startswith(_GUARDED)
+            if guarded:
                 scope.setdefault("state", {})["owner"] = owner = await self._owner(scope)
                 told = self._ration(owner)
-            receive = await self._whole_body(Headers(scope=scope), receive)
+            _check_path(scope)
+            asked_at = time.monotonic()
+            receive = await self._whole_body(headers, receive)
+            if guarded and (self._keys.are_at_hand or time.monotonic() - asked_at > _LONG_SECONDS):
+                await self._owner(scope)  # it may have been revoked since
         except Refused as refused:
             await problem(refused.status, refused.detail, refused.headers)(scope, receive, send)
             return
@@ -63,14 +72,14 @@ class Gate:
 
     async def _owner(self, scope: Scope) -> str:
         """Return the id of the key, or `NOBODY` while there is none and the caller is local."""
-        secret = Headers(scope=scope).get("x-api-key")
-        if secret:
-            key = await self._asked(lambda: self._keys.recognise(secret))
+        secrets = Headers(scope=scope).getlist("x-api-key")
+        if len(secrets) == 1 and secrets[0]:
+            key = await self._asked(lambda: self._keys.recognise(secrets[0]))
             if key:
                 return key.id
         if _is_local(scope) and await self._asked(self._keys.none_made):
             return NOBODY
-        raise Refused(401, INVALID_KEY if secret else MISSING_KEY)
+        raise Refused(401, INVALID_KEY if any(secrets) else MISSING_KEY)
 
     async def _asked(self, question: Callable[[], T]) -> T:
         """Ask for a key: at once where that takes less than changing to another thread."""
@@ -106,11 +115,10 @@ class Gate:
         return replayed({"type": "http.request", "body": b"".join(parts)}, receive)
 
 
-def inner_path(scope: Scope) -> str:
-    """Return the path inside the app, wherever the app is mounted."""
-    path: str = scope["path"]
-    prefix: str = scope.get("root_path", "").rstrip("/")
-    return path[len(prefix) :] if path.startswith(f"{prefix}/") else path
+def _check_path(scope: Scope) -> None:
+    """Refuse a path that may be taken for another one."""
+    if is_misleading(scope):
+        raise Refused(404, NOT_FOUND)
 
 
 def _is_local(scope: Scope) -> bool:

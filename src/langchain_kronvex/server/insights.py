@@ -9,7 +9,7 @@ from typing import Any
 
 from langchain_kronvex.checks import MEMORY_TYPES
 from langchain_kronvex.ranking import recency
-from langchain_kronvex.server.dialects import with_offset
+from langchain_kronvex.server.dialects import session_counts, with_offset
 from langchain_kronvex.types import Memory
 
 _DAYS = 14
@@ -92,20 +92,25 @@ def _cut(memory: Memory) -> dict[str, Any]:
         "memory_type": memory.memory_type,
         "access_count": memory.access_count,
         "session_id": memory.session_id or memory.user_id,
+        "user_id": memory.user_id,
         "created_at": with_offset(memory.created_at),
     }
 
 
 def _sessions(memories: Iterable[Memory]) -> list[dict[str, Any]]:
-    counts: Counter[str] = Counter()
-    last: dict[str, datetime] = {}
-    for memory in memories:
-        name = memory.session_id or memory.user_id
-        if name:
-            counts[name] += 1
-            last[name] = max(last.get(name, memory.created_at), memory.created_at)
-    names = sorted(last, key=lambda name: last[name], reverse=True)
+    latest_first = sorted(memories, key=lambda memory: memory.created_at, reverse=True)
+    last: dict[str | None, datetime] = {}
+    last_of: dict[tuple[str | None, str | None], datetime] = {}
+    for memory in latest_first:
+        last.setdefault(memory.user_id or memory.session_id, memory.created_at)
+        last_of.setdefault((memory.session_id, memory.user_id), memory.created_at)
+    counts = session_counts((each.user_id, each.session_id, 1) for each in latest_first)
     return [
-        {"session_id": name, "memory_count": counts[name], "last_at": with_offset(last[name])}
-        for name in names
+        {
+            "session_id": name,
+            "user_id": user,
+            "memory_count": count,
+            "last_at": with_offset(last_of[name, user] if user else last[name]),
+        }
+        for (name, user), count in counts.items()
     ]

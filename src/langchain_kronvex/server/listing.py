@@ -34,11 +34,9 @@ class Listing:
 def bounds(
     page: int, per_page: int | None, limit: int | None, offset: int | None
 ) -> tuple[int, int]:
-    """Return limit and offset of a page; `limit` and `offset` win over `page` and `per_page`."""
+    """Return limit and offset of a page; `limit` wins over `per_page`, `offset` over `page`."""
     size = limit or per_page or _DEFAULT_LIMIT
-    if limit is None and offset is None:
-        return size, (page - 1) * size
-    return size, offset or 0
+    return size, (page - 1) * size if offset is None else offset
 
 
 def listed(memory: KronvexMemory, wanted: Listing) -> tuple[list[Memory], int]:

@@ -25,17 +25,17 @@ def strict_json(body: bytes) -> Any:
     """Return what a body holds.
 
     Raises:
-        json.JSONDecodeError: it is no JSON, or nested too deep, or holds NaN or a number of
-            thousands of digits.
+        json.JSONDecodeError: it is no JSON, or nested too deep, or holds NaN, a number of
+            thousands of digits, or a name twice, which others may read as the other one.
     """
     try:
-        return json.loads(body, parse_constant=_refuse)
+        return json.loads(body, parse_constant=_refuse, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
         raise json.JSONDecodeError(error.msg, "", error.pos) from None  # without the text
     except RecursionError:
         raise json.JSONDecodeError("Nested too deep", "", 0) from None
     except ValueError as error:
-        told = str(error) if isinstance(error, _NoNumber) else "No UTF-8, or a number too long"
+        told = str(error) if isinstance(error, _NoJson) else "No UTF-8, or a number too long"
         raise json.JSONDecodeError(told, "", 0) from None
 
 
@@ -70,9 +70,16 @@ def _in_a_thread(endpoint: Callable[..., Any]) -> Callable[..., Any]:
     return waiting
 
 
-class _NoNumber(ValueError):
-    """NaN or an infinity."""
+class _NoJson(ValueError):
+    """NaN, an infinity, or a name that an object has twice."""
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise _NoNumber(f"{constant} is no JSON")
+    raise _NoJson(f"{constant} is no JSON")
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) != len(members):
+        raise _NoJson("A name stands twice in one object")
+    return found

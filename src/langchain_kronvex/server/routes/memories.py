@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Query, Request
+from fastapi import Depends, Query, Request
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
@@ -26,11 +26,12 @@ from langchain_kronvex.server.bodies import BulkDelete, MemoryChange, lifetime_d
 from langchain_kronvex.server.dialects import (
     memory_object,
     page_keys,
+    session_counts,
     stored_id,
     whose,
     with_offset,
 )
-from langchain_kronvex.server.faults import MEMORY_NOT_FOUND, Refused
+from langchain_kronvex.server.faults import MEMORY_NOT_FOUND, Refused, invalid
 from langchain_kronvex.server.listing import Listing, Order, bounds, listed
 from langchain_kronvex.server.routes.documented import guarded_router
 from langchain_kronvex.server.service import Visit, service_of
@@ -56,10 +57,24 @@ router = guarded_router("memories")
 _FAR = 1 << 53
 
 Ids = Annotated[str | None, Query(max_length=255)]
+GivenId = Annotated[str | None, Query(min_length=1, max_length=255)]
 Position = Annotated[int | None, Query(ge=0, le=_FAR)]
 
 
-@router.get("/agents/{agent_id}/memories", response_model=ListAnswer)
+def _names_one(request: Request) -> None:
+    """Refuse an id that is given twice: others on the way may have looked at the other one.
+
+    Raises:
+        Refused: it is.
+    """
+    for name in ("session_id", "user_id"):
+        if len(request.query_params.getlist(name)) > 1:
+            raise Refused(422, [invalid("query", f"{name} is given more than once.")])
+
+
+@router.get(
+    "/agents/{agent_id}/memories", response_model=ListAnswer, dependencies=[Depends(_names_one)]
+)
 def list_memories(
     agent_id: str,
     request: Request,
@@ -91,16 +106,44 @@ def list_memories(
         return Answer({"memories": memories, **page_keys(total, size, start)})
 
 
-@router.delete("/agents/{agent_id}/memories", response_model=DeletedAnswer)
+async def _says_nothing_else(request: Request) -> None:
+    """Refuse what was meant to narrow down what is erased, and would not.
+
+    Raises:
+        Refused: there is a body, or an unknown parameter.
+    """
+    if set(request.query_params) - {"session_id", "user_id"}:
+        raise Refused(422, [invalid("query", "Only session_id and user_id are known here.")])
+    if (await request.body()).strip() not in (b"", b"{}", b"null"):
+        raise Refused(422, [invalid("body", "This takes no body; name ids as parameters.")])
+
+
+@router.delete(
+    "/agents/{agent_id}/memories",
+    response_model=DeletedAnswer,
+    dependencies=[Depends(_names_one), Depends(_says_nothing_else)],
+)
 def delete_memories(
-    agent_id: str, request: Request, session_id: Ids = None, user_id: Ids = None
+    agent_id: str, request: Request, session_id: GivenId = None, user_id: GivenId = None
 ) -> Answer:
-    """Erase every memory of the agent, or with ids those of one session or user, for good."""
+    """Erase every memory of the agent, or with ids those of one session or user, for good.
+
+    An id that is empty is refused: only without both is it every memory.
+    """
     with service_of(request).visit(request, agent_id) as visit:
         return _erased(visit, scope=whose(session_id, user_id) or None)
 
 
-@router.delete("/agents/{agent_id}/memories/bulk-delete", response_model=DeletedAnswer)
+def _has_no_parameters(request: Request) -> None:
+    if request.query_params:
+        raise Refused(422, [invalid("query", "No parameters are known here; send a body.")])
+
+
+@router.delete(
+    "/agents/{agent_id}/memories/bulk-delete",
+    response_model=DeletedAnswer,
+    dependencies=[Depends(_has_no_parameters)],
+)
 def bulk_delete(agent_id: str, body: BulkDelete, request: Request) -> Answer:
     """Erase the memories that meet every condition given, for good."""
     with service_of(request).visit(request, agent_id) as visit:
@@ -108,7 +151,7 @@ def bulk_delete(agent_id: str, body: BulkDelete, request: Request) -> Answer:
         before = body.before_date
         if before is not None and before.utcoffset() is None:
             before = before.replace(tzinfo=service_of(request).now().tzinfo)
-        found = engine.find(visit.memory, None, body.memory_type)
+        found = engine.find(visit.memory, body.scope or None, body.memory_type)
         ids = [
             each.id
             for each in found
@@ -120,21 +163,19 @@ def bulk_delete(agent_id: str, body: BulkDelete, request: Request) -> Answer:
 
 @router.get("/agents/{agent_id}/sessions", response_model=SessionsAnswer)
 def list_sessions(agent_id: str, request: Request) -> Answer:
-    """List the sessions, the last written to first."""
+    """List the sessions, the last written to first.
+
+    The ids of each, sent as parameters of a listing, list as many memories as it counts.
+    """
     with service_of(request).visit(request, agent_id) as visit:
         return Answer({"sessions": _sessions(visit)})
 
 
 def _sessions(visit: Visit) -> list[dict[str, Any]]:
-    counts: dict[tuple[str, str | None], int] = {}
-    for each in engine.sessions(visit.memory):
-        name = each.session_id or each.user_id
-        if name:  # one user's session, or the user as a whole
-            key = (name, each.user_id if each.session_id else None)
-            counts[key] = counts.get(key, 0) + each.memories
+    stored = ((s.user_id, s.session_id, s.memories) for s in engine.sessions(visit.memory))
     return [
         {"session_id": name, "user_id": user, "count": count}
-        for (name, user), count in counts.items()
+        for (name, user), count in session_counts(stored).items()
     ]
 
 
