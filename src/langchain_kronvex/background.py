@@ -28,12 +28,16 @@ _LONGEST_WAIT_SECONDS = 5.0
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """Jobs in order; `due` is when the first may run, `tries` how often it has failed."""
+    """Jobs in order; `due` is when the first may run, `tries` how often it has failed.
+
+    `pause` is how long, in seconds, a job queued while another ran waits after that one.
+    """
 
     due: float
     jobs: deque[tuple[Job, Future[None]]] = field(default_factory=deque)
     tries: int = 0
     running: bool = False
+    pause: float = 0.0
 
     @property
     def waiting(self) -> int:
@@ -102,7 +106,8 @@ class BackgroundWriter(ForkAware):
             job: Called without arguments in the writer's thread.
             once: Do nothing if a job of the lane is waiting (one that runs does not count); such
                 a job is queued even when the queue is full.
-            delay_seconds: Let an empty lane wait this long, to gather work; `flush` ends it.
+            delay_seconds: Let an empty lane wait this long, to gather work, or one whose job runs
+                after the end of that; `flush` ends it.
 
         Returns:
             A future that is done when the job is, fails when it is given up, and is cancelled
@@ -121,6 +126,7 @@ class BackgroundWriter(ForkAware):
                 raise MemoryClosed()
             if lane not in self._lanes:
                 self._lanes[lane] = _Lane(due=time.monotonic() + delay_seconds)
+            self._lanes[lane].pause = delay_seconds
             future: Future[None] = Future()
             self._lanes[lane].jobs.append((job, future))
             self._pending += 1
@@ -252,7 +258,7 @@ class BackgroundWriter(ForkAware):
             names = [name for name, known in self._lanes.items() if known is lane]
             if names:
                 lane.jobs.popleft()
-                lane.tries, lane.due = 0, time.monotonic()
+                lane.tries, lane.due = 0, time.monotonic() + lane.pause
                 self._pending -= 1
                 if not lane.jobs:
                     del self._lanes[names[0]]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.backends.base import MemoryBackend, Record, Unembedded
+from langchain_kronvex.backends.base import MemoryBackend, Record, Selection, Unembedded
 from langchain_kronvex.background import BackgroundWriter
 from langchain_kronvex.errors import EmbeddingMismatch, EmbeddingsError
 from langchain_kronvex.plans import Plan, call, run
@@ -32,11 +32,15 @@ def store(
 
 
 def put(
-    backend: MemoryBackend, model: EmbeddingModel | None, records: Sequence[Record], now: datetime
+    backend: MemoryBackend,
+    model: EmbeddingModel | None,
+    records: Sequence[Record],
+    now: datetime,
+    deleted: Sequence[Selection],
 ) -> Plan[None]:
-    """Store records in the place of those with their keys, as `store` does."""
+    """Store records in the place of those with their keys, as `store` does; others are deleted."""
     records, maker = yield from _with_vectors(model, records)
-    yield call(backend, "put", records, now, maker)
+    yield call(backend, "put", records, now, maker, deleted=deleted)
 
 
 def _with_vectors(

@@ -1,16 +1,20 @@
-"""What a memory does in the background: counting accesses."""
+"""What a memory does in the background: counting accesses, and erasing what was deleted."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 
 from langchain_kronvex.backends.base import MemoryBackend
 from langchain_kronvex.background import BackgroundWriter
 from langchain_kronvex.forking import ForkAware
 
 _GATHER_SECONDS = 0.5
+_ERASE_AFTER_SECONDS = 0.5
+_REST = 20  # times as long as the last erasing took: others cannot write meanwhile
 
 
 class AccessCounter(ForkAware):
@@ -47,3 +51,26 @@ class AccessCounter(ForkAware):
             with self._lock:
                 self._counts.update(taken)
             raise
+
+
+class Eraser:
+    """Erases from the files what was deleted, many deletions at once.
+
+    It rewrites the file, so it comes a little later, and the larger the file the later.
+    """
+
+    def __init__(
+        self, backend: MemoryBackend, writer: BackgroundWriter, clock: Callable[[], datetime]
+    ) -> None:
+        self._backend, self._writer, self._clock = backend, writer, clock
+        self._pause_seconds = _ERASE_AFTER_SECONDS
+
+    def wake(self) -> None:
+        """Erase in the background; cheap to call after every deletion."""
+        self._writer.submit("erasing", self._erase, once=True, delay_seconds=self._pause_seconds)
+
+    def _erase(self) -> None:
+        began = time.monotonic()
+        self._backend.finish_erasing(self._clock())
+        took = time.monotonic() - began
+        self._pause_seconds = max(_ERASE_AFTER_SECONDS, took * _REST)

@@ -75,12 +75,24 @@ class KeyedMemories:
         found: list[str] = yield call(self._backend, "owners", beginning, self.now())
         return found
 
-    def put(self, records: Sequence[Record], now: datetime) -> Plan[None]:
-        """Store memories in the place of those with their keys, all or none."""
-        if records:
+    def put(
+        self,
+        records: Sequence[Record],
+        now: datetime,
+        deleted: Mapping[str, Sequence[str]],
+    ) -> Plan[None]:
+        """Store memories in the place of those with their keys; delete others, by owner and key.
+
+        All of it is done in one step, or nothing. Of what is deleted, no byte is left soon.
+        """
+        chosen = [_select(owner, keys) for owner, keys in deleted.items()]
+        if records or chosen:
             model = self._memory._model.current
-            yield from embedder.put(self._backend, model, records, now)
-            self._memory.embed_soon(model)
+            yield from embedder.put(self._backend, model, records, now, chosen)
+            if records:
+                self._memory.embed_soon(model)
+            if chosen:
+                self._memory.erase_soon()
 
     def change(self, record: Record) -> Plan[None]:
         """Write the expiry of a memory that was read, unless it was replaced or erased since."""
@@ -88,12 +100,6 @@ class KeyedMemories:
             yield call(self._backend, "change", record, self.now())
         except (MemoryNotFound, InvalidInput):
             return
-
-    def delete(self, owner: str, keys: Iterable[str]) -> Plan[int]:
-        """Erase the memories with these keys for good; return how many there were."""
-        chosen = _select(owner, keys)
-        count: int = yield call(self._backend, "delete", chosen, self.now())
-        return count
 
     def purge(self) -> int:
         """Remove what has expired; return how much."""

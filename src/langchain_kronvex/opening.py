@@ -20,7 +20,7 @@ from langchain_kronvex.backends.postgres_options import PostgresOptions
 from langchain_kronvex.background import BackgroundWriter, OnError
 from langchain_kronvex.embedder import BackgroundEmbedder
 from langchain_kronvex.errors import ConfigurationError, described
-from langchain_kronvex.housekeeping import AccessCounter
+from langchain_kronvex.housekeeping import AccessCounter, Eraser
 from langchain_kronvex.locations import open_backend, resolve_agent_id, resolve_url
 from langchain_kronvex.plans import Plan, both, call
 from langchain_kronvex.providers import EmbeddingsChoice, resolve_embeddings
@@ -100,6 +100,7 @@ class OpenMemory:
         self._embedder = BackgroundEmbedder(
             self._backend, self._model, self._embedding_writer, self._clock
         )
+        self._eraser = Eraser(self._backend, self.writer, self._clock)
         if model := self._model.current:
             model.load()
             model.width = self._backend.settle_embeddings(model.name, model.width)
@@ -143,6 +144,10 @@ class OpenMemory:
         model = self._model.current
         if model and not (model.instant and model is stored_with):
             self._embedder.wake()
+
+    def erase_soon(self) -> None:
+        """Let what was deleted be erased from the files in the background."""
+        self._eraser.wake()
 
     def report_degraded(self, error: Exception) -> None:
         """Note that a turn went on without its memory, or with less of it: log it once, count it

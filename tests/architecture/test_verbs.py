@@ -10,7 +10,9 @@ import pytest
 from langchain_kronvex import BackgroundWriter, KronvexMemory, errors
 from langchain_kronvex.backends.base import MemoryBackend
 
-NOT_ACTIONS = {"location", "agent_id", "writer", "embed_soon", "report_degraded", "erasures"}
+NOT_ACTIONS = {
+    "location", "agent_id", "writer", "embed_soon", "erase_soon", "report_degraded", "erasures",
+}  # fmt: skip
 FACTORIES = {"chat_history", "as_retriever", "beside"}
 
 

@@ -85,6 +85,8 @@ LEFT_OUT = {
     "test_vectors_of_the_same_name_and_another_width_are_not_compared": "NotSupported: vectors",
     "test_what_is_expected_must_be_there": "NotSupported: the API has no compare-and-set",
     "test_one_miss_stores_nothing_of_all": "NotSupported: the API has no compare-and-set",
+    "test_one_miss_deletes_nothing": "NotSupported: the API has no compare-and-set",
+    "test_a_reader_sees_what_is_being_moved_in_one_place": "the API stores and deletes one by one",
     "test_an_expired_record_counts_as_absent": "NotSupported: the API has no compare-and-set",
     "test_appending_from_several_threads_and_memories_loses_nothing": "NotSupported: as above",
     "test_access_counts_survive_being_told_again": "a new version is counted from 0 by the server",
@@ -99,6 +101,7 @@ LONG = {
     "test_scopes", "test_listing", "test_one_bad_draft_stores_none",
     "test_remember_many_of_thousands_keeps_all", "test_a_restart_changes_no_score",
     "test_a_recall_finds_what_is_being_replaced",
+    "test_what_was_deleted_stays_so_after_erasing_and_a_restart",
 }  # fmt: skip
 # and all else that it leaves in the asynchronous one.
 BOTH_COLOURS = {

@@ -134,6 +134,7 @@ def test_what_has_expired_is_swept_from_the_file(
     clock.advance(minutes=2)
     assert plain.sweep_ttl() == 1
     plain.delete(A, "l")
+    plain.memory.flush()
     assert files_with(tmp_path, "w0123456789abcdef") == []
 
 

@@ -10,11 +10,14 @@ from langchain_kronvex import KronvexMemory
 from langchain_kronvex.backends.base import MemoryBackend
 
 # Not verbs of storing or asking: they build objects, or never wait.
-ONE_COLOUR = {"chat_history", "as_retriever", "beside", "embed_soon", "report_degraded"}
+ONE_COLOUR = {
+    "chat_history", "as_retriever", "beside", "embed_soon", "erase_soon", "report_degraded",
+}  # fmt: skip
 # What long or background work alone calls, always from a thread of its own.
 IN_BACKGROUND = {
-    "close", "count_accesses", "embed", "embedded_elsewhere", "export_page", "finish_reindex",
-    "last_position", "prepare_reindex", "purge", "restore", "settle_embeddings", "unembedded",
+    "close", "count_accesses", "embed", "embedded_elsewhere", "export_page", "finish_erasing",
+    "finish_reindex", "last_position", "prepare_reindex", "purge", "restore",
+    "settle_embeddings", "unembedded",
 }  # fmt: skip
 VERBS = {
     "remember", "remember_many", "save_exchange", "recall", "inject_context", "memories", "get",

@@ -131,7 +131,8 @@ class MemoryBackend(ABC):
         """Store all records or none, durably, in their order; return them as stored.
 
         A record whose key is there already renews that one (see `renewed`). A record that
-        `completes` takes the place of the one with its id. The id of any other record is new.
+        `completes` takes the place of the one with its id, in the order of writing too, or is not
+        stored when that one was erased. The id of any other record is new.
         The vectors of the records are the `model`'s; they are left out when the store's are of
         another model by now.
         """
@@ -144,6 +145,7 @@ class MemoryBackend(ABC):
         model: str | None = None,
         *,
         expected: Sequence[str | None] | None = None,
+        deleted: Sequence[Selection] = (),
     ) -> bool:
         """Store records in the place of those with their keys: all or none, durably.
 
@@ -154,6 +156,8 @@ class MemoryBackend(ABC):
             now: The moment of writing.
             model: As for `add`.
             expected: The content that each is to replace, None for no visible record.
+            deleted: What goes in the same step, before the records come; each of one scope.
+                Nobody sees it from then on; `finish_erasing` leaves no byte of it.
 
         Returns:
             False when something else was there than expected; then nothing was stored.
@@ -187,6 +191,13 @@ class MemoryBackend(ABC):
         Returns:
             How many of them were visible.
         """
+
+    def finish_erasing(self, now: datetime) -> None:
+        """Erase what `put` has deleted, so that no byte of it is left.
+
+        It may take long. What a crash kept from it is erased when the place is opened again.
+        """
+        del now
 
     @abstractmethod
     def purge(self, now: datetime) -> int:
@@ -335,9 +346,12 @@ class MemoryBackend(ABC):
         model: str | None = None,
         *,
         expected: Sequence[str | None] | None = None,
+        deleted: Sequence[Selection] = (),
     ) -> bool:
         """Twin of `put`."""
-        return await asyncio.to_thread(self.put, records, now, model, expected=expected)
+        return await asyncio.to_thread(
+            self.put, records, now, model, expected=expected, deleted=deleted
+        )
 
     async def afind(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
         """Twin of `find`."""

@@ -64,10 +64,12 @@ class KronvexBackend(RemoteTransfer):
         self, transport: Transport, agent_id: str, outbox: Outbox, *, timeout: float
     ) -> None:
         self.location = transport.base_url.removesuffix("/api/v1")
-        self._transport, self._outbox = transport, outbox
+        self._transport, self._outbox, self._timeout = transport, outbox, timeout
         self._ticks = Ticks()
-        self._agent = ServerAgent(transport, agent_id, outbox, self._ticks)
         self._report: OnError = lambda error: None
+        self._agent = ServerAgent(
+            transport, agent_id, outbox, self._ticks, lambda error: self._report(error)
+        )
         self._courier = Courier(self._agent, outbox, lambda error: self._report(error))
         self._recall = RemoteRecall(self._agent, lambda error: self._report(error))
         self._erasing = Erasing(self._agent, self._courier, timeout)
@@ -100,13 +102,15 @@ class KronvexBackend(RemoteTransfer):
         model: str | None = None,
         *,
         expected: Sequence[str | None] | None = None,
+        deleted: Sequence[Selection] = (),
     ) -> bool:
         """See `MemoryBackend.put`.
 
         Raises:
             NotSupported: something is `expected`; the API cannot compare and store in one step.
+            ServiceError: something is to be deleted, and the server cannot be asked.
         """
-        return run(self._writing.put(records, now, expected))
+        return run(self._put(records, now, expected, deleted))
 
     async def aput(
         self,
@@ -115,9 +119,23 @@ class KronvexBackend(RemoteTransfer):
         model: str | None = None,
         *,
         expected: Sequence[str | None] | None = None,
+        deleted: Sequence[Selection] = (),
     ) -> bool:
         """Twin of `put`."""
-        return await arun(self._writing.put(records, now, expected))
+        return await arun(self._put(records, now, expected, deleted))
+
+    def _put(
+        self,
+        records: Sequence[Record],
+        now: datetime,
+        expected: Sequence[str | None] | None,
+        deleted: Sequence[Selection],
+    ) -> Plan[bool]:
+        if records or expected is not None:
+            return (yield from self._writing.put(records, now, expected, deleted))
+        for selection in deleted:
+            yield from self._delete(selection, now)
+        return True
 
     def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`: a new version takes the place of the older one."""
@@ -143,6 +161,10 @@ class KronvexBackend(RemoteTransfer):
     def _delete(self, selection: Selection, now: datetime) -> Plan[int]:
         self._writing.forget_texts()
         return (yield from self._erasing.erase(selection, now))
+
+    def finish_erasing(self, now: datetime) -> None:
+        """See `MemoryBackend.finish_erasing`: of what was sent, the outbox keeps nothing."""
+        self._courier.withdraw(lambda stored: False, self._timeout)
 
     def purge(self, now: datetime) -> int:
         """See `MemoryBackend.purge`: the server removes what expires."""

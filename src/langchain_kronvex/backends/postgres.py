@@ -96,7 +96,9 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         self, records: Sequence[Record], now: datetime, model: str | None
     ) -> Job[list[Record]]:
         reach = rows.reach(self._agent_id, *{record.scope.owner for record in records})
-        return Job(lambda: writing.adding(self._agent_id, records, now, model), reach)
+        return Job(
+            lambda: writing.adding(self._agent_id, records, now, model), reach, is_quick=True
+        )
 
     def add(
         self, records: Sequence[Record], now: datetime, model: str | None = None
@@ -116,13 +118,17 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         now: datetime,
         model: str | None,
         expected: Sequence[str | None] | None,
+        deleted: Sequence[Selection],
     ) -> Job[bool]:
-        reach = rows.reach(self._agent_id, *{record.scope.owner for record in records})
+        scopes = [r.scope for r in records] + [s.scope for s in deleted if s.scope is not None]
+        reach = rows.reach(self._agent_id, *{scope.owner for scope in scopes})
 
         def work(retried: bool) -> Work[bool]:
-            return writing.putting(self._agent_id, records, now, model, expected, retried=retried)
+            return writing.putting(
+                self._agent_id, records, now, model, expected, deleted=deleted, retried=retried
+            )
 
-        return Job(telling_retries(work), reach)
+        return Job(telling_retries(work), reach, is_quick=True)
 
     def put(
         self,
@@ -131,9 +137,10 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         model: str | None = None,
         *,
         expected: Sequence[str | None] | None = None,
+        deleted: Sequence[Selection] = (),
     ) -> bool:
         """See `MemoryBackend.put`."""
-        return self._db.run(self._putting(records, now, model, expected))
+        return self._db.run(self._putting(records, now, model, expected, deleted))
 
     async def aput(
         self,
@@ -142,13 +149,14 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         model: str | None = None,
         *,
         expected: Sequence[str | None] | None = None,
+        deleted: Sequence[Selection] = (),
     ) -> bool:
         """Twin of `put`."""
-        return await self._db.arun(self._putting(records, now, model, expected))
+        return await self._db.arun(self._putting(records, now, model, expected, deleted))
 
     def _changing(self, record: Record, now: datetime) -> Job[None]:
         reach = rows.reach(self._agent_id, record.scope.owner)
-        return Job(lambda: writing.changing(self._agent_id, record, now), reach)
+        return Job(lambda: writing.changing(self._agent_id, record, now), reach, is_quick=True)
 
     def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`."""
@@ -197,6 +205,7 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
             lambda: reading.finding(self._agent_id, selection, page, now),
             self._reach_of(selection),
             reads_once=True,
+            is_quick=selection.scope is not None or selection.ids is not None,
         )
 
     def find(self, selection: Selection, page: Page, now: datetime) -> list[Record]:

@@ -26,6 +26,14 @@ _LEAVE = (
     "(SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = s.scope)"
 )
 
+_LEAVE_PLACE = (
+    "UPDATE langchain_kronvex.records AS r SET content = '', search_text = NULL, "
+    "metadata = '{{}}', vector = NULL, type = '', key = r.id, "
+    "key_digest = decode(md5(r.id), 'hex'), expires = to_timestamp(0), pinned = false, "
+    "revision = (SELECT s.revision FROM langchain_kronvex.scopes AS s WHERE s.scope = r.scope) "
+    "WHERE {chosen}"
+)
+
 
 def delete_rows(condition: str) -> str:
     """Return the statement that deletes records `r`, with what hangs on them.
@@ -83,6 +91,35 @@ def erasing(agent_id: str, selection: Selection, now: datetime) -> Work[tuple[in
         Statement(_LEAVE, [scopes]),
     ]
     return int(gone[0][0]), [owner for (owner,) in owners]
+
+
+def emptying(agent_id: str, deleted: Sequence[Selection]) -> list[Statement]:
+    """Return what leaves of the selected records their places alone, as of replaced ones.
+
+    Their owners are locked, with a new revision, so that indexes in RAM learn of it.
+    """
+    chosen = [rows.where(selection, agent_id) for selection in deleted]
+    return [
+        Statement(_LEAVE_PLACE.format(chosen=condition), values) for condition, values in chosen
+    ]
+
+
+def vacating(scopes: Sequence[UUID], now: datetime) -> Work[None]:
+    """Forget which of these owners have nothing left, and the places of what they had."""
+    if not scopes:
+        return
+    found: Rows = yield Statement(
+        "SELECT w.scope FROM unnest(%s::uuid[]) AS w (scope) WHERE NOT EXISTS (SELECT 1 FROM "
+        f"langchain_kronvex.records AS r WHERE r.scope = w.scope AND {rows.VISIBLE})",
+        [list(scopes), now],
+    )
+    vacant = [scope for (scope,) in found]
+    if vacant:
+        yield [
+            Statement(f"{delete_rows('r.scope = ANY(%s)')} SELECT count(*) FROM gone", [vacant]),
+            *(Statement(_SWEEP.format(table=table), [vacant]) for table in _HANGING),
+            Statement(_LEAVE, [vacant]),
+        ]
 
 
 def _touched(agent_id: str, selection: Selection) -> Work[list[UUID]]:

@@ -7,15 +7,21 @@ their writes have one order then, and no two wait for each other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 from langchain_kronvex.backends import postgres_rows as rows
-from langchain_kronvex.backends.base import Record, renewed
+from langchain_kronvex.backends.base import Record, Selection, renewed
 from langchain_kronvex.backends.postgres_batch import Batch, Place, place_of
-from langchain_kronvex.backends.postgres_erasing import NEW_GENERATION, keeping, purging
+from langchain_kronvex.backends.postgres_erasing import (
+    NEW_GENERATION,
+    emptying,
+    keeping,
+    purging,
+    vacating,
+)
 from langchain_kronvex.backends.postgres_session import Rows, Statement, Work
 from langchain_kronvex.errors import InvalidInput, MemoryNotFound
 
@@ -85,13 +91,15 @@ def putting(
     model: str | None,
     expected: Sequence[str | None] | None,
     *,
+    deleted: Sequence[Selection] = (),
     retried: bool = False,
 ) -> Work[bool]:
     """Store records in the place of those with their keys; see `MemoryBackend.put`.
 
     `retried`: an earlier attempt was broken off, when all may have been done already.
     """
-    batch, there, is_current = yield from begun(agent_id, records, model)
+    leaving = {selection.scope.owner for selection in deleted if selection.scope is not None}
+    batch, there, is_current = yield from begun(agent_id, records, model, leaving)
     if retried and (yield from _are_there(agent_id, records)):
         return True
     visible = {place: older for place, older in there.items() if is_visible(older, now)}
@@ -99,6 +107,10 @@ def putting(
         found = [visible.get(place_of(record)) for record in records]
         if [older.content if older else None for older in found] != list(expected):
             return False
+    if deleted:
+        yield emptying(agent_id, deleted)
+        left: Rows = yield same_keys(agent_id, records)
+        there = {place_of(record): record for record in map(rows.to_record, left)}
     for record in records if is_current else without_vectors(records):
         older = there.get(place_of(record))
         if batch.touches(record):
@@ -111,6 +123,7 @@ def putting(
             batch.drop(older)
         batch.insert(record)
     yield from sent(batch)
+    yield from vacating([rows.scope_key(agent_id, owner) for owner in sorted(leaving)], now)
     for owner, revision in batch.revisions.items():
         if revision % _SWEEP_EVERY == 0:
             yield from purging(now, rows.scope_key(agent_id, owner))
@@ -140,10 +153,13 @@ def is_visible(record: Record, now: datetime) -> bool:
 
 
 def begun(
-    agent_id: str, records: Sequence[Record], model: str | None
+    agent_id: str, records: Sequence[Record], model: str | None, others: Iterable[str] = ()
 ) -> Work[tuple[Batch, dict[Place, Record], bool]]:
-    """Lock the owners; return a batch, the records with the same keys, and whether vectors fit."""
-    owners = sorted({record.scope.owner for record in records})
+    """Lock the owners; return a batch, the records with the same keys, and whether vectors fit.
+
+    `others` are owners who are to be locked as well.
+    """
+    owners = sorted({record.scope.owner for record in records}.union(others))
     keyed = [record for record in records if record.key != record.id]
     _, known, locked, found = yield [
         holding_model(agent_id),
@@ -151,7 +167,7 @@ def begun(
             "SELECT model FROM langchain_kronvex.models WHERE agent_id = %s AND NOT upcoming",
             [agent_id],
         ),
-        _lock_for_writing(agent_id, records),
+        _lock_for_writing(agent_id, records, owners),
         same_keys(agent_id, keyed),
     ]
     revisions = _by_owner(agent_id, owners, locked)
@@ -167,8 +183,9 @@ def holding_model(agent_id: str, *, to_change: bool = False) -> Statement:
 
 def locked_for_writing(agent_id: str, records: Sequence[Record]) -> Work[dict[str, int]]:
     """Lock owners, in the order in which all do, and return the number of this write for each."""
-    locked: Rows = yield _lock_for_writing(agent_id, records)
-    return _by_owner(agent_id, sorted({record.scope.owner for record in records}), locked)
+    owners = sorted({record.scope.owner for record in records})
+    locked: Rows = yield _lock_for_writing(agent_id, records, owners)
+    return _by_owner(agent_id, owners, locked)
 
 
 def _by_owner(agent_id: str, owners: Sequence[str], locked: Rows) -> dict[str, int]:
@@ -176,8 +193,7 @@ def _by_owner(agent_id: str, owners: Sequence[str], locked: Rows) -> dict[str, i
     return {owner: revision_of[rows.scope_key(agent_id, owner)] for owner in owners}
 
 
-def _lock_for_writing(agent_id: str, records: Sequence[Record]) -> Statement:
-    owners = {record.scope.owner for record in records}
+def _lock_for_writing(agent_id: str, records: Sequence[Record], owners: Sequence[str]) -> Statement:
     memories = Counter(record.scope.owner for record in records if record.kind == "memory")
     ordered = sorted((rows.scope_key(agent_id, owner), owner) for owner in owners)
     return Statement(

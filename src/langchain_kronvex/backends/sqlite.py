@@ -105,11 +105,14 @@ class SqliteBackend(SqliteTransfer, ForkAware):
         model: str | None = None,
         *,
         expected: Sequence[str | None] | None = None,
+        deleted: Sequence[Selection] = (),
     ) -> bool:
         """See `MemoryBackend.put`."""
         with self._file.transaction() as connection:
             if expected is not None and self._contents(connection, records, now) != list(expected):
                 return False
+            for selection in deleted:
+                self._leave(connection, selection)
             records = self._comparable(connection, records, model)
             writes = self._next_revisions(connection, records)
             for record in records:
@@ -119,7 +122,11 @@ class SqliteBackend(SqliteTransfer, ForkAware):
                     self._empty(connection, older.id, revision)
                     record = replace(record, said_at=older.said_at)
                 self._insert(connection, record, scope, revision)
-            self._sweep(connection, len(records), now)
+            if records:
+                self._sweep(connection, len(records), now)
+            vacant = self._vacate(connection, deleted, now)
+        for owner in vacant:
+            self._cache.drop(owner)
         return True
 
     def _contents(

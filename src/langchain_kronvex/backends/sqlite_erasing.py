@@ -18,7 +18,12 @@ _EMPTY = (
     "UPDATE records SET content = '', search_text = NULL, metadata = '{}', vector = NULL, "
     "type = '' WHERE id = ?"
 )
-_SWEEP_EVERY = 512  # records written
+_LEAVE = (
+    "UPDATE records SET content = '', search_text = NULL, metadata = '{}', vector = NULL, "
+    "type = '', key = id, expires = 0, pinned = 0, "
+    "revision = (SELECT s.revision FROM scopes AS s WHERE s.scope = records.scope) "
+)
+_SWEEP_EVERY = 512  # records written or deleted
 
 
 class SqliteErasing(SqliteVectors):
@@ -52,6 +57,13 @@ class SqliteErasing(SqliteVectors):
         self._file.erase_freed()
         return int(visible)
 
+    def finish_erasing(self, now: datetime) -> None:
+        """See `MemoryBackend.finish_erasing`."""
+        ((left,),) = self._file.read("SELECT count(*) FROM records WHERE expires = 0")
+        if left >= _SWEEP_EVERY:
+            self.purge(now)
+        self._file.erase_freed()
+
     def purge(self, now: datetime) -> int:
         """See `MemoryBackend.purge`."""
         moment = to_micros(now)
@@ -70,6 +82,38 @@ class SqliteErasing(SqliteVectors):
         return delete_rows(connection, _EXPIRED, [moment])
 
     # -- giving way ----------------------------------------------------------------------------
+
+    def _leave(self, connection: sqlite3.Connection, selection: Selection) -> None:
+        """Leave of the selected records their places alone, as of replaced ones."""
+        condition, parameters = rows.where(selection, self._agent_id)
+        chosen = f"seq IN (SELECT r.seq FROM records AS r WHERE {condition})"
+        connection.execute(
+            "UPDATE scopes SET revision = revision + 1 WHERE scope IN "
+            f"(SELECT scope FROM records WHERE {chosen})",
+            parameters,
+        )
+        _delete_hanging(connection, chosen, parameters)
+        if connection.execute(f"{_LEAVE} WHERE {chosen}", parameters).rowcount:
+            self._file.mark(connection, "erasing")
+
+    def _vacate(
+        self, connection: sqlite3.Connection, deleted: Sequence[Selection], now: datetime
+    ) -> list[str]:
+        """Forget owners who have nothing left, and the places of what they had; return them."""
+        vacant = []
+        for owner in {selection.scope.owner for selection in deleted if selection.scope}:
+            scope = connection.execute(
+                "SELECT scope FROM scopes AS s WHERE agent_id = ? AND owner = ? AND NOT EXISTS "
+                f"(SELECT 1 FROM records AS r WHERE r.scope = s.scope AND {rows.VISIBLE})",
+                (self._agent_id, owner, to_micros(now)),
+            ).fetchone()
+            if scope is None:
+                continue
+            delete_rows(connection, "scope = ?", scope)
+            connection.execute("DELETE FROM scopes WHERE scope = ?", scope)
+            self._file.mark(connection, "erasing")
+            vacant.append(owner)
+        return vacant
 
     def _retire(self, connection: sqlite3.Connection, id_: str, revision: int) -> None:
         """Make a record that gave way to another invisible from now on; it is purged later."""
@@ -95,7 +139,13 @@ class SqliteErasing(SqliteVectors):
 
 def delete_rows(connection: sqlite3.Connection, condition: str, parameters: Sequence[Any]) -> int:
     """Delete records, with what hangs on them; return how many."""
+    _delete_hanging(connection, condition, parameters)
+    return connection.execute(f"DELETE FROM records WHERE {condition}", parameters).rowcount
+
+
+def _delete_hanging(
+    connection: sqlite3.Connection, condition: str, parameters: Sequence[Any]
+) -> None:
     of_records = f"SELECT seq FROM records WHERE {condition}"
     for table in ("accesses", "upcoming_vectors"):
         connection.execute(f"DELETE FROM {table} WHERE seq IN ({of_records})", parameters)
-    return connection.execute(f"DELETE FROM records WHERE {condition}", parameters).rowcount

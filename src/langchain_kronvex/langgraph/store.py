@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -55,10 +55,15 @@ class KronvexStore(BaseStore):
     Items are found by their words and by their meaning, without an `index`: by the whole value
     unless `index` names fields. `score` is the similarity of `KronvexMemory.recall`, from 0 to 1.
     Items put with `index=False` are found without a query only. Values are JSON; what has expired
-    is invisible at once; what was deleted is gone from the file.
+    is invisible at once; what was deleted too, and a moment later no byte of it is left in the
+    file: many deletions are erased at once, in the background, at the latest by `close`. After a
+    crash the next opening does it.
 
-    Batches read before they write, as those of LangGraph's stores; all puts of a batch are stored
-    or none.
+    Batches read before they write, as those of LangGraph's stores. All puts and deletions of a
+    batch are one step: nobody sees some of them, and a crash leaves all or none. On a Kronvex API,
+    which knows no such step, a batch of both is sent one by one, puts first: others may see what
+    is being moved twice for a moment, but never not at all, and a crash delays the rest until the
+    store is opened again. Deletions alone are made one after the other there.
 
     Args:
         memory: Where the items are kept, under an agent id of their own, apart from its
@@ -143,8 +148,7 @@ class KronvexStore(BaseStore):
                 results.append((yield from self._list(op)))
             else:
                 results.append(None)
-        yield from self._memories.put(records, now)
-        yield from self._delete([place for place, put in puts.items() if put.value is None])
+        yield from self._memories.put(records, now, _deleted(puts))
         return results
 
     def _get(self, gets: Sequence[GetOp]) -> Plan[dict[_Place, Item]]:
@@ -184,14 +188,6 @@ class KronvexStore(BaseStore):
         changed = items.refreshed(record, self._memories.now()) if wanted else None
         if changed is not None:
             yield from self._memories.change(changed)
-
-    def _delete(self, places: Sequence[_Place]) -> Plan[None]:
-        keys_of: dict[Namespace, list[str]] = {}
-        for namespace, key in places:
-            if namespace:
-                keys_of.setdefault(namespace, []).append(key)
-        for namespace, keys in keys_of.items():
-            yield from self._memories.delete(owner_of(namespace), keys)
 
     # -- closing -------------------------------------------------------------------------------
 
@@ -243,6 +239,15 @@ def _last_of_each(puts: Iterable[PutOp]) -> dict[_Place, PutOp]:
         last.pop(place, None)  # the order of writing is that of the last puts
         last[place] = put._replace(namespace=place[0])
     return last
+
+
+def _deleted(puts: Mapping[_Place, PutOp]) -> dict[str, list[str]]:
+    """Return the keys of the items that are deleted, by owner."""
+    keys_of: dict[str, list[str]] = {}
+    for (namespace, key), put in puts.items():
+        if put.value is None and namespace:
+            keys_of.setdefault(owner_of(namespace), []).append(key)
+    return keys_of
 
 
 def _check_kinds(ops: Sequence[Op]) -> None:

@@ -12,13 +12,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from langchain_kronvex.backends.base import Record, renewed
+from langchain_kronvex.backends.base import Record, Selection, renewed
 from langchain_kronvex.backends.rest.agent import ServerAgent
 from langchain_kronvex.backends.rest.courier import Courier
-from langchain_kronvex.backends.rest.envelope import Stored, wire_session, wire_ttl
+from langchain_kronvex.backends.rest.envelope import Stored, one_session, wire_session, wire_ttl
 from langchain_kronvex.backends.rest.known_texts import KnownTexts
 from langchain_kronvex.backends.rest.outbox import Outbox
-from langchain_kronvex.backends.rest.versions import Place, Ticks, place_of, present
+from langchain_kronvex.backends.rest.versions import (
+    Place,
+    Ticks,
+    is_selected,
+    newest,
+    place_of,
+    present,
+)
 from langchain_kronvex.errors import InvalidInput, MemoryNotFound, NotSupported, ServiceError
 from langchain_kronvex.plans import Plan, call
 
@@ -67,17 +74,28 @@ class RemoteWriting:
         return answers
 
     def put(
-        self, records: Sequence[Record], now: datetime, expected: Sequence[str | None] | None
+        self,
+        records: Sequence[Record],
+        now: datetime,
+        expected: Sequence[str | None] | None,
+        deleted: Sequence[Selection],
     ) -> Plan[bool]:
-        """Store records in the place of those with their keys; the latest of several stays."""
+        """Store records in the place of those with their keys; the latest of several stays.
+
+        What is deleted with them goes through the outbox too, behind them: on the server both may
+        stand for a moment, also after a crash, but never neither.
+        """
         if expected is not None:
             raise NotSupported(
                 "A Kronvex server cannot store a record on the condition that another one is there "
                 "still; use a store of this package: sqlite:///path.db"
             )
+        leaving = yield from self._leaving(deleted)
         there = yield from self._there(records, now)
         taken: list[Stored] = []
-        retired: list[Stored] = []
+        retired = [self._retired(_emptied(s.record), s.written) for s in leaving]
+        for stored in leaving:
+            there.pop(place_of(stored.record), None)
         for record in records:
             older = there.get(place_of(record))
             version = self._ticks.next()
@@ -90,6 +108,19 @@ class RemoteWriting:
         yield call(self._outbox, "put", [*taken, *retired])
         self._courier.wake()
         return True
+
+    def _leaving(self, deleted: Sequence[Selection]) -> Plan[list[Stored]]:
+        """Return the selected records, copies too.
+
+        Raises:
+            ServiceError: the server cannot be asked.
+        """
+        owners = {selection.scope.owner for selection in deleted if selection.scope is not None}
+        found = [e.stored for e in self._outbox.waiting(sorted(owners))] if owners else []
+        for session in dict.fromkeys(map(one_session, deleted)):
+            found += yield from self._agent.stored(session)
+            self._texts.forget(session)
+        return [s for s in newest(found) if any(is_selected(s.record, d) for d in deleted)]
 
     def _noted(self, stored: Stored, there: dict[Place, Stored]) -> Stored:
         """Take note of a record that is about to be stored."""
@@ -209,3 +240,8 @@ class RemoteWriting:
         yield call(self._outbox, "put", [new])
         self._texts.forget(session)
         self._courier.wake()
+
+
+def _emptied(record: Record) -> Record:
+    """Return a record without what it says."""
+    return replace(record, content="-", search_text=None, metadata={})
