@@ -30,7 +30,7 @@ from langchain_kronvex import (
     StoreBusy,
     StoreUnavailable,
 )
-from langchain_kronvex.backends.postgres_pools import _PREFER_INDEXES
+from langchain_kronvex.backends.postgres_pools import _DIRECT
 from postgres.program import in_both_colours, run_program
 
 OpenMemory = Callable[..., KronvexMemory]
@@ -126,8 +126,9 @@ def test_plans_made_while_tables_are_small_use_their_indexes(
 def test_what_a_pooler_lends_is_left_as_it_is(store_url: str) -> None:
     with psycopg.connect(store_url, autocommit=True) as connection:
         another = connection.info.backend_pid + 1  # as a pooler tells one of its own
-        connection.execute(_PREFER_INDEXES, [another])
+        connection.execute(_DIRECT, ["10000", another])
         assert connection.execute("SHOW enable_seqscan").fetchone() == ("on",)
+        assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)
 
 
 # -- lent ------------------------------------------------------------------------------------------

@@ -166,9 +166,9 @@ def test_verbs_of_one_user_reach_that_user_alone(
     asked: list[Any] = []
     before = memory._backend._db._before
 
-    def noting(job: Any) -> Any:
+    def noting(job: Any, *how: Any) -> Any:
         asked.append(job.reach)
-        return before(job)
+        return before(job, *how)
 
     monkeypatch.setattr(memory._backend._db, "_before", noting)
     memory.remember("Ana drinks coffee.", user_id="ana", session_id="s")

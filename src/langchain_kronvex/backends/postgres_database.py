@@ -26,6 +26,7 @@ from langchain_kronvex.backends.postgres_session import (
     VectorDumper,
     Work,
 )
+from langchain_kronvex.backends.postgres_silence import heard
 from langchain_kronvex.errors import MemoryClosed
 
 T = TypeVar("T")
@@ -77,8 +78,11 @@ class Database:
         attempts = Attempts(self._location, patience)
         while True:
             try:
-                with self._pools.connection(patience) as connection:
-                    return _drive(connection, job, self._before(job), self._text)
+                with self._pools.connection(attempts.seconds_left()) as connection:
+                    left = attempts.seconds_left()
+                    before = self._before(job, left, connection.autocommit)
+                    with heard(connection, left if job.is_quick else None):
+                        return _drive(connection, job, before, self._text)
             except (psycopg.Error, OSError) as error:
                 pause = attempts.pause_after(error)
                 if is_lost(error):
@@ -93,7 +97,10 @@ class Database:
         while True:
             try:
                 async with self._pools.aconnection() as connection:
-                    return await _adrive(connection, job, self._before(job), self._text)
+                    left = attempts.seconds_left()
+                    before = self._before(job, left, connection.autocommit)
+                    with heard(connection, left if job.is_quick else None):
+                        return await _adrive(connection, job, before, self._text)
             except (psycopg.Error, OSError) as error:
                 pause = attempts.pause_after(error)
                 if is_lost(error):
@@ -106,12 +113,13 @@ class Database:
         with self._pools.apart() as connection:
             yield connection, self._text
 
-    def _before(self, job: Job[Any]) -> Statement | None:
+    def _before(self, job: Job[Any], patience_seconds: float, autocommit: bool) -> Statement | None:
         settings = settings_of(
             self._options,
             job.reach,
             limited=self.is_limited,
-            patience_seconds=None if job.reads_once else self._patience,
+            # A read by itself has no transaction that could be told; see `Pools` and `heard`.
+            patience_seconds=None if job.reads_once and autocommit else patience_seconds,
         )
         if not settings:
             return None
@@ -153,7 +161,7 @@ class Database:
             told: Rows = yield _NOW
             return told
 
-        ((told,),) = self.run(Job(work, reads_once=True))
+        ((told,),) = self.run(Job(work, reads_once=True, is_quick=True))
         there: datetime = told
         return there
 

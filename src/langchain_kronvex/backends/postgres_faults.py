@@ -11,6 +11,7 @@ import time
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
+from langchain_kronvex.backends.postgres_silence import NoAnswer
 from langchain_kronvex.errors import MemoryClosed, StoreBusy, StoreError, StoreUnavailable
 
 _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock: the other one has won
@@ -20,7 +21,8 @@ _CANCELLED, _LOCKED = "57014", "55P03"
 _PREPARED = ("26000", "42P05")  # unknown, or known already
 _BUSY = {
     _CANCELLED: "a statement took longer than allowed and was cancelled",
-    _LOCKED: "another worker kept memories of the same user locked for longer than allowed",
+    _LOCKED: "another worker kept memories of the same user locked for longer than allowed, or "
+    "somebody a whole table",
     **dict.fromkeys(_CONFLICTS, "other workers kept changing the same memories"),
 }
 _AGAIN = {
@@ -45,6 +47,10 @@ class Attempts:
         self._deadline = time.monotonic() + patience_seconds
         self._failures = 0
 
+    def seconds_left(self) -> float:
+        """Return how long to go on; never quite nothing, which would mean for ever."""
+        return max(self._deadline - time.monotonic(), 0.001)
+
     def pause_after(self, error: Exception) -> float:
         """Return seconds to wait before the next attempt.
 
@@ -60,7 +66,7 @@ class Attempts:
 
 def is_passing(error: Exception) -> bool:
     """Tell whether the same work may succeed when it is run again."""
-    if isinstance(error, (PoolTimeout, PoolClosed, TooManyRequests)):
+    if isinstance(error, (PoolTimeout, PoolClosed, TooManyRequests, NoAnswer)):
         return False
     return is_lost(error) or getattr(error, "sqlstate", None) in _CONFLICTS
 
@@ -83,6 +89,11 @@ def translated(error: Exception, location: str, patience_seconds: float) -> Exce
             f"{location}: no connection became free within {patience_seconds:g} s ({said}). All "
             "are in use, or the server cannot be reached. Allow more connections (max_connections "
             "of PostgresOptions, or your pool's own limit), or more time (timeout_seconds)."
+        )
+    if isinstance(error, NoAnswer):
+        return StoreBusy(
+            f"{location}: the server did not answer in time ({said}). It stands still, or somebody "
+            "has locked a whole table. Try again, or allow more time (timeout_seconds)."
         )
     code = getattr(error, "sqlstate", None)
     if code in _BUSY:

@@ -133,12 +133,15 @@ class HugeOwners:
 
     def _asking(self, owner: str) -> Job[Standing]:
         reach = rows.reach(self._agent_id, owner)
-        return Job(lambda: reading.asking(self._agent_id, owner), reach, reads_once=True)
+        return Job(
+            lambda: reading.asking(self._agent_id, owner), reach, reads_once=True, is_quick=True
+        )
 
     def _looking(self, owner: str, among: Among, known: _Known) -> Job[Likely | Standing]:
         return Job(
             lambda: reading.looking(self._agent_id, owner, among, known.sample, known.standing),
             rows.reach(self._agent_id, owner),
+            is_quick=True,
         )
 
     def _sampled(self, owner: str, worker: object) -> Plan[_Known]:

@@ -113,11 +113,12 @@ def settings_of(
     if limited:
         settings[REACH] = "*" if reach is None else ",".join(reach)
     if patience_seconds is not None:
-        settings["lock_timeout"] = _milliseconds(patience_seconds)
+        settings["lock_timeout"] = milliseconds(patience_seconds)
     if options.statement_timeout_seconds is not None:
-        settings["statement_timeout"] = _milliseconds(options.statement_timeout_seconds)
+        settings["statement_timeout"] = milliseconds(options.statement_timeout_seconds)
     return settings
 
 
-def _milliseconds(seconds: float) -> str:
+def milliseconds(seconds: float) -> str:
+    """Return a time as PostgreSQL's settings take it: never 0, which means without end."""
     return str(min(max(round(seconds * 1000), 1), 2**31 - 1))

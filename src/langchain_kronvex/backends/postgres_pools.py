@@ -24,7 +24,7 @@ from langchain_kronvex.backends.postgres_lending import (
     loop_of,
 )
 from langchain_kronvex.backends.postgres_loops import LoopPool
-from langchain_kronvex.backends.postgres_options import PostgresOptions
+from langchain_kronvex.backends.postgres_options import PostgresOptions, milliseconds
 from langchain_kronvex.errors import MemoryClosed, StoreUnavailable
 from langchain_kronvex.forking import ForkAware
 
@@ -32,8 +32,12 @@ _IDLE_SECONDS = 300.0
 _CLOSING_SECONDS = 2.0  # for a thread that is busy
 # A prepared statement keeps its plan, which may be of a time when a table was small; every
 # statement here has its index. A pooler, which tells a process number of its own, is left alone:
-# the setting would reach its other clients.
-_PREFER_INDEXES = "SELECT set_config('enable_seqscan', 'off', false) WHERE pg_backend_pid() = %s"
+# the settings would reach its other clients. The bound of waiting for locks is for what is read
+# outside of a transaction; a write sets its own.
+_DIRECT = (
+    "SELECT set_config('enable_seqscan', 'off', false), set_config('lock_timeout', %s, false) "
+    "WHERE pg_backend_pid() = %s"
+)
 
 
 class Pools(ForkAware):
@@ -139,10 +143,17 @@ class Pools(ForkAware):
                     max_idle=_IDLE_SECONDS,
                     reconnect_timeout=self._timeout,
                     kwargs=self._kwargs,
-                    configure=_configure,
+                    configure=self._configure,
                     name="langchain-kronvex",
                 )
             return self._pool
+
+    def _configure(self, connection: Connection) -> None:
+        connection.isolation_level = ISOLATION
+        connection.execute(_DIRECT, self._direct(connection))
+
+    def _direct(self, connection: Connection | AsyncConnection) -> list[str | int]:
+        return [milliseconds(self._timeout), connection.info.backend_pid]
 
     def check(self) -> None:
         """Weed out connections that broke; after one did, others have too."""
@@ -189,7 +200,7 @@ class Pools(ForkAware):
         connection = await psycopg.AsyncConnection.connect(self._conninfo, **self._kwargs)
         try:
             await connection.set_isolation_level(ISOLATION)
-            await connection.execute(_PREFER_INDEXES, [connection.info.backend_pid])
+            await connection.execute(_DIRECT, self._direct(connection))
         except BaseException:  # cancelled: the driver may let others run here
             connection.pgconn.finish()
             raise
@@ -219,8 +230,3 @@ class Pools(ForkAware):
             pool.close(_CLOSING_SECONDS)
         for each in loops:
             each.close()
-
-
-def _configure(connection: Connection) -> None:
-    connection.isolation_level = ISOLATION
-    connection.execute(_PREFER_INDEXES, [connection.info.backend_pid])

@@ -134,6 +134,7 @@ class PostgresRecall(MemoryBackend):
             ),
             rows.reach(self._agent_id, owner),
             reads_once=True,
+            is_quick=True,
         )
 
     def _check_model(self, found: Found, asked: Search) -> None:
@@ -182,6 +183,7 @@ class PostgresRecall(MemoryBackend):
             lambda: reading.index_page(self._agent_id, owner, revision, after, _LOAD_ROWS),
             rows.reach(self._agent_id, owner),
             reads_once=True,
+            is_quick=True,
         )
 
 

@@ -63,11 +63,14 @@ class Job(Generic[T]):
         work: Makes the generator, a new one for each attempt.
         reach: The scopes that it touches, for row-level security; None for all.
         reads_once: It is one reading statement, or several that need not agree.
+        is_quick: It is about so little that a server that says nothing for as long as the verb
+            may wait is held up, rather than at work.
     """
 
     work: Callable[[], Work[T]]
     reach: tuple[str, ...] | None = None
     reads_once: bool = False
+    is_quick: bool = False
 
 
 def telling_retries(work: Callable[[bool], Work[T]]) -> Callable[[], Work[T]]:
