@@ -329,7 +329,8 @@ def test_messages_of_the_same_text_are_never_the_same_text_on_the_wire() -> None
     "change",
     [
         {"content": "Bob likes tea."}, {"session_id": "bob", "user_id": "bob"},
-        {"superseded": True}, {"metadata": {}}, {"metadata": None, "deduplicated": True},
+        {"superseded": True}, {"metadata": {}, "deduplicated": True},
+        {"metadata": None, "deduplicated": True},
     ],
 )  # fmt: skip
 def test_an_answer_that_is_another_memory_is_noticed(change: dict[str, Any]) -> None:

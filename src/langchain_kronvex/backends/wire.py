@@ -16,12 +16,16 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
 
+from langchain_kronvex.checks import MAX_METADATA_DEPTH
 from langchain_kronvex.errors import ServerMisbehaved
 
 MAX_TOP_K = 20
 PAGE_ITEMS = 64  # at most 100 are allowed; a power of two can be halved
 MAX_TTL_DAYS = 3650
+NOBODY = "\0"  # no id; whose a memory is that nobody can be asked about
 _UNSENDABLE = re.compile("[\0\ud800-\udfff]")
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+_MOST_ACCESSES = 2**53
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,7 @@ class WireMemory:
         superseded: The server no longer finds it.
         merged: The server made it of others.
         hidden: How many others the server no longer finds because of this one.
+        unreadable: It holds what is no text, or is nested too deeply; text and metadata are empty.
     """
 
     id: str
@@ -89,6 +94,7 @@ class WireMemory:
     superseded: bool = False
     merged: bool = False
     hidden: int = 0
+    unreadable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,20 +238,25 @@ def read_memory(raw: object) -> WireMemory | None:
     id_, content = raw.get("id"), raw.get("content")
     if not isinstance(id_, str) or not id_ or not isinstance(content, str):
         return None
-    metadata = raw.get("metadata")
-    user, session = _text(raw.get("user_id")), _text(raw.get("session_id"))
+    metadata, type_ = raw.get("metadata"), _first(raw, "memory_type", "type")
+    names = (raw.get("user_id"), raw.get("session_id"))
+    named = is_text(id_) and all(name is None or is_text(name) for name in names)
+    user, session = map(_text, names) if named else (None, NOBODY)
     apart = user is not None and user != session
+    readable = named and is_text(content) and (type_ is None or is_text(type_))
+    readable = readable and is_shallow(metadata)
     similarity = _share(_first(raw, "similarity", "score", "confidence"))
     probability = raw.get("probability")
     return WireMemory(
-        id=id_,
-        content=content,
+        id=id_ if is_text(id_) else ascii(id_),
+        content=content if readable else "",
         session=user if apart else session,
         user=user if apart else None,
         within=session if apart else None,
-        type=_text(_first(raw, "memory_type", "type")) or "episodic",
-        metadata=metadata if isinstance(metadata, Mapping) else {},
+        type=_text(type_) or "episodic",
+        metadata=metadata if readable and isinstance(metadata, Mapping) else {},
         has_metadata=isinstance(metadata, Mapping),
+        unreadable=not readable,
         created_at=read_time(raw.get("created_at")) or datetime.fromtimestamp(0, timezone.utc),
         expires_at=read_time(raw.get("expires_at")),
         pinned=raw.get("pinned") is True,
@@ -344,8 +355,22 @@ def _first(raw: Mapping[str, Any], *names: str) -> Any:
     return next((raw[name] for name in names if raw.get(name) is not None), None)
 
 
+def is_text(value: object) -> bool:
+    """Tell whether a value is a string that can be written as UTF-8."""
+    return isinstance(value, str) and not _NO_TEXT.search(value)
+
+
+def is_shallow(value: object, levels: int = MAX_METADATA_DEPTH + 1) -> bool:
+    """Tell whether a JSON value is nested no deeper than metadata may be."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return True
+    return levels > 0 and all(is_shallow(item, levels - 1) for item in value)
+
+
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return value if isinstance(value, str) and value and is_text(value) else None
 
 
 def _number(value: object) -> int | None:
@@ -353,7 +378,7 @@ def _number(value: object) -> int | None:
 
 
 def _count(value: object) -> int:
-    return max(_number(value) or 0, 0)
+    return min(max(_number(value) or 0, 0), _MOST_ACCESSES)
 
 
 def _share(value: object) -> float:

@@ -18,11 +18,13 @@ from langchain_kronvex.backends.rest.refusals import refusal, wants_other_agent_
 from langchain_kronvex.backends.rest.transport import AnswerTooLarge, Reply, Transport
 from langchain_kronvex.backends.rest.versions import Ticks
 from langchain_kronvex.backends.wire import Request, WireMemory
+from langchain_kronvex.background import OnError
 from langchain_kronvex.errors import AgentNotFound, MemoryNotFound, ServerMisbehaved
 from langchain_kronvex.plans import Plan
 
 _MOST_PAGES = 20_000
 _KNOWN_MEMORIES = 100_000
+_MOST_UNREADABLE = 1000  # that are told of
 _NOTHING = b'{"memories": []}'
 
 
@@ -44,14 +46,18 @@ class ServerAgent:
         name: The agent's id; where the server wants ids of its own, the agent's name.
         outbox: Remembers the server's id.
         ticks: Told of the numbers that are read.
+        report: Told when a memory cannot be read.
     """
 
-    def __init__(self, transport: Transport, name: str, outbox: Outbox, ticks: Ticks) -> None:
+    def __init__(
+        self, transport: Transport, name: str, outbox: Outbox, ticks: Ticks, report: OnError
+    ) -> None:
         self.transport = transport
-        self._name, self._outbox, self._ticks = name, outbox, ticks
+        self._name, self._outbox, self._ticks, self._report = name, outbox, ticks, report
         self._id = outbox.setting("agent") or name
         self._lock = threading.Lock()
         self._known: OrderedDict[str, Standing] = OrderedDict()
+        self._unreadable: set[str] = set()  # ids that were reported
 
     # -- asking --------------------------------------------------------------------------------
 
@@ -175,7 +181,21 @@ class ServerAgent:
             if stored is not None:
                 self.note(stored, raw.session)
                 records.append(stored)
+            elif raw.unreadable:
+                self._tell_of(raw.id)
         return records
+
+    def _tell_of(self, server_id: str) -> None:
+        """Report a memory that cannot be read, once."""
+        if server_id in self._unreadable or len(self._unreadable) >= _MOST_UNREADABLE:
+            return
+        self._unreadable.add(server_id)
+        self._report(
+            ServerMisbehaved(
+                "The server returned a memory that cannot be read: it holds characters that are "
+                "no text, or is nested too deeply. It was left out; forgetting its user erases it."
+            )
+        )
 
     # -- what is known -------------------------------------------------------------------------
 

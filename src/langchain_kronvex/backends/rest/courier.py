@@ -1,7 +1,8 @@
 """Brings what is in the outbox to the server: in order, once, and whatever happens in between.
 
 A server may hold an entry although its answer never came. So a second try first looks whether the
-first one arrived. A server may also answer with another memory than the one it was sent, because it
+first one arrived; where the answer was a success that does not show the memory, it only looks. A
+server may also answer with another memory than the one it was sent, because it
 takes the two for the same; then the text is sent once more in a form that is like no other.
 """
 
@@ -21,6 +22,7 @@ from langchain_kronvex.backends.rest.envelope import (
     Stored,
     is_as_sent,
     opened,
+    says_too_little,
     storing,
     wire_session,
     wire_type,
@@ -48,6 +50,7 @@ _FOR_EVER = 10**9  # tries; an entry is on disk and waits for its server
 _NEVER_SUCCEED = (400, 409, 413, 414, 415, 422, 431)
 _AT_ONCE = 50  # entries, before another process may send
 _MOST_FAULTS = 8  # of the server, on one entry while others go through
+_MOST_LOOKS = 6  # within three seconds, for what the server took without showing it
 _CLOSING_SECONDS = 10.0
 _QUOTA_PAUSE_SECONDS = 900.0
 _LONGEST_SESSION_PAUSE_SECONDS = 300.0
@@ -73,6 +76,7 @@ class Courier:
         self._sent = 0
         self._faults: dict[int, tuple[int, int]] = {}  # by place: how many, and sent at the first
         self._resting: dict[str, float] = {}  # sessions, until when
+        self._unseen: dict[int, int] = {}  # by place: how often looked for after a success
         self.outage: str | None = None
 
     def wake(self) -> None:
@@ -191,6 +195,7 @@ class Courier:
         self._outbox.sent(entry)
         self._sent += 1
         self._faults.pop(entry.place, None)
+        self._unseen.pop(entry.place, None)
         self._resting.pop(entry.session, None)
         self.outage = None
         return True
@@ -224,6 +229,7 @@ class Courier:
     def _set_aside(self, entry: Entry, error: Exception) -> None:
         self._outbox.fail(entry, described(error))
         self._faults.pop(entry.place, None)
+        self._unseen.pop(entry.place, None)
         logger.error("an entry of the outbox was set aside: %s", described(error))
         self._report(error)
 
@@ -241,13 +247,19 @@ class Courier:
 
     def _deliver(self, entry: Entry) -> Plan[None]:
         stored = entry.stored
+        if entry.place in self._unseen:
+            yield from self._look_for(entry)
+            return
         older, arrived = yield from self._standing(entry)
         for server_id in older:
             yield from self._agent.delete(server_id)
         if arrived or stored.gone:
             return
         for padding in _paddings(stored.record):
-            raw = yield from self._store(stored, padding)
+            raw, shown = yield from self._store(stored, padding)
+            if not shown:
+                yield from self._look_for(entry)
+                return
             if raw is not None:
                 yield from self._look_at(stored, raw)
                 return
@@ -269,11 +281,40 @@ class Courier:
         older = [e.server_id for e in mine if e.version < stored.version and e.server_id]
         return older, any(each.version >= stored.version for each in mine)
 
-    def _store(self, stored: Stored, padding: str) -> Plan[WireMemory | None]:
-        """Send a record; return the server's memory, or None when it is another one's."""
+    def _store(self, stored: Stored, padding: str) -> Plan[tuple[WireMemory | None, bool]]:
+        """Send a record; return the server's memory, or None when it is another one's.
+
+        And whether the answer shows a memory at all: some servers only say that it went well.
+        """
         body = yield from self._agent.ask(lambda agent: storing(agent, stored, padding))
-        raw = wire.read_memory(wire.read_json(body))
-        return raw if is_as_sent(raw, storing("", stored, padding), stored) else None
+        raw = wire.read_memory(wire.read_json(body)) if body.strip() else None
+        sent = storing("", stored, padding)
+        if is_as_sent(raw, sent, stored):
+            return raw, True
+        return None, raw is not None and not says_too_little(raw, sent)
+
+    def _look_for(self, entry: Entry) -> Plan[None]:
+        """Look whether an entry is there which the server took without showing it.
+
+        Raises:
+            ServerMisbehaved: not yet.
+            WriteLost: it was looked for often enough.
+        """
+        stored = entry.stored
+        session = wire_session(stored.record.kind, stored.record.scope)
+        listed = yield from self._agent.listing(session)
+        sent = storing("", stored)
+        for raw in listed:
+            if is_as_sent(raw, sent, stored):
+                self._agent.read([raw])
+                return
+        looks = self._unseen[entry.place] = self._unseen.get(entry.place, 0) + 1
+        if looks >= _MOST_LOOKS:
+            raise WriteLost()
+        raise ServerMisbehaved(
+            "The server answered that it had stored a memory, without showing it, and does not "
+            "list it; it is looked for again."
+        )
 
     def _look_at(self, stored: Stored, raw: WireMemory) -> Plan[None]:
         """Take note of where a record stands now, and of what storing it did to others."""

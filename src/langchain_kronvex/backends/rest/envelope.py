@@ -22,6 +22,8 @@ from langchain_kronvex.backends.wire import (
     MAX_TTL_DAYS,
     Request,
     WireMemory,
+    is_shallow,
+    is_text,
     read_time,
     remember_request,
 )
@@ -163,10 +165,12 @@ def is_as_sent(raw: WireMemory | None, sent: Request, stored: Stored) -> bool:
     It may have arrived before, with another padding.
     """
     body = sent.body or {}
-    if raw is None or raw.superseded or raw.session != body.get("session_id"):
+    if raw is None or raw.unreadable or raw.superseded or raw.session != body.get("session_id"):
         return False
-    if not raw.has_metadata:
-        return raw.content == body["content"] and not raw.deduplicated
+    if RESERVED not in raw.metadata:
+        # A memory can do without our envelope; a message cannot, if the server drops it.
+        fits = stored.record.kind == "memory" or not raw.has_metadata
+        return fits and raw.content == body["content"] and not raw.deduplicated
     found = opened(raw)
     return (
         found is not None
@@ -174,6 +178,16 @@ def is_as_sent(raw: WireMemory | None, sent: Request, stored: Stored) -> bool:
         and (found.record.id, found.version) == (stored.record.id, stored.version)
         and found.record.content == stored.record.content
     )
+
+
+def says_too_little(raw: WireMemory, sent: Request) -> bool:
+    """Tell whether an answer that is not `is_as_sent` may be of the memory that was sent: nothing
+    in it is of another one, and something of this one is missing.
+    """
+    body = sent.body or {}
+    if raw.deduplicated or raw.superseded or raw.session not in (None, body.get("session_id")):
+        return False
+    return raw.unreadable or (RESERVED not in raw.metadata and raw.content == body["content"])
 
 
 def opened(raw: WireMemory) -> Stored | None:
@@ -258,6 +272,8 @@ def _opened(
             return None
         text = envelope.get("content", content)
         text = text[: len(text) - int(envelope.get("padding", 0))]
+        if not is_text(text):
+            return None
         if "metadata" in envelope:
             metadata = json.loads(envelope["metadata"])
         record = Record(
@@ -268,7 +284,7 @@ def _opened(
             type=_type_of(envelope),
             content=text,
             search_text=_search_text(envelope, text),
-            metadata=dict(metadata),
+            metadata=_object(metadata),
             created_at=_moment(envelope["created_at"]),
             said_at=_moment(envelope.get("said_at", envelope["created_at"])),
             expires_at=None if not envelope["expires_at"] else _moment(envelope["expires_at"]),
@@ -276,10 +292,10 @@ def _opened(
             access_count=accesses,
         )
         stored = Stored(record, int(envelope["written"]), int(envelope["version"]))
-    except (KeyError, TypeError, ValueError, OverflowError, KronvexError):
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, KronvexError):
         return None
     key = envelope.get("key")
-    key = key if isinstance(key, str) else _plain_key(record)
+    key = key if isinstance(key, str) and is_text(key) else _plain_key(record)
     return replace(stored, record=replace(record, key=key))
 
 
@@ -299,7 +315,7 @@ def _search_text(envelope: Mapping[str, Any], content: str) -> str | None:
     if envelope.get("exchange") is True:
         return _said_in(content)
     text = envelope.get("search_text")
-    return text if isinstance(text, str) else None
+    return text if isinstance(text, str) and is_text(text) else None
 
 
 def _said_in(content: str) -> str | None:
@@ -334,9 +350,15 @@ def _is_plain(value: Any) -> bool:
 
 
 def _string(value: object) -> str:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or not is_text(value):
         raise ValueError
     return value
+
+
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not is_shallow(value):
+        raise ValueError
+    return dict(value)
 
 
 def _moment(value: object) -> datetime:

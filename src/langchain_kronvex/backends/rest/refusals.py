@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from langchain_kronvex.backends.wire import is_shallow
 from langchain_kronvex.errors import (
     AgentNotFound,
     BadRequest,
@@ -89,7 +90,8 @@ def _detail(body: bytes) -> Any:
         answer = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    return answer.get("detail") if isinstance(answer, Mapping) else None
+    detail = answer.get("detail") if isinstance(answer, Mapping) else None
+    return detail if is_shallow(detail) else None
 
 
 def _said(detail: object) -> str:
@@ -120,4 +122,5 @@ def _places(detail: object) -> str:
         for one in detail[:5]
         if isinstance(one, Mapping) and isinstance(one.get("loc"), list)
     }
-    return f" because of {', '.join(sorted(places))}" if places else ""
+    named = ", ".join(sorted(places)).encode("ascii", "backslashreplace").decode()
+    return f" because of {named}" if places else ""

@@ -37,6 +37,7 @@ _CLOSING_SECONDS = 2.0  # for an event loop that is busy
 _AGENT = "langchain-kronvex"
 
 
+_FAULTS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, RuntimeError)
 _Held = tuple[httpx.AsyncClient, AsyncGenerator[None, None]]
 
 
@@ -170,7 +171,7 @@ class Transport(ForkAware):
                     for chunk in answer.iter_bytes():
                         body.take(chunk)
                     reply = Reply(answer.status_code, _lower(answer.headers), b"".join(body.chunks))
-            except (httpx.HTTPError, httpx.StreamError, OSError, RuntimeError) as error:
+            except _FAULTS as error:
                 raise self._unavailable(error) from None
             following = self._redirected(url, reply)
             if following is None:
@@ -193,7 +194,7 @@ class Transport(ForkAware):
                     async for chunk in answer.aiter_bytes():
                         body.take(chunk)
                     reply = Reply(answer.status_code, _lower(answer.headers), b"".join(body.chunks))
-            except (httpx.HTTPError, httpx.StreamError, OSError, RuntimeError) as error:
+            except _FAULTS as error:
                 raise self._unavailable(error) from None
             following = self._redirected(url, reply)
             if following is None:
