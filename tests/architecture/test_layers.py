@@ -35,7 +35,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "backends.postgres_lending", "backends.postgres_loops", "backends.postgres_options",
         "backends.postgres_pools", "backends.postgres_reading", "backends.postgres_recall",
         "backends.postgres_rows", "backends.postgres_schema", "backends.postgres_session",
-        "backends.postgres_sharing", "backends.postgres_transfer",
+        "backends.postgres_sharing", "backends.postgres_silence", "backends.postgres_transfer",
         "backends.postgres_vectors", "backends.postgres_writing", "backends.record",
         "backends.rest", "backends.rest.agent", "backends.rest.courier",
         "backends.rest.envelope", "backends.rest.erasing", "backends.rest.known_texts",
