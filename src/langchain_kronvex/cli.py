@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         "'none' for words alone (the bundled table)",
     )
     serve.add_argument(
-        "--max-body-bytes", type=int, default=2 << 20, help="largest request (%(default)s)"
+        "--max-body-bytes", type=int, default=16 << 20, help="largest request (%(default)s)"
     )
     serve.add_argument(
         "--requests-per-minute",

@@ -8,9 +8,12 @@ import logging
 import httpx
 import pytest
 
+from langchain_kronvex import KronvexMemory
+from langchain_kronvex.cli import main
+from langchain_kronvex.server import ServerSettings
 from langchain_kronvex.server.limiter import RateLimiter
 
-from .running import client
+from .running import Process, ask, client
 
 
 def test_the_limiter_tells_the_truth() -> None:
@@ -130,3 +133,50 @@ def test_the_log_names_no_content_key_or_user(  # type: ignore[no-untyped-def]
     assert len(mine) == 5
     assert "route=/agents/{agent_id}/remember status=201" in mine[0]
     assert not [line for line in mine if any(w in line for w in ("velvet", "ana/", "sesame"))]
+
+
+MOST_CHARS = 1_048_576
+LONGEST = {
+    "emoji": "🦜" * MOST_CHARS,  # 4 bytes each, or 12 as JSON in ASCII
+    "words": "記憶 " * (MOST_CHARS // 3),
+    "escaped": "a" + "\x01" * (MOST_CHARS - 1),  # 6 bytes each in any JSON
+}
+
+
+@pytest.mark.parametrize("kind", LONGEST)
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_the_longest_memory_fits(
+    api: httpx.Client, agent: str, kind: str, ascii_only: bool
+) -> None:
+    body = {"content": LONGEST[kind], "session_id": "u", "metadata": {"a": "x" * 4_000_000}}
+    sent = json.dumps(body, ensure_ascii=ascii_only).encode()
+    headers = {"Content-Type": "application/json"}
+    stored = api.post(f"/agents/{agent}/remember", content=sent, headers=headers)
+    assert stored.status_code == 201
+    found = api.get(f"/agents/{agent}/memories", params={"session_id": "u"}).json()["memories"]
+    assert [each["content"] == LONGEST[kind] for each in found] == [True]
+
+
+def test_the_limit_unless_another_is_named(
+    server: Process, capsys: pytest.CaptureFixture[str]
+) -> None:
+    most = ServerSettings().max_body_bytes
+    assert most == 16 << 20
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    assert f"({most})" in capsys.readouterr().out
+    for size, status in ((most, 422), (most + 1, 413)):
+        headers = [("Content-Type", "application/json")]
+        answer = ask(server.base_url, "POST", "/api/v1/agents/a/remember", headers, b" " * size)
+        assert answer[0] == status
+
+
+def test_what_our_client_accepts_is_stored(server: Process, agent: str) -> None:
+    url = server.base_url
+    with KronvexMemory(url, agent_id=agent) as memory:
+        for number, text in enumerate(LONGEST.values()):
+            memory.remember(text, user_id=f"u{number}", metadata={"a": "é" * 800_000})
+        memory.remember("x", user_id="x", metadata={"a": "🦜" * 1_000_000})
+        assert memory.flush(60)
+        stats = memory.stats()
+        assert (stats.memories, stats.pending, stats.failed) == (4, 0, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MEGABYTE = 1 << 20
+MAX_BODY_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +12,9 @@ class ServerSettings:
     """How `create_app` serves.
 
     Attributes:
-        max_body_bytes: Larger requests are refused with 413.
+        max_body_bytes: Larger requests are refused with 413. The default of 16 MiB takes the
+            longest text (1,048,576 characters, of up to 12 bytes each where a client writes JSON
+            in ASCII) with almost 4 MiB of metadata.
         requests_per_minute: How many requests each API key may make in any 60 seconds; None for
             no limit. Every request under /api/v1 counts.
         cors_origins: Web pages of these origins may call the API, for example
@@ -27,7 +29,7 @@ class ServerSettings:
         cache_megabytes: Bound of the indexes kept in RAM, in MiB, for each open memory.
     """
 
-    max_body_bytes: int = 2 * MEGABYTE
+    max_body_bytes: int = MAX_BODY_BYTES
     requests_per_minute: int | None = None
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] | None = None
