@@ -1,4 +1,4 @@
-"""`KronvexStore` beside LangGraph's own stores: put, get, search; with the same bundled vectors.
+"""`KronvexStore` beside LangGraph's own stores: put, get, search, delete; the same bundled vectors.
 
     python benchmarks/langgraph_store.py 1000 10000
 
@@ -32,7 +32,7 @@ from workload import Workload
 NAMESPACE = ("memories", "ana")
 OURS = "KronvexStore"
 SQLITE = "LangGraph SqliteStore"
-VERBS = ("put", "get", "search", "search, filtered", "newest 10")
+VERBS = ("put", "get", "delete", "search", "search, filtered", "newest 10")
 _REPEATS = 200
 _BUDGET_SECONDS = 8.0
 _FILL_BATCH = 1000
@@ -101,6 +101,7 @@ def measure(name: str, count: int) -> dict[str, float]:
             ),
             "newest 10": (lambda q: store.search(NAMESPACE), queries),
             "put": (lambda v: store.put(NAMESPACE, str(time.perf_counter_ns()), v), more),
+            "delete": (lambda n: store.delete(NAMESPACE, str(n)), list(range(_REPEATS))),
         }
         for verb, (action, inputs) in actions.items():
             measured[verb] = median(times_ms(action, inputs, _BUDGET_SECONDS))

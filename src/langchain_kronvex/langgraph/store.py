@@ -60,10 +60,11 @@ class KronvexStore(BaseStore):
     crash the next opening does it.
 
     Batches read before they write, as those of LangGraph's stores. All puts and deletions of a
-    batch are one step: nobody sees some of them, and a crash leaves all or none. On a Kronvex API,
-    which knows no such step, a batch of both is sent one by one, puts first: others may see what
-    is being moved twice for a moment, but never not at all, and a crash delays the rest until the
-    store is opened again. Deletions alone are made one after the other there.
+    batch are one step: a crash leaves all or none, and nobody finds some of them done; only a
+    search through several namespaces reads these one after the other. On a Kronvex API, which
+    knows no such step, a batch of both is sent one by one, puts first: others may see what is being
+    moved twice for a moment, but never not at all, and a crash delays the rest until the store is
+    opened again. Deletions alone are made one after the other there.
 
     Args:
         memory: Where the items are kept, under an agent id of their own, apart from its

@@ -1,0 +1,39 @@
+"""What child processes do with a store. Run by `integration/zygote.py`; tests never import this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from langgraph.store.base import PutOp
+
+from langchain_kronvex import KronvexMemory
+from langchain_kronvex.langgraph import KronvexStore
+
+Say = Callable[[Any], None]
+Hear = Callable[[], Any]
+
+
+def move_until_killed(say: Say, hear: Hear, url: str, rounds: int) -> None:
+    """Move an item to and fro between two namespaces; say so after each time."""
+    store = KronvexStore(KronvexMemory(url))
+    places = [("a",), ("b",)]
+    if store.get(("b",), "token"):
+        places.reverse()
+    for number in range(rounds):
+        there, other = places
+        store.batch([PutOp(other, "token", {"text": f"t{number}"}), PutOp(there, "token", None)])
+        say(number)
+        places.reverse()
+
+
+def delete_and_wait(say: Say, hear: Hear, url: str, words: list[str]) -> None:
+    """Delete items; then wait to be killed, before the file can have been rewritten."""
+    store = KronvexStore(KronvexMemory(url))
+    store.memory._eraser._pause_seconds = 3600.0
+    for word in words:
+        store.put(("a",), word, {"text": word})
+    for word in words:
+        store.delete(("a",), word)
+    say("deleted")
+    hear()
