@@ -150,8 +150,12 @@ class BackgroundWriter(ForkAware):
             return self.submit(lane, job)
         return await asyncio.to_thread(self.submit, lane, job)
 
-    def discard(self, chosen: Callable[[Hashable], bool]) -> int:
+    def discard(self, chosen: Callable[[Hashable], bool], timeout: float | None = None) -> int:
         """Remove the jobs of the chosen lanes; when one of them runs, wait for its end.
+
+        Args:
+            chosen: Tells by its name whether a lane is meant.
+            timeout: Seconds to wait at most; a job that runs longer goes on.
 
         Returns:
             How many were removed before they ran.
@@ -162,14 +166,16 @@ class BackgroundWriter(ForkAware):
             self._pending -= sum(len(lane.jobs) for lane in lanes)
             self._changed.notify_all()
             if threading.current_thread() is not self._thread:
-                self._changed.wait_for(lambda: not any(lane.running for lane in lanes))
+                self._changed.wait_for(lambda: not any(lane.running for lane in lanes), timeout)
         for _, future in dropped:
             future.cancel()
         return len(dropped)
 
-    async def adiscard(self, chosen: Callable[[Hashable], bool]) -> int:
+    async def adiscard(
+        self, chosen: Callable[[Hashable], bool], timeout: float | None = None
+    ) -> int:
         """Twin of `discard`."""
-        return await asyncio.to_thread(self.discard, chosen)
+        return await asyncio.to_thread(self.discard, chosen, timeout)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until every job is done or given up; return False when the time ran out first."""
