@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -219,6 +220,29 @@ def test_who_replaced_it_meanwhile_is_not_replaced_by_another_attempt(
 
     store.change("log", change, [])
     assert store.mget(["log"]) == [["first", "ours", "theirs"]]
+
+
+def test_what_is_told_was_done_though_the_connection_broke_at_its_end(
+    cut_off: tuple[Driver, Cut], tmp_path: Path
+) -> None:
+    memory, cut = cut_off
+
+    def cut_at_the_end(verb: Callable[[], Any], times: int = 1) -> Any:
+        cut.times = times
+        return verb()
+
+    for number in range(3):
+        stored = memory.remember(f"number {number}", user_id="ana")
+    memory.export(tmp_path / "all.jsonl")
+    assert cut_at_the_end(lambda: memory.forget(id=stored.id)) == 1
+    assert cut_at_the_end(lambda: memory.forget(user_id="ana"), times=2) == 2
+    assert memory.memories(user_id="ana") == []
+    cut.times = 0
+    moved = cut_at_the_end(lambda: memory.import_(tmp_path / "all.jsonl"))
+    assert (moved.memories, moved.stored) == (3, 3)
+    assert memory.import_(tmp_path / "all.jsonl").stored == 0
+    assert cut_at_the_end(memory.clear) == 3
+    assert memory.memories(user_id="ana") == []
 
 
 def test_a_reindexing_whose_end_was_cut_off_has_ended(

@@ -25,7 +25,12 @@ from langchain_kronvex.backends.postgres_huge import HugeOwners
 from langchain_kronvex.backends.postgres_huge_making import IndexMaker
 from langchain_kronvex.backends.postgres_options import PostgresOptions
 from langchain_kronvex.backends.postgres_recall import PostgresRecall
-from langchain_kronvex.backends.postgres_session import Job, Work, telling_retries
+from langchain_kronvex.backends.postgres_session import (
+    Job,
+    Work,
+    telling_retries,
+    telling_the_most,
+)
 from langchain_kronvex.backends.postgres_sharing import pools_for
 from langchain_kronvex.forking import ForkAware
 from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
@@ -173,8 +178,10 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
     # -- erasing -------------------------------------------------------------------------------
 
     def _erasing(self, selection: Selection, now: datetime) -> Job[tuple[int, list[str]]]:
-        reach = self._reach_of(selection)
-        return Job(lambda: erasing.erasing(self._agent_id, selection, now), reach)
+        def work() -> Work[tuple[int, list[str]]]:
+            return erasing.erasing(self._agent_id, selection, now)
+
+        return Job(telling_the_most(work, lambda erased: erased[0]), self._reach_of(selection))
 
     def delete(self, selection: Selection, now: datetime) -> int:
         """See `MemoryBackend.delete`."""
@@ -266,7 +273,11 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
 
     def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
         """See `MemoryBackend.restore`."""
-        return self._db.run(Job(lambda: transfer.restoring(self._agent_id, records, now, model)))
+
+        def work() -> Work[int]:
+            return transfer.restoring(self._agent_id, records, now, model)
+
+        return self._db.run(Job(telling_the_most(work, int)))
 
     def close(self) -> None:
         """See `MemoryBackend.close`."""

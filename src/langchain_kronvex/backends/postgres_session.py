@@ -82,6 +82,23 @@ def telling_retries(work: Callable[[bool], Work[T]]) -> Callable[[], Work[T]]:
     return lambda: work(next(attempts) > 0)
 
 
+def telling_the_most(
+    work: Callable[[], Work[T]], count: Callable[[T], int]
+) -> Callable[[], Work[T]]:
+    """Return what makes a job's work, whose answer is that of the attempt which did the most.
+
+    An attempt that was broken off at its very end may have done all: the next one then finds
+    nothing left to do. Had it done nothing, the next one does and tells the same.
+    """
+    answers: list[T] = []
+
+    def attempt() -> Work[T]:
+        answers.append((yield from work()))
+        return max(answers, key=count)
+
+    return attempt
+
+
 class Vector(NamedTuple):
     """A vector as a parameter; it travels as `real[]`, whose type every server knows."""
 

@@ -30,6 +30,7 @@ from langchain_kronvex.backends.postgres_writing import (
 )
 
 _PAGE_CHARS = 8 << 20  # of text, by which a page is cut short
+_ALONE = Statement("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", ["kronvex import"])
 _Where = tuple[str, str, str]  # owner, kind and session
 
 
@@ -70,7 +71,9 @@ def restoring(
     agent_id: str, records: Sequence[Record], now: datetime, model: str | None
 ) -> Work[int]:
     """Store what was exported as it was; see `MemoryBackend.restore`."""
-    yield holding_model(agent_id)
+    # Two at once could find the same id free for two owners, and an id is one memory's alone. It
+    # comes before all other locks, and nothing but an import asks for it: nobody waits in a circle.
+    yield [_ALONE, holding_model(agent_id)]
     if not (yield from _fits(agent_id, records, model)):
         records = without_vectors(records)
     revisions = yield from locked_for_writing(agent_id, records)
