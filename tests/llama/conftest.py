@@ -34,10 +34,10 @@ EVERYWHERE = {
 SERVED = {
     "test_memory_behaves_as_with_the_store_of_llamaindex",
     "test_a_buffer_goes_on_in_a_new_process",
+    "test_two_who_erase_the_last_message_erase_two",
 }
 NOT_PROMISED = {
     "test_replaced_text_is_gone_from_the_file": ("kronvex-api", "postgres"),  # it reads the file
-    "test_two_who_erase_the_last_message_erase_two": ("kronvex-api",),  # one may erase both's
 }
 
 

@@ -126,7 +126,8 @@ class Conversations:
     def erase_at(self, key: str, index: int) -> Plan[ChatMessage | None]:
         """Erase the message at a place, from the end if negative; None when there is none.
 
-        Of two processes that erase the last message, each erases another one.
+        Of two processes that erase the last message, each erases another one; over a Kronvex API,
+        if the server answers 404 for what another has just deleted, as it should.
         """
         if isinstance(index, bool) or not isinstance(index, int):
             raise InvalidInput(f"idx must be a whole number, not {index!r}.")

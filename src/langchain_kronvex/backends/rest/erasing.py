@@ -7,7 +7,8 @@ goes one by one. Servers that only mark memories as deleted cannot be made to fo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from langchain_kronvex.backends import wire
@@ -17,7 +18,13 @@ from langchain_kronvex.backends.rest.courier import Courier
 from langchain_kronvex.backends.rest.envelope import Stored, belongs_to, one_session, opened
 from langchain_kronvex.backends.rest.versions import is_selected, place_of, present
 from langchain_kronvex.backends.wire import Request, WireMemory
-from langchain_kronvex.errors import MemoryNotFound, ServerMisbehaved, ServiceError
+from langchain_kronvex.errors import (
+    MemoryNotFound,
+    RateLimited,
+    ServerMisbehaved,
+    ServerUnavailable,
+    ServiceError,
+)
 from langchain_kronvex.plans import Plan, call
 from langchain_kronvex.types import Scope
 
@@ -40,6 +47,9 @@ class Erasing:
     def erase(self, selection: Selection, now: datetime) -> Plan[int]:
         """Erase the selected records; return how many of them were visible.
 
+        Of whole users, all; else those that were not erased by others at the same time: where a
+        server tells who was first, of two who erase one record one counts it.
+
         Raises:
             ServerMisbehaved: the server still lists some of them afterwards.
         """
@@ -48,23 +58,49 @@ class Erasing:
         )
         session = one_session(selection)
         raws = yield from self._agent.listing(session)
-        everything = present([*self._agent.read(_of(raws, session)), *withdrawn], now)
-        count = sum(is_selected(stored.record, selection) for stored in everything)
+        held = self._agent.read(_of(raws, session))
+        everything = present([*held, *withdrawn], now)
+        visible = [s.record.id for s in everything if is_selected(s.record, selection)]
+        erased: list[Stored] = []
         for attempt in range(_ROUNDS):
             targets = _targets(_of(raws, session), selection)
             if not targets:
-                return count
+                break
             if attempt == 0 and _is_whole(selection):
                 yield from self._at_once(targets, selection.scope)
                 raws = yield from self._agent.listing(session)
                 targets = _targets(_of(raws, session), selection)
             for raw in targets:
-                yield from self._agent.delete(raw.id)
+                stored = opened(raw)
+                if (yield from self._was_first(raw.id)) and stored:
+                    erased.append(stored)
             self._agent.forget(_ids(targets))
             raws = yield from self._agent.listing(session)
         if _targets(_of(raws, session), selection):
             raise ServerMisbehaved("The server still lists memories that it was told to delete.")
-        return count
+        if _is_whole(selection):
+            return len(visible)
+        return _count(visible, _latest(held), _latest(erased))
+
+    def _was_first(self, server_id: str) -> Plan[bool]:
+        """Delete a memory; False when others had deleted it.
+
+        When an answer was lost, and the memory is gone, it was this call that deleted it, as far
+        as anybody can tell.
+        """
+
+        def build(agent: str) -> Request:
+            return wire.delete_request(agent, server_id)
+
+        try:
+            yield from self._agent.ask(lambda agent: replace(build(agent), repeatable=False))
+        except MemoryNotFound:
+            return False
+        except (ServerUnavailable, RateLimited) as error:
+            if error.retry_after_seconds == 0:  # it has hung once: do not wait as long again
+                raise
+            yield from self._agent.delete(server_id)
+        return True
 
     def _at_once(self, targets: Sequence[WireMemory], scope: Scope | None) -> Plan[None]:
         """Erase whole users, or everything, with one request where that can go."""
@@ -109,6 +145,23 @@ def _targets(raws: Sequence[WireMemory], selection: Selection) -> list[WireMemor
         if (stored and (place_of(stored.record) in places or stored.record.id in ids))
         or (whole and _is_of_whole(raw, scope))
     ]
+
+
+def _latest(found: Iterable[Stored]) -> dict[str, int]:
+    """Return the last version of each record, by id."""
+    versions: dict[str, int] = {}
+    for stored in found:
+        id_ = stored.record.id
+        versions[id_] = max(versions.get(id_, 0), stored.version)
+    return versions
+
+
+def _count(visible: Sequence[str], held: Mapping[str, int], erased: Mapping[str, int]) -> int:
+    """Return how many visible records went by this call: the last version that a server held.
+
+    What it held no version of was in the outbox, from which only one takes it back.
+    """
+    return sum(id_ not in held or erased.get(id_, -1) >= held[id_] for id_ in visible)
 
 
 def _is_whole(selection: Selection) -> bool:
