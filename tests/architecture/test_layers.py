@@ -60,7 +60,8 @@ LAYERS: dict[int, tuple[str, ...]] = {
     # extras, and the list of public names
     5: (
         "", "cli", "langgraph", "langgraph.filters", "langgraph.items",
-        "langgraph.namespaces", "langgraph.searching", "langgraph.store", "llama_index",
+        "langgraph.namespaces", "langgraph.searching", "langgraph.store", "langgraph.sweeping",
+        "llama_index",
         "llama_index.chat_messages", "llama_index.chat_stores", "llama_index.conversations",
         "llama_index.exchanges", "llama_index.memory_block", "llama_index.retriever",
         "middleware", "moving_commands", "outbox_commands", "server", "server.access_log",

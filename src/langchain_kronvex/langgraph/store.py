@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
 
@@ -35,6 +37,7 @@ from langchain_kronvex.langgraph.namespaces import (
     owner_of,
 )
 from langchain_kronvex.langgraph.searching import Found, Searcher, Wish
+from langchain_kronvex.langgraph.sweeping import TtlSweeper
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.plans import Plan, arun, run
 
@@ -74,7 +77,8 @@ class KronvexStore(BaseStore):
             `embed` an Embeddings object, a function or "provider:model", instead of the memory's
             own embeddings; `dims` is taken from the embeddings.
         ttl: `default_ttl` in minutes, for items put without one; `refresh_on_read` (True unless
-            it says otherwise) begins the lifetime of an item anew whenever it is read.
+            it says otherwise) begins the lifetime of an item anew whenever it is read;
+            `sweep_interval_minutes` is for `start_ttl_sweeper`.
 
     Attributes:
         memory: The memory that holds the items.
@@ -105,6 +109,7 @@ class KronvexStore(BaseStore):
         self.memory = memory.beside(f"{memory.agent_id}{AGENT_SUFFIX}", **settings)
         self._memories = KeyedMemories(self.memory)
         self._searcher = Searcher(self._memories)
+        self._sweeper = TtlSweeper(self.sweep_ttl)
 
     @property
     def embeddings(self) -> Embeddings | None:
@@ -125,6 +130,53 @@ class KronvexStore(BaseStore):
         It is invisible anyway, and removed whenever a memory is opened.
         """
         return self._memories.purge()
+
+    async def asweep_ttl(self) -> int:
+        """Twin of `sweep_ttl`."""
+        return await asyncio.to_thread(self.sweep_ttl)
+
+    def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> Future[None]:
+        """Sweep what has expired from the file every so many minutes, in a thread of its own.
+
+        Nothing needs it: what has expired is invisible. It keeps the file of a process that runs
+        for long small. It ends with `stop_ttl_sweeper`, `close`, or when nobody has the store any
+        more; a forked child has none.
+
+        Args:
+            sweep_interval_minutes: Else what `ttl` says, else 5.
+
+        Returns:
+            A future that is done when the sweeper has ended, and ends it when it is cancelled; of
+            a sweeper that runs already its own. Without `ttl` nothing is swept, and it is done.
+
+        Raises:
+            InvalidInput: the interval is no number above 0.
+        """
+        if not self.ttl_config:
+            done: Future[None] = Future()
+            done.set_result(None)
+            return done
+        configured = self.ttl_config.get("sweep_interval_minutes")
+        return self._sweeper.start(sweep_interval_minutes or configured or None)
+
+    async def astart_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> Future[None]:
+        """Twin of `start_ttl_sweeper`."""
+        return self.start_ttl_sweeper(sweep_interval_minutes)
+
+    def stop_ttl_sweeper(self, timeout: float | None = None) -> bool:
+        """End the sweeper, if there is one.
+
+        Args:
+            timeout: Seconds to wait for a sweep that is under way; None for as long as it takes.
+
+        Returns:
+            False when that was not enough.
+        """
+        return self._sweeper.stop(timeout)
+
+    async def astop_ttl_sweeper(self, timeout: float | None = None) -> bool:
+        """Twin of `stop_ttl_sweeper`."""
+        return await asyncio.to_thread(self.stop_ttl_sweeper, timeout)
 
     # -- one batch -----------------------------------------------------------------------------
 
@@ -194,11 +246,12 @@ class KronvexStore(BaseStore):
 
     def close(self) -> None:
         """Finish the background work and let go of the items. Also done at exit."""
+        self.stop_ttl_sweeper()
         self.memory.close()
 
     async def aclose(self) -> None:
         """Twin of `close`, to be awaited."""
-        await self.memory.aclose()
+        await asyncio.to_thread(self.close)
 
     def __enter__(self) -> KronvexStore:
         return self
