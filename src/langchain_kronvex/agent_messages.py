@@ -32,6 +32,11 @@ def new_words(messages: Sequence[BaseMessage]) -> list[HumanMessage]:
     return said
 
 
+def words_of_user(messages: Sequence[BaseMessage]) -> list[HumanMessage]:
+    """Return all that the user said."""
+    return list(filter(_is_of_user, messages))
+
+
 def question_in(messages: Sequence[BaseMessage]) -> HumanMessage | None:
     """Return the last message of the user."""
     return next(filter(_is_of_user, reversed(messages)), None)

@@ -6,74 +6,119 @@ kept in this process alone, and recalled anew where it is missing.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from langchain_core.messages import BaseMessage
-from typing_extensions import TypedDict
 
-from langchain_kronvex.agent_messages import new_words, question_in, shown_texts
+from langchain_kronvex.agent_messages import question_in, shown_texts, words_of_user
+from langchain_kronvex.agent_records import (
+    TurnRecord,
+    beginning,
+    digest,
+    heard_of,
+    name_of,
+    scope_of,
+    words_in,
+)
+from langchain_kronvex.errors import StoreBusy
 from langchain_kronvex.memory import KronvexMemory
-from langchain_kronvex.messages import text_of
-from langchain_kronvex.plans import Plan
+from langchain_kronvex.messages import exchange_content, text_of
+from langchain_kronvex.plans import Plan, call
 from langchain_kronvex.turns import ContextOptions, OnFailure, Turn
-from langchain_kronvex.types import MemoryContext, Scope
+from langchain_kronvex.types import Memory, MemoryContext, Scope
 
 MOST_TURNS = 1000
 # A turn may rest for days at an interrupt, while memories are forgotten elsewhere.
 CONTEXT_SECONDS = 300.0
-
-
-class TurnRecord(TypedDict):
-    """What an agent's state holds of a turn.
-
-    Attributes:
-        id: Of the user's message, and what it says.
-        user_id: Whose turn it is.
-        session_id: The conversation.
-        exchange: Id of the exchange that the answer completes, if it is known.
-        saved: Ids of the messages of the user that were saved and are not answered yet.
-    """
-
-    id: str
-    user_id: str | None
-    session_id: str | None
-    exchange: str | None
-    saved: list[str]
+# How far back it is looked for what a turn, begun in another process, has saved.
+LOOK_BACK = 200
 
 
 @dataclass(slots=True)
 class AgentTurn(Turn):
-    """A turn of an agent under way."""
+    """A turn of an agent under way.
 
-    begun: bool = False
-    _recalled_at: float | None = None
+    Attributes:
+        saved: Digests of what was saved, by the ids of the messages.
+        sure: Nothing else of it was saved, by a run that failed before it could say so.
+        erasures: How often something had been forgotten when it began.
+    """
+
+    saved: dict[str, str] = field(default_factory=dict)
+    sure: bool = False
+    erasures: int = 0
+    _recalled: tuple[float, int] | None = None
     _answer_id: str | None = None
 
-    def begin(self, words: Sequence[BaseMessage]) -> Plan[None]:
-        """Save what the user said, once."""
-        if not self.begun:
-            self.begun = True
-            yield from self.save(words)
+    def say(self, words: Sequence[BaseMessage]) -> Plan[None]:
+        """Save what the user says, once; and again what was edited since."""
+        new = [word for word in words if self.saved.get(str(word.id)) != digest(word)]
+        if not new:
+            return
+        before = dict(self.saved)
+        self.saved.update((str(word.id), digest(word)) for word in new)
+        self._recalled = None
+        try:
+            if not self.sure:
+                new = yield from self._not_stored(new)
+                self.sure = True
+            yield from self.save(new)
+        except StoreBusy:  # it is still being tried
+            raise
+        except Exception:
+            self.saved = before
+            raise
 
-    def context_for(self, messages: Sequence[BaseMessage], options: ContextOptions) -> Plan[str]:
-        """Return the context of the turn, recalled for the first model call of it."""
-        now = time.monotonic()
-        if self._recalled_at is None or now - self._recalled_at > CONTEXT_SECONDS:
-            self._recalled_at = now
-            question = question_in(messages)
+    def context_for(
+        self,
+        messages: Sequence[BaseMessage],
+        words: Sequence[BaseMessage],
+        options: ContextOptions,
+    ) -> Plan[str]:
+        """Return the context of the turn, recalled for the first model call of it.
+
+        Args:
+            messages: What the model is shown.
+            words: What the user says with this turn.
+            options: How it is recalled.
+        """
+        now, erasures = time.monotonic(), self.memory.erasures
+        fresh = self._recalled is not None and self._recalled[1] == erasures
+        if not fresh or now - self._recalled[0] > CONTEXT_SECONDS:  # type: ignore[index]
+            self._recalled = (now, erasures)
+            question = words[-1] if words else question_in(messages)
             query = text_of(question) if question else ""
-            yield from self.recall(query, shown_texts(messages), options)
+            yield from self.recall(query, shown_texts([*messages, *words]), options)
         return self.context.context
 
     def end(self, answer: BaseMessage | None) -> Plan[None]:
         """Save the answer, once, and let go of the context."""
-        self.context, self._recalled_at = MemoryContext(), None
+        self.context, self._recalled = MemoryContext(), None
         if answer is not None and (answer.id is None or answer.id != self._answer_id):
             self._answer_id = answer.id
             yield from self.save([answer])
+
+    def _not_stored(self, words: list[BaseMessage]) -> Plan[list[BaseMessage]]:
+        """Return what the session does not hold yet; find the exchange of what it holds."""
+        user, session = self.scope.user_id, self.session_id
+        try:
+            held: list[BaseMessage] = yield call(
+                self.memory, "load_messages", session, user_id=user, max_messages=LOOK_BACK
+            )
+            there = {name_of(message) for message in held}
+            if self.exchange is None and name_of(words[-1]) in there:
+                remembered: list[Memory] = yield call(
+                    self.memory, "memories", user_id=user, session_id=session, limit=LOOK_BACK
+                )
+                said = exchange_content(text_of(words[-1]), None)
+                found = (memory.id for memory in remembered if memory.content == said)
+                self.exchange = next(found, None)
+        except Exception as error:  # noqa: BLE001 - rather twice than not at all
+            self._degrade(error)
+            return words
+        return [word for word in words if name_of(word) not in there]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +127,7 @@ class AgentTurns:
 
     memory: KronvexMemory
     on_error: OnFailure
-    _turns: dict[tuple[str, Scope, int], AgentTurn] = field(default_factory=dict)
+    _turns: dict[tuple[str, Scope], AgentTurn] = field(default_factory=dict)
 
     def begin(
         self,
@@ -91,55 +136,86 @@ class AgentTurns:
         earlier: TurnRecord | None,
         *,
         save: bool,
-    ) -> Plan[tuple[AgentTurn, TurnRecord] | None]:
-        """Begin the turn that the user's last message asks for, and save what is new.
-
-        Without any message of the user there is no turn.
-
-        Args:
-            messages: The agent's messages.
-            scope: Whose turn it is.
-            earlier: The record of the turn before this one, in the same conversation.
-            save: Whether to save at all.
-        """
-        saved, exchange = _known(earlier, scope)
-        words = new_words(messages)
-        unsaved = [word for word in words if word.id not in saved]
-        question = question_in(messages)
-        if question is None:
+    ) -> TurnRecord | None:
+        """Return the record of the turn that these messages ask for; see `beginning`."""
+        begun = beginning(messages, scope, earlier, save=save)
+        if begun is None:
             return None
-        name = _name(question)
-        turn = self._turn(name, scope, None if unsaved else exchange)
-        if save:
-            yield from turn.begin(unsaved)
-        return turn, TurnRecord(
-            id=name,
-            user_id=scope.user_id,
-            session_id=scope.session_id,
-            exchange=turn.exchange,
-            saved=[word.id for word in words if word.id] if save else [],
-        )
+        record, key = begun.record, (begun.record["id"], scope)
+        former = self._turns.get(key)
+        # After anything was forgotten, what was said before may be said again.
+        if former is None or begun.edited or former.erasures != self.memory.erasures:
+            turn = self._made(record, sure=begun.fresh)
+            if former is not None and not begun.fresh:
+                turn.saved |= former.saved
+            self._keep(key, turn)
+        return record
 
     def of(self, record: TurnRecord) -> AgentTurn:
         """Return the turn of a record, also one begun in another process."""
-        scope = Scope(record["user_id"], record["session_id"])
-        return self._turn(record["id"], scope, record["exchange"])
+        key = (record["id"], scope_of(record))
+        turn = self._turns.get(key)
+        if turn is None:
+            turn = self._keep(key, self._made(record, sure=False))
+        return turn
 
-    def _turn(self, name: str, scope: Scope, exchange: str | None) -> AgentTurn:
-        begun = AgentTurn(self.memory, scope, self.on_error, new=[], exchange=exchange)
-        # After anything was forgotten, what was recalled before is shown no more.
-        turn = self._turns.setdefault((name, scope, self.memory.erasures), begun)
+    def before_model(
+        self,
+        record: TurnRecord,
+        messages: Sequence[BaseMessage],
+        shown: Sequence[BaseMessage],
+        options: ContextOptions,
+    ) -> Plan[str]:
+        """Save what the user says, and return the context.
+
+        Args:
+            record: Of the turn.
+            messages: The agent's messages, when the model is called: redacted, say.
+            shown: What the model is shown of them.
+            options: How the context is recalled.
+        """
+        turn, words = self.of(record), words_in(messages, record)
+        if record["save"]:
+            yield from turn.say(words)
+        if words:  # another agent of the same conversation hears what they say now
+            self._turns.setdefault((name_of(words[-1]), turn.scope), turn)
+        return (yield from turn.context_for(shown, words, options))
+
+    def end(
+        self, record: TurnRecord, messages: Sequence[BaseMessage], answer: BaseMessage | None
+    ) -> Plan[tuple[AgentTurn, TurnRecord]]:
+        """Save the answer, and what was said if the model was never asked."""
+        turn = self.of(record)
+        known = answer is not None and answer.id is not None and answer.id == record["answer"]
+        if known or not record["save"]:
+            answer = None
+        if record["save"]:
+            words = words_in(messages, record)
+            yield from turn.say([word for word in words if str(word.id) not in turn.saved])
+        yield from turn.end(answer)
+        ended: TurnRecord = {**self.now(record, messages), "open": False}
+        return turn, {**ended, "answer": answer.id if answer else record["answer"]}
+
+    def now(self, record: TurnRecord, messages: Sequence[BaseMessage]) -> TurnRecord:
+        """Return the record with what is known of the turn by now."""
+        turn, heard = self.of(record), heard_of(words_of_user(messages), record["heard"])
+        saved = {id_: text for id_, text in turn.saved.items() if id_ in record["words"]}
+        return {**record, "exchange": turn.exchange, "saved": saved, "heard": heard}
+
+    def _made(self, record: TurnRecord, *, sure: bool) -> AgentTurn:
+        return AgentTurn(
+            self.memory,
+            scope_of(record),
+            self.on_error,
+            new=[],
+            exchange=record["exchange"],
+            saved=dict(record["saved"]),
+            sure=sure,
+            erasures=self.memory.erasures,
+        )
+
+    def _keep(self, key: tuple[str, Scope], turn: AgentTurn) -> AgentTurn:
+        self._turns[key] = turn
         for oldest in list(self._turns)[:-MOST_TURNS]:
             self._turns.pop(oldest, None)
         return turn
-
-
-def _known(earlier: TurnRecord | None, scope: Scope) -> tuple[list[str], str | None]:
-    """Return what the record of an unanswered turn says was saved, and as which exchange."""
-    if not earlier or Scope(earlier["user_id"], earlier["session_id"]) != scope:
-        return [], None
-    return earlier["saved"], earlier["exchange"]
-
-
-def _name(question: BaseMessage) -> str:
-    return hashlib.sha256(f"{question.id}\n{text_of(question)}".encode()).hexdigest()

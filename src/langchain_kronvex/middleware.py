@@ -3,8 +3,9 @@
 Needs the extra: `pip install "langchain-kronvex[agents]"`.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.messages import SystemMessage
@@ -12,7 +13,8 @@ from langchain_core.runnables import RunnableConfig
 
 from langchain_kronvex import checks
 from langchain_kronvex.agent_messages import answer_in, with_memories
-from langchain_kronvex.agent_turns import AgentTurn, AgentTurns, TurnRecord
+from langchain_kronvex.agent_records import TurnRecord
+from langchain_kronvex.agent_turns import AgentTurn, AgentTurns
 from langchain_kronvex.errors import InvalidInput, MissingExtra
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.plans import Plan, arun, run
@@ -21,14 +23,17 @@ from langchain_kronvex.turns import DEGRADED_EVENT, ContextOptions, OnFailure
 from langchain_kronvex.types import Scope
 
 try:
+    from langchain.agents.middleware import types as middleware_types
     from langchain.agents.middleware.types import (
         AgentMiddleware,
         AgentState,
+        ModelCallResult,
         ModelRequest,
         ModelResponse,
         PrivateStateAttr,
     )
     from langgraph.runtime import Runtime
+    from langgraph.types import Command
     from typing_extensions import NotRequired
 except ImportError as error:
     raise MissingExtra(
@@ -36,9 +41,8 @@ except ImportError as error:
     ) from error
 
 
-T = TypeVar("T")
-_Begun = tuple[AgentTurn | None, TurnRecord | None]
-_NO_TURN: _Begun = (None, None)
+ExtendedModelResponse: Any = getattr(middleware_types, "ExtendedModelResponse", None)
+# (LangChain 1.0 has none; there the state learns only at the end what was saved.)
 
 
 class MemoryState(AgentState[Any]):
@@ -66,8 +70,12 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     without what the request's messages show already.
 
     The user's words are saved before the model runs, the final answer (or the structured output,
-    as JSON) after it. An interrupted turn that is resumed, also by another process, is saved
-    once. An agent that runs as a tool of another recalls but does not save, since its input is
+    as JSON) after it; both as the state has them then, whatever the order of the middleware. So
+    what `PIIMiddleware` redacts is kept redacted, and words that it blocks, or that never came to
+    the model because of another failure, are not kept. (What an `after_agent` hook makes of the
+    answer is seen if the memory stands before it in the list.) A message that is edited, with its
+    id, is a turn of its own. An interrupted turn that is resumed, also by another process, is
+    saved once. Without a message of the user nothing is recalled or saved. An agent that runs as a tool of another recalls but does not save, since its input is
     not the user's words, unless `session_id` is given here. Agents that share a conversation as
     nodes of one graph should share one middleware object.
 
@@ -124,102 +132,117 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     def before_agent(
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
     ) -> dict[str, Any]:
-        """Save the user's words."""
-        turn, record = run(self._guarded(self._begin(state, runtime, config), _NO_TURN))
-        self._tell(turn, config)
-        return {"kronvex_turn": record}
+        """Begin the turn."""
+        return {"kronvex_turn": self._begin(state, runtime, config)}
 
     async def abefore_agent(
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
     ) -> dict[str, Any]:
         """Twin of `before_agent`."""
-        begins = self._guarded(self._begin(state, runtime, config), _NO_TURN)
-        turn, record = await arun(begins)
-        await self._atell(turn, config)
-        return {"kronvex_turn": record}
+        return {"kronvex_turn": self._begin(state, runtime, config)}
 
     def wrap_model_call(
         self,
         request: "ModelRequest[Any]",
         handler: "Callable[[ModelRequest[Any]], ModelResponse[Any]]",
-    ) -> "ModelResponse[Any]":
-        """Show the model what was recalled."""
-        return handler(run(self._guarded(self._showing(request), request)))
+    ) -> "ModelCallResult[Any]":
+        """Save the user's words, and show the model what was recalled."""
+        remembering, record = run(self._before_model(request))
+        return _noting(handler(remembering), record)
 
     async def awrap_model_call(
         self,
         request: "ModelRequest[Any]",
         handler: "Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]",
-    ) -> "ModelResponse[Any]":
+    ) -> "ModelCallResult[Any]":
         """Twin of `wrap_model_call`."""
-        return await handler(await arun(self._guarded(self._showing(request), request)))
+        remembering, record = await arun(self._before_model(request))
+        return _noting(await handler(remembering), record)
 
     def after_agent(
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
-    ) -> None:
+    ) -> dict[str, Any] | None:
         """Save the answer."""
-        turn = run(self._guarded(self._end(state, config), None))
-        self._tell(turn, config)
+        turn, update = run(self._end(state))
+        if turn and turn.to_be_told():
+            dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
+        return update
 
     async def aafter_agent(
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
-    ) -> None:
+    ) -> dict[str, Any] | None:
         """Twin of `after_agent`."""
-        turn = await arun(self._guarded(self._end(state, config), None))
-        await self._atell(turn, config)
-
-    def _tell(self, turn: AgentTurn | None, config: RunnableConfig | None) -> None:
-        if turn and turn.to_be_told():
-            dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
-
-    async def _atell(self, turn: AgentTurn | None, config: RunnableConfig | None) -> None:
+        turn, update = await arun(self._end(state))
         if turn and turn.to_be_told():
             await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
+        return update
 
     # -- the turn ------------------------------------------------------------------------------
 
-    def _guarded(self, plan: Plan[T], otherwise: T) -> Plan[T]:
-        """Do what a plan says; when it fails, the agent goes on, unless failures are to raise."""
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Let the agent go on when something fails, unless failures are to raise."""
         try:
-            return (yield from plan)
+            yield
         except InvalidInput:  # a mistake in the program
             raise
         except Exception as error:
             if self._options.on_error == "raise":
                 raise
             self.memory.report_degraded(error)
-            return otherwise
 
     def _begin(
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None
-    ) -> Plan[_Begun]:
-        fixed = self._fixed
-        scope = agent_scope(config, runtime.context, fixed.user_id, fixed.session_id)
-        earlier, save = state.get("kronvex_turn"), self._saves(config)
-        begun = yield from self._turns.begin(state["messages"], scope, earlier, save=save)
-        return begun or _NO_TURN
+    ) -> TurnRecord | None:
+        fixed, earlier, save = self._fixed, state.get("kronvex_turn"), self._saves(config)
+        with self._going_on():
+            scope = agent_scope(config, runtime.context, fixed.user_id, fixed.session_id)
+            return self._turns.begin(state["messages"], scope, earlier, save=save)
+        return None
 
-    def _showing(self, request: "ModelRequest[Any]") -> Plan["ModelRequest[Any]"]:
-        record: TurnRecord | None = request.state.get("kronvex_turn")  # type: ignore[assignment]
-        if record is None:  # nothing was said, or the turn was begun without this middleware
-            return _with(request, "")
-        turn = self._turns.of(record)
-        context = yield from turn.context_for(request.messages, self._options)
-        return _with(request, context)
+    def _before_model(
+        self, request: "ModelRequest[Any]"
+    ) -> Plan[tuple["ModelRequest[Any]", TurnRecord | None]]:
+        """Return the request with the context, and the turn's record if it has changed."""
+        record, said = _open_turn(request.state), request.state["messages"]
+        with self._going_on():
+            if record is not None:
+                shown, options = request.messages, self._options
+                context = yield from self._turns.before_model(record, said, shown, options)
+                now = self._turns.now(record, said)
+                return _with(request, context), (now if now != record else None)
+        return _with(request, ""), None
 
-    def _end(self, state: MemoryState, config: RunnableConfig | None) -> Plan[AgentTurn | None]:
-        record = state.get("kronvex_turn")
-        if record is None:
-            return None
-        turn, answer = self._turns.of(record), None
-        if self._saves(config):
-            answer = answer_in(state["messages"], state.get("structured_response"))
-        yield from turn.end(answer)
-        return turn
+    def _end(self, state: MemoryState) -> Plan[tuple[AgentTurn | None, dict[str, Any] | None]]:
+        record, messages = _open_turn(state), state["messages"]
+        with self._going_on():
+            if record is not None:
+                answer = answer_in(messages, state.get("structured_response"))
+                turn, ended = yield from self._turns.end(record, messages, answer)
+                return turn, {"kronvex_turn": ended}
+        return None, None
 
     def _saves(self, config: RunnableConfig | None) -> bool:
         named_here = self._fixed.session_id is not None
         return self._remember and (named_here or not _runs_as_tool(config))
+
+
+def _open_turn(state: Any) -> TurnRecord | None:
+    """Return the record of the turn under way; none if nothing was said, or if another middleware
+    went past the beginning of ours.
+    """
+    record: TurnRecord | None = state.get("kronvex_turn")
+    return record if record and record["open"] else None
+
+
+def _noting(response: "ModelResponse[Any]", record: TurnRecord | None) -> "ModelCallResult[Any]":
+    """Put the record into the agent's state together with what the model said."""
+    if record is None or ExtendedModelResponse is None or not isinstance(response, ModelResponse):
+        return response
+    noted: ModelCallResult[Any] = ExtendedModelResponse(
+        response, Command(update={"kronvex_turn": record})
+    )
+    return noted
 
 
 def _runs_as_tool(config: RunnableConfig | None) -> bool:

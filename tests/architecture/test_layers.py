@@ -17,7 +17,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     ),
     # pure rules, no I/O
     1: (
-        "adjacency", "agent_messages", "columns", "embeddings", "embeddings.static",
+        "adjacency", "agent_messages", "agent_records", "columns", "embeddings", "embeddings.static",
         "embeddings.thesaurus", "embeddings.wordpiece", "features", "formatting",
         "json_values", "lexical", "meanings", "messages", "plans", "postings", "prompts",
         "ranking", "scopes", "short_names", "vectors",

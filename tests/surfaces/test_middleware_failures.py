@@ -14,7 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 
 from langchain_kronvex import KronvexMemory, StoreError
-from langchain_kronvex.agent_turns import AgentTurn, AgentTurns
+from langchain_kronvex.agent_turns import AgentTurns
 from langchain_kronvex.middleware import KronvexMemoryMiddleware
 
 from .agents import (
@@ -184,14 +184,14 @@ def test_a_request_without_the_users_words_is_answered(tea_lover: KronvexMemory)
 
 
 @sync_and_async
-@pytest.mark.parametrize("at", ["begin", "context_for", "end"])
+@pytest.mark.parametrize("at", ["begin", "before_model", "end"])
 async def test_a_failure_of_any_kind_obeys_on_error(
     memory: KronvexMemory, call: AgentCall, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     def fails(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr(AgentTurns if at == "begin" else AgentTurn, at, fails)
+    monkeypatch.setattr(AgentTurns, at, fails)
     strict = KronvexMemoryMiddleware(memory=memory, on_error="raise")
 
     state = await call(agent_of(AgentModel(), memory), asking("Hi."))
