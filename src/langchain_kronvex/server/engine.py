@@ -17,7 +17,7 @@ from langchain_kronvex.locations import open_backend
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.plans import run
 from langchain_kronvex.records import draft_record, to_memory
-from langchain_kronvex.server.envelopes import understood
+from langchain_kronvex.server.envelopes import owners_of, understood
 from langchain_kronvex.server.items import SERVER_AGENT
 from langchain_kronvex.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
 
@@ -135,6 +135,27 @@ def erase(
     """Erase memories for good, in one rewriting of the store; return how many."""
     chosen = Selection(kind="memory", scope=scope, ids=None if ids is None else tuple(ids))
     return run(memory._erase(chosen))
+
+
+def find_user(memory: KronvexMemory, user_id: str) -> list[Memory]:
+    """List the memories of a user, newest first, with what this package's client keeps apart."""
+    found = find(memory, Scope.of(user_id, None)) + _kept_apart(memory, user_id)
+    return sorted(found, key=lambda each: each.created_at, reverse=True)
+
+
+def erase_user(memory: KronvexMemory, user_id: str) -> int:
+    """Erase everything of a user for good, chat messages too; return how much it was."""
+    user = Scope.of(user_id, None)
+    apart = [each.id for each in _kept_apart(memory, user_id)]
+    erased = erase(memory, ids=apart) if apart else 0
+    return erased + memory.forget(user_id=user.user_id)
+
+
+def _kept_apart(memory: KronvexMemory, user_id: str) -> list[Memory]:
+    """List what this package's client keeps of a user under other names, such as its chats."""
+    name, beginning = owners_of(user_id)
+    names = {name, *memory._backend.owners(beginning, memory._clock())} - {user_id}
+    return [each for owner in sorted(names) for each in find(memory, Scope.of(owner, None))]
 
 
 def remember(memory: KronvexMemory, draft: MemoryDraft, told: Stored | None) -> Memory:

@@ -12,15 +12,27 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from langchain_kronvex.backends.base import Record
-from langchain_kronvex.backends.rest.envelope import Stored, opened
+from langchain_kronvex.backends.rest.envelope import Stored, opened, wire_session
 from langchain_kronvex.backends.wire import WireMemory
 from langchain_kronvex.server.bodies import NewMemory
+from langchain_kronvex.types import Scope
 
 _UNDATED = datetime.fromtimestamp(0, timezone.utc)
 
 
+def owners_of(user_id: str) -> tuple[str, str]:
+    """Return under which other names the client keeps what is a user's: memories and chats.
+
+    The first is a name, the second the beginning of the names of all chats.
+    """
+    user = Scope(user_id)
+    return wire_session("memory", user), wire_session("message", user).rpartition(":")[0] + ":"
+
+
 def envelope_of(body: NewMemory) -> Stored | None:
     """Return what the client says of a memory that is to be stored; None without an envelope."""
+    if body.scope.user_id:  # the client gives both ids the same name
+        return None
     raw = WireMemory(
         id="new",
         content=body.content,

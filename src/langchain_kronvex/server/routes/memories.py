@@ -181,10 +181,10 @@ def _sessions(visit: Visit) -> list[dict[str, Any]]:
 
 @router.get("/agents/{agent_id}/memories/user/{uid:anyone}/export", response_model=UserExportAnswer)
 def export_user(agent_id: str, uid: str, request: Request) -> Answer:
-    """Return everything remembered about one user."""
+    """Return every memory of one user, and the chats that this package's client keeps here."""
     service = service_of(request)
     with service.visit(request, agent_id) as visit:
-        found = engine.find(visit.memory, Scope.of(uid, None))
+        found = engine.find_user(visit.memory, uid)
         answer = {
             "user_id": uid,
             "agent_id": visit.agent.id,
@@ -216,7 +216,7 @@ def erase_user(agent_id: str, uid: str, request: Request) -> Answer:
     """Erase everything of one user, chat messages included, from the store's files too."""
     service = service_of(request)
     with service.visit(request, agent_id) as visit:
-        erased = visit.memory.forget(user_id=uid)
+        erased = engine.erase_user(visit.memory, uid)
         visit.opened.removed()
         return Answer(
             {
