@@ -77,7 +77,13 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
         return bool((yield from self._items.delete([key])))
 
     def _list_keys(self, prefix: str | None = None) -> Plan[list[str]]:
-        """Return the keys, in alphabetical order; only those that start with `prefix`."""
+        """Return the keys, in alphabetical order; only those that start with `prefix`.
+
+        Raises:
+            InvalidInput: the prefix is no text.
+        """
+        if not isinstance(prefix, str | None):
+            raise InvalidInput(f"prefix must be a string, not {type(prefix).__name__}.")
         found = yield from self._items.find()
         return sorted(key for key in found if key.startswith(prefix or ""))
 

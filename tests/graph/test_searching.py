@@ -228,8 +228,8 @@ def test_any_query_may_be_asked(store: Colour, query: str) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"limit": -1}, {"limit": "3"}, {"offset": -1}, {"filter": "x"},
-     {"filter": {"a": {"$regex": "x"}}}, {"filter": {"a": {"$gt": 1, "b": 2}}}],
+    [{"query": 5}, {"query": ["tea"]}, {"limit": -1}, {"limit": "3"}, {"offset": -1},
+     {"filter": "x"}, {"filter": {"a": {"$regex": "x"}}}, {"filter": {"a": {"$gt": 1, "b": 2}}}],
     ids=repr,
 )  # fmt: skip
 def test_a_search_that_does_not_fit_is_refused(store: Colour, wrong: dict[str, Any]) -> None:

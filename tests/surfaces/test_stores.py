@@ -140,6 +140,16 @@ def test_a_key_that_does_not_fit_is_refused(store: KronvexKeyValueStore, key: An
     assert store.list_keys() == []
 
 
+@pytest.mark.parametrize("prefix", [3, b"a", ["a"]], ids=repr)
+def test_a_prefix_that_is_no_text_is_refused(store: KronvexKeyValueStore, prefix: Any) -> None:
+    for doing in (
+        lambda: store.list_keys(prefix),
+        lambda: list(store.yield_keys(prefix=prefix)),
+    ):
+        with pytest.raises(InvalidInput, match="prefix"):
+            doing()
+
+
 @pytest.mark.parametrize("namespace", ["", "x" * 256, "a\0", 3, None], ids=repr)
 def test_a_namespace_that_does_not_fit_is_refused(memory: KronvexMemory, namespace: Any) -> None:
     with pytest.raises(InvalidInput, match="namespace"):

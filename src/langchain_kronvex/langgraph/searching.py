@@ -15,6 +15,7 @@ from langgraph.store.base import SearchOp
 
 from langchain_kronvex import checks
 from langchain_kronvex.backends.base import Match, Record
+from langchain_kronvex.errors import InvalidInput
 from langchain_kronvex.keyed_memories import KeyedMemories
 from langchain_kronvex.langgraph.filters import Accept, accepting
 from langchain_kronvex.langgraph.items import namespace_of, value_of
@@ -59,12 +60,12 @@ class Wish:
         """Check what was asked for.
 
         Raises:
-            InvalidInput: filter, limit or offset does not fit.
+            InvalidInput: query, filter, limit or offset does not fit.
             InvalidNamespaceError: a label does not fit.
         """
         return cls(
             prefix=check_namespace(asked.namespace_prefix, may_be_empty=True),
-            query=(asked.query or "").strip(),
+            query=_check_query(asked.query),
             accept=accepting(asked.filter),
             filtered=bool(asked.filter),
             limit=checks.check_count(asked.limit, "limit", least=0),
@@ -75,6 +76,12 @@ class Wish:
     def count(self) -> int:
         """How many have to be found."""
         return self.limit + self.offset
+
+
+def _check_query(query: object) -> str:
+    if not isinstance(query, str | None):
+        raise InvalidInput(f"query must be a string or None, not {type(query).__name__}.")
+    return (query or "").strip()
 
 
 class Searcher:
