@@ -38,7 +38,7 @@ class Request:
         query: Parameters of the URL; never memory text, since URLs are logged.
         body: JSON, or None.
         repeatable: Sending it twice does what sending it once does.
-        within_seconds: For an answer that is not worth the usual wait.
+        deadline: Of `time.monotonic()`, for an answer that is not worth the usual wait.
     """
 
     method: str
@@ -46,7 +46,7 @@ class Request:
     query: Mapping[str, str | int] = field(default_factory=dict)
     body: Mapping[str, Any] | None = field(default=None, repr=False)
     repeatable: bool = True
-    within_seconds: float | None = None
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

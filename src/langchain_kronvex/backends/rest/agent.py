@@ -6,6 +6,7 @@ Plans only; `transport` does what they ask for.
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -128,16 +129,20 @@ class ServerAgent:
         """List all of a session, or of the agent. What the server adds of others is among it.
 
         A listing that is shorter than the server says is made once more: others were writing.
+
+        Raises:
+            ServerUnavailable: it took longer than `within_seconds`.
         """
         found: dict[str, WireMemory] = {}
+        deadline = None if within_seconds is None else time.monotonic() + within_seconds
         for _ in range(2):
-            total = yield from self._pages(session, found, within_seconds)
+            total = yield from self._pages(session, found, deadline)
             if total is None or total <= len(found):
                 break
         return list(found.values())
 
     def _pages(
-        self, session: str | None, found: dict[str, WireMemory], within_seconds: float | None
+        self, session: str | None, found: dict[str, WireMemory], deadline: float | None
     ) -> Plan[int | None]:
         """Read page after page until one brings nothing new, or the server says it is the last."""
         size, number = wire.PAGE_ITEMS, 1
@@ -146,7 +151,7 @@ class ServerAgent:
 
             def asked(agent: str, number: int = number, size: int = size) -> Request:
                 request = wire.list_request(agent, session, number, size)
-                return replace(request, within_seconds=within_seconds)
+                return replace(request, deadline=deadline)
 
             try:
                 body = yield from self.ask(asked)

@@ -54,6 +54,7 @@ _MOST_LOOKS = 6  # within three seconds, for what the server took without showin
 _CLOSING_SECONDS = 10.0
 _QUOTA_PAUSE_SECONDS = 900.0
 _LONGEST_SESSION_PAUSE_SECONDS = 300.0
+_LONGEST_PAUSE_SECONDS = 300.0  # however long the server asks to wait
 
 
 class Courier:
@@ -132,13 +133,16 @@ class Courier:
         return await self._writer.aflush(timeout)
 
     def close(self) -> None:
-        """Send what can be sent soon; the rest stays on disk and is sent when opened again."""
+        """Send what can be sent soon; the rest stays on disk and is sent when opened again.
+
+        A request that hangs is not waited for any longer: it ends with the connections.
+        """
         deadline = time.monotonic() + _CLOSING_SECONDS
         while self.outage is None and time.monotonic() < deadline:
             if self._writer.flush(0.05):
                 break
         self._closing = True
-        self._writer.discard(lambda lane: True)
+        self._writer.discard(lambda lane: True, max(deadline - time.monotonic(), 0.0))
         self._writer.close(0.0)
         left = self._outbox.unsent()
         if left:
@@ -234,7 +238,7 @@ class Courier:
         self._report(error)
 
     def _note_outage(self, error: Exception) -> None:
-        wait = getattr(error, "retry_after_seconds", None)
+        wait = min(getattr(error, "retry_after_seconds", None) or 0.0, _LONGEST_PAUSE_SECONDS)
         if isinstance(error, QuotaExceeded):
             wait = _QUOTA_PAUSE_SECONDS
         if isinstance(error, RateLimited | QuotaExceeded | ServerUnavailable) and wait:

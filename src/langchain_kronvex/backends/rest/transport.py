@@ -21,6 +21,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 from pydantic import SecretStr
 
+from langchain_kronvex.backends.rest.deadline import keep_deadlines, until
 from langchain_kronvex.backends.rest.refusals import refusal, retry_after
 from langchain_kronvex.backends.wire import Request
 from langchain_kronvex.errors import MemoryClosed, ServerMisbehaved, ServerUnavailable
@@ -79,6 +80,24 @@ class _Body:
             raise httpx.ReadTimeout("the answer came too slowly")
 
 
+def _read(client: httpx.Client, request: httpx.Request, deadline: float) -> Reply:
+    body = _Body(deadline, [])
+    with contextlib.closing(client.send(request, stream=True, follow_redirects=False)) as answer:
+        for chunk in answer.iter_bytes():
+            body.take(chunk)
+        return Reply(answer.status_code, _lower(answer.headers), b"".join(body.chunks))
+
+
+async def _aread(client: httpx.AsyncClient, request: httpx.Request, deadline: float) -> Reply:
+    body = _Body(deadline, [])
+    async with contextlib.aclosing(
+        await client.send(request, stream=True, follow_redirects=False)
+    ) as answer:
+        async for chunk in answer.aiter_bytes():
+            body.take(chunk)
+        return Reply(answer.status_code, _lower(answer.headers), b"".join(body.chunks))
+
+
 class Transport(ForkAware):
     """Sends requests to one API.
 
@@ -124,17 +143,19 @@ class Transport(ForkAware):
         """Send a request, again when that is safe and the fault may pass; return any answer."""
         for attempt in range(1, _TRIES + 1):
             pause = _FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
+            over = request.deadline is not None and time.monotonic() + pause > request.deadline
+            last = attempt == _TRIES or over
             try:
                 reply: Reply = yield call(self, "send", request)
             except ServerUnavailable as error:
-                if attempt == _TRIES or not (error.unsent or request.repeatable):
+                if last or not (error.unsent or request.repeatable):
                     raise
                 if error.retry_after_seconds == 0:  # it has hung once: do not wait as long again
                     raise
             else:
                 wait = retry_after(reply.headers) or 0.0
                 if (
-                    attempt == _TRIES
+                    last
                     or reply.status not in _PASSING
                     or not request.repeatable
                     or wait > _LONGEST_RETRY_AFTER_SECONDS
@@ -159,18 +180,11 @@ class Transport(ForkAware):
     def send(self, request: Request) -> Reply:
         """Send a request once, and after redirects within the same origin."""
         client = self._client()
-        url = self._url(request)
+        url, deadline = self._url(request), self._deadline(request)
         for _ in range(_MOST_REDIRECTS):
-            body = _Body(time.monotonic() + self._longest, [])
             try:
-                with contextlib.closing(
-                    client.send(
-                        self._built(client, request, url), stream=True, follow_redirects=False
-                    )
-                ) as answer:
-                    for chunk in answer.iter_bytes():
-                        body.take(chunk)
-                    reply = Reply(answer.status_code, _lower(answer.headers), b"".join(body.chunks))
+                with until(deadline):
+                    reply = _read(client, self._built(client, request, url), deadline)
             except _FAULTS as error:
                 raise self._unavailable(error) from None
             following = self._redirected(url, reply)
@@ -182,18 +196,13 @@ class Transport(ForkAware):
     async def asend(self, request: Request) -> Reply:
         """Twin of `send`."""
         client = await self._async_client()
-        url = self._url(request)
+        url, deadline = self._url(request), self._deadline(request)
         for _ in range(_MOST_REDIRECTS):
-            body = _Body(time.monotonic() + self._longest, [])
             try:
-                async with contextlib.aclosing(
-                    await client.send(
-                        self._built(client, request, url), stream=True, follow_redirects=False
-                    )
-                ) as answer:
-                    async for chunk in answer.aiter_bytes():
-                        body.take(chunk)
-                    reply = Reply(answer.status_code, _lower(answer.headers), b"".join(body.chunks))
+                reading = _aread(client, self._built(client, request, url), deadline)
+                reply = await asyncio.wait_for(reading, deadline - time.monotonic())
+            except asyncio.TimeoutError:
+                raise self._unavailable(httpx.ReadTimeout("the exchange took too long")) from None
             except _FAULTS as error:
                 raise self._unavailable(error) from None
             following = self._redirected(url, reply)
@@ -210,6 +219,9 @@ class Transport(ForkAware):
         """Twin of `pause`."""
         await asyncio.sleep(seconds)
 
+    def _deadline(self, request: Request) -> float:
+        return request.deadline or time.monotonic() + self._longest
+
     def _url(self, request: Request) -> str:
         query = httpx.QueryParams(dict(request.query))
         return f"{self.base_url}{request.path}{'?' if request.query else ''}{query}"
@@ -225,7 +237,7 @@ class Transport(ForkAware):
             url,
             headers=headers,
             json=None if request.body is None else dict(request.body),
-            timeout=request.within_seconds or self._timeout,
+            timeout=self._timeout,
         )
 
     def _redirected(self, url: str, reply: Reply) -> str | None:
@@ -262,6 +274,7 @@ class Transport(ForkAware):
         with self._lock:
             if self._own is None:
                 self._own = httpx.Client(verify=self._verify(), timeout=self._timeout)
+                keep_deadlines(self._own)
             return self._own
 
     async def _async_client(self) -> httpx.AsyncClient:
