@@ -61,6 +61,8 @@ class OpenMemory:
         postgres: PostgresOptions | None = None,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
+        if isinstance(api_key, str):
+            api_key = SecretStr(api_key)  # no repr of what is kept shows it
         self._settings = {k: v for k, v in locals().items() if k in _PASSED_ON}
         self.agent_id = resolve_agent_id(agent_id)
         self._on_error = on_error
