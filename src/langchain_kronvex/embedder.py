@@ -6,19 +6,21 @@ down must not make any text look refused; so a failed batch is told apart by ask
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from langchain_kronvex.backends.base import MemoryBackend, Record, Selection, Unembedded
 from langchain_kronvex.background import BackgroundWriter
-from langchain_kronvex.errors import EmbeddingMismatch, EmbeddingsError
+from langchain_kronvex.errors import EmbeddingMismatch, EmbeddingsError, MemoryClosed
 from langchain_kronvex.plans import Plan, call, run
 from langchain_kronvex.ranking import Floats
 from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
 
 TRIVIAL_TEXT = "hello"  # what every provider that works can embed
 _IDS_TOLD = 20  # in one report
+_OTHERS_SECONDS = 2.0  # in which a worker that lives does it by itself, as a rule
 _GRACE_SECONDS = 1.0  # after which another worker has certainly given up
 
 
@@ -119,6 +121,17 @@ class BackgroundEmbedder:
     def wake(self) -> None:
         """Catch up in the background; cheap to call after every write."""
         self._writer.submit("vectors", self._catch_up, once=True)
+
+    def wake_for_others(self) -> None:
+        """Catch up a little later, in case the worker that wrote a memory is no more.
+
+        Where it lives, its claims tell when to look again.
+        """
+        if self._model.current is not None:
+            with contextlib.suppress(MemoryClosed):
+                self._writer.submit(
+                    "vectors of others", self._catch_up, once=True, delay_seconds=_OTHERS_SECONDS
+                )
 
     def _catch_up(self) -> None:
         model = self._model.current

@@ -106,10 +106,16 @@ class OpenMemory:
         if model := self._model.current:
             model.load()
             model.width = self._backend.settle_embeddings(model.name, model.width)
-            if self._backend.unembedded(1, self._clock()):  # left over by an earlier process
+            if self._is_left_over():
                 self._embedder.wake()
         self._backend.purge(self._clock())
         self._backend.start(_weakly(self.report_degraded))
+        self._backend.when_unembedded(self._embedder.wake_for_others)
+
+    def _is_left_over(self) -> bool:
+        """Tell whether an earlier process left memories without a vector, or others have some."""
+        left = self._backend.unembedded(1, self._clock())
+        return bool(left) or self._backend.embedded_elsewhere() is not None
 
     def beside(self: Self, agent_id: str, **settings: Any) -> Self:
         """Open the memory of another agent in the same place, with the same embeddings.

@@ -192,6 +192,45 @@ def test_another_worker_takes_over_from_one_that_was_killed(
     assert sql("SELECT count(*) FROM langchain_kronvex.claims") == [(0,)]
 
 
+@pytest.mark.parametrize("look", ["recall", "stats"])
+def test_a_worker_that_was_idle_takes_over_when_it_sees_what_is_left(
+    look: str, store_url: str, crew: Crew, sql: Sql, tmp_path: Path
+) -> None:
+    file = tmp_path / "embedded.txt"
+    heir = crew.start(
+        "embed_once_told", url=store_url, file=str(file), claim_seconds=1.5, look=look
+    )
+    assert heir.hear() == "open"
+    doomed = crew.start("embed_for_ever", url=store_url, claim_seconds=1.5, memories=5)
+    assert doomed.hear() == "embedding"
+    while sql("SELECT count(*) FROM langchain_kronvex.records") != [(5,)]:
+        time.sleep(0.01)
+    doomed.kill()
+    heir.say("look")
+    assert heir.hear() == 5
+    wait_until_embedded(sql, seconds=15)  # nobody writes or recalls any more
+    heir.say("end")
+    heir.finish()
+    noted = Counter(file.read_text().splitlines())
+    assert all(noted[f"left behind {n}"] == 1 for n in range(5))
+    assert sql("SELECT count(*) FROM langchain_kronvex.claims") == [(0,)]
+
+
+def test_a_worker_that_opens_while_others_have_claimed_all_takes_over_later(
+    store_url: str, crew: Crew, sql: Sql, tmp_path: Path
+) -> None:
+    file = tmp_path / "embedded.txt"
+    doomed = crew.start("embed_for_ever", url=store_url, claim_seconds=3, memories=1)
+    assert doomed.hear() == "embedding"
+    heir = crew.start("embed_for_a_moment", url=store_url, file=str(file), claim_seconds=1.5)
+    assert heir.hear() == "open"
+    doomed.kill()
+    wait_until_embedded(sql, seconds=15)
+    heir.say("end")
+    heir.finish()
+    assert "left behind 0" in file.read_text()
+
+
 def test_a_memory_that_is_closed_leaves_no_claim(open_memory: OpenMemory, sql: Sql) -> None:
     class Refusing(HashedWords):
         def embed_documents(self, texts: list[str]) -> list[list[float]]:

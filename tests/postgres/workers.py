@@ -124,17 +124,32 @@ def embed_for_a_moment(say: Say, hear: Hear, url: str, file: str, claim_seconds:
         hear()
 
 
+def embed_once_told(
+    say: Say, hear: Hear, url: str, file: str, claim_seconds: float, look: str
+) -> None:
+    """Be open, with nothing to do, before another writes; then look at what it has written."""
+    postgres_vectors.CLAIM_SECONDS = claim_seconds
+    with KronvexMemory(url, embeddings=Noted(file, 0.0)) as memory:
+        say("open")
+        hear()
+        if look == "recall":
+            say(len(memory.recall("left behind", user_id="ana")))
+        elif look == "stats":
+            say(memory.stats().unembedded)
+        hear()
+
+
 def embed_for_ever(say: Say, hear: Hear, url: str, claim_seconds: float, memories: int) -> None:
     """Take memories to embed, and never come back with them."""
     postgres_vectors.CLAIM_SECONDS = claim_seconds
 
-    class Endless(HashedWords):
+    class Noted(HashedWords):  # the name is part of what vectors are told apart by
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
             say("embedding")
             time.sleep(3600)
             raise AssertionError
 
-    memory = KronvexMemory(url, embeddings=Endless(model="noted"))
+    memory = KronvexMemory(url, embeddings=Noted(model="noted"))
     for number in range(memories):
         memory.remember(f"left behind {number}", user_id="ana")
     hear()

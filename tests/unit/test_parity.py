@@ -56,7 +56,7 @@ def test_every_verb_of_the_memory_has_its_twin(verb: str) -> None:
 
 
 # What only backends with background work of their own need.
-WITHOUT_EFFECT = {"start", "flush"}
+WITHOUT_EFFECT = {"start", "when_unembedded", "flush"}
 # What every backend can do by its other verbs, some more quickly.
 WITHOUT_NEED = {"owners"}
 # What never waits.

@@ -124,6 +124,14 @@ class MemoryBackend(ABC):
         """
         del report
 
+    def when_unembedded(self, tell: Callable[[], None]) -> None:
+        """Have somebody told, now and then, of memories without a vector that others wrote.
+
+        Args:
+            tell: Comes back at once, and may be called again and again for the same memories.
+        """
+        del tell
+
     @abstractmethod
     def add(
         self, records: Sequence[Record], now: datetime, model: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from langchain_kronvex.backends import postgres_vectors as vectors_of
@@ -26,6 +26,11 @@ class PostgresEmbedding(MemoryBackend):
     _worker: uuid.UUID  # who claims
     _may_hold_claims = False
     _maker: IndexMaker | None
+    _tell_of_unembedded: Callable[[], None] | None = None
+
+    def when_unembedded(self, tell: Callable[[], None]) -> None:
+        """See `MemoryBackend.when_unembedded`."""
+        self._tell_of_unembedded = tell
 
     def settle_embeddings(self, model: str, width: int | None) -> int | None:
         """See `MemoryBackend.settle_embeddings`."""
