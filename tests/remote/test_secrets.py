@@ -15,7 +15,8 @@ from .plain_server import KEY, PlainServer
 
 def printed(value: Any, levels: int = 5) -> str:
     """Return the reprs of an object and of what it holds."""
-    held = vars(value).values() if hasattr(value, "__dict__") and levels else ()
+    inside = hasattr(value, "__dict__") and levels and not isinstance(value, SecretStr)
+    held = vars(value).values() if inside else ()
     return repr(value) + "".join(printed(each, levels - 1) for each in held)
 
 
