@@ -82,6 +82,13 @@ def with_memories(system: SystemMessage | None, context: str) -> SystemMessage |
     return system.model_copy(update={"content": [*head, _text(f"\n\n{context}")]})
 
 
+def keeping_memories(system: SystemMessage | None, context: str) -> SystemMessage | None:
+    """Return a system message that replaces one with the context, with the context too."""
+    if system is None or (context and context in _written(system)):
+        return system
+    return with_memories(system, context)
+
+
 def _is_of_user(message: BaseMessage) -> TypeGuard[HumanMessage]:
     """Tell whether a human message is the user's own, not a summary of the conversation."""
     summary = message.additional_kwargs.get("lc_source") == "summarization"

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
-from langchain_core.messages import SystemMessage
 from langchain_core.runnables import RunnableConfig
 
 from langchain_kronvex import checks
-from langchain_kronvex.agent_messages import answer_in, with_memories
+from langchain_kronvex.agent_messages import answer_in
 from langchain_kronvex.agent_records import TurnRecord
+from langchain_kronvex.agent_requests import remembering
 from langchain_kronvex.agent_turns import AgentTurn, AgentTurns
 from langchain_kronvex.errors import InvalidInput, MissingExtra
 from langchain_kronvex.memory import KronvexMemory
@@ -64,20 +64,22 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     >>> memory.memories(user_id="ana")[0].content
     'User: I am allergic to peanuts.\nAssistant: Noted.'
 
-    What is recalled goes into the system message of the model request: where `{memory_context}`
-    or `<memory_context>` stands, or else into a block at its end. It never enters the agent's
-    state, so it is never saved back. It is recalled once a turn, from all sessions of the user,
-    without what the request's messages show already.
+    What is recalled goes into the system message of the model request: where `{memory_context}` or
+    `<memory_context>` stands, or else into a block at its end; also when another middleware
+    replaces the message, as `dynamic_prompt` does. It never enters the agent's state, so it is
+    never saved back. It is recalled once a turn, from all sessions of the user, without what the
+    request's messages show already.
 
-    The user's words are saved before the model runs, the final answer (or the structured output,
-    as JSON) after it; both as the state has them then, whatever the order of the middleware. So
-    what `PIIMiddleware` redacts is kept redacted, and words that it blocks, or that never came to
-    the model because of another failure, are not kept. (What an `after_agent` hook makes of the
-    answer is seen if the memory stands before it in the list.) A message that is edited, with its
-    id, is a turn of its own. An interrupted turn that is resumed, also by another process, is
-    saved once. Without a message of the user nothing is recalled or saved. An agent that runs as a tool of another recalls but does not save, since its input is
-    not the user's words, unless `session_id` is given here. Agents that share a conversation as
-    nodes of one graph should share one middleware object.
+    The user's words are saved before the model runs, the final answer (or the structured output, as
+    JSON) after it; both as the state has them then, whatever the order of the middleware. So what
+    `PIIMiddleware` redacts is kept redacted, and words that it blocks, or that never came to the
+    model because of another failure, are not kept. (What an `after_agent` hook makes of the answer
+    is seen if the memory stands before it in the list.) A message that is edited, with its id, is a
+    turn of its own. An interrupted turn that is resumed, also by another process, is saved once.
+    Without a message of the user nothing is recalled or saved. An agent that runs as a tool of
+    another recalls but does not save, since its input is not the user's words, unless `session_id`
+    is given here. Agents that share a conversation as nodes of one graph should share one
+    middleware object.
 
     Whose memory: `user_id` and `session_id` of the constructor, else of the run's context
     (attribute or key), else of `config["configurable"]`, whose `thread_id` also names the session.
@@ -210,8 +212,8 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
                 shown, options = request.messages, self._options
                 context = yield from self._turns.before_model(record, said, shown, options)
                 now = self._turns.now(record, said)
-                return _with(request, context), (now if now != record else None)
-        return _with(request, ""), None
+                return remembering(request, context), (now if now != record else None)
+        return remembering(request, ""), None
 
     def _end(self, state: MemoryState) -> Plan[tuple[AgentTurn | None, dict[str, Any] | None]]:
         record, messages = _open_turn(state), state["messages"]
@@ -250,12 +252,3 @@ def _runs_as_tool(config: RunnableConfig | None) -> bool:
     namespace = str((config or {}).get("configurable", {}).get("checkpoint_ns", ""))
     callers = namespace.split("|")[:-1]
     return any(caller.partition(":")[0] == "tools" for caller in callers)
-
-
-def _with(request: "ModelRequest[Any]", context: str) -> "ModelRequest[Any]":
-    if hasattr(request, "system_message"):
-        system = with_memories(request.system_message, context)
-        return request.override(system_message=system)
-    # LangChain 1.0 had a text there.
-    text = with_memories(SystemMessage(request.system_prompt or ""), context)
-    return request.override(system_prompt=text.text if text else None)  # type: ignore[call-arg]

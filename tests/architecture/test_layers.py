@@ -60,7 +60,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
     ),
     # extras, and the list of public names
     5: (
-        "", "cli", "langgraph", "langgraph.filters", "langgraph.items",
+        "", "agent_requests", "cli", "langgraph", "langgraph.filters", "langgraph.items",
         "langgraph.namespaces", "langgraph.searching", "langgraph.store", "langgraph.sweeping",
         "llama_index",
         "llama_index.chat_messages", "llama_index.chat_stores", "llama_index.conversations",
