@@ -34,7 +34,7 @@ Catch all of them with::
     except KronvexError as error:
         ...
 
-An error raised without a message says what its docstring says.
+An error raised without a message says what the first paragraph of its docstring says.
 """
 
 
@@ -42,7 +42,8 @@ class KronvexError(Exception):
     """Something went wrong in langchain-kronvex."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or " ".join((type(self).__doc__ or "").split()))
+        said, _, _ = (type(self).__doc__ or "").partition("\n\n")
+        super().__init__(message or " ".join(said.split()))
 
 
 class InvalidInput(KronvexError, ValueError):

@@ -23,6 +23,11 @@ from langchain_kronvex.errors import (
 
 LONGEST_MINUTE_SECONDS = 3600.0  # a longer Retry-After is a daily quota, not a rate limit
 
+NO_API = (
+    "There is no Kronvex API at this URL (HTTP 404): agents are not even known there. Check url, "
+    "KRONVEX_URL or KRONVEX_BASE_URL; it is the part before /api/v1."
+)
+
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Exception:
     """Return the error for an answer that is no success.
@@ -37,10 +42,11 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Exception:
     elif status == 402 or (status == 429 and _is_daily(said, headers)):
         error = QuotaExceeded(f"{QuotaExceeded.__doc__}{_figures(detail)}")
     elif status == 404:
-        error = MemoryNotFound() if "memory not found" in said else AgentNotFound()
+        error = MemoryNotFound() if "memory not found" in said else _not_found(said)
     elif status == 429:
-        error = RateLimited()
-        error.retry_after_seconds = retry_after(headers) or 60.0
+        wait = retry_after(headers) or RateLimited.retry_after_seconds
+        error = RateLimited(f"Too many requests in a minute; wait {wait:g} s, or spread them.")
+        error.retry_after_seconds = wait
     elif status >= 500:
         error = ServerUnavailable(f"The server failed (HTTP {status}); try again.")
         error.retry_after_seconds = retry_after(headers)
@@ -54,6 +60,11 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Exception:
     if isinstance(error, ServiceError):
         error.status = status
     return error
+
+
+def _not_found(said: str) -> AgentNotFound:
+    """Tell an agent that is not there from an API that is not there: no API says so of an agent."""
+    return AgentNotFound() if "agent" in said else AgentNotFound(NO_API)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
