@@ -149,8 +149,6 @@ class MemoryUpkeep(OpenMemory):
         """Tell what is stored and how the background work stands."""
         writers = (self.writer, self._embedding_writer)
         stored: MemoryStats = yield call(self._backend, "stats", self._clock())
-        if stored.unembedded:
-            self._embedder.wake_for_others()
         errors = [*(w.last_error for w in writers), stored.last_error, self._last_degraded]
         return replace(
             stored,

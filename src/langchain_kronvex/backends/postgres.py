@@ -251,11 +251,16 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
 
     def stats(self, now: datetime) -> MemoryStats:
         """See `MemoryBackend.stats`."""
-        return self._db.run(self._counting(now))
+        return self._counted(self._db.run(self._counting(now)))
 
     async def astats(self, now: datetime) -> MemoryStats:
         """Twin of `stats`."""
-        return await self._db.arun(self._counting(now))
+        return self._counted(await self._db.arun(self._counting(now)))
+
+    def _counted(self, stats: MemoryStats) -> MemoryStats:
+        if stats.unembedded:
+            self._tell_of_unembedded()
+        return stats
 
     # -- moving --------------------------------------------------------------------------------
 

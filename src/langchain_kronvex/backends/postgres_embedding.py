@@ -26,7 +26,7 @@ class PostgresEmbedding(MemoryBackend):
     _worker: uuid.UUID  # who claims
     _may_hold_claims = False
     _maker: IndexMaker | None
-    _tell_of_unembedded: Callable[[], None] | None = None
+    _tell_of_unembedded: Callable[[], None] = staticmethod(lambda: None)
 
     def when_unembedded(self, tell: Callable[[], None]) -> None:
         """See `MemoryBackend.when_unembedded`."""

@@ -59,7 +59,7 @@ class PostgresRecall(MemoryBackend):
     _agent_id: str
     _cache: IndexCache
     _huge: HugeOwners
-    _tell_of_unembedded: Callable[[], None] | None
+    _tell_of_unembedded: Callable[[], None]
 
     def make_indexes(self, owner: str, timeout_seconds: float) -> bool:
         """Have the indexes of a huge owner made now, and wait; tell whether all are there."""
@@ -173,7 +173,7 @@ class PostgresRecall(MemoryBackend):
             target = page.state.revision if target is None else target
             worker = _Worker(len(page.rows) > _FEW_ROWS)
             yield call(worker, "do", lambda page=page: _apply(entry, page))
-            if self._tell_of_unembedded and any(row.vector is None for row in page.rows):
+            if any(row.vector is None for row in page.rows):
                 self._tell_of_unembedded()
             if len(page.rows) < _LOAD_ROWS:
                 with entry.lock:
