@@ -18,6 +18,7 @@ DEEP_METADATA = '{"content": "x", "metadata": {"a":' + '{"a":' * 500 + "1" + "}"
 
 REFUSED = [
     # no JSON, or none that every reader takes
+    '{"content": "x"}'.encode("utf-16"), '{"content": "x"}'.encode("utf-32-be"),
     "", "{", "null", "[]", '"x"', "{'content': 'x'}", b"\xff\xfe", b"\xef\xbb\xbf\xff", DEEP,
     '{"content": NaN}', '{"content": "x", "metadata": {"a": NaN}}',
     '{"content": "x", "metadata": {"a": -Infinity}}', '{"content": "x", "metadata": {"a": 1e999}}',
