@@ -39,7 +39,7 @@ LAYERS: dict[int, tuple[str, ...]] = {
         "backends.postgres_vectors", "backends.postgres_writing", "backends.record",
         "backends.rest", "backends.rest.agent", "backends.rest.courier",
         "backends.rest.deadline", "backends.rest.envelope", "backends.rest.erasing",
-        "backends.rest.known_texts",
+        "backends.rest.known_texts", "backends.rest.sizes",
         "backends.rest.outbox", "backends.rest.outbox_places", "backends.rest.recall",
         "backends.rest.refusals", "backends.rest.transfer", "backends.rest.transport",
         "backends.rest.versions", "backends.rest.writing", "backends.sqlite", "backends.sqlite_erasing",

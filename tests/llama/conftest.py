@@ -26,6 +26,7 @@ EVERYWHERE = {
     "test_a_key_is_a_session_which_langchain_reads_and_continues",
     "test_another_answer_is_remembered_with_its_question",
     "test_messages_come_back_through_a_store",
+    "test_a_picture_of_two_megabytes_comes_back",
     "test_a_function_agent_remembers_across_sessions",
     "test_each_exchange_is_remembered_once",
     "test_a_failing_recall_leaves_the_chat_without_memory",

@@ -118,6 +118,16 @@ def test_messages_come_back_through_a_store(memory: KronvexMemory) -> None:
     assert store.get_messages("monday") == said
 
 
+def test_a_picture_of_two_megabytes_comes_back(store_url: str) -> None:
+    said = [ChatMessage(role="user", blocks=[ImageBlock(image=PNG * 40_000)]), assistant("A cat.")]
+    with KronvexMemory(store_url) as memory:
+        KronvexChatStore(memory=memory, user_id="ana").set_messages("monday", said)
+        assert memory.flush(30)
+        assert memory.stats().failed == 0
+    with KronvexMemory(store_url) as memory:
+        assert KronvexChatStore(memory=memory, user_id="ana").get_messages("monday") == said
+
+
 def test_a_picture_from_a_stream_is_read_when_it_is_stored() -> None:
     shown = ChatMessage(role="user", blocks=[ImageBlock(image=io.BytesIO(PNG))])
     back: Any = decode(encode(shown)).blocks[0]

@@ -27,7 +27,7 @@ from langchain_kronvex.backends.wire import (
     read_time,
     remember_request,
 )
-from langchain_kronvex.checks import MEMORY_TYPES
+from langchain_kronvex.checks import MAX_CONTENT_CHARS, MEMORY_TYPES
 from langchain_kronvex.errors import KronvexError
 from langchain_kronvex.types import Scope
 
@@ -37,6 +37,8 @@ _OURS = "langchain-kronvex:"
 AGENT_SESSION = f"{_OURS}agent"
 _PREFIXES = {"message": f"{_OURS}chat:", "item": f"{_OURS}item:"}
 _OWNER_PREFIX = f"{_OURS}owner:"
+_BEGINNING_CHARS = 1000
+_SAFE_LEVELS = 32  # deeper metadata are sent as a text
 _SAFE_INTEGER = 2**53  # larger ones lose digits in servers that read numbers as floats
 
 
@@ -137,7 +139,13 @@ def storing(agent_id: str, stored: Stored, padding: str = "") -> Request:
     record, envelope = stored.record, _envelope(stored)
     if record.kind != "memory" or stored.apart:
         padding = f"\n{record.id}{padding}"
-    if padding:
+    content = record.content + padding
+    if len(content) > MAX_CONTENT_CHARS:
+        # A server need not take longer texts; what is shown to it is a beginning.
+        envelope["content"] = record.content
+        most = MAX_CONTENT_CHARS - len(padding) if record.kind == "memory" else _BEGINNING_CHARS
+        content = record.content[:most] + padding
+    elif padding:
         envelope["padding"] = len(padding)
     metadata: dict[str, Any] = dict(record.metadata)
     if not _survives(metadata):
@@ -145,7 +153,7 @@ def storing(agent_id: str, stored: Stored, padding: str = "") -> Request:
         envelope["metadata"] = json.dumps(dict(record.metadata))
     return remember_request(
         agent_id,
-        content=record.content + padding,
+        content=content,
         memory_type=wire_type(record),
         session=wire_session(record.kind, record.scope),
         metadata={**metadata, RESERVED: envelope},
@@ -334,7 +342,7 @@ def wire_ttl(record: Record, now: datetime) -> int | None:
 
 def _survives(metadata: Mapping[str, Any]) -> bool:
     """Tell whether metadata come back as they are from any server that stores JSON."""
-    return RESERVED not in metadata and _is_plain(metadata)
+    return RESERVED not in metadata and is_shallow(metadata, _SAFE_LEVELS) and _is_plain(metadata)
 
 
 def _is_plain(value: Any) -> bool:

@@ -18,6 +18,7 @@ from langchain_kronvex.backends.rest.courier import Courier
 from langchain_kronvex.backends.rest.envelope import Stored, one_session, wire_session, wire_ttl
 from langchain_kronvex.backends.rest.known_texts import KnownTexts
 from langchain_kronvex.backends.rest.outbox import Outbox
+from langchain_kronvex.backends.rest.sizes import check_sizes
 from langchain_kronvex.backends.rest.versions import (
     Place,
     Ticks,
@@ -55,6 +56,7 @@ class RemoteWriting:
 
     def add(self, records: Sequence[Record], now: datetime) -> Plan[list[Record]]:
         """Store records; one whose key is there renews that one."""
+        check_sizes(records)
         there = yield from self._there(records, now)
         written = yield from self._written(records, there)
         taken: list[Stored] = []
@@ -90,6 +92,7 @@ class RemoteWriting:
                 "A Kronvex server cannot store a record on the condition that another one is there "
                 "still; use a store of this package: sqlite:///path.db"
             )
+        check_sizes(records)
         leaving = yield from self._leaving(deleted)
         there = yield from self._there(records, now)
         taken: list[Stored] = []
@@ -216,6 +219,7 @@ class RemoteWriting:
             MemoryNotFound: it is gone.
             InvalidInput: another visible record of the same scope has its key.
         """
+        check_sizes([record])
         session = wire_session(record.kind, record.scope)
         waiting = [entry.stored for entry in self._outbox.waiting([record.scope.owner])]
         found = yield from self._agent.stored(session)
