@@ -34,6 +34,9 @@ def test_a_server_on_postgres_keeps_agents_and_users_apart(tmp_path: Path) -> No
             assert [each["memory"]["content"] for each in found] == [
                 f"The code of {user} is {agent}."
             ]
+        for name in ("memory_type", "type", "session_id"):
+            refused = api.get("/agents/agent1/memories", params={name: "\0"})
+            assert refused.status_code == 422
         with psycopg.connect(url) as connection:
             count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             assert connection.execute(count).fetchone() <= (12,)  # one pool for all agents

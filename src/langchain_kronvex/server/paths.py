@@ -6,12 +6,14 @@ could so turn the request for one memory into that for all of them.
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, unquote
 
 from starlette.types import Scope
 
 _OF_USERS = ["", "api", "v1", "agents", "memories", "user"]
 _USER_PART = 7
+_ODD = re.compile(r"[/\x00-\x1f\x7f]")
 
 
 def inner_path(scope: Scope) -> str:
@@ -32,7 +34,7 @@ def is_misleading(scope: Scope) -> bool:
         return True
     of_user = [*parts[:4], *parts[5:_USER_PART]] == _OF_USERS
     return any(
-        "/" in part or not _is_plain(part)
+        _ODD.search(part)
         for number, part in enumerate(parts)
         if not (of_user and number == _USER_PART)
     )
@@ -49,7 +51,3 @@ def _as_sent(scope: Scope) -> str:
             return sent
         sent = "/" + sent[1:].partition("/")[2]
     return quote(inner)  # somebody has changed the path since
-
-
-def _is_plain(part: str) -> bool:
-    return not any(char < " " or char == "\x7f" for char in part)

@@ -12,6 +12,7 @@ from fastapi import Depends, Query, Request
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
+from langchain_kronvex import checks
 from langchain_kronvex.server import engine
 from langchain_kronvex.server.answers import (
     Answer,
@@ -94,7 +95,7 @@ def list_memories(
     size, start = bounds(page, per_page, limit, offset)
     wanted = Listing(
         scope=whose(session_id, user_id) or None,
-        memory_type=memory_type or type or None,
+        memory_type=checks.check_text(memory_type or type or "", "memory_type") or None,
         search=search or q or None,
         sort=sort,
         limit=size,
