@@ -12,6 +12,7 @@ import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 
 from contract.served import APIS
+from databases import DATABASES
 from langchain_kronvex import KronvexMemory, StoreError
 
 # On a served API, too: these in `make test`,
@@ -25,6 +26,20 @@ SERVED_LONG = {
     "test_history_memories", "test_history_runnable", "test_history_sessions",
     "test_history_round_trip", "test_tools",
 }  # fmt: skip
+# On a served API and on PostgreSQL, too: these in `make soak`,
+AGENTS_LONG = {
+    "test_middleware", "test_middleware_edits", "test_middleware_prompts",
+    "test_middleware_redaction", "test_middleware_turns",
+}  # fmt: skip
+# and of them, since they ask the store for more than a save and a recall, in `make test`.
+AGENTS = {
+    "test_a_turn_resumed_by_another_process_is_saved_once",
+    "test_agents_that_are_nodes_of_one_graph_share_the_turn",
+    "test_edited_words_are_saved_and_the_answer_belongs_to_them",
+    "test_redacted_words_are_saved_once_through_a_failure",
+    "test_what_a_tool_forgets_is_shown_no_more",
+    "test_what_is_blocked_is_not_kept_and_neither_later",
+}
 NOT_SERVED = {
     "test_any_content_comes_back_exactly": "hundreds of contents, each with a deadline",
     "test_a_failing_store_raises_and_is_traced": "makes the embedded store fail",
@@ -32,7 +47,7 @@ NOT_SERVED = {
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run tests on a served API as well, unless they make the store itself fail."""
+    """Run tests on other stores as well, unless they make the store itself fail."""
     if "store_url" not in metafunc.fixturenames or "faults" in metafunc.fixturenames:
         return
     module, name = metafunc.definition.path.stem, metafunc.definition.name
@@ -40,14 +55,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if module in SERVED | SERVED_LONG and name not in NOT_SERVED:
         marks = [pytest.mark.soak] if module in SERVED_LONG else []
         places.append(pytest.param("kronvex-api", marks=marks))
+    if module in AGENTS_LONG:
+        marks = [] if name in AGENTS else [pytest.mark.soak]
+        places += [pytest.param(place, marks=marks) for place in ("kronvex-api", "postgresql")]
     metafunc.parametrize("store_url", places, indirect=True)
 
 
 @pytest.fixture
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a store that does not exist yet, a file or an agent of a served API."""
-    if getattr(request, "param", "sqlite") == "kronvex-api":
+    """The URL of a store that is empty: a file, an agent of a served API, or a database."""
+    place = getattr(request, "param", "sqlite")
+    if place == "kronvex-api":
         return APIS.url(tmp_path)
+    if place == "postgresql":
+        return DATABASES.url(tmp_path)
     return f"sqlite:///{tmp_path / 'memory.db'}"
 
 
