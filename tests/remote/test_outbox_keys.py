@@ -75,7 +75,7 @@ def boxes(tmp_path: Path, place: Path | None) -> list[Path]:
 
 
 def test_two_keys_at_once_do_not_meet(
-    accounts: Accounts, open_on: Open, place: Path | None
+    accounts: Accounts, open_on: Open, place: Path | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     ana = open_on(accounts, api_key=OLD, outbox=place)
     bob = open_on(accounts, api_key=NEW, outbox=place)
@@ -84,6 +84,7 @@ def test_two_keys_at_once_do_not_meet(
         bob.remember(f"note {n} of bob", user_id="bob")
     assert ana.flush(20)
     assert bob.flush(20)
+    assert "another API key" not in caplog.text
     assert accounts.texts(OLD) == [f"note {n} of ana" for n in range(5)]
     assert accounts.texts(NEW) == [f"note {n} of bob" for n in range(5)]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def warn_of_other_keys(whose: Whose, chosen: str | Path | None) -> None:
         found = sorted(path.parent.glob(f"outbox-{_place(whose)}*.db"))
     for each, count in _waiting_under_other_keys(whose, found):
         logger.warning(
-            "%d entries for this server and agent wait in an outbox of another API key, and are "
+            "%d entries for this server and agent wait in the outbox of another API key, and are "
             "not sent with this one. If the key was replaced: langchain-kronvex outbox resend "
             "--with-present-key --outbox %s",
             count,
@@ -121,10 +122,13 @@ def _waiting_under_other_keys(whose: Whose, found: Sequence[Path]) -> Iterator[t
     for path in found:
         try:
             with closing(Outbox(path, None, _GLANCE_SECONDS)) as outbox:
-                other, count = Whose.read(outbox.setting("identity")), outbox.unsent()
-        except StoreError:
+                if not whose.is_of_other_key(Whose.read(outbox.setting("identity"))):
+                    continue
+                with outbox.sending() as alone:  # else somebody is at it
+                    count = outbox.unsent() if alone else 0
+        except (StoreError, OSError, sqlite3.Error):
             continue  # it is not ours, and nothing of ours depends on it
-        if count and whose.is_of_other_key(other):
+        if count:
             yield path, count
 
 
