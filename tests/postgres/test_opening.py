@@ -57,7 +57,8 @@ UNION ALL SELECT 'policy', tablename || policyname, coalesce(qual, '') || coales
 UNION ALL SELECT 'class', relname, relkind::text || relrowsecurity || relforcerowsecurity
     || coalesce(reloptions::text, '')
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace WHERE nspname = %(schema)s
-UNION ALL SELECT 'storage', relname || attname, attstorage::text FROM pg_attribute
+UNION ALL SELECT 'storage', relname || attname,
+    attstorage::text || coalesce(attstattarget::text, '') FROM pg_attribute
     JOIN pg_class AS c ON c.oid = attrelid JOIN pg_namespace AS n ON n.oid = relnamespace
     WHERE nspname = %(schema)s AND attnum > 0
 ORDER BY 1, 2, 3

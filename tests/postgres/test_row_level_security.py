@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import io
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,11 +16,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from langchain_core.messages import HumanMessage
 
 from langchain_kronvex import ConfigurationError, KronvexMemory, PostgresOptions
 from langchain_kronvex.backends.postgres_rows import scope_key
+from postgres.huge import drafts, is_huge, prepared
 from postgres.program import in_both_colours
 from postgres.server import Server
+from postgres.test_partitions import DOCUMENT, PARTITIONING
 
 LIMITED = ("records", "scopes", "accesses", "upcoming_vectors", "claims")
 Open = Callable[..., KronvexMemory]
@@ -96,15 +104,163 @@ def test_it_can_be_turned_on_for_memories_that_are_there(open_limited: Open) -> 
     in_both_colours(after)
 
 
+VERBS: dict[str, Callable[[KronvexMemory], Any]] = {
+    "recall": lambda m: [found.content for found in m.recall("tea", user_id="ana")],
+    "memories": lambda m: [found.content for found in m.memories(user_id="ana")],
+    "load_messages": lambda m: len(m.load_messages("chat", user_id="ana")),
+    "sessions": lambda m: len(m.sessions(user_id="ana")),
+    "stats": lambda m: m.stats().memories,
+    "export": lambda m: m.export(io.BytesIO()),
+    "forget": lambda m: m.forget(user_id="ana"),
+    "clear": lambda m: m.clear(),
+    "remember": lambda m: m.remember("Ana drinks tea.", user_id="ana").content,
+    "arecall": lambda m: [found.content for found in asyncio.run(m.arecall("tea", user_id="ana"))],
+    "aforget": lambda m: asyncio.run(m.aforget(user_id="ana")),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_worker_that_is_open_when_it_is_turned_on_answers_as_before(
+    verb: str, open_limited: Open
+) -> None:
+    answers = []
+    for limiting in (False, True):
+        schema = f"{verb} {limiting}"
+        worker = open_limited(limited=False, schema=schema)
+        worker.remember("Ana drinks tea.", user_id="ana")
+        worker.save_messages([HumanMessage("hello")], "chat", user_id="ana")
+        worker.recall("tea", user_id="ana")
+        worker.flush(10)
+        open_limited(limited=limiting, schema=schema)
+        answers.append(VERBS[verb](worker))
+    assert answers[0] == answers[1]
+    assert answers[0]
+
+
+def test_a_worker_that_searches_in_the_database_goes_over_to_ram_when_it_is_turned_on(
+    open_limited: Open,
+) -> None:
+    worker = open_limited(limited=False, schema="huge", exact_up_to=300)
+    worker.remember_many(drafts(400))
+    prepared(worker, "ana")
+    wanted = drafts(40)[33].content
+    open_limited(schema="huge")
+    for _ in range(2):
+        assert worker.recall(wanted, user_id="ana", top_k=1)[0].content == wanted
+    assert not is_huge(worker, "ana")
+
+
+def partition(connection: psycopg.Connection[Any], schema: str) -> None:
+    connection.execute(PARTITIONING.replace("langchain_kronvex", schema))
+    connection.commit()
+
+
+def open_tables(connection: psycopg.Connection[Any], schema: str) -> list[str]:
+    """Return the tables of which rows can be read by one who has said nothing of a reach."""
+    tables = connection.execute(
+        "SELECT c.oid::regclass::text FROM pg_class AS c JOIN pg_attribute AS a "
+        "ON a.attrelid = c.oid AND a.attname = 'scope' WHERE relnamespace = %s::regnamespace "
+        "AND relkind IN ('r', 'p')",
+        [schema],
+    ).fetchall()
+    assert tables
+    found = []
+    for (table,) in tables:
+        with contextlib.suppress(psycopg.errors.DatabaseError), connection.transaction():
+            if connection.execute(f"SELECT 1 FROM {table}").fetchall():
+                found.append(table)
+    connection.commit()
+    return found
+
+
+def test_it_holds_on_every_partition(open_limited: Open, role_url: str) -> None:
+    open_limited(limited=False, schema="parted").close()
+    with psycopg.connect(role_url) as connection:
+        partition(connection, "parted")
+        memory = open_limited(schema="parted")
+        for user in range(40):
+            memory.remember(f"the secret of {user}", user_id=f"user {user}")
+        assert open_tables(connection, "parted") == []
+        reach(connection, "*")
+        full = connection.execute(
+            "SELECT DISTINCT tableoid::regclass::text FROM parted.records"
+        ).fetchall()
+        assert len(full) > 10
+        for (table,) in full:
+            reach(connection, str(scope_key("default", "user 7")))
+            rows = connection.execute(f"SELECT content FROM {table}").fetchall()
+            assert rows in ([], [("the secret of 7",)])
+            reach(connection, "")
+            with pytest.raises(psycopg.Error, match=NO_REACH):
+                connection.execute(f"DELETE FROM {table}")
+            connection.rollback()
+        in_both_colours(memory)
+
+
+def test_it_holds_on_partitions_that_were_made_afterwards(
+    open_limited: Open, role_url: str
+) -> None:
+    open_limited(schema="parted_later").remember("the secret of ana", user_id="ana")
+    with psycopg.connect(role_url) as connection:
+        partition(connection, "parted_later")
+        assert open_tables(connection, "parted_later") == []
+        reach(connection, "*")
+        assert connection.execute("SELECT content FROM parted_later.records").fetchall() == [
+            ("the secret of ana",)
+        ]
+        ((part,),) = connection.execute(
+            "SELECT tableoid::regclass::text FROM parted_later.records"
+        ).fetchall()
+        connection.execute(f"ALTER TABLE {part} NO FORCE ROW LEVEL SECURITY")
+        connection.commit()
+        assert open_tables(connection, "parted_later") == [part]
+        worker = open_limited(limited=False, schema="parted_later")
+        assert open_tables(connection, "parted_later") == []
+        assert len(worker.recall("secret", user_id="ana")) == 1
+
+
+def test_a_partition_of_somebody_else_that_may_be_read_is_named(server: Server) -> None:
+    database, role = server.fresh(), server.role()
+    url = server.url(database, role)
+    with server.connect(database) as connection:
+        connection.execute("CREATE EXTENSION vector")
+        connection.execute(f"GRANT CREATE ON DATABASE {database} TO {role}")
+        limited = PostgresOptions(row_level_security=True)
+        KronvexMemory(url, postgres=limited).close()
+        connection.execute(PARTITIONING)
+        connection.execute(
+            "ALTER TABLE langchain_kronvex.records_3 DISABLE ROW LEVEL SECURITY; "
+            f"GRANT USAGE ON SCHEMA langchain_kronvex TO {role}; "
+            f"GRANT ALL ON ALL TABLES IN SCHEMA langchain_kronvex TO {role}; "
+            f"GRANT ALL ON ALL SEQUENCES IN SCHEMA langchain_kronvex TO {role}"
+        )
+        with pytest.raises(ConfigurationError, match=r"records_3.*guard_tables\(\)"):
+            KronvexMemory(url, postgres=limited)
+        connection.execute("SELECT langchain_kronvex.guard_tables()")
+    with KronvexMemory(url, postgres=limited) as memory:
+        in_both_colours(memory)
+
+
+NO_REACH = "row-level security: the setting kronvex.reach"
+
+
 def test_without_a_reach_nothing_is_seen(furnished: psycopg.Connection[Any]) -> None:
+    whole = [f"SELECT count(*) FROM langchain_kronvex.{table}" for table in LIMITED]
     for setting in (None, ""):
-        if setting is not None:
-            reach(furnished, setting)
-        assert {table: count(furnished, table) for table in LIMITED} == dict.fromkeys(LIMITED, 0)
-        changed = furnished.execute("UPDATE langchain_kronvex.records SET content = 'mine'")
-        assert changed.rowcount == 0
-        assert furnished.execute("DELETE FROM langchain_kronvex.scopes").rowcount == 0
-        furnished.rollback()
+        for statement in (
+            *whole,
+            "UPDATE langchain_kronvex.records SET content = 'mine'",
+            "DELETE FROM langchain_kronvex.scopes",
+            "INSERT INTO langchain_kronvex.accesses VALUES (gen_random_uuid(), 1, 1)",
+        ):
+            if setting is not None:
+                reach(furnished, setting)
+            with pytest.raises(psycopg.Error, match=NO_REACH):
+                furnished.execute(statement)
+            furnished.rollback()
+    reach(furnished, str(scope_key("default", "nobody")))
+    assert {table: count(furnished, table) for table in LIMITED} == dict.fromkeys(LIMITED, 0)
+    furnished.rollback()
 
 
 def test_every_table_with_rows_of_users_is_limited(furnished: psycopg.Connection[Any]) -> None:
@@ -154,7 +310,8 @@ def test_a_reach_ends_with_its_transaction(furnished: psycopg.Connection[Any]) -
     reach(furnished, "*")
     assert count(furnished, "records") == 2
     furnished.commit()
-    assert count(furnished, "records") == 0
+    with pytest.raises(psycopg.Error, match=NO_REACH):
+        count(furnished, "records")
     furnished.rollback()
 
 
@@ -194,6 +351,31 @@ def test_a_role_for_which_it_does_not_hold_is_refused(user: str, server: Server)
     limited = PostgresOptions(row_level_security=True)
     with pytest.raises(ConfigurationError, match="superuser or has BYPASSRLS"):
         KronvexMemory(server.url(database, role), postgres=limited)
+
+
+def test_the_documented_dump_holds_everything_and_is_limited_again(server: Server) -> None:
+    (dump,) = re.findall(r"^(PGOPTIONS=.*)$", DOCUMENT.read_text(encoding="utf-8"), re.M)
+    role = server.role()
+    urls = []
+    for _ in range(2):
+        database = server.fresh()
+        with server.connect(database) as connection:
+            connection.execute("CREATE EXTENSION vector")
+            connection.execute(f"GRANT CREATE ON DATABASE {database} TO {role}")
+        urls.append(server.url(database, role))
+    limited = PostgresOptions(row_level_security=True)
+    with KronvexMemory(urls[0], postgres=limited) as memory:
+        memory.remember("Ana drinks tea.", user_id="ana")
+    done = subprocess.run(
+        f"{dump} | psql --quiet -v ON_ERROR_STOP=1 {shlex.quote(urls[1])}", shell=True,
+        env={**os.environ, "URL": urls[0], "PATH": f"{server.programs}:{os.environ['PATH']}"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    with KronvexMemory(urls[1]) as memory:
+        assert [m.content for m in memory.recall("tea", user_id="ana")] == ["Ana drinks tea."]
+    with psycopg.connect(urls[1]) as connection, pytest.raises(psycopg.Error, match=NO_REACH):
+        count(connection, "records")
 
 
 def run_contract(server: Server, *chosen: str) -> None:

@@ -15,7 +15,7 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from langchain_kronvex.backends.postgres_clock import ServerClock
-from langchain_kronvex.backends.postgres_faults import Attempts, is_lost
+from langchain_kronvex.backends.postgres_faults import Attempts, is_lost, lacks_reach
 from langchain_kronvex.backends.postgres_options import PostgresOptions, settings_of
 from langchain_kronvex.backends.postgres_pools import Pools
 from langchain_kronvex.backends.postgres_session import (
@@ -77,6 +77,7 @@ class Database:
         patience = self._patience if patience_seconds is None else patience_seconds
         attempts = Attempts(self._location, patience)
         while True:
+            limited = self.is_limited
             try:
                 with self._pools.connection(attempts.seconds_left()) as connection:
                     left = attempts.seconds_left()
@@ -84,6 +85,9 @@ class Database:
                     with heard(connection, left if job.is_quick else None):
                         return _drive(connection, job, before, self._text)
             except (psycopg.Error, OSError) as error:
+                if not limited and lacks_reach(error):  # it was turned on meanwhile
+                    self.limit_reach()
+                    continue
                 pause = attempts.pause_after(error)
                 if is_lost(error):
                     self._pools.check()
@@ -95,6 +99,7 @@ class Database:
             return await asyncio.to_thread(self.run, job)
         attempts = Attempts(self._location, self._patience)
         while True:
+            limited = self.is_limited
             try:
                 async with self._pools.aconnection() as connection:
                     left = attempts.seconds_left()
@@ -102,6 +107,9 @@ class Database:
                     with heard(connection, left if job.is_quick else None):
                         return await _adrive(connection, job, before, self._text)
             except (psycopg.Error, OSError) as error:
+                if not limited and lacks_reach(error):  # it was turned on meanwhile
+                    self.limit_reach()
+                    continue
                 pause = attempts.pause_after(error)
                 if is_lost(error):
                     await self._pools.acheck()

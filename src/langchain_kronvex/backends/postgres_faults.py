@@ -18,6 +18,7 @@ _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock: the other on
 # Shut down, crashed, starting, full; idle for too long, also in a transaction; a long transaction.
 _COMING_BACK = ("57P01", "57P02", "57P03", "53300", "57P05", "25P03", "25P04")
 _CANCELLED, _LOCKED = "57014", "55P03"
+_NO_REACH = "KX001"  # of ours, see 002_statistics.sql
 _PREPARED = ("26000", "42P05")  # unknown, or known already
 _BUSY = {
     _CANCELLED: "a statement took longer than allowed and was cancelled",
@@ -77,6 +78,12 @@ def is_lost(error: Exception) -> bool:
     if code is None:
         return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, OSError))
     return code.startswith("08") or code in _COMING_BACK
+
+
+def lacks_reach(error: Exception) -> bool:
+    """Tell whether row-level security refused a transaction that does not say what it reaches."""
+    diagnostic = getattr(error, "diag", None)
+    return diagnostic is not None and diagnostic.sqlstate == _NO_REACH
 
 
 def translated(error: Exception, location: str, patience_seconds: float) -> Exception:

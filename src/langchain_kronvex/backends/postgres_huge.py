@@ -60,7 +60,7 @@ class HugeOwners:
 
     def knows(self, owner: str) -> bool:
         """Tell whether an owner was last seen to be huge."""
-        return owner in self._samples
+        return owner in self._samples and not self._db.is_limited
 
     def may_be(self, owner: str, memories: int) -> bool:
         """Tell whether an owner is to be searched here.
@@ -69,7 +69,7 @@ class HugeOwners:
             owner: Whose memories.
             memories: About how many.
         """
-        if self._maker is None or memories <= self._exact_up_to:
+        if self._maker is None or self._db.is_limited or memories <= self._exact_up_to:
             return False
         seen = self._not_ready.get(owner)
         return seen is None or time.monotonic() - seen >= _LOOK_AGAIN_SECONDS

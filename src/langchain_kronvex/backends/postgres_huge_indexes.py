@@ -90,3 +90,13 @@ def wanted(scope: UUID, width: int | None) -> dict[str, str]:
         name: f'CREATE INDEX CONCURRENTLY IF NOT EXISTS "{name}" ON {rest}'
         for name, rest in made.items()
     }
+
+
+def is_of_texts(name: str) -> bool:
+    """Tell whether an index is made of what users wrote, or of its vectors."""
+    return not name.endswith("_types")
+
+
+def unsampled(name: str) -> str:
+    """Return the statement that keeps the server from taking samples of an index's words."""
+    return f'ALTER INDEX langchain_kronvex."{name}" ALTER COLUMN 1 SET STATISTICS 0'

@@ -182,6 +182,8 @@ class IndexMaker:
             for name, statement in wanted.items():
                 if not there.get(name):
                     run.do(statement)
+                    if indexes.is_of_texts(name):
+                        run.do(indexes.unsampled(name))
 
     def _drop_of_the_gone(self, run: _Run) -> None:
         with run.alone() as is_alone:

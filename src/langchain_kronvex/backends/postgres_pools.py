@@ -31,11 +31,13 @@ from langchain_kronvex.forking import ForkAware
 _IDLE_SECONDS = 300.0
 _CLOSING_SECONDS = 2.0  # for a thread that is busy
 # A prepared statement keeps its plan, which may be of a time when a table was small; every
-# statement here has its index. A pooler, which tells a process number of its own, is left alone:
-# the settings would reach its other clients. The bound of waiting for locks is for what is read
-# outside of a transaction; a write sets its own.
+# statement here has its index. Nor is any worth compiling, whatever the server, which keeps no
+# statistics of owners, guesses that it costs. A pooler, which tells a process number of its own, is
+# left alone: the settings would reach its other clients. The bound of waiting for locks is for what
+# is read outside of a transaction; a write sets its own.
 _DIRECT = (
-    "SELECT set_config('enable_seqscan', 'off', false), set_config('lock_timeout', %s, false) "
+    "SELECT set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false), "
+    "set_config('lock_timeout', %s, false) "
     "WHERE pg_backend_pid() = %s"
 )
 

@@ -37,6 +37,10 @@ INDEX_COLUMNS = (
 )
 VISIBLE = "(r.pinned OR r.expires IS NULL OR r.expires > %s)"
 OF_AGENT = "r.scope IN (SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s)"
+# The same of a few rows, asked of each: that few are found by an id, no statistics tell.
+EACH_OF_AGENT = (
+    "(SELECT o.agent_id FROM langchain_kronvex.scopes AS o WHERE o.scope = r.scope) = %s"
+)
 
 
 def scope_key(agent_id: str, owner: str) -> UUID:
@@ -128,7 +132,8 @@ def scopes_of(selection: Selection, agent_id: str) -> tuple[UUID, ...] | None:
 def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
     """Return the condition, without the word WHERE, that selects rows `r`, and its parameters."""
     scopes = scopes_of(selection, agent_id)
-    conditions = [OF_AGENT if scopes is None else "r.scope = ANY(%s)"]
+    of_agent = OF_AGENT if selection.ids is None else EACH_OF_AGENT
+    conditions = [of_agent if scopes is None else "r.scope = ANY(%s)"]
     parameters: list[Any] = [agent_id if scopes is None else list(scopes)]
     scope = selection.scope
     if scope is not None and scope.only_session is not None:

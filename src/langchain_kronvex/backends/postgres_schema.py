@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from importlib.resources import files
+from typing import NamedTuple
 
 from langchain_kronvex.backends.postgres_database import Database
 from langchain_kronvex.backends.postgres_session import Job, Rows, Statement, Work
@@ -48,15 +49,24 @@ def prepare(database: Database, schema: str, location: str) -> None:
 def secure(database: Database, location: str, *, wanted: bool) -> bool:
     """Turn row-level security on if it is wanted; tell whether it is on.
 
+    Whatever the tables, and partitions made since, keep of users beside their rows is seen to, too.
+
     Raises:
-        ConfigurationError: it is wanted, and would not hold for the role.
+        ConfigurationError: it is wanted, and would not hold for the role, or not everywhere.
     """
     if wanted and database.run(Job(_is_exempt)):
         raise ConfigurationError(
             f"{location}: row_level_security does not hold for this role, which is a superuser or "
             "has BYPASSRLS. Connect as a role without these; it may own the tables."
         )
-    return database.run(Job(lambda: _securing(wanted)))
+    guards = database.run(Job(lambda: _securing(wanted)))
+    if wanted and guards.leaking:
+        raise ConfigurationError(
+            f"{location}: row-level security does not hold on {', '.join(guards.leaking)}, which "
+            "the role may use but does not own. Let the owner run: "
+            "SELECT langchain_kronvex.guard_tables()"
+        )
+    return guards.is_limited
 
 
 def _is_exempt() -> Work[bool]:
@@ -150,19 +160,33 @@ def _step(number: int, script: str) -> Work[None]:
     yield Statement("INSERT INTO langchain_kronvex.schema_steps (step) VALUES (%s)", [number])
 
 
-def _securing(wanted: bool) -> Work[bool]:
-    asked = Statement(
-        "SELECT relrowsecurity FROM pg_class WHERE oid = 'langchain_kronvex.records'::regclass"
-    )
-    found: Rows = yield asked
-    if found[0][0] or not wanted:
-        return bool(found[0][0])
+class _Guards(NamedTuple):
+    """Whether row-level security is on; what is missing, and what others would have to mend."""
+
+    is_limited: bool
+    lacks: bool
+    leaking: list[str]
+
+
+_ASK_GUARDS = Statement(
+    "SELECT (SELECT relrowsecurity FROM pg_class "
+    "WHERE oid = 'langchain_kronvex.records'::regclass), coalesce(bool_or(is_own), false), "
+    "coalesce(array_agg(part::text) FILTER (WHERE is_open AND NOT is_own AND has_table_privilege("
+    "part, 'SELECT, INSERT, UPDATE, DELETE')), '{}') FROM langchain_kronvex.unguarded()"
+)
+
+
+def _securing(wanted: bool) -> Work[_Guards]:
+    found: Rows = yield _ASK_GUARDS
+    guards = _Guards(*found[0])
+    if (guards.is_limited or not wanted) and not guards.lacks:
+        return guards
     yield _LOCK
-    found = yield asked
-    if not found[0][0]:
-        for statement in _statements(_read("row_level_security.sql")):
-            yield Statement(statement)
-    return True
+    if wanted:
+        yield Statement("ALTER TABLE langchain_kronvex.records ENABLE ROW LEVEL SECURITY")
+    yield Statement("SELECT langchain_kronvex.guard_tables()")
+    found = yield _ASK_GUARDS
+    return _Guards(*found[0])
 
 
 def _steps() -> list[str]:
@@ -177,8 +201,14 @@ def _read(name: str) -> str:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """Split a script at the semicolons that end a line."""
-    lines = [line for line in script.splitlines() if not line.startswith("--")]
-    for statement in "\n".join(lines).split(";\n"):
-        if statement.strip(" ;\n"):
-            yield statement.strip(" ;\n").replace("%", "%%")
+    """Split a script at the semicolons that end a line, but for those within a function's body."""
+    lines: list[str] = []
+    in_body = False
+    for line in script.splitlines():
+        if line.startswith("--"):
+            continue
+        lines.append(line)
+        in_body ^= "$body$" in line
+        if line.endswith(";") and not in_body:
+            yield "\n".join(lines).strip(" ;\n").replace("%", "%%")
+            lines.clear()

@@ -153,7 +153,7 @@ def embedding(
         refuse(location, known or (yield from model_of(agent_id)), model, width)
     found: Rows = yield Statement(
         "SELECT r.scope, r.seq, r.id FROM langchain_kronvex.records AS r "
-        f"WHERE r.id = ANY(%s) AND {_OF_AGENT}",
+        f"WHERE r.id = ANY(%s) AND r.kind = 'memory' AND {rows.EACH_OF_AGENT}",
         [list(vectors), agent_id],
     )
     if not found:

@@ -264,14 +264,14 @@ def counting_accesses(agent_id: str, counts: Mapping[str, int]) -> Work[None]:
     """Add to the access counts of records, by id; see `MemoryBackend.count_accesses`."""
     owners: Rows = yield Statement(
         "SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r "
-        f"WHERE r.id = ANY(%s) AND {rows.OF_AGENT}",
+        f"WHERE r.id = ANY(%s) AND {rows.EACH_OF_AGENT}",
         [list(counts), agent_id],
     )
     yield from keeping([scope for (scope,) in owners])
     yield Statement(
         "INSERT INTO langchain_kronvex.accesses AS a (scope, seq, count) "
         "SELECT r.scope, r.seq, w.count FROM unnest(%s::text[], %s::bigint[]) AS w (id, count) "
-        f"JOIN langchain_kronvex.records AS r ON r.id = w.id WHERE {rows.OF_AGENT} "
+        f"JOIN langchain_kronvex.records AS r ON r.id = w.id WHERE {rows.EACH_OF_AGENT} "
         "ORDER BY r.scope, r.seq "
         "ON CONFLICT (scope, seq) DO UPDATE SET count = a.count + excluded.count",
         [list(counts), list(counts.values()), agent_id],
