@@ -46,7 +46,7 @@ def writing(file: File) -> Iterator[Write]:
     if not isinstance(file, str | os.PathLike):
         yield _stream_writer(file)
         return
-    path = Path(file)
+    path = _path_of(file)
     if path.exists() and not path.is_file():
         raise InvalidInput(f"{path} is no file. Name one, or pass an open stream.")
     _refuse_store(path)
@@ -62,6 +62,18 @@ def writing(file: File) -> Iterator[Write]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _path_of(file: str | os.PathLike[str]) -> Path:
+    """Return a path that the system can be asked about."""
+    try:
+        path = Path(file)
+        os.fsencode(path)
+    except (TypeError, UnicodeEncodeError):
+        raise InvalidInput("file is no path that this system could have.") from None
+    if "\0" in str(path):
+        raise InvalidInput("file must be a path without a NUL character.")
+    return path
 
 
 def _compressed(raw: IO[bytes]) -> Any:
@@ -101,8 +113,9 @@ def reading(file: File) -> Iterator[Iterator[Line]]:
             raise _no_file(file)
         yield _lines(file)
         return
-    _refuse_store(Path(file))
-    with Path(file).open("rb") as raw:
+    path = _path_of(file)
+    _refuse_store(path)
+    with path.open("rb") as raw:
         if raw.peek(2)[:2] == _GZIP_MAGIC:
             with gzip.GzipFile(fileobj=raw, mode="rb") as unpacked:
                 yield _lines(unpacked)

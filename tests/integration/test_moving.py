@@ -133,6 +133,11 @@ def test_places_that_take_no_file(memory: KronvexMemory, tmp_path: Path) -> None
             memory.export(wrong)  # type: ignore[arg-type]
         with pytest.raises(InvalidInput, match="path or an open file"):
             memory.import_(wrong)  # type: ignore[arg-type]
+    for impossible in ("a\0b", "\ud800", Path("a\0b.gz")):
+        with pytest.raises(InvalidInput, match="path"):
+            memory.export(impossible)
+        with pytest.raises(InvalidInput, match="path"):
+            memory.import_(impossible)
 
 
 @pytest.mark.parametrize("user_id", ["", " ", "x" * 256, "a\0", 7])

@@ -9,6 +9,8 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool
 
 from databases import DATABASES
 from integration.crew import Crew
@@ -67,6 +69,17 @@ def filled() -> Iterator[tuple[KronvexMemory, KronvexMemory]]:
     exact.save_exchange("What is the tallest peak?", "Everest, in Nepal.", user_id="ana")
     with exact, KronvexMemory(url, postgres=PostgresOptions(exact_up_to=MANY)) as memory:
         yield exact, prepared(memory, "ana", "ben")
+
+
+def test_a_pool_whose_rows_are_of_another_kind_serves(store_url: str, sql: Sql) -> None:
+    errors: list[Exception] = []
+    with ConnectionPool(store_url, min_size=2, kwargs={"row_factory": dict_row}) as pool:
+        options = PostgresOptions(pool=pool, exact_up_to=MANY)
+        with KronvexMemory(postgres=options, on_error=errors.append) as memory:
+            memory.remember_many(drafts(MANY + 50))
+            prepared(memory, "ana")
+            assert len(names(sql)) == 3
+    assert errors == []
 
 
 # -- the same as in RAM ----------------------------------------------------------------------------

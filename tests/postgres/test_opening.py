@@ -171,6 +171,12 @@ def test_pgvector_may_be_in_a_schema_of_its_own(open_memory: OpenMemory, sql: Sq
     in_both_colours(open_memory())
 
 
+@pytest.mark.parametrize("timeout", ["1", 0, -1, True, float("nan"), 1e9, [1]])
+def test_what_is_no_time_is_refused(timeout: Any) -> None:
+    with pytest.raises(ConfigurationError, match="statement_timeout_seconds must"):
+        PostgresOptions(statement_timeout_seconds=timeout)
+
+
 # -- what is missing -------------------------------------------------------------------------------
 
 

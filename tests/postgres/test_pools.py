@@ -18,6 +18,7 @@ import sqlalchemy
 from psycopg import ClientCursor, IsolationLevel
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import QueuePool
 
 from integration.crew import run_python
@@ -240,6 +241,11 @@ async def test_pools_of_the_wrong_colour_are_refused(store_url: str) -> None:
             PostgresOptions(pool=pool)
     with pool_of(store_url) as sync, pytest.raises(ConfigurationError, match="async_pool must be"):
         PostgresOptions(async_pool=sync)
+    engine = create_async_engine(engine_url(store_url))
+    with pytest.raises(ConfigurationError, match="async_pool must be"):
+        PostgresOptions(async_pool=engine)
+    with pytest.raises(ConfigurationError, match="SQLAlchemy engine, not AsyncEngine"):
+        PostgresOptions(pool=engine)
 
 
 def test_a_pool_that_is_not_open_is_named(store_url: str) -> None:

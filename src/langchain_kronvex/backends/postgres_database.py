@@ -15,7 +15,7 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from langchain_kronvex.backends.postgres_clock import ServerClock
-from langchain_kronvex.backends.postgres_faults import Attempts, is_lost, lacks_reach
+from langchain_kronvex.backends.postgres_faults import Attempts, is_full, is_lost, lacks_reach
 from langchain_kronvex.backends.postgres_options import PostgresOptions, settings_of
 from langchain_kronvex.backends.postgres_pools import Pools
 from langchain_kronvex.backends.postgres_session import (
@@ -88,7 +88,7 @@ class Database:
                 if not limited and lacks_reach(error):  # it was turned on meanwhile
                     self.limit_reach()
                     continue
-                pause = attempts.pause_after(error)
+                pause = attempts.pause_after(self._pools.reason_of(error))
                 if is_lost(error):
                     self._pools.check()
             time.sleep(pause)
@@ -110,7 +110,9 @@ class Database:
                 if not limited and lacks_reach(error):  # it was turned on meanwhile
                     self.limit_reach()
                     continue
-                pause = attempts.pause_after(error)
+                if is_full(error):  # perhaps of those for threads
+                    return await asyncio.to_thread(self.run, job, attempts.seconds_left())
+                pause = attempts.pause_after(await self._pools.areason_of(error))
                 if is_lost(error):
                     await self._pools.acheck()
             await asyncio.sleep(pause)

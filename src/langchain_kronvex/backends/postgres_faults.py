@@ -6,6 +6,7 @@ Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 from __future__ import annotations
 
 import random
+import re
 import time
 
 import psycopg
@@ -19,6 +20,7 @@ _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock: the other on
 _COMING_BACK = ("57P01", "57P02", "57P03", "53300", "57P05", "25P03", "25P04")
 _CANCELLED, _LOCKED = "57014", "55P03"
 _NO_REACH = "KX001"  # of ours, see 002_statistics.sql
+_FULL, _FULLY = "53300", re.compile("too many (connections|clients)|connection slots are reserved")
 _PREPARED = ("26000", "42P05")  # unknown, or known already
 _BUSY = {
     _CANCELLED: "a statement took longer than allowed and was cancelled",
@@ -72,6 +74,16 @@ def is_passing(error: Exception) -> bool:
     return is_lost(error) or getattr(error, "sqlstate", None) in _CONFLICTS
 
 
+def is_full(error: Exception) -> bool:
+    """Tell whether the server refused one more connection, for which libpq gives no code."""
+    code = getattr(error, "sqlstate", None)
+    return code == _FULL or (
+        code is None
+        and isinstance(error, psycopg.OperationalError)
+        and bool(_FULLY.search(str(error)))
+    )
+
+
 def is_lost(error: Exception) -> bool:
     """Tell whether the connection is gone, or the server not there for a while."""
     code: str | None = getattr(error, "sqlstate", None)
@@ -105,6 +117,11 @@ def translated(error: Exception, location: str, patience_seconds: float) -> Exce
     code = getattr(error, "sqlstate", None)
     if code in _BUSY:
         return StoreBusy(f"{location}: {_BUSY[code]} ({said}). {_AGAIN[code]}")
+    if is_full(error):
+        return StoreBusy(
+            f"{location}: the server gives out no more connections ({said}). Allow fewer here "
+            "(max_connections of PostgresOptions), or more there."
+        )
     if code is not None and code.startswith("53"):
         return StoreUnavailable(
             f"{location}: the server has run out of a resource ({said}). Nothing was stored; make "

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg.rows import tuple_row
 
 from langchain_kronvex.backends import postgres_huge_indexes as indexes
 from langchain_kronvex.backends.postgres_database import Database
@@ -218,7 +219,7 @@ class _Run:
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a statement and return its rows."""
-        with psycopg.Cursor(self._connection) as cursor:
+        with psycopg.Cursor(self._connection, row_factory=tuple_row) as cursor:
             return cursor.execute(self._text(sql), parameters).fetchall()
 
     def owners(self, names: Sequence[str], sql: str, *parameters: Any) -> set[UUID]:

@@ -60,7 +60,8 @@ class PostgresOptions:
         if not isinstance(self.exact_up_to, int) or self.exact_up_to < 0:
             raise ConfigurationError("exact_up_to must be a whole number of at least 0.")
         timeout = self.statement_timeout_seconds
-        if timeout is not None and not 0 < timeout < 1e6:
+        is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+        if timeout is not None and not (is_number and 0 < timeout < 1e6):
             raise ConfigurationError("statement_timeout_seconds must be a positive number.")
 
 
@@ -82,7 +83,9 @@ def _check_pools(pool: object, async_pool: object) -> None:
             "pool must be a psycopg_pool.ConnectionPool or an SQLAlchemy engine, not "
             f"{type(pool).__name__}; an AsyncConnectionPool goes into async_pool."
         )
-    if async_pool is not None and not _is_async(async_pool):
+    if async_pool is not None and not inspect.iscoroutinefunction(
+        getattr(async_pool, "getconn", None)  # which an asynchronous engine has not
+    ):
         raise ConfigurationError(
             "async_pool must be a psycopg_pool.AsyncConnectionPool, not "
             f"{type(async_pool).__name__}."

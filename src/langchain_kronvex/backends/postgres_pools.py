@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, cont
 from typing import Any
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, ConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from langchain_kronvex.backends.postgres_address import connecting
 from langchain_kronvex.backends.postgres_faults import translated
@@ -29,6 +29,7 @@ from langchain_kronvex.errors import MemoryClosed, StoreUnavailable
 from langchain_kronvex.forking import ForkAware
 
 _IDLE_SECONDS = 300.0
+_ASKING_SECONDS = 2
 _CLOSING_SECONDS = 2.0  # for a thread that is busy
 # A prepared statement keeps its plan, which may be of a time when a table was small; every
 # statement here has its index. Nor is any worth compiling, whatever the server, which keeps no
@@ -131,6 +132,21 @@ class Pools(ForkAware):
         except psycopg.Error as error:
             raise translated(error, location, self._timeout) from None
 
+    def reason_of(self, error: Exception) -> Exception:
+        """Return why the pool for threads had no connection to lend, which it does not say."""
+        own = self._options.pool
+        if not isinstance(error, PoolTimeout) or not isinstance(own, ConnectionPool | None):
+            return error
+        how = (self._conninfo, self._kwargs) if own is None else (own.conninfo, own.kwargs or {})
+        return _refusal(*how) or error
+
+    async def areason_of(self, error: Exception) -> Exception:
+        """Twin of `reason_of`; pools of our own for event loops do say."""
+        own = self._own_of_loop()
+        if not isinstance(error, PoolTimeout) or own is None:
+            return error
+        return await asyncio.to_thread(_refusal, own.conninfo, own.kwargs or {}) or error
+
     def _sync(self) -> ConnectionPool[Connection]:
         with self._lock:
             if self._closed:
@@ -232,3 +248,14 @@ class Pools(ForkAware):
             pool.close(_CLOSING_SECONDS)
         for each in loops:
             each.close()
+
+
+def _refusal(conninfo: Any, kwargs: Any) -> Exception | None:
+    """Return why nobody can connect now; None if one can, or if how is computed each time."""
+    if callable(conninfo) or callable(kwargs):
+        return None
+    try:
+        psycopg.connect(conninfo, **{**kwargs, "connect_timeout": _ASKING_SECONDS}).close()
+    except psycopg.Error as refused:
+        return refused
+    return None
