@@ -27,6 +27,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import Runnable, RunnableConfig
+from openai import OpenAIError
 from pydantic import BaseModel, Field
 from starlette.types import Receive, Scope, Send
 
@@ -99,15 +100,26 @@ async def chat(said: Said, user_id: User, request: Request) -> StreamingResponse
         "configurable": {"user_id": user_id, "session_id": said.session_id},
     }
     words = spoken(request.app.state.chain, said.message, config)
+    try:
+        await anext(words, "")  # before a status is sent: without a model it must not be 200
+    except OpenAIError as error:
+        raise HTTPException(502, "The model cannot be reached; try again.") from error
     return SpokenResponse(words, media_type="text/plain; charset=utf-8")
 
 
 async def spoken(
     chain: Runnable[Any, Any], message: str, config: RunnableConfig
 ) -> AsyncIterator[str]:
-    """Yield the answer in pieces. When the client hangs up, what was said so far is saved."""
+    """Yield nothing but "" once the model answers, then the answer in pieces.
+
+    When the client hangs up, what was said so far is saved.
+    """
+    begun = False
     async with aclosing(chain.astream({"input": message}, config)) as chunks:  # type: ignore[type-var]
         async for chunk in chunks:
+            if not begun:
+                begun = True
+                yield ""
             yield chunk.text
 
 

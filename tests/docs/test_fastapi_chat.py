@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -194,6 +195,29 @@ async def test_a_client_that_goes_while_the_server_is_sending(
         said = [message.text for message in memory.chat_history("one", "ana").messages]
     assert said[0] == "Tell me everything."
     assert said[1] == "You "
+
+
+async def test_a_model_that_is_away_is_no_success(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        away = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
+        for name, value in (
+            ("KRONVEX_URL", store_url), ("OPENAI_BASE_URL", away), ("OPENAI_API_KEY", "none"),
+        ):  # fmt: skip
+            monkeypatch.setenv(name, value)
+        app = example("fastapi_chat", monkeypatch).create_app()
+        async with app.router.lifespan_context(app):
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+                answer = await client.post(
+                    "/chat",
+                    headers={"Authorization": "Bearer token-of-ana"},
+                    json={"session_id": "one", "message": "Hello?"},
+                )
+    assert answer.status_code == 502
+    assert "cannot be reached" in answer.json()["detail"]
 
 
 def _scope() -> dict[str, Any]:

@@ -125,9 +125,6 @@ class KronvexAsyncChatStore(AsyncDBChatStore):
         store = KronvexAsyncChatStore(memory=kronvex_memory, user_id="ana")
         memory = Memory.from_defaults(session_id="monday", chat_store=store)
 
-    Before llama-index-core 0.14.24, `Memory` is made without it, and given it by
-    `memory.sql_store = store`.
-
     The conversations are those of `KronvexChatStore`, and so are the attributes and errors.
     """
 
