@@ -18,7 +18,7 @@ from langchain_kronvex.messages import text_of
 from langchain_kronvex.types import Scope
 
 # Of so many messages of the user it is seen when they are edited.
-MOST_HEARD = 200
+MOST_HEARD = 100
 _MOST_TEXTS = 4
 
 

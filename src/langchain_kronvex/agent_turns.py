@@ -186,12 +186,14 @@ class AgentTurns:
     ) -> Plan[tuple[AgentTurn, TurnRecord]]:
         """Save the answer, and what was said if the model was never asked."""
         turn = self.of(record)
-        known = answer is not None and answer.id is not None and answer.id == record["answer"]
-        if known or not record["save"]:
-            answer = None
         if record["save"]:
             words = words_in(messages, record)
             yield from turn.say([word for word in words if str(word.id) not in turn.saved])
+        known = answer is not None and answer.id is not None and answer.id == record["answer"]
+        # An answer to words that somebody took out of the state is no exchange.
+        unasked = record["words"] and turn.saved.keys().isdisjoint(record["words"])
+        if known or unasked or not record["save"]:
+            answer = None
         yield from turn.end(answer)
         ended: TurnRecord = {**self.now(record, messages), "open": False}
         return turn, {**ended, "answer": answer.id if answer else record["answer"]}

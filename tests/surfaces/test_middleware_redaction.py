@@ -14,7 +14,7 @@ from langchain.agents.middleware import (
     before_model,
 )
 from langchain.agents.middleware.pii import PIIDetectionError
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
 from conftest import OpenMemory
@@ -219,6 +219,27 @@ async def test_what_another_middleware_answers_is_kept_as_the_state_ends(
     await call(agent, asking(MAIL))
 
     assert remembered(memory) == [f"User: {REDACTED}\nAssistant: We are open."]
+
+
+@sync_and_async
+@in_any_order
+async def test_words_that_are_taken_out_of_the_state_are_not_kept(
+    memory: KronvexMemory, call: AgentCall, first: bool
+) -> None:
+    @before_model(can_jump_to=["end"])
+    def takes_out(state: Any, runtime: Any) -> dict[str, Any] | None:
+        last = state["messages"][-1]
+        if "card" not in last.text:
+            return None
+        return {"jump_to": "end", "messages": [RemoveMessage(last.id), AIMessage("Not here.")]}
+
+    saver = InMemorySaver()
+    agent = guarded(memory, AgentModel(), takes_out, first=first, checkpointer=saver)
+    for text in ("Hi.", CARD, "Well?"):
+        await call(agent, asking(text))
+
+    assert said(memory) == ["human: Hi.", "ai: Fine.", "human: Well?", "ai: Fine."]
+    assert remembered(memory) == ["User: Hi.\nAssistant: Fine.", "User: Well?\nAssistant: Fine."]
 
 
 @sync_and_async
