@@ -69,8 +69,8 @@ def beginning(
 ) -> Beginning | None:
     """Return how the turn begins that these messages ask for; None when the user said nothing.
 
-    New is what was said since the last answer and not heard before, and what was edited. Words of
-    a turn that never came to the model are not taken up by a later one: they may have been
+    New is what was said since the last answer and not heard before, or else what was edited. Words
+    of a turn that never came to the model are not taken up by a later one: they may have been
     blocked.
 
     Args:
@@ -85,8 +85,10 @@ def beginning(
     unanswered = earlier["words"] if earlier and earlier["open"] else []
     words, lately = words_of_user(messages), {word.id for word in new_words(messages)}
     unheard = [word for word in words if word.id in lately and str(word.id) not in known]
-    edited = [w for w in words if w.id not in unanswered and _changed(w, known)]
-    fresh = [word for word in words if word in unheard or word in edited]
+    # What was changed while the user says something else, was not changed by the user.
+    changed = [w for w in words if w.id not in unanswered and _changed(w, known)]
+    edited = [] if unheard else changed
+    fresh = unheard or edited
     said = fresh or [word for word in words if word.id in before] or words
     if not said:  # what was said is summarised away, or nothing was
         return Beginning(earlier, False, False) if earlier and unanswered and before else None

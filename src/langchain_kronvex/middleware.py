@@ -206,18 +206,18 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         self, request: "ModelRequest[Any]"
     ) -> Plan[tuple["ModelRequest[Any]", TurnRecord | None]]:
         """Return the request with the context, and the turn's record if it has changed."""
-        record, said = _open_turn(request.state), request.state["messages"]
         with self._going_on():
+            record = _open_turn(request.state)
             if record is not None:
-                shown, options = request.messages, self._options
+                said, shown, options = request.state["messages"], request.messages, self._options
                 context = yield from self._turns.before_model(record, said, shown, options)
                 now = self._turns.now(record, said)
                 return remembering(request, context), (now if now != record else None)
         return remembering(request, ""), None
 
     def _end(self, state: MemoryState) -> Plan[tuple[AgentTurn | None, dict[str, Any] | None]]:
-        record, messages = _open_turn(state), state["messages"]
         with self._going_on():
+            record, messages = _open_turn(state), state["messages"]
             if record is not None:
                 answer = answer_in(messages, state.get("structured_response"))
                 turn, ended = yield from self._turns.end(record, messages, answer)

@@ -140,6 +140,16 @@ async def test_words_edited_after_a_failure_are_those_that_are_answered(
     assert remembered(memory) == [f"User: {LISBON}", f"User: {PORTO}\nAssistant: A2"]
 
 
+def test_words_that_others_have_changed_are_not_said_again(memory: KronvexMemory) -> None:
+    agent = answering(memory, InMemorySaver())
+    agent.invoke(saying(LISBON), whose())
+
+    agent.update_state(whose(), saying("[removed]"))
+    agent.invoke(saying(PORTO, "2"), whose())
+
+    assert said(memory) == [*FIRST, *SECOND]
+
+
 def test_edited_words_decide_what_is_recalled(memory: KronvexMemory) -> None:
     for fact in ("The tram of Porto is old.", "Green tea is bitter."):
         memory.remember(fact, user_id="ana", memory_type="fact")
