@@ -3,12 +3,17 @@
 This is what a store of documents is made of. A memory here has a text by which it is found, or
 none, and whatever else there is to it stands in its metadata. Unlike the verbs of users these give
 records, whose times and keys such a store needs, and they count no access.
+
+Of a memory that is found by several texts, the first stands in its record. The others stand in
+records beside it, its parts, in a session of their own; a part that is found leads to its memory.
 """
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -21,13 +26,17 @@ from langchain_kronvex.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.opening import OpenMemory
 from langchain_kronvex.plans import Plan, call
 from langchain_kronvex.recalling import Wanted
-from langchain_kronvex.short_names import short_name
+from langchain_kronvex.short_names import DIGESTED, short_name
 from langchain_kronvex.types import Scope
 
 _SESSION = "keyed"  # with both ids a key is looked up in the store's index
+_PARTS = "parts of keyed"
+MAX_TEXTS = 32  # of one memory; what is more is one with the last
 _FOUND = "semantic"
 _NOT_FOUND = "context"  # a type that no search here asks for
 _NO_TEXT = "-"
+_TEXTS = "texts"  # in the metadata: how many there are, when there are several
+_PART_OF = "of"  # in the metadata of a part: the key, as it is stored
 
 
 class KeyedMemories:
@@ -53,22 +62,36 @@ class KeyedMemories:
 
     def find(self, owner: str, keys: Iterable[str]) -> Plan[list[Record]]:
         """Return the memories with these keys, as far as there are any."""
-        chosen = _select(owner, keys)
+        return (yield from self._find(_select(owner, keys)))
+
+    def _find(self, chosen: Selection) -> Plan[list[Record]]:
         found: list[Record] = yield call(self._backend, "find", chosen, Page(), self.now())
         return found
 
     def newest(self, owner: str | None, limit: int | None, offset: int) -> Plan[list[Record]]:
-        """Return a page of the memories of an owner, or of all, the last written first."""
+        """Return a page of the memories of an owner, or of all, the last written first.
+
+        Of all also the parts are among them.
+        """
         scope = None if owner is None else Scope(owner, _SESSION)
         page = Page(newest_first=True, limit=limit, offset=offset)
         chosen = Selection(kind="memory", scope=scope)
         found: list[Record] = yield call(self._backend, "find", chosen, page, self.now())
         return found
 
-    def matches(self, owner: str, query: str, limit: int) -> Plan[list[Match]]:
-        """Return the best matches of an owner, most similar first."""
+    def matches(self, owner: str, query: str, limit: int) -> Plan[tuple[list[Match], bool]]:
+        """Return the best matches of an owner, most similar first, and whether there are no more.
+
+        A memory of which several texts are among the `limit` best is one match, as its best text.
+        """
         wanted = Wanted(query=query, scope=Scope(owner), top_k=limit, memory_type=_FOUND)
-        return (yield from self._memory._recaller.matches(wanted))
+        matches: list[Match] = yield from self._memory._recaller.matches(wanted)
+        keys = {_key(match.record) for match in matches if is_part(match.record)}
+        whole: dict[str, Record] = {}
+        if keys:
+            chosen = Selection(kind="memory", scope=Scope(owner, _SESSION), keys=tuple(keys))
+            whole = {record.key: record for record in (yield from self._find(chosen))}
+        return _best_of_each(matches, whole), len(matches) < limit
 
     def owners(self, beginning: str) -> Plan[list[str]]:
         """Return the owners whose names begin with a text."""
@@ -80,12 +103,24 @@ class KeyedMemories:
         records: Sequence[Record],
         now: datetime,
         deleted: Mapping[str, Sequence[str]],
+        *,
+        in_parts: bool,
     ) -> Plan[None]:
         """Store memories in the place of those with their keys; delete others, by owner and key.
 
         All of it is done in one step, or nothing. Of what is deleted, no byte is left soon.
+
+        Args:
+            records: Of memories and their parts.
+            now: The moment of writing.
+            deleted: Keys by owner.
+            in_parts: What is replaced may have parts. Those that are left are found no more
+                anyway, and go when their memory is deleted.
         """
         chosen = [_select(owner, keys) for owner, keys in deleted.items()]
+        chosen += [_select_parts(owner, keys) for owner, keys in deleted.items()]
+        if in_parts and not self._backend.is_service:  # which would have to be asked for each
+            chosen += _replaced_parts(records)
         if records or chosen:
             model = self._memory._model.current
             yield from embedder.put(self._backend, model, records, now, chosen)
@@ -96,6 +131,14 @@ class KeyedMemories:
 
     def change(self, record: Record) -> Plan[None]:
         """Write the expiry of a memory that was read, unless it was replaced or erased since."""
+        changed = [record]
+        if record.metadata.get(_TEXTS):
+            parts = yield from self._find(_select_parts(record.scope.owner, [record.key]))
+            changed += [replace(part, expires_at=record.expires_at) for part in parts]
+        for each in changed:
+            yield from self._change(each)
+
+    def _change(self, record: Record) -> Plan[None]:
         try:
             yield call(self._backend, "change", record, self.now())
         except (MemoryNotFound, InvalidInput):
@@ -109,19 +152,81 @@ class KeyedMemories:
 def keyed_memory(
     owner: str,
     key: str,
-    text: str,
+    texts: Sequence[str],
     metadata: Mapping[str, Any],
     now: datetime,
     expires_at: datetime | None,
-) -> Record:
-    """Return the record of a memory; without a text it is found by its key alone."""
-    sayable = text.replace("\0", " ").encode("utf-8", "replace").decode()[:MAX_CONTENT_CHARS]
-    found = bool(sayable.strip())
-    return Record(
+) -> list[Record]:
+    """Return the record of a memory, and its parts; without a text it is found by its key alone."""
+    sayable = [text for text in map(_sayable, texts) if text.strip()]
+    if len(sayable) > MAX_TEXTS:
+        rest = _sayable("\n".join(sayable[MAX_TEXTS - 1 :]))
+        sayable = [*sayable[: MAX_TEXTS - 1], rest]
+    several = {_TEXTS: len(sayable)} if len(sayable) > 1 else {}
+    first = Record(
         kind="memory", id=uuid.uuid4().hex, scope=Scope(owner, _SESSION), key=short_name(key),
-        type=_FOUND if found else _NOT_FOUND, content=sayable if found else _NO_TEXT,
-        metadata=metadata, created_at=now, expires_at=expires_at,
+        type=_FOUND if sayable else _NOT_FOUND, content=sayable[0] if sayable else _NO_TEXT,
+        metadata={**metadata, **several}, created_at=now, expires_at=expires_at,
     )  # fmt: skip
+    parts = [
+        replace(
+            first, id=uuid.uuid4().hex, scope=Scope(owner, _PARTS), key=part_key, content=text,
+            metadata={_PART_OF: first.key},
+        )
+        for part_key, text in zip(_part_keys(first.key), sayable[1:], strict=False)
+    ]  # fmt: skip
+    return [first, *parts]
+
+
+def is_part(record: Record) -> bool:
+    """Tell whether a record is a part of a memory."""
+    return record.scope.session_id == _PARTS
+
+
+def _key(record: Record) -> str:
+    """Return the key, as it is stored, of a memory or of the one that a part is of."""
+    key: str = record.metadata[_PART_OF] if is_part(record) else record.key
+    return key
+
+
+def _best_of_each(matches: Iterable[Match], whole: Mapping[str, Record]) -> list[Match]:
+    """Return the first match of each memory, with the record of the memory itself."""
+    best: dict[str, Match] = {}
+    for match in matches:
+        key = _key(match.record)
+        record = whole.get(key) if is_part(match.record) else match.record
+        # What was written at another time is a part of what the memory was before.
+        if record is not None and record.created_at == match.record.created_at:
+            best.setdefault(key, replace(match, record=record))
+    return list(best.values())
+
+
+def _sayable(text: str) -> str:
+    return text.replace("\0", " ").encode("utf-8", "replace").decode()[:MAX_CONTENT_CHARS]
+
+
+def _part_keys(key: str) -> list[str]:
+    """Return the keys that the parts of a memory have, however many there are."""
+    digest = hashlib.blake2b(key.encode(), digest_size=32).hexdigest()
+    return [f"{DIGESTED}{digest}:{number}" for number in range(1, MAX_TEXTS)]
+
+
+def _select_parts(owner: str, keys: Iterable[str]) -> Selection:
+    of_parts = tuple(part for key in keys for part in _part_keys(short_name(key)))
+    return Selection(kind="memory", scope=Scope(owner, _PARTS), keys=of_parts)
+
+
+def _replaced_parts(records: Iterable[Record]) -> list[Selection]:
+    """Return the parts that memories may have had, and have no more."""
+    keys_of: dict[str, list[str]] = {}
+    for record in records:
+        if not is_part(record):
+            had = _part_keys(record.key)[record.metadata.get(_TEXTS, 1) - 1 :]
+            keys_of.setdefault(record.scope.owner, []).extend(had)
+    return [
+        Selection(kind="memory", scope=Scope(owner, _PARTS), keys=tuple(keys))
+        for owner, keys in keys_of.items()
+    ]
 
 
 def _select(owner: str, keys: Iterable[str]) -> Selection:

@@ -1,6 +1,7 @@
 """Items of LangGraph and the records they are kept as. Pure functions.
 
-A record's text is what the item is found by; the value stands whole in the metadata.
+A record's text is what the item is found by; the value stands whole in the metadata. Each field
+that is indexed, and each value on its path, is a text of its own.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _MINUTES_PER_DAY = 24 * 60
 WHOLE = "$"
 
 
-def to_record(put: PutOp, fields: Sequence[str], now: datetime) -> Record:
-    """Return the record of an item that is put.
+def to_records(put: PutOp, fields: Sequence[str], now: datetime) -> list[Record]:
+    """Return the record of an item that is put, and its parts when it has several texts.
 
     Args:
         put: Its namespace is checked; its value is not None.
@@ -43,9 +44,9 @@ def to_record(put: PutOp, fields: Sequence[str], now: datetime) -> Record:
     }
     if put.ttl is not None:
         metadata["ttl_minutes"] = put.ttl
-    text = "\n".join(line for path in paths for line in _texts(value, path))
+    texts = dict.fromkeys(text for path in paths for text in _texts(value, path))
     owner = owner_of(put.namespace)
-    return keyed_memory(owner, put.key, text, metadata, now, _expiry(now, put.ttl))
+    return keyed_memory(owner, put.key, list(texts), metadata, now, _expiry(now, put.ttl))
 
 
 def to_item(record: Record) -> Item:
@@ -134,7 +135,7 @@ def _expiry(now: datetime, ttl: object) -> datetime | None:
 
 def _texts(value: Mapping[str, Any], path: str) -> list[str]:
     if path in ("", WHOLE):
-        return list(_lines(value, ()))
+        return ["\n".join(_lines(value, ()))]
     return get_text_at_path(value, tokenize_path(path))
 
 

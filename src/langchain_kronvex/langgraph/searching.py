@@ -16,7 +16,7 @@ from langgraph.store.base import SearchOp
 from langchain_kronvex import checks
 from langchain_kronvex.backends.base import Match, Record
 from langchain_kronvex.errors import InvalidInput
-from langchain_kronvex.keyed_memories import KeyedMemories
+from langchain_kronvex.keyed_memories import KeyedMemories, is_part
 from langchain_kronvex.langgraph.filters import Accept, accepting
 from langchain_kronvex.langgraph.items import namespace_of, value_of
 from langchain_kronvex.langgraph.namespaces import (
@@ -131,9 +131,9 @@ class Searcher:
     def _matches_of(self, owner: str, wish: Wish) -> Plan[list[Match]]:
         portion = self._portion(wish)
         while True:
-            matches = yield from self._memories.matches(owner, wish.query, portion)
+            matches, complete = yield from self._memories.matches(owner, wish.query, portion)
             passed = [match for match in matches if wish.accept(value_of(match.record))]
-            if len(passed) >= wish.count or len(matches) < portion:
+            if len(passed) >= wish.count or complete:
                 return passed[: wish.count]
             portion *= _GROWTH
 
@@ -153,7 +153,8 @@ class Searcher:
         passed: dict[str, Record] = {}  # by id: what is written meanwhile moves the pages
         while True:
             page = yield from self._memories.newest(owner, portion, offset)
-            passed |= {record.id: record for record in page if wish.accept(value_of(record))}
+            items = (record for record in page if not is_part(record))
+            passed |= {record.id: record for record in items if wish.accept(value_of(record))}
             if len(passed) >= wish.count or len(page) < portion:
                 return list(passed.values())[: wish.count]
             offset += portion

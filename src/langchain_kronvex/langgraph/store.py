@@ -56,7 +56,8 @@ class KronvexStore(BaseStore):
         store.search(("users", "ana"), query="What must she not eat?")
 
     Items are found by their words and by their meaning, without an `index`: by the whole value
-    unless `index` names fields. `score` is the similarity of `KronvexMemory.recall`, from 0 to 1.
+    unless `index` names fields; then by each field, and each value on its path, on its own, up to
+    32 of them. `score` is the similarity of `KronvexMemory.recall`, from 0 to 1, of the best.
     Items put with `index=False` are found without a query only. Values are JSON; what has expired
     is invisible at once; what was deleted too, and a moment later no byte of it is left in the
     file: many deletions are erased at once, in the background, at the latest by `close`. After a
@@ -104,6 +105,7 @@ class KronvexStore(BaseStore):
         self.index_config = index
         self.ttl_config = ttl
         self._fields = items.check_fields((index or {}).get("fields") or [items.WHOLE])
+        self._in_parts = len(self._fields) > 1 or any("[" in path for path in self._fields)
         embeddings = _embeddings((index or {}).get("embed"))
         settings: dict[str, Any] = {} if embeddings is None else {"embeddings": embeddings}
         self.memory = memory.beside(f"{memory.agent_id}{AGENT_SUFFIX}", **settings)
@@ -185,9 +187,10 @@ class KronvexStore(BaseStore):
         wishes = {n: Wish.of(op) for n, op in enumerate(ops) if isinstance(op, SearchOp)}
         puts = _last_of_each(op for op in ops if isinstance(op, PutOp))
         records = [
-            items.to_record(put, self._fields, now)
+            record
             for put in puts.values()
             if put.value is not None
+            for record in items.to_records(put, self._fields, now)
         ]
         _check_kinds(ops)
         got = yield from self._get([op for op in ops if isinstance(op, GetOp)])
@@ -201,7 +204,8 @@ class KronvexStore(BaseStore):
                 results.append((yield from self._list(op)))
             else:
                 results.append(None)
-        yield from self._memories.put(records, now, _deleted(puts))
+        in_parts = self._in_parts or any(put.index for put in puts.values())
+        yield from self._memories.put(records, now, _deleted(puts), in_parts=in_parts)
         return results
 
     def _get(self, gets: Sequence[GetOp]) -> Plan[dict[_Place, Item]]:
