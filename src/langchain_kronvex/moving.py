@@ -138,7 +138,10 @@ class Import(Move):
             done, total = 0, reader.header.records
             tell(0, total)
             for batch in self._batches(reader):
-                self._stored += self._store(batch, reader.header)
+                try:
+                    self._stored += self._store(batch, reader.header)
+                except InvalidInput as error:  # more than this place takes
+                    raise InvalidInput(f"{error} {_taken_in(done, self._stored)}") from error
                 done += len(batch)
                 tell(done, max(done, total))
                 self._go_on()

@@ -80,20 +80,38 @@ def test_large_and_deep_values_reach_the_server(memory: KronvexMemory, tmp_path:
 def test_what_no_server_takes_is_refused_at_the_call(plain: PlainServer, open_on: Open) -> None:
     memory = open_on(plain)
     huge = "x" * MAX_REQUEST_BYTES
-    with pytest.raises(InvalidInput, match=r"A message has .* bytes"):
+    with pytest.raises(InvalidInput, match=r"A message .* bytes"):
         memory.save_messages([HumanMessage("hi"), HumanMessage(huge)], "s", user_id="ana")
-    with pytest.raises(InvalidInput, match=r"A value has .* bytes"):
+    with pytest.raises(InvalidInput, match=r"A value .* bytes"):
         KronvexKeyValueStore(memory, "ns").mset([("a", 1), ("b", huge[:-100])])
-    with pytest.raises(InvalidInput, match=r"A memory has .* bytes"):
+    with pytest.raises(InvalidInput, match=r"A memory .* bytes"):
         memory.remember("tea", user_id="ana", metadata={"x": huge})
     kept = memory.remember("tea", user_id="ana")
-    with pytest.raises(InvalidInput, match=r"A memory has .* bytes"):
+    with pytest.raises(InvalidInput, match=r"A memory .* bytes"):
         memory.update(kept.id, metadata={"x": huge})
 
     assert memory.load_messages("s", user_id="ana") == []
     assert list(KronvexKeyValueStore(memory, "ns").yield_keys()) == []
     assert [m.metadata for m in memory.memories(user_id="ana")] == [{}]
     assert memory.stats().failed == 0
+
+
+def test_an_import_names_what_is_too_large_and_says_what_is_in(
+    plain: PlainServer, open_on: Open, tmp_path: Path
+) -> None:
+    memory = open_on(plain)
+    with KronvexMemory(f"sqlite:///{tmp_path / 'old.db'}") as old:
+        old.remember("tea", user_id="ana")
+        huge = HumanMessage("x" * MAX_REQUEST_BYTES)
+        old.save_messages([huge], "s", user_id="ana", remember=False)
+        old.export(tmp_path / "all.jsonl")
+        with pytest.raises(InvalidInput, match=r"A message \(id .* bytes .* (are in|was stored)"):
+            memory.import_(tmp_path / "all.jsonl")
+        old.clear_messages("s", user_id="ana")
+        old.export(tmp_path / "all.jsonl")
+
+    assert memory.import_(tmp_path / "all.jsonl").memories == 1
+    assert [m.content for m in memory.memories(user_id="ana")] == ["tea"]
 
 
 def test_what_is_accepted_fits_into_a_request_to_our_server() -> None:

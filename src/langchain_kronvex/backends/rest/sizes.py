@@ -29,9 +29,9 @@ def check_sizes(records: Iterable[Record]) -> None:
         size = _request_bytes(record)
         if size > MAX_REQUEST_BYTES - _ADDED_BYTES:
             raise InvalidInput(
-                f"A {_NAMES[record.kind]} has {size:,} bytes as JSON; a Kronvex server takes "
-                f"{MAX_REQUEST_BYTES >> 20} MiB. Keep what is so large elsewhere, for example a "
-                "picture in a file, and store where it is."
+                f"A {_NAMES[record.kind]} (id {record.id}) has {size:,} bytes as JSON; a Kronvex "
+                f"server takes {MAX_REQUEST_BYTES >> 20} MiB. Keep what is so large elsewhere, "
+                "for example a picture in a file, and store where it is."
             )
 
 
