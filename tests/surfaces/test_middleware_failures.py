@@ -110,6 +110,27 @@ async def test_on_error_raise_raises(
     monkey.undo()
 
 
+def test_a_failure_that_is_tried_again_saves_once(
+    memory: KronvexMemory, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @wrap_model_call
+    def twice(request: Any, handler: Any) -> Any:
+        try:
+            return handler(request)
+        except StoreError:
+            return handler(request)
+
+    faults.fail("add", times=1)
+    monkeypatch.setattr(memory.writer, "_attempts", 1)
+    strict = KronvexMemoryMiddleware(memory=memory, on_error="raise")
+    middleware: list[Any] = [twice, strict]
+    agent: Agent = create_agent(AgentModel(), middleware=middleware)
+
+    agent.invoke(asking("Hi."), whose())
+
+    assert said(memory) == EXCHANGE
+
+
 @sync_and_async
 async def test_a_memory_that_was_closed_does_not_stop_the_agent(
     memory: KronvexMemory, call: AgentCall
