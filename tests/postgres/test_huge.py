@@ -310,6 +310,42 @@ def test_forgetting_drops_the_indexes(open_huge: OpenMemory, sql: Sql, everythin
     assert len(memory.recall("tea", user_id="ben")) == (0 if everything else 5)
 
 
+def test_indexes_go_with_the_last_memory(open_huge: OpenMemory, sql: Sql) -> None:
+    memory = open_huge()
+    memory.remember_many(drafts(400))
+    prepared(memory, "ana")
+    for session in memory.sessions(user_id="ana"):
+        assert len(names(sql)) == 3
+        memory.forget(user_id="ana", session_id=session.session_id)
+        memory.recall("tea", user_id="ana")  # now in RAM
+    memory.forget(user_id="ana")
+    assert sql("SELECT count(*) FROM langchain_kronvex.scopes") == [(0,)]
+    assert made(memory)
+    assert names(sql) == []
+
+
+def test_indexes_of_one_who_is_gone_go_when_a_worker_opens(open_huge: OpenMemory, sql: Sql) -> None:
+    memory = open_huge()
+    memory.remember_many([*drafts(400), *drafts(400, "ben")])
+    prepared(memory, "ana", "ben")
+    ana = scope_key("default", "ana")
+    sql("DELETE FROM langchain_kronvex.scopes WHERE scope = %s", ana)
+    sql("DELETE FROM langchain_kronvex.records WHERE scope = %s", ana)
+    assert made(open_huge())
+    assert kinds(sql, "ana") == []
+    assert kinds(sql, "ben") == ["types", "vectors_256", "words"]
+
+
+def test_indexes_go_when_the_last_memory_has_expired(open_huge: OpenMemory, sql: Sql) -> None:
+    memory = open_huge()
+    memory.remember_many(drafts(400))
+    prepared(memory, "ana")
+    sql("UPDATE langchain_kronvex.records SET expires = now() - interval '1 day'")
+    assert memory._backend.purge(memory._clock()) == 400
+    assert made(memory)
+    assert names(sql) == []
+
+
 def test_who_shrinks_is_searched_in_ram_again(open_huge: OpenMemory) -> None:
     memory = open_huge()
     memory.remember_many(drafts(400))

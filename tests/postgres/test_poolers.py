@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import Queue
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
 
 from langchain_kronvex import KronvexMemory, MemoryDraft, PostgresOptions, StoreError
+from langchain_kronvex.backends.postgres_huge_session import Run
+from postgres.huge import drafts, made, prepared
 from postgres.program import in_both_colours, run_program
 
 OpenMemory = Callable[..., KronvexMemory]
+Sql = Callable[..., list[Any]]
 PREPARED = "SELECT count(*) FROM pg_prepared_statements"
 SETTINGS = (
     "SELECT name, setting FROM pg_settings WHERE source = 'session' "
     "AND name NOT IN ('application_name', 'client_encoding', 'DateStyle', 'TimeZone')"
 )
+LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
 
 
 class TransactionPooler:
@@ -29,10 +35,16 @@ class TransactionPooler:
 
     timeout = 10.0
 
-    def __init__(self, url: str, *, discard: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        discard: bool = True,
+        kind: type[psycopg.Connection[Any]] = psycopg.Connection,
+    ) -> None:
         self._free: Queue[psycopg.Connection[Any]] = Queue()
         for _ in range(3):
-            self._free.put(psycopg.connect(url))
+            self._free.put(kind.connect(url))
         self._discard = discard
         self.lent = 0
         self.kept: set[Any] = set()
@@ -56,10 +68,7 @@ class TransactionPooler:
         for statement in (PREPARED, SETTINGS, "SELECT count(*) FROM pg_listening_channels()"):
             with psycopg.ClientCursor(connection) as cursor:
                 self.kept.update(cursor.execute(statement).fetchall())
-        locks = connection.execute(
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
-            prepare=False,
-        )
+        locks = connection.execute(LOCKS, prepare=False)
         self.kept.update(locks.fetchall())
         if self._discard:
             connection.execute("DISCARD ALL", prepare=False)
@@ -81,6 +90,68 @@ def test_a_program_leaves_nothing_in_a_session_and_misses_nothing(
         in_both_colours(memory)
     assert pooler.lent > 100
     assert pooler.kept == {(0,)}
+    pooler.end()
+
+
+class Pooled(psycopg.Connection[Any]):
+    """Tells a process number of its own, as a pooler makes one up."""
+
+    @property
+    def info(self) -> Any:
+        return SimpleNamespace(
+            backend_pid=super().info.backend_pid + 1,
+            transaction_status=super().info.transaction_status,
+        )
+
+
+@pytest.mark.parametrize("kind", [Pooled, psycopg.Connection], ids=["pooler", "direct"])
+def test_indexes_of_a_huge_user_are_made_and_leave_nothing_in_a_session(
+    kind: type[psycopg.Connection[Any]], store_url: str, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pooler = TransactionPooler(store_url, discard=False, kind=kind)
+    meanwhile: set[Any] = set()
+    do = Run.do
+
+    def looking(run: Run, statement: str) -> None:
+        do(run, statement)
+        with psycopg.ClientCursor(run._connection) as cursor:
+            meanwhile.update(cursor.execute(SETTINGS).fetchall())
+        # The lock of a transaction is not in the session that makes the indexes.
+        meanwhile.update(run._connection.execute(LOCKS, prepare=False).fetchall())
+        held.append(sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")[0][0])
+
+    held: list[int] = []
+    monkeypatch.setattr(Run, "do", looking)
+    told: list[Exception] = []
+    options = PostgresOptions(pool=pooler, prepared_statements=False, exact_up_to=300)
+    with KronvexMemory(postgres=options, on_error=told.append) as memory:
+        memory.remember_many(drafts(400))
+        prepared(memory, "ana")
+        memory.forget(user_id="ana")
+        assert made(memory)
+    assert told == []
+    assert pooler.kept == {(0,)}
+    assert set(held) == {1}
+    assert len(held) > 5  # indexes were made, and dropped
+    assert (meanwhile == {(0,)}) is (kind is Pooled)
+    pooler.end()
+
+
+def test_settings_of_a_lent_session_are_as_they_were(store_url: str) -> None:
+    pooler = TransactionPooler(store_url, discard=False)
+    mine = {("statement_timeout", "77000"), ("lock_timeout", "66000")}
+    with contextlib.ExitStack() as lent:
+        for connection in [lent.enter_context(pooler.connection()) for _ in range(3)]:
+            for name, value in mine:
+                connection.execute(f"SET {name} = {value}")
+    options = PostgresOptions(pool=pooler, exact_up_to=300)
+    pooler.kept.clear()
+    with KronvexMemory(postgres=options) as memory:
+        memory.remember_many(drafts(400))
+        prepared(memory, "ana")
+        memory.forget(user_id="ana")
+        assert made(memory)
+    assert {each for each in pooler.kept if len(each) == 2} == mine
     pooler.end()
 
 

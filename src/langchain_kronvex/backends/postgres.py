@@ -86,6 +86,7 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         """See `MemoryBackend.start`."""
         if self._maker is not None:
             self._maker.report = report
+            self._sweep()
 
     def now(self) -> datetime:
         """Return the server's time, which all workers share."""
@@ -177,8 +178,8 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
 
     # -- erasing -------------------------------------------------------------------------------
 
-    def _erasing(self, selection: Selection, now: datetime) -> Job[tuple[int, list[str]]]:
-        def work() -> Work[tuple[int, list[str]]]:
+    def _erasing(self, selection: Selection, now: datetime) -> Job[erasing.Erased]:
+        def work() -> Work[erasing.Erased]:
             return erasing.erasing(self._agent_id, selection, now)
 
         return Job(telling_the_most(work, lambda erased: erased[0]), self._reach_of(selection))
@@ -191,19 +192,27 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         """Twin of `delete`."""
         return self._erased(await self._db.arun(self._erasing(selection, now)))
 
-    def _erased(self, erased: tuple[int, list[str]]) -> int:
-        visible, owners = erased
-        was_huge = visible > self._exact_up_to or any(map(self._huge.knows, owners))
-        if was_huge and self._maker is not None:
+    def _erased(self, erased: erasing.Erased) -> int:
+        if erased.left_over and self._maker is not None:
             self._maker.sweep()
-        for owner in owners:
+        for owner in erased.owners:
             self._cache.drop(owner)
             self._huge.drop(owner)
-        return visible
+        return erased.visible
 
     def purge(self, now: datetime) -> int:
         """See `MemoryBackend.purge`."""
-        return self._db.run(Job(lambda: erasing.purging(now)))
+        removed = self._db.run(Job(lambda: erasing.purging(now)))
+        if removed:
+            self._sweep()
+        return removed
+
+    def _sweep(self) -> None:
+        """Drop the indexes of huge owners who are gone, in the background."""
+        are_used = not self._db.is_limited
+        job = Job(lambda: erasing.leaving_over(are_used=are_used), reads_once=True)
+        if self._maker is not None and self._db.run(job):
+            self._maker.sweep()
 
     # -- reading -------------------------------------------------------------------------------
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from langchain_kronvex.backends import postgres_rows as rows
 from langchain_kronvex.backends.base import Selection
+from langchain_kronvex.backends.postgres_huge_indexes import ARE_LEFT_OVER
 from langchain_kronvex.backends.postgres_session import Rows, Statement, Work
 
 NEW_GENERATION = (
@@ -71,8 +72,16 @@ def keeping(scopes: Sequence[UUID]) -> Work[None]:
 _OWNERS = "SELECT scope FROM langchain_kronvex.scopes WHERE scope = ANY(%s) ORDER BY scope"
 
 
-def erasing(agent_id: str, selection: Selection, now: datetime) -> Work[tuple[int, list[str]]]:
-    """Delete the selected records for good; return how many were visible, and whose they were."""
+class Erased(NamedTuple):
+    """How many visible records, and whose; `left_over`: indexes of owners who are gone."""
+
+    visible: int
+    owners: list[str]
+    left_over: bool
+
+
+def erasing(agent_id: str, selection: Selection, now: datetime) -> Work[Erased]:
+    """Delete the selected records for good."""
     condition, parameters = rows.where(selection, agent_id)
     scopes = yield from locking((yield from _touched(agent_id, selection)))
     condition, parameters = f"{condition} AND r.scope = ANY(%s)", [*parameters, scopes]
@@ -85,12 +94,19 @@ def erasing(agent_id: str, selection: Selection, now: datetime) -> Work[tuple[in
         "WHERE scope = ANY(%s) RETURNING owner",
         [scopes],
     )
-    yield [
+    *_, left_over = yield [
         # Again, with new eyes: a claim may have come while the deletion waited for who claimed.
         *(Statement(_SWEEP.format(table=table), [scopes]) for table in _HANGING),
         Statement(_LEAVE, [scopes]),
+        Statement(ARE_LEFT_OVER, [False]),
     ]
-    return int(gone[0][0]), [owner for (owner,) in owners]
+    return Erased(int(gone[0][0]), [owner for (owner,) in owners], left_over[0][0])
+
+
+def leaving_over(*, are_used: bool) -> Work[bool]:
+    """Tell whether there are indexes of owners who are gone; or any, where none are used."""
+    found: Rows = yield Statement(ARE_LEFT_OVER, [not are_used])
+    return bool(found[0][0])
 
 
 def emptying(agent_id: str, deleted: Sequence[Selection]) -> list[Statement]:

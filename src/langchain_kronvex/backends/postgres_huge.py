@@ -115,7 +115,8 @@ class HugeOwners:
         standing = self._db.run(self._asking(owner))
         width = standing.model[1] if standing.model else None
         scope = rows.scope_key(self._agent_id, owner)
-        if self._maker is not None and standing.memories > self._exact_up_to:
+        is_huge = standing.memories > self._exact_up_to and not self._db.is_limited
+        if self._maker is not None and is_huge:
             self._maker.wake(scope, width)
             self._maker.join(timeout_seconds)
         return set(indexes.wanted(scope, width)) <= self._db.run(self._asking(owner)).indexes

@@ -15,6 +15,23 @@ _WORD_CHARS = 50_000  # of a memory, by whose words it can be found
 # Marks that the server's parser would read as part of a word, an address, a number or a tag.
 _MARKS = "!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
+# Of all huge owners, as `c` and `i`.
+ALL = (
+    "FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid "
+    "WHERE i.indrelid = 'langchain_kronvex.records'::regclass AND c.relname ~ '^huge_[0-9a-f]{32}_'"
+)
+# Whether the server may have taken samples of what one was made of, see `unsampled`.
+IS_SAMPLED = (
+    "(c.relname !~ '_types$' AND EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid "
+    "AND a.attnum = 1 AND a.attstattarget IS DISTINCT FROM 0))"
+)
+# Whether some are of no use, and the role's to drop; with a parameter: whether all are.
+ARE_LEFT_OVER = (
+    f"SELECT EXISTS (SELECT {ALL} AND pg_has_role(c.relowner, 'USAGE') AND (%s OR {IS_SAMPLED} "
+    "OR NOT EXISTS (SELECT FROM langchain_kronvex.scopes AS s WHERE s.scope = "
+    "CASE WHEN c.relname ~ '^huge_[0-9a-f]{32}_' THEN substr(c.relname, 6, 32)::uuid END)))"
+)
+
 
 def words_of(content: str) -> str:
     """Return the SQL of the words of a text, split much as `lexical` does.

@@ -1,8 +1,8 @@
 """Making the indexes of huge owners in the background, by one worker at a time; dropping them.
 
 An index is made without keeping anybody from writing, which takes minutes for a million memories.
-Who makes it holds a lock, so that of many workers one does. What a killed worker left half made is
-made anew.
+Who makes it holds a lock (`postgres_huge_session.py`), so that of many workers one does. What a
+killed worker left half made is made anew.
 """
 
 from __future__ import annotations
@@ -10,41 +10,26 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import tuple_row
 
 from langchain_kronvex.backends import postgres_huge_indexes as indexes
 from langchain_kronvex.backends.postgres_database import Database
 from langchain_kronvex.backends.postgres_faults import is_lost
+from langchain_kronvex.backends.postgres_huge_session import Run
 from langchain_kronvex.errors import StoreError
 
 _OLDEST_VECTOR = (0, 8)  # the first that goes on until it has found enough
 _AGAIN_SECONDS = 30.0  # after which it is looked again whether another worker is done
 _CLOSING_SECONDS = 5.0
-# Building takes as long as it takes; with less memory than this one of vectors is slow.
-_PATIENT = (
-    "SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false), "
-    "set_config('maintenance_work_mem', greatest(setting::bigint, 262144)::text || 'kB', false) "
-    "FROM pg_settings WHERE name = 'maintenance_work_mem'"
-)
-_AS_BEFORE = "RESET statement_timeout; RESET lock_timeout; RESET maintenance_work_mem"
-_TRY_LOCK = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-_UNLOCK = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
-_LOCK_NAME = "langchain-kronvex huge"
 _COUNT = (
     "SELECT count(*) FROM langchain_kronvex.records AS r WHERE r.scope = %s AND r.kind = 'memory'"
 )
 _TELL_COUNT = "UPDATE langchain_kronvex.scopes SET memories = %s WHERE scope = %s"
-_THERE = (
-    "SELECT c.relname::text, i.indisvalid FROM pg_index AS i "
-    "JOIN pg_class AS c ON c.oid = i.indexrelid "
-    "WHERE i.indrelid = 'langchain_kronvex.records'::regclass AND starts_with(c.relname, 'huge_')"
-)
+_THERE = f"SELECT c.relname::text, i.indisvalid, {indexes.IS_SAMPLED} {indexes.ALL}"
 _OWNERS = "SELECT scope FROM langchain_kronvex.scopes WHERE scope = ANY(%s)"
 _DROP = 'DROP INDEX CONCURRENTLY IF EXISTS langchain_kronvex."{name}"'
 
@@ -70,7 +55,7 @@ class IndexMaker:
     @classmethod
     def of(cls, database: Database, location: str, exact_up_to: int) -> IndexMaker | None:
         """Return a maker; None where no indexes would serve."""
-        if database.vector_version < _OLDEST_VECTOR or database.is_limited:
+        if database.vector_version < _OLDEST_VECTOR:
             return None
         return cls(database, location, exact_up_to)
 
@@ -79,7 +64,7 @@ class IndexMaker:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._connection: psycopg.Connection[Any] | None = None
-        self._closed = False
+        self._closed = self._is_to_sweep = False
         self._tried: dict[tuple[UUID, int | None], float] = {}
 
     def wake(self, scope: UUID, width: int | None) -> None:
@@ -106,9 +91,10 @@ class IndexMaker:
         self._tried.clear()  # they are to be made again
 
     def sweep(self) -> None:
-        """Drop the indexes of owners who are gone."""
+        """Drop the indexes of owners who are gone, and those that serve nobody."""
+        self._is_to_sweep = True
         if not self._failed:
-            self._begin(self._drop_of_the_gone)
+            self._begin(lambda _: None)
 
     def join(self, timeout_seconds: float | None = None) -> bool:
         """Wait for what is under way; tell whether it has ended."""
@@ -129,7 +115,7 @@ class IndexMaker:
 
     # -- in the thread -------------------------------------------------------------------------
 
-    def _begin(self, work: Callable[[_Run], None]) -> bool:
+    def _begin(self, work: Callable[[Run], None]) -> bool:
         with self._lock:
             if self._closed or (self._thread is not None and self._thread.is_alive()):
                 return False
@@ -139,21 +125,22 @@ class IndexMaker:
             self._thread.start()
             return True
 
-    def _work(self, work: Callable[[_Run], None]) -> None:
+    def _work(self, work: Callable[[Run], None]) -> None:
         try:
             with self._db.apart() as (connection, text):
                 with self._lock:
                     if self._closed:
                         return
                     self._connection = connection
-                run = _Run(connection, text)
                 try:
-                    run.do(_PATIENT)
-                    work(run)
+                    run = Run(connection, text, self._db.apart)
+                    with run.patient():
+                        work(run)
+                        while self._is_to_sweep:
+                            self._is_to_sweep = False
+                            self._drop_useless(run)
                 finally:
                     self._connection = None
-                    if not connection.closed:
-                        connection.execute(_AS_BEFORE)
         except (psycopg.Error, OSError, StoreError) as error:
             if not self._closed and not is_lost(error):  # else it is begun anew, later
                 self._failed = True
@@ -167,16 +154,16 @@ class IndexMaker:
             f"{self._exact_up_to:,} memories ({said}). Each worker reads all of them instead."
         )
 
-    def _make(self, run: _Run, scope: UUID, width: int | None) -> None:
+    def _make(self, run: Run, scope: UUID, width: int | None) -> None:
         counted = run.rows(_COUNT, [scope])[0][0]
-        run.do(_TELL_COUNT, [counted, scope])
+        run.rows(_TELL_COUNT, [counted, scope])
         if counted <= self._exact_up_to:
             return
         with run.alone() as is_alone:
             if not is_alone:
                 return
             wanted = indexes.wanted(scope, width)
-            there = {name: valid for name, valid in run.rows(_THERE) if _of(name, scope)}
+            there = {name: valid for name, valid, _ in run.rows(_THERE) if _of(name, scope)}
             for name, valid in there.items():
                 if not valid or (width is not None and name not in wanted):
                     run.do(_DROP.format(name=name))
@@ -185,18 +172,20 @@ class IndexMaker:
                     run.do(statement)
                     if indexes.is_of_texts(name):
                         run.do(indexes.unsampled(name))
+        self._is_to_sweep = True  # what others could not, while this took the lock
 
-    def _drop_of_the_gone(self, run: _Run) -> None:
+    def _drop_useless(self, run: Run) -> None:
         with run.alone() as is_alone:
-            names = [name for name, _ in run.rows(_THERE)] if is_alone else []
-            alive = run.owners(names, _OWNERS)
-            for name in names:
-                if indexes.owner_of(name) not in {None, *alive}:
+            there = run.rows(_THERE) if is_alone else []
+            alive = run.owners([name for name, _, _ in there], _OWNERS)
+            for name, _, is_sampled in there:
+                gone = indexes.owner_of(name) not in {None, *alive}
+                if gone or is_sampled or self._db.is_limited:
                     run.do(_DROP.format(name=name))
 
-    def _drop_vectors(self, run: _Run, agent_id: str) -> None:
+    def _drop_vectors(self, run: Run, agent_id: str) -> None:
         with run.alone() as is_alone:
-            names = [name for name, _ in run.rows(_THERE)] if is_alone else []
+            names = [name for name, _, _ in run.rows(_THERE)] if is_alone else []
             whose = run.owners(names, f"{_OWNERS} AND agent_id = %s", agent_id)
             for name in names:
                 if "_vectors_" in name and indexes.owner_of(name) in whose:
@@ -205,34 +194,3 @@ class IndexMaker:
 
 def _of(name: str, scope: UUID) -> bool:
     return indexes.owner_of(name) == scope
-
-
-class _Run:
-    """Statements on one connection, each by itself: no transaction may hold an index's making."""
-
-    def __init__(self, connection: psycopg.Connection[Any], text: Callable[[str], str]) -> None:
-        self._connection, self._text = connection, text
-
-    def do(self, sql: str, parameters: list[Any] | None = None) -> None:
-        """Run a statement."""
-        self._connection.execute(self._text(sql), parameters or [])
-
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run a statement and return its rows."""
-        with psycopg.Cursor(self._connection, row_factory=tuple_row) as cursor:
-            return cursor.execute(self._text(sql), parameters).fetchall()
-
-    def owners(self, names: Sequence[str], sql: str, *parameters: Any) -> set[UUID]:
-        """Return those of the owners of indexes whom a statement finds."""
-        scopes = [scope for name in names if (scope := indexes.owner_of(name)) is not None]
-        return {scope for (scope,) in self.rows(sql, [scopes, *parameters])}
-
-    @contextmanager
-    def alone(self) -> Iterator[bool]:
-        """Keep other workers from making and dropping; tell whether none does already."""
-        ((locked,),) = self.rows(_TRY_LOCK, [_LOCK_NAME])
-        try:
-            yield locked
-        finally:
-            if locked and not self._connection.closed:
-                self.do(_UNLOCK, [_LOCK_NAME])

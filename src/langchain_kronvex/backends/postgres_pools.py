@@ -109,6 +109,7 @@ class Pools(ForkAware):
         """Lend a connection for work of minutes: none of our pool, where it would be missed."""
         if self._options.pool is None:
             with psycopg.connect(self._conninfo, **self._kwargs) as connection:
+                connection.isolation_level = ISOLATION
                 yield connection
             return
         with self.connection() as connection:
