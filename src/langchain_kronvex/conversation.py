@@ -177,6 +177,7 @@ def _answered(exchange: Record, text: str, *, completes: bool) -> Record:
         content=content,
         key=content_key(exchange.type, content),
         completes=completes or exchange.completes,
+        base=(exchange.base or exchange) if completes or exchange.completes else None,
     )
 
 

@@ -96,6 +96,7 @@ class MemoryUpkeep(OpenMemory):
         changed = changed_record(
             record, pinned=pinned, memory_type=memory_type, metadata=metadata, ttl_days=ttl_days
         )
+        changed = replace(changed, base=record)
         yield call(self._backend, "change", changed, self._clock())
         return to_memory(changed)
 

@@ -85,6 +85,7 @@ LEFT_OUT = {
     "test_vectors_of_the_same_name_and_another_width_are_not_compared": "NotSupported: vectors",
     "test_what_is_expected_must_be_there": "NotSupported: the API has no compare-and-set",
     "test_one_miss_stores_nothing_of_all": "NotSupported: the API has no compare-and-set",
+    "test_changes_beside": "a record is one text to the API: of changes at once the later stays",
     "test_one_miss_deletes_nothing": "NotSupported: the API has no compare-and-set",
     "test_a_reader_sees_what_is_being_moved_in_one_place": "the API stores and deletes one by one",
     "test_an_expired_record_counts_as_absent": "NotSupported: the API has no compare-and-set",

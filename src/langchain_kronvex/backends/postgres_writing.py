@@ -23,6 +23,7 @@ from langchain_kronvex.backends.postgres_erasing import (
     vacating,
 )
 from langchain_kronvex.backends.postgres_session import Rows, Statement, Work
+from langchain_kronvex.backends.record import rebased
 from langchain_kronvex.errors import InvalidInput, MemoryNotFound
 
 _SWEEP_EVERY = 256  # writes of one owner
@@ -37,6 +38,9 @@ def adding(
     for record in records if is_current else without_vectors(records):
         keyed = record.key != record.id
         older = there.get(place_of(record)) if keyed else None
+        if record.base is not None:
+            record = yield from _rebased(agent_id, record)
+            older = yield from at_place(agent_id, record)
         if batch.touches(record, older):  # the same again: what was gathered goes first
             batch = yield from sent(batch)
             older = (yield from at_place(agent_id, record)) if keyed else None
@@ -68,6 +72,16 @@ def at_place(agent_id: str, record: Record) -> Work[Record | None]:
     """Return the record with the key of this one, expired or not."""
     found: Rows = yield same_keys(agent_id, [record])
     return rows.to_record(found[0]) if found else None
+
+
+def _rebased(agent_id: str, record: Record) -> Work[Record]:
+    """Return a record with what others have changed since it was read."""
+    found: Rows = yield Statement(
+        f"SELECT {rows.RECORD_COLUMNS} FROM langchain_kronvex.records AS r "
+        "WHERE r.scope = %s AND r.id = %s",
+        [rows.scope_key(agent_id, record.scope.owner), record.id],
+    )
+    return rebased(record, rows.to_record(found[0])) if found else record
 
 
 def _note_other_text(agent_id: str, record: Record) -> Work[None]:
@@ -245,6 +259,8 @@ def changing(agent_id: str, record: Record, now: datetime) -> Work[None]:
     )
     if not locked:
         raise MemoryNotFound()
+    if record.base is not None:
+        record = yield from _rebased(agent_id, record)
     batch = Batch(agent_id, {record.scope.owner: locked[0][0]})
     found: Rows = yield same_keys(agent_id, [record])
     for other in map(rows.to_record, found):

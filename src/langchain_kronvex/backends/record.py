@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from langchain_kronvex.checks import MAX_CONTENT_CHARS
 from langchain_kronvex.ranking import Floats
 from langchain_kronvex.types import Scope
 
@@ -36,6 +37,8 @@ class Record:
         deduplicated: `add` found the key there and renewed the older record.
         completes: `add` stores it only in the place of the record with its id; when that one was
             erased meanwhile, it does not come back.
+        base: What it was read as before it was changed. What others have changed since stays as
+            they left it, where it was not changed here (`rebased`).
         vector: Of the search text, for `add` to store; of records that are read, those of
             `export_page` alone carry one.
     """
@@ -55,6 +58,7 @@ class Record:
     access_count: int = 0
     deduplicated: bool = False
     completes: bool = False
+    base: Record | None = field(default=None, compare=False, repr=False)
     vector: Floats | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -85,6 +89,30 @@ def renewed(old: Record, new: Record) -> Record:
         metadata={**old.metadata, **new.metadata},
         deduplicated=True,
     )
+
+
+_CHANGING = (
+    "type", "content", "search_text", "metadata", "created_at", "expires_at", "pinned", "key",
+)  # fmt: skip
+
+
+def rebased(record: Record, stored: Record) -> Record:
+    """Return a changed record as if it had been read just now, as what is stored."""
+    base = record.base
+    if base is None:
+        return record
+    theirs = {
+        name: getattr(stored, name)
+        for name in _CHANGING
+        if getattr(record, name) == getattr(base, name)
+    }
+    merged = replace(record, base=None, **theirs)
+    if "content" not in theirs and record.content.startswith(base.content):  # it goes on
+        content = stored.content + record.content[len(base.content) :]
+        merged = replace(merged, content=content[:MAX_CONTENT_CHARS])
+    if merged.key != stored.key:
+        merged = replace(merged, key=content_key(merged.type, merged.content))
+    return merged
 
 
 def moved_id(record: Record, agent_id: str) -> str:

@@ -86,6 +86,7 @@ class SqliteBackend(SqliteTransfer, ForkAware):
         revision: int,
         now: datetime,
     ) -> Record:
+        record = self._rebased(connection, record, scope)
         older = self._same_key(connection, record, scope, now) if record.key != record.id else None
         if older and older.id != record.id:
             self._retire(connection, record.id, revision)
@@ -161,6 +162,7 @@ class SqliteBackend(SqliteTransfer, ForkAware):
             if row is None:
                 raise MemoryNotFound()
             scope, revision = row
+            record = self._rebased(connection, record, scope)
             place = (scope, record.kind, record.scope.session_id or "", record.key)
             delete_rows(connection, _EXPIRED_KEY, [*place, to_micros(now)])
             cells = (*rows.mutable_cells(record), revision, record.id, scope)

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from langchain_kronvex.backends import sqlite_rows as rows
 from langchain_kronvex.backends.base import Record
+from langchain_kronvex.backends.record import rebased
 from langchain_kronvex.backends.sqlite_erasing import SqliteErasing, delete_rows
 
 _INSERT = (
@@ -19,6 +20,7 @@ UPDATE = (
     "UPDATE records SET key = ?, type = ?, content = ?, search_text = ?, metadata = ?, "
     "created = ?, expires = ?, pinned = ?, revision = ? WHERE id = ? AND scope = ?"
 )
+_BY_ID = f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} WHERE r.id = ? AND r.scope = ?"
 _SAME_KEY = (
     f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
     "WHERE r.scope = ? AND r.kind = ? AND r.session_id = ? AND r.key = ?"
@@ -39,6 +41,13 @@ class SqliteWriting(SqliteErasing):
     ) -> None:
         cells = (*rows.mutable_cells(record), revision, record.id, scope)
         connection.execute(UPDATE, cells)
+
+    def _rebased(self, connection: sqlite3.Connection, record: Record, scope: int) -> Record:
+        """Return a record with what others have changed since it was read."""
+        if record.base is None:
+            return record
+        row = connection.execute(_BY_ID, (record.id, scope)).fetchone()
+        return rebased(record, rows.to_record(row)) if row else record
 
     def _same_key(
         self, connection: sqlite3.Connection, record: Record, scope: int, now: datetime
