@@ -43,14 +43,14 @@ def seam(memory: Driver) -> Seam:
 @pytest.mark.parametrize("arrived", [False, True])
 def test_what_is_completed_keeps_its_place(memory: Driver, seam: Seam, arrived: bool) -> None:
     seam.add(messages(24), NOW)
-    assert not arrived or memory.flush(10)
+    assert not arrived or memory.flush(30)
     there = seam.all(kind="message", scope=CHAT)
     seam.add([completed(record) for record in there[2:20]], NOW)
 
     wanted = ["m0", "m1", *(f"m{n}!" for n in range(2, 20)), "m20", "m21", "m22", "m23"]
     assert said(seam) == wanted
     seam.add([completed(record) for record in seam.all(kind="message", scope=CHAT)[:1]], NOW)
-    assert memory.flush(10)
+    assert memory.flush(30)
     assert said(seam) == ["m0!", *wanted[1:]]
     newest = Page(newest_first=True, limit=3)
     found = seam.find(Selection(kind="message", scope=CHAT), newest, NOW)
@@ -62,8 +62,8 @@ def test_another_memory_sees_the_same_order(open_shared: OpenDriver) -> None:
     Seam(first).add(messages(12), NOW)
     there = Seam(second).all(kind="message", scope=CHAT)
     Seam(second).add([completed(record) for record in there[:6]], NOW)
-    assert first.flush(10)
-    assert second.flush(10)
+    assert first.flush(30)
+    assert second.flush(30)
 
     wanted = [f"m{n}!" if n < 6 else f"m{n}" for n in range(12)]
     assert said(Seam(first)) == said(Seam(second)) == said(Seam(open_shared())) == wanted
@@ -74,10 +74,10 @@ def test_what_was_erased_meanwhile_does_not_come_back(
     memory: Driver, seam: Seam, arrived: bool
 ) -> None:
     seam.add(messages(3), NOW)
-    assert not arrived or memory.flush(10)
+    assert not arrived or memory.flush(30)
     there = seam.all(kind="message", scope=CHAT)
     seam.delete(Selection(kind="message", scope=CHAT, ids=(there[1].id,)), NOW)
     seam.add([completed(record) for record in there], NOW)
 
-    assert memory.flush(10)
+    assert memory.flush(30)
     assert said(seam) == ["m0!", "m2!"]

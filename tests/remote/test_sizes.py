@@ -25,6 +25,7 @@ KINDS = {"letters": "x", "emoji": "🐈"}
 def memory(tmp_path: Path) -> Any:
     with KronvexMemory(APIS.url(tmp_path)) as memory:
         yield memory
+        memory.clear()  # other tests share the store, which every erasure rewrites
 
 
 def nested(levels: int) -> Any:
