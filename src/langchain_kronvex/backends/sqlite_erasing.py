@@ -87,13 +87,14 @@ class SqliteErasing(SqliteVectors):
         """Leave of the selected records their places alone, as of replaced ones."""
         condition, parameters = rows.where(selection, self._agent_id)
         chosen = f"seq IN (SELECT r.seq FROM records AS r WHERE {condition})"
-        connection.execute(
+        owners = connection.execute(
             "UPDATE scopes SET revision = revision + 1 WHERE scope IN "
             f"(SELECT scope FROM records WHERE {chosen})",
             parameters,
-        )
-        _delete_hanging(connection, chosen, parameters)
-        if connection.execute(f"{_LEAVE} WHERE {chosen}", parameters).rowcount:
+        ).rowcount
+        if owners:
+            _delete_hanging(connection, chosen, parameters)
+            connection.execute(f"{_LEAVE} WHERE {chosen}", parameters)
             self._file.mark(connection, "erasing")
 
     def _vacate(
