@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,12 @@ import pytest
 from langchain_kronvex import KronvexMemory
 
 OpenMemory = Callable[..., KronvexMemory]
+
+
+def pytest_sessionfinish() -> None:
+    databases = sys.modules.get("databases")  # if any test asked for one
+    if databases is not None:
+        databases.DATABASES.end()
 
 
 @pytest.fixture(autouse=True)

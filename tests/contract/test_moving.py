@@ -51,11 +51,9 @@ def open_elsewhere(
 @cache
 def _other_databases() -> Any:
     """Databases beside those that the backend under test uses, on the same server."""
-    from databases import DATABASES, Databases
+    from databases import DATABASES
 
-    others = Databases()
-    others._server_url, others._numbers = DATABASES.server_url(), DATABASES._numbers
-    return others
+    return DATABASES.beside()
 
 
 def other_database(folder: Path) -> str:

@@ -20,7 +20,7 @@ OpenMemory = Callable[..., KronvexMemory]
 
 @pytest.fixture
 def store_url() -> str:
-    """The URL of a database without tables."""
+    """The URL of a database whose tables are empty."""
     return DATABASES.fresh()
 
 

@@ -65,6 +65,12 @@ ORDER BY 1, 2, 3
 """
 
 
+@pytest.fixture
+def store_url() -> str:
+    """The URL of a database without tables."""
+    return DATABASES.bare()
+
+
 def catalog(url: str) -> list[Any]:
     with psycopg.connect(url) as connection:
         return connection.execute(CATALOG, {"schema": "langchain_kronvex"}).fetchall()
@@ -113,7 +119,7 @@ def test_ten_workers_agree_on_a_server_that_isolates_strictly(
 def test_tables_made_step_by_step_are_those_made_at_once(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at_once = DATABASES.fresh()
+    at_once = DATABASES.bare()
     prepare(at_once)
     steps = postgres_schema._steps()
     assert steps

@@ -399,11 +399,21 @@ def run_contract(server: Server, *chosen: str) -> None:
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
         assert " passed" in done.stdout
+        with server.connect() as connection:  # which it leaves as it was
+            left = connection.execute(
+                "SELECT datname FROM pg_database WHERE datname LIKE 'kronvex_test_%'"
+            )
+            assert left.fetchall() == []
     finally:
         with server.connect("template1") as connection:
             connection.execute("DROP SCHEMA langchain_kronvex CASCADE")
             connection.execute("DROP EXTENSION vector")
             connection.execute(f"REVOKE ALL ON DATABASE template1 FROM {role}")
+
+
+def test_what_the_contract_says_of_users_holds_with_it(server: Server) -> None:
+    names = ("forgetting", "owners")
+    run_contract(server, *(f"tests/contract/test_{name}.py" for name in names))
 
 
 @pytest.mark.soak

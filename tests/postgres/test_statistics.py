@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
+from databases import DATABASES
 from langchain_kronvex import KronvexMemory, PostgresOptions
 from langchain_kronvex.backends import postgres_schema
 from postgres.huge import drafts, prepared
@@ -18,6 +19,12 @@ OpenMemory = Callable[..., KronvexMemory]
 Sql = Callable[..., list[Any]]
 # What is told of a user alone, in the words of the statistics.
 SECRETS = ("ana-secret-name", "zither", "ana-session", "ana-label")
+
+
+@pytest.fixture
+def store_url() -> str:
+    """The URL of a database without tables."""
+    return DATABASES.bare()
 
 
 def furnish(memory: KronvexMemory) -> None:
