@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from langgraph.store.base import PutOp
 
 from contract.served import APIS
 from databases import DATABASES
@@ -39,3 +40,18 @@ def test_items_are_put_found_replaced_and_deleted(
         assert {item.namespace for item in store.search(("users",))} == {BEN, JOHN}
     with KronvexMemory(url(tmp_path), outbox=outbox) as memory, KronvexStore(memory) as store:
         assert store.get(JOHN, "drink").value == {"text": "She likes water."}
+
+
+def test_a_move_on_an_api_is_in_the_outbox_as_one_and_survives_there(tmp_path: Path) -> None:
+    url, there, elsewhere = APIS.url(tmp_path), tmp_path / "outbox.db", tmp_path / "other.db"
+    with KronvexMemory(url, outbox=there) as memory, KronvexStore(memory) as store:
+        store.put(ANA, "token", {"text": "t"})
+        store.memory.flush()
+        store.memory._backend._courier.wake = lambda: None  # as if it died now
+        store.batch([PutOp(BEN, "token", {"text": "t"}), PutOp(ANA, "token", None)])
+        assert [item.namespace for item in store.search(())] == [BEN]
+        with KronvexMemory(url, outbox=elsewhere) as other, KronvexStore(other) as theirs:
+            assert [item.namespace for item in theirs.search(())] == [ANA]
+            with KronvexMemory(url, outbox=there) as again, KronvexStore(again) as reopened:
+                reopened.memory.flush()
+                assert [item.namespace for item in theirs.search(())] == [BEN]
