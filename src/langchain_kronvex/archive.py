@@ -202,6 +202,8 @@ def read_record(fields: Fields) -> Record:
     vector = fields.get("vector")
     if kind == "message":
         _check_message(content)
+    if kind == "memory" and len(content) > checks.MAX_CONTENT_CHARS:
+        raise InvalidInput(f"content has more than {checks.MAX_CONTENT_CHARS} characters.")
     if vector is not None and kind != "memory":
         raise InvalidInput(f"a {kind} has no vector.")
     plain_key = content_key(type_, content) if kind == "memory" else id_

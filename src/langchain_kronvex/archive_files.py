@@ -21,6 +21,7 @@ Write = Callable[[Fields], None]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _SQLITE_MAGIC = b"SQLite format 3\0"
+_SIDE_FILES = ("-wal", "-shm", "-journal")  # of a store, beside it
 _GZIP_LEVEL = 4  # half the time of the usual 6, and a few per cent more bytes
 _BUFFER_BYTES = 1 << 20
 
@@ -153,15 +154,18 @@ def _decoded(raw: str | bytes) -> str:
 
 def _refuse_store(path: Path) -> None:
     """Keep a store from being replaced, and one that is open here from being opened beside it."""
+    for ending in _SIDE_FILES:
+        if path.name.endswith(ending):
+            _refuse_store(path.with_name(path.name.removesuffix(ending)))
+    if not path.is_file():
+        return
     if not HELD.holds(path):
-        try:
-            with path.open("rb") as file:
-                if file.read(len(_SQLITE_MAGIC)) != _SQLITE_MAGIC:
-                    return
-        except FileNotFoundError:
-            return
+        with path.open("rb") as file:
+            if file.read(len(_SQLITE_MAGIC)) != _SQLITE_MAGIC:
+                return
     raise InvalidInput(
-        f"{path} is a store, no file of exported memories. Name another one; it was left as it is."
+        f"{path} is a store, or its log, no file of exported memories. Name another one; it was "
+        "left as it is."
     )
 
 

@@ -16,7 +16,13 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from langchain_kronvex.errors import EmbeddingMismatch, InvalidInput, MemoryClosed, described
+from langchain_kronvex.errors import (
+    EmbeddingMismatch,
+    InvalidInput,
+    KronvexError,
+    MemoryClosed,
+    described,
+)
 from langchain_kronvex.forking import ForkAware
 
 logger = logging.getLogger("langchain_kronvex")
@@ -225,6 +231,9 @@ class BackgroundWriter(ForkAware):
                 job()
             except Exception as error:  # noqa: BLE001 - any failure is tried again or reported
                 self._failed(lane, future, error)
+            except BaseException as end:  # noqa: BLE001 - a panic in an extension module, say
+                kind = type(end).__name__
+                self._failed(lane, future, KronvexError(f"a background job ended with {kind}"))
             else:
                 self._finished(lane)
                 _settle(future, None)

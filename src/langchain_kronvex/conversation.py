@@ -6,8 +6,9 @@ remembered at once, as an exchange without an answer; the answer completes that 
 
 from __future__ import annotations
 
+import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -36,6 +37,8 @@ from langchain_kronvex.plans import Plan, call
 from langchain_kronvex.records import memory_record
 from langchain_kronvex.types import Scope
 from langchain_kronvex.vectors import EmbeddingModel
+
+logger = logging.getLogger("langchain_kronvex")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Conversation:
             found: list[Record] = yield call(
                 self.backend, "find", self.select("message"), page, now
             )
-            messages = [decode_message(record.content) for record in reversed(found)]
+            messages = [*_readable(record.content for record in reversed(found))]
             if max_messages is None or limit is None:
                 return messages
             if len(found) < limit or any(isinstance(m, HumanMessage) for m in messages[1:]):
@@ -107,13 +110,14 @@ class Conversation:
         reply_to: str | None = None,
     ) -> Plan[list[Record]]:
         """Return what `save` stores: a record for each message, then the memories."""
+        said = [self._record(message, now) for message in messages]
         memories: list[Record] = []
         if remember:
             unfinished = None
             if messages and not isinstance(messages[0], HumanMessage):
                 unfinished = yield from self._unfinished(reply_to, now)
             memories = self._memories(messages, unfinished, now)
-        return [*(self._record(message, now) for message in messages), *memories]
+        return [*said, *memories]
 
     def clear(self, now: datetime) -> Plan[int]:
         """Erase the messages of the session; return how many."""
@@ -165,6 +169,23 @@ class Conversation:
             content=encode_message(message),
             created_at=now,
         )
+
+
+def _readable(contents: Iterable[str]) -> Iterator[BaseMessage]:
+    """Read messages; one that cannot be read, by this version or at all, is left out."""
+    for content in contents:
+        message = _read(content)
+        if message is not None:
+            yield message
+
+
+def _read(content: str) -> BaseMessage | None:
+    try:
+        return decode_message(content)
+    except Exception as error:  # noqa: BLE001 - the others of the session matter more
+        kind = type(error).__name__
+        logger.warning("a stored message cannot be read (%s) and is left out", kind)
+        return None
 
 
 def _answered(exchange: Record, text: str, *, completes: bool) -> Record:

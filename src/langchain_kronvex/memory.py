@@ -17,6 +17,7 @@ from langchain_kronvex import checks
 from langchain_kronvex.backends.base import Record
 from langchain_kronvex.conversation import Conversation
 from langchain_kronvex.embedder import store
+from langchain_kronvex.messages import check_messages
 from langchain_kronvex.moving import MemoryMoving
 from langchain_kronvex.plans import Plan, both
 from langchain_kronvex.recalling import Wanted
@@ -272,6 +273,7 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
         Returns:
             Id of the last remembered exchange, or None.
         """
+        check_messages(messages)
         conversation = self._conversation(session_id, user_id)
         saved = yield from conversation.save(
             messages, self._clock(), remember=remember, reply_to=reply_to

@@ -18,7 +18,24 @@ from langchain_core.messages import (
 )
 from pydantic_core import to_jsonable_python
 
+from langchain_kronvex.errors import InvalidInput
+
+_TYPES = frozenset({"human", "ai", "system", "tool", "chat", "function", "remove"})
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def check_messages(messages: Sequence[BaseMessage]) -> None:
+    """Refuse what is no list of messages.
+
+    Raises:
+        InvalidInput: it is something else, or holds something else.
+    """
+    if isinstance(messages, Sequence) and all(isinstance(m, BaseMessage) for m in messages):
+        return
+    raise InvalidInput(
+        "messages must be a list of LangChain messages, such as HumanMessage(...) and "
+        "AIMessage(...)."
+    )
 
 
 def encode_message(message: BaseMessage) -> str:
@@ -26,14 +43,33 @@ def encode_message(message: BaseMessage) -> str:
 
     Values that JSON does not know (a tool's artifact, say) are stored as pydantic writes them,
     or else as their `repr`.
+
+    Raises:
+        InvalidInput: it could not be read again.
     """
+    try:
+        return _encoded(message)
+    except Exception as error:
+        raise InvalidInput(
+            f"A message of type {type(message).__name__} cannot be stored, because it could not be "
+            f"read again ({type(error).__name__}). Use LangChain's own message classes, with "
+            "values that JSON can hold."
+        ) from error
+
+
+def _encoded(message: BaseMessage) -> str:
     whole = message_chunk_to_message(message) if isinstance(message, BaseMessageChunk) else message
     as_dict = message_to_dict(whole)
     try:
-        return json.dumps(as_dict)
+        text = json.dumps(as_dict)
     except (TypeError, ValueError, RecursionError):
         fields = {name: jsonable(value) for name, value in as_dict["data"].items()}
-        return json.dumps({**as_dict, "data": fields})
+        text = json.dumps({**as_dict, "data": fields})
+    else:
+        if as_dict["type"] in _TYPES:
+            return text
+    decode_message(text)
+    return text
 
 
 def jsonable(value: Any) -> Any:

@@ -129,7 +129,8 @@ class EmbeddingModel(ForkAware):
         try:
             vectors = np.array(raw, np.float64)
         except (TypeError, ValueError) as error:
-            raise EmbeddingsError(f"{self.name} returned no list of numbers: {error}.") from error
+            kind = type(error).__name__  # what it says may quote a text
+            raise EmbeddingsError(f"{self.name} returned no list of numbers ({kind}).") from error
         if vectors.ndim != 2 or vectors.shape[1] == 0:
             raise EmbeddingsError(f"{self.name} returned vectors of shape {vectors.shape}.")
         if count is not None and len(vectors) != count:
