@@ -103,25 +103,10 @@ def translated(error: Exception, location: str, patience_seconds: float) -> Exce
     said = _first_line(error)
     if isinstance(error, PoolClosed):
         return MemoryClosed()
-    if isinstance(error, (PoolTimeout, TooManyRequests)):
-        return StoreBusy(
-            f"{location}: no connection became free within {patience_seconds:g} s ({said}). All "
-            "are in use, or the server cannot be reached. Allow more connections (max_connections "
-            "of PostgresOptions, or your pool's own limit), or more time (timeout_seconds)."
-        )
-    if isinstance(error, NoAnswer):
-        return StoreBusy(
-            f"{location}: the server did not answer in time ({said}). It stands still, or somebody "
-            "has locked a whole table. Try again, or allow more time (timeout_seconds)."
-        )
+    busy = _busy(error, location, patience_seconds)
+    if busy is not None:
+        return busy
     code = getattr(error, "sqlstate", None)
-    if code in _BUSY:
-        return StoreBusy(f"{location}: {_BUSY[code]} ({said}). {_AGAIN[code]}")
-    if is_full(error):
-        return StoreBusy(
-            f"{location}: the server gives out no more connections ({said}). Allow fewer here "
-            "(max_connections of PostgresOptions), or more there."
-        )
     if code is not None and code.startswith("53"):
         return StoreUnavailable(
             f"{location}: the server has run out of a resource ({said}). Nothing was stored; make "
@@ -143,6 +128,35 @@ def translated(error: Exception, location: str, patience_seconds: float) -> Exce
             f"({said}). Say PostgresOptions(prepared_statements=False)."
         )
     return StoreError(f"{location}: PostgreSQL failed ({type(error).__name__}, {code}).")
+
+
+def _busy(error: Exception, location: str, patience_seconds: float) -> StoreBusy | None:
+    """Return our error where the store may serve the same call a little later."""
+    said = _first_line(error)
+    if isinstance(error, (PoolTimeout, TooManyRequests)):
+        return StoreBusy(
+            f"{location}: no connection became free within {patience_seconds:g} s ({said}). All "
+            "are in use, or the server cannot be reached. Allow more connections (max_connections "
+            "of PostgresOptions, or your pool's own limit), or more time (timeout_seconds)."
+        )
+    if isinstance(error, NoAnswer):
+        return StoreBusy(
+            f"{location}: the server did not answer in time ({said}). It stands still, or somebody "
+            "has locked a whole table. Try again, or allow more time (timeout_seconds)."
+        )
+    return _of_server(error, location, said)
+
+
+def _of_server(error: Exception, location: str, said: str) -> StoreError:
+    code = getattr(error, "sqlstate", None)
+    if code in _BUSY:
+        return StoreBusy(f"{location}: {_BUSY[code]} ({said}). {_AGAIN[code]}")
+    if is_full(error):
+        return StoreBusy(
+            f"{location}: the server gives out no more connections ({said}). Allow fewer here "
+            "(max_connections of PostgresOptions), or more there."
+        )
+    return None
 
 
 def _first_line(error: Exception) -> str:
