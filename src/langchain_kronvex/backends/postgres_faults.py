@@ -144,10 +144,6 @@ def _busy(error: Exception, location: str, patience_seconds: float) -> StoreBusy
             f"{location}: the server did not answer in time ({said}). It stands still, or somebody "
             "has locked a whole table. Try again, or allow more time (timeout_seconds)."
         )
-    return _of_server(error, location, said)
-
-
-def _of_server(error: Exception, location: str, said: str) -> StoreError:
     code = getattr(error, "sqlstate", None)
     if code in _BUSY:
         return StoreBusy(f"{location}: {_BUSY[code]} ({said}). {_AGAIN[code]}")
