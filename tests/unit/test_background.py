@@ -282,6 +282,26 @@ def test_a_delay_ends_by_itself(writer: BackgroundWriter) -> None:
     assert time.monotonic() - started >= 0.05
 
 
+def test_a_delay_begins_after_the_job_that_runs(writer: BackgroundWriter) -> None:
+    begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go_on.wait(30)
+
+    first = writer.submit("lane", work)
+    assert begun.wait(30)
+    writer.submit("lane", done.set, once=True, delay_seconds=3600)
+    go_on.set()
+    first.result(timeout=30)
+    writer.submit("other", lambda: None).result(timeout=30)
+
+    assert not done.is_set()
+    assert writer.pending == 1
+    assert writer.flush(30)
+    assert done.is_set()
+
+
 def test_a_delay_holds_up_no_other_lane(writer: BackgroundWriter) -> None:
     done = threading.Event()
     writer.submit("late", lambda: None, delay_seconds=1000.0)
