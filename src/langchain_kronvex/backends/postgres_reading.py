@@ -60,13 +60,16 @@ def finding(agent_id: str, selection: Selection, page: Page, now: datetime) -> W
 
 def matching(agent_id: str, owner: str, seqs: Sequence[int], now: datetime) -> Work[Found]:
     """Return memories by their numbers; scope and expiry are asked of the store itself."""
+    scope = rows.scope_key(agent_id, owner)
     found: Rows = yield Statement(
         "SELECT s.generation, s.revision, s.memories, m.model, m.width, r.seq, "
         f"{rows.RECORD_COLUMNS} {_STATE}"
         "LEFT JOIN langchain_kronvex.models AS m ON m.agent_id = %s AND NOT m.upcoming "
-        "LEFT JOIN langchain_kronvex.records AS r ON r.scope = s.scope AND r.seq = ANY(%s) "
+        # Number by number: of `= ANY` the planner may make a look at all of the owner's records.
+        "LEFT JOIN (unnest(%s::bigint[]) AS w (seq) JOIN langchain_kronvex.records AS r "
+        "ON r.scope = %s AND r.seq = w.seq) ON r.scope = s.scope "
         f"AND r.kind = 'memory' AND {rows.VISIBLE}",
-        [rows.scope_key(agent_id, owner), agent_id, owner, agent_id, list(seqs), now],
+        [scope, agent_id, owner, agent_id, list(seqs), scope, now],
     )
     generation, revision, memories, model, width, *_ = found[0]
     return Found(
