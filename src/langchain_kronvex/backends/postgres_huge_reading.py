@@ -305,13 +305,16 @@ def _reading(scope: UUID, joined: Iterable[int], others: Iterable[int]) -> State
     return Statement(
         "WITH j AS MATERIALIZED ("
         f"SELECT r.seq, {near('<', 'DESC', len(BEFORE))} AS before, "
-        f"{near('>', 'ASC', len(AFTER))} AS after FROM langchain_kronvex.records AS r "
-        f"WHERE {whose} AND r.seq = ANY(%s) AND {is_turn}), "
+        f"{near('>', 'ASC', len(AFTER))} AS after FROM unnest(%s::bigint[]) AS n (seq) "
+        "JOIN langchain_kronvex.records AS r ON r.seq = n.seq "
+        f"WHERE {whose} AND {is_turn}), "
         "w AS MATERIALIZED (SELECT unnest(%s::bigint[]) AS seq "
         "UNION SELECT unnest(before) FROM j UNION SELECT unnest(after) FROM j) "
         f"SELECT j.before, j.after, {rows.INDEX_COLUMNS} "
-        "FROM langchain_kronvex.records AS r LEFT JOIN j ON j.seq = r.seq "
-        f"WHERE {whose} AND r.seq = ANY(ARRAY(SELECT w.seq FROM w)) ORDER BY r.seq",
+        # Number by number: of `= ANY` the planner may make a look at all of the owner's records.
+        "FROM unnest(ARRAY(SELECT w.seq FROM w)) AS n (seq) "
+        "JOIN langchain_kronvex.records AS r ON r.seq = n.seq LEFT JOIN j ON j.seq = r.seq "
+        f"WHERE {whose} ORDER BY r.seq",
         [list(joined), [*joined, *others]],
     )
 
