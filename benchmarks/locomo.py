@@ -30,8 +30,8 @@ from typing import Any
 
 import embedding_choice
 from langchain_kronvex import KronvexMemory, RecalledMemory
-from langchain_kronvex.formatting import approximate_tokens, memory_line
-from langchain_kronvex.types import OrderBy
+from langchain_kronvex.core.context_lines import approximate_tokens, memory_line
+from langchain_kronvex.core.types import OrderBy
 from locomo_data import CATEGORIES, Conversation, Question, read
 from scores import RANKING, ranking_scores, reliability_error
 from timing import machine, percentile, table

@@ -1,10 +1,10 @@
 """Long-term memory for LangChain: chains and agents that remember across restarts."""
 
 from langchain_kronvex.backends.postgres_options import PostgresOptions
-from langchain_kronvex.background import BackgroundWriter
 from langchain_kronvex.chains import with_memory
 from langchain_kronvex.chat_message_histories import KronvexChatMessageHistory
-from langchain_kronvex.errors import (
+from langchain_kronvex.core.background import BackgroundWriter
+from langchain_kronvex.core.errors import (
     AgentNotFound,
     BadRequest,
     ConfigurationError,
@@ -30,11 +30,7 @@ from langchain_kronvex.errors import (
     Unauthorized,
     WriteLost,
 )
-from langchain_kronvex.memory import KronvexMemory
-from langchain_kronvex.memory_context import KronvexMemoryContext
-from langchain_kronvex.retrievers import KronvexRetriever
-from langchain_kronvex.stores import KronvexKeyValueStore
-from langchain_kronvex.types import (
+from langchain_kronvex.core.types import (
     Memory,
     MemoryContext,
     MemoryDraft,
@@ -44,6 +40,10 @@ from langchain_kronvex.types import (
     Scope,
     SessionSummary,
 )
+from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.memory_context import KronvexMemoryContext
+from langchain_kronvex.retrievers import KronvexRetriever
+from langchain_kronvex.stores import KronvexKeyValueStore
 
 __all__ = [
     "AgentNotFound",

@@ -15,8 +15,8 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_kronvex.formatting import PLACEHOLDER
-from langchain_kronvex.messages import exchange_content, jsonable, text_of, visible_texts
+from langchain_kronvex.core.context_lines import PLACEHOLDER
+from langchain_kronvex.core.messages import exchange_content, jsonable, text_of, visible_texts
 
 _PLACES = ("{memory_context}", PLACEHOLDER)
 

@@ -14,8 +14,8 @@ from langchain_core.messages import BaseMessage
 from typing_extensions import TypedDict
 
 from langchain_kronvex.agent_messages import new_words, words_of_user
-from langchain_kronvex.messages import text_of
-from langchain_kronvex.types import Scope
+from langchain_kronvex.core.messages import text_of
+from langchain_kronvex.core.types import Scope
 
 # Of so many messages of the user it is seen when they are edited.
 MOST_HEARD = 100

@@ -22,12 +22,12 @@ from langchain_kronvex.agent_records import (
     scope_of,
     words_in,
 )
-from langchain_kronvex.errors import StoreBusy
+from langchain_kronvex.core.effects import Plan, call
+from langchain_kronvex.core.errors import StoreBusy
+from langchain_kronvex.core.messages import exchange_content, text_of
+from langchain_kronvex.core.types import Memory, MemoryContext, Scope
 from langchain_kronvex.memory import KronvexMemory
-from langchain_kronvex.messages import exchange_content, text_of
-from langchain_kronvex.plans import Plan, call
 from langchain_kronvex.turns import ContextOptions, OnFailure, Turn
-from langchain_kronvex.types import Memory, MemoryContext, Scope
 
 MOST_TURNS = 1000
 # A turn may rest for days at an interrupt, while memories are forgotten elsewhere.

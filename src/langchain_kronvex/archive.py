@@ -23,12 +23,12 @@ from typing import Any, NoReturn, get_args
 
 import numpy as np
 
-from langchain_kronvex import checks
 from langchain_kronvex.backends.base import Kind, Record, content_key
-from langchain_kronvex.errors import InvalidInput
-from langchain_kronvex.messages import decode_message
+from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.messages import decode_message
+from langchain_kronvex.core.types import Scope
 from langchain_kronvex.ranking import Floats
-from langchain_kronvex.types import Scope
 
 FORMAT = "langchain-kronvex memories"
 VERSION = 1

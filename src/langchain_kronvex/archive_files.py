@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from langchain_kronvex.archive import MAX_LINE_CHARS, Fields, to_line
-from langchain_kronvex.errors import InvalidInput
-from langchain_kronvex.held_files import HELD
+from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.open_files import HELD
 
 File = str | os.PathLike[str] | IO[str] | IO[bytes]
 Write = Callable[[Fields], None]

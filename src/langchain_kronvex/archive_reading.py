@@ -19,7 +19,7 @@ from langchain_kronvex.archive import (
 )
 from langchain_kronvex.archive_files import Line
 from langchain_kronvex.backends.base import Record
-from langchain_kronvex.errors import InvalidInput
+from langchain_kronvex.core.errors import InvalidInput
 
 BATCH_RECORDS = 1000
 _BATCH_CHARS = 8 << 20

@@ -10,9 +10,9 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializa
 from langchain_core.runnables.base import coerce_to_runnable
 from pydantic import ConfigDict
 
-from langchain_kronvex.errors import ConfigurationError
+from langchain_kronvex.core.effects import Plan, arun, run
+from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.memory import KronvexMemory
-from langchain_kronvex.plans import Plan, arun, run
 from langchain_kronvex.prompts import (
     as_messages,
     as_text,

@@ -8,7 +8,7 @@ from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables.config import var_child_runnable_config
 
-from langchain_kronvex import checks
+from langchain_kronvex.core import validation as checks
 from langchain_kronvex.memory import KronvexMemory
 
 

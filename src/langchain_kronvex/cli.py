@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from langchain_kronvex.errors import ConfigurationError, KronvexError, MissingExtra
+from langchain_kronvex.core.errors import ConfigurationError, KronvexError, MissingExtra
 from langchain_kronvex.locations import resolve_url
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.moving_commands import add_moving_commands

@@ -22,9 +22,8 @@ from langchain_kronvex.backends.base import (
     Selection,
     content_key,
 )
-from langchain_kronvex.checks import MAX_CONTENT_CHARS
-from langchain_kronvex.embedder import store
-from langchain_kronvex.messages import (
+from langchain_kronvex.core.effects import Plan, call
+from langchain_kronvex.core.messages import (
     answer_content,
     decode_message,
     encode_message,
@@ -33,9 +32,10 @@ from langchain_kronvex.messages import (
     text_of,
     window,
 )
-from langchain_kronvex.plans import Plan, call
+from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
+from langchain_kronvex.embedder import store
 from langchain_kronvex.records import memory_record
-from langchain_kronvex.types import Scope
 from langchain_kronvex.vectors import EmbeddingModel
 
 logger = logging.getLogger("langchain_kronvex")

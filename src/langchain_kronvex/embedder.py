@@ -12,9 +12,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from langchain_kronvex.backends.base import MemoryBackend, Record, Selection, Unembedded
-from langchain_kronvex.background import BackgroundWriter
-from langchain_kronvex.errors import EmbeddingMismatch, EmbeddingsError, MemoryClosed
-from langchain_kronvex.plans import Plan, call, run
+from langchain_kronvex.core.background import BackgroundWriter
+from langchain_kronvex.core.effects import Plan, call, run
+from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, MemoryClosed
 from langchain_kronvex.ranking import Floats
 from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
 

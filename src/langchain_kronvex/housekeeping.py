@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from langchain_kronvex.backends.base import MemoryBackend
-from langchain_kronvex.background import BackgroundWriter
-from langchain_kronvex.forking import ForkAware
+from langchain_kronvex.core.background import BackgroundWriter
+from langchain_kronvex.core.fork_safety import ForkAware
 
 _GATHER_SECONDS = 0.5
 _ERASE_AFTER_SECONDS = 0.5

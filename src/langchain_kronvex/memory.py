@@ -13,17 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage
 
-from langchain_kronvex import checks
 from langchain_kronvex.backends.base import Record
 from langchain_kronvex.conversation import Conversation
-from langchain_kronvex.embedder import store
-from langchain_kronvex.messages import check_messages
-from langchain_kronvex.moving import MemoryMoving
-from langchain_kronvex.plans import Plan, both
-from langchain_kronvex.recalling import Wanted
-from langchain_kronvex.records import draft_record, exchange_records, to_memory
-from langchain_kronvex.reindexing import MemoryReindexing
-from langchain_kronvex.types import (
+from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.effects import Plan, both
+from langchain_kronvex.core.messages import check_messages
+from langchain_kronvex.core.types import (
     Memory,
     MemoryContext,
     MemoryDraft,
@@ -31,6 +26,11 @@ from langchain_kronvex.types import (
     RecalledMemory,
     Scope,
 )
+from langchain_kronvex.embedder import store
+from langchain_kronvex.moving import MemoryMoving
+from langchain_kronvex.recalling import Wanted
+from langchain_kronvex.records import draft_record, exchange_records, to_memory
+from langchain_kronvex.reindexing import MemoryReindexing
 from langchain_kronvex.upkeep import MemoryUpkeep
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import ConfigDict
 
+from langchain_kronvex.core.effects import arun, run
+from langchain_kronvex.core.messages import visible_texts
+from langchain_kronvex.core.types import MemoryContext, Scope
 from langchain_kronvex.memory import KronvexMemory
-from langchain_kronvex.messages import visible_texts
-from langchain_kronvex.plans import arun, run
 from langchain_kronvex.prompts import as_messages, fill, input_of, query_of
 from langchain_kronvex.scopes import scope_from
 from langchain_kronvex.turns import DEGRADED_EVENT, ContextOptions, OnFailure, recall_context
-from langchain_kronvex.types import MemoryContext, Scope
 
 
 class KronvexMemoryContext(RunnableSerializable[Any, Any]):

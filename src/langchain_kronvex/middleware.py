@@ -10,17 +10,17 @@ from typing import Annotated, Any
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.runnables import RunnableConfig
 
-from langchain_kronvex import checks
 from langchain_kronvex.agent_messages import answer_in
 from langchain_kronvex.agent_records import TurnRecord
 from langchain_kronvex.agent_requests import remembering
 from langchain_kronvex.agent_turns import AgentTurn, AgentTurns
-from langchain_kronvex.errors import InvalidInput, MissingExtra
+from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.effects import Plan, arun, run
+from langchain_kronvex.core.errors import InvalidInput, MissingExtra
+from langchain_kronvex.core.types import Scope
 from langchain_kronvex.memory import KronvexMemory
-from langchain_kronvex.plans import Plan, arun, run
 from langchain_kronvex.scopes import agent_scope
 from langchain_kronvex.turns import DEGRADED_EVENT, ContextOptions, OnFailure
-from langchain_kronvex.types import Scope
 
 try:
     from langchain.agents.middleware import types as middleware_types

@@ -12,7 +12,6 @@ from importlib.metadata import version
 from os import PathLike
 from typing import IO
 
-from langchain_kronvex import checks
 from langchain_kronvex.archive import (
     Counts,
     Fields,
@@ -25,11 +24,12 @@ from langchain_kronvex.archive import (
 from langchain_kronvex.archive_files import File, Write, reading, writing
 from langchain_kronvex.archive_reading import ArchiveReader
 from langchain_kronvex.backends.base import MemoryBackend, Record
-from langchain_kronvex.errors import InvalidInput, KronvexError, NotSupported
+from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.effects import Plan, both, call, run
+from langchain_kronvex.core.errors import InvalidInput, KronvexError, NotSupported
+from langchain_kronvex.core.progress import Progress, reporting
+from langchain_kronvex.core.types import MoveSummary, Scope
 from langchain_kronvex.opening import OpenMemory
-from langchain_kronvex.plans import Plan, both, call, run
-from langchain_kronvex.progress import Progress, reporting
-from langchain_kronvex.types import MoveSummary, Scope
 from langchain_kronvex.vectors import EmbeddingModel
 
 logger = logging.getLogger("langchain_kronvex")

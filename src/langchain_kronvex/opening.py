@@ -17,12 +17,12 @@ from pydantic import SecretStr
 
 from langchain_kronvex.backends.base import MemoryBackend
 from langchain_kronvex.backends.postgres_options import PostgresOptions
-from langchain_kronvex.background import BackgroundWriter, OnError
+from langchain_kronvex.core.background import BackgroundWriter, OnError
+from langchain_kronvex.core.effects import Plan, both, call
+from langchain_kronvex.core.errors import ConfigurationError, described
 from langchain_kronvex.embedder import BackgroundEmbedder
-from langchain_kronvex.errors import ConfigurationError, described
 from langchain_kronvex.housekeeping import AccessCounter, Eraser
 from langchain_kronvex.locations import open_backend, resolve_agent_id, resolve_url
-from langchain_kronvex.plans import Plan, both, call
 from langchain_kronvex.providers import EmbeddingsChoice, resolve_embeddings
 from langchain_kronvex.recalling import Recaller
 from langchain_kronvex.services import ServiceOptions, is_service

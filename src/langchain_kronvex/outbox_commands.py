@@ -15,7 +15,7 @@ from pathlib import Path
 
 from langchain_kronvex.backends.rest.outbox import Entry, Outbox
 from langchain_kronvex.backends.rest.outbox_places import Whose, beside, hand_over, open_outbox
-from langchain_kronvex.errors import ConfigurationError
+from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.services import checked_key
 
 _TIMEOUT_SECONDS = 30.0

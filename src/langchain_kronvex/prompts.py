@@ -16,9 +16,9 @@ from langchain_core.messages import (
 from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
 from pydantic import BaseModel
 
-from langchain_kronvex.errors import InvalidInput
-from langchain_kronvex.formatting import PLACEHOLDER
-from langchain_kronvex.messages import jsonable, text_of
+from langchain_kronvex.core.context_lines import PLACEHOLDER
+from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.messages import jsonable, text_of
 
 
 def as_messages(value: Any) -> list[BaseMessage]:

@@ -6,15 +6,15 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from langchain_kronvex import checks
 from langchain_kronvex.backends.base import Match, MemoryBackend, Search
-from langchain_kronvex.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
-from langchain_kronvex.formatting import context_text, within
+from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.context_lines import context_text, within
+from langchain_kronvex.core.effects import Plan, call
+from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
+from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.housekeeping import AccessCounter
-from langchain_kronvex.plans import Plan, call
 from langchain_kronvex.ranking import Floats
 from langchain_kronvex.records import to_recalled
-from langchain_kronvex.types import MemoryContext, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
 
 # How often a memory may be reindexed under a recall before the recall gives up.

@@ -8,13 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from langchain_kronvex import checks
 from langchain_kronvex.backends.base import Match, Record, content_key
-from langchain_kronvex.checks import MAX_CONTENT_CHARS
-from langchain_kronvex.errors import InvalidInput
-from langchain_kronvex.messages import exchange_content
-from langchain_kronvex.ranking import confidence, frequency, recency
-from langchain_kronvex.types import (
+from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.messages import exchange_content
+from langchain_kronvex.core.types import (
     UNCHANGED,
     Memory,
     MemoryDraft,
@@ -22,6 +20,8 @@ from langchain_kronvex.types import (
     Scope,
     Unchanged,
 )
+from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
+from langchain_kronvex.ranking import confidence, frequency, recency
 
 _SECONDS_PER_DAY = 86_400
 

@@ -11,16 +11,16 @@ from datetime import datetime
 from langchain_core.embeddings import Embeddings
 
 from langchain_kronvex.backends.base import MemoryBackend, Unembedded
-from langchain_kronvex.embedder import TRIVIAL_TEXT, batch_size, embed_batch
-from langchain_kronvex.errors import (
+from langchain_kronvex.core.effects import Plan, both, call, run
+from langchain_kronvex.core.errors import (
     EmbeddingMismatch,
     EmbeddingsError,
     InvalidInput,
     NotSupported,
 )
+from langchain_kronvex.core.progress import Progress, reporting
+from langchain_kronvex.embedder import TRIVIAL_TEXT, batch_size, embed_batch
 from langchain_kronvex.opening import OpenMemory
-from langchain_kronvex.plans import Plan, both, call, run
-from langchain_kronvex.progress import Progress, reporting
 from langchain_kronvex.providers import resolve_embeddings
 from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
 

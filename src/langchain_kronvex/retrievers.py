@@ -13,9 +13,9 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict
 
+from langchain_kronvex.core.types import RecalledMemory, Scope
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.scopes import scope_from
-from langchain_kronvex.types import RecalledMemory, Scope
 
 
 class KronvexRetriever(BaseRetriever):

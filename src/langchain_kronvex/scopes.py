@@ -8,8 +8,8 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
-from langchain_kronvex.errors import ScopeRequired
-from langchain_kronvex.types import Scope
+from langchain_kronvex.core.errors import ScopeRequired
+from langchain_kronvex.core.types import Scope
 
 
 def scope_from(

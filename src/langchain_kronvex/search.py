@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from langchain_kronvex import ranking
 from langchain_kronvex.candidates import candidates
-from langchain_kronvex.errors import EmbeddingMismatch
+from langchain_kronvex.core.errors import EmbeddingMismatch
 from langchain_kronvex.hints import add_hints
 from langchain_kronvex.index import MEANING_WINDOW, ScopeIndex
 from langchain_kronvex.meanings import Meanings

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from langchain_kronvex.backends.base import MemoryBackend
-from langchain_kronvex.errors import ConfigurationError
+from langchain_kronvex.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import httpx

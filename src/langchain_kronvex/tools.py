@@ -13,12 +13,12 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, ToolException
 from pydantic import BaseModel, Field, ValidationError
 
-from langchain_kronvex.errors import InvalidInput
-from langchain_kronvex.formatting import memory_line, neutral
+from langchain_kronvex.core.context_lines import memory_line, neutral
+from langchain_kronvex.core.effects import Plan, both, call
+from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.types import Memory, MemoryContext, Scope
 from langchain_kronvex.memory import KronvexMemory
-from langchain_kronvex.plans import Plan, both, call
 from langchain_kronvex.scopes import agent_scope
-from langchain_kronvex.types import Memory, MemoryContext, Scope
 
 MemoryType = Literal["semantic", "procedural", "episodic", "fact", "preference", "context"]
 # LangGraph gives the run to a parameter of this name; a model can neither see nor fill it. (Found

@@ -16,12 +16,12 @@ from typing import Literal
 
 from langchain_core.messages import BaseMessage
 
-from langchain_kronvex.errors import InvalidInput, StoreBusy
+from langchain_kronvex.core.effects import Plan, call
+from langchain_kronvex.core.errors import InvalidInput, StoreBusy
+from langchain_kronvex.core.messages import visible_texts
+from langchain_kronvex.core.types import MemoryContext, Scope
 from langchain_kronvex.memory import KronvexMemory
-from langchain_kronvex.messages import visible_texts
-from langchain_kronvex.plans import Plan, call
 from langchain_kronvex.prompts import query_of
-from langchain_kronvex.types import MemoryContext, Scope
 
 OnFailure = Literal["degrade", "raise"]
 DEGRADED_EVENT = "kronvex_memory_degraded"

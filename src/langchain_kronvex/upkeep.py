@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from langchain_kronvex import checks
 from langchain_kronvex.backends.base import Page, Record, Selection
-from langchain_kronvex.errors import InvalidInput, MemoryNotFound
-from langchain_kronvex.opening import OpenMemory
-from langchain_kronvex.plans import Plan, both, call
-from langchain_kronvex.records import changed_record, to_memory
-from langchain_kronvex.types import (
+from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.effects import Plan, both, call
+from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
+from langchain_kronvex.core.types import (
     UNCHANGED,
     Memory,
     MemoryStats,
@@ -20,6 +18,8 @@ from langchain_kronvex.types import (
     SessionSummary,
     Unchanged,
 )
+from langchain_kronvex.opening import OpenMemory
+from langchain_kronvex.records import changed_record, to_memory
 
 
 class MemoryUpkeep(OpenMemory):

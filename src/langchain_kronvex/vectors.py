@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
+from langchain_kronvex.core.effects import Plan, call
+from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
+from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.embeddings import thesaurus
 from langchain_kronvex.embeddings.static import StaticEmbeddings
-from langchain_kronvex.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
-from langchain_kronvex.forking import ForkAware
-from langchain_kronvex.plans import Plan, call
 from langchain_kronvex.ranking import Floats
 
 _CACHED_QUERIES = 512

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from langchain_kronvex import BackgroundWriter, KronvexMemory, errors
+from langchain_kronvex import BackgroundWriter, KronvexMemory
 from langchain_kronvex.backends.base import MemoryBackend
+from langchain_kronvex.core import errors
 
 NOT_ACTIONS = {
     "location", "agent_id", "writer", "embed_soon", "erase_soon", "report_degraded", "erasures",

@@ -10,7 +10,7 @@ import pytest
 from contract.drivers import NOW, Driver
 from contract.test_put import Seam
 from langchain_kronvex.backends.base import Page, Record, Selection
-from langchain_kronvex.types import Scope
+from langchain_kronvex.core.types import Scope
 
 OpenDriver = Callable[..., Driver]
 CHAT = Scope("ana", "monday")

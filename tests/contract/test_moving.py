@@ -22,7 +22,7 @@ from contract.drivers import NOW, Backend, Clock, Driver
 from contract.test_messages import CONVERSATION
 from langchain_kronvex import InvalidInput, KronvexMemory, MemoryDraft, MoveSummary
 from langchain_kronvex.backends.base import Page, Record, Selection
-from langchain_kronvex.types import Scope
+from langchain_kronvex.core.types import Scope
 
 OpenDriver = Callable[..., Driver]
 USERS = ("ana", "ben")

@@ -14,7 +14,7 @@ import pytest
 from contract.drivers import NOW, Clock, Driver
 from langchain_kronvex import MemoryNotFound
 from langchain_kronvex.backends.base import Kind, Page, Record, Selection
-from langchain_kronvex.types import Scope
+from langchain_kronvex.core.types import Scope
 
 OpenDriver = Callable[..., Driver]
 DESK = Scope("desk", "drawer")

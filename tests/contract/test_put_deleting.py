@@ -12,7 +12,7 @@ from contract.drivers import NOW, Driver
 from contract.test_put import DESK, OpenDriver, Seam, item
 from langchain_kronvex import StoreError
 from langchain_kronvex.backends.base import Kind, Page, Selection
-from langchain_kronvex.types import Scope
+from langchain_kronvex.core.types import Scope
 
 SHELF = Scope("shelf", "drawer")
 

@@ -18,7 +18,7 @@ CONFIG: Any = {"configurable": {"user_id": "ana", "session_id": "chat"}}
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.background._LONGEST_WAIT_SECONDS", 0.002)
+    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.002)
 
 
 class Other(HashedWords):

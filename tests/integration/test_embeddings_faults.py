@@ -47,7 +47,7 @@ QUERY_FAULTS: dict[str, Callable[[list[float]], Any]] = {
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.background._LONGEST_WAIT_SECONDS", 0.002)
+    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.002)
 
 
 @pytest.fixture(autouse=True)

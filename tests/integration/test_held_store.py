@@ -242,7 +242,7 @@ def test_on_error_raise_tells_the_caller(memory: KronvexMemory, holder: Holder) 
 def test_a_store_held_for_long_gives_turns_up_aloud(
     open_memory: OpenMemory, holder: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.background._LONGEST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.001)
     errors: list[Exception] = []
     impatient = open_memory(timeout_seconds=0.01, on_error=errors.append)
     chain = with_memory(parrot(), impatient)

@@ -98,7 +98,7 @@ def test_tokens_that_cannot_be_downloaded_cost_nothing_but_meaning(
         raise ConnectionError("no network")
 
     monkeypatch.setattr(tiktoken, "encoding_for_model", offline)
-    monkeypatch.setattr("langchain_kronvex.background._LONGEST_WAIT_SECONDS", 0.002)
+    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.002)
     memory = open_memory(embeddings=SMALL)
     memory.remember("Ana drinks green tea", user_id="ana")
     assert memory.flush(30)

@@ -10,7 +10,7 @@ import pytest
 
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.backends.base import Page, Record, Selection
-from langchain_kronvex.types import Scope
+from langchain_kronvex.core.types import Scope
 
 from .parts import files_with
 

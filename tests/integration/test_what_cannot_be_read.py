@@ -15,7 +15,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langchain_kronvex import InvalidInput, KronvexMemory
-from langchain_kronvex.background import BackgroundWriter
+from langchain_kronvex.core.background import BackgroundWriter
 
 from .parts import HashedWords
 

@@ -12,8 +12,8 @@ import pytest
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.backends.base import Record
 from langchain_kronvex.backends.rest.envelope import RESERVED, Stored, storing
+from langchain_kronvex.core.types import Scope
 from langchain_kronvex.server import create_app
-from langchain_kronvex.types import Scope
 from server.running import serving
 
 from .bad_server import BadServer

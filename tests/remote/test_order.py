@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from langchain_kronvex.backends.base import Page, Record, Selection
-from langchain_kronvex.types import Scope
+from langchain_kronvex.core.types import Scope
 
 from .bad_server import FaultyServer, status
 from .conftest import Open
@@ -23,7 +23,7 @@ NOW = datetime(2026, 4, 28, 12, tzinfo=timezone.utc)
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.background._LONGEST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
 
 
 def messages(count: int) -> list[Record]:

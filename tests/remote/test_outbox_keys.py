@@ -47,7 +47,7 @@ def accounts() -> Iterator[Accounts]:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.background._LONGEST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
 
 
 @pytest.fixture(params=["in the user's folder", "in a folder", "in a file"])

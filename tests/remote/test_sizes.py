@@ -11,7 +11,7 @@ from langchain_core.messages import HumanMessage
 from contract.served import APIS
 from langchain_kronvex import InvalidInput, KronvexKeyValueStore, KronvexMemory
 from langchain_kronvex.backends.rest.sizes import MAX_REQUEST_BYTES
-from langchain_kronvex.checks import MAX_CONTENT_CHARS
+from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.server.settings import MAX_BODY_BYTES
 
 from .conftest import Open

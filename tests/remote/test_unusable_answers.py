@@ -21,7 +21,7 @@ GOOD = "The zebra is asleep"
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.background._LONGEST_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
     monkeypatch.setattr(
         "langchain_kronvex.backends.rest.courier._LONGEST_SESSION_PAUSE_SECONDS", 0.1
     )

@@ -12,7 +12,7 @@ import pytest
 from langchain_kronvex.backends.base import Record, content_key
 from langchain_kronvex.backends.rest.envelope import RESERVED, Stored, is_as_sent, storing
 from langchain_kronvex.backends.wire import read_memory
-from langchain_kronvex.types import Scope
+from langchain_kronvex.core.types import Scope
 
 SAID = datetime(2024, 2, 3, 4, 5, 6, 7, tzinfo=timezone.utc)
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from langchain_kronvex import RecalledMemory
-from langchain_kronvex.formatting import (
+from langchain_kronvex.core.context_lines import (
     PLACEHOLDER,
     approximate_tokens,
     context_text,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_kronvex import InvalidInput
-from langchain_kronvex.json_values import from_text, to_text
+from langchain_kronvex.core.canonical_json import from_text, to_text
 
 ANY_TEXT = st.text(st.characters(), max_size=20)  # lone surrogates and NUL as well
 VALUES = st.recursive(

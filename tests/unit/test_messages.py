@@ -17,8 +17,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_kronvex.checks import MAX_CONTENT_CHARS
-from langchain_kronvex.messages import (
+from langchain_kronvex.core.messages import (
     answer_content,
     answer_in,
     decode_message,
@@ -29,6 +28,7 @@ from langchain_kronvex.messages import (
     visible_texts,
     window,
 )
+from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 
 CALL = {"name": "f", "args": {"x": 1}, "id": "t", "type": "tool_call"}
 MESSAGES: list[BaseMessage] = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from langchain_kronvex.plans import Plan, arun, both, call, run
+from langchain_kronvex.core.effects import Plan, arun, both, call, run
 
 
 class Target:

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from langchain_kronvex import progress
-from langchain_kronvex.progress import ProgressBar, bar_line, reporting
+from langchain_kronvex.core import progress
+from langchain_kronvex.core.progress import ProgressBar, bar_line, reporting
 
 
 @pytest.mark.parametrize(

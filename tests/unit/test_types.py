@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from langchain_kronvex import InvalidInput, MemoryContext, MemoryDraft, Scope
-from langchain_kronvex.types import UNCHANGED, Unchanged
+from langchain_kronvex.core.types import UNCHANGED, Unchanged
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from langchain_core.embeddings import Embeddings
 
 from langchain_kronvex import EmbeddingMismatch, EmbeddingsError, InvalidInput
+from langchain_kronvex.core.effects import arun, run
 from langchain_kronvex.embeddings import StaticEmbeddings
-from langchain_kronvex.plans import arun, run
 from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
 
 

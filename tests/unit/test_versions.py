@@ -15,7 +15,7 @@ from langchain_kronvex.backends.rest.envelope import (
 )
 from langchain_kronvex.backends.rest.versions import present
 from langchain_kronvex.backends.wire import read_memory
-from langchain_kronvex.types import Scope
+from langchain_kronvex.core.types import Scope
 
 NOW = datetime(2026, 4, 28, tzinfo=timezone.utc)
 DAY = timedelta(days=1)

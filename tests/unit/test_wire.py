@@ -27,7 +27,7 @@ from langchain_kronvex.backends.rest.envelope import (
     wire_ttl,
 )
 from langchain_kronvex.backends.rest.refusals import refusal, retry_after, wants_other_agent_id
-from langchain_kronvex.errors import (
+from langchain_kronvex.core.errors import (
     AgentNotFound,
     BadRequest,
     MemoryNotFound,
@@ -37,8 +37,8 @@ from langchain_kronvex.errors import (
     ServerUnavailable,
     Unauthorized,
 )
+from langchain_kronvex.core.types import Scope
 from langchain_kronvex.services import checked_base_url
-from langchain_kronvex.types import Scope
 
 NOW = datetime(2026, 4, 28, 12, 30, 15, 123456, tzinfo=timezone.utc)
 FLAT = {

@@ -35,15 +35,11 @@ from langchain_kronvex.backends.rest.versions import (
     summaries,
 )
 from langchain_kronvex.backends.rest.writing import RemoteWriting
-from langchain_kronvex.background import OnError
-from langchain_kronvex.errors import (
-    NotSupported,
-    ServiceError,
-    described,
-)
-from langchain_kronvex.plans import Plan, arun, call, run
+from langchain_kronvex.core.background import OnError
+from langchain_kronvex.core.effects import Plan, arun, call, run
+from langchain_kronvex.core.errors import NotSupported, ServiceError, described
+from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.ranking import Floats
-from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
 
 _PATIENCE_SECONDS = 1.0  # for what was just written to arrive before it is asked for
 

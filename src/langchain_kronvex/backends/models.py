@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from langchain_kronvex.errors import EmbeddingMismatch
+from langchain_kronvex.core.errors import EmbeddingMismatch
 
 Model = tuple[str, int | None]  # its name, and the width of its vectors when that is known
 

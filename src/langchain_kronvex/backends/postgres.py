@@ -32,8 +32,8 @@ from langchain_kronvex.backends.postgres_session import (
     telling_the_most,
 )
 from langchain_kronvex.backends.postgres_sharing import pools_for
-from langchain_kronvex.forking import ForkAware
-from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
+from langchain_kronvex.core.fork_safety import ForkAware
+from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 
 
 class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from langchain_kronvex.backends.postgres_options import PostgresOptions
-from langchain_kronvex.errors import ConfigurationError
+from langchain_kronvex.core.errors import ConfigurationError
 
 _CONNECTING_SECONDS = 10.0
 _UNREADABLE = (

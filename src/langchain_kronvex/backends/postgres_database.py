@@ -27,7 +27,7 @@ from langchain_kronvex.backends.postgres_session import (
     Work,
 )
 from langchain_kronvex.backends.postgres_silence import heard
-from langchain_kronvex.errors import MemoryClosed
+from langchain_kronvex.core.errors import MemoryClosed
 
 T = TypeVar("T")
 psycopg.adapters.register_dumper(Vector, VectorDumper)

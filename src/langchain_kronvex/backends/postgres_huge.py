@@ -22,9 +22,9 @@ from langchain_kronvex.backends.postgres_huge_making import IndexMaker
 from langchain_kronvex.backends.postgres_huge_reading import Among, Likely, Standing
 from langchain_kronvex.backends.postgres_reading import State
 from langchain_kronvex.backends.postgres_session import Job
-from langchain_kronvex.errors import EmbeddingMismatch, StoreBusy
+from langchain_kronvex.core.effects import Plan, call
+from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
 from langchain_kronvex.parts import CandidateIndex, Piece, Sample
-from langchain_kronvex.plans import Plan, call
 from langchain_kronvex.search import Answer, Question, search
 
 _MOST_SAMPLES = 32  # kept in RAM, of about 3 MB each

@@ -12,7 +12,7 @@ from psycopg import IsolationLevel
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from langchain_kronvex.errors import ConfigurationError, StoreUnavailable
+from langchain_kronvex.core.errors import ConfigurationError, StoreUnavailable
 
 Connection = psycopg.Connection[Any]
 AsyncConnection = psycopg.AsyncConnection[Any]

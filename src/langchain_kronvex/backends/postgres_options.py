@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langchain_kronvex.errors import ConfigurationError
+from langchain_kronvex.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import psycopg

@@ -25,8 +25,8 @@ from langchain_kronvex.backends.postgres_lending import (
 )
 from langchain_kronvex.backends.postgres_loops import LoopPool
 from langchain_kronvex.backends.postgres_options import PostgresOptions, milliseconds
-from langchain_kronvex.errors import MemoryClosed, StoreUnavailable
-from langchain_kronvex.forking import ForkAware
+from langchain_kronvex.core.errors import MemoryClosed, StoreUnavailable
+from langchain_kronvex.core.fork_safety import ForkAware
 
 _IDLE_SECONDS = 300.0
 _ASKING_SECONDS = 2

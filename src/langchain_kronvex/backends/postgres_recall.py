@@ -23,9 +23,9 @@ from langchain_kronvex.backends.postgres_database import Database
 from langchain_kronvex.backends.postgres_huge import HugeOwners
 from langchain_kronvex.backends.postgres_reading import Found, IndexPage, State
 from langchain_kronvex.backends.postgres_session import Job
-from langchain_kronvex.errors import EmbeddingMismatch, StoreBusy
+from langchain_kronvex.core.effects import Plan, arun, call, run
+from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
 from langchain_kronvex.index import ScopeIndex
-from langchain_kronvex.plans import Plan, arun, call, run
 from langchain_kronvex.search import Answer, Question, search
 
 T = TypeVar("T")

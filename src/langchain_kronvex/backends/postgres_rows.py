@@ -12,8 +12,8 @@ from langchain_kronvex.backends.base import KINDS, Page, Record, Selection
 from langchain_kronvex.backends.index_rows import index_row
 from langchain_kronvex.backends.micros import from_micros
 from langchain_kronvex.backends.postgres_session import Vector, from_halfvec
+from langchain_kronvex.core.types import Scope
 from langchain_kronvex.index import IndexRow
-from langchain_kronvex.types import Scope
 
 
 def micros(column: str) -> str:

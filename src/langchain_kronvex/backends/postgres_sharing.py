@@ -10,7 +10,7 @@ import threading
 
 from langchain_kronvex.backends.postgres_options import PostgresOptions
 from langchain_kronvex.backends.postgres_pools import Pools
-from langchain_kronvex.forking import ForkAware
+from langchain_kronvex.core.fork_safety import ForkAware
 
 _Place = tuple[str, float, int, bool]
 

@@ -24,7 +24,7 @@ from langchain_kronvex.backends.postgres_erasing import (
 )
 from langchain_kronvex.backends.postgres_session import Rows, Statement, Work
 from langchain_kronvex.backends.record import rebased
-from langchain_kronvex.errors import InvalidInput, MemoryNotFound
+from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
 
 _SWEEP_EVERY = 256  # writes of one owner
 

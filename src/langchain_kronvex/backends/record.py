@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from langchain_kronvex.checks import MAX_CONTENT_CHARS
+from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.ranking import Floats
-from langchain_kronvex.types import Scope
 
 Kind = Literal["memory", "message", "item"]
 KINDS: tuple[Kind, ...] = ("memory", "message", "item")

@@ -25,11 +25,11 @@ from langchain_kronvex.backends.sqlite_erasing import delete_rows
 from langchain_kronvex.backends.sqlite_file import SqliteFile
 from langchain_kronvex.backends.sqlite_transfer import SqliteTransfer
 from langchain_kronvex.backends.sqlite_writing import UPDATE
-from langchain_kronvex.errors import InvalidInput, MemoryNotFound
-from langchain_kronvex.forking import ForkAware
+from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
+from langchain_kronvex.core.fork_safety import ForkAware
+from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.index import ScopeIndex
 from langchain_kronvex.search import Answer, Question, search
-from langchain_kronvex.types import MemoryStats, Scope, SessionSummary
 
 _CONTENT = (
     "SELECT content FROM records AS r "

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from langchain_kronvex.errors import (
+from langchain_kronvex.core.errors import (
     MemoryClosed,
     NotAStore,
     SchemaTooNew,
@@ -22,8 +22,8 @@ from langchain_kronvex.errors import (
     StoreError,
     StoreUnavailable,
 )
-from langchain_kronvex.forking import ForkAware
-from langchain_kronvex.held_files import HELD
+from langchain_kronvex.core.fork_safety import ForkAware
+from langchain_kronvex.core.open_files import HELD
 
 APPLICATION_ID = 0x4B524E56  # "KRNV", in the header of every store
 _PRAGMAS = (

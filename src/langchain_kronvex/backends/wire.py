@@ -16,8 +16,8 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
 
-from langchain_kronvex.checks import MAX_METADATA_DEPTH
-from langchain_kronvex.errors import ServerMisbehaved
+from langchain_kronvex.core.errors import ServerMisbehaved
+from langchain_kronvex.core.validation import MAX_METADATA_DEPTH
 
 MAX_TOP_K = 20
 PAGE_ITEMS = 64  # at most 100 are allowed; a power of two can be halved

@@ -5,7 +5,7 @@ Needs the extra: `pip install "langchain-kronvex[langgraph]"`.
 
 from __future__ import annotations
 
-from langchain_kronvex.errors import MissingExtra
+from langchain_kronvex.core.errors import MissingExtra
 
 try:
     import langgraph.store.base as _  # noqa: F401

@@ -13,10 +13,10 @@ from typing import Any
 
 from langgraph.store.base import Item, PutOp, SearchItem, get_text_at_path, tokenize_path
 
-from langchain_kronvex import checks
 from langchain_kronvex.backends.base import Record
-from langchain_kronvex.errors import InvalidInput
-from langchain_kronvex.json_values import MAX_JSON_LEVELS
+from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.canonical_json import MAX_JSON_LEVELS
+from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.keyed_memories import keyed_memory
 from langchain_kronvex.langgraph.namespaces import Namespace, owner_of
 

@@ -13,9 +13,10 @@ from typing import TypeVar
 
 from langgraph.store.base import SearchOp
 
-from langchain_kronvex import checks
 from langchain_kronvex.backends.base import Match, Record
-from langchain_kronvex.errors import InvalidInput
+from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.effects import Plan
+from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.keyed_memories import KeyedMemories, is_part
 from langchain_kronvex.langgraph.filters import Accept, accepting
 from langchain_kronvex.langgraph.items import namespace_of, value_of
@@ -28,7 +29,6 @@ from langchain_kronvex.langgraph.namespaces import (
     read,
     written,
 )
-from langchain_kronvex.plans import Plan
 
 _FIRST_PORTION = 64  # when there is a filter, which passes who knows how many
 _GROWTH = 4

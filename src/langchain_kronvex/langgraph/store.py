@@ -24,9 +24,10 @@ from langgraph.store.base import (
     ensure_embeddings,
 )
 
-from langchain_kronvex import checks
 from langchain_kronvex.backends.base import Record
-from langchain_kronvex.errors import ConfigurationError, InvalidInput
+from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.effects import Plan, arun, run
+from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
 from langchain_kronvex.keyed_memories import KeyedMemories
 from langchain_kronvex.langgraph import items
 from langchain_kronvex.langgraph.namespaces import (
@@ -39,7 +40,6 @@ from langchain_kronvex.langgraph.namespaces import (
 from langchain_kronvex.langgraph.searching import Found, Searcher, Wish
 from langchain_kronvex.langgraph.sweeping import TtlSweeper
 from langchain_kronvex.memory import KronvexMemory
-from langchain_kronvex.plans import Plan, arun, run
 
 AGENT_SUFFIX = ".langgraph"
 _Place = tuple[Namespace, str]

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 
-from langchain_kronvex.errors import InvalidInput, MemoryClosed, described
-from langchain_kronvex.forking import ForkAware
+from langchain_kronvex.core.errors import InvalidInput, MemoryClosed, described
+from langchain_kronvex.core.fork_safety import ForkAware
 
 logger = logging.getLogger("langchain_kronvex")
 _DEFAULT_MINUTES = 5.0  # as in LangGraph's stores

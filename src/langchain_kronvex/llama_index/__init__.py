@@ -20,7 +20,7 @@ Needs the extra: `pip install "langchain-kronvex[llama-index]"`.
 
 from __future__ import annotations
 
-from langchain_kronvex.errors import MissingExtra
+from langchain_kronvex.core.errors import MissingExtra
 
 try:
     import llama_index.core as _  # noqa: F401

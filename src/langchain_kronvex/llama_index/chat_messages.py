@@ -25,8 +25,8 @@ from llama_index.core.base.llms import types
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
 from pydantic import AnyUrl, BaseModel, TypeAdapter, ValidationError
 
-from langchain_kronvex.errors import InvalidInput, StoreError
-from langchain_kronvex.messages import jsonable
+from langchain_kronvex.core.errors import InvalidInput, StoreError
+from langchain_kronvex.core.messages import jsonable
 
 EXACT = "llama_index"
 _LANGCHAIN_TYPE = {

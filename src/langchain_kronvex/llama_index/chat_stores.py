@@ -7,9 +7,9 @@ from llama_index.core.storage.chat_store.base import BaseChatStore
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
 from pydantic import ConfigDict, Field, computed_field
 
+from langchain_kronvex.core.effects import arun, run
 from langchain_kronvex.llama_index.conversations import Conversations
 from langchain_kronvex.memory import KronvexMemory
-from langchain_kronvex.plans import arun, run
 
 
 class KronvexChatStore(BaseChatStore):

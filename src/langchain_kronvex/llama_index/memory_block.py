@@ -16,16 +16,16 @@ from llama_index.core.base.llms.types import ChatMessage, TextBlock
 from llama_index.core.memory.memory import BaseMemoryBlock
 from pydantic import Field, PrivateAttr
 
-from langchain_kronvex.errors import ScopeRequired
-from langchain_kronvex.formatting import approximate_tokens
+from langchain_kronvex.core.context_lines import approximate_tokens
+from langchain_kronvex.core.effects import Plan, arun, call, run
+from langchain_kronvex.core.errors import ScopeRequired
+from langchain_kronvex.core.messages import exchanges, visible_texts
+from langchain_kronvex.core.types import Scope
 from langchain_kronvex.llama_index.chat_messages import as_langchain
 from langchain_kronvex.llama_index.exchanges import Exchange, remember
 from langchain_kronvex.memory import KronvexMemory
-from langchain_kronvex.messages import exchanges, visible_texts
-from langchain_kronvex.plans import Plan, arun, call, run
 from langchain_kronvex.prompts import query_of
 from langchain_kronvex.turns import ContextOptions, OnFailure, recall_context
-from langchain_kronvex.types import Scope
 
 _MOST_SEEN = 4096  # exchanges that a block knows to be remembered
 

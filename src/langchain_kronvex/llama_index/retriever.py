@@ -7,11 +7,11 @@ from typing import Any
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
-from langchain_kronvex import checks
-from langchain_kronvex.errors import ScopeRequired
+from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.errors import ScopeRequired
+from langchain_kronvex.core.types import RecalledMemory, Scope
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.retrievers import to_document
-from langchain_kronvex.types import RecalledMemory, Scope
 
 # For programs. A model is shown the date and the type alone, and an embedding the text.
 _NOT_FOR_MODELS = ["similarity", "confidence", "probability", "user_id", "session_id"]

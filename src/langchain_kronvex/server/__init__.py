@@ -23,7 +23,7 @@ Needs the extra: `pip install "langchain-kronvex[server]"`.
 
 from __future__ import annotations
 
-from langchain_kronvex.errors import MissingExtra
+from langchain_kronvex.core.errors import MissingExtra
 
 try:
     import fastapi as _  # noqa: F401

@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from langchain_kronvex.errors import described
+from langchain_kronvex.core.errors import described
 from langchain_kronvex.server.faults import fault
 
 VERSION = version("langchain-kronvex")

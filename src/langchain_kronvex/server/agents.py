@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.backends.base import MemoryBackend, Record
-from langchain_kronvex.checks import check_id
-from langchain_kronvex.errors import InvalidInput
+from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.server.items import Shelf
 
 NOBODY = ""  # owns the agents that were made before there was a key

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from langchain_kronvex.errors import KronvexError
+from langchain_kronvex.core.errors import KronvexError
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.server import faults
 from langchain_kronvex.server.access_log import VERSION, AccessLog

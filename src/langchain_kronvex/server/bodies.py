@@ -12,9 +12,9 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from langchain_kronvex import checks
+from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.types import Scope
 from langchain_kronvex.server.dialects import whose
-from langchain_kronvex.types import Scope
 
 MAX_TTL_SECONDS = 3650 * 86_400
 MemoryTypeName = Literal["episodic", "semantic", "procedural", "fact", "preference", "context"]

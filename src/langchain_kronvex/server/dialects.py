@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from langchain_kronvex.types import Memory, RecalledMemory, Scope
+from langchain_kronvex.core.types import Memory, RecalledMemory, Scope
 
 
 def whose(session_id: str | None, user_id: str | None) -> Scope:

@@ -12,14 +12,14 @@ from typing import Any
 from langchain_kronvex.backends.base import MemoryBackend, Page, Record, Selection
 from langchain_kronvex.backends.postgres_options import PostgresOptions
 from langchain_kronvex.backends.rest.envelope import Stored
-from langchain_kronvex.errors import ConfigurationError
+from langchain_kronvex.core.effects import run
+from langchain_kronvex.core.errors import ConfigurationError
+from langchain_kronvex.core.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
 from langchain_kronvex.locations import open_backend
 from langchain_kronvex.memory import KronvexMemory
-from langchain_kronvex.plans import run
 from langchain_kronvex.records import draft_record, to_memory
 from langchain_kronvex.server.envelopes import owners_of, understood
 from langchain_kronvex.server.items import SERVER_AGENT
-from langchain_kronvex.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
 
 _IN_RAM = "sqlite://"
 _COMPANION = ".langgraph"  # ends the id of the agent that keeps an agent's LangGraph items

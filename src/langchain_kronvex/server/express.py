@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from langchain_kronvex.errors import KronvexError
+from langchain_kronvex.core.errors import KronvexError
 from langchain_kronvex.server import faults
 from langchain_kronvex.server.gate import replayed
 from langchain_kronvex.server.paths import inner_path

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from langchain_kronvex.errors import (
+from langchain_kronvex.core.errors import (
     EmbeddingsError,
     InvalidInput,
     MemoryClosed,

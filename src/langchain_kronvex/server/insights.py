@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from langchain_kronvex.checks import MEMORY_TYPES
+from langchain_kronvex.core.types import Memory
+from langchain_kronvex.core.validation import MEMORY_TYPES
 from langchain_kronvex.ranking import recency
 from langchain_kronvex.server.dialects import session_counts, with_offset
-from langchain_kronvex.types import Memory
 
 _DAYS = 14
 _TOP = 10

@@ -14,7 +14,7 @@ from typing import Any
 
 from langchain_kronvex.backends.base import MemoryBackend, Page, Record, Selection
 from langchain_kronvex.backends.sqlite import SqliteBackend
-from langchain_kronvex.types import Scope
+from langchain_kronvex.core.types import Scope
 
 SERVER_AGENT = "langchain-kronvex/server"
 _KNOWN = 1000  # answers

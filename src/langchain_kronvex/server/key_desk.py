@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
-from langchain_kronvex.errors import ConfigurationError
+from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.server import engine
 from langchain_kronvex.server.agents import Agents, check_agent_id
 from langchain_kronvex.server.keys import ApiKey, ApiKeys

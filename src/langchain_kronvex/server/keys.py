@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from langchain_kronvex.backends.base import MemoryBackend, Record
-from langchain_kronvex.checks import check_id
+from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.server.items import Shelf
 
 _PREFIX_CHARS = 8  # of a key, shown in lists

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from langchain_kronvex.core.types import Memory, Scope
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.server import engine
-from langchain_kronvex.types import Memory, Scope
 
 Order = Literal["recent", "oldest", "access_count", "date_desc", "date_asc"]
 _OLDEST_FIRST = ("oldest", "date_asc")

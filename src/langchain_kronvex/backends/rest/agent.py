@@ -19,9 +19,9 @@ from langchain_kronvex.backends.rest.refusals import refusal, wants_other_agent_
 from langchain_kronvex.backends.rest.transport import AnswerTooLarge, Reply, Transport
 from langchain_kronvex.backends.rest.versions import Ticks
 from langchain_kronvex.backends.wire import Request, WireMemory
-from langchain_kronvex.background import OnError
-from langchain_kronvex.errors import AgentNotFound, MemoryNotFound, ServerMisbehaved
-from langchain_kronvex.plans import Plan
+from langchain_kronvex.core.background import OnError
+from langchain_kronvex.core.effects import Plan
+from langchain_kronvex.core.errors import AgentNotFound, MemoryNotFound, ServerMisbehaved
 
 _MOST_PAGES = 20_000
 _KNOWN_MEMORIES = 100_000

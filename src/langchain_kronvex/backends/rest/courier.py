@@ -29,8 +29,9 @@ from langchain_kronvex.backends.rest.envelope import (
 )
 from langchain_kronvex.backends.rest.outbox import Entry, Outbox
 from langchain_kronvex.backends.wire import WireMemory
-from langchain_kronvex.background import BackgroundWriter, OnError
-from langchain_kronvex.errors import (
+from langchain_kronvex.core.background import BackgroundWriter, OnError
+from langchain_kronvex.core.effects import Plan, run
+from langchain_kronvex.core.errors import (
     BadRequest,
     MemoryClosed,
     MemoryNotFound,
@@ -43,7 +44,6 @@ from langchain_kronvex.errors import (
     WriteLost,
     described,
 )
-from langchain_kronvex.plans import Plan, run
 
 logger = logging.getLogger("langchain_kronvex")
 _FOR_EVER = 10**9  # tries; an entry is on disk and waits for its server

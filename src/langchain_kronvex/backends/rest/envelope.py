@@ -27,9 +27,9 @@ from langchain_kronvex.backends.wire import (
     read_time,
     remember_request,
 )
-from langchain_kronvex.checks import MAX_CONTENT_CHARS, MEMORY_TYPES
-from langchain_kronvex.errors import KronvexError
-from langchain_kronvex.types import Scope
+from langchain_kronvex.core.errors import KronvexError
+from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.validation import MAX_CONTENT_CHARS, MEMORY_TYPES
 
 RESERVED = "langchain_kronvex"
 VERSION = 1

@@ -18,15 +18,15 @@ from langchain_kronvex.backends.rest.courier import Courier
 from langchain_kronvex.backends.rest.envelope import Stored, belongs_to, one_session, opened
 from langchain_kronvex.backends.rest.versions import is_selected, place_of, present
 from langchain_kronvex.backends.wire import Request, WireMemory
-from langchain_kronvex.errors import (
+from langchain_kronvex.core.effects import Plan, call
+from langchain_kronvex.core.errors import (
     MemoryNotFound,
     RateLimited,
     ServerMisbehaved,
     ServerUnavailable,
     ServiceError,
 )
-from langchain_kronvex.plans import Plan, call
-from langchain_kronvex.types import Scope
+from langchain_kronvex.core.types import Scope
 
 _ROUNDS = 3
 _PLAIN_SESSION = re.compile(r"[\w@:+-][\w@:+.-]*", re.ASCII)  # what no server reads as a path

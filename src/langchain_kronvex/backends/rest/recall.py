@@ -22,10 +22,10 @@ from langchain_kronvex.backends.rest.versions import (
     ranked,
 )
 from langchain_kronvex.backends.wire import WireMemory
-from langchain_kronvex.background import OnError
-from langchain_kronvex.errors import ServerMisbehaved
-from langchain_kronvex.plans import Plan
-from langchain_kronvex.types import Scope
+from langchain_kronvex.core.background import OnError
+from langchain_kronvex.core.effects import Plan
+from langchain_kronvex.core.errors import ServerMisbehaved
+from langchain_kronvex.core.types import Scope
 
 
 class RemoteRecall:

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from langchain_kronvex.backends.wire import is_shallow
-from langchain_kronvex.errors import (
+from langchain_kronvex.core.errors import (
     AgentNotFound,
     BadRequest,
     MemoryNotFound,

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from langchain_kronvex.backends.base import Record
 from langchain_kronvex.backends.rest.envelope import Stored, storing
-from langchain_kronvex.errors import InvalidInput
+from langchain_kronvex.core.errors import InvalidInput
 
 MAX_REQUEST_BYTES = 16 << 20
 _ADDED_BYTES = 64 << 10  # at most, by numbers that grow and what makes a text unlike others

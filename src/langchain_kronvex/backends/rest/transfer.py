@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from langchain_kronvex.backends.base import MemoryBackend, Page, Record, Selection, moved_id
-from langchain_kronvex.types import Scope
+from langchain_kronvex.core.types import Scope
 
 
 class RemoteTransfer(MemoryBackend):

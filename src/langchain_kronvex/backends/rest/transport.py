@@ -24,9 +24,9 @@ from pydantic import SecretStr
 from langchain_kronvex.backends.rest.deadline import keep_deadlines, until
 from langchain_kronvex.backends.rest.refusals import refusal, retry_after
 from langchain_kronvex.backends.wire import Request
-from langchain_kronvex.errors import MemoryClosed, ServerMisbehaved, ServerUnavailable
-from langchain_kronvex.forking import ForkAware
-from langchain_kronvex.plans import Plan, call
+from langchain_kronvex.core.effects import Plan, call
+from langchain_kronvex.core.errors import MemoryClosed, ServerMisbehaved, ServerUnavailable
+from langchain_kronvex.core.fork_safety import ForkAware
 
 MAX_ANSWER_BYTES = 32 << 20
 _TRIES = 3

@@ -15,11 +15,11 @@ from datetime import datetime
 
 from langchain_kronvex.backends.base import Match, Page, Record, Search, Selection, renewed
 from langchain_kronvex.backends.rest.envelope import Stored
+from langchain_kronvex.core.messages import answer_in
+from langchain_kronvex.core.types import SessionSummary
 from langchain_kronvex.index import IndexRow, ScopeIndex
-from langchain_kronvex.messages import answer_in
 from langchain_kronvex.ranking import Form
 from langchain_kronvex.search import Question, search
-from langchain_kronvex.types import SessionSummary
 
 Place = tuple[str, str, str, str]
 

@@ -27,8 +27,8 @@ from langchain_kronvex.backends.rest.versions import (
     place_of,
     present,
 )
-from langchain_kronvex.errors import InvalidInput, MemoryNotFound, NotSupported, ServiceError
-from langchain_kronvex.plans import Plan, call
+from langchain_kronvex.core.effects import Plan, call
+from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound, NotSupported, ServiceError
 
 _CHECK_SECONDS = 3.0  # for an answer without which a memory is stored as well
 _PAUSE_AFTER_FAILED_CHECK_SECONDS = 30.0

@@ -12,7 +12,8 @@ from fastapi import Depends, Query, Request
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
-from langchain_kronvex import checks
+from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.types import Memory, Scope
 from langchain_kronvex.server import engine
 from langchain_kronvex.server.answers import (
     Answer,
@@ -36,7 +37,6 @@ from langchain_kronvex.server.faults import MEMORY_NOT_FOUND, Refused, invalid
 from langchain_kronvex.server.listing import Listing, Order, bounds, listed
 from langchain_kronvex.server.routes.documented import guarded_router
 from langchain_kronvex.server.service import Visit, service_of
-from langchain_kronvex.types import Memory, Scope
 
 
 class Anyone(Convertor[str]):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastapi import Request
 
-from langchain_kronvex.formatting import context_text, within
+from langchain_kronvex.core.context_lines import context_text, within
+from langchain_kronvex.core.types import MemoryDraft, RecalledMemory
 from langchain_kronvex.server import engine
 from langchain_kronvex.server.answers import Answer, ContextAnswer, MemoryAnswer, RecallAnswer
 from langchain_kronvex.server.bodies import InjectBody, RecallBody, RememberBody
@@ -16,7 +17,6 @@ from langchain_kronvex.server.dialects import (
 from langchain_kronvex.server.envelopes import envelope_of
 from langchain_kronvex.server.routes.documented import guarded_router
 from langchain_kronvex.server.service import Visit, owner_of, service_of
-from langchain_kronvex.types import MemoryDraft, RecalledMemory
 
 router = guarded_router("memory")
 

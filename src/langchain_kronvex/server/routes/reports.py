@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Query, Request
 
+from langchain_kronvex.core.types import Memory
 from langchain_kronvex.server import engine, insights
 from langchain_kronvex.server.agents import Agent
 from langchain_kronvex.server.answers import (
@@ -19,7 +20,6 @@ from langchain_kronvex.server.answers import (
 )
 from langchain_kronvex.server.routes.documented import guarded_router
 from langchain_kronvex.server.service import Service, owner_of, service_of
-from langchain_kronvex.types import Memory
 
 router = guarded_router("reports")
 

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from fastapi import Request
 
+from langchain_kronvex.core.types import MemoryDraft
 from langchain_kronvex.server import engine
 from langchain_kronvex.server.answers import Answer, ExportAnswer, ImportAnswer
 from langchain_kronvex.server.bodies import BulkImport, ImportedMemory
 from langchain_kronvex.server.dialects import memory_object
 from langchain_kronvex.server.routes.documented import guarded_router
 from langchain_kronvex.server.service import owner_of, service_of
-from langchain_kronvex.types import MemoryDraft
 
 router = guarded_router("memories")
 _SECONDS_PER_DAY = 86_400

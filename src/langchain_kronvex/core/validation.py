@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from langchain_kronvex.errors import InvalidInput
+from langchain_kronvex.core.errors import InvalidInput
 
 MAX_ID_CHARS = 255
 MAX_CONTENT_CHARS = 1_048_576

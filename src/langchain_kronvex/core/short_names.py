@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from langchain_kronvex.checks import MAX_ID_CHARS
+from langchain_kronvex.core.validation import MAX_ID_CHARS
 
 DIGESTED = "#blake2b:"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from langchain_kronvex.checks import check_json
-from langchain_kronvex.errors import InvalidInput
+from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.validation import check_json
 
 MAX_JSON_CHARS = 16 * 1024 * 1024
 MAX_JSON_LEVELS = 128

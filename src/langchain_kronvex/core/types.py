@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Literal
 
-from langchain_kronvex.checks import check_optional_id
+from langchain_kronvex.core.validation import check_optional_id
 
 OrderBy = Literal["confidence", "similarity"]
 

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
-from langchain_kronvex.forking import ForkAware
+from langchain_kronvex.core.fork_safety import ForkAware
 
 _Identity = tuple[int, int]  # device and number of a file, whatever its names
 

@@ -16,14 +16,14 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from langchain_kronvex.errors import (
+from langchain_kronvex.core.errors import (
     EmbeddingMismatch,
     InvalidInput,
     KronvexError,
     MemoryClosed,
     described,
 )
-from langchain_kronvex.forking import ForkAware
+from langchain_kronvex.core.fork_safety import ForkAware
 
 logger = logging.getLogger("langchain_kronvex")
 

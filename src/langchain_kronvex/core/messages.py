@@ -18,7 +18,7 @@ from langchain_core.messages import (
 )
 from pydantic_core import to_jsonable_python
 
-from langchain_kronvex.errors import InvalidInput
+from langchain_kronvex.core.errors import InvalidInput
 
 _TYPES = frozenset({"human", "ai", "system", "tool", "chat", "function", "remove"})
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")

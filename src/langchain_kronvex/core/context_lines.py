@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from langchain_kronvex.types import Memory, RecalledMemory
+from langchain_kronvex.core.types import Memory, RecalledMemory
 
 PLACEHOLDER = "<memory_context>"
 
