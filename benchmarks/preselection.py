@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from statistics import fmean, median
 
-from langchain_kronvex import KronvexMemory, MemoryDraft, candidates
+from langchain_kronvex import KronvexMemory, MemoryDraft
+from langchain_kronvex.recall import prefilter as candidates
 from locomo_data import Conversation, Question, read
 from scores import ranking_scores
 from timing import machine, table

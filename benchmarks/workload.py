@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from importlib.resources import files
 
 from langchain_kronvex import MemoryDraft
-from langchain_kronvex.lexical import STOP_WORDS
+from langchain_kronvex.recall.tokenizer import STOP_WORDS
 
 USER = "ana"
 _START = datetime(2005, 1, 1, 9, tzinfo=timezone.utc)

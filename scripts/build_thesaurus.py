@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.embeddings import StaticEmbeddings
-from langchain_kronvex.lexical import STOP_WORDS, stems
+from langchain_kronvex.recall.tokenizer import STOP_WORDS, stems
 
 DATA = Path(__file__).parents[1] / "src" / "langchain_kronvex" / "embeddings" / "data"
 WORD = re.compile(r"[a-z]{3,}")

@@ -28,7 +28,7 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.messages import decode_message
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.ranking import Floats
+from langchain_kronvex.recall.ranking import Floats
 
 FORMAT = "langchain-kronvex memories"
 VERSION = 1

@@ -14,10 +14,10 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.adjacency import Tail
-from langchain_kronvex.index import IndexRow, ScopeIndex
-from langchain_kronvex.ranking import SESSION_GAP_SECONDS, Floats
-from langchain_kronvex.wording import matching_dates
+from langchain_kronvex.recall.bm25 import matching_dates
+from langchain_kronvex.recall.index import IndexRow, ScopeIndex
+from langchain_kronvex.recall.neighbours import Tail
+from langchain_kronvex.recall.ranking import SESSION_GAP_SECONDS, Floats
 
 
 @dataclass(frozen=True, slots=True)

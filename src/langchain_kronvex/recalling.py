@@ -13,7 +13,7 @@ from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.housekeeping import AccessCounter
-from langchain_kronvex.ranking import Floats
+from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.records import to_recalled
 from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
 

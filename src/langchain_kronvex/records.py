@@ -21,7 +21,7 @@ from langchain_kronvex.core.types import (
     Unchanged,
 )
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
-from langchain_kronvex.ranking import confidence, frequency, recency
+from langchain_kronvex.recall.ranking import confidence, frequency, recency
 
 _SECONDS_PER_DAY = 86_400
 

@@ -14,9 +14,9 @@ from langchain_core.embeddings import Embeddings
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.embeddings import thesaurus
 from langchain_kronvex.embeddings.static import StaticEmbeddings
-from langchain_kronvex.ranking import Floats
+from langchain_kronvex.recall import thesaurus
+from langchain_kronvex.recall.ranking import Floats
 
 _CACHED_QUERIES = 512
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-import langchain_kronvex.candidates
-from langchain_kronvex.index import IndexRow, ScopeIndex
-from langchain_kronvex.ranking import Floats, Form
-from langchain_kronvex.search import Answer, Question, search
+import langchain_kronvex.recall.prefilter
+from langchain_kronvex.recall.index import IndexRow, ScopeIndex
+from langchain_kronvex.recall.ranking import Floats, Form
+from langchain_kronvex.recall.search import Answer, Question, search
 
 NOW = 1_750_000_000.0
 # Ways to answer: by looking at every memory, or at the likely ones alone.

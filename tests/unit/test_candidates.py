@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_kronvex import candidates as module
-from langchain_kronvex.candidates import candidates
-from langchain_kronvex.index import IndexRow, ScopeIndex
-from langchain_kronvex.ranking import Floats
-from langchain_kronvex.search import search
-from langchain_kronvex.wording import query_terms
+from langchain_kronvex.recall import prefilter as module
+from langchain_kronvex.recall.bm25 import query_terms
+from langchain_kronvex.recall.index import IndexRow, ScopeIndex
+from langchain_kronvex.recall.prefilter import candidates
+from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.recall.search import search
 
 from .conversations import (
     NOW,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from langchain_kronvex.columns import Column, Table
+from langchain_kronvex.recall.arrays import Column, Table
 
 
 def test_a_column_grows_with_its_fill_value_and_keeps_what_it_holds() -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex.hints import session_best
-from langchain_kronvex.index import ConversationOrder
+from langchain_kronvex.recall.conversation_signals import session_best
+from langchain_kronvex.recall.index import ConversationOrder
 
 from .conversations import built, row, similarities, statement
 

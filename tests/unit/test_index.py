@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_kronvex.index import IndexRow, ScopeIndex
-from langchain_kronvex.ranking import Floats, Form
-from langchain_kronvex.search import search
+from langchain_kronvex.recall.index import IndexRow, ScopeIndex
+from langchain_kronvex.recall.ranking import Floats, Form
+from langchain_kronvex.recall.search import search
 
 from .conversations import (
     NOW,

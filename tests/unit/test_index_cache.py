@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from langchain_kronvex.backends.index_cache import IndexCache
-from langchain_kronvex.index import IndexRow, ScopeIndex
-from langchain_kronvex.ranking import Form
+from langchain_kronvex.recall.index import IndexRow, ScopeIndex
+from langchain_kronvex.recall.ranking import Form
 
 
 def filled(cache: IndexCache, owner: str, memories: int) -> None:

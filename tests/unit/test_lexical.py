@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex import lexical
-from langchain_kronvex.lexical import STOP_WORDS, date_parts, stems, terms, words
+from langchain_kronvex.recall import tokenizer as lexical
+from langchain_kronvex.recall.tokenizer import STOP_WORDS, date_parts, stems, terms, words
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_kronvex import meanings as module
-from langchain_kronvex.meanings import Meanings
-from langchain_kronvex.ranking import Floats
+from langchain_kronvex.recall import quantized_vectors as module
+from langchain_kronvex.recall.quantized_vectors import Meanings
+from langchain_kronvex.recall.ranking import Floats
 
 WIDTHS = [1, 5, 63, 64, 65, 128, 256, 300, 384, 1536]
 

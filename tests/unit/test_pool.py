@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_kronvex.index import IndexRow
-from langchain_kronvex.pool import Pool
-from langchain_kronvex.postings import Entries
+from langchain_kronvex.recall.index import IndexRow
+from langchain_kronvex.recall.index_view import Pool
+from langchain_kronvex.recall.postings import Entries
 
 from .conversations import NOW, built, conversations, row
 

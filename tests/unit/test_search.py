@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from langchain_kronvex import EmbeddingMismatch
 from langchain_kronvex.embeddings import StaticEmbeddings
-from langchain_kronvex.index import IndexRow, ScopeIndex
-from langchain_kronvex.lexical import STOP_WORDS
-from langchain_kronvex.ranking import Floats, Form
-from langchain_kronvex.search import Answer, search
+from langchain_kronvex.recall.index import IndexRow, ScopeIndex
+from langchain_kronvex.recall.ranking import Floats, Form
+from langchain_kronvex.recall.search import Answer, search
+from langchain_kronvex.recall.tokenizer import STOP_WORDS
 
 from .conversations import (
     NOW,
@@ -359,7 +359,7 @@ def test_looking_at_the_likely_ones_finds_what_looking_at_all_finds(
     vectors = StaticEmbeddings().embed_array(queries) if by_meaning else [None] * 50
     questions = [asked(q, vector=v, limit=10) for q, v in zip(queries, vectors, strict=True)]
     likely = [search(index, question) for question in questions]
-    monkeypatch.setattr("langchain_kronvex.candidates.EXACT_UP_TO", 10**9)
+    monkeypatch.setattr("langchain_kronvex.recall.prefilter.EXACT_UP_TO", 10**9)
     exact = [search(index, question) for question in questions]
     shares = [
         len(set(some.seqs) & set(all_.seqs)) / 10 for some, all_ in zip(likely, exact, strict=True)

@@ -9,9 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from langchain_kronvex.embeddings import StaticEmbeddings, thesaurus
-from langchain_kronvex.embeddings.thesaurus import related
-from langchain_kronvex.lexical import STOP_WORDS, stems
+from langchain_kronvex.embeddings import StaticEmbeddings
+from langchain_kronvex.recall import thesaurus
+from langchain_kronvex.recall.thesaurus import related
+from langchain_kronvex.recall.tokenizer import STOP_WORDS, stems
 
 DATA = thesaurus._DATA
 CHECKSUMS = {

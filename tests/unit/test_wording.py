@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from langchain_kronvex import ranking
-from langchain_kronvex.index import IndexRow, ScopeIndex
-from langchain_kronvex.pool import Pool
-from langchain_kronvex.ranking import Form
-from langchain_kronvex.wording import query_terms, reply_scores, word_scores
+from langchain_kronvex.recall import ranking
+from langchain_kronvex.recall.bm25 import query_terms, reply_scores, word_scores
+from langchain_kronvex.recall.index import IndexRow, ScopeIndex
+from langchain_kronvex.recall.index_view import Pool
+from langchain_kronvex.recall.ranking import Form
 
 from .conversations import NOW, QUERIES, built, conversations, exchange, row, statement
 

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 from langchain_kronvex.backends.record import KINDS, Kind, Record, content_key, moved_id, renewed
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
-from langchain_kronvex.ranking import Floats
+from langchain_kronvex.recall.ranking import Floats
 
 __all__ = [
     "KINDS", "Kind", "Match", "MemoryBackend", "Page", "Record", "Search", "Selection",

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from langchain_kronvex.index import ScopeIndex
+from langchain_kronvex.recall.index import ScopeIndex
 
 _LOOK_AGAIN_SECONDS = 0.002
 _ENTRY_BYTES = 6_144  # what an entry takes with nothing in it

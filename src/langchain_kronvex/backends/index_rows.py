@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from langchain_kronvex.core.messages import answer_in
-from langchain_kronvex.index import IndexRow
-from langchain_kronvex.ranking import Floats, Form
+from langchain_kronvex.recall.index import IndexRow
+from langchain_kronvex.recall.ranking import Floats, Form
 
 _MAX_REPLY_CHARS = 20_000  # of a reply, by which an exchange is found
 

@@ -39,7 +39,7 @@ from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.effects import Plan, arun, call, run
 from langchain_kronvex.core.errors import NotSupported, ServiceError, described
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
-from langchain_kronvex.ranking import Floats
+from langchain_kronvex.recall.ranking import Floats
 
 _PATIENCE_SECONDS = 1.0  # for what was just written to arrive before it is asked for
 

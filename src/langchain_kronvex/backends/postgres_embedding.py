@@ -13,7 +13,7 @@ from langchain_kronvex.backends.postgres_database import Database
 from langchain_kronvex.backends.postgres_huge_making import IndexMaker
 from langchain_kronvex.backends.postgres_session import Job, Work, telling_retries
 from langchain_kronvex.core.errors import EmbeddingMismatch, KronvexError
-from langchain_kronvex.ranking import Floats
+from langchain_kronvex.recall.ranking import Floats
 
 _RELEASING_SECONDS = 2.0
 

@@ -25,7 +25,7 @@ from langchain_kronvex.backends.postgres_session import Job
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
 from langchain_kronvex.parts import CandidateIndex, Piece, Sample
-from langchain_kronvex.search import Answer, Question, search
+from langchain_kronvex.recall.search import Answer, Question, search
 
 _MOST_SAMPLES = 32  # kept in RAM, of about 3 MB each
 _LOOK_AGAIN_SECONDS = 5.0  # for the indexes of an owner that are being made

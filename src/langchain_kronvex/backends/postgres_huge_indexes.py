@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from langchain_kronvex.lexical import UNSPACED
+from langchain_kronvex.recall.tokenizer import UNSPACED
 
 MOST_DIMENSIONS = 4000  # that HNSW takes
 _LIKE = "huge_"

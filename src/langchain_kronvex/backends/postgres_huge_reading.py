@@ -18,9 +18,9 @@ from langchain_kronvex.backends.models import Model
 from langchain_kronvex.backends.postgres_huge_words import MOST_FOUND, WordQuery
 from langchain_kronvex.backends.postgres_reading import State
 from langchain_kronvex.backends.postgres_session import Rows, Statement, Vector, Work
-from langchain_kronvex.index import IndexRow
 from langchain_kronvex.parts import Counted, Piece, Sample
-from langchain_kronvex.ranking import AFTER, BEFORE, Form
+from langchain_kronvex.recall.index import IndexRow
+from langchain_kronvex.recall.ranking import AFTER, BEFORE, Form
 
 _BY_WORDS, _BY_MEANING, _LATEST = 250, 120, 50
 _JOINED_BY_WORDS, _JOINED_BY_MEANING = 80, 40  # of these, the best, with their neighbours

@@ -12,7 +12,7 @@ from langchain_kronvex.backends.micros import from_micros
 from langchain_kronvex.backends.models import Model
 from langchain_kronvex.backends.postgres_session import Rows, Statement, Work
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
-from langchain_kronvex.index import IndexRow
+from langchain_kronvex.recall.index import IndexRow
 
 _STATE = (
     "FROM (SELECT 1) AS one LEFT JOIN langchain_kronvex.scopes AS s "

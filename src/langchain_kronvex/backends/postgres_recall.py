@@ -25,8 +25,8 @@ from langchain_kronvex.backends.postgres_reading import Found, IndexPage, State
 from langchain_kronvex.backends.postgres_session import Job
 from langchain_kronvex.core.effects import Plan, arun, call, run
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
-from langchain_kronvex.index import ScopeIndex
-from langchain_kronvex.search import Answer, Question, search
+from langchain_kronvex.recall.index import ScopeIndex
+from langchain_kronvex.recall.search import Answer, Question, search
 
 T = TypeVar("T")
 _LOAD_ROWS = 2000

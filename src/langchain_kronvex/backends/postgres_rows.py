@@ -13,7 +13,7 @@ from langchain_kronvex.backends.index_rows import index_row
 from langchain_kronvex.backends.micros import from_micros
 from langchain_kronvex.backends.postgres_session import Vector, from_halfvec
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.index import IndexRow
+from langchain_kronvex.recall.index import IndexRow
 
 
 def micros(column: str) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-from langchain_kronvex.ranking import Floats
+from langchain_kronvex.recall.ranking import Floats
 
 Row = tuple[Any, ...]
 Rows = list[Row]

@@ -16,7 +16,7 @@ from langchain_kronvex.backends.models import Model, fits, mismatched, refuse
 from langchain_kronvex.backends.postgres_erasing import NEW_GENERATION, keeping, locking
 from langchain_kronvex.backends.postgres_session import Rows, Statement, Vector, Work, in_order
 from langchain_kronvex.backends.postgres_writing import holding_model
-from langchain_kronvex.ranking import Floats
+from langchain_kronvex.recall.ranking import Floats
 
 CLAIM_SECONDS = 120  # for a batch to come back from its provider
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
-from langchain_kronvex.ranking import Floats
+from langchain_kronvex.recall.ranking import Floats
 
 Kind = Literal["memory", "message", "item"]
 KINDS: tuple[Kind, ...] = ("memory", "message", "item")

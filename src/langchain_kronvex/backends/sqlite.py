@@ -28,8 +28,8 @@ from langchain_kronvex.backends.sqlite_writing import UPDATE
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
-from langchain_kronvex.index import ScopeIndex
-from langchain_kronvex.search import Answer, Question, search
+from langchain_kronvex.recall.index import ScopeIndex
+from langchain_kronvex.recall.search import Answer, Question, search
 
 _CONTENT = (
     "SELECT content FROM records AS r "

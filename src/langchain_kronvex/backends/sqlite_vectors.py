@@ -16,7 +16,7 @@ from langchain_kronvex.backends.base import MemoryBackend, Record, Search, Unemb
 from langchain_kronvex.backends.micros import to_micros
 from langchain_kronvex.backends.models import Model, fits, mismatched, refuse
 from langchain_kronvex.backends.sqlite_file import SqliteFile
-from langchain_kronvex.ranking import Floats
+from langchain_kronvex.recall.ranking import Floats
 
 _MODEL = "SELECT model, width FROM models WHERE agent_id = ? AND upcoming = ?"
 _PUT_MODEL = "INSERT OR REPLACE INTO models (agent_id, upcoming, model, width) VALUES (?, ?, ?, ?)"

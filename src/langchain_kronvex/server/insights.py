@@ -9,7 +9,7 @@ from typing import Any
 
 from langchain_kronvex.core.types import Memory
 from langchain_kronvex.core.validation import MEMORY_TYPES
-from langchain_kronvex.ranking import recency
+from langchain_kronvex.recall.ranking import recency
 from langchain_kronvex.server.dialects import session_counts, with_offset
 
 _DAYS = 14

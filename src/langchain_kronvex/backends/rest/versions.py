@@ -17,9 +17,9 @@ from langchain_kronvex.backends.base import Match, Page, Record, Search, Selecti
 from langchain_kronvex.backends.rest.envelope import Stored
 from langchain_kronvex.core.messages import answer_in
 from langchain_kronvex.core.types import SessionSummary
-from langchain_kronvex.index import IndexRow, ScopeIndex
-from langchain_kronvex.ranking import Form
-from langchain_kronvex.search import Question, search
+from langchain_kronvex.recall.index import IndexRow, ScopeIndex
+from langchain_kronvex.recall.ranking import Form
+from langchain_kronvex.recall.search import Question, search
 
 Place = tuple[str, str, str, str]
 

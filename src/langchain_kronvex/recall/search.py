@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex import ranking
-from langchain_kronvex.candidates import candidates
 from langchain_kronvex.core.errors import EmbeddingMismatch
-from langchain_kronvex.hints import add_hints
-from langchain_kronvex.index import MEANING_WINDOW, ScopeIndex
-from langchain_kronvex.meanings import Meanings
-from langchain_kronvex.pool import Pool
-from langchain_kronvex.ranking import Floats, Form, Formulas
-from langchain_kronvex.wording import QueryTerms, query_terms, reply_scores, word_scores
+from langchain_kronvex.recall import ranking
+from langchain_kronvex.recall.bm25 import QueryTerms, query_terms, reply_scores, word_scores
+from langchain_kronvex.recall.conversation_signals import add_hints
+from langchain_kronvex.recall.index import MEANING_WINDOW, ScopeIndex
+from langchain_kronvex.recall.index_view import Pool
+from langchain_kronvex.recall.prefilter import candidates
+from langchain_kronvex.recall.quantized_vectors import Meanings
+from langchain_kronvex.recall.ranking import Floats, Form, Formulas
 
 _LENDERS = [column for column, _ in MEANING_WINDOW]
 _LENT = np.array([weight for _, weight in MEANING_WINDOW], np.float32)

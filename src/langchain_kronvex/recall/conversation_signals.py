@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex import ranking
-from langchain_kronvex.index import ConversationOrder
-from langchain_kronvex.lexical import words
-from langchain_kronvex.pool import Pool
-from langchain_kronvex.ranking import Floats, Weights
+from langchain_kronvex.recall import ranking
+from langchain_kronvex.recall.index import ConversationOrder
+from langchain_kronvex.recall.index_view import Pool
+from langchain_kronvex.recall.ranking import Floats, Weights
+from langchain_kronvex.recall.tokenizer import words
 
 
 def add_hints(

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.columns import Column
-from langchain_kronvex.ranking import Floats
+from langchain_kronvex.recall.arrays import Column
+from langchain_kronvex.recall.ranking import Floats
 
 # Rows made floats at a time: few enough to stay in a core's cache, and for numpy to use one
 # thread; threads that share busy cores wait for each other.

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex import ranking
-from langchain_kronvex.columns import Table
-from langchain_kronvex.embeddings.thesaurus import related
-from langchain_kronvex.index import ScopeIndex
-from langchain_kronvex.lexical import date_parts, terms
-from langchain_kronvex.pool import Pool
-from langchain_kronvex.postings import Entries
-from langchain_kronvex.ranking import AFTER, BEFORE, Floats, Form
+from langchain_kronvex.recall import ranking
+from langchain_kronvex.recall.arrays import Table
+from langchain_kronvex.recall.index import ScopeIndex
+from langchain_kronvex.recall.index_view import Pool
+from langchain_kronvex.recall.postings import Entries
+from langchain_kronvex.recall.ranking import AFTER, BEFORE, Floats, Form
+from langchain_kronvex.recall.thesaurus import related
+from langchain_kronvex.recall.tokenizer import date_parts, terms
 
 _LENT = np.array([*BEFORE, *AFTER], np.float32)
 

@@ -16,13 +16,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.adjacency import Joined, Tail
-from langchain_kronvex.columns import Column, Table, value_counts
-from langchain_kronvex.features import TextFeatures, text_features
-from langchain_kronvex.lexical import terms
-from langchain_kronvex.meanings import Meanings
-from langchain_kronvex.postings import Postings
-from langchain_kronvex.ranking import (
+from langchain_kronvex.recall.arrays import Column, Table, value_counts
+from langchain_kronvex.recall.neighbours import Joined, Tail
+from langchain_kronvex.recall.postings import Postings
+from langchain_kronvex.recall.quantized_vectors import Meanings
+from langchain_kronvex.recall.ranking import (
     AFTER,
     BEFORE,
     MEANING_AFTER,
@@ -33,6 +31,8 @@ from langchain_kronvex.ranking import (
     Floats,
     Form,
 )
+from langchain_kronvex.recall.text_features import TextFeatures, text_features
+from langchain_kronvex.recall.tokenizer import terms
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NEAR = len(BEFORE) + len(AFTER)

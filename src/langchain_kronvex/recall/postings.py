@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.features import TermCounts
-from langchain_kronvex.ranking import Floats
+from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.recall.text_features import TermCounts
 
 # One posting: the place of a memory, and how often it holds the term.
 _POSTING = np.dtype([("place", np.int32), ("count", np.float32)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from langchain_kronvex.ranking import BEFORE
+from langchain_kronvex.recall.ranking import BEFORE
 
 
 @dataclass(slots=True)

@@ -13,9 +13,9 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.columns import value_counts
-from langchain_kronvex.lexical import STOP_WORDS, stems, words
-from langchain_kronvex.ranking import Floats
+from langchain_kronvex.recall.arrays import value_counts
+from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.recall.tokenizer import STOP_WORDS, stems, words
 
 FIRST_PERSON = frozenset("i me my mine myself we us our ours ourselves".split())
 TIME_WORDS = frozenset(

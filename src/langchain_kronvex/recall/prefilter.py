@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex import ranking
-from langchain_kronvex.index import ScopeIndex
-from langchain_kronvex.pool import Places
-from langchain_kronvex.ranking import Floats
-from langchain_kronvex.wording import QueryTerms
+from langchain_kronvex.recall import ranking
+from langchain_kronvex.recall.bm25 import QueryTerms
+from langchain_kronvex.recall.index import ScopeIndex
+from langchain_kronvex.recall.index_view import Places
+from langchain_kronvex.recall.ranking import Floats
 
 EXACT_UP_TO = 3_000
 _BY_WORDS, _BY_MEANING, _LATEST = 400, 200, 50

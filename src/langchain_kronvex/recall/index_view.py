@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.index import ConversationOrder, ScopeIndex
-from langchain_kronvex.postings import Entries
-from langchain_kronvex.ranking import Floats, Form
+from langchain_kronvex.recall.index import ConversationOrder, ScopeIndex
+from langchain_kronvex.recall.postings import Entries
+from langchain_kronvex.recall.ranking import Floats, Form
 
 Places = NDArray[np.intp]
 
