@@ -15,8 +15,8 @@ from langchain_kronvex.backends.base import MemoryBackend, Record, Selection, Un
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.effects import Plan, call, run
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, MemoryClosed
+from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
 
 TRIVIAL_TEXT = "hello"  # what every provider that works can embed
 _IDS_TOLD = 20  # in one report

@@ -29,8 +29,8 @@ from langchain_kronvex.core.effects import Plan, both, call, run
 from langchain_kronvex.core.errors import InvalidInput, KronvexError, NotSupported
 from langchain_kronvex.core.progress import Progress, reporting
 from langchain_kronvex.core.types import MoveSummary, Scope
+from langchain_kronvex.embeddings.model import EmbeddingModel
 from langchain_kronvex.opening import OpenMemory
-from langchain_kronvex.vectors import EmbeddingModel
 
 logger = logging.getLogger("langchain_kronvex")
 _PAGE_RECORDS = 1000

@@ -21,12 +21,12 @@ from langchain_kronvex.core.background import BackgroundWriter, OnError
 from langchain_kronvex.core.effects import Plan, both, call
 from langchain_kronvex.core.errors import ConfigurationError, described
 from langchain_kronvex.embedder import BackgroundEmbedder
+from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
+from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
 from langchain_kronvex.housekeeping import AccessCounter, Eraser
 from langchain_kronvex.locations import open_backend, resolve_agent_id, resolve_url
-from langchain_kronvex.providers import EmbeddingsChoice, resolve_embeddings
 from langchain_kronvex.recalling import Recaller
 from langchain_kronvex.services import ServiceOptions, is_service
-from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
 
 if TYPE_CHECKING:
     import httpx

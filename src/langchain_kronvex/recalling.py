@@ -12,10 +12,10 @@ from langchain_kronvex.core.context_lines import context_text, within
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Scope
+from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.housekeeping import AccessCounter
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.records import to_recalled
-from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
 
 # How often a memory may be reindexed under a recall before the recall gives up.
 _CHANGES_OF_MODEL = 50

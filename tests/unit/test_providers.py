@@ -10,7 +10,7 @@ import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
 from langchain_kronvex import ConfigurationError, InvalidInput, KronvexMemory, MissingExtra
-from langchain_kronvex.providers import PROVIDERS, resolve_embeddings
+from langchain_kronvex.embeddings.providers import PROVIDERS, resolve_embeddings
 
 
 def test_nothing_is_the_bundled_table() -> None:

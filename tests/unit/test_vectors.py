@@ -12,7 +12,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_kronvex import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.core.effects import arun, run
 from langchain_kronvex.embeddings import StaticEmbeddings
-from langchain_kronvex.vectors import EmbeddingModel, ModelInUse
+from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 
 
 class Fixed(Embeddings):

@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 from langchain_core.embeddings import Embeddings
 
 from langchain_kronvex.core.errors import ConfigurationError, MissingExtra
+from langchain_kronvex.embeddings.model import EmbeddingModel
 from langchain_kronvex.embeddings.static import StaticEmbeddings
-from langchain_kronvex.vectors import EmbeddingModel
 
 EmbeddingsChoice = Embeddings | str | Literal[False] | None
 
