@@ -67,7 +67,7 @@ def open_backend(
         raise ConfigurationError(f"url must be a string, not {type(url).__name__}: {_KNOWN}.")
     scheme, separator, rest = url.partition("://")
     if scheme == "sqlite" and separator:
-        from langchain_kronvex.backends.sqlite import SqliteBackend
+        from langchain_kronvex.storage.sqlite.backend import SqliteBackend
 
         path = _sqlite_path(rest)
         return SqliteBackend(path, agent_id, timeout=timeout, cache_bytes=cache_bytes)

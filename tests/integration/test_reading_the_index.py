@@ -19,7 +19,7 @@ PAGES = 7
 
 @pytest.fixture(autouse=True)
 def _short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.backends.sqlite._LOAD_ROWS", 3)
+    monkeypatch.setattr("langchain_kronvex.storage.sqlite.backend._LOAD_ROWS", 3)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_twenty_memories_are_read_in_pages_of_three(
     in_pages = seen(reader)
     assert len(pages) >= PAGES
     assert len(in_pages[0]) == 20
-    monkeypatch.setattr("langchain_kronvex.backends.sqlite._LOAD_ROWS", 1000)
+    monkeypatch.setattr("langchain_kronvex.storage.sqlite.backend._LOAD_ROWS", 1000)
     assert seen(open_memory()) == in_pages
     assert in_pages == seen(filled)  # it has read each write on its own
 

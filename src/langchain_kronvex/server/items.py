@@ -13,8 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.backends.base import MemoryBackend, Page, Record, Selection
-from langchain_kronvex.backends.sqlite import SqliteBackend
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.sqlite.backend import SqliteBackend
 
 SERVER_AGENT = "langchain-kronvex/server"
 _KNOWN = 1000  # answers

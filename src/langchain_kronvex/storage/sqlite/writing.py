@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
-from langchain_kronvex.backends import sqlite_rows as rows
 from langchain_kronvex.backends.base import Record
 from langchain_kronvex.backends.record import rebased
-from langchain_kronvex.backends.sqlite_erasing import SqliteErasing, delete_rows
+from langchain_kronvex.storage.sqlite import rows
+from langchain_kronvex.storage.sqlite.erasing import SqliteErasing, delete_rows
 
 _INSERT = (
     "INSERT INTO records (key, type, content, search_text, metadata, created, expires, pinned, "

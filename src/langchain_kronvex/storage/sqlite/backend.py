@@ -10,7 +10,6 @@ from datetime import datetime
 from heapq import nlargest
 from pathlib import Path
 
-from langchain_kronvex.backends import sqlite_rows as rows
 from langchain_kronvex.backends.base import (
     Match,
     Page,
@@ -21,15 +20,16 @@ from langchain_kronvex.backends.base import (
 )
 from langchain_kronvex.backends.index_cache import CachedIndex, IndexCache
 from langchain_kronvex.backends.micros import from_micros, to_micros
-from langchain_kronvex.backends.sqlite_erasing import delete_rows
-from langchain_kronvex.backends.sqlite_file import SqliteFile
-from langchain_kronvex.backends.sqlite_transfer import SqliteTransfer
-from langchain_kronvex.backends.sqlite_writing import UPDATE
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.search import Answer, Question, search
+from langchain_kronvex.storage.sqlite import rows
+from langchain_kronvex.storage.sqlite.erasing import delete_rows
+from langchain_kronvex.storage.sqlite.file import SqliteFile
+from langchain_kronvex.storage.sqlite.transfer import SqliteTransfer
+from langchain_kronvex.storage.sqlite.writing import UPDATE
 
 _CONTENT = (
     "SELECT content FROM records AS r "
