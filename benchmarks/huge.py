@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 from langchain_kronvex import KronvexMemory, PostgresOptions
-from langchain_kronvex.backends.postgres import PostgresBackend
+from langchain_kronvex.storage.postgres.backend import PostgresBackend
 from locomo_data import Conversation, read
 from postgres import analysed, database, served
 from preselection import fill

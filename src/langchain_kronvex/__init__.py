@@ -1,6 +1,5 @@
 """Long-term memory for LangChain: chains and agents that remember across restarts."""
 
-from langchain_kronvex.backends.postgres_options import PostgresOptions
 from langchain_kronvex.chains import with_memory
 from langchain_kronvex.chat_message_histories import KronvexChatMessageHistory
 from langchain_kronvex.core.background import BackgroundWriter
@@ -43,6 +42,7 @@ from langchain_kronvex.core.types import (
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.memory_context import KronvexMemoryContext
 from langchain_kronvex.retrievers import KronvexRetriever
+from langchain_kronvex.storage.postgres.options import PostgresOptions
 from langchain_kronvex.stores import KronvexKeyValueStore
 
 __all__ = [

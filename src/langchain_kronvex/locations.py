@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from langchain_kronvex.backends.base import MemoryBackend
-from langchain_kronvex.backends.postgres_options import PostgresOptions
 from langchain_kronvex.core.errors import ConfigurationError, MissingExtra
 from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.services import HOSTED_URL, SCHEMES, ServiceOptions, open_service
+from langchain_kronvex.storage.postgres.options import PostgresOptions
 
 __all__ = ["HOSTED_URL", "default_url", "open_backend", "resolve_agent_id", "resolve_url"]
 _KNOWN = (
@@ -90,7 +90,7 @@ def _postgres(
     url: str, agent_id: str, options: PostgresOptions | None, *, timeout: float, cache_bytes: int
 ) -> MemoryBackend:
     try:
-        from langchain_kronvex.backends.postgres import PostgresBackend
+        from langchain_kronvex.storage.postgres.backend import PostgresBackend
     except ImportError as error:
         raise MissingExtra(
             "PostgreSQL needs psycopg and its pool: pip install 'langchain-kronvex[postgres]'"

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import SecretStr
 
 from langchain_kronvex.backends.base import MemoryBackend
-from langchain_kronvex.backends.postgres_options import PostgresOptions
 from langchain_kronvex.core.background import BackgroundWriter, OnError
 from langchain_kronvex.core.effects import Plan, both, call
 from langchain_kronvex.core.errors import ConfigurationError, described
@@ -27,6 +26,7 @@ from langchain_kronvex.housekeeping import AccessCounter, Eraser
 from langchain_kronvex.locations import open_backend, resolve_agent_id, resolve_url
 from langchain_kronvex.recalling import Recaller
 from langchain_kronvex.services import ServiceOptions, is_service
+from langchain_kronvex.storage.postgres.options import PostgresOptions
 
 if TYPE_CHECKING:
     import httpx

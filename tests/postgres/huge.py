@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_kronvex import KronvexMemory, MemoryDraft
-from langchain_kronvex.backends import postgres_huge
+from langchain_kronvex.storage.postgres.large_owners import search as postgres_huge
 
 WORKLOAD = Path(__file__).parents[2] / "benchmarks" / "workload.py"
 PATIENCE = 60.0

@@ -11,7 +11,7 @@ from langchain_core.messages import HumanMessage
 
 from integration.parts import HashedWords
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.backends.postgres_rows import scope_key
+from langchain_kronvex.storage.postgres.rows import scope_key
 
 OpenMemory = Callable[..., KronvexMemory]
 Sql = Callable[..., list[Any]]

@@ -26,7 +26,7 @@ from langchain_kronvex import (
     StoreError,
     StoreUnavailable,
 )
-from langchain_kronvex.backends import postgres_database
+from langchain_kronvex.storage.postgres import database as postgres_database
 from postgres.load import Load
 from postgres.server import Server
 

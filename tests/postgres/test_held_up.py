@@ -16,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from contract.drivers import Driver
 from langchain_kronvex import KronvexMemory, PostgresOptions, StoreBusy
-from langchain_kronvex.backends import postgres_silence
+from langchain_kronvex.storage.postgres.connections import stall_guard as postgres_silence
 from postgres.server import Server
 
 Sql = Callable[..., list[Any]]

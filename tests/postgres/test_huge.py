@@ -22,7 +22,7 @@ from langchain_kronvex import (
     PostgresOptions,
     RecalledMemory,
 )
-from langchain_kronvex.backends.postgres_rows import scope_key
+from langchain_kronvex.storage.postgres.rows import scope_key
 from postgres.huge import backend, drafts, is_huge, made, prepared, workload
 from postgres.test_partitions import PARTITIONING
 

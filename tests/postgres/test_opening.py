@@ -23,9 +23,9 @@ from langchain_kronvex import (
     SchemaTooNew,
     StoreError,
 )
-from langchain_kronvex.backends import postgres_schema
-from langchain_kronvex.backends.postgres_database import Database
-from langchain_kronvex.backends.postgres_pools import Pools
+from langchain_kronvex.storage.postgres import migrations as postgres_schema
+from langchain_kronvex.storage.postgres.connections.pools import Pools
+from langchain_kronvex.storage.postgres.database import Database
 from postgres.program import in_both_colours
 from postgres.server import PASSWORD, Server
 

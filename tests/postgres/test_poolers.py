@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from langchain_kronvex import KronvexMemory, MemoryDraft, PostgresOptions, StoreError
-from langchain_kronvex.backends.postgres_huge_session import Run
+from langchain_kronvex.storage.postgres.large_owners.builder_session import Run
 from postgres.huge import drafts, made, prepared
 from postgres.program import in_both_colours, run_program
 

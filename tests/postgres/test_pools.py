@@ -31,7 +31,7 @@ from langchain_kronvex import (
     StoreBusy,
     StoreUnavailable,
 )
-from langchain_kronvex.backends.postgres_pools import _DIRECT
+from langchain_kronvex.storage.postgres.connections.pools import _DIRECT
 from postgres.program import in_both_colours, run_program
 
 OpenMemory = Callable[..., KronvexMemory]

@@ -19,7 +19,7 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from langchain_kronvex import ConfigurationError, KronvexMemory, PostgresOptions
-from langchain_kronvex.backends.postgres_rows import scope_key
+from langchain_kronvex.storage.postgres.rows import scope_key
 from postgres.huge import drafts, is_huge, prepared
 from postgres.program import in_both_colours
 from postgres.server import Server

@@ -10,7 +10,7 @@ from langchain_core.messages import HumanMessage
 
 from databases import DATABASES
 from langchain_kronvex import KronvexMemory, PostgresOptions
-from langchain_kronvex.backends import postgres_schema
+from langchain_kronvex.storage.postgres import migrations as postgres_schema
 from postgres.huge import drafts, prepared
 from postgres.test_opening import prepare
 from postgres.test_partitions import PARTITIONING

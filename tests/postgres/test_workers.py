@@ -15,7 +15,7 @@ import pytest
 from integration.crew import Child, Crew
 from integration.parts import HashedWords
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.backends import postgres_clock
+from langchain_kronvex.storage.postgres import clock as postgres_clock
 
 OpenMemory = Callable[..., KronvexMemory]
 Sql = Callable[..., list[Any]]

@@ -13,7 +13,8 @@ from parts import HashedWords
 
 from huge import is_huge, made
 from langchain_kronvex import KronvexMemory, PostgresOptions
-from langchain_kronvex.backends import postgres_clock, postgres_vectors
+from langchain_kronvex.storage.postgres import clock as postgres_clock
+from langchain_kronvex.storage.postgres import vectors as postgres_vectors
 
 Say = Callable[[Any], None]
 Hear = Callable[[], Any]

@@ -7,8 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex.backends.postgres_huge_words import FEW, MOST_FOUND, WordQuery, word_sets
-from langchain_kronvex.parts import Counted, Piece, Sample
+from langchain_kronvex.storage.postgres.large_owners.sampled_index import Counted, Piece, Sample
+from langchain_kronvex.storage.postgres.large_owners.word_query import (
+    FEW,
+    MOST_FOUND,
+    WordQuery,
+    word_sets,
+)
 
 from .conversations import row
 

@@ -7,11 +7,17 @@ import random
 import numpy as np
 import pytest
 
-from langchain_kronvex.parts import CandidateIndex, Counted, Piece, PiecesIndex, Sample
 from langchain_kronvex.recall import prefilter as candidates
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.ranking import SESSION_GAP_SECONDS
 from langchain_kronvex.recall.search import search
+from langchain_kronvex.storage.postgres.large_owners.sampled_index import (
+    CandidateIndex,
+    Counted,
+    Piece,
+    PiecesIndex,
+    Sample,
+)
 
 from .conversations import NOW, asked, built, row, unit
 

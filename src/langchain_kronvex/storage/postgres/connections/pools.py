@@ -12,9 +12,9 @@ from typing import Any
 import psycopg
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
-from langchain_kronvex.backends.postgres_address import connecting
-from langchain_kronvex.backends.postgres_faults import translated
-from langchain_kronvex.backends.postgres_lending import (
+from langchain_kronvex.core.errors import MemoryClosed, StoreUnavailable
+from langchain_kronvex.core.fork_safety import ForkAware
+from langchain_kronvex.storage.postgres.connections.borrowed import (
     ISOLATION,
     AsyncConnection,
     Connection,
@@ -23,10 +23,10 @@ from langchain_kronvex.backends.postgres_lending import (
     lent,
     loop_of,
 )
-from langchain_kronvex.backends.postgres_loops import LoopPool
-from langchain_kronvex.backends.postgres_options import PostgresOptions, milliseconds
-from langchain_kronvex.core.errors import MemoryClosed, StoreUnavailable
-from langchain_kronvex.core.fork_safety import ForkAware
+from langchain_kronvex.storage.postgres.connections.conninfo import connecting
+from langchain_kronvex.storage.postgres.connections.loop_pool import LoopPool
+from langchain_kronvex.storage.postgres.errors import translated
+from langchain_kronvex.storage.postgres.options import PostgresOptions, milliseconds
 
 _IDLE_SECONDS = 300.0
 _ASKING_SECONDS = 2

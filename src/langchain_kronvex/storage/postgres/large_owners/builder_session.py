@@ -15,8 +15,8 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import tuple_row
 
-from langchain_kronvex.backends import postgres_huge_indexes as indexes
-from langchain_kronvex.backends.postgres_options import REACH
+from langchain_kronvex.storage.postgres.large_owners import index_sql as indexes
+from langchain_kronvex.storage.postgres.options import REACH
 
 Lent = tuple["psycopg.Connection[Any]", Callable[[str], str]]
 

@@ -11,9 +11,9 @@ from uuid import UUID
 from langchain_kronvex.backends.base import KINDS, Page, Record, Selection
 from langchain_kronvex.backends.index_rows import index_row
 from langchain_kronvex.backends.micros import from_micros
-from langchain_kronvex.backends.postgres_session import Vector, from_halfvec
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.index import IndexRow
+from langchain_kronvex.storage.postgres.statements import Vector, from_halfvec
 
 
 def micros(column: str) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import NamedTuple
 
-from langchain_kronvex.backends.postgres_database import Database
-from langchain_kronvex.backends.postgres_session import Job, Rows, Statement, Work
 from langchain_kronvex.core.errors import ConfigurationError, SchemaTooNew, StoreError
+from langchain_kronvex.storage.postgres.database import Database
+from langchain_kronvex.storage.postgres.statements import Job, Rows, Statement, Work
 
 _LOCK = Statement(
     "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", ["langchain-kronvex schema"]

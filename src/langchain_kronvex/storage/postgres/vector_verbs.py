@@ -7,13 +7,13 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from langchain_kronvex.backends import postgres_vectors as vectors_of
 from langchain_kronvex.backends.base import MemoryBackend, Unembedded
-from langchain_kronvex.backends.postgres_database import Database
-from langchain_kronvex.backends.postgres_huge_making import IndexMaker
-from langchain_kronvex.backends.postgres_session import Job, Work, telling_retries
 from langchain_kronvex.core.errors import EmbeddingMismatch, KronvexError
 from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.storage.postgres import vectors as vectors_of
+from langchain_kronvex.storage.postgres.database import Database
+from langchain_kronvex.storage.postgres.large_owners.index_builder import IndexMaker
+from langchain_kronvex.storage.postgres.statements import Job, Work, telling_retries
 
 _RELEASING_SECONDS = 2.0
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from langchain_kronvex.backends import postgres_rows as rows
 from langchain_kronvex.backends.base import Record
-from langchain_kronvex.backends.postgres_erasing import delete_rows
-from langchain_kronvex.backends.postgres_session import Statement
+from langchain_kronvex.storage.postgres import rows
+from langchain_kronvex.storage.postgres.erasing import delete_rows
+from langchain_kronvex.storage.postgres.statements import Statement
 
 Place = tuple[str, str, str, str]  # owner, kind, session and key of a record
 

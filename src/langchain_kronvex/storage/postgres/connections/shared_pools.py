@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 
-from langchain_kronvex.backends.postgres_options import PostgresOptions
-from langchain_kronvex.backends.postgres_pools import Pools
 from langchain_kronvex.core.fork_safety import ForkAware
+from langchain_kronvex.storage.postgres.connections.pools import Pools
+from langchain_kronvex.storage.postgres.options import PostgresOptions
 
 _Place = tuple[str, float, int, bool]
 

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.backends import postgres_rows as rows
 from langchain_kronvex.backends.base import Record, moved_id, renewed
 from langchain_kronvex.backends.models import fits
-from langchain_kronvex.backends.postgres_batch import Batch, place_of
-from langchain_kronvex.backends.postgres_erasing import NEW_GENERATION, delete_rows
-from langchain_kronvex.backends.postgres_session import (
+from langchain_kronvex.storage.postgres import rows
+from langchain_kronvex.storage.postgres.batch import Batch, place_of
+from langchain_kronvex.storage.postgres.erasing import NEW_GENERATION, delete_rows
+from langchain_kronvex.storage.postgres.statements import (
     Rows,
     Statement,
     Work,
     from_halfvec,
     in_order,
 )
-from langchain_kronvex.backends.postgres_vectors import model_of
-from langchain_kronvex.backends.postgres_writing import (
+from langchain_kronvex.storage.postgres.vectors import model_of
+from langchain_kronvex.storage.postgres.writing import (
     at_place,
     holding_model,
     is_visible,

@@ -10,30 +10,26 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from langchain_kronvex.backends import postgres_erasing as erasing
-from langchain_kronvex.backends import postgres_reading as reading
-from langchain_kronvex.backends import postgres_rows as rows
-from langchain_kronvex.backends import postgres_schema as schema
-from langchain_kronvex.backends import postgres_transfer as transfer
-from langchain_kronvex.backends import postgres_writing as writing
 from langchain_kronvex.backends.base import Page, Record, Selection
 from langchain_kronvex.backends.index_cache import IndexCache
-from langchain_kronvex.backends.postgres_address import location_of
-from langchain_kronvex.backends.postgres_database import Database
-from langchain_kronvex.backends.postgres_embedding import PostgresEmbedding
-from langchain_kronvex.backends.postgres_huge import HugeOwners
-from langchain_kronvex.backends.postgres_huge_making import IndexMaker
-from langchain_kronvex.backends.postgres_options import PostgresOptions
-from langchain_kronvex.backends.postgres_recall import PostgresRecall
-from langchain_kronvex.backends.postgres_session import (
+from langchain_kronvex.core.fork_safety import ForkAware
+from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
+from langchain_kronvex.storage.postgres import erasing, reading, rows, transfer, writing
+from langchain_kronvex.storage.postgres import migrations as schema
+from langchain_kronvex.storage.postgres.connections.conninfo import location_of
+from langchain_kronvex.storage.postgres.connections.shared_pools import pools_for
+from langchain_kronvex.storage.postgres.database import Database
+from langchain_kronvex.storage.postgres.large_owners.index_builder import IndexMaker
+from langchain_kronvex.storage.postgres.large_owners.search import HugeOwners
+from langchain_kronvex.storage.postgres.options import PostgresOptions
+from langchain_kronvex.storage.postgres.recall import PostgresRecall
+from langchain_kronvex.storage.postgres.statements import (
     Job,
     Work,
     telling_retries,
     telling_the_most,
 )
-from langchain_kronvex.backends.postgres_sharing import pools_for
-from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
+from langchain_kronvex.storage.postgres.vector_verbs import PostgresEmbedding
 
 
 class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from langchain_kronvex.backends import postgres_rows as rows
 from langchain_kronvex.backends.base import Unembedded
 from langchain_kronvex.backends.models import Model, fits, mismatched, refuse
-from langchain_kronvex.backends.postgres_erasing import NEW_GENERATION, keeping, locking
-from langchain_kronvex.backends.postgres_session import Rows, Statement, Vector, Work, in_order
-from langchain_kronvex.backends.postgres_writing import holding_model
 from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.storage.postgres import rows
+from langchain_kronvex.storage.postgres.erasing import NEW_GENERATION, keeping, locking
+from langchain_kronvex.storage.postgres.statements import Rows, Statement, Vector, Work, in_order
+from langchain_kronvex.storage.postgres.writing import holding_model
 
 CLAIM_SECONDS = 120  # for a batch to come back from its provider
 

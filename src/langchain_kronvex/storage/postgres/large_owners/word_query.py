@@ -16,11 +16,11 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.backends.postgres_session import Rows
-from langchain_kronvex.parts import Counted, Sample
 from langchain_kronvex.recall import ranking
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.tokenizer import STOP_WORDS, UNSPACED, stems, words
+from langchain_kronvex.storage.postgres.large_owners.sampled_index import Counted, Sample
+from langchain_kronvex.storage.postgres.statements import Rows
 
 FEW = 2_000  # memories that one set of words is expected in, at most
 MOST_FOUND = 2 * FEW  # that are read for one set

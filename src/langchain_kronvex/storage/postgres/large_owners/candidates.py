@@ -11,16 +11,16 @@ from uuid import UUID
 
 import numpy as np
 
-from langchain_kronvex.backends import postgres_huge_indexes as indexes
-from langchain_kronvex.backends import postgres_rows as rows
 from langchain_kronvex.backends.base import Search
 from langchain_kronvex.backends.models import Model
-from langchain_kronvex.backends.postgres_huge_words import MOST_FOUND, WordQuery
-from langchain_kronvex.backends.postgres_reading import State
-from langchain_kronvex.backends.postgres_session import Rows, Statement, Vector, Work
-from langchain_kronvex.parts import Counted, Piece, Sample
 from langchain_kronvex.recall.index import IndexRow
 from langchain_kronvex.recall.ranking import AFTER, BEFORE, Form
+from langchain_kronvex.storage.postgres import rows
+from langchain_kronvex.storage.postgres.large_owners import index_sql as indexes
+from langchain_kronvex.storage.postgres.large_owners.sampled_index import Counted, Piece, Sample
+from langchain_kronvex.storage.postgres.large_owners.word_query import MOST_FOUND, WordQuery
+from langchain_kronvex.storage.postgres.reading import State
+from langchain_kronvex.storage.postgres.statements import Rows, Statement, Vector, Work
 
 _BY_WORDS, _BY_MEANING, _LATEST = 250, 120, 50
 _JOINED_BY_WORDS, _JOINED_BY_MEANING = 80, 40  # of these, the best, with their neighbours

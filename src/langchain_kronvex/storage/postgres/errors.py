@@ -12,8 +12,8 @@ import time
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
-from langchain_kronvex.backends.postgres_silence import NoAnswer
 from langchain_kronvex.core.errors import MemoryClosed, StoreBusy, StoreError, StoreUnavailable
+from langchain_kronvex.storage.postgres.connections.stall_guard import NoAnswer
 
 _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock: the other one has won
 # Shut down, crashed, starting, full; idle for too long, also in a transaction; a long transaction.

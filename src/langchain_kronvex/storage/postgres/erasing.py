@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from langchain_kronvex.backends import postgres_rows as rows
 from langchain_kronvex.backends.base import Selection
-from langchain_kronvex.backends.postgres_huge_indexes import ARE_LEFT_OVER
-from langchain_kronvex.backends.postgres_session import Rows, Statement, Work
+from langchain_kronvex.storage.postgres import rows
+from langchain_kronvex.storage.postgres.large_owners.index_sql import ARE_LEFT_OVER
+from langchain_kronvex.storage.postgres.statements import Rows, Statement, Work
 
 NEW_GENERATION = (
     "UPDATE langchain_kronvex.scopes SET generation = nextval('langchain_kronvex.generations') "

@@ -16,11 +16,11 @@ from uuid import UUID
 
 import psycopg
 
-from langchain_kronvex.backends import postgres_huge_indexes as indexes
-from langchain_kronvex.backends.postgres_database import Database
-from langchain_kronvex.backends.postgres_faults import is_lost
-from langchain_kronvex.backends.postgres_huge_session import Run
 from langchain_kronvex.core.errors import StoreError
+from langchain_kronvex.storage.postgres.database import Database
+from langchain_kronvex.storage.postgres.errors import is_lost
+from langchain_kronvex.storage.postgres.large_owners import index_sql as indexes
+from langchain_kronvex.storage.postgres.large_owners.builder_session import Run
 
 _OLDEST_VECTOR = (0, 8)  # the first that goes on until it has found enough
 _AGAIN_SECONDS = 30.0  # after which it is looked again whether another worker is done

@@ -13,19 +13,23 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from langchain_kronvex.backends import postgres_huge_indexes as indexes
-from langchain_kronvex.backends import postgres_huge_reading as reading
-from langchain_kronvex.backends import postgres_rows as rows
 from langchain_kronvex.backends.base import Search
-from langchain_kronvex.backends.postgres_database import Database
-from langchain_kronvex.backends.postgres_huge_making import IndexMaker
-from langchain_kronvex.backends.postgres_huge_reading import Among, Likely, Standing
-from langchain_kronvex.backends.postgres_reading import State
-from langchain_kronvex.backends.postgres_session import Job
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
-from langchain_kronvex.parts import CandidateIndex, Piece, Sample
 from langchain_kronvex.recall.search import Answer, Question, search
+from langchain_kronvex.storage.postgres import rows
+from langchain_kronvex.storage.postgres.database import Database
+from langchain_kronvex.storage.postgres.large_owners import candidates as reading
+from langchain_kronvex.storage.postgres.large_owners import index_sql as indexes
+from langchain_kronvex.storage.postgres.large_owners.candidates import Among, Likely, Standing
+from langchain_kronvex.storage.postgres.large_owners.index_builder import IndexMaker
+from langchain_kronvex.storage.postgres.large_owners.sampled_index import (
+    CandidateIndex,
+    Piece,
+    Sample,
+)
+from langchain_kronvex.storage.postgres.reading import State
+from langchain_kronvex.storage.postgres.statements import Job
 
 _MOST_SAMPLES = 32  # kept in RAM, of about 3 MB each
 _LOOK_AGAIN_SECONDS = 5.0  # for the indexes of an owner that are being made

@@ -8,8 +8,8 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from langchain_kronvex.backends.postgres_options import PostgresOptions
 from langchain_kronvex.core.errors import ConfigurationError
+from langchain_kronvex.storage.postgres.options import PostgresOptions
 
 _CONNECTING_SECONDS = 10.0
 _UNREADABLE = (

@@ -12,19 +12,19 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from langchain_kronvex.backends import postgres_rows as rows
 from langchain_kronvex.backends.base import Record, Selection, renewed
-from langchain_kronvex.backends.postgres_batch import Batch, Place, place_of
-from langchain_kronvex.backends.postgres_erasing import (
+from langchain_kronvex.backends.record import rebased
+from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
+from langchain_kronvex.storage.postgres import rows
+from langchain_kronvex.storage.postgres.batch import Batch, Place, place_of
+from langchain_kronvex.storage.postgres.erasing import (
     NEW_GENERATION,
     emptying,
     keeping,
     purging,
     vacating,
 )
-from langchain_kronvex.backends.postgres_session import Rows, Statement, Work
-from langchain_kronvex.backends.record import rebased
-from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
+from langchain_kronvex.storage.postgres.statements import Rows, Statement, Work
 
 _SWEEP_EVERY = 256  # writes of one owner
 

@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.rows import tuple_row
 
-from langchain_kronvex.backends.postgres_clock import ServerClock
-from langchain_kronvex.backends.postgres_faults import Attempts, is_full, is_lost, lacks_reach
-from langchain_kronvex.backends.postgres_options import PostgresOptions, settings_of
-from langchain_kronvex.backends.postgres_pools import Pools
-from langchain_kronvex.backends.postgres_session import (
+from langchain_kronvex.core.errors import MemoryClosed
+from langchain_kronvex.storage.postgres.clock import ServerClock
+from langchain_kronvex.storage.postgres.connections.pools import Pools
+from langchain_kronvex.storage.postgres.connections.stall_guard import heard
+from langchain_kronvex.storage.postgres.errors import Attempts, is_full, is_lost, lacks_reach
+from langchain_kronvex.storage.postgres.options import PostgresOptions, settings_of
+from langchain_kronvex.storage.postgres.statements import (
     Job,
     Rows,
     Statement,
@@ -26,8 +28,6 @@ from langchain_kronvex.backends.postgres_session import (
     VectorDumper,
     Work,
 )
-from langchain_kronvex.backends.postgres_silence import heard
-from langchain_kronvex.core.errors import MemoryClosed
 
 T = TypeVar("T")
 psycopg.adapters.register_dumper(Vector, VectorDumper)
