@@ -8,8 +8,8 @@ from pathlib import Path
 from langchain_kronvex.backends.base import MemoryBackend
 from langchain_kronvex.core.errors import ConfigurationError, MissingExtra
 from langchain_kronvex.core.validation import check_id
-from langchain_kronvex.services import HOSTED_URL, SCHEMES, ServiceOptions, open_service
 from langchain_kronvex.storage.postgres.options import PostgresOptions
+from langchain_kronvex.storage.rest.options import HOSTED_URL, SCHEMES, ServiceOptions, open_service
 
 __all__ = ["HOSTED_URL", "default_url", "open_backend", "resolve_agent_id", "resolve_url"]
 _KNOWN = (

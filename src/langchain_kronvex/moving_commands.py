@@ -10,7 +10,7 @@ from typing import Any
 from langchain_kronvex.core.types import MoveSummary
 from langchain_kronvex.locations import resolve_url
 from langchain_kronvex.memory import KronvexMemory
-from langchain_kronvex.services import is_service
+from langchain_kronvex.storage.rest.options import is_service
 
 _LAST_SECONDS = 60.0  # for what an import leaves to the background
 

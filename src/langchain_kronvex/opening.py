@@ -25,8 +25,8 @@ from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_emb
 from langchain_kronvex.housekeeping import AccessCounter, Eraser
 from langchain_kronvex.locations import open_backend, resolve_agent_id, resolve_url
 from langchain_kronvex.recalling import Recaller
-from langchain_kronvex.services import ServiceOptions, is_service
 from langchain_kronvex.storage.postgres.options import PostgresOptions
+from langchain_kronvex.storage.rest.options import ServiceOptions, is_service
 
 if TYPE_CHECKING:
     import httpx

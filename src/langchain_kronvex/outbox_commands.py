@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from langchain_kronvex.backends.rest.outbox import Entry, Outbox
-from langchain_kronvex.backends.rest.outbox_places import Whose, beside, hand_over, open_outbox
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.services import checked_key
+from langchain_kronvex.storage.rest.options import checked_key
+from langchain_kronvex.storage.rest.outbox.files import Whose, beside, hand_over, open_outbox
+from langchain_kronvex.storage.rest.outbox.outbox import Entry, Outbox
 
 _TIMEOUT_SECONDS = 30.0
 

@@ -11,9 +11,9 @@ import pytest
 
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.backends.base import Record
-from langchain_kronvex.backends.rest.envelope import RESERVED, Stored, storing
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.server import create_app
+from langchain_kronvex.storage.rest.envelope import RESERVED, Stored, storing
 from server.running import serving
 
 from .bad_server import BadServer

@@ -26,7 +26,7 @@ from langchain_kronvex import (
     Unauthorized,
     with_memory,
 )
-from langchain_kronvex.backends.rest import transport as transport_module
+from langchain_kronvex.storage.rest.http import transport as transport_module
 
 from .bad_server import (
     FaultyServer,
@@ -213,7 +213,7 @@ def test_one_entry_that_always_fails_holds_up_its_session_only_for_a_while(
     faulty: FaultyServer, open_on: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "langchain_kronvex.backends.rest.courier._LONGEST_SESSION_PAUSE_SECONDS", 0.02
+        "langchain_kronvex.storage.rest.outbox.sender._LONGEST_SESSION_PAUSE_SECONDS", 0.02
     )
 
     def poisoned(call: Any, handler: Any) -> bool:
@@ -236,7 +236,7 @@ def test_a_wrong_key_or_a_full_plan_loses_nothing(
     faulty: FaultyServer, open_on: Open, told: list[Exception], fault: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("langchain_kronvex.backends.rest.courier._QUOTA_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("langchain_kronvex.storage.rest.outbox.sender._QUOTA_PAUSE_SECONDS", 0.05)
     memory = open_on(faulty, agent_id="0b7e6b5e-29a6-4a5e-8d0f-000000000000")
     faulty.only = "/remember"
     faulty.faults.extend([fault] * 4)

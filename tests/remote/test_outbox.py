@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from langchain_kronvex import KronvexMemory, MemoryDraft, StoreBusy, StoreUnavailable
-from langchain_kronvex.backends.rest import outbox as outbox_module
+from langchain_kronvex.storage.rest.outbox import outbox as outbox_module
 
 from .bad_server import FaultyServer, hang, status
 from .conftest import Open

@@ -53,7 +53,7 @@ def test_no_server_stops_the_outbox_for_long(
     faulty: FaultyServer, open_on: Open, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
-    monkeypatch.setattr("langchain_kronvex.backends.rest.courier._LONGEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("langchain_kronvex.storage.rest.outbox.sender._LONGEST_PAUSE_SECONDS", 0.05)
     faulty.only = "/remember"
     faulty.faults.append(status(code, Retry_After="3600" if code == 429 else "99999999"))
     memory = open_on(faulty)
@@ -65,7 +65,7 @@ def test_no_server_stops_the_outbox_for_long(
 def test_closing_waits_no_longer_than_it_says(
     faulty: FaultyServer, open_on: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.backends.rest.courier._CLOSING_SECONDS", 0.3)
+    monkeypatch.setattr("langchain_kronvex.storage.rest.outbox.sender._CLOSING_SECONDS", 0.3)
     faulty.only = "/remember"
     faulty.faults.append(hang(8.0))
     memory = open_on(faulty, timeout_seconds=30.0)
@@ -92,7 +92,7 @@ class Endless(PlainServer):
 def test_remembering_does_not_wait_for_an_endless_listing(
     open_on: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.backends.rest.writing._CHECK_SECONDS", 0.3)
+    monkeypatch.setattr("langchain_kronvex.storage.rest.writing._CHECK_SECONDS", 0.3)
     with Endless() as server:
         memory = open_on(server)
         started = time.monotonic()

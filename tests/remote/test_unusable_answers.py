@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from langchain_kronvex import KronvexMemory, ServerMisbehaved, WriteLost
-from langchain_kronvex.backends.rest.envelope import RESERVED
+from langchain_kronvex.storage.rest.envelope import RESERVED
 
 from .bad_server import FaultyServer, status
 from .conftest import Open
@@ -23,7 +23,7 @@ GOOD = "The zebra is asleep"
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
     monkeypatch.setattr(
-        "langchain_kronvex.backends.rest.courier._LONGEST_SESSION_PAUSE_SECONDS", 0.1
+        "langchain_kronvex.storage.rest.outbox.sender._LONGEST_SESSION_PAUSE_SECONDS", 0.1
     )
 
 

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from langchain_kronvex.backends.base import Record, content_key
-from langchain_kronvex.backends.rest.envelope import RESERVED, Stored, is_as_sent, storing
-from langchain_kronvex.backends.wire import read_memory
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.rest.envelope import RESERVED, Stored, is_as_sent, storing
+from langchain_kronvex.storage.rest.http.api import read_memory
 
 SAID = datetime(2024, 2, 3, 4, 5, 6, 7, tzinfo=timezone.utc)
 

@@ -6,16 +6,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 from langchain_kronvex.backends.base import Record
-from langchain_kronvex.backends.rest.envelope import (
+from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.rest.envelope import (
     Stored,
     from_payload,
     opened,
     storing,
     to_payload,
 )
-from langchain_kronvex.backends.rest.versions import present
-from langchain_kronvex.backends.wire import read_memory
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.rest.http.api import read_memory
+from langchain_kronvex.storage.rest.versions import present
 
 NOW = datetime(2026, 4, 28, tzinfo=timezone.utc)
 DAY = timedelta(days=1)

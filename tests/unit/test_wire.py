@@ -11,9 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex.backends import wire
 from langchain_kronvex.backends.base import Record, content_key
-from langchain_kronvex.backends.rest.envelope import (
+from langchain_kronvex.core.errors import (
+    AgentNotFound,
+    BadRequest,
+    MemoryNotFound,
+    QuotaExceeded,
+    RateLimited,
+    ServerMisbehaved,
+    ServerUnavailable,
+    Unauthorized,
+)
+from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.rest.envelope import (
     AGENT_SESSION,
     RESERVED,
     Stored,
@@ -26,19 +36,9 @@ from langchain_kronvex.backends.rest.envelope import (
     wire_session,
     wire_ttl,
 )
-from langchain_kronvex.backends.rest.refusals import refusal, retry_after, wants_other_agent_id
-from langchain_kronvex.core.errors import (
-    AgentNotFound,
-    BadRequest,
-    MemoryNotFound,
-    QuotaExceeded,
-    RateLimited,
-    ServerMisbehaved,
-    ServerUnavailable,
-    Unauthorized,
-)
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.services import checked_base_url
+from langchain_kronvex.storage.rest.http import api as wire
+from langchain_kronvex.storage.rest.http.errors import refusal, retry_after, wants_other_agent_id
+from langchain_kronvex.storage.rest.options import checked_base_url
 
 NOW = datetime(2026, 4, 28, 12, 30, 15, 123456, tzinfo=timezone.utc)
 FLAT = {

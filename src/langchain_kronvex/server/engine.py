@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 from langchain_kronvex.backends.base import MemoryBackend, Page, Record, Selection
-from langchain_kronvex.backends.rest.envelope import Stored
 from langchain_kronvex.core.effects import run
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
@@ -20,6 +19,7 @@ from langchain_kronvex.records import draft_record, to_memory
 from langchain_kronvex.server.envelopes import owners_of, understood
 from langchain_kronvex.server.items import SERVER_AGENT
 from langchain_kronvex.storage.postgres.options import PostgresOptions
+from langchain_kronvex.storage.rest.envelope import Stored
 
 _IN_RAM = "sqlite://"
 _COMPANION = ".langgraph"  # ends the id of the agent that keeps an agent's LangGraph items

@@ -12,10 +12,10 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from langchain_kronvex.backends.base import Record
-from langchain_kronvex.backends.rest.envelope import Stored, opened, wire_session
-from langchain_kronvex.backends.wire import WireMemory
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.server.bodies import NewMemory
+from langchain_kronvex.storage.rest.envelope import Stored, opened, wire_session
+from langchain_kronvex.storage.rest.http.api import WireMemory
 
 _UNDATED = datetime.fromtimestamp(0, timezone.utc)
 

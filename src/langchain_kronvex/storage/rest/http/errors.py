@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from langchain_kronvex.backends.wire import is_shallow
 from langchain_kronvex.core.errors import (
     AgentNotFound,
     BadRequest,
@@ -20,6 +19,7 @@ from langchain_kronvex.core.errors import (
     ServiceError,
     Unauthorized,
 )
+from langchain_kronvex.storage.rest.http.api import is_shallow
 
 LONGEST_MINUTE_SECONDS = 3600.0  # a longer Retry-After is a daily quota, not a rate limit
 

@@ -15,20 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 
-from langchain_kronvex.backends import wire
 from langchain_kronvex.backends.base import Record
-from langchain_kronvex.backends.rest.agent import ServerAgent
-from langchain_kronvex.backends.rest.envelope import (
-    Stored,
-    is_as_sent,
-    opened,
-    says_too_little,
-    storing,
-    wire_session,
-    wire_type,
-)
-from langchain_kronvex.backends.rest.outbox import Entry, Outbox
-from langchain_kronvex.backends.wire import WireMemory
 from langchain_kronvex.core.background import BackgroundWriter, OnError
 from langchain_kronvex.core.effects import Plan, run
 from langchain_kronvex.core.errors import (
@@ -44,6 +31,19 @@ from langchain_kronvex.core.errors import (
     WriteLost,
     described,
 )
+from langchain_kronvex.storage.rest.envelope import (
+    Stored,
+    is_as_sent,
+    opened,
+    says_too_little,
+    storing,
+    wire_session,
+    wire_type,
+)
+from langchain_kronvex.storage.rest.http import api as wire
+from langchain_kronvex.storage.rest.http.api import WireMemory
+from langchain_kronvex.storage.rest.outbox.outbox import Entry, Outbox
+from langchain_kronvex.storage.rest.remote_agent import ServerAgent
 
 logger = logging.getLogger("langchain_kronvex")
 _FOR_EVER = 10**9  # tries; an entry is on disk and waits for its server

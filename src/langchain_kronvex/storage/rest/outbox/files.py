@@ -17,8 +17,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from langchain_kronvex.backends.rest.outbox import Outbox
 from langchain_kronvex.core.errors import StoreBusy, StoreError
+from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
 logger = logging.getLogger("langchain_kronvex")
 _NO_KEY = "0" * 32  # in the name of a file beside one that is taken

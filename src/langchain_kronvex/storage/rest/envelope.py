@@ -18,7 +18,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 from langchain_kronvex.backends.base import Kind, Record, Selection, content_key
-from langchain_kronvex.backends.wire import (
+from langchain_kronvex.core.errors import KronvexError
+from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.validation import MAX_CONTENT_CHARS, MEMORY_TYPES
+from langchain_kronvex.storage.rest.http.api import (
     MAX_TTL_DAYS,
     Request,
     WireMemory,
@@ -27,9 +30,6 @@ from langchain_kronvex.backends.wire import (
     read_time,
     remember_request,
 )
-from langchain_kronvex.core.errors import KronvexError
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.core.validation import MAX_CONTENT_CHARS, MEMORY_TYPES
 
 RESERVED = "langchain_kronvex"
 VERSION = 1

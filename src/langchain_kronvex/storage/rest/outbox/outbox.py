@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langchain_kronvex.backends.rest.envelope import Stored, from_payload, to_payload, wire_session
 from langchain_kronvex.core.errors import StoreBusy, StoreUnavailable
+from langchain_kronvex.storage.rest.envelope import Stored, from_payload, to_payload, wire_session
 from langchain_kronvex.storage.sqlite.file import SqliteFile
 
 MAX_ENTRIES = 10_000

@@ -11,13 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.backends import wire
 from langchain_kronvex.backends.base import Selection
-from langchain_kronvex.backends.rest.agent import ServerAgent
-from langchain_kronvex.backends.rest.courier import Courier
-from langchain_kronvex.backends.rest.envelope import Stored, belongs_to, one_session, opened
-from langchain_kronvex.backends.rest.versions import is_selected, place_of, present
-from langchain_kronvex.backends.wire import Request, WireMemory
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import (
     MemoryNotFound,
@@ -27,6 +21,12 @@ from langchain_kronvex.core.errors import (
     ServiceError,
 )
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.rest.envelope import Stored, belongs_to, one_session, opened
+from langchain_kronvex.storage.rest.http import api as wire
+from langchain_kronvex.storage.rest.http.api import Request, WireMemory
+from langchain_kronvex.storage.rest.outbox.sender import Courier
+from langchain_kronvex.storage.rest.remote_agent import ServerAgent
+from langchain_kronvex.storage.rest.versions import is_selected, place_of, present
 
 _ROUNDS = 3
 _PLAIN_SESSION = re.compile(r"[\w@:+-][\w@:+.-]*", re.ASCII)  # what no server reads as a path

@@ -12,16 +12,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from langchain_kronvex.backends import wire
-from langchain_kronvex.backends.rest.envelope import Stored, opened
-from langchain_kronvex.backends.rest.outbox import Outbox
-from langchain_kronvex.backends.rest.refusals import refusal, wants_other_agent_id
-from langchain_kronvex.backends.rest.transport import AnswerTooLarge, Reply, Transport
-from langchain_kronvex.backends.rest.versions import Ticks
-from langchain_kronvex.backends.wire import Request, WireMemory
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.effects import Plan
 from langchain_kronvex.core.errors import AgentNotFound, MemoryNotFound, ServerMisbehaved
+from langchain_kronvex.storage.rest.envelope import Stored, opened
+from langchain_kronvex.storage.rest.http import api as wire
+from langchain_kronvex.storage.rest.http.api import Request, WireMemory
+from langchain_kronvex.storage.rest.http.errors import refusal, wants_other_agent_id
+from langchain_kronvex.storage.rest.http.transport import AnswerTooLarge, Reply, Transport
+from langchain_kronvex.storage.rest.outbox.outbox import Outbox
+from langchain_kronvex.storage.rest.versions import Ticks
 
 _MOST_PAGES = 20_000
 _KNOWN_MEMORIES = 100_000

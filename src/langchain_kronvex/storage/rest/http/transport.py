@@ -21,12 +21,12 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 from pydantic import SecretStr
 
-from langchain_kronvex.backends.rest.deadline import keep_deadlines, until
-from langchain_kronvex.backends.rest.refusals import refusal, retry_after
-from langchain_kronvex.backends.wire import Request
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import MemoryClosed, ServerMisbehaved, ServerUnavailable
 from langchain_kronvex.core.fork_safety import ForkAware
+from langchain_kronvex.storage.rest.http.api import Request
+from langchain_kronvex.storage.rest.http.deadline import keep_deadlines, until
+from langchain_kronvex.storage.rest.http.errors import refusal, retry_after
 
 MAX_ANSWER_BYTES = 32 << 20
 _TRIES = 3

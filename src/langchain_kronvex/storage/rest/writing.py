@@ -13,13 +13,15 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from langchain_kronvex.backends.base import Record, Selection, renewed
-from langchain_kronvex.backends.rest.agent import ServerAgent
-from langchain_kronvex.backends.rest.courier import Courier
-from langchain_kronvex.backends.rest.envelope import Stored, one_session, wire_session, wire_ttl
-from langchain_kronvex.backends.rest.known_texts import KnownTexts
-from langchain_kronvex.backends.rest.outbox import Outbox
-from langchain_kronvex.backends.rest.sizes import check_sizes
-from langchain_kronvex.backends.rest.versions import (
+from langchain_kronvex.core.effects import Plan, call
+from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound, NotSupported, ServiceError
+from langchain_kronvex.storage.rest.envelope import Stored, one_session, wire_session, wire_ttl
+from langchain_kronvex.storage.rest.envelope_size import check_sizes
+from langchain_kronvex.storage.rest.known_texts import KnownTexts
+from langchain_kronvex.storage.rest.outbox.outbox import Outbox
+from langchain_kronvex.storage.rest.outbox.sender import Courier
+from langchain_kronvex.storage.rest.remote_agent import ServerAgent
+from langchain_kronvex.storage.rest.versions import (
     Place,
     Ticks,
     is_selected,
@@ -27,8 +29,6 @@ from langchain_kronvex.backends.rest.versions import (
     place_of,
     present,
 )
-from langchain_kronvex.core.effects import Plan, call
-from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound, NotSupported, ServiceError
 
 _CHECK_SECONDS = 3.0  # for an answer without which a memory is stored as well
 _PAUSE_AFTER_FAILED_CHECK_SECONDS = 30.0

@@ -47,13 +47,9 @@ def open_service(
         ConfigurationError: the URL, the key or a client cannot be used.
         StoreError: the outbox cannot be opened.
     """
-    from langchain_kronvex.backends.kronvex import KronvexBackend
-    from langchain_kronvex.backends.rest.outbox_places import (
-        Whose,
-        open_outbox,
-        warn_of_other_keys,
-    )
-    from langchain_kronvex.backends.rest.transport import Transport
+    from langchain_kronvex.storage.rest.backend import KronvexBackend
+    from langchain_kronvex.storage.rest.http.transport import Transport
+    from langchain_kronvex.storage.rest.outbox.files import Whose, open_outbox, warn_of_other_keys
 
     base_url = checked_base_url(url, allow_http=options.allow_http)
     key = checked_key(options.api_key)

@@ -19,27 +19,21 @@ from langchain_kronvex.backends.base import (
     Selection,
     Unembedded,
 )
-from langchain_kronvex.backends.rest.agent import ServerAgent
-from langchain_kronvex.backends.rest.courier import Courier
-from langchain_kronvex.backends.rest.envelope import Stored, one_session
-from langchain_kronvex.backends.rest.erasing import Erasing
-from langchain_kronvex.backends.rest.outbox import Outbox
-from langchain_kronvex.backends.rest.recall import RemoteRecall
-from langchain_kronvex.backends.rest.transfer import RemoteTransfer
-from langchain_kronvex.backends.rest.transport import Transport
-from langchain_kronvex.backends.rest.versions import (
-    Ticks,
-    is_selected,
-    on_page,
-    present,
-    summaries,
-)
-from langchain_kronvex.backends.rest.writing import RemoteWriting
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.effects import Plan, arun, call, run
 from langchain_kronvex.core.errors import NotSupported, ServiceError, described
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.storage.rest.envelope import Stored, one_session
+from langchain_kronvex.storage.rest.erasing import Erasing
+from langchain_kronvex.storage.rest.http.transport import Transport
+from langchain_kronvex.storage.rest.outbox.outbox import Outbox
+from langchain_kronvex.storage.rest.outbox.sender import Courier
+from langchain_kronvex.storage.rest.recall import RemoteRecall
+from langchain_kronvex.storage.rest.remote_agent import ServerAgent
+from langchain_kronvex.storage.rest.transfer import RemoteTransfer
+from langchain_kronvex.storage.rest.versions import Ticks, is_selected, on_page, present, summaries
+from langchain_kronvex.storage.rest.writing import RemoteWriting
 
 _PATIENCE_SECONDS = 1.0  # for what was just written to arrive before it is asked for
 

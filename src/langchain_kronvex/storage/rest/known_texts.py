@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable
 
 from langchain_kronvex.backends.base import Record
-from langchain_kronvex.backends.rest.envelope import wire_session
+from langchain_kronvex.storage.rest.envelope import wire_session
 
 _MOST_TEXTS = 200_000
 

@@ -10,22 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from langchain_kronvex.backends import wire
 from langchain_kronvex.backends.base import Match, Search, Selection
-from langchain_kronvex.backends.rest.agent import ServerAgent
-from langchain_kronvex.backends.rest.envelope import AGENT_SESSION, Stored, wire_session
-from langchain_kronvex.backends.rest.versions import (
-    Place,
-    is_selected,
-    place_of,
-    present,
-    ranked,
-)
-from langchain_kronvex.backends.wire import WireMemory
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.effects import Plan
 from langchain_kronvex.core.errors import ServerMisbehaved
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.rest.envelope import AGENT_SESSION, Stored, wire_session
+from langchain_kronvex.storage.rest.http import api as wire
+from langchain_kronvex.storage.rest.http.api import WireMemory
+from langchain_kronvex.storage.rest.remote_agent import ServerAgent
+from langchain_kronvex.storage.rest.versions import Place, is_selected, place_of, present, ranked
 
 
 class RemoteRecall:

@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterable
 
 from langchain_kronvex.backends.base import Record
-from langchain_kronvex.backends.rest.envelope import Stored, storing
 from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.storage.rest.envelope import Stored, storing
 
 MAX_REQUEST_BYTES = 16 << 20
 _ADDED_BYTES = 64 << 10  # at most, by numbers that grow and what makes a text unlike others
