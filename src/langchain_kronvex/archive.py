@@ -23,12 +23,12 @@ from typing import Any, NoReturn, get_args
 
 import numpy as np
 
-from langchain_kronvex.backends.base import Kind, Record, content_key
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.messages import decode_message
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.storage.backend import Kind, Record, content_key
 
 FORMAT = "langchain-kronvex memories"
 VERSION = 1

@@ -18,8 +18,8 @@ from langchain_kronvex.archive import (
     read_record,
 )
 from langchain_kronvex.archive_files import Line
-from langchain_kronvex.backends.base import Record
 from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.storage.backend import Record
 
 BATCH_RECORDS = 1000
 _BATCH_CHARS = 8 << 20

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_kronvex.core.errors import ConfigurationError, KronvexError, MissingExtra
-from langchain_kronvex.locations import resolve_url
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.moving_commands import add_moving_commands
 from langchain_kronvex.outbox_commands import add_outbox_commands
+from langchain_kronvex.storage.urls import resolve_url
 
 if TYPE_CHECKING:
     from langchain_kronvex.server import ServerSettings

@@ -14,14 +14,6 @@ from datetime import datetime
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from langchain_kronvex.backends.base import (
-    Kind,
-    MemoryBackend,
-    Page,
-    Record,
-    Selection,
-    content_key,
-)
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.messages import (
     answer_content,
@@ -37,6 +29,14 @@ from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.embedder import store
 from langchain_kronvex.embeddings.model import EmbeddingModel
 from langchain_kronvex.records import memory_record
+from langchain_kronvex.storage.backend import (
+    Kind,
+    MemoryBackend,
+    Page,
+    Record,
+    Selection,
+    content_key,
+)
 
 logger = logging.getLogger("langchain_kronvex")
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.backends.base import MemoryBackend, Record, Selection, Unembedded
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.effects import Plan, call, run
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, MemoryClosed
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.storage.backend import MemoryBackend, Record, Selection, Unembedded
 
 TRIVIAL_TEXT = "hello"  # what every provider that works can embed
 _IDS_TOLD = 20  # in one report

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from langchain_kronvex.backends.base import MemoryBackend
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.fork_safety import ForkAware
+from langchain_kronvex.storage.backend import MemoryBackend
 
 _GATHER_SECONDS = 0.5
 _ERASE_AFTER_SECONDS = 0.5

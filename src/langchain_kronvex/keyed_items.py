@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from langchain_kronvex.backends.base import Page, Record, Selection
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.short_names import short_name
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.opening import OpenMemory
+from langchain_kronvex.storage.backend import Page, Record, Selection
 
 _SESSION = "key-value"
 _KEY = "key"  # in the metadata: the whole of a long key

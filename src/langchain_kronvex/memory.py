@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage
 
-from langchain_kronvex.backends.base import Record
 from langchain_kronvex.conversation import Conversation
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.effects import Plan, both
@@ -31,6 +30,7 @@ from langchain_kronvex.moving import MemoryMoving
 from langchain_kronvex.recalling import Wanted
 from langchain_kronvex.records import draft_record, exchange_records, to_memory
 from langchain_kronvex.reindexing import MemoryReindexing
+from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.upkeep import MemoryUpkeep
 
 if TYPE_CHECKING:

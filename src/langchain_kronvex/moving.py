@@ -23,7 +23,6 @@ from langchain_kronvex.archive import (
 )
 from langchain_kronvex.archive_files import File, Write, reading, writing
 from langchain_kronvex.archive_reading import ArchiveReader
-from langchain_kronvex.backends.base import MemoryBackend, Record
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.effects import Plan, both, call, run
 from langchain_kronvex.core.errors import InvalidInput, KronvexError, NotSupported
@@ -31,6 +30,7 @@ from langchain_kronvex.core.progress import Progress, reporting
 from langchain_kronvex.core.types import MoveSummary, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel
 from langchain_kronvex.opening import OpenMemory
+from langchain_kronvex.storage.backend import MemoryBackend, Record
 
 logger = logging.getLogger("langchain_kronvex")
 _PAGE_RECORDS = 1000

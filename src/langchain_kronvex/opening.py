@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import SecretStr
 
-from langchain_kronvex.backends.base import MemoryBackend
 from langchain_kronvex.core.background import BackgroundWriter, OnError
 from langchain_kronvex.core.effects import Plan, both, call
 from langchain_kronvex.core.errors import ConfigurationError, described
@@ -23,10 +22,11 @@ from langchain_kronvex.embedder import BackgroundEmbedder
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
 from langchain_kronvex.housekeeping import AccessCounter, Eraser
-from langchain_kronvex.locations import open_backend, resolve_agent_id, resolve_url
 from langchain_kronvex.recalling import Recaller
+from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.postgres.options import PostgresOptions
 from langchain_kronvex.storage.rest.options import ServiceOptions, is_service
+from langchain_kronvex.storage.urls import open_backend, resolve_agent_id, resolve_url
 
 if TYPE_CHECKING:
     import httpx

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from langchain_kronvex.backends.base import Match, MemoryBackend, Search
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.context_lines import context_text, within
 from langchain_kronvex.core.effects import Plan, call
@@ -16,6 +15,7 @@ from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.housekeeping import AccessCounter
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.records import to_recalled
+from langchain_kronvex.storage.backend import Match, MemoryBackend, Search
 
 # How often a memory may be reindexed under a recall before the recall gives up.
 _CHANGES_OF_MODEL = 50

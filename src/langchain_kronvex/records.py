@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from langchain_kronvex.backends.base import Match, Record, content_key
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.messages import exchange_content
@@ -22,6 +21,7 @@ from langchain_kronvex.core.types import (
 )
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.recall.ranking import confidence, frequency, recency
+from langchain_kronvex.storage.backend import Match, Record, content_key
 
 _SECONDS_PER_DAY = 86_400
 

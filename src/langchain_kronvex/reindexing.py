@@ -10,7 +10,6 @@ from datetime import datetime
 
 from langchain_core.embeddings import Embeddings
 
-from langchain_kronvex.backends.base import MemoryBackend, Unembedded
 from langchain_kronvex.core.effects import Plan, both, call, run
 from langchain_kronvex.core.errors import (
     EmbeddingMismatch,
@@ -23,6 +22,7 @@ from langchain_kronvex.embedder import TRIVIAL_TEXT, batch_size, embed_batch
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.embeddings.providers import resolve_embeddings
 from langchain_kronvex.opening import OpenMemory
+from langchain_kronvex.storage.backend import MemoryBackend, Unembedded
 
 _PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)  # before a provider that fails is asked again
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from langchain_kronvex.backends.base import Page, Record, Selection
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.effects import Plan, both, call
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
@@ -20,6 +19,7 @@ from langchain_kronvex.core.types import (
 )
 from langchain_kronvex.opening import OpenMemory
 from langchain_kronvex.records import changed_record, to_memory
+from langchain_kronvex.storage.backend import Page, Record, Selection
 
 
 class MemoryUpkeep(OpenMemory):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from langchain_kronvex import BackgroundWriter, KronvexMemory
-from langchain_kronvex.backends.base import MemoryBackend
 from langchain_kronvex.core import errors
+from langchain_kronvex.storage.backend import MemoryBackend
 
 NOT_ACTIONS = {
     "location", "agent_id", "writer", "embed_soon", "erase_soon", "report_degraded", "erasures",

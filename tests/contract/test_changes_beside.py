@@ -11,10 +11,10 @@ import pytest
 
 from contract.drivers import NOW, Driver
 from contract.test_put import Seam
-from langchain_kronvex.backends.base import Record
-from langchain_kronvex.backends.record import content_key
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.records import memory_record
+from langchain_kronvex.storage.backend import Record
+from langchain_kronvex.storage.record import content_key
 
 ANA = Scope("ana", "monday")
 

@@ -9,8 +9,8 @@ import pytest
 
 from contract.drivers import NOW, Driver
 from contract.test_put import Seam
-from langchain_kronvex.backends.base import Page, Record, Selection
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.backend import Page, Record, Selection
 
 OpenDriver = Callable[..., Driver]
 CHAT = Scope("ana", "monday")

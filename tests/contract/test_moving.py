@@ -21,8 +21,8 @@ from langchain_core.messages import AIMessage, HumanMessage
 from contract.drivers import NOW, Backend, Clock, Driver
 from contract.test_messages import CONVERSATION
 from langchain_kronvex import InvalidInput, KronvexMemory, MemoryDraft, MoveSummary
-from langchain_kronvex.backends.base import Page, Record, Selection
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.backend import Page, Record, Selection
 
 OpenDriver = Callable[..., Driver]
 USERS = ("ana", "ben")

@@ -13,8 +13,8 @@ import pytest
 
 from contract.drivers import NOW, Clock, Driver
 from langchain_kronvex import MemoryNotFound
-from langchain_kronvex.backends.base import Kind, Page, Record, Selection
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.backend import Kind, Page, Record, Selection
 
 OpenDriver = Callable[..., Driver]
 DESK = Scope("desk", "drawer")

@@ -28,9 +28,9 @@ from langchain_kronvex import (
     NotSupported,
     StoreUnavailable,
 )
-from langchain_kronvex.backends.base import Page, Record, Selection
 from langchain_kronvex.cli import main
 from langchain_kronvex.langgraph import KronvexStore
+from langchain_kronvex.storage.backend import Page, Record, Selection
 
 from .crew import Crew
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.backends.base import Page, Record, Selection
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.backend import Page, Record, Selection
 
 from .parts import files_with
 

@@ -14,8 +14,8 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer, ChatSummaryMemoryBuffer
 
 from langchain_kronvex import InvalidInput, KronvexMemory, StoreError
-from langchain_kronvex.backends.base import Page
 from langchain_kronvex.llama_index import KronvexChatStore
+from langchain_kronvex.storage.backend import Page
 
 from .parts import Call, ScriptedModel, assistant, both_colours, texts, user
 

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.backends.base import Record
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.server import create_app
+from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.rest.envelope import RESERVED, Stored, storing
 from server.running import serving
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from langchain_kronvex.backends.base import Page, Record, Selection
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.backend import Page, Record, Selection
 
 from .bad_server import FaultyServer, status
 from .conftest import Open

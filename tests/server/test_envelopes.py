@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from langchain_kronvex.backends.base import Record, content_key
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.backend import Record, content_key
 from langchain_kronvex.storage.rest.envelope import RESERVED, Stored, is_as_sent, storing
 from langchain_kronvex.storage.rest.http.api import read_memory
 

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.backends.base import Page, Selection
 from langchain_kronvex.server import engine
 from langchain_kronvex.server.items import SERVER_AGENT, Shelf
 from langchain_kronvex.server.open_agents import OpenAgents
+from langchain_kronvex.storage.backend import Page, Selection
 
 from .running import client
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from langchain_kronvex import InvalidInput, KronvexMemory, Memory, MemoryDraft
 from langchain_kronvex.archive import MAX_LINE_CHARS, read_line, read_record, record_fields, to_line
-from langchain_kronvex.backends.base import Record, content_key
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.backend import Record, content_key
 
 Fields = dict[str, Any]
 NOW = "2026-04-28T12:30:15.123456+00:00"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from langchain_kronvex.backends.index_cache import IndexCache
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.ranking import Form
+from langchain_kronvex.storage.index_cache import IndexCache
 
 
 def filled(cache: IndexCache, owner: str, memories: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from langchain_kronvex import ConfigurationError, InvalidInput, KronvexMemory
-from langchain_kronvex.locations import (
+from langchain_kronvex.storage.urls import (
     HOSTED_URL,
     default_url,
     open_backend,

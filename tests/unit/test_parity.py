@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.backends.base import MemoryBackend
+from langchain_kronvex.storage.backend import MemoryBackend
 
 # Not verbs of storing or asking: they build objects, or never wait.
 ONE_COLOUR = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
-from langchain_kronvex.backends.base import Record
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.rest.envelope import (
     Stored,
     from_payload,

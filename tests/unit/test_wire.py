@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex.backends.base import Record, content_key
 from langchain_kronvex.core.errors import (
     AgentNotFound,
     BadRequest,
@@ -23,6 +22,7 @@ from langchain_kronvex.core.errors import (
     Unauthorized,
 )
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.backend import Record, content_key
 from langchain_kronvex.storage.rest.envelope import (
     AGENT_SESSION,
     RESERVED,

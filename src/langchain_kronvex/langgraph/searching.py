@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from langgraph.store.base import SearchOp
 
-from langchain_kronvex.backends.base import Match, Record
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.effects import Plan
 from langchain_kronvex.core.errors import InvalidInput
@@ -29,6 +28,7 @@ from langchain_kronvex.langgraph.namespaces import (
     read,
     written,
 )
+from langchain_kronvex.storage.backend import Match, Record
 
 _FIRST_PORTION = 64  # when there is a filter, which passes who knows how many
 _GROWTH = 4

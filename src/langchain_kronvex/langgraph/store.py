@@ -24,7 +24,6 @@ from langgraph.store.base import (
     ensure_embeddings,
 )
 
-from langchain_kronvex.backends.base import Record
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.effects import Plan, arun, run
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
@@ -40,6 +39,7 @@ from langchain_kronvex.langgraph.namespaces import (
 from langchain_kronvex.langgraph.searching import Found, Searcher, Wish
 from langchain_kronvex.langgraph.sweeping import TtlSweeper
 from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.storage.backend import Record
 
 AGENT_SUFFIX = ".langgraph"
 _Place = tuple[Namespace, str]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from langchain_kronvex.backends.base import Page, Record, content_key
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.messages import answer_content, exchange_content
 from langchain_kronvex.core.types import Scope
@@ -13,6 +12,7 @@ from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.embedder import store
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.records import memory_record
+from langchain_kronvex.storage.backend import Page, Record, content_key
 
 _LATEST = 50  # memories of the session
 Exchange = tuple[str, str]  # what the user said, what was answered; "" for nothing

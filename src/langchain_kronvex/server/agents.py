@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from langchain_kronvex.backends.base import MemoryBackend, Record
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.server.items import Shelf
+from langchain_kronvex.storage.backend import MemoryBackend, Record
 
 NOBODY = ""  # owns the agents that were made before there was a key
 

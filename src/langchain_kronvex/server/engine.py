@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from langchain_kronvex.backends.base import MemoryBackend, Page, Record, Selection
 from langchain_kronvex.core.effects import run
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
-from langchain_kronvex.locations import open_backend
 from langchain_kronvex.memory import KronvexMemory
 from langchain_kronvex.records import draft_record, to_memory
 from langchain_kronvex.server.envelopes import owners_of, understood
 from langchain_kronvex.server.items import SERVER_AGENT
+from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
 from langchain_kronvex.storage.postgres.options import PostgresOptions
 from langchain_kronvex.storage.rest.envelope import Stored
+from langchain_kronvex.storage.urls import open_backend
 
 _IN_RAM = "sqlite://"
 _COMPANION = ".langgraph"  # ends the id of the agent that keeps an agent's LangGraph items

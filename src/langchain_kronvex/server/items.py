@@ -12,8 +12,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from langchain_kronvex.backends.base import MemoryBackend, Page, Record, Selection
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
 from langchain_kronvex.storage.sqlite.backend import SqliteBackend
 
 SERVER_AGENT = "langchain-kronvex/server"

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from langchain_kronvex.backends.base import MemoryBackend, Record
 from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.server.items import Shelf
+from langchain_kronvex.storage.backend import MemoryBackend, Record
 
 _PREFIX_CHARS = 8  # of a key, shown in lists
 

@@ -10,10 +10,10 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from langchain_kronvex.backends.base import Page, Record, Selection
-from langchain_kronvex.backends.index_cache import IndexCache
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
+from langchain_kronvex.storage.backend import Page, Record, Selection
+from langchain_kronvex.storage.index_cache import IndexCache
 from langchain_kronvex.storage.postgres import erasing, reading, rows, transfer, writing
 from langchain_kronvex.storage.postgres import migrations as schema
 from langchain_kronvex.storage.postgres.connections.conninfo import location_of

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from langchain_kronvex.backends.base import Record
+from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.erasing import delete_rows
 from langchain_kronvex.storage.postgres.statements import Statement

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from langchain_kronvex.backends.base import Selection
+from langchain_kronvex.storage.backend import Selection
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.large_owners.index_sql import ARE_LEFT_OVER
 from langchain_kronvex.storage.postgres.statements import Rows, Statement, Work

@@ -190,13 +190,13 @@ def _securing(wanted: bool) -> Work[_Guards]:
 
 
 def _steps() -> list[str]:
-    folder = files("langchain_kronvex.backends").joinpath("schema", "postgres")
+    folder = files("langchain_kronvex.storage").joinpath("schema", "postgres")
     names = sorted(f.name for f in folder.iterdir() if f.name[:3].isdigit())
     return [_read(name) for name in names]
 
 
 def _read(name: str) -> str:
-    folder = files("langchain_kronvex.backends").joinpath("schema", "postgres")
+    folder = files("langchain_kronvex.storage").joinpath("schema", "postgres")
     return folder.joinpath(name).read_text(encoding="utf-8")
 
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from langchain_kronvex.backends.base import Page, Record, Selection
-from langchain_kronvex.backends.micros import from_micros
-from langchain_kronvex.backends.models import Model
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.index import IndexRow
+from langchain_kronvex.storage.backend import Page, Record, Selection
+from langchain_kronvex.storage.model_check import Model
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.statements import Rows, Statement, Work
+from langchain_kronvex.storage.timestamps import from_micros
 
 _STATE = (
     "FROM (SELECT 1) AS one LEFT JOIN langchain_kronvex.scopes AS s "

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from heapq import nlargest
 from typing import TypeVar
 
-from langchain_kronvex.backends.base import Match, MemoryBackend, Search
-from langchain_kronvex.backends.index_cache import CachedIndex, IndexCache
-from langchain_kronvex.backends.models import fits, refuse
 from langchain_kronvex.core.effects import Plan, arun, call, run
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.search import Answer, Question, search
+from langchain_kronvex.storage.backend import Match, MemoryBackend, Search
+from langchain_kronvex.storage.index_cache import CachedIndex, IndexCache
+from langchain_kronvex.storage.model_check import fits, refuse
 from langchain_kronvex.storage.postgres import reading, rows
 from langchain_kronvex.storage.postgres.database import Database
 from langchain_kronvex.storage.postgres.large_owners.search import HugeOwners

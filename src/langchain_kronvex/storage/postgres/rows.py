@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from langchain_kronvex.backends.base import KINDS, Page, Record, Selection
-from langchain_kronvex.backends.index_rows import index_row
-from langchain_kronvex.backends.micros import from_micros
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.index import IndexRow
+from langchain_kronvex.storage.backend import KINDS, Page, Record, Selection
+from langchain_kronvex.storage.index_rows import index_row
 from langchain_kronvex.storage.postgres.statements import Vector, from_halfvec
+from langchain_kronvex.storage.timestamps import from_micros
 
 
 def micros(column: str) -> str:

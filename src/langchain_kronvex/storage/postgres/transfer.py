@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.backends.base import Record, moved_id, renewed
-from langchain_kronvex.backends.models import fits
+from langchain_kronvex.storage.backend import Record, moved_id, renewed
+from langchain_kronvex.storage.model_check import fits
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.batch import Batch, place_of
 from langchain_kronvex.storage.postgres.erasing import NEW_GENERATION, delete_rows

@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from langchain_kronvex.backends.base import MemoryBackend, Unembedded
 from langchain_kronvex.core.errors import EmbeddingMismatch, KronvexError
 from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.storage.backend import MemoryBackend, Unembedded
 from langchain_kronvex.storage.postgres import vectors as vectors_of
 from langchain_kronvex.storage.postgres.database import Database
 from langchain_kronvex.storage.postgres.large_owners.index_builder import IndexMaker

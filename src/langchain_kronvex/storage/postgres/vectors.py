@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from langchain_kronvex.backends.base import Unembedded
-from langchain_kronvex.backends.models import Model, fits, mismatched, refuse
 from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.storage.backend import Unembedded
+from langchain_kronvex.storage.model_check import Model, fits, mismatched, refuse
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.erasing import NEW_GENERATION, keeping, locking
 from langchain_kronvex.storage.postgres.statements import Rows, Statement, Vector, Work, in_order

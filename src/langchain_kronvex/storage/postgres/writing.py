@@ -12,9 +12,8 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from langchain_kronvex.backends.base import Record, Selection, renewed
-from langchain_kronvex.backends.record import rebased
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
+from langchain_kronvex.storage.backend import Record, Selection, renewed
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.batch import Batch, Place, place_of
 from langchain_kronvex.storage.postgres.erasing import (
@@ -25,6 +24,7 @@ from langchain_kronvex.storage.postgres.erasing import (
     vacating,
 )
 from langchain_kronvex.storage.postgres.statements import Rows, Statement, Work
+from langchain_kronvex.storage.record import rebased
 
 _SWEEP_EVERY = 256  # writes of one owner
 

@@ -11,19 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from langchain_kronvex.backends.base import (
-    Match,
-    Page,
-    Record,
-    Search,
-    Selection,
-    Unembedded,
-)
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.effects import Plan, arun, call, run
 from langchain_kronvex.core.errors import NotSupported, ServiceError, described
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.storage.backend import Match, Page, Record, Search, Selection, Unembedded
 from langchain_kronvex.storage.rest.envelope import Stored, one_session
 from langchain_kronvex.storage.rest.erasing import Erasing
 from langchain_kronvex.storage.rest.http.transport import Transport

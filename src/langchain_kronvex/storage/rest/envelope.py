@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from langchain_kronvex.backends.base import Kind, Record, Selection, content_key
 from langchain_kronvex.core.errors import KronvexError
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS, MEMORY_TYPES
+from langchain_kronvex.storage.backend import Kind, Record, Selection, content_key
 from langchain_kronvex.storage.rest.http.api import (
     MAX_TTL_DAYS,
     Request,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from langchain_kronvex.backends.base import Record
 from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.rest.envelope import Stored, storing
 
 MAX_REQUEST_BYTES = 16 << 20

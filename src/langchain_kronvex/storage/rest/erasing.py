@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.backends.base import Selection
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import (
     MemoryNotFound,
@@ -21,6 +20,7 @@ from langchain_kronvex.core.errors import (
     ServiceError,
 )
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.backend import Selection
 from langchain_kronvex.storage.rest.envelope import Stored, belongs_to, one_session, opened
 from langchain_kronvex.storage.rest.http import api as wire
 from langchain_kronvex.storage.rest.http.api import Request, WireMemory

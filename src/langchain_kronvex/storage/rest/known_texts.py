@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
-from langchain_kronvex.backends.base import Record
+from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.rest.envelope import wire_session
 
 _MOST_TEXTS = 200_000

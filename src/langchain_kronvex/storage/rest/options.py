@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from langchain_kronvex.backends.base import MemoryBackend
 from langchain_kronvex.core.errors import ConfigurationError
+from langchain_kronvex.storage.backend import MemoryBackend
 
 if TYPE_CHECKING:
     import httpx

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from langchain_kronvex.backends.base import Match, Search, Selection
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.effects import Plan
 from langchain_kronvex.core.errors import ServerMisbehaved
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.backend import Match, Search, Selection
 from langchain_kronvex.storage.rest.envelope import AGENT_SESSION, Stored, wire_session
 from langchain_kronvex.storage.rest.http import api as wire
 from langchain_kronvex.storage.rest.http.api import WireMemory

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.backends.base import MemoryBackend, Page, Record, Selection, moved_id
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection, moved_id
 
 
 class RemoteTransfer(MemoryBackend):

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.backends.base import Match, Page, Record, Search, Selection, renewed
 from langchain_kronvex.core.messages import answer_in
 from langchain_kronvex.core.types import SessionSummary
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.ranking import Form
 from langchain_kronvex.recall.search import Question, search
+from langchain_kronvex.storage.backend import Match, Page, Record, Search, Selection, renewed
 from langchain_kronvex.storage.rest.envelope import Stored
 
 Place = tuple[str, str, str, str]

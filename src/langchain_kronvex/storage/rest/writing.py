@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from langchain_kronvex.backends.base import Record, Selection, renewed
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound, NotSupported, ServiceError
+from langchain_kronvex.storage.backend import Record, Selection, renewed
 from langchain_kronvex.storage.rest.envelope import Stored, one_session, wire_session, wire_ttl
 from langchain_kronvex.storage.rest.envelope_size import check_sizes
 from langchain_kronvex.storage.rest.known_texts import KnownTexts

@@ -10,26 +10,19 @@ from datetime import datetime
 from heapq import nlargest
 from pathlib import Path
 
-from langchain_kronvex.backends.base import (
-    Match,
-    Page,
-    Record,
-    Search,
-    Selection,
-    renewed,
-)
-from langchain_kronvex.backends.index_cache import CachedIndex, IndexCache
-from langchain_kronvex.backends.micros import from_micros, to_micros
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.search import Answer, Question, search
+from langchain_kronvex.storage.backend import Match, Page, Record, Search, Selection, renewed
+from langchain_kronvex.storage.index_cache import CachedIndex, IndexCache
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.erasing import delete_rows
 from langchain_kronvex.storage.sqlite.file import SqliteFile
 from langchain_kronvex.storage.sqlite.transfer import SqliteTransfer
 from langchain_kronvex.storage.sqlite.writing import UPDATE
+from langchain_kronvex.storage.timestamps import from_micros, to_micros
 
 _CONTENT = (
     "SELECT content FROM records AS r "

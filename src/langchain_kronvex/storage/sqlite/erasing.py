@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from langchain_kronvex.backends.base import Selection
-from langchain_kronvex.backends.index_cache import IndexCache
-from langchain_kronvex.backends.micros import to_micros
+from langchain_kronvex.storage.backend import Selection
+from langchain_kronvex.storage.index_cache import IndexCache
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.vectors import SqliteVectors
+from langchain_kronvex.storage.timestamps import to_micros
 
 _EXPIRED = "expires IS NOT NULL AND expires <= ? AND NOT pinned"
 _EMPTY = (

@@ -329,7 +329,7 @@ def _is_busy(error: sqlite3.OperationalError) -> bool:
 
 
 def _schema_steps(schema: str) -> list[str]:
-    folder = files("langchain_kronvex.backends").joinpath("schema", schema)
+    folder = files("langchain_kronvex.storage").joinpath("schema", schema)
     found = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     return [step.read_text(encoding="utf-8") for step in found]
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from langchain_kronvex.backends.base import Page, Record, Selection
-from langchain_kronvex.backends.index_rows import index_row
-from langchain_kronvex.backends.micros import from_micros, to_micros
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.index import IndexRow
 from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.storage.backend import Page, Record, Selection
+from langchain_kronvex.storage.index_rows import index_row
+from langchain_kronvex.storage.timestamps import from_micros, to_micros
 
 _MOST = 2**62  # more rows than there can be, and a number that SQLite can hold
 

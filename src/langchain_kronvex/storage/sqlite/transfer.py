@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from langchain_kronvex.backends.base import Record, moved_id, renewed
-from langchain_kronvex.backends.micros import to_micros
+from langchain_kronvex.storage.backend import Record, moved_id, renewed
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.erasing import delete_rows
 from langchain_kronvex.storage.sqlite.writing import SqliteWriting
+from langchain_kronvex.storage.timestamps import to_micros
 
 _PAGE_CHARS = 8 << 20  # of text, by which a page is cut short
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NoReturn
 
-from langchain_kronvex.backends.base import MemoryBackend, Record, Search, Unembedded
-from langchain_kronvex.backends.micros import to_micros
-from langchain_kronvex.backends.models import Model, fits, mismatched, refuse
 from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.storage.backend import MemoryBackend, Record, Search, Unembedded
+from langchain_kronvex.storage.model_check import Model, fits, mismatched, refuse
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.file import SqliteFile
+from langchain_kronvex.storage.timestamps import to_micros
 
 _MODEL = "SELECT model, width FROM models WHERE agent_id = ? AND upcoming = ?"
 _PUT_MODEL = "INSERT OR REPLACE INTO models (agent_id, upcoming, model, width) VALUES (?, ?, ?, ?)"

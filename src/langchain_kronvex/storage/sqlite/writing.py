@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
-from langchain_kronvex.backends.base import Record
-from langchain_kronvex.backends.record import rebased
+from langchain_kronvex.storage.backend import Record
+from langchain_kronvex.storage.record import rebased
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.erasing import SqliteErasing, delete_rows
 

@@ -11,10 +11,10 @@ from uuid import UUID
 
 import numpy as np
 
-from langchain_kronvex.backends.base import Search
-from langchain_kronvex.backends.models import Model
 from langchain_kronvex.recall.index import IndexRow
 from langchain_kronvex.recall.ranking import AFTER, BEFORE, Form
+from langchain_kronvex.storage.backend import Search
+from langchain_kronvex.storage.model_check import Model
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.large_owners import index_sql as indexes
 from langchain_kronvex.storage.postgres.large_owners.sampled_index import Counted, Piece, Sample

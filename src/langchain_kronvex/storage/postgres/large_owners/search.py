@@ -13,10 +13,10 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from langchain_kronvex.backends.base import Search
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
 from langchain_kronvex.recall.search import Answer, Question, search
+from langchain_kronvex.storage.backend import Search
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.database import Database
 from langchain_kronvex.storage.postgres.large_owners import candidates as reading

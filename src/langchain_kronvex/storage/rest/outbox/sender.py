@@ -15,7 +15,6 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 
-from langchain_kronvex.backends.base import Record
 from langchain_kronvex.core.background import BackgroundWriter, OnError
 from langchain_kronvex.core.effects import Plan, run
 from langchain_kronvex.core.errors import (
@@ -31,6 +30,7 @@ from langchain_kronvex.core.errors import (
     WriteLost,
     described,
 )
+from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.rest.envelope import (
     Stored,
     is_as_sent,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from langchain_kronvex.backends.base import MemoryBackend
 from langchain_kronvex.core.errors import ConfigurationError, MissingExtra
 from langchain_kronvex.core.validation import check_id
+from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.postgres.options import PostgresOptions
 from langchain_kronvex.storage.rest.options import HOSTED_URL, SCHEMES, ServiceOptions, open_service
 

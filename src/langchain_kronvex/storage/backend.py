@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Literal, NamedTuple
 
-from langchain_kronvex.backends.record import KINDS, Kind, Record, content_key, moved_id, renewed
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.storage.record import KINDS, Kind, Record, content_key, moved_id, renewed
 
 __all__ = [
     "KINDS", "Kind", "Match", "MemoryBackend", "Page", "Record", "Search", "Selection",
