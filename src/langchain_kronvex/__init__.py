@@ -39,7 +39,7 @@ from langchain_kronvex.core.types import (
     Scope,
     SessionSummary,
 )
-from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory_context import KronvexMemoryContext
 from langchain_kronvex.retrievers import KronvexRetriever
 from langchain_kronvex.storage.postgres.options import PostgresOptions

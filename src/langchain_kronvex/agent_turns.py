@@ -26,7 +26,7 @@ from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import StoreBusy
 from langchain_kronvex.core.messages import exchange_content, text_of
 from langchain_kronvex.core.types import Memory, MemoryContext, Scope
-from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.turns import ContextOptions, OnFailure, Turn
 
 MOST_TURNS = 1000

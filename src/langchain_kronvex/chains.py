@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 
 from langchain_kronvex.core.effects import Plan, arun, run
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.prompts import (
     as_messages,
     as_text,

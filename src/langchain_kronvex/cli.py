@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_kronvex.core.errors import ConfigurationError, KronvexError, MissingExtra
-from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.moving_commands import add_moving_commands
 from langchain_kronvex.outbox_commands import add_outbox_commands
 from langchain_kronvex.storage.urls import resolve_url

@@ -18,7 +18,7 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.effects import Plan, arun, run
 from langchain_kronvex.core.errors import InvalidInput, MissingExtra
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.scopes import agent_scope
 from langchain_kronvex.turns import DEGRADED_EVENT, ContextOptions, OnFailure
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from langchain_kronvex.core.types import MoveSummary
-from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.rest.options import is_service
 from langchain_kronvex.storage.urls import resolve_url
 

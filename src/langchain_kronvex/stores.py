@@ -11,8 +11,8 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.canonical_json import from_text, to_text
 from langchain_kronvex.core.effects import Plan, arun, both, run
 from langchain_kronvex.core.errors import InvalidInput, StoreBusy
-from langchain_kronvex.keyed_items import KeyedItems, check_key
-from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.memory.keyed_values import KeyedItems, check_key
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.backend import Record
 
 _MOST_TRIES = 1000  # of a change; each one that failed means that somebody else's succeeded

@@ -17,7 +17,7 @@ from langchain_kronvex.core.context_lines import memory_line, neutral
 from langchain_kronvex.core.effects import Plan, both, call
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Memory, MemoryContext, Scope
-from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.scopes import agent_scope
 
 MemoryType = Literal["semantic", "procedural", "episodic", "fact", "preference", "context"]

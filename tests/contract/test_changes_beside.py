@@ -12,7 +12,7 @@ import pytest
 from contract.drivers import NOW, Driver
 from contract.test_put import Seam
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.records import memory_record
+from langchain_kronvex.memory.conversions import memory_record
 from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.record import content_key
 

@@ -406,7 +406,7 @@ def test_of_two_values_of_one_key_the_later_holds(
 def test_what_is_broken_off_is_completed(
     memory: Driver, elsewhere: Driver, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.archive_reading.BATCH_RECORDS", 10)
+    monkeypatch.setattr("langchain_kronvex.memory.transfer.reader.BATCH_RECORDS", 10)
     memory.remember_many([MemoryDraft(f"number {n}", user_id="ana") for n in range(35)])
     memory.export(file)
     backend = elsewhere.memory._backend
@@ -503,8 +503,8 @@ def test_a_file_cannot_take_over_anothers_memory(memory: Driver, clock: Clock, f
 def test_progress_is_told(
     memory: Driver, elsewhere: Driver, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.moving._PAGE_RECORDS", 40)
-    monkeypatch.setattr("langchain_kronvex.archive_reading.BATCH_RECORDS", 40)
+    monkeypatch.setattr("langchain_kronvex.memory.transfer.transfer._PAGE_RECORDS", 40)
+    monkeypatch.setattr("langchain_kronvex.memory.transfer.reader.BATCH_RECORDS", 40)
     memory.remember_many([MemoryDraft(f"number {n}", user_id="ana") for n in range(100)])
     told: list[tuple[int, int]] = []
     memory.export(file, progress=lambda done, total: told.append((done, total)))

@@ -31,7 +31,7 @@ ANA: Any = {"configurable": {"user_id": "ana", "session_id": "chat"}}
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.reindexing._PAUSES_SECONDS", (0.001, 0.001))
+    monkeypatch.setattr("langchain_kronvex.memory.reindexing._PAUSES_SECONDS", (0.001, 0.001))
     monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.002)
 
 

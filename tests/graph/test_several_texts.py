@@ -13,8 +13,8 @@ from langgraph.store.memory import InMemoryStore
 
 from integration.parts import HashedWords, files_with
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.keyed_memories import MAX_TEXTS
 from langchain_kronvex.langgraph import KronvexStore
+from langchain_kronvex.memory.keyed_documents import MAX_TEXTS
 
 from .conftest import Clock, Colour
 

@@ -158,7 +158,7 @@ def test_a_server_keeps_its_vectors(file: Path) -> None:
 def test_a_store_that_cannot_be_read_gives_no_file(
     full: KronvexMemory, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.moving._PAGE_RECORDS", 10)
+    monkeypatch.setattr("langchain_kronvex.memory.transfer.transfer._PAGE_RECORDS", 10)
     pages = iter([True, False])
     export_page = full._backend.export_page
 
@@ -199,7 +199,7 @@ def test_an_export_holds_what_was_there_all_along(
     full: KronvexMemory, open_memory: OpenMemory, other_url: str, file: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("langchain_kronvex.moving._PAGE_RECORDS", 10)
+    monkeypatch.setattr("langchain_kronvex.memory.transfer.transfer._PAGE_RECORDS", 10)
     before = {record.id: record for record in records(full)}
     doomed = records(full)[-1].id
 
@@ -233,7 +233,7 @@ async def test_the_loop_goes_on_meanwhile(
 async def test_what_is_cancelled_leaves_no_file(
     full: KronvexMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.moving._PAGE_RECORDS", 10)
+    monkeypatch.setattr("langchain_kronvex.memory.transfer.transfer._PAGE_RECORDS", 10)
     folder = tmp_path / "folder"
     folder.mkdir()
     hangs, gate, ended = threading.Event(), threading.Event(), threading.Event()

@@ -116,7 +116,7 @@ def test_killed_at_any_moment_all_vectors_are_of_one_model(
 def test_what_is_forgotten_is_also_gone_from_an_unfinished_reindexing(
     open_memory: OpenMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.reindexing._PAUSES_SECONDS", ())
+    monkeypatch.setattr("langchain_kronvex.memory.reindexing._PAUSES_SECONDS", ())
 
     class Tiring(Fingerprints):
         left = 150

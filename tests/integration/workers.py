@@ -22,9 +22,9 @@ from langchain_kronvex import (
     KronvexMemory,
     MemoryDraft,
     StoreError,
-    archive_reading,
     with_memory,
 )
+from langchain_kronvex.memory.transfer import reader as archive_reading
 
 Say = Callable[[Any], None]
 Hear = Callable[[], Any]

@@ -14,8 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from langchain_kronvex import InvalidInput, KronvexMemory, Memory, MemoryDraft
-from langchain_kronvex.archive import MAX_LINE_CHARS, read_line, read_record, record_fields, to_line
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.memory.transfer.format import (
+    MAX_LINE_CHARS,
+    read_line,
+    read_record,
+    record_fields,
+    to_line,
+)
 from langchain_kronvex.storage.backend import Record, content_key
 
 Fields = dict[str, Any]
@@ -149,7 +155,7 @@ def test_a_hostile_line_is_named_and_nothing_of_its_batch_is_stored(
 
 
 def test_batches_before_it_stay(memory: KronvexMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.archive_reading.BATCH_RECORDS", 2)
+    monkeypatch.setattr("langchain_kronvex.memory.transfer.reader.BATCH_RECORDS", 2)
     good = [change(MEMORY, id=f"m{n}", content=f"number {n}") for n in range(5)]
     with pytest.raises(InvalidInput, match=r"Line 6: .*The first 4 records are in, 4 of them new"):
         memory.import_(file_of(*good[:4], "bad", good[4]))
@@ -222,7 +228,7 @@ def test_a_file_that_goes_on(memory: KronvexMemory) -> None:
 
 def test_a_line_without_an_end(memory: KronvexMemory, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_LINE_CHARS > 1 << 27
-    monkeypatch.setattr("langchain_kronvex.archive_files.MAX_LINE_CHARS", 4000)
+    monkeypatch.setattr("langchain_kronvex.memory.transfer.files.MAX_LINE_CHARS", 4000)
     stream = file_of(change(MEMORY, content="x" * 5000))
     with pytest.raises(InvalidInput, match=r"^Line 2 is longer than 4000 characters"):
         memory.import_(stream)

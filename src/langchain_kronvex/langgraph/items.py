@@ -16,8 +16,8 @@ from langgraph.store.base import Item, PutOp, SearchItem, get_text_at_path, toke
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.canonical_json import MAX_JSON_LEVELS
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.keyed_memories import keyed_memory
 from langchain_kronvex.langgraph.namespaces import Namespace, owner_of
+from langchain_kronvex.memory.keyed_documents import keyed_memory
 from langchain_kronvex.storage.backend import Record
 
 _MINUTES_PER_DAY = 24 * 60

@@ -16,7 +16,6 @@ from langgraph.store.base import SearchOp
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.effects import Plan
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.keyed_memories import KeyedMemories, is_part
 from langchain_kronvex.langgraph.filters import Accept, accepting
 from langchain_kronvex.langgraph.items import namespace_of, value_of
 from langchain_kronvex.langgraph.namespaces import (
@@ -28,6 +27,7 @@ from langchain_kronvex.langgraph.namespaces import (
     read,
     written,
 )
+from langchain_kronvex.memory.keyed_documents import KeyedMemories, is_part
 from langchain_kronvex.storage.backend import Match, Record
 
 _FIRST_PORTION = 64  # when there is a filter, which passes who knows how many

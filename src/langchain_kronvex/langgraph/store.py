@@ -27,7 +27,6 @@ from langgraph.store.base import (
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.effects import Plan, arun, run
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
-from langchain_kronvex.keyed_memories import KeyedMemories
 from langchain_kronvex.langgraph import items
 from langchain_kronvex.langgraph.namespaces import (
     Namespace,
@@ -38,7 +37,8 @@ from langchain_kronvex.langgraph.namespaces import (
 )
 from langchain_kronvex.langgraph.searching import Found, Searcher, Wish
 from langchain_kronvex.langgraph.sweeping import TtlSweeper
-from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.memory.keyed_documents import KeyedMemories
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.backend import Record
 
 AGENT_SUFFIX = ".langgraph"

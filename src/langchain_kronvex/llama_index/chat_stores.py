@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, computed_field
 
 from langchain_kronvex.core.effects import arun, run
 from langchain_kronvex.llama_index.conversations import Conversations
-from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.memory.memory import KronvexMemory
 
 
 class KronvexChatStore(BaseChatStore):

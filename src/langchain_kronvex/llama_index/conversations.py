@@ -9,14 +9,14 @@ from datetime import datetime
 from langchain_core.messages import BaseMessage, HumanMessage
 from llama_index.core.base.llms.types import ChatMessage
 
-from langchain_kronvex.conversation import Conversation
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Scope, SessionSummary
-from langchain_kronvex.embedder import store
 from langchain_kronvex.llama_index.chat_messages import as_langchain, decode, encode
-from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.memory.chat_log import Conversation
+from langchain_kronvex.memory.embedder import store
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
 
 STATUS = "status"

@@ -9,9 +9,9 @@ from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.messages import answer_content, exchange_content
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
-from langchain_kronvex.embedder import store
-from langchain_kronvex.memory import KronvexMemory
-from langchain_kronvex.records import memory_record
+from langchain_kronvex.memory.conversions import memory_record
+from langchain_kronvex.memory.embedder import store
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.backend import Page, Record, content_key
 
 _LATEST = 50  # memories of the session

@@ -23,7 +23,7 @@ from langchain_kronvex.core.messages import exchanges, visible_texts
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.llama_index.chat_messages import as_langchain
 from langchain_kronvex.llama_index.exchanges import Exchange, remember
-from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.prompts import query_of
 from langchain_kronvex.turns import ContextOptions, OnFailure, recall_context
 

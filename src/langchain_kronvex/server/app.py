@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from langchain_kronvex.core.errors import KronvexError
-from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import faults
 from langchain_kronvex.server.access_log import VERSION, AccessLog
 from langchain_kronvex.server.express import Express

@@ -12,8 +12,8 @@ from typing import Any
 from langchain_kronvex.core.effects import run
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
-from langchain_kronvex.memory import KronvexMemory
-from langchain_kronvex.records import draft_record, to_memory
+from langchain_kronvex.memory.conversions import draft_record, to_memory
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server.envelopes import owners_of, understood
 from langchain_kronvex.server.items import SERVER_AGENT
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from langchain_kronvex.core.types import Memory, Scope
-from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import engine
 
 Order = Literal["recent", "oldest", "access_count", "date_desc", "date_asc"]

@@ -12,7 +12,7 @@ from typing import cast
 
 from starlette.requests import Request
 
-from langchain_kronvex.memory import KronvexMemory
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import engine
 from langchain_kronvex.server.agents import NOBODY, Agent, Agents, check_agent_id, is_uuid
 from langchain_kronvex.server.faults import AGENT_NOT_FOUND, Refused

@@ -170,7 +170,7 @@ class _Guards(NamedTuple):
 
 _ASK_GUARDS = Statement(
     "SELECT (SELECT relrowsecurity FROM pg_class "
-    "WHERE oid = 'langchain_kronvex.records'::regclass), coalesce(bool_or(is_own), false), "
+    "WHERE oid = 'langchain_kronvex.memory.conversions'::regclass), coalesce(bool_or(is_own), false), "
     "coalesce(array_agg(part::text) FILTER (WHERE is_open AND NOT is_own AND has_table_privilege("
     "part, 'SELECT, INSERT, UPDATE, DELETE')), '{}') FROM langchain_kronvex.unguarded()"
 )

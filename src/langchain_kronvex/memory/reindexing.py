@@ -18,10 +18,10 @@ from langchain_kronvex.core.errors import (
     NotSupported,
 )
 from langchain_kronvex.core.progress import Progress, reporting
-from langchain_kronvex.embedder import TRIVIAL_TEXT, batch_size, embed_batch
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.embeddings.providers import resolve_embeddings
-from langchain_kronvex.opening import OpenMemory
+from langchain_kronvex.memory.embedder import TRIVIAL_TEXT, batch_size, embed_batch
+from langchain_kronvex.memory.engine import OpenMemory
 from langchain_kronvex.storage.backend import MemoryBackend, Unembedded
 
 _PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)  # before a provider that fails is asked again

@@ -12,9 +12,9 @@ from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
-from langchain_kronvex.housekeeping import AccessCounter
+from langchain_kronvex.memory.conversions import to_recalled
+from langchain_kronvex.memory.upkeep_jobs import AccessCounter
 from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.records import to_recalled
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Search
 
 # How often a memory may be reindexed under a recall before the recall gives up.

@@ -12,7 +12,15 @@ from importlib.metadata import version
 from os import PathLike
 from typing import IO
 
-from langchain_kronvex.archive import (
+from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.effects import Plan, both, call, run
+from langchain_kronvex.core.errors import InvalidInput, KronvexError, NotSupported
+from langchain_kronvex.core.progress import Progress, reporting
+from langchain_kronvex.core.types import MoveSummary, Scope
+from langchain_kronvex.embeddings.model import EmbeddingModel
+from langchain_kronvex.memory.engine import OpenMemory
+from langchain_kronvex.memory.transfer.files import File, Write, reading, writing
+from langchain_kronvex.memory.transfer.format import (
     Counts,
     Fields,
     Header,
@@ -21,15 +29,7 @@ from langchain_kronvex.archive import (
     read_record,
     record_fields,
 )
-from langchain_kronvex.archive_files import File, Write, reading, writing
-from langchain_kronvex.archive_reading import ArchiveReader
-from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.effects import Plan, both, call, run
-from langchain_kronvex.core.errors import InvalidInput, KronvexError, NotSupported
-from langchain_kronvex.core.progress import Progress, reporting
-from langchain_kronvex.core.types import MoveSummary, Scope
-from langchain_kronvex.embeddings.model import EmbeddingModel
-from langchain_kronvex.opening import OpenMemory
+from langchain_kronvex.memory.transfer.reader import ArchiveReader
 from langchain_kronvex.storage.backend import MemoryBackend, Record
 
 logger = logging.getLogger("langchain_kronvex")

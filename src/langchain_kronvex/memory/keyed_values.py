@@ -14,7 +14,7 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.short_names import short_name
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.opening import OpenMemory
+from langchain_kronvex.memory.engine import OpenMemory
 from langchain_kronvex.storage.backend import Page, Record, Selection
 
 _SESSION = "key-value"

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from langchain_kronvex.archive import (
+from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.memory.transfer.files import Line
+from langchain_kronvex.memory.transfer.format import (
     Counts,
     DamagedLine,
     Fields,
@@ -17,8 +19,6 @@ from langchain_kronvex.archive import (
     read_line,
     read_record,
 )
-from langchain_kronvex.archive_files import Line
-from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.storage.backend import Record
 
 BATCH_RECORDS = 1000

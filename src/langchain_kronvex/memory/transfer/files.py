@@ -12,9 +12,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from langchain_kronvex.archive import MAX_LINE_CHARS, Fields, to_line
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.open_files import HELD
+from langchain_kronvex.memory.transfer.format import MAX_LINE_CHARS, Fields, to_line
 
 File = str | os.PathLike[str] | IO[str] | IO[bytes]
 Write = Callable[[Fields], None]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage
 
-from langchain_kronvex.conversation import Conversation
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.effects import Plan, both
 from langchain_kronvex.core.messages import check_messages
@@ -25,13 +24,14 @@ from langchain_kronvex.core.types import (
     RecalledMemory,
     Scope,
 )
-from langchain_kronvex.embedder import store
-from langchain_kronvex.moving import MemoryMoving
-from langchain_kronvex.recalling import Wanted
-from langchain_kronvex.records import draft_record, exchange_records, to_memory
-from langchain_kronvex.reindexing import MemoryReindexing
+from langchain_kronvex.memory.chat_log import Conversation
+from langchain_kronvex.memory.conversions import draft_record, exchange_records, to_memory
+from langchain_kronvex.memory.embedder import store
+from langchain_kronvex.memory.recaller import Wanted
+from langchain_kronvex.memory.reindexing import MemoryReindexing
+from langchain_kronvex.memory.transfer.transfer import MemoryMoving
+from langchain_kronvex.memory.upkeep import MemoryUpkeep
 from langchain_kronvex.storage.backend import Record
-from langchain_kronvex.upkeep import MemoryUpkeep
 
 if TYPE_CHECKING:
     from langchain_kronvex.chat_message_histories import KronvexChatMessageHistory

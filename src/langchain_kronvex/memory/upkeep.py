@@ -17,8 +17,8 @@ from langchain_kronvex.core.types import (
     SessionSummary,
     Unchanged,
 )
-from langchain_kronvex.opening import OpenMemory
-from langchain_kronvex.records import changed_record, to_memory
+from langchain_kronvex.memory.conversions import changed_record, to_memory
+from langchain_kronvex.memory.engine import OpenMemory
 from langchain_kronvex.storage.backend import Page, Record, Selection
 
 

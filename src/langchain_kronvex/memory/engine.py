@@ -18,11 +18,11 @@ from pydantic import SecretStr
 from langchain_kronvex.core.background import BackgroundWriter, OnError
 from langchain_kronvex.core.effects import Plan, both, call
 from langchain_kronvex.core.errors import ConfigurationError, described
-from langchain_kronvex.embedder import BackgroundEmbedder
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
-from langchain_kronvex.housekeeping import AccessCounter, Eraser
-from langchain_kronvex.recalling import Recaller
+from langchain_kronvex.memory.embedder import BackgroundEmbedder
+from langchain_kronvex.memory.recaller import Recaller
+from langchain_kronvex.memory.upkeep_jobs import AccessCounter, Eraser
 from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.postgres.options import PostgresOptions
 from langchain_kronvex.storage.rest.options import ServiceOptions, is_service

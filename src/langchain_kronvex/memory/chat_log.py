@@ -26,9 +26,9 @@ from langchain_kronvex.core.messages import (
 )
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
-from langchain_kronvex.embedder import store
 from langchain_kronvex.embeddings.model import EmbeddingModel
-from langchain_kronvex.records import memory_record
+from langchain_kronvex.memory.conversions import memory_record
+from langchain_kronvex.memory.embedder import store
 from langchain_kronvex.storage.backend import (
     Kind,
     MemoryBackend,
