@@ -1,7 +1,5 @@
 """Long-term memory for LangChain: chains and agents that remember across restarts."""
 
-from langchain_kronvex.chains import with_memory
-from langchain_kronvex.chat_message_histories import KronvexChatMessageHistory
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.errors import (
     AgentNotFound,
@@ -39,11 +37,13 @@ from langchain_kronvex.core.types import (
     Scope,
     SessionSummary,
 )
+from langchain_kronvex.langchain.chat_message_histories import KronvexChatMessageHistory
+from langchain_kronvex.langchain.memory_context import KronvexMemoryContext
+from langchain_kronvex.langchain.retrievers import KronvexRetriever
+from langchain_kronvex.langchain.stores import KronvexKeyValueStore
+from langchain_kronvex.langchain.with_memory import with_memory
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory_context import KronvexMemoryContext
-from langchain_kronvex.retrievers import KronvexRetriever
 from langchain_kronvex.storage.postgres.options import PostgresOptions
-from langchain_kronvex.stores import KronvexKeyValueStore
 
 __all__ = [
     "AgentNotFound",

@@ -26,8 +26,8 @@ from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import StoreBusy
 from langchain_kronvex.core.messages import exchange_content, text_of
 from langchain_kronvex.core.types import Memory, MemoryContext, Scope
+from langchain_kronvex.langchain.chat_turn import ContextOptions, OnFailure, Turn
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.turns import ContextOptions, OnFailure, Turn
 
 MOST_TURNS = 1000
 # A turn may rest for days at an interrupt, while memories are forgotten elsewhere.

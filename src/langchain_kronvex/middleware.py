@@ -18,9 +18,9 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.effects import Plan, arun, run
 from langchain_kronvex.core.errors import InvalidInput, MissingExtra
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, ContextOptions, OnFailure
+from langchain_kronvex.langchain.scope_from_config import agent_scope
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.scopes import agent_scope
-from langchain_kronvex.turns import DEGRADED_EVENT, ContextOptions, OnFailure
 
 try:
     from langchain.agents.middleware import types as middleware_types

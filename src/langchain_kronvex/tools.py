@@ -17,8 +17,8 @@ from langchain_kronvex.core.context_lines import memory_line, neutral
 from langchain_kronvex.core.effects import Plan, both, call
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Memory, MemoryContext, Scope
+from langchain_kronvex.langchain.scope_from_config import agent_scope
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.scopes import agent_scope
 
 MemoryType = Literal["semantic", "procedural", "episodic", "fact", "preference", "context"]
 # LangGraph gives the run to a parameter of this name; a model can neither see nor fill it. (Found

@@ -13,7 +13,7 @@ import pytest
 from langchain_core.runnables import RunnableGenerator
 
 from langchain_kronvex import KronvexMemory, MemoryDraft, StoreBusy, with_memory
-from langchain_kronvex.turns import DEGRADED_EVENT
+from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 
 from .parts import parrot, seen_by_model
 
@@ -45,7 +45,7 @@ class Holder:
 
 @pytest.fixture
 def memory(open_memory: OpenMemory, monkeypatch: pytest.MonkeyPatch) -> KronvexMemory:
-    monkeypatch.setattr("langchain_kronvex.turns.PATIENCE_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr("langchain_kronvex.langchain.chat_turn.PATIENCE_SECONDS", PATIENCE_SECONDS)
     opened = open_memory()
     opened.remember("Ana lives in Porto", user_id="ana")
     return opened

@@ -12,7 +12,7 @@ from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 
 from conftest import OpenMemory
 from langchain_kronvex import InvalidInput, KronvexMemory, StoreError, with_memory
-from langchain_kronvex import turns as turns_module
+from langchain_kronvex.langchain import chat_turn as turns_module
 
 from .conftest import EventLog, Faults
 from .models import FakeModel

@@ -79,7 +79,7 @@ async def test_a_store_that_is_held_up_does_not_hold_up_the_agent(
         free.wait(30)
         return works(*args, **kwargs)
 
-    monkeypatch.setattr("langchain_kronvex.turns.PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("langchain_kronvex.langchain.chat_turn.PATIENCE_SECONDS", 0.01)
     monkeypatch.setattr(memory._backend, "add", held_up)
 
     state = await call(agent_of(AgentModel(), memory), asking("Hi."), heard_by(event_log))

@@ -16,7 +16,7 @@ from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 from pydantic import BaseModel
 
 from langchain_kronvex import InvalidInput
-from langchain_kronvex.prompts import (
+from langchain_kronvex.langchain.prompts import (
     as_messages,
     as_text,
     fill,

@@ -34,8 +34,8 @@ from langchain_kronvex.memory.upkeep import MemoryUpkeep
 from langchain_kronvex.storage.backend import Record
 
 if TYPE_CHECKING:
-    from langchain_kronvex.chat_message_histories import KronvexChatMessageHistory
-    from langchain_kronvex.retrievers import KronvexRetriever
+    from langchain_kronvex.langchain.chat_message_histories import KronvexChatMessageHistory
+    from langchain_kronvex.langchain.retrievers import KronvexRetriever
 
 
 class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
@@ -300,12 +300,12 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
         self, session_id: str, user_id: str | None = None
     ) -> KronvexChatMessageHistory:
         """Return the chat history of a session: the factory `RunnableWithMessageHistory` wants."""
-        from langchain_kronvex.chat_message_histories import KronvexChatMessageHistory
+        from langchain_kronvex.langchain.chat_message_histories import KronvexChatMessageHistory
 
         return KronvexChatMessageHistory(session_id, memory=self, user_id=user_id)
 
     def as_retriever(self, k: int = 5, **options: Any) -> KronvexRetriever:
         """Return a retriever over the memories; `options` are `KronvexRetriever`'s fields."""
-        from langchain_kronvex.retrievers import KronvexRetriever
+        from langchain_kronvex.langchain.retrievers import KronvexRetriever
 
         return KronvexRetriever(memory=self, k=k, **options)

@@ -14,8 +14,8 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict
 
 from langchain_kronvex.core.types import RecalledMemory, Scope
+from langchain_kronvex.langchain.scope_from_config import scope_from
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.scopes import scope_from
 
 
 class KronvexRetriever(BaseRetriever):

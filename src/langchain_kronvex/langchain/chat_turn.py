@@ -20,8 +20,8 @@ from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import InvalidInput, StoreBusy
 from langchain_kronvex.core.messages import visible_texts
 from langchain_kronvex.core.types import MemoryContext, Scope
+from langchain_kronvex.langchain.prompts import query_of
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.prompts import query_of
 
 OnFailure = Literal["degrade", "raise"]
 DEGRADED_EVENT = "kronvex_memory_degraded"

@@ -14,10 +14,15 @@ from pydantic import ConfigDict
 from langchain_kronvex.core.effects import arun, run
 from langchain_kronvex.core.messages import visible_texts
 from langchain_kronvex.core.types import MemoryContext, Scope
+from langchain_kronvex.langchain.chat_turn import (
+    DEGRADED_EVENT,
+    ContextOptions,
+    OnFailure,
+    recall_context,
+)
+from langchain_kronvex.langchain.prompts import as_messages, fill, input_of, query_of
+from langchain_kronvex.langchain.scope_from_config import scope_from
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.prompts import as_messages, fill, input_of, query_of
-from langchain_kronvex.scopes import scope_from
-from langchain_kronvex.turns import DEGRADED_EVENT, ContextOptions, OnFailure, recall_context
 
 
 class KronvexMemoryContext(RunnableSerializable[Any, Any]):

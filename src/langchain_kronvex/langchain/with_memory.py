@@ -12,8 +12,8 @@ from pydantic import ConfigDict
 
 from langchain_kronvex.core.effects import Plan, arun, run
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.prompts import (
+from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, ContextOptions, OnFailure, Turn
+from langchain_kronvex.langchain.prompts import (
     as_messages,
     as_text,
     input_of,
@@ -21,8 +21,8 @@ from langchain_kronvex.prompts import (
     with_context,
     without_prompt,
 )
-from langchain_kronvex.scopes import scope_from
-from langchain_kronvex.turns import DEGRADED_EVENT, ContextOptions, OnFailure, Turn
+from langchain_kronvex.langchain.scope_from_config import scope_from
+from langchain_kronvex.memory.memory import KronvexMemory
 
 
 class ChainWithMemory(RunnableSerializable[Any, Any]):
