@@ -5,7 +5,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.middleware import KronvexMemoryMiddleware
+from langchain_kronvex.middleware.middleware import KronvexMemoryMiddleware
 from offline_chat_model import OfflineChatModel
 
 

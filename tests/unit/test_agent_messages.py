@@ -13,7 +13,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_kronvex.agent_messages import (
+from langchain_kronvex.middleware.agent_messages import (
     answer_in,
     new_words,
     question_in,

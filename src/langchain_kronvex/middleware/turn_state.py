@@ -13,9 +13,9 @@ from typing import NamedTuple
 from langchain_core.messages import BaseMessage
 from typing_extensions import TypedDict
 
-from langchain_kronvex.agent_messages import new_words, words_of_user
 from langchain_kronvex.core.messages import text_of
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.middleware.agent_messages import new_words, words_of_user
 
 # Of so many messages of the user it is seen when they are edited.
 MOST_HEARD = 100

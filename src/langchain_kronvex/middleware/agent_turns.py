@@ -12,8 +12,14 @@ from dataclasses import dataclass, field
 
 from langchain_core.messages import BaseMessage
 
-from langchain_kronvex.agent_messages import question_in, shown_texts, words_of_user
-from langchain_kronvex.agent_records import (
+from langchain_kronvex.core.effects import Plan, call
+from langchain_kronvex.core.errors import StoreBusy
+from langchain_kronvex.core.messages import exchange_content, text_of
+from langchain_kronvex.core.types import Memory, MemoryContext, Scope
+from langchain_kronvex.langchain.chat_turn import ContextOptions, OnFailure, Turn
+from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.middleware.agent_messages import question_in, shown_texts, words_of_user
+from langchain_kronvex.middleware.turn_state import (
     TurnRecord,
     beginning,
     digest,
@@ -22,12 +28,6 @@ from langchain_kronvex.agent_records import (
     scope_of,
     words_in,
 )
-from langchain_kronvex.core.effects import Plan, call
-from langchain_kronvex.core.errors import StoreBusy
-from langchain_kronvex.core.messages import exchange_content, text_of
-from langchain_kronvex.core.types import Memory, MemoryContext, Scope
-from langchain_kronvex.langchain.chat_turn import ContextOptions, OnFailure, Turn
-from langchain_kronvex.memory.memory import KronvexMemory
 
 MOST_TURNS = 1000
 # A turn may rest for days at an interrupt, while memories are forgotten elsewhere.

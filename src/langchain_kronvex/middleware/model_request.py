@@ -5,8 +5,8 @@ from typing import Any, cast
 
 from langchain_core.messages import SystemMessage
 
-from langchain_kronvex.agent_messages import keeping_memories, with_memories
 from langchain_kronvex.core.errors import MissingExtra
+from langchain_kronvex.middleware.agent_messages import keeping_memories, with_memories
 
 try:
     from langchain.agents.middleware.types import ModelRequest

@@ -10,10 +10,6 @@ from typing import Annotated, Any
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.runnables import RunnableConfig
 
-from langchain_kronvex.agent_messages import answer_in
-from langchain_kronvex.agent_records import TurnRecord
-from langchain_kronvex.agent_requests import remembering
-from langchain_kronvex.agent_turns import AgentTurn, AgentTurns
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.effects import Plan, arun, run
 from langchain_kronvex.core.errors import InvalidInput, MissingExtra
@@ -21,6 +17,10 @@ from langchain_kronvex.core.types import Scope
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, ContextOptions, OnFailure
 from langchain_kronvex.langchain.scope_from_config import agent_scope
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.middleware.agent_messages import answer_in
+from langchain_kronvex.middleware.agent_turns import AgentTurn, AgentTurns
+from langchain_kronvex.middleware.model_request import remembering
+from langchain_kronvex.middleware.turn_state import TurnRecord
 
 try:
     from langchain.agents.middleware import types as middleware_types
