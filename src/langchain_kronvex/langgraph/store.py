@@ -35,8 +35,8 @@ from langchain_kronvex.langgraph.namespaces import (
     listed,
     owner_of,
 )
-from langchain_kronvex.langgraph.searching import Found, Searcher, Wish
-from langchain_kronvex.langgraph.sweeping import TtlSweeper
+from langchain_kronvex.langgraph.search import Found, Searcher, Wish
+from langchain_kronvex.langgraph.ttl_sweeper import TtlSweeper
 from langchain_kronvex.memory.keyed_documents import KeyedMemories
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.backend import Record
