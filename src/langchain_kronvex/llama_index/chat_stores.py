@@ -8,7 +8,7 @@ from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, Messag
 from pydantic import ConfigDict, Field, computed_field
 
 from langchain_kronvex.core.effects import arun, run
-from langchain_kronvex.llama_index.conversations import Conversations
+from langchain_kronvex.llama_index.chat_log import Conversations
 from langchain_kronvex.memory.memory import KronvexMemory
 
 

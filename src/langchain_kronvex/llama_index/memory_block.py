@@ -23,8 +23,8 @@ from langchain_kronvex.core.messages import exchanges, visible_texts
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.langchain.chat_turn import ContextOptions, OnFailure, recall_context
 from langchain_kronvex.langchain.prompts import query_of
-from langchain_kronvex.llama_index.chat_messages import as_langchain
 from langchain_kronvex.llama_index.exchanges import Exchange, remember
+from langchain_kronvex.llama_index.message_codec import as_langchain
 from langchain_kronvex.memory.memory import KronvexMemory
 
 _MOST_SEEN = 4096  # exchanges that a block knows to be remembered

@@ -13,7 +13,7 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Scope, SessionSummary
-from langchain_kronvex.llama_index.chat_messages import as_langchain, decode, encode
+from langchain_kronvex.llama_index.message_codec import as_langchain, decode, encode
 from langchain_kronvex.memory.chat_log import Conversation
 from langchain_kronvex.memory.embedder import store
 from langchain_kronvex.memory.memory import KronvexMemory
