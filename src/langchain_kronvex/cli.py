@@ -137,7 +137,7 @@ def _is_unlocked(url: str, host: str) -> bool:
     Raises:
         ConfigurationError: it would, and listens to others.
     """
-    from langchain_kronvex.server.key_desk import shelves
+    from langchain_kronvex.server.registry.admin import shelves
 
     with shelves(url) as (keys, _):
         unlocked = keys.none_made()
@@ -177,7 +177,7 @@ def _settings(asked: argparse.Namespace, *, unlocked: bool) -> ServerSettings:
 
 
 def _create_key(asked: argparse.Namespace) -> int:
-    from langchain_kronvex.server.key_desk import create_key
+    from langchain_kronvex.server.registry.admin import create_key
 
     key, secret = create_key(resolve_url(asked.url, None), asked.name, asked.agent)
     sys.stderr.write(f"{key.name} ({key.id}). The key is shown this once; keep it safe:\n")
@@ -186,7 +186,7 @@ def _create_key(asked: argparse.Namespace) -> int:
 
 
 def _list_keys(asked: argparse.Namespace) -> int:
-    from langchain_kronvex.server.key_desk import shelves
+    from langchain_kronvex.server.registry.admin import shelves
 
     with shelves(resolve_url(asked.url, None)) as (keys, _):
         for key in keys.all():
@@ -197,7 +197,7 @@ def _list_keys(asked: argparse.Namespace) -> int:
 
 
 def _revoke_key(asked: argparse.Namespace) -> int:
-    from langchain_kronvex.server.key_desk import shelves
+    from langchain_kronvex.server.registry.admin import shelves
 
     with shelves(resolve_url(asked.url, None)) as (keys, _):
         revoked = keys.revoke(asked.key)

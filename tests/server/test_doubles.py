@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from langchain_kronvex.server.key_desk import create_key, shelves
+from langchain_kronvex.server.registry.admin import create_key, shelves
 
 from .running import Process, ask, client
 

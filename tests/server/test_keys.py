@@ -157,8 +157,8 @@ def test_what_programs_remember_is_served_to_those_it_is_given_to(  # type: igno
 
 
 def test_what_is_nobodys_can_be_given_later(make_key, serve, memory) -> None:  # type: ignore[no-untyped-def]
-    from langchain_kronvex.server import engine
-    from langchain_kronvex.server.agents import NOBODY, Agents
+    from langchain_kronvex.server import queries as engine
+    from langchain_kronvex.server.registry.agents import NOBODY, Agents
 
     make_key("first")
     shelves = engine.open_shelves(memory.location)

@@ -11,7 +11,7 @@ import pytest
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.cli import main
 from langchain_kronvex.server import ServerSettings
-from langchain_kronvex.server.limiter import RateLimiter
+from langchain_kronvex.server.http.rate_limit import RateLimiter
 
 from .running import Process, ask, client
 

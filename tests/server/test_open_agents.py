@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.server import engine
-from langchain_kronvex.server.items import SERVER_AGENT, Shelf
-from langchain_kronvex.server.open_agents import OpenAgents
+from langchain_kronvex.server import queries as engine
+from langchain_kronvex.server.memory_pool import OpenAgents
+from langchain_kronvex.server.registry.shelf import SERVER_AGENT, Shelf
 from langchain_kronvex.storage.backend import Page, Selection
 
 from .running import client

@@ -14,8 +14,9 @@ import pytest
 from databases import DATABASES
 from langchain_kronvex import KronvexKeyValueStore, KronvexMemory
 from langchain_kronvex.langgraph import KronvexStore
-from langchain_kronvex.server import create_app, engine
-from langchain_kronvex.server.key_desk import create_key
+from langchain_kronvex.server import create_app
+from langchain_kronvex.server import queries as engine
+from langchain_kronvex.server.registry.admin import create_key
 from langchain_kronvex.server.service import Service
 from langchain_kronvex.server.settings import ServerSettings
 

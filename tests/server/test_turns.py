@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from langchain_kronvex.server.turns import Turns
+from langchain_kronvex.server.fair_queue import Turns
 
 
 @pytest.fixture

@@ -14,19 +14,13 @@ from starlette.middleware.cors import CORSMiddleware
 
 from langchain_kronvex.core.errors import KronvexError
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.server import faults
-from langchain_kronvex.server.access_log import VERSION, AccessLog
-from langchain_kronvex.server.express import Express
-from langchain_kronvex.server.gate import Gate
-from langchain_kronvex.server.routes import (
-    absent,
-    agents,
-    memories,
-    recalling,
-    reports,
-    status,
-    transfer,
-)
+from langchain_kronvex.server.api import agents, memories, reports, status, transfer
+from langchain_kronvex.server.api import not_offered as absent
+from langchain_kronvex.server.api import recall as recalling
+from langchain_kronvex.server.http import errors as faults
+from langchain_kronvex.server.http.access_log import VERSION, AccessLog
+from langchain_kronvex.server.http.auth import Gate
+from langchain_kronvex.server.http.fast_path import Express
 from langchain_kronvex.server.service import Service
 from langchain_kronvex.server.settings import ServerSettings
 

@@ -13,13 +13,13 @@ from typing import cast
 from starlette.requests import Request
 
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.server import engine
-from langchain_kronvex.server.agents import NOBODY, Agent, Agents, check_agent_id, is_uuid
-from langchain_kronvex.server.faults import AGENT_NOT_FOUND, Refused
-from langchain_kronvex.server.keys import ApiKeys
-from langchain_kronvex.server.open_agents import OpenAgent, OpenAgents
+from langchain_kronvex.server import queries as engine
+from langchain_kronvex.server.fair_queue import Turns
+from langchain_kronvex.server.http.errors import AGENT_NOT_FOUND, Refused
+from langchain_kronvex.server.memory_pool import OpenAgent, OpenAgents
+from langchain_kronvex.server.registry.agents import NOBODY, Agent, Agents, check_agent_id, is_uuid
+from langchain_kronvex.server.registry.api_keys import ApiKeys
 from langchain_kronvex.server.settings import ServerSettings
-from langchain_kronvex.server.turns import Turns
 from langchain_kronvex.server.usage import Usage
 
 

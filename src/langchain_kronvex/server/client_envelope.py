@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.server.bodies import NewMemory
+from langchain_kronvex.server.api.requests import NewMemory
 from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.rest.envelope import Stored, opened, wire_session
 from langchain_kronvex.storage.rest.http.api import WireMemory

@@ -6,16 +6,12 @@ from fastapi import Request
 
 from langchain_kronvex.core.context_lines import context_text, within
 from langchain_kronvex.core.types import MemoryDraft, RecalledMemory
-from langchain_kronvex.server import engine
-from langchain_kronvex.server.answers import Answer, ContextAnswer, MemoryAnswer, RecallAnswer
-from langchain_kronvex.server.bodies import InjectBody, RecallBody, RememberBody
-from langchain_kronvex.server.dialects import (
-    context_answer,
-    memory_object,
-    recall_answer,
-)
-from langchain_kronvex.server.envelopes import envelope_of
-from langchain_kronvex.server.routes.documented import guarded_router
+from langchain_kronvex.server import queries as engine
+from langchain_kronvex.server.api.dialects import context_answer, memory_object, recall_answer
+from langchain_kronvex.server.api.requests import InjectBody, RecallBody, RememberBody
+from langchain_kronvex.server.api.responses import Answer, ContextAnswer, MemoryAnswer, RecallAnswer
+from langchain_kronvex.server.api.router import guarded_router
+from langchain_kronvex.server.client_envelope import envelope_of
 from langchain_kronvex.server.service import Visit, owner_of, service_of
 
 router = guarded_router("memory")

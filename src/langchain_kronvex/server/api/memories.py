@@ -14,8 +14,18 @@ from starlette.responses import Response
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.types import Memory, Scope
-from langchain_kronvex.server import engine
-from langchain_kronvex.server.answers import (
+from langchain_kronvex.server import queries as engine
+from langchain_kronvex.server.api.dialects import (
+    memory_object,
+    page_keys,
+    session_counts,
+    stored_id,
+    whose,
+    with_offset,
+)
+from langchain_kronvex.server.api.paging import Listing, Order, bounds, listed
+from langchain_kronvex.server.api.requests import BulkDelete, MemoryChange, lifetime_days
+from langchain_kronvex.server.api.responses import (
     Answer,
     DeletedAnswer,
     ListAnswer,
@@ -24,18 +34,8 @@ from langchain_kronvex.server.answers import (
     UserEraseAnswer,
     UserExportAnswer,
 )
-from langchain_kronvex.server.bodies import BulkDelete, MemoryChange, lifetime_days
-from langchain_kronvex.server.dialects import (
-    memory_object,
-    page_keys,
-    session_counts,
-    stored_id,
-    whose,
-    with_offset,
-)
-from langchain_kronvex.server.faults import MEMORY_NOT_FOUND, Refused, invalid
-from langchain_kronvex.server.listing import Listing, Order, bounds, listed
-from langchain_kronvex.server.routes.documented import guarded_router
+from langchain_kronvex.server.api.router import guarded_router
+from langchain_kronvex.server.http.errors import MEMORY_NOT_FOUND, Refused, invalid
 from langchain_kronvex.server.service import Visit, service_of
 
 

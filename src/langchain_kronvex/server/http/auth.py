@@ -15,11 +15,17 @@ from typing import TypeVar
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from langchain_kronvex.server.agents import NOBODY
-from langchain_kronvex.server.faults import INVALID_KEY, MISSING_KEY, NOT_FOUND, Refused, problem
-from langchain_kronvex.server.keys import ApiKeys
-from langchain_kronvex.server.limiter import RateLimiter
-from langchain_kronvex.server.paths import inner_path, is_misleading
+from langchain_kronvex.server.http.errors import (
+    INVALID_KEY,
+    MISSING_KEY,
+    NOT_FOUND,
+    Refused,
+    problem,
+)
+from langchain_kronvex.server.http.paths import inner_path, is_misleading
+from langchain_kronvex.server.http.rate_limit import RateLimiter
+from langchain_kronvex.server.registry.agents import NOBODY
+from langchain_kronvex.server.registry.api_keys import ApiKeys
 from langchain_kronvex.server.settings import ServerSettings
 
 _GUARDED = ("/api/v1", "/auth")

@@ -7,11 +7,11 @@ from datetime import datetime
 from fastapi import Request
 
 from langchain_kronvex.core.types import MemoryDraft
-from langchain_kronvex.server import engine
-from langchain_kronvex.server.answers import Answer, ExportAnswer, ImportAnswer
-from langchain_kronvex.server.bodies import BulkImport, ImportedMemory
-from langchain_kronvex.server.dialects import memory_object
-from langchain_kronvex.server.routes.documented import guarded_router
+from langchain_kronvex.server import queries as engine
+from langchain_kronvex.server.api.dialects import memory_object
+from langchain_kronvex.server.api.requests import BulkImport, ImportedMemory
+from langchain_kronvex.server.api.responses import Answer, ExportAnswer, ImportAnswer
+from langchain_kronvex.server.api.router import guarded_router
 from langchain_kronvex.server.service import owner_of, service_of
 
 router = guarded_router("memories")

@@ -14,8 +14,8 @@ from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
 from langchain_kronvex.memory.conversions import draft_record, to_memory
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.server.envelopes import owners_of, understood
-from langchain_kronvex.server.items import SERVER_AGENT
+from langchain_kronvex.server.client_envelope import owners_of, understood
+from langchain_kronvex.server.registry.shelf import SERVER_AGENT
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
 from langchain_kronvex.storage.postgres.options import PostgresOptions
 from langchain_kronvex.storage.rest.envelope import Stored

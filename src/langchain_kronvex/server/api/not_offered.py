@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from fastapi import APIRouter
 
-from langchain_kronvex.server.faults import Refused
+from langchain_kronvex.server.http.errors import Refused
 
 router = APIRouter(include_in_schema=False)
 auth_router = APIRouter(include_in_schema=False)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from langchain_kronvex.server.access_log import VERSION
-from langchain_kronvex.server.agents import NOBODY
-from langchain_kronvex.server.answers import Answer, KeyAnswer, ServiceAnswer, VersionAnswer
-from langchain_kronvex.server.dialects import zulu
-from langchain_kronvex.server.faults import Refused
-from langchain_kronvex.server.keys import ApiKey
-from langchain_kronvex.server.routes.documented import PROBLEMS, guarded_router
+from langchain_kronvex.server.api.dialects import zulu
+from langchain_kronvex.server.api.responses import Answer, KeyAnswer, ServiceAnswer, VersionAnswer
+from langchain_kronvex.server.api.router import PROBLEMS, guarded_router
+from langchain_kronvex.server.http.access_log import VERSION
+from langchain_kronvex.server.http.errors import Refused
+from langchain_kronvex.server.http.strict_route import StrictRoute
+from langchain_kronvex.server.registry.agents import NOBODY
+from langchain_kronvex.server.registry.api_keys import ApiKey
 from langchain_kronvex.server.service import Service, owner_of, service_of
-from langchain_kronvex.server.strict_route import StrictRoute
 
 router = APIRouter(route_class=StrictRoute, tags=["status"])
 key_router = guarded_router("keys")

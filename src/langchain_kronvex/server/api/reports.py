@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import Query, Request
 
 from langchain_kronvex.core.types import Memory
-from langchain_kronvex.server import engine, insights
-from langchain_kronvex.server.agents import Agent
-from langchain_kronvex.server.answers import (
+from langchain_kronvex.server import queries as engine
+from langchain_kronvex.server.api import reports_math as insights
+from langchain_kronvex.server.api.responses import (
     AnalyticsAnswer,
     Answer,
     GlobalAnswer,
@@ -18,7 +18,8 @@ from langchain_kronvex.server.answers import (
     UsageAnswer,
     WeeklyAnswer,
 )
-from langchain_kronvex.server.routes.documented import guarded_router
+from langchain_kronvex.server.api.router import guarded_router
+from langchain_kronvex.server.registry.agents import Agent
 from langchain_kronvex.server.service import Service, owner_of, service_of
 
 router = guarded_router("reports")

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.server.dialects import whose
+from langchain_kronvex.server.api.dialects import whose
 
 MAX_TTL_SECONDS = 3650 * 86_400
 MemoryTypeName = Literal["episodic", "semantic", "procedural", "fact", "preference", "context"]

@@ -18,7 +18,7 @@ from langchain_kronvex.core.errors import (
     StoreError,
     described,
 )
-from langchain_kronvex.server.answers import Answer
+from langchain_kronvex.server.api.responses import Answer
 
 logger = logging.getLogger("langchain_kronvex.server")
 

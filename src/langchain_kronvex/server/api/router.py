@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Security
 from fastapi.security import APIKeyHeader
 
-from langchain_kronvex.server.answers import Problem
-from langchain_kronvex.server.strict_route import StrictRoute
+from langchain_kronvex.server.api.responses import Problem
+from langchain_kronvex.server.http.strict_route import StrictRoute
 
 # The key itself is checked before any route is looked for.
 _KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="kv-…; made by `keys create`.")

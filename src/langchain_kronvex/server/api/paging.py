@@ -7,7 +7,7 @@ from typing import Literal
 
 from langchain_kronvex.core.types import Memory, Scope
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.server import engine
+from langchain_kronvex.server import queries as engine
 
 Order = Literal["recent", "oldest", "access_count", "date_desc", "date_asc"]
 _OLDEST_FIRST = ("oldest", "date_asc")

@@ -21,11 +21,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from langchain_kronvex.core.errors import KronvexError
-from langchain_kronvex.server import faults
-from langchain_kronvex.server.gate import replayed
-from langchain_kronvex.server.paths import inner_path
-from langchain_kronvex.server.routes import recalling
-from langchain_kronvex.server.strict_route import strict_json
+from langchain_kronvex.server.api import recall as recalling
+from langchain_kronvex.server.http import errors as faults
+from langchain_kronvex.server.http.auth import replayed
+from langchain_kronvex.server.http.paths import inner_path
+from langchain_kronvex.server.http.strict_route import strict_json
 
 _PATH = re.compile(r"/api/v1/agents/([^/]+)/(remember|recall|inject-context)")
 _JSON = (b"content-type", b"application/json")

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.server import engine
-from langchain_kronvex.server.agents import Agents, check_agent_id
-from langchain_kronvex.server.keys import ApiKey, ApiKeys
+from langchain_kronvex.server import queries as engine
+from langchain_kronvex.server.registry.agents import Agents, check_agent_id
+from langchain_kronvex.server.registry.api_keys import ApiKey, ApiKeys
 
 
 @contextmanager

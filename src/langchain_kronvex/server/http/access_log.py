@@ -13,7 +13,7 @@ from importlib.metadata import version
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from langchain_kronvex.core.errors import described
-from langchain_kronvex.server.faults import fault
+from langchain_kronvex.server.http.errors import fault
 
 VERSION = version("langchain-kronvex")
 _VERSION_HEADER = (b"x-kronvex-version", VERSION.encode())

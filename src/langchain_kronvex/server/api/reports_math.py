@@ -10,7 +10,7 @@ from typing import Any
 from langchain_kronvex.core.types import Memory
 from langchain_kronvex.core.validation import MEMORY_TYPES
 from langchain_kronvex.recall.ranking import recency
-from langchain_kronvex.server.dialects import session_counts, with_offset
+from langchain_kronvex.server.api.dialects import session_counts, with_offset
 
 _DAYS = 14
 _TOP = 10

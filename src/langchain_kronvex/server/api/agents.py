@@ -7,11 +7,11 @@ from dataclasses import replace
 from fastapi import Request
 from starlette.responses import Response
 
-from langchain_kronvex.server.agents import Agent
-from langchain_kronvex.server.answers import AgentAnswer, Answer
-from langchain_kronvex.server.bodies import AgentChange, NewAgent
-from langchain_kronvex.server.dialects import zulu
-from langchain_kronvex.server.routes.documented import guarded_router
+from langchain_kronvex.server.api.dialects import zulu
+from langchain_kronvex.server.api.requests import AgentChange, NewAgent
+from langchain_kronvex.server.api.responses import AgentAnswer, Answer
+from langchain_kronvex.server.api.router import guarded_router
+from langchain_kronvex.server.registry.agents import Agent
 from langchain_kronvex.server.service import owner_of, service_of
 
 router = guarded_router("agents")

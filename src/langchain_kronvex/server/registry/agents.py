@@ -11,7 +11,7 @@ from typing import Any
 
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.validation import check_id
-from langchain_kronvex.server.items import Shelf
+from langchain_kronvex.server.registry.shelf import Shelf
 from langchain_kronvex.storage.backend import MemoryBackend, Record
 
 NOBODY = ""  # owns the agents that were made before there was a key

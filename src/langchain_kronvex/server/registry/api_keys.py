@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from langchain_kronvex.core.validation import check_id
-from langchain_kronvex.server.items import Shelf
+from langchain_kronvex.server.registry.shelf import Shelf
 from langchain_kronvex.storage.backend import MemoryBackend, Record
 
 _PREFIX_CHARS = 8  # of a key, shown in lists
