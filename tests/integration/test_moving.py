@@ -28,7 +28,7 @@ from langchain_kronvex import (
     NotSupported,
     StoreUnavailable,
 )
-from langchain_kronvex.cli import main
+from langchain_kronvex.cli.main import main
 from langchain_kronvex.langgraph import KronvexStore
 from langchain_kronvex.storage.backend import Page, Record, Selection
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from langchain_kronvex.cli import main
+from langchain_kronvex.cli.main import main
 
 from .bad_server import status
 from .conftest import Open

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.cli import main
+from langchain_kronvex.cli.main import main
 
 from .running import client
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.cli import main
+from langchain_kronvex.cli.main import main
 from langchain_kronvex.server import ServerSettings
 from langchain_kronvex.server.http.rate_limit import RateLimiter
 

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from langchain_kronvex.cli.outbox import add_outbox_commands
+from langchain_kronvex.cli.transfer import add_moving_commands
 from langchain_kronvex.core.errors import ConfigurationError, KronvexError, MissingExtra
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.moving_commands import add_moving_commands
-from langchain_kronvex.outbox_commands import add_outbox_commands
 from langchain_kronvex.storage.urls import resolve_url
 
 if TYPE_CHECKING:
