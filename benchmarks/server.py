@@ -82,7 +82,7 @@ Act = Callable[[Client, str], T]
 def served(folder: Path) -> Iterator[str]:
     """Run a server on the store of a folder; gives the address of the agent."""
     log = folder / "log"
-    command = [sys.executable, "-m", "langchain_kronvex.cli.main", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "langchain_kronvex.cli", "serve", "--port", "0"]
     with log.open("w") as out:
         process = subprocess.Popen(
             [*command, "--url", store(folder)], stdout=out, stderr=out, env=ONE_THREAD | os.environ

@@ -1,4 +1,4 @@
-"""Build the thesaurus that `langchain_kronvex.embeddings` ships, from its own table of tokens.
+"""Build the thesaurus that `langchain_kronvex.recall` ships, from its own table of tokens.
 
     python scripts/build_thesaurus.py
 
@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from langchain_kronvex.embeddings import StaticEmbeddings
 from langchain_kronvex.recall.tokenizer import STOP_WORDS, stems
 
-DATA = Path(__file__).parents[1] / "src" / "langchain_kronvex" / "embeddings" / "data"
+PACKAGE = Path(__file__).parents[1] / "src" / "langchain_kronvex"
+DATA = PACKAGE / "recall" / "data"
+VOCABULARY = PACKAGE / "embeddings" / "data"
 WORD = re.compile(r"[a-z]{3,}")
 NEIGHBOURS = 12
 LEAST_COSINE = 0.5
@@ -28,7 +30,7 @@ ROWS_AT_ONCE = 1024
 
 def chosen_words() -> dict[str, str]:
     """Return each stem with its most frequent word: the vocabulary is sorted by frequency."""
-    tokens = (DATA / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    tokens = (VOCABULARY / "vocab.txt").read_text(encoding="utf-8").split("\n")
     words = [token for token in tokens if WORD.fullmatch(token) and token not in STOP_WORDS]
     chosen: dict[str, str] = {}
     for stem, word in zip(stems(words), words, strict=True):

@@ -102,9 +102,7 @@ def _started() -> str:
 
 def _empty(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
-        there = connection.execute(
-            "SELECT to_regclass('langchain_kronvex.memory.conversions')"
-        ).fetchone()
+        there = connection.execute("SELECT to_regclass('langchain_kronvex.records')").fetchone()
         if there != (None,):
             for table in TABLES:
                 connection.execute(f"DELETE FROM langchain_kronvex.{table}")

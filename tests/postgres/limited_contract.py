@@ -9,9 +9,7 @@ import databases
 
 def _empty(url: str) -> None:
     with psycopg.connect(url) as connection:
-        there = connection.execute(
-            "SELECT to_regclass('langchain_kronvex.memory.conversions')"
-        ).fetchone()
+        there = connection.execute("SELECT to_regclass('langchain_kronvex.records')").fetchone()
         assert there != (None,), "the tables come from template1"
         connection.execute("SELECT set_config('kronvex.reach', '*', true)")
         for table in databases.TABLES:

@@ -28,7 +28,7 @@ class Process:
         self._log = log
         with log.open("w") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "langchain_kronvex.cli.main", "serve", "--url", url,
+                [sys.executable, "-m", "langchain_kronvex.cli", "serve", "--url", url,
                  "--port", "0", *options],
                 stdout=out, stderr=out,
             )  # fmt: skip

@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage
 from pydantic import Field
 
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.middleware.middleware import KronvexMemoryMiddleware
+from langchain_kronvex.middleware import KronvexMemoryMiddleware
 
 from .models import FakeModel
 from .runs import ASYNC_CONFIG_COMES_ALONG

@@ -16,7 +16,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import BaseModel
 
 from langchain_kronvex import InvalidInput, KronvexMemory, ScopeRequired
-from langchain_kronvex.middleware.middleware import KronvexMemoryMiddleware
+from langchain_kronvex.middleware import KronvexMemoryMiddleware
 
 from .agents import (
     AgentCall,

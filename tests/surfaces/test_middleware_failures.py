@@ -14,8 +14,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 
 from langchain_kronvex import KronvexMemory, StoreError
+from langchain_kronvex.middleware import KronvexMemoryMiddleware
 from langchain_kronvex.middleware.agent_turns import AgentTurns
-from langchain_kronvex.middleware.middleware import KronvexMemoryMiddleware
 
 from .agents import (
     Agent,

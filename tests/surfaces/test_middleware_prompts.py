@@ -10,7 +10,7 @@ from langchain.agents.middleware import dynamic_prompt, wrap_model_call
 from langchain_core.messages import SystemMessage
 
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.middleware.middleware import KronvexMemoryMiddleware
+from langchain_kronvex.middleware import KronvexMemoryMiddleware
 
 from .agents import Agent, AgentCall, AgentModel, asking, every_colour, sync_and_async
 from .models import ModelDown

@@ -19,7 +19,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from conftest import OpenMemory
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.middleware.middleware import KronvexMemoryMiddleware
+from langchain_kronvex.middleware import KronvexMemoryMiddleware
 
 from .agents import (
     Agent,

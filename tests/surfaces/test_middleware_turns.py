@@ -26,7 +26,7 @@ from langgraph.types import Command
 
 from conftest import OpenMemory
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.middleware.middleware import KronvexMemoryMiddleware
+from langchain_kronvex.middleware import KronvexMemoryMiddleware
 
 from .agents import (
     Agent,

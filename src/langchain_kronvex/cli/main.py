@@ -205,7 +205,3 @@ def _revoke_key(asked: argparse.Namespace) -> int:
         raise ConfigurationError(f"{asked.key!r} is no single key's id or prefix; see `keys list`.")
     sys.stdout.write(f"revoked {revoked.id}  {revoked.name}\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

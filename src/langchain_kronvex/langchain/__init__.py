@@ -1,1 +1,1 @@
-"""langchain."""
+"""The LangChain integrations."""

@@ -1,1 +1,1 @@
-"""memory."""
+"""`KronvexMemory` and what it is made of."""

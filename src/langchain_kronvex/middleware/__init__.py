@@ -1,1 +1,5 @@
-"""middleware."""
+"""A memory for LangChain agents."""
+
+from langchain_kronvex.middleware.middleware import KronvexMemoryMiddleware
+
+__all__ = ["KronvexMemoryMiddleware"]

@@ -1,1 +1,1 @@
-"""Where memories are kept: one seam, `base.py`, and one module for each kind of store."""
+"""Where memories are kept: one interface, `backend.py`, and a folder for each store."""

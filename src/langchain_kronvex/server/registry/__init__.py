@@ -1,1 +1,1 @@
-"""registry."""
+"""The server's own tables: its agents and API keys."""

@@ -1,1 +1,1 @@
-"""postgres."""
+"""The PostgreSQL store."""

@@ -170,7 +170,7 @@ class _Guards(NamedTuple):
 
 _ASK_GUARDS = Statement(
     "SELECT (SELECT relrowsecurity FROM pg_class "
-    "WHERE oid = 'langchain_kronvex.memory.conversions'::regclass), coalesce(bool_or(is_own), false), "
+    "WHERE oid = 'langchain_kronvex.records'::regclass), coalesce(bool_or(is_own), false), "
     "coalesce(array_agg(part::text) FILTER (WHERE is_open AND NOT is_own AND has_table_privilege("
     "part, 'SELECT, INSERT, UPDATE, DELETE')), '{}') FROM langchain_kronvex.unguarded()"
 )
@@ -190,13 +190,13 @@ def _securing(wanted: bool) -> Work[_Guards]:
 
 
 def _steps() -> list[str]:
-    folder = files("langchain_kronvex.storage").joinpath("schema", "postgres")
+    folder = files("langchain_kronvex.storage.postgres").joinpath("schema")
     names = sorted(f.name for f in folder.iterdir() if f.name[:3].isdigit())
     return [_read(name) for name in names]
 
 
 def _read(name: str) -> str:
-    folder = files("langchain_kronvex.storage").joinpath("schema", "postgres")
+    folder = files("langchain_kronvex.storage.postgres").joinpath("schema")
     return folder.joinpath(name).read_text(encoding="utf-8")
 
 

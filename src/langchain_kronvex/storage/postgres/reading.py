@@ -141,8 +141,8 @@ def counting(agent_id: str, location: str, now: datetime) -> Work[MemoryStats]:
         ),
         Statement(
             "SELECT coalesce((SELECT sum(pg_total_relation_size(relid))::bigint "
-            "FROM pg_partition_tree('langchain_kronvex.memory.conversions'::regclass)), "
-            "pg_total_relation_size('langchain_kronvex.memory.conversions'::regclass))"
+            "FROM pg_partition_tree('langchain_kronvex.records'::regclass)), "
+            "pg_total_relation_size('langchain_kronvex.records'::regclass))"
         ),
     ]
     memories, messages, users, unembedded = counted[0]

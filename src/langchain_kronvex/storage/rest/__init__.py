@@ -1,1 +1,1 @@
-"""The client of the Kronvex REST API; `backends/kronvex.py` puts its parts together."""
+"""The store behind a Kronvex REST API."""

@@ -1,1 +1,1 @@
-"""sqlite."""
+"""The embedded store: one SQLite file."""

@@ -32,6 +32,10 @@ _PRAGMAS = (
     "PRAGMA temp_store = MEMORY",
     "PRAGMA trusted_schema = OFF",
 )
+_PACKAGES = {
+    "sqlite": "langchain_kronvex.storage.sqlite",
+    "outbox": "langchain_kronvex.storage.rest.outbox",
+}
 _TABLES = {"sqlite": "records", "outbox": "entries"}  # tells what a file holds
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
 Rows = list[tuple[Any, ...]]
@@ -329,7 +333,7 @@ def _is_busy(error: sqlite3.OperationalError) -> bool:
 
 
 def _schema_steps(schema: str) -> list[str]:
-    folder = files("langchain_kronvex.storage").joinpath("schema", schema)
+    folder = files(_PACKAGES[schema]).joinpath("schema")
     found = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     return [step.read_text(encoding="utf-8") for step in found]
 

@@ -1,1 +1,1 @@
-"""connections."""
+"""Connections to PostgreSQL and the pools they come from."""

@@ -1,1 +1,1 @@
-"""large_owners."""
+"""Searching the memories of very large owners in the database."""

@@ -97,7 +97,7 @@ def standing(agent_id: str, owner: str) -> Statement:
     return Statement(
         "SELECT s.generation, s.revision, s.memories, m.model, m.width, ARRAY("
         "SELECT c.relname::text FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid "
-        "WHERE i.indrelid = 'langchain_kronvex.memory.conversions'::regclass AND i.indisvalid "
+        "WHERE i.indrelid = 'langchain_kronvex.records'::regclass AND i.indisvalid "
         "AND starts_with(c.relname, %s)) FROM langchain_kronvex.scopes AS s "
         "LEFT JOIN langchain_kronvex.models AS m ON m.agent_id = s.agent_id AND NOT m.upcoming "
         "WHERE s.scope = %s AND s.agent_id = %s AND s.owner = %s",

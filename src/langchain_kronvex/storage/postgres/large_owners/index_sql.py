@@ -18,7 +18,7 @@ _MARKS = "!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 # Of all huge owners, as `c` and `i`.
 ALL = (
     "FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid "
-    "WHERE i.indrelid = 'langchain_kronvex.memory.conversions'::regclass AND c.relname ~ '^huge_[0-9a-f]{32}_'"
+    "WHERE i.indrelid = 'langchain_kronvex.records'::regclass AND c.relname ~ '^huge_[0-9a-f]{32}_'"
 )
 # Whether the server may have taken samples of what one was made of, see `unsampled`.
 IS_SAMPLED = (
@@ -91,7 +91,7 @@ def wanted(scope: UUID, width: int | None) -> dict[str, str]:
         scope: Of the owner.
         width: Of the vectors; None while there are none.
     """
-    records, whose = "langchain_kronvex.memory.conversions", of_owner(scope, "")
+    records, whose = "langchain_kronvex.records", of_owner(scope, "")
     names = prefix_of(scope)
     made = {
         f"{names}words": f"{records} USING gin (({words_of('content')})) "

@@ -1,1 +1,1 @@
-"""http."""
+"""Requests to a Kronvex REST API and what its responses mean."""
