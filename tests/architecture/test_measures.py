@@ -16,6 +16,7 @@ from .measure import (
 )
 from .private_reaches import private_reaches, reaches_of
 from .source import modules
+from .warm_calls import files_passed
 
 MOST_FLOORS = 7
 MOST_ARROWS = 50
@@ -23,6 +24,12 @@ MOST_ROOT_ENTRIES = 14
 MOST_FILES_IN_A_FOLDER = 17
 MOST_FILE_LINES = 400
 MOST_CODE_LINES = 17_600
+MOST_FILES_PASSED = {
+    "remember, SQLite": 18,
+    "recall, SQLite": 28,
+    "POST /recall": 46,
+    "remember and flush, REST": 25,
+}
 LONGER_FILES = {"memory/memory.py"}  # a class of one-line verbs, each with its docstring
 
 # What is still reached for. Nothing may be added; what goes from the code goes from here.
@@ -84,6 +91,17 @@ def test_a_file_is_short() -> None:
 
 def test_the_package_has_few_lines_of_code() -> None:
     assert sum(code_lines_by_room().values()) <= MOST_CODE_LINES
+
+
+def test_a_warm_call_passes_few_files() -> None:
+    passed = files_passed()
+
+    assert passed.keys() == MOST_FILES_PASSED.keys()
+    assert not {
+        call: sorted(files)
+        for call, files in passed.items()
+        if len(files) > MOST_FILES_PASSED[call]
+    }
 
 
 @pytest.mark.parametrize("module", sorted(modules()))
