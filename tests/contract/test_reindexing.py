@@ -322,7 +322,7 @@ def test_a_bar_when_it_is_wanted(memory: Driver, capsys: pytest.CaptureFixture[s
     memory.reindex(Letters(), progress=True)
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "reindex 100%" in captured.err
+    assert "reindex: 100%" in captured.err
     assert "70/70" in captured.err
     assert captured.err.endswith("\n")
 

@@ -60,10 +60,10 @@ class Reindexing:
             self._abandoned = True
 
     def _embed_all(self) -> None:
-        vectors = run(self.model.document_vectors([TRIVIAL_TEXT]))  # before anything is changed
-        done = self.backend.prepare_reindex(self.model.name, vectors.shape[1])
-        total = self.backend.stats(self.clock()).memories
         with reporting("reindex", self.progress) as tell:
+            vectors = run(self.model.document_vectors([TRIVIAL_TEXT]))  # before any change
+            done = self.backend.prepare_reindex(self.model.name, vectors.shape[1])
+            total = self.backend.stats(self.clock()).memories
             tell(min(done, total), total)
             for batch in self._batches():
                 self.refused += self._embed(batch)
@@ -108,8 +108,9 @@ class MemoryReindexing(OpenMemory):
 
         Args:
             embeddings: As for the constructor; this memory's own when None.
-            progress: True draws a bar on stderr, False none, None one when stderr is a terminal;
-                or a function that is called with (memories done, memories in all).
+            progress: True draws a bar on stderr (extra: `progress`), False none, None one if stderr
+                is a terminal and tqdm is installed; or a function that is called with (memories
+                done, memories in all).
 
         Returns:
             How many memories have a vector now. Texts that the embeddings refuse have none: they

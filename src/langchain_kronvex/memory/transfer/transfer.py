@@ -73,7 +73,7 @@ class Export(Move):
 
     def complete(self) -> MoveSummary:
         """Write the file; return how many records are in it."""
-        with writing(self.file) as write, reporting("export", self.progress) as tell:
+        with reporting("export", self.progress) as tell, writing(self.file) as write:
             total = self._expected()
             write(header_fields(self._header(total)))
             counts: Counts = Counter()
@@ -133,7 +133,7 @@ class Import(Move):
 
     def complete(self) -> MoveSummary:
         """Store what the file holds; return how many records it holds, and how many were new."""
-        with reading(self.file) as lines, reporting("import", self.progress) as tell:
+        with reporting("import", self.progress) as tell, reading(self.file) as lines:
             reader = ArchiveReader(lines)
             done, total = 0, reader.header.records
             tell(0, total)
@@ -202,8 +202,9 @@ class MemoryMoving(OpenMemory):
             user_id: The memories and chat histories of this user alone.
             vectors: With the vectors, so that an import with the same embeddings need not
                 compute them; makes the file some 1.1 KB larger for each memory.
-            progress: True draws a bar on stderr, False none, None one when stderr is a terminal;
-                or a function that is called with (records done, records in all).
+            progress: True draws a bar on stderr (extra: `progress`), False none, None one if stderr
+                is a terminal and tqdm is installed; or a function that is called with (records
+                done, records in all).
 
         Returns:
             How many of each kind were written.
