@@ -24,6 +24,7 @@ from langchain_kronvex import (
     with_memory,
 )
 from langchain_kronvex.embeddings import StaticEmbeddings
+from pauses import limit_pauses
 
 OpenDriver = Callable[..., Driver]
 ANA: Any = {"configurable": {"user_id": "ana", "session_id": "chat"}}
@@ -32,7 +33,7 @@ ANA: Any = {"configurable": {"user_id": "ana", "session_id": "chat"}}
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("langchain_kronvex.memory.reindexing._PAUSES_SECONDS", (0.001, 0.001))
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.002)
+    limit_pauses(monkeypatch, 0.002)
 
 
 class Letters(Embeddings):

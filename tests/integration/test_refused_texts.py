@@ -12,6 +12,7 @@ import pytest
 from langchain_core.embeddings import Embeddings
 
 from langchain_kronvex import BackgroundWriter, EmbeddingsError, KronvexMemory, MemoryDraft
+from pauses import limit_pauses
 
 from .parts import HashedWords
 
@@ -21,7 +22,7 @@ SECRET = "zebrastripes"
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.002)
+    limit_pauses(monkeypatch, 0.002)
 
 
 class Picky(HashedWords):

@@ -27,6 +27,7 @@ from langchain_kronvex import (
     with_memory,
 )
 from langchain_kronvex.storage.rest.http import transport as transport_module
+from pauses import limit_pauses
 
 from .bad_server import (
     FaultyServer,
@@ -71,7 +72,7 @@ READ_FAULTS: list[tuple[str, Any, type[KronvexError]]] = [
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport_module, "_FIRST_PAUSE_SECONDS", 0.002)
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
+    limit_pauses(monkeypatch, 0.05)
 
 
 @pytest.mark.parametrize(

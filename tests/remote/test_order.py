@@ -11,6 +11,7 @@ import pytest
 
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.backend import Page, Record, Selection
+from pauses import limit_pauses
 
 from .bad_server import FaultyServer, status
 from .conftest import Open
@@ -23,7 +24,7 @@ NOW = datetime(2026, 4, 28, 12, tzinfo=timezone.utc)
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
+    limit_pauses(monkeypatch, 0.05)
 
 
 def messages(count: int) -> list[Record]:

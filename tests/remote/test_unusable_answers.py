@@ -11,6 +11,7 @@ import pytest
 
 from langchain_kronvex import KronvexMemory, ServerMisbehaved, WriteLost
 from langchain_kronvex.storage.rest.envelope import RESERVED
+from pauses import limit_pauses
 
 from .bad_server import FaultyServer, status
 from .conftest import Open
@@ -21,7 +22,7 @@ GOOD = "The zebra is asleep"
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
+    limit_pauses(monkeypatch, 0.05)
     monkeypatch.setattr(
         "langchain_kronvex.storage.rest.outbox.sender._LONGEST_SESSION_PAUSE_SECONDS", 0.1
     )
