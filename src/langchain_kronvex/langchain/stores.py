@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 from langchain_core.stores import BaseStore
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.canonical_json import from_text, to_text
 from langchain_kronvex.core.effects import Plan, arun, both, run
 from langchain_kronvex.core.errors import InvalidInput, StoreBusy
+from langchain_kronvex.core.validation import canonical_json
 from langchain_kronvex.memory.keyed_values import KeyedItems, check_key
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.backend import Record
@@ -52,7 +53,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
     def _get(self, key: str, default: Any = None) -> Plan[Any]:
         """Return the value of a key, or `default` when there is none."""
         record = yield from self._find(key)
-        return default if record is None else from_text(record.content)
+        return default if record is None else json.loads(record.content)
 
     def _set(self, key: str, value: Any, *, ttl_days: float | None = None) -> Plan[None]:
         """Store a value. When this returns, it survives the process, even a `kill -9`.
@@ -145,7 +146,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
         for _ in range(_MOST_TRIES):
             there = yield from self._find(key)
             content = _encoded(default) if there is None else there.content
-            value = function(from_text(content))
+            value = function(json.loads(content))
             if value is None:
                 raise InvalidInput("The function returned None; it must return the new value.")
             expires_at = None if there is None else there.expires_at
@@ -169,7 +170,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
 
     def _mget(self, keys: Sequence[str]) -> Plan[list[Any]]:
         found = yield from self._items.find(keys)
-        return [from_text(found[key].content) if key in found else None for key in keys]
+        return [json.loads(found[key].content) if key in found else None for key in keys]
 
     def _mset(self, key_value_pairs: Sequence[tuple[str, Any]]) -> Plan[None]:
         contents = {check_key(key): _encoded(value) for key, value in key_value_pairs}
@@ -211,7 +212,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
 
 def _encoded(value: Any) -> str:
     try:
-        return to_text(value, "value")
+        return canonical_json(value, "value")
     except InvalidInput as error:
         raise InvalidInput(
             f"{error} For bytes and other objects, wrap the store in LangChain's "

@@ -21,9 +21,8 @@ from langchain_core.embeddings import Embeddings
 
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
-from langchain_kronvex.core.short_names import DIGESTED, short_name
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
+from langchain_kronvex.core.validation import DIGESTED, MAX_CONTENT_CHARS, short_name
 from langchain_kronvex.memory import embedder
 from langchain_kronvex.memory.engine import OpenMemory
 from langchain_kronvex.memory.recaller import Wanted

@@ -12,8 +12,8 @@ from typing import Any
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.effects import Plan, call
-from langchain_kronvex.core.short_names import short_name
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.validation import short_name
 from langchain_kronvex.memory.engine import OpenMemory
 from langchain_kronvex.storage.backend import Page, Record, Selection
 
