@@ -13,6 +13,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, HumanMessage
 
 from contract.drivers import Clock, Driver
+from defaults import limit_pauses
 from langchain_kronvex import (
     ConfigurationError,
     EmbeddingMismatch,
@@ -24,7 +25,6 @@ from langchain_kronvex import (
     with_memory,
 )
 from langchain_kronvex.embeddings import StaticEmbeddings
-from pauses import limit_pauses
 
 OpenDriver = Callable[..., Driver]
 ANA: Any = {"configurable": {"user_id": "ana", "session_id": "chat"}}

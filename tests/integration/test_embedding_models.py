@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
+from defaults import limit_pauses
 from langchain_kronvex import EmbeddingMismatch, EmbeddingsError, KronvexMemory, with_memory
-from pauses import limit_pauses
 
 from .parts import Fickle, HashedWords, parrot
 

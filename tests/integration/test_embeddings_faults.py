@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex import EmbeddingsError, KronvexMemory, with_memory
-from pauses import limit_pauses
 
 from .parts import Fickle, fail, files_with, parrot
 

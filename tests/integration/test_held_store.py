@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from langchain_core.runnables import RunnableGenerator
 
+from defaults import limit_pauses
 from langchain_kronvex import KronvexMemory, MemoryDraft, StoreBusy, with_memory
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
-from pauses import limit_pauses
 
 from .parts import parrot, seen_by_model
 

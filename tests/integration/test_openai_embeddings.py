@@ -9,9 +9,9 @@ import pytest
 import tiktoken
 from langchain_openai import OpenAIEmbeddings
 
+from defaults import limit_pauses
 from docs.openai_stub import openai_stub
 from langchain_kronvex import EmbeddingMismatch, EmbeddingsError, KronvexMemory
-from pauses import limit_pauses
 
 OpenMemory = Callable[..., KronvexMemory]
 SMALL = "openai:text-embedding-3-small"

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex import KronvexMemory
-from pauses import limit_pauses
 from server.running import Process
 
 from .crew import HERE, PATIENCE, run_python

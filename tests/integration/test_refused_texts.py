@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from langchain_core.embeddings import Embeddings
 
+from defaults import limit_pauses
 from langchain_kronvex import BackgroundWriter, EmbeddingsError, KronvexMemory, MemoryDraft
-from pauses import limit_pauses
 
 from .parts import HashedWords
 

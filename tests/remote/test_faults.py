@@ -11,6 +11,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from defaults import limit_pauses
 from langchain_kronvex import (
     AgentNotFound,
     BadRequest,
@@ -27,7 +28,6 @@ from langchain_kronvex import (
     with_memory,
 )
 from langchain_kronvex.storage.rest.http import transport as transport_module
-from pauses import limit_pauses
 
 from .bad_server import (
     FaultyServer,

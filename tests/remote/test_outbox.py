@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex import KronvexMemory, MemoryDraft, StoreBusy, StoreUnavailable
 from langchain_kronvex.storage.rest.outbox import outbox as outbox_module
-from pauses import limit_pauses
 
 from .bad_server import FaultyServer, hang, status
 from .conftest import Open

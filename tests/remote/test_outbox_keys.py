@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex.cli.main import main
-from pauses import limit_pauses
 
 from .bad_server import status
 from .conftest import Open

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex import ServerUnavailable
-from pauses import limit_pauses
 
 from .bad_server import FaultyServer, hang, status
 from .conftest import Open

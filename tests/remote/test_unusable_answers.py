@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex import KronvexMemory, ServerMisbehaved, WriteLost
 from langchain_kronvex.storage.rest.envelope import RESERVED
-from pauses import limit_pauses
 
 from .bad_server import FaultyServer, status
 from .conftest import Open
