@@ -14,11 +14,10 @@ from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, Tool
 from pydantic import BaseModel, Field, ValidationError
 
 from langchain_kronvex.core.context_lines import memory_line, neutral
-from langchain_kronvex.core.effects import Plan, both, call
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Memory, MemoryContext, Scope
-from langchain_kronvex.langchain.scope_from_config import agent_scope
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.scope_from_config import agent_scope
 
 MemoryType = Literal["semantic", "procedural", "episodic", "fact", "preference", "context"]
 # LangGraph gives the run to a parameter of this name; a model can neither see nor fill it. (Found
@@ -77,28 +76,36 @@ class _Tools:
     memory: KronvexMemory
     fixed: Scope
 
-    def _remember(
+    def remember(
         self,
         content: str,
         memory_type: str = "semantic",
         *,
         config: RunnableConfig,
         runtime: Runtime = NO_RUNTIME,
-    ) -> Plan[str]:
+    ) -> str:
         scope = self._scope(config, runtime)
         with _to_be_mended_by_the_model():
-            stored: Memory = yield call(
-                self.memory,
-                "remember",
-                content,
-                memory_type=memory_type,
-                user_id=scope.user_id,
-                session_id=scope.session_id,
+            stored: Memory = self.memory.remember(
+                content, memory_type=memory_type, user_id=scope.user_id, session_id=scope.session_id
             )
         known = "Already known" if stored.deduplicated else "Remembered"
         return f"{known}: {_line(stored)}"
 
-    def _recall(
+    async def aremember(
+        self,
+        content: str,
+        memory_type: str = "semantic",
+        *,
+        config: RunnableConfig,
+        runtime: Runtime = NO_RUNTIME,
+    ) -> str:
+        """Async version of `remember`."""
+        return await self.memory.engine.threads.run(
+            self.remember, content, memory_type, config=config, runtime=runtime
+        )
+
+    def recall(
         self,
         query: str,
         limit: int = 5,
@@ -106,36 +113,45 @@ class _Tools:
         *,
         config: RunnableConfig,
         runtime: Runtime = NO_RUNTIME,
-    ) -> Plan[str]:
+    ) -> str:
         scope = self._scope(config, runtime)
         with _to_be_mended_by_the_model():
-            found: MemoryContext = yield call(
-                self.memory,
-                "inject_context",
-                query,
-                user_id=scope.owner,
-                top_k=limit,
-                memory_type=memory_type,
+            found: MemoryContext = self.memory.inject_context(
+                query, user_id=scope.owner, top_k=limit, memory_type=memory_type
             )
         return "\n".join(map(_line, found.memories)) or "Nothing is remembered that fits."
 
-    def _forget(
-        self, id: str, *, config: RunnableConfig, runtime: Runtime = NO_RUNTIME
-    ) -> Plan[str]:
+    async def arecall(
+        self,
+        query: str,
+        limit: int = 5,
+        memory_type: str | None = None,
+        *,
+        config: RunnableConfig,
+        runtime: Runtime = NO_RUNTIME,
+    ) -> str:
+        """Async version of `recall`."""
+        return await self.memory.engine.threads.run(
+            self.recall, query, limit, memory_type, config=config, runtime=runtime
+        )
+
+    def forget(self, id: str, *, config: RunnableConfig, runtime: Runtime = NO_RUNTIME) -> str:
         scope = self._scope(config, runtime)
         with _to_be_mended_by_the_model():
             # Of another user's memory it is not even told that it exists.
-            count: int = yield call(self.memory, "forget", id=id.strip(), user_id=scope.owner)
+            count: int = self.memory.forget(id=id.strip(), user_id=scope.owner)
         return "Forgotten." if count else UNKNOWN
+
+    async def aforget(
+        self, id: str, *, config: RunnableConfig, runtime: Runtime = NO_RUNTIME
+    ) -> str:
+        """Async version of `forget`."""
+        return await self.memory.engine.threads.run(self.forget, id, config=config, runtime=runtime)
 
     def _scope(self, config: RunnableConfig, runtime: object) -> Scope:
         # What a model makes up is JSON, which has no attributes.
         context = getattr(runtime, "context", None)
         return agent_scope(config, context, self.fixed.user_id, self.fixed.session_id)
-
-    remember, aremember = both(_remember)
-    recall, arecall = both(_recall)
-    forget, aforget = both(_forget)
 
 
 def create_memory_tools(

@@ -19,7 +19,7 @@ def test_owners_are_told_by_the_beginning_of_their_names(memory: Driver, clock: 
     clock.advance(days=2)
 
     def owners(beginning: str) -> set[str]:
-        backend = memory.memory._backend
+        backend = memory.memory.engine.backend
         if memory._loop is None:
             return set(backend.owners(beginning, clock()))
         return set(memory._loop.run_until_complete(backend.aowners(beginning, clock())))

@@ -60,7 +60,9 @@ def full(memory: KronvexMemory) -> KronvexMemory:
 
 
 def records(memory: KronvexMemory) -> list[Record]:
-    return memory._backend.find(Selection(kind=None, scope=None), Page(), memory._clock())
+    return memory.engine.backend.find(
+        Selection(kind=None, scope=None), Page(), memory.engine.clock()
+    )
 
 
 def mode(path: Path) -> int:
@@ -162,14 +164,14 @@ def test_a_store_that_cannot_be_read_gives_no_file(
 ) -> None:
     set_default(monkeypatch, Export, "page_records", 10)
     pages = iter([True, False])
-    export_page = full._backend.export_page
+    export_page = full.engine.backend.export_page
 
     def fail_at_the_second(*arguments: Any, **more: Any) -> Any:
         if next(pages):
             return export_page(*arguments, **more)
         raise StoreUnavailable
 
-    monkeypatch.setattr(full._backend, "export_page", fail_at_the_second)
+    monkeypatch.setattr(full.engine.backend, "export_page", fail_at_the_second)
     with pytest.raises(StoreUnavailable):
         full.export(file)
     assert not file.exists()
@@ -465,7 +467,7 @@ def test_commands_need_no_extra_and_work_in_a_pipe(
     code = (
         "import sys\n"
         "for name in ('fastapi', 'uvicorn', 'starlette', 'psycopg'): sys.modules[name] = None\n"
-        "from langchain_kronvex.cli import main\n"
+        "from langchain_kronvex.cli.main import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
 

@@ -34,7 +34,7 @@ from langchain_kronvex.langgraph import KronvexStore
 memory = KronvexMemory(sys.argv[1])
 memory.remember("before", user_id="ana")
 again = {"memory": lambda: KronvexMemory(sys.argv[1], agent_id="another"),
-         "beside": lambda: memory.beside("another"),
+         "beside": lambda: memory.for_agent("another"),
          "store": lambda: KronvexStore(memory)}[sys.argv[2]]()
 print("opened", flush=True)
 sys.stdin.readline()

@@ -48,7 +48,7 @@ def seen(memory: KronvexMemory) -> list[list[tuple[str, str, float, float]]]:
 
 def between_pages(memory: KronvexMemory, page: int, change: Callable[[], Any]) -> None:
     """Let something happen just before a page is read: pages are read in snapshots."""
-    file = memory._backend._file  # type: ignore[attr-defined]
+    file = memory.engine.backend._file  # type: ignore[attr-defined]
     snapshot, left = file.snapshot, [page]
 
     @contextmanager

@@ -10,9 +10,8 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializa
 from langchain_core.runnables.base import coerce_to_runnable
 from pydantic import ConfigDict
 
-from langchain_kronvex.core.effects import Plan, arun, run
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, ContextOptions, OnFailure, Turn
+from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, Turn
 from langchain_kronvex.langchain.prompts import (
     as_messages,
     as_text,
@@ -21,8 +20,9 @@ from langchain_kronvex.langchain.prompts import (
     with_context,
     without_prompt,
 )
-from langchain_kronvex.langchain.scope_from_config import scope_from
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
+from langchain_kronvex.memory.scope_from_config import scope_from
 
 
 class ChainWithMemory(RunnableSerializable[Any, Any]):
@@ -55,7 +55,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
         return self._call_with_config(self._turn, input, config, **kwargs)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Twin of `invoke`."""
+        """Async version of `invoke`."""
         return await self._acall_with_config(self._aturn, input, config, **kwargs)
 
     def stream(
@@ -69,7 +69,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
     async def astream(
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Any]:
-        """Twin of `stream`."""
+        """Async version of `stream`."""
 
         async def inputs() -> AsyncIterator[Any]:
             yield input
@@ -85,11 +85,11 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
 
     def _turn(self, value: Any, run_manager: Any, config: RunnableConfig, **kwargs: Any) -> Any:
         turn = self._begin(value, config)
-        run(self._prepare(turn))
+        self._prepare(turn)
         self._tell(turn, config)
         filled = self._filled(value, turn)
         output = self.chain.invoke(filled, config, **kwargs)
-        run(self._save(turn, output))
+        self._save(turn, output)
         self._tell(turn, config)
         return output
 
@@ -97,11 +97,11 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
         self, value: Any, run_manager: Any, config: RunnableConfig, **kwargs: Any
     ) -> Any:
         turn = self._begin(value, config)
-        await arun(self._prepare(turn))
+        await self.memory.engine.threads.run(self._prepare, turn)
         await self._atell(turn, config)
         filled = self._filled(value, turn)
         output = await self.chain.ainvoke(filled, config, **kwargs)
-        await arun(self._save(turn, output))
+        await self.memory.engine.threads.run(self._save, turn, output)
         await self._atell(turn, config)
         return output
 
@@ -110,7 +110,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
     ) -> Iterator[Any]:
         value = next(inputs)
         turn = self._begin(value, config)
-        run(self._prepare(turn))
+        self._prepare(turn)
         self._tell(turn, config)
         filled, heard = self._filled(value, turn), None
         try:
@@ -118,7 +118,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
                 heard = _joined(heard, chunk)
                 yield chunk
         finally:
-            run(self._save(turn, heard))
+            self._save(turn, heard)
         self._tell(turn, config)
 
     async def _astream_turn(
@@ -126,7 +126,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
     ) -> AsyncIterator[Any]:
         value = await anext(inputs)
         turn = self._begin(value, config)
-        await arun(self._prepare(turn))
+        await self.memory.engine.threads.run(self._prepare, turn)
         await self._atell(turn, config)
         filled, heard = self._filled(value, turn), None
         try:
@@ -134,7 +134,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
                 heard = _joined(heard, chunk)
                 yield chunk
         finally:
-            await arun(self._save(turn, heard))
+            await self.memory.engine.threads.run(self._save, turn, heard)
         await self._atell(turn, config)
 
     def _tell(self, turn: Turn, config: RunnableConfig) -> None:
@@ -156,7 +156,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
             new=as_messages(said),
         )
 
-    def _prepare(self, turn: Turn) -> Plan[None]:
+    def _prepare(self, turn: Turn) -> None:
         return turn.prepare(
             load_history=self.history_messages_key is not None,
             max_messages=self.max_messages,
@@ -178,7 +178,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
             return as_text(turn.history, turn.new, context)
         return with_context(turn.history, turn.new, context)
 
-    def _save(self, turn: Turn, output: Any) -> Plan[None]:
+    def _save(self, turn: Turn, output: Any) -> None:
         said = said_by(output, self.output_messages_key)
         return turn.save(without_prompt(said, [*turn.history, *turn.new]))
 
