@@ -184,12 +184,6 @@ class BackgroundWriter(ForkAware):
             queued.future.cancel()
         return len(dropped)
 
-    async def adiscard(
-        self, chosen: Callable[[Hashable], bool], timeout: float | None = None
-    ) -> int:
-        """Twin of `discard`."""
-        return await asyncio.to_thread(self.discard, chosen, timeout)
-
     def close(self, timeout: float | None = 10.0) -> bool:
         """Flush, then end the thread; jobs that are not done in time are reported as failed."""
         done = self.flush(timeout)
