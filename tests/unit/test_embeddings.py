@@ -23,7 +23,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from langchain_kronvex.embeddings import StaticEmbeddings, static
 from langchain_kronvex.embeddings.wordpiece import WordPiece
 
-DATA = static._DATA
+DATA = static.DATA
 CHECKSUMS = {
     "static.npy": "4831f6d67853b533eeef73a2086b2c87708417e166363a37f819d4f48f489a26",
     "scales.npy": "8ad25a26d5e9c9c320a55ac8a751100632d8232e973cc428572e42cb584378eb",

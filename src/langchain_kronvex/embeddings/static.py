@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from langchain_kronvex.embeddings.wordpiece import WordPiece
 
-_DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "data"
 
 # Tokens in a slice, before those of its last text: at most twice as many, 8 MB of float32.
 _TOKENS_AT_ONCE = 4_096
@@ -38,11 +38,11 @@ class _Table:
 
 @functools.lru_cache(maxsize=1)
 def _table() -> _Table:
-    tokens = (_DATA / "vocab.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    tokens = (DATA / "vocab.txt").read_text(encoding="utf-8").split("\n")[:-1]
     return _Table(
         # Mapped, not read: processes on one machine share the pages they touch.
-        vectors=np.asarray(np.load(_DATA / "static.npy", mmap_mode="r")),
-        scales=np.load(_DATA / "scales.npy"),
+        vectors=np.asarray(np.load(DATA / "static.npy", mmap_mode="r")),
+        scales=np.load(DATA / "scales.npy"),
         rows={token: row for row, token in enumerate(tokens)},
         longest_token=max(map(len, tokens)),
     )
