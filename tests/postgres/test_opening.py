@@ -132,6 +132,23 @@ def test_tables_made_step_by_step_are_those_made_at_once(
     assert len(catalog(store_url)) > 50
 
 
+def test_indexes_of_single_owners_go_and_their_memories_stay(
+    store_url: str, open_memory: OpenMemory, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = postgres_schema._steps()
+    monkeypatch.setattr(postgres_schema, "_steps", lambda: steps[:2])
+    with open_memory() as memory:
+        memory.remember("Ana drinks tea.", user_id="ana")
+    sql(
+        f"CREATE INDEX huge_{'0a' * 16}_types ON langchain_kronvex.records (type, seq) "
+        "WHERE kind = 'memory'"
+    )
+    monkeypatch.undo()
+    memory = open_memory()
+    assert sql("SELECT count(*) FROM pg_class WHERE relname LIKE 'huge%%'") == [(0,)]
+    assert [m.content for m in memory.recall("tea", user_id="ana")] == ["Ana drinks tea."]
+
+
 def test_tables_of_a_newer_version_are_refused_and_left_alone(
     store_url: str, open_memory: OpenMemory, sql: Sql
 ) -> None:
@@ -313,6 +330,7 @@ def test_wrong_options_are_refused() -> None:
         {"statement_timeout_seconds": -1},
         {"pool": object()},
         {"async_pool": object()},
+        {"exact_up_to": 1000},
     ):
         with pytest.raises(ConfigurationError):
             PostgresOptions(**wrong)

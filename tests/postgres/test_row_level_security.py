@@ -20,7 +20,6 @@ from langchain_core.messages import HumanMessage
 
 from langchain_kronvex import ConfigurationError, KronvexMemory, PostgresOptions
 from langchain_kronvex.storage.postgres.rows import scope_key
-from postgres.huge import drafts, is_huge, prepared
 from postgres.program import in_both_colours
 from postgres.server import Server
 from postgres.test_partitions import DOCUMENT, PARTITIONING
@@ -135,19 +134,6 @@ def test_a_worker_that_is_open_when_it_is_turned_on_answers_as_before(
         answers.append(VERBS[verb](worker))
     assert answers[0] == answers[1]
     assert answers[0]
-
-
-def test_a_worker_that_searches_in_the_database_goes_over_to_ram_when_it_is_turned_on(
-    open_limited: Open,
-) -> None:
-    worker = open_limited(limited=False, schema="huge", exact_up_to=300)
-    worker.remember_many(drafts(400))
-    prepared(worker, "ana")
-    wanted = drafts(40)[33].content
-    open_limited(schema="huge")
-    for _ in range(2):
-        assert worker.recall(wanted, user_id="ana", top_k=1)[0].content == wanted
-    assert not is_huge(worker, "ana")
 
 
 def partition(connection: psycopg.Connection[Any], schema: str) -> None:

@@ -9,9 +9,8 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from databases import DATABASES
-from langchain_kronvex import KronvexMemory, PostgresOptions
+from langchain_kronvex import KronvexMemory
 from langchain_kronvex.storage.postgres import migrations as postgres_schema
-from postgres.huge import drafts, prepared
 from postgres.test_opening import prepare
 from postgres.test_partitions import PARTITIONING
 
@@ -118,20 +117,3 @@ def test_partitions_are_sampled_no_more_than_whole_tables(
     assert {column for _, column in samples(sql)} <= left
     furnish(open_memory())
     assert {column for _, column in samples(sql)} <= left
-
-
-def test_indexes_of_huge_users_are_not_sampled(open_memory: OpenMemory, sql: Sql) -> None:
-    memory = open_memory(postgres=PostgresOptions(exact_up_to=300))
-    memory.remember_many(drafts(400, "ana-secret-name"))
-    prepared(memory, "ana-secret-name")
-    sql("ANALYZE")
-    assert (
-        sql(
-            "SELECT tablename, attname FROM pg_stats WHERE schemaname = 'langchain_kronvex' "
-            "AND starts_with(tablename, 'huge_')"
-        )
-        == []
-    )
-    wanted = drafts(40)[33].content
-    found = memory.recall(wanted, user_id="ana-secret-name", top_k=1)
-    assert found[0].content == wanted

@@ -11,8 +11,7 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 from parts import HashedWords
 
-from huge import is_huge, made
-from langchain_kronvex import KronvexMemory, PostgresOptions
+from langchain_kronvex import KronvexMemory
 from langchain_kronvex.storage.postgres import clock as postgres_clock
 from langchain_kronvex.storage.postgres import vectors as postgres_vectors
 
@@ -43,18 +42,6 @@ def save_to_one_session(say: Say, hear: Hear, url: str, worker: int, rounds: int
         hear()
         query = f"w{worker} remembers"
         say(sorted(m.content for m in memory.recall(query, user_id="everyone", top_k=10_000)))
-
-
-def recall_of_a_huge_user(say: Say, hear: Hear, url: str, query: str) -> None:
-    """Recall before there are indexes, with many others; again when they have been made."""
-    with KronvexMemory(url, postgres=PostgresOptions(exact_up_to=300)) as memory:
-        say("open")
-        hear()
-        memory.recall(query, user_id="ana")
-        say(made(memory))
-        hear()
-        found = memory.recall(query, user_id="ana", top_k=3)
-        say([is_huge(memory, "ana"), [m.content for m in found]])
 
 
 def with_a_wrong_clock(say: Say, hear: Hear, url: str, hours: float) -> None:

@@ -7,7 +7,7 @@ database runs in either colour. How recall finds is in `postgres_recall.py`.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from langchain_kronvex.core.fork_safety import ForkAware
@@ -19,8 +19,6 @@ from langchain_kronvex.storage.postgres import migrations as schema
 from langchain_kronvex.storage.postgres.connections.conninfo import location_of
 from langchain_kronvex.storage.postgres.connections.shared_pools import pools_for
 from langchain_kronvex.storage.postgres.database import Database
-from langchain_kronvex.storage.postgres.large_owners.index_builder import IndexMaker
-from langchain_kronvex.storage.postgres.large_owners.search import HugeOwners
 from langchain_kronvex.storage.postgres.options import PostgresOptions
 from langchain_kronvex.storage.postgres.recall import PostgresRecall
 from langchain_kronvex.storage.postgres.statements import (
@@ -54,7 +52,7 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
     ) -> None:
         self.location = location_of(conninfo, options)
         self._agent_id = agent_id
-        self._cache_bytes, self._exact_up_to = cache_bytes, options.exact_up_to
+        self._cache_bytes = cache_bytes
         pools = pools_for(conninfo, options, timeout)
         self._db = Database(pools, options, self.location, timeout)
         try:
@@ -62,7 +60,6 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
             schema.prepare(self._db, options.schema, self.location)
             if schema.secure(self._db, self.location, wanted=options.row_level_security):
                 self._db.limit_reach()
-            self._maker = IndexMaker.of(self._db, self.location, options.exact_up_to)
         except BaseException:
             self._db.close()
             raise
@@ -72,17 +69,8 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
     def after_fork_in_child(self) -> None:
         """Start without indexes: another thread may have been changing one."""
         self._cache = IndexCache(self._cache_bytes)
-        self._huge = HugeOwners(self._db, self._agent_id, self._exact_up_to, self._maker)
-        if self._maker is not None:
-            self._maker.after_fork_in_child()
         self._worker = uuid.uuid4()
         self._may_hold_claims = False  # those are the parent's
-
-    def start(self, report: Callable[[Exception], None]) -> None:
-        """See `MemoryBackend.start`."""
-        if self._maker is not None:
-            self._maker.report = report
-            self._sweep()
 
     def now(self) -> datetime:
         """Return the server's time, which all workers share."""
@@ -189,26 +177,13 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         return self._erased(await self._db.arun(self._erasing(selection, now)))
 
     def _erased(self, erased: erasing.Erased) -> int:
-        if erased.left_over and self._maker is not None:
-            self._maker.sweep()
         for owner in erased.owners:
             self._cache.drop(owner)
-            self._huge.drop(owner)
         return erased.visible
 
     def purge(self, now: datetime) -> int:
         """See `MemoryBackend.purge`."""
-        removed = self._db.run(Job(lambda: erasing.purging(now)))
-        if removed:
-            self._sweep()
-        return removed
-
-    def _sweep(self) -> None:
-        """Drop the indexes of huge owners who are gone, in the background."""
-        are_used = not self._db.is_limited
-        job = Job(lambda: erasing.leaving_over(are_used=are_used), reads_once=True)
-        if self._maker is not None and self._db.run(job):
-            self._maker.sweep()
+        return self._db.run(Job(lambda: erasing.purging(now)))
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -291,8 +266,6 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
 
     def close(self) -> None:
         """See `MemoryBackend.close`."""
-        if self._maker is not None:
-            self._maker.close()
         self.release()
         self._db.close()
         self._cache = IndexCache(0)  # a closed memory that is still referred to holds no words

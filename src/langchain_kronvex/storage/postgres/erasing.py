@@ -9,7 +9,6 @@ from uuid import UUID
 
 from langchain_kronvex.storage.backend import Selection
 from langchain_kronvex.storage.postgres import rows
-from langchain_kronvex.storage.postgres.large_owners.index_sql import ARE_LEFT_OVER
 from langchain_kronvex.storage.postgres.statements import Rows, Statement, Work
 
 NEW_GENERATION = (
@@ -73,11 +72,10 @@ _OWNERS = "SELECT scope FROM langchain_kronvex.scopes WHERE scope = ANY(%s) ORDE
 
 
 class Erased(NamedTuple):
-    """How many visible records, and whose; `left_over`: indexes of owners who are gone."""
+    """How many visible records, and whose."""
 
     visible: int
     owners: list[str]
-    left_over: bool
 
 
 def erasing(agent_id: str, selection: Selection, now: datetime) -> Work[Erased]:
@@ -94,19 +92,12 @@ def erasing(agent_id: str, selection: Selection, now: datetime) -> Work[Erased]:
         "WHERE scope = ANY(%s) RETURNING owner",
         [scopes],
     )
-    *_, left_over = yield [
+    yield [
         # Again, with new eyes: a claim may have come while the deletion waited for who claimed.
         *(Statement(_SWEEP.format(table=table), [scopes]) for table in _HANGING),
         Statement(_LEAVE, [scopes]),
-        Statement(ARE_LEFT_OVER, [False]),
     ]
-    return Erased(int(gone[0][0]), [owner for (owner,) in owners], left_over[0][0])
-
-
-def leaving_over(*, are_used: bool) -> Work[bool]:
-    """Tell whether there are indexes of owners who are gone; or any, where none are used."""
-    found: Rows = yield Statement(ARE_LEFT_OVER, [not are_used])
-    return bool(found[0][0])
+    return Erased(int(gone[0][0]), [owner for (owner,) in owners])
 
 
 def emptying(agent_id: str, deleted: Sequence[Selection]) -> list[Statement]:

@@ -37,10 +37,7 @@ class PostgresOptions:
             the server is set to.
         row_level_security: Let the database itself refuse rows of another user. The role must not
             be a superuser nor have BYPASSRLS, for which PostgreSQL makes an exception.
-        exact_up_to: Users with more memories are not searched in this process's RAM, where all of
-            their memories would have to be read first, but by indexes in the database, which are
-            made in the background. This needs pgvector 0.8, the right to make indexes, and no
-            `row_level_security`; without these, everybody is searched in RAM.
+        exact_up_to: Removed: every user is searched in RAM, whatever the number of memories.
     """
 
     pool: ConnectionPool[psycopg.Connection[Any]] | Any | None = None
@@ -50,15 +47,18 @@ class PostgresOptions:
     prepared_statements: bool = True
     statement_timeout_seconds: float | None = None
     row_level_security: bool = False
-    exact_up_to: int = 200_000
+    exact_up_to: None = None
 
     def __post_init__(self) -> None:
         _check_schema(self.schema)
         _check_pools(self.pool, self.async_pool)
         if not isinstance(self.max_connections, int) or self.max_connections < 1:
             raise ConfigurationError("max_connections must be a whole number of at least 1.")
-        if not isinstance(self.exact_up_to, int) or self.exact_up_to < 0:
-            raise ConfigurationError("exact_up_to must be a whole number of at least 0.")
+        if self.exact_up_to is not None:
+            raise ConfigurationError(
+                "exact_up_to was removed: every user is searched in RAM. Leave it out, and bound "
+                "the RAM with cache_megabytes of KronvexMemory."
+            )
         timeout = self.statement_timeout_seconds
         is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
         if timeout is not None and not (is_number and 0 < timeout < 1e6):

@@ -28,15 +28,11 @@ class State(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Records by their numbers; the owner's state and the model of the vectors at that time.
-
-    `memories` is at least how many the owner has.
-    """
+    """Records by their numbers; the owner's state and the model of the vectors at that time."""
 
     state: State
     model: Model | None
     records: dict[int, Record]
-    memories: int
 
 
 class IndexPage(NamedTuple):
@@ -62,7 +58,7 @@ def matching(agent_id: str, owner: str, seqs: Sequence[int], now: datetime) -> W
     """Return memories by their numbers; scope and expiry are asked of the store itself."""
     scope = rows.scope_key(agent_id, owner)
     found: Rows = yield Statement(
-        "SELECT s.generation, s.revision, s.memories, m.model, m.width, r.seq, "
+        "SELECT s.generation, s.revision, m.model, m.width, r.seq, "
         f"{rows.RECORD_COLUMNS} {_STATE}"
         "LEFT JOIN langchain_kronvex.models AS m ON m.agent_id = %s AND NOT m.upcoming "
         # Number by number: of `= ANY` the planner may make a look at all of the owner's records.
@@ -71,12 +67,11 @@ def matching(agent_id: str, owner: str, seqs: Sequence[int], now: datetime) -> W
         f"AND r.kind = 'memory' AND {rows.VISIBLE}",
         [scope, agent_id, owner, agent_id, list(seqs), scope, now],
     )
-    generation, revision, memories, model, width, *_ = found[0]
+    generation, revision, model, width, *_ = found[0]
     return Found(
         State(generation or 0, revision or 0),
         None if model is None else (model, width),
-        {row[5]: rows.to_record(row[6:]) for row in found if row[5] is not None},
-        memories or 0,
+        {row[4]: rows.to_record(row[5:]) for row in found if row[4] is not None},
     )
 
 

@@ -23,7 +23,6 @@ from langchain_kronvex.storage.index_cache import CachedIndex, IndexCache
 from langchain_kronvex.storage.model_check import fits, refuse
 from langchain_kronvex.storage.postgres import reading, rows
 from langchain_kronvex.storage.postgres.database import Database
-from langchain_kronvex.storage.postgres.large_owners.search import HugeOwners
 from langchain_kronvex.storage.postgres.reading import Found, IndexPage, State
 from langchain_kronvex.storage.postgres.statements import Job
 
@@ -57,12 +56,7 @@ class PostgresRecall(MemoryBackend):
     _db: Database
     _agent_id: str
     _cache: IndexCache
-    _huge: HugeOwners
     _tell_of_unembedded: Callable[[], None]
-
-    def make_indexes(self, owner: str, timeout_seconds: float) -> bool:
-        """Have the indexes of a huge owner made now, and wait; tell whether all are there."""
-        return self._huge.make_indexes(owner, timeout_seconds)
 
     def recall(self, search: Search) -> list[Match]:
         """See `MemoryBackend.recall`."""
@@ -89,21 +83,12 @@ class PostgresRecall(MemoryBackend):
             session_id=asked.scope.only_session if owner else None,
             threshold=asked.threshold,
         )
-        if self._huge.knows(owner):
-            matches = yield from self._of_huge(owner, asked, question)
-            if matches is not None:
-                return matches
         entry = self._cache.entry(owner)
         asked_at: State | None = None
         for _ in range(_ROUNDS):
             worker = _Worker(len(entry.index) > _SHORT_SEARCH)
             state, answer = yield call(worker, "do", lambda: _searched(entry, question))
             found: Found = yield call(self._db, "run", self._matching(owner, answer, asked))
-            if self._huge.may_be(owner, found.memories):
-                matches = yield from self._of_huge(owner, asked, question)
-                if matches is not None:
-                    self._cache.drop(owner)
-                    return matches
             asked_at = asked_at or found.state
             if found.state == state or _is_recent(state, answer, found, asked_at):
                 self._check_model(found, asked)
@@ -112,20 +97,6 @@ class PostgresRecall(MemoryBackend):
                 refuse(self.location, found.model, asked.model or "", len(asked.vector or ()))
             yield from self._bring_up_to_date(entry, owner, found.state)
         raise StoreBusy(f"{self.location}: other workers write faster than this one can read.")
-
-    def _of_huge(self, owner: str, asked: Search, question: Question) -> Plan[list[Match] | None]:
-        """Search an owner in the database; None when that is to be done in RAM."""
-        for _ in range(_ROUNDS):
-            told = yield from self._huge.answer(owner, asked, question, _Worker(beside_loop=True))
-            if told is None:
-                return None
-            state, answer = told
-            found: Found = yield call(self._db, "run", self._matching(owner, answer, asked))
-            if found.state.generation == state.generation:
-                self._check_model(found, asked)
-                if answer is not None:
-                    return _matches(answer, found)
-        raise StoreBusy(f"{self.location}: other workers erase faster than this one can read.")
 
     def _matching(self, owner: str, answer: Answer | None, asked: Search) -> Job[Found]:
         return Job(

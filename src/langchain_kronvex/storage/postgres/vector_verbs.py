@@ -12,7 +12,6 @@ from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.storage.backend import MemoryBackend, Unembedded
 from langchain_kronvex.storage.postgres import vectors as vectors_of
 from langchain_kronvex.storage.postgres.database import Database
-from langchain_kronvex.storage.postgres.large_owners.index_builder import IndexMaker
 from langchain_kronvex.storage.postgres.statements import Job, Work, telling_retries
 
 _RELEASING_SECONDS = 2.0
@@ -25,7 +24,6 @@ class PostgresEmbedding(MemoryBackend):
     _agent_id: str
     _worker: uuid.UUID  # who claims
     _may_hold_claims = False
-    _maker: IndexMaker | None
     _tell_of_unembedded: Callable[[], None] = staticmethod(lambda: None)
 
     def when_unembedded(self, tell: Callable[[], None]) -> None:
@@ -80,8 +78,6 @@ class PostgresEmbedding(MemoryBackend):
 
     def finish_reindex(self, model: str) -> int:
         """See `MemoryBackend.finish_reindex`."""
-        if self._maker is not None:
-            self._maker.drop_vectors(self._agent_id)
 
         def work(retried: bool) -> Work[int]:
             return vectors_of.finishing(self._agent_id, self.location, model, retried=retried)

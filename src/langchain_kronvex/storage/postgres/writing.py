@@ -6,7 +6,6 @@ their writes have one order then, and no two wait for each other.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -181,7 +180,7 @@ def begun(
             "SELECT model FROM langchain_kronvex.models WHERE agent_id = %s AND NOT upcoming",
             [agent_id],
         ),
-        _lock_for_writing(agent_id, records, owners),
+        _lock_for_writing(agent_id, owners),
         same_keys(agent_id, keyed),
     ]
     revisions = _by_owner(agent_id, owners, locked)
@@ -198,7 +197,7 @@ def holding_model(agent_id: str, *, to_change: bool = False) -> Statement:
 def locked_for_writing(agent_id: str, records: Sequence[Record]) -> Work[dict[str, int]]:
     """Lock owners, in the order in which all do, and return the number of this write for each."""
     owners = sorted({record.scope.owner for record in records})
-    locked: Rows = yield _lock_for_writing(agent_id, records, owners)
+    locked: Rows = yield _lock_for_writing(agent_id, owners)
     return _by_owner(agent_id, owners, locked)
 
 
@@ -207,21 +206,14 @@ def _by_owner(agent_id: str, owners: Sequence[str], locked: Rows) -> dict[str, i
     return {owner: revision_of[rows.scope_key(agent_id, owner)] for owner in owners}
 
 
-def _lock_for_writing(agent_id: str, records: Sequence[Record], owners: Sequence[str]) -> Statement:
-    memories = Counter(record.scope.owner for record in records if record.kind == "memory")
+def _lock_for_writing(agent_id: str, owners: Sequence[str]) -> Statement:
     ordered = sorted((rows.scope_key(agent_id, owner), owner) for owner in owners)
     return Statement(
-        "INSERT INTO langchain_kronvex.scopes AS s (scope, agent_id, owner, revision, memories) "
-        "SELECT scope, %s, owner, 1, memories "
-        "FROM unnest(%s::uuid[], %s::text[], %s::bigint[]) AS w (scope, owner, memories) "
-        "ORDER BY scope ON CONFLICT (scope) DO UPDATE SET revision = s.revision + 1, "
-        "memories = s.memories + excluded.memories RETURNING scope, revision",
-        [
-            agent_id,
-            [key for key, _ in ordered],
-            [owner for _, owner in ordered],
-            [memories[owner] for _, owner in ordered],
-        ],
+        "INSERT INTO langchain_kronvex.scopes AS s (scope, agent_id, owner, revision) "
+        "SELECT scope, %s, owner, 1 FROM unnest(%s::uuid[], %s::text[]) AS w (scope, owner) "
+        "ORDER BY scope ON CONFLICT (scope) DO UPDATE SET revision = s.revision + 1 "
+        "RETURNING scope, revision",
+        [agent_id, [key for key, _ in ordered], [owner for _, owner in ordered]],
     )
 
 
