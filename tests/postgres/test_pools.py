@@ -101,34 +101,10 @@ class Engine:
             connection.close()
 
 
-def test_plans_made_while_tables_are_small_use_their_indexes(
-    store_url: str, open_with: OpenMemory
-) -> None:
-    def plans(memory: KronvexMemory) -> tuple[str, str]:
-        pools = memory._backend._db._pools
-
-        async def of_a_loop() -> str:
-            async with pools.aconnection() as connection:
-                cursor = await connection.execute("SHOW enable_seqscan")
-                return (await cursor.fetchone() or ("",))[0]
-
-        with pools.connection() as connection:
-            (of_threads,) = connection.execute("SHOW enable_seqscan").fetchone() or ("",)
-        return of_threads, asyncio.run(of_a_loop())
-
-    assert plans(open_with()) == ("off", "off")
-    with pool_of(store_url) as pool:  # another's connections are as they were
-        with KronvexMemory(postgres=PostgresOptions(pool=pool)) as memory:
-            memory.remember("Ana drinks tea.", user_id="ana")
-        with pool.connection() as connection:
-            assert connection.execute("SHOW enable_seqscan").fetchone() == ("on",)
-
-
 def test_what_a_pooler_lends_is_left_as_it_is(store_url: str) -> None:
     with psycopg.connect(store_url, autocommit=True) as connection:
         another = connection.info.backend_pid + 1  # as a pooler tells one of its own
         connection.execute(_DIRECT, ["10000", another])
-        assert connection.execute("SHOW enable_seqscan").fetchone() == ("on",)
         assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)
 
 

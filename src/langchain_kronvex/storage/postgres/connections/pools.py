@@ -31,16 +31,10 @@ from langchain_kronvex.storage.postgres.options import PostgresOptions, millisec
 _IDLE_SECONDS = 300.0
 _ASKING_SECONDS = 2
 _CLOSING_SECONDS = 2.0  # for a thread that is busy
-# A prepared statement keeps its plan, which may be of a time when a table was small; every
-# statement here has its index. Nor is any worth compiling, whatever the server, which keeps no
-# statistics of owners, guesses that it costs. A pooler, which tells a process number of its own, is
-# left alone: the settings would reach its other clients. The bound of waiting for locks is for what
-# is read outside of a transaction; a write sets its own.
-_DIRECT = (
-    "SELECT set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false), "
-    "set_config('lock_timeout', %s, false) "
-    "WHERE pg_backend_pid() = %s"
-)
+# Bounds the wait for locks of what is read outside of a transaction; a write sets its own bound. A
+# pooler reports a process number of its own and is left alone: its other clients would get the
+# setting.
+_DIRECT = "SELECT set_config('lock_timeout', %s, false) WHERE pg_backend_pid() = %s"
 
 
 class Pools(ForkAware):
