@@ -24,7 +24,7 @@ from langchain_kronvex import (
     StoreError,
 )
 from langchain_kronvex.storage.postgres import migrations as postgres_schema
-from langchain_kronvex.storage.postgres.connections.pools import Pools
+from langchain_kronvex.storage.postgres.connections import connections_to
 from langchain_kronvex.storage.postgres.database import Database
 from postgres.program import in_both_colours
 from postgres.server import PASSWORD, Server
@@ -79,11 +79,11 @@ def catalog(url: str) -> list[Any]:
 def prepare(url: str) -> None:
     """Bring the tables up to date, and nothing else."""
     options = PostgresOptions()
-    pools = Pools(url, options, 10)
+    connections = connections_to(url, options, 10)
     try:
-        postgres_schema.prepare(Database(pools, options, url, 10), options.schema, url)
+        postgres_schema.prepare(Database(connections, options, url, 10), options.schema, url)
     finally:
-        pools.close()
+        connections.close()
 
 
 def test_ten_workers_at_once_make_the_tables_once(store_url: str, crew: Crew, sql: Sql) -> None:
@@ -319,7 +319,7 @@ def test_the_password_is_told_to_nobody(server: Server) -> None:
     url = server.url(database, by_port=True)
     with KronvexMemory(url) as memory:
         told = [memory.location, repr(memory), memory.stats().location, repr(memory.stats())]
-        told += [repr(memory._backend), repr(memory._backend._db._pools._pool)]
+        told += [repr(memory._backend), repr(memory._backend._db._connections)]
         assert memory.location == f"postgresql://postgres@127.0.0.1:{server.port}/{database}"
     assert not [secret for secret in SECRETS for text in told if secret in text]
 

@@ -135,19 +135,6 @@ def test_statements_are_prepared_or_not(wanted: bool, open_with: OpenMemory) -> 
         )
         memory.recall("text", user_id="ana")
     run_program(memory, "plain")
-    with memory._backend._db._pools.connection() as connection:
+    with memory._backend._db._connections.connection() as connection:
         ((prepared,),) = connection.execute(PREPARED, prepare=False).fetchall()
     assert (prepared > 0) is wanted
-
-
-async def test_statements_are_not_prepared_in_an_event_loop(open_with: OpenMemory) -> None:
-    memory = open_with(prepared_statements=False, max_connections=1)
-    for number in range(8):
-        await memory.aremember_many(
-            [MemoryDraft(f"text {number} {n}", user_id="ana") for n in range(4)]
-        )
-        await memory.arecall("text", user_id="ana")
-    async with memory._backend._db._pools.aconnection() as connection:
-        cursor = await connection.execute(PREPARED, prepare=False)
-        assert await cursor.fetchall() == [(0,)]
-    await memory.aclose()

@@ -379,7 +379,9 @@ def run_contract(server: Server, *chosen: str) -> None:
             env={
                 **os.environ,
                 "KRONVEX_TEST_POSTGRES_URL": server.url("postgres", role),
-                "PYTHONPATH": str(Path(__file__).parents[1]),
+                "PYTHONPATH": os.pathsep.join(
+                    [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+                ),
             },
             cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
         )  # fmt: skip

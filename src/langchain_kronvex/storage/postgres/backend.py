@@ -1,7 +1,6 @@
 """The backend for PostgreSQL with pgvector: the same records, for many workers on many machines.
 
-Every verb is a job (`postgres_writing.py`, `postgres_reading.py`, `postgres_vectors.py`) that the
-database runs in either colour. How recall finds is in `postgres_recall.py`.
+Every verb is a job that the database runs.
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ from langchain_kronvex.storage.backend import Page, Record, Selection
 from langchain_kronvex.storage.index_cache import IndexCache
 from langchain_kronvex.storage.postgres import erasing, reading, rows, transfer, writing
 from langchain_kronvex.storage.postgres import migrations as schema
-from langchain_kronvex.storage.postgres.connections.conninfo import location_of
-from langchain_kronvex.storage.postgres.connections.shared_pools import pools_for
+from langchain_kronvex.storage.postgres.connections import connections_to, location_of
 from langchain_kronvex.storage.postgres.database import Database
 from langchain_kronvex.storage.postgres.options import PostgresOptions
 from langchain_kronvex.storage.postgres.recall import PostgresRecall
@@ -53,10 +51,10 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         self.location = location_of(conninfo, options)
         self._agent_id = agent_id
         self._cache_bytes = cache_bytes
-        pools = pools_for(conninfo, options, timeout)
-        self._db = Database(pools, options, self.location, timeout)
+        connections = connections_to(conninfo, options, timeout)
+        self._db = Database(connections, options, self.location, timeout)
         try:
-            pools.probe(self.location)
+            connections.probe(self.location)
             schema.prepare(self._db, options.schema, self.location)
             if schema.secure(self._db, self.location, wanted=options.row_level_security):
                 self._db.limit_reach()
@@ -96,12 +94,6 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         """See `MemoryBackend.add`."""
         return self._db.run(self._adding(records, now, model))
 
-    async def aadd(
-        self, records: Sequence[Record], now: datetime, model: str | None = None
-    ) -> list[Record]:
-        """Twin of `add`."""
-        return await self._db.arun(self._adding(records, now, model))
-
     def _putting(
         self,
         records: Sequence[Record],
@@ -132,18 +124,6 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         """See `MemoryBackend.put`."""
         return self._db.run(self._putting(records, now, model, expected, deleted))
 
-    async def aput(
-        self,
-        records: Sequence[Record],
-        now: datetime,
-        model: str | None = None,
-        *,
-        expected: Sequence[str | None] | None = None,
-        deleted: Sequence[Selection] = (),
-    ) -> bool:
-        """Twin of `put`."""
-        return await self._db.arun(self._putting(records, now, model, expected, deleted))
-
     def _changing(self, record: Record, now: datetime) -> Job[None]:
         reach = rows.reach(self._agent_id, record.scope.owner)
         return Job(lambda: writing.changing(self._agent_id, record, now), reach, is_quick=True)
@@ -151,10 +131,6 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
     def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`."""
         self._db.run(self._changing(record, now))
-
-    async def achange(self, record: Record, now: datetime) -> None:
-        """Twin of `change`."""
-        await self._db.arun(self._changing(record, now))
 
     def count_accesses(self, counts: Mapping[str, int]) -> None:
         """See `MemoryBackend.count_accesses`."""
@@ -171,10 +147,6 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
     def delete(self, selection: Selection, now: datetime) -> int:
         """See `MemoryBackend.delete`."""
         return self._erased(self._db.run(self._erasing(selection, now)))
-
-    async def adelete(self, selection: Selection, now: datetime) -> int:
-        """Twin of `delete`."""
-        return self._erased(await self._db.arun(self._erasing(selection, now)))
 
     def _erased(self, erased: erasing.Erased) -> int:
         for owner in erased.owners:
@@ -199,10 +171,6 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         """See `MemoryBackend.find`."""
         return self._db.run(self._finding(selection, page, now))
 
-    async def afind(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
-        """Twin of `find`."""
-        return await self._db.arun(self._finding(selection, page, now))
-
     def _summing_up(self, scope: Scope | None, now: datetime) -> Job[list[SessionSummary]]:
         reach = None if scope is None else rows.reach(self._agent_id, scope.owner)
         return Job(lambda: reading.summing_up(self._agent_id, scope, now), reach, reads_once=True)
@@ -211,10 +179,6 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         """See `MemoryBackend.sessions`."""
         return self._db.run(self._summing_up(scope, now))
 
-    async def asessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
-        """Twin of `sessions`."""
-        return await self._db.arun(self._summing_up(scope, now))
-
     def _owning(self, beginning: str, now: datetime) -> Job[list[str]]:
         return Job(lambda: reading.owning(self._agent_id, beginning, now), reads_once=True)
 
@@ -222,20 +186,12 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         """See `MemoryBackend.owners`."""
         return self._db.run(self._owning(beginning, now))
 
-    async def aowners(self, beginning: str, now: datetime) -> list[str]:
-        """Twin of `owners`."""
-        return await self._db.arun(self._owning(beginning, now))
-
     def _counting(self, now: datetime) -> Job[MemoryStats]:
         return Job(lambda: reading.counting(self._agent_id, self.location, now), reads_once=True)
 
     def stats(self, now: datetime) -> MemoryStats:
         """See `MemoryBackend.stats`."""
         return self._counted(self._db.run(self._counting(now)))
-
-    async def astats(self, now: datetime) -> MemoryStats:
-        """Twin of `stats`."""
-        return self._counted(await self._db.arun(self._counting(now)))
 
     def _counted(self, stats: MemoryStats) -> MemoryStats:
         if stats.unembedded:

@@ -1,12 +1,11 @@
-"""Running work on PostgreSQL, natively in both colours: transactions, attempts, and the clock."""
+"""Running work on PostgreSQL, transactions, attempts, and the clock."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -16,10 +15,9 @@ from psycopg.rows import tuple_row
 
 from langchain_kronvex.core.errors import MemoryClosed
 from langchain_kronvex.storage.postgres.clock import ServerClock
-from langchain_kronvex.storage.postgres.connections.pools import Pools
-from langchain_kronvex.storage.postgres.connections.stall_guard import heard
-from langchain_kronvex.storage.postgres.errors import Attempts, is_full, is_lost, lacks_reach
-from langchain_kronvex.storage.postgres.options import PostgresOptions, settings_of
+from langchain_kronvex.storage.postgres.connections import Connections
+from langchain_kronvex.storage.postgres.errors import Attempts, is_lost, lacks_reach
+from langchain_kronvex.storage.postgres.options import REACH, PostgresOptions, milliseconds
 from langchain_kronvex.storage.postgres.statements import (
     Job,
     Rows,
@@ -39,30 +37,31 @@ class Database:
     """One database with the schema of the store.
 
     Args:
-        pools: Connections to it.
+        connections: Connections to it.
         options: How it is spoken to.
         location: For messages.
         patience_seconds: How long to go on trying when the server is away or busy.
     """
 
     def __init__(
-        self, pools: Pools, options: PostgresOptions, location: str, patience_seconds: float
+        self,
+        connections: Connections,
+        options: PostgresOptions,
+        location: str,
+        patience_seconds: float,
     ) -> None:
-        self._open_pools: Pools | None = pools
+        self._open_connections: Connections | None = connections
         self._options = options
         self._location, self._patience = location, patience_seconds
         self._vector_schema = "public"
         self.is_limited = False
-        self.vector_version: tuple[int, ...] = (0,)
         self._clock = ServerClock(self._time_there)
 
     @property
-    def _pools(self) -> Pools:
-        if self._open_pools is None:
+    def _connections(self) -> Connections:
+        if self._open_connections is None:
             raise MemoryClosed()
-        return self._open_pools
-
-    # -- both colours --------------------------------------------------------------------------
+        return self._open_connections
 
     def run(self, job: Job[T], patience_seconds: float | None = None) -> T:
         """Run a job, again when it is broken off.
@@ -79,62 +78,39 @@ class Database:
         while True:
             limited = self.is_limited
             try:
-                with self._pools.connection(attempts.seconds_left()) as connection:
-                    left = attempts.seconds_left()
-                    before = self._before(job, left, connection.autocommit)
-                    with heard(connection, left if job.is_quick else None):
-                        return _drive(connection, job, before, self._text)
+                with self._connections.connection(attempts.seconds_left()) as connection:
+                    before = self._before(job, attempts.seconds_left(), connection)
+                    return _drive(connection, job, before, self._text)
             except (psycopg.Error, OSError) as error:
                 if not limited and lacks_reach(error):  # it was turned on meanwhile
                     self.limit_reach()
                     continue
-                pause = attempts.pause_after(self._pools.reason_of(error))
+                pause = attempts.pause_after(self._connections.reason_of(error))
                 if is_lost(error):
-                    self._pools.check()
+                    self._connections.check()
             time.sleep(pause)
 
-    async def arun(self, job: Job[T]) -> T:
-        """Twin of `run`."""
-        if self._pools.needs_threads():
-            return await asyncio.to_thread(self.run, job)
-        attempts = Attempts(self._location, self._patience)
-        while True:
-            limited = self.is_limited
-            try:
-                async with self._pools.aconnection() as connection:
-                    left = attempts.seconds_left()
-                    before = self._before(job, left, connection.autocommit)
-                    with heard(connection, left if job.is_quick else None):
-                        return await _adrive(connection, job, before, self._text)
-            except (psycopg.Error, OSError) as error:
-                if not limited and lacks_reach(error):  # it was turned on meanwhile
-                    self.limit_reach()
-                    continue
-                if is_full(error):  # perhaps of those for threads
-                    return await asyncio.to_thread(self.run, job, attempts.seconds_left())
-                pause = attempts.pause_after(await self._pools.areason_of(error))
-                if is_lost(error):
-                    await self._pools.acheck()
-            await asyncio.sleep(pause)
-
-    @contextmanager
-    def apart(self) -> Iterator[tuple[psycopg.Connection[Any], Callable[[str], str]]]:
-        """Lend a connection for work of minutes, and what puts the schemas' names in its SQL."""
-        with self._pools.apart() as connection:
-            yield connection, self._text
-
-    def _before(self, job: Job[Any], patience_seconds: float, autocommit: bool) -> Statement | None:
-        settings = settings_of(
-            self._options,
-            job.reach,
-            limited=self.is_limited,
-            # A read by itself has no transaction that could be told; see `Pools` and `heard`.
-            patience_seconds=None if job.reads_once and autocommit else patience_seconds,
-        )
-        if not settings:
-            return None
-        calls = ", ".join("set_config(%s, %s, true)" for _ in settings)
-        return Statement(f"SELECT {calls}", [each for pair in settings.items() for each in pair])
+    def _before(
+        self, job: Job[Any], seconds_left: float, connection: psycopg.Connection[Any]
+    ) -> list[Statement]:
+        """Return what holds for this transaction alone: its reach, and how long it may take."""
+        settings = {REACH: "*" if job.reach is None else ",".join(job.reach)}
+        if not self.is_limited:
+            settings.clear()
+        bounded = self._connections.bounds_statements(connection)
+        limit = self._options.statement_timeout_seconds
+        if not bounded:
+            settings["lock_timeout"] = milliseconds(seconds_left)
+            if limit is not None:
+                settings["statement_timeout"] = milliseconds(limit)
+        before = []
+        if bounded and limit is None and not (job.is_quick or job.reads_once):
+            before = [Statement("SET LOCAL statement_timeout TO DEFAULT")]
+        if settings:
+            calls = ", ".join("set_config(%s, %s, true)" for _ in settings)
+            values = [each for pair in settings.items() for each in pair]
+            before.append(Statement(f"SELECT {calls}", values))
+        return before
 
     def _text(self, sql: str) -> str:
         return _placed(sql, self._options.schema, self._vector_schema)
@@ -159,7 +135,6 @@ class Database:
         if not found:
             return None
         version, self._vector_schema = found[0]
-        self.vector_version = tuple(int(part) for part in version.split(".")[:2])
         return str(version)
 
     def now(self) -> datetime:
@@ -177,9 +152,9 @@ class Database:
 
     def close(self) -> None:
         """Let go of the connections that are ours."""
-        pools, self._open_pools = self._open_pools, None
-        if pools is not None:
-            pools.close()
+        connections, self._open_connections = self._open_connections, None
+        if connections is not None:
+            connections.close()
 
 
 @lru_cache(maxsize=512)
@@ -199,19 +174,15 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""').replace("%", "%%") + '"'
 
 
-# The functions of each pair differ in the words `async` and `await` alone. Cursors are of the
-# plain kind, whatever kind a user's own connections make.
-
-
 def _drive(
     connection: psycopg.Connection[Any],
     job: Job[T],
-    before: Statement | None,
+    before: list[Statement],
     text: Callable[[str], str],
 ) -> T:
     answer: Any = None
     work = job.work()
-    alone = job.reads_once and before is None and connection.autocommit
+    alone = job.reads_once and not before and connection.autocommit
     with nullcontext() if alone else connection.transaction():
         while True:
             try:
@@ -220,11 +191,9 @@ def _drive(
                 return stop.value  # type: ignore[no-any-return]
             single = isinstance(wanted, Statement)
             statements = [wanted] if isinstance(wanted, Statement) else wanted
-            if before is not None:  # it goes out together with what comes first
-                answers = (_answers(connection, [before, *statements], text))[1:]
-                before = None
-            else:
-                answers = _answers(connection, statements, text)
+            # What goes before is sent together with what comes first.
+            answers = _answers(connection, [*before, *statements], text)[len(before) :]
+            before = []
             answer = answers[0] if single else answers
 
 
@@ -239,43 +208,3 @@ def _answers(
             else:
                 cursor.execute(text(each.sql), each.parameters, binary=True)
     return [c.fetchall() if c.description else c.rowcount for c in cursors]
-
-
-async def _adrive(
-    connection: psycopg.AsyncConnection[Any],
-    job: Job[T],
-    before: Statement | None,
-    text: Callable[[str], str],
-) -> T:
-    answer: Any = None
-    work = job.work()
-    alone = job.reads_once and before is None and connection.autocommit
-    async with nullcontext() if alone else connection.transaction():
-        while True:
-            try:
-                wanted = work.send(answer)
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
-            single = isinstance(wanted, Statement)
-            statements = [wanted] if isinstance(wanted, Statement) else wanted
-            if before is not None:
-                answers = (await _aanswers(connection, [before, *statements], text))[1:]
-                before = None
-            else:
-                answers = await _aanswers(connection, statements, text)
-            answer = answers[0] if single else answers
-
-
-async def _aanswers(
-    connection: psycopg.AsyncConnection[Any],
-    statements: list[Statement],
-    text: Callable[[str], str],
-) -> list[Any]:
-    cursors = [psycopg.AsyncCursor(connection, row_factory=tuple_row) for _ in statements]
-    async with connection.pipeline() if len(statements) > 1 else nullcontext():
-        for cursor, each in zip(cursors, statements, strict=True):
-            if each.many:
-                await cursor.executemany(text(each.sql), each.parameters)
-            else:
-                await cursor.execute(text(each.sql), each.parameters, binary=True)
-    return [await c.fetchall() if c.description else c.rowcount for c in cursors]

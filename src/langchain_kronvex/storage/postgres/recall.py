@@ -8,13 +8,10 @@ and pays one round trip for it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from heapq import nlargest
-from typing import TypeVar
 
-from langchain_kronvex.core.effects import Plan, arun, call, run
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.index import ScopeIndex
@@ -28,28 +25,8 @@ from langchain_kronvex.storage.postgres.database import Database
 from langchain_kronvex.storage.postgres.reading import Found, IndexPage, State
 from langchain_kronvex.storage.postgres.statements import Job
 
-T = TypeVar("T")
 _LOAD_ROWS = 2000
-_FEW_ROWS = 20  # that are indexed within the event loop, likewise
 _ROUNDS = 50  # of taking in what others write meanwhile, before a recall gives up
-_SHORT_SEARCH = (
-    20_000  # memories searched within the event loop, in a millisecond; a thread costs more
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Worker:
-    """Does what keeps a processor busy: in this thread, or beside the event loop."""
-
-    beside_loop: bool
-
-    def do(self, work: Callable[[], T]) -> T:
-        """Return what the work returns."""
-        return work()
-
-    async def ado(self, work: Callable[[], T]) -> T:
-        """Twin of `do`."""
-        return await asyncio.to_thread(work) if self.beside_loop else work()
 
 
 class PostgresRecall(MemoryBackend):
@@ -62,34 +39,29 @@ class PostgresRecall(MemoryBackend):
 
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""
-        return run(self._recall(request))
+        return self._recall(request)
 
-    async def arecall(self, request: RecallRequest) -> list[Match]:
-        """Twin of `recall`."""
-        return await arun(self._recall(request))
-
-    def _recall(self, asked: RecallRequest) -> Plan[list[Match]]:
-        matches = yield from self._of_owner(asked.scope.owner, asked)
+    def _recall(self, asked: RecallRequest) -> list[Match]:
+        matches = self._of_owner(asked.scope.owner, asked)
         if asked.include_shared and asked.scope:
-            shared = yield from self._of_owner("", asked)
+            shared = self._of_owner("", asked)
             return nlargest(asked.top_k, [*matches, *shared], key=lambda match: match.similarity)
         return matches
 
-    def _of_owner(self, owner: str, asked: RecallRequest) -> Plan[list[Match]]:
+    def _of_owner(self, owner: str, asked: RecallRequest) -> list[Match]:
         question = replace(asked, scope=asked.scope if owner else Scope())
         entry = self._cache.entry(owner)
         asked_at: State | None = None
         for _ in range(_ROUNDS):
-            worker = _Worker(len(entry.index) > _SHORT_SEARCH)
-            state, answer = yield call(worker, "do", lambda: _searched(entry, question))
-            found: Found = yield call(self._db, "run", self._matching(owner, answer, asked))
+            state, answer = _searched(entry, question)
+            found = self._db.run(self._matching(owner, answer, asked))
             asked_at = asked_at or found.state
             if found.state == state or _is_recent(state, answer, found, asked_at):
                 self._check_model(found, asked)
                 if answer is not None:
                     return _matches(answer, found)
                 refuse(self.location, found.model, asked.model or "", len(asked.vector or ()))
-            yield from self._bring_up_to_date(entry, owner, found.state)
+            self._bring_up_to_date(entry, owner, found.state)
         raise StoreBusy(f"{self.location}: other workers write faster than this one can read.")
 
     def _matching(self, owner: str, answer: Hits | None, asked: RecallRequest) -> Job[Found]:
@@ -111,22 +83,22 @@ class PostgresRecall(MemoryBackend):
 
     # -- the index -----------------------------------------------------------------------------
 
-    def _bring_up_to_date(self, entry: CachedIndex, owner: str, wanted: State) -> Plan[None]:
-        yield call(entry.loading, "enter")
+    def _bring_up_to_date(self, entry: CachedIndex, owner: str, wanted: State) -> None:
+        entry.loading.enter()
         try:
             known = State(*entry.state[1:])
             if known.generation != wanted.generation or known.revision < wanted.revision:
-                yield from self._take_in(entry, owner)
+                self._take_in(entry, owner)
         finally:
             entry.loading.leave()
         self._cache.shrink(owner)
 
-    def _take_in(self, entry: CachedIndex, owner: str) -> Plan[None]:
+    def _take_in(self, entry: CachedIndex, owner: str) -> None:
         """Add what was written since, some rows at a time; all anew when records vanished."""
         after, target = 0, None
         while True:
             generation, revision = entry.state[1:]
-            page: IndexPage = yield call(self._db, "run", self._page(owner, revision, after))
+            page = self._db.run(self._page(owner, revision, after))
             if page.state.generation != generation:
                 first, after, target = after, 0, None
                 with entry.lock:
@@ -135,8 +107,8 @@ class PostgresRecall(MemoryBackend):
                 if revision or first:
                     continue  # not all of them were asked for
             target = page.state.revision if target is None else target
-            worker = _Worker(len(page.rows) > _FEW_ROWS)
-            yield call(worker, "do", lambda page=page: _apply(entry, page))
+            with entry.lock:
+                entry.index.apply(page.rows)
             if any(row.vector is None for row in page.rows):
                 self._tell_of_unembedded()
             if len(page.rows) < _LOAD_ROWS:
@@ -172,11 +144,6 @@ def _is_recent(state: State, answer: Hits | None, found: Found, asked_at: State)
     """
     seen = state.generation == found.state.generation and state.revision >= asked_at.revision
     return seen and answer is not None and len(found.records) == len(answer.seqs)
-
-
-def _apply(entry: CachedIndex, page: IndexPage) -> None:
-    with entry.lock:
-        entry.index.apply(page.rows)
 
 
 def _matches(answer: Hits, found: Found) -> list[Match]:
