@@ -6,7 +6,7 @@ import logging
 import re
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -23,9 +23,9 @@ from langchain_kronvex import (
     SchemaTooNew,
     StoreError,
 )
-from langchain_kronvex.storage.postgres import migrations as postgres_schema
 from langchain_kronvex.storage.postgres.connections import connections_to
 from langchain_kronvex.storage.postgres.database import Database
+from langchain_kronvex.storage.postgres.migrations import migrate, steps
 from postgres.program import in_both_colours
 from postgres.server import PASSWORD, Server
 
@@ -76,12 +76,12 @@ def catalog(url: str) -> list[Any]:
         return connection.execute(CATALOG, {"schema": "langchain_kronvex"}).fetchall()
 
 
-def prepare(url: str) -> None:
+def prepare(url: str, scripts: Sequence[str] | None = None) -> None:
     """Bring the tables up to date, and nothing else."""
     options = PostgresOptions()
     connections = connections_to(url, options, 10)
     try:
-        postgres_schema.prepare(Database(connections, options, url, 10), options.schema, url)
+        migrate(Database(connections, options, url, "default", 10), options.schema, scripts)
     finally:
         connections.close()
 
@@ -95,8 +95,8 @@ def test_ten_workers_at_once_make_the_tables_once(store_url: str, crew: Crew, sq
     for worker in workers:
         worker.finish()
 
-    steps = sql("SELECT step FROM langchain_kronvex.schema_steps ORDER BY step")
-    assert steps == [(n + 1,) for n in range(len(postgres_schema._steps()))]
+    taken = sql("SELECT step FROM langchain_kronvex.schema_steps ORDER BY step")
+    assert taken == [(n + 1,) for n in range(len(steps()))]
     assert sql("SELECT count(*) FROM langchain_kronvex.records") == [(10,)]
     assert sql("SELECT revision FROM langchain_kronvex.scopes") == [(10,)]
 
@@ -116,34 +116,27 @@ def test_ten_workers_agree_on_a_server_that_isolates_strictly(
     assert sql("SELECT count(*) FROM langchain_kronvex.records") == [(10,)]
 
 
-def test_tables_made_step_by_step_are_those_made_at_once(
-    store_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tables_made_step_by_step_are_those_made_at_once(store_url: str) -> None:
     at_once = DATABASES.bare()
     prepare(at_once)
-    steps = postgres_schema._steps()
-    assert steps
-    for number in range(1, len(steps) + 1):
-        monkeypatch.setattr(postgres_schema, "_steps", lambda number=number: steps[:number])
-        prepare(store_url)
-        prepare(store_url)
+    for number in range(1, len(steps()) + 1):
+        prepare(store_url, steps()[:number])
+        prepare(store_url, steps()[:number])
 
     assert catalog(store_url) == catalog(at_once)
     assert len(catalog(store_url)) > 50
 
 
 def test_indexes_of_single_owners_go_and_their_memories_stay(
-    store_url: str, open_memory: OpenMemory, sql: Sql, monkeypatch: pytest.MonkeyPatch
+    open_memory: OpenMemory, sql: Sql
 ) -> None:
-    steps = postgres_schema._steps()
-    monkeypatch.setattr(postgres_schema, "_steps", lambda: steps[:2])
     with open_memory() as memory:
         memory.remember("Ana drinks tea.", user_id="ana")
+    sql("DELETE FROM langchain_kronvex.schema_steps WHERE step > 2")
     sql(
         f"CREATE INDEX huge_{'0a' * 16}_types ON langchain_kronvex.records (type, seq) "
         "WHERE kind = 'memory'"
     )
-    monkeypatch.undo()
     memory = open_memory()
     assert sql("SELECT count(*) FROM pg_class WHERE relname LIKE 'huge%%'") == [(0,)]
     assert [m.content for m in memory.recall("tea", user_id="ana")] == ["Ana drinks tea."]
@@ -319,7 +312,7 @@ def test_the_password_is_told_to_nobody(server: Server) -> None:
     url = server.url(database, by_port=True)
     with KronvexMemory(url) as memory:
         told = [memory.location, repr(memory), memory.stats().location, repr(memory.stats())]
-        told += [repr(memory._backend), repr(memory._backend._db._connections)]
+        told += [repr(memory._backend), repr(memory._backend._db.connections)]
         assert memory.location == f"postgresql://postgres@127.0.0.1:{server.port}/{database}"
     assert not [secret for secret in SECRETS for text in told if secret in text]
 

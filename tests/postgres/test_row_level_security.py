@@ -307,13 +307,13 @@ def test_verbs_of_one_user_reach_that_user_alone(
     memory = open_limited()
     memory.remember("Ana drinks tea.", user_id="ana")
     asked: list[Any] = []
-    before = memory._backend._db._before
+    run = memory._backend._db.run
 
-    def noting(job: Any, *how: Any) -> Any:
-        asked.append(job.reach)
-        return before(job, *how)
+    def noting(work: Any, reach: Any = None, **how: Any) -> Any:
+        asked.append(reach)
+        return run(work, reach, **how)
 
-    monkeypatch.setattr(memory._backend._db, "_before", noting)
+    monkeypatch.setattr(memory._backend._db, "run", noting)
     memory.remember("Ana drinks coffee.", user_id="ana", session_id="s")
     memory._backend.recall  # noqa: B018
     memory.recall("tea", user_id="ana")

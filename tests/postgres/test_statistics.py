@@ -10,7 +10,7 @@ from langchain_core.messages import HumanMessage
 
 from databases import DATABASES
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.storage.postgres import migrations as postgres_schema
+from langchain_kronvex.storage.postgres.migrations import steps
 from postgres.test_opening import prepare
 from postgres.test_partitions import PARTITIONING
 
@@ -67,11 +67,9 @@ def test_the_server_keeps_no_sample_of_what_users_wrote(open_memory: OpenMemory,
 
 
 def test_nor_of_what_it_had_taken_samples_of(
-    store_url: str, open_memory: OpenMemory, sql: Sql, monkeypatch: pytest.MonkeyPatch
+    store_url: str, open_memory: OpenMemory, sql: Sql
 ) -> None:
-    steps = postgres_schema._steps()
-    monkeypatch.setattr(postgres_schema, "_steps", lambda: steps[:1])
-    prepare(store_url)
+    prepare(store_url, steps()[:1])
     # What a worker of then would have written.
     for _ in range(5):
         sql(
@@ -87,7 +85,6 @@ def test_nor_of_what_it_had_taken_samples_of(
             *[str(n)] * 3,
         )
     assert {column for _, column in samples(sql)} >= {"owner", "user_id", "session_id", "content"}
-    monkeypatch.undo()
     before = sql("SELECT attname, attstorage FROM pg_attribute WHERE attname = 'vector'")
     prepare(store_url)
     assert samples(sql) == []

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from psycopg_pool import ConnectionPool
 
 DEFAULT_SCHEMA = "langchain_kronvex"
-REACH = "kronvex.reach"  # the setting that row-level security asks for
 _MAX_IDENTIFIER_BYTES = 63
 
 

@@ -1,153 +1,158 @@
 """Recall on PostgreSQL: an owner's index in RAM, checked by the statement that fetches the result.
 
 The index is searched first, as it is. The one statement that then fetches the chosen records also
-tells how far the owner's records have come; when others have written meanwhile, what they wrote is
-taken in and the search is repeated. So a worker sees the writes of all others at its next recall,
-and pays one round trip for it.
+returns the state of the owner's records. When others have written meanwhile, their writes are
+added to the index and the search is repeated. So a worker sees the writes of all others at its
+next recall, at the cost of one round trip.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from heapq import nlargest
+from typing import NoReturn
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
-from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import Hits, search
-from langchain_kronvex.storage.backend import Match, MemoryBackend
+from langchain_kronvex.storage.backend import Match
 from langchain_kronvex.storage.index_cache import CachedIndex, IndexCache
 from langchain_kronvex.storage.model_check import fits, refuse
-from langchain_kronvex.storage.postgres import reading, rows
 from langchain_kronvex.storage.postgres.database import Database
-from langchain_kronvex.storage.postgres.reading import Found, IndexPage, State
-from langchain_kronvex.storage.postgres.statements import Job
+from langchain_kronvex.storage.postgres.reading import (
+    Found,
+    IndexPage,
+    State,
+    find_numbers,
+    index_page,
+)
+from langchain_kronvex.storage.postgres.row_level_security import reach_of
 
-_LOAD_ROWS = 2000
-_ROUNDS = 50  # of taking in what others write meanwhile, before a recall gives up
+_PAGE_ROWS = 2000
+_ROUNDS = 50  # of adding what others write meanwhile, before a recall gives up
 
 
-class PostgresRecall(MemoryBackend):
-    """The verb of a PostgreSQL backend that finds."""
+class Recaller:
+    """Answers requests for one agent.
 
-    _db: Database
-    _agent_id: str
-    _cache: IndexCache
-    _tell_of_unembedded: Callable[[], None]
+    Args:
+        database: The records.
+        cache: The indexes of their owners.
+
+    Attributes:
+        on_unembedded: Called when the index takes in memories without a vector.
+    """
+
+    def __init__(self, database: Database, cache: IndexCache) -> None:
+        self.on_unembedded: Callable[[], None] = lambda: None
+        self._db, self._cache = database, cache
 
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""
-        return self._recall(request)
+        requests = request.by_owner()
+        matches = [match for each in requests for match in self._recall(each)]
+        if len(requests) == 1:
+            return matches
+        return nlargest(request.top_k, matches, key=lambda match: match.similarity)
 
-    def _recall(self, asked: RecallRequest) -> list[Match]:
-        matches = self._of_owner(asked.scope.owner, asked)
-        if asked.include_shared and asked.scope:
-            shared = self._of_owner("", asked)
-            return nlargest(asked.top_k, [*matches, *shared], key=lambda match: match.similarity)
-        return matches
-
-    def _of_owner(self, owner: str, asked: RecallRequest) -> list[Match]:
-        question = replace(asked, scope=asked.scope if owner else Scope())
-        entry = self._cache.entry(owner)
+    def _recall(self, request: RecallRequest) -> list[Match]:
+        entry = self._cache.entry(request.scope.owner)
         asked_at: State | None = None
         for _ in range(_ROUNDS):
-            state, answer = _searched(entry, question)
-            found = self._db.run(self._matching(owner, answer, asked))
+            state, hits = _search(entry, request)
+            found = self._found(request, hits)
             asked_at = asked_at or found.state
-            if found.state == state or _is_recent(state, answer, found, asked_at):
-                self._check_model(found, asked)
-                if answer is not None:
-                    return _matches(answer, found)
-                refuse(self.location, found.model, asked.model or "", len(asked.vector or ()))
-            self._bring_up_to_date(entry, owner, found.state)
-        raise StoreBusy(f"{self.location}: other workers write faster than this one can read.")
+            if found.state == state or _is_recent(state, hits, found, asked_at):
+                self._check_model(found, request)
+                if hits is not None:
+                    return _matches(hits, found)
+                self._refuse(found, request)
+            self._bring_up_to_date(entry, request, found.state)
+        raise StoreBusy(f"{self._db.location}: other workers write faster than this one can read.")
 
-    def _matching(self, owner: str, answer: Hits | None, asked: RecallRequest) -> Job[Found]:
-        return Job(
-            lambda: reading.matching(
-                self._agent_id, owner, answer.seqs if answer else (), asked.now
-            ),
-            rows.reach(self._agent_id, owner),
+    def _found(self, request: RecallRequest, hits: Hits | None) -> Found:
+        seqs = hits.seqs if hits else ()
+        return self._db.run(
+            lambda tx: find_numbers(tx, request.scope.owner, seqs, request.now),
+            reach_of(self._db.agent_id, [request.scope]),
             reads_once=True,
-            is_quick=True,
         )
 
-    def _check_model(self, found: Found, asked: RecallRequest) -> None:
-        """Refuse a search whose vector cannot be compared with those of the memories."""
-        if asked.vector is None or asked.model is None or found.model is None:
+    def _check_model(self, found: Found, request: RecallRequest) -> None:
+        """Refuse a request whose vector cannot be compared with those of the memories."""
+        if request.vector is None or request.model is None or found.model is None:
             return
-        if not fits(found.model, asked.model, len(asked.vector)):
-            refuse(self.location, found.model, asked.model, len(asked.vector))
+        if not fits(found.model, request.model, len(request.vector)):
+            self._refuse(found, request)
 
-    # -- the index -----------------------------------------------------------------------------
+    def _refuse(self, found: Found, request: RecallRequest) -> NoReturn:
+        width = 0 if request.vector is None else len(request.vector)
+        refuse(self._db.location, found.model, request.model or "", width)
 
-    def _bring_up_to_date(self, entry: CachedIndex, owner: str, wanted: State) -> None:
+    def _bring_up_to_date(self, entry: CachedIndex, request: RecallRequest, wanted: State) -> None:
         entry.loading.enter()
         try:
             known = State(*entry.state[1:])
             if known.generation != wanted.generation or known.revision < wanted.revision:
-                self._take_in(entry, owner)
+                self._add_new_rows(entry, request)
         finally:
             entry.loading.leave()
-        self._cache.shrink(owner)
+        self._cache.shrink(request.scope.owner)
 
-    def _take_in(self, entry: CachedIndex, owner: str) -> None:
-        """Add what was written since, some rows at a time; all anew when records vanished."""
+    def _add_new_rows(self, entry: CachedIndex, request: RecallRequest) -> None:
+        """Add the rows written since, page by page; all rows anew when records vanished."""
         after, target = 0, None
         while True:
             generation, revision = entry.state[1:]
-            page = self._db.run(self._page(owner, revision, after))
+            page = self._page(request, revision, after)
             if page.state.generation != generation:
                 first, after, target = after, 0, None
                 with entry.lock:
                     entry.index = ScopeIndex()
                     entry.state = (0, page.state.generation, 0)
                 if revision or first:
-                    continue  # not all of them were asked for
+                    continue  # the page is not of all rows
             target = page.state.revision if target is None else target
             with entry.lock:
                 entry.index.apply(page.rows)
             if any(row.vector is None for row in page.rows):
-                self._tell_of_unembedded()
-            if len(page.rows) < _LOAD_ROWS:
+                self.on_unembedded()
+            if len(page.rows) < _PAGE_ROWS:
                 with entry.lock:
                     entry.state = (0, page.state.generation, target)
                 return
             after = page.rows[-1].seq
 
-    def _page(self, owner: str, revision: int, after: int) -> Job[IndexPage]:
-        return Job(
-            lambda: reading.index_page(self._agent_id, owner, revision, after, _LOAD_ROWS),
-            rows.reach(self._agent_id, owner),
+    def _page(self, request: RecallRequest, revision: int, after: int) -> IndexPage:
+        return self._db.run(
+            lambda tx: index_page(tx, request.scope.owner, revision, after, _PAGE_ROWS),
+            reach_of(self._db.agent_id, [request.scope]),
             reads_once=True,
-            is_quick=True,
         )
 
 
-def _searched(entry: CachedIndex, question: RecallRequest) -> tuple[State, Hits | None]:
-    """Search the index as it is; no answer when its vectors cannot be compared with the query's."""
+def _search(entry: CachedIndex, request: RecallRequest) -> tuple[State, Hits | None]:
+    """Search the index as it is; None when its vectors cannot be compared with the request's."""
     with entry.lock:
         state = State(*entry.state[1:])
         try:
-            return state, search(entry.index, question)
+            return state, search(entry.index, request)
         except EmbeddingMismatch:
             return state, None  # the memories may have been reindexed since it was read
 
 
-def _is_recent(state: State, answer: Hits | None, found: Found, asked_at: State) -> bool:
-    """Tell whether a search saw all that was written before it was asked for.
+def _is_recent(state: State, hits: Hits | None, found: Found, asked_at: State) -> bool:
+    """Return whether a search saw everything written before the recall began.
 
-    Then what others have written since is for the next recall, unless they have replaced or
-    erased what was found.
+    Later writes are for the next recall, unless they replaced or erased a hit.
     """
     seen = state.generation == found.state.generation and state.revision >= asked_at.revision
-    return seen and answer is not None and len(found.records) == len(answer.seqs)
+    return seen and hits is not None and len(found.records) == len(hits.seqs)
 
 
-def _matches(answer: Hits, found: Found) -> list[Match]:
-    scored = zip(answer.seqs, answer.similarity, answer.probability, strict=True)
+def _matches(hits: Hits, found: Found) -> list[Match]:
+    scored = zip(hits.seqs, hits.similarity, hits.probability, strict=True)
     return [
         Match(found.records[seq], similarity, probability)
         for seq, similarity, probability in scored
