@@ -12,7 +12,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from langchain_kronvex.core.errors import MemoryClosed
 from langchain_kronvex.core.fork_safety import ForkAware
 
 logger = logging.getLogger("langchain_kronvex")
@@ -53,16 +52,16 @@ class Threads(ForkAware):
         self._own: set[int] = set()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function in one of the threads and return its result.
+        """Call a function in one of the threads and return its result, or raise its error.
 
-        Raises:
-            MemoryClosed: `close` was called.
-            BaseException: the function raised it.
+        After `close` it runs in a thread of the event loop's, to raise the error it has for that.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         context = contextvars.copy_context()
-        call = self._started().submit(context.run, functools.partial(function, *args, **kwargs))
+        call = self._submit(context.run, functools.partial(function, *args, **kwargs))
+        if call is None:
+            return await asyncio.to_thread(function, *args, **kwargs)
 
         def wake(call: Future[T]) -> None:
             if done.cancelled():
@@ -82,15 +81,17 @@ class Threads(ForkAware):
             work.abandoned = True
             raise
 
-    def _started(self) -> ThreadPoolExecutor:
+    def _submit(
+        self, run: Callable[[Callable[[], T]], T], call: Callable[[], T]
+    ) -> Future[T] | None:
         with self._lock:
             if self._closed:
-                raise MemoryClosed()
+                return None
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(
                     self._max_threads, "kronvex", lambda: self._own.add(threading.get_ident())
                 )
-            return self._pool
+            return self._pool.submit(run, call)
 
     def close(self) -> None:
         """Wait for the calls that were handed over, and end the threads."""

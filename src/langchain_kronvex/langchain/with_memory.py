@@ -190,33 +190,45 @@ def with_memory(
     input_messages_key: str = "input",
     history_messages_key: str | None = "chat_history",
     context_key: str = "memory_context",
-    **options: Any,
+    output_messages_key: str = "output",
+    top_k: int = 8,
+    max_tokens: int | None = None,
+    memory_type: str | None = None,
+    max_messages: int | None = None,
+    user_id: str | None = None,
+    session_id: str | None = None,
+    on_error: OnFailure = "degrade",
 ) -> Runnable[Any, Any]:
-    """Give a chain a memory: history, recall and saving around every call, in any colour.
+    """Give a chain a memory: history, recall and saving around every call, sync or async.
 
-    The chain takes a dict (it gets the two keys added), messages (it gets the context in a system
-    message, then the history, then the input), or text (it gets all of that as one text). Whose
-    memory is taken from `config["configurable"]`: `user_id`, `session_id`, or both. The history
-    is the session's, the recalled context the user's, from all their sessions.
+    The chain takes a dict (two keys are added), messages (the context is added in a system
+    message, then the history, then the input), or text (all of that becomes one text). The user
+    and the session are taken from `config["configurable"]`: `user_id`, `session_id`, or both. The
+    history is that of the session; the context is recalled from all sessions of the user.
 
-    The user's words are saved before the chain runs, the answer after it, or what was said of it
-    when the stream is closed early or the model fails. Retries and fallbacks belong inside
-    (`with_memory(chain.with_retry(), memory)`): around it, each try is a turn of its own.
+    The user's message is saved before the chain runs, the answer after it, or the part of it that
+    was produced when the stream is closed early or the model fails. Retries and fallbacks belong
+    inside (`with_memory(chain.with_retry(), memory)`): around it, each try is a turn of its own.
 
     Args:
-        chain: Any Runnable, or what LangChain makes one of.
-        memory: Where it all is kept.
+        chain: Any Runnable, or anything LangChain turns into one.
+        memory: Where everything is kept.
         input_messages_key: The key of the user's message in a dict.
         history_messages_key: The key under which a dict gets the session's messages; None for
             chains that keep their own history.
         context_key: The key under which a dict gets the context.
-        options: `output_messages_key="output"` (of a chain that returns a dict), `top_k=8`,
-            `max_tokens=None` and `memory_type=None` (of the context), `max_messages=None` (of
-            the history), `user_id` and `session_id` (fixed for every call),
-            `on_error="degrade"` (or `"raise"`).
+        output_messages_key: The key of the answer, for a chain that returns a dict.
+        top_k: At most this many memories in the context.
+        max_tokens: Leave out the least similar memories until the context has about this many
+            tokens.
+        memory_type: Recall only this type.
+        max_messages: The history is the last whole turns that hold at most this many messages.
+        user_id: The user, for every call.
+        session_id: The session, for every call.
+        on_error: `degrade` (the chain goes on without its memory), or `raise`.
 
     Raises:
-        ConfigurationError: an option is unknown or does not fit.
+        ConfigurationError: an option does not fit.
     """
     try:
         return ChainWithMemory(
@@ -225,7 +237,14 @@ def with_memory(
             input_messages_key=input_messages_key,
             history_messages_key=history_messages_key,
             context_key=context_key,
-            **options,
+            output_messages_key=output_messages_key,
+            top_k=top_k,
+            max_tokens=max_tokens,
+            memory_type=memory_type,
+            max_messages=max_messages,
+            user_id=user_id,
+            session_id=session_id,
+            on_error=on_error,
         )
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"with_memory: {error}") from error
