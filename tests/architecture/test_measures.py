@@ -25,9 +25,9 @@ MOST_FILES_IN_A_FOLDER = 17
 MOST_FILE_LINES = 400
 MOST_CODE_LINES = 17_600
 MOST_FILES_PASSED = {
-    "remember, SQLite": 17,
-    "recall, SQLite": 27,
-    "POST /recall": 45,
+    "remember, SQLite": 18,
+    "recall, SQLite": 28,
+    "POST /recall": 46,
     "remember and flush, REST": 25,
 }
 LONGER_FILES = {"memory/memory.py"}  # a class of one-line verbs, each with its docstring
