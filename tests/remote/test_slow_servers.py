@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
 import uuid
@@ -17,25 +18,23 @@ from .conftest import Open
 from .plain_server import Call, Item, PlainServer, wait_until
 
 
-def drip_headers(call: Call, handler: BaseHTTPRequestHandler) -> bool:
-    """Send one header now and then, for long."""
+def drip_body(call: Call, handler: BaseHTTPRequestHandler) -> bool:
+    """Send a byte of the answer now and then, for long."""
     handler.close_connection = True
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
-    for number in range(100):
-        handler.wfile.write(b"X-%d: a\r\n" % number)
-        try:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    with contextlib.suppress(OSError):  # nobody is there any more
+        for _ in range(100):
+            handler.wfile.write(b" ")
             handler.wfile.flush()
-        except OSError:
-            handler.wfile = io.BytesIO()  # nobody is there any more
-            break
-        time.sleep(0.1)
+            time.sleep(0.1)
+    handler.wfile = io.BytesIO()
     return True
 
 
-async def test_headers_that_drip_end_a_read_in_time(faulty: FaultyServer, open_on: Open) -> None:
+async def test_a_body_that_drips_ends_a_read_in_time(faulty: FaultyServer, open_on: Open) -> None:
     memory = open_on(faulty, timeout_seconds=0.4)
     assert memory.recall("zebra", user_id="ana") == []  # over a connection that is kept, too
-    faulty.faults.extend([drip_headers] * 6)
+    faulty.faults.extend([drip_body] * 6)
     started = time.monotonic()
     with pytest.raises(ServerUnavailable, match="ReadTimeout"):
         memory.recall("zebra", user_id="ana")

@@ -25,7 +25,6 @@ from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import MemoryClosed, ServerMisbehaved, ServerUnavailable
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.storage.rest.http.api import Request
-from langchain_kronvex.storage.rest.http.deadline import keep_deadlines, until
 from langchain_kronvex.storage.rest.http.errors import refusal, retry_after
 
 MAX_ANSWER_BYTES = 32 << 20
@@ -121,6 +120,7 @@ class Transport(ForkAware):
         self.base_url = base_url
         self._key = api_key
         self._timeout = httpx.Timeout(timeout, connect=min(timeout, 10.0))
+        self._step_seconds = timeout
         self._longest = 2 * timeout
         self._given, self._given_async = client, async_client
         self._closed = False
@@ -183,8 +183,7 @@ class Transport(ForkAware):
         url, deadline = self._url(request), self._deadline(request)
         for _ in range(_MOST_REDIRECTS):
             try:
-                with until(deadline):
-                    reply = _read(client, self._built(client, request, url), deadline)
+                reply = _read(client, self._built(client, request, url), deadline)
             except _FAULTS as error:
                 raise self._unavailable(error) from None
             following = self._redirected(url, reply)
@@ -237,8 +236,12 @@ class Transport(ForkAware):
             url,
             headers=headers,
             json=None if request.body is None else dict(request.body),
-            timeout=self._timeout,
+            timeout=self._timeout if request.deadline is None else self._step(request.deadline),
         )
+
+    def _step(self, deadline: float) -> float:
+        """Return the seconds until a deadline, at most those of one step of an answer."""
+        return max(min(self._step_seconds, deadline - time.monotonic()), 0.001)
 
     def _redirected(self, url: str, reply: Reply) -> str | None:
         """Return where to go on, when that is the same origin and the method stays."""
@@ -274,7 +277,6 @@ class Transport(ForkAware):
         with self._lock:
             if self._own is None:
                 self._own = httpx.Client(verify=self._verify(), timeout=self._timeout)
-                keep_deadlines(self._own)
             return self._own
 
     async def _async_client(self) -> httpx.AsyncClient:

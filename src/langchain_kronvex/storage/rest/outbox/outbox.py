@@ -52,6 +52,7 @@ class Outbox:
         self._timeout = timeout
         self._file = SqliteFile(path, timeout, schema="outbox")
         self._lock_path = Path(f"{path}.lock")
+        self._senders: set[sqlite3.Connection] = set()
         if identity is not None and self.setting("identity", identity) != identity:
             self._file.close()
             raise StoreUnavailable(
@@ -147,6 +148,7 @@ class Outbox:
         connection = sqlite3.connect(
             self._lock_path, timeout=0, isolation_level=None, check_same_thread=False
         )
+        self._senders.add(connection)
         try:
             self._lock_path.chmod(0o600)
             while not _lock(connection):
@@ -156,6 +158,7 @@ class Outbox:
                 time.sleep(_LOCK_PAUSE_SECONDS)
             yield True
         finally:
+            self._senders.discard(connection)
             connection.close()
 
     def next(self, after: int, passing: Sequence[str]) -> Entry | None:
@@ -234,7 +237,9 @@ class Outbox:
         return self._file.size_bytes()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file. A request that still hangs no longer keeps others from sending."""
+        for connection in list(self._senders):
+            connection.close()
         self._file.close()
 
 
