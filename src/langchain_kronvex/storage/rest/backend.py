@@ -142,7 +142,7 @@ class KronvexBackend(RemoteTransfer):
         return await arun(self._delete(selection, now))
 
     def _delete(self, selection: Selection, now: datetime) -> Plan[int]:
-        self._writing.forget_texts()
+        self._writing.forget_places()
         return (yield from self._erasing.erase(selection, now))
 
     def finish_erasing(self, now: datetime) -> None:

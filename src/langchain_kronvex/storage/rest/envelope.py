@@ -54,7 +54,6 @@ class Stored:
         server_id: Its id on the server; None while it is in the outbox.
         ours: It has our envelope.
         ttl_days: After how many days the server may delete it; None for never.
-        apart: The server holds the same text of the same user in another session.
         gone: The record gave way to another one; nothing of it is to be on the server.
     """
 
@@ -64,7 +63,6 @@ class Stored:
     server_id: str | None = None
     ours: bool = True
     ttl_days: int | None = None
-    apart: bool = False
     gone: bool = False
 
 
@@ -110,7 +108,6 @@ def to_payload(stored: Stored) -> dict[str, Any]:
         "search_text": record.search_text,
         "access_count": record.access_count,
         "ttl_days": stored.ttl_days,
-        "apart": stored.apart,
         "gone": stored.gone,
     }
 
@@ -120,25 +117,18 @@ def from_payload(payload: Mapping[str, Any]) -> Stored:
     found = _opened(payload, content="", metadata={}, accesses=int(payload["access_count"]))
     if found is None:
         raise ValueError("no payload of the outbox")
-    return replace(
-        found, ttl_days=payload["ttl_days"], apart=payload["apart"], gone=payload["gone"]
-    )
+    return replace(found, ttl_days=payload["ttl_days"], gone=payload["gone"])
 
 
-def storing(agent_id: str, stored: Stored, padding: str = "") -> Request:
+def storing(agent_id: str, stored: Stored) -> Request:
     """Return the request that stores a record.
 
     What does not expire is pinned on the server, which keeps it from being superseded; the
-    user's own pin stands in the envelope.
-
-    Args:
-        agent_id: As the server knows it.
-        stored: The record.
-        padding: Added to the text, to make it unlike any other; taken off when it is read.
+    user's own pin stands in the envelope. The id that is added to the text of a message or an
+    item keeps a server from taking equal messages for one; it is taken off when it is read.
     """
     record, envelope = stored.record, _envelope(stored)
-    if record.kind != "memory" or stored.apart:
-        padding = f"\n{record.id}{padding}"
+    padding = "" if record.kind == "memory" else f"\n{record.id}"
     content = record.content + padding
     if len(content) > MAX_CONTENT_CHARS:
         # A server need not take longer texts; what is shown to it is a beginning.
@@ -168,10 +158,7 @@ def wire_type(record: Record) -> str:
 
 
 def is_as_sent(raw: WireMemory | None, sent: Request, stored: Stored) -> bool:
-    """Tell whether the server's answer is the memory that was sent, and not another one's.
-
-    It may have arrived before, with another padding.
-    """
+    """Return whether the server's answer is the memory that was sent, and not another one."""
     body = sent.body or {}
     if raw is None or raw.unreadable or raw.superseded or raw.session != body.get("session_id"):
         return False

@@ -14,7 +14,7 @@ from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.rest.envelope import Stored, storing
 
 MAX_REQUEST_BYTES = 16 << 20
-_ADDED_BYTES = 64 << 10  # at most, by numbers that grow and what makes a text unlike others
+_ADDED_BYTES = 64 << 10  # at most, by the numbers of the envelope, which grow
 _ALWAYS_FITS_CHARS = 1 << 20  # of text and metadata: 14 bytes for each are less than the limit
 _NAMES = {"memory": "memory", "message": "message", "item": "value"}
 

@@ -17,7 +17,6 @@ from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound, NotSuppo
 from langchain_kronvex.storage.backend import Record, Selection, renewed
 from langchain_kronvex.storage.rest.envelope import Stored, one_session, wire_session, wire_ttl
 from langchain_kronvex.storage.rest.envelope_size import check_sizes
-from langchain_kronvex.storage.rest.known_texts import KnownTexts
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 from langchain_kronvex.storage.rest.outbox.sender import Courier
 from langchain_kronvex.storage.rest.remote_agent import ServerAgent
@@ -32,6 +31,7 @@ from langchain_kronvex.storage.rest.versions import (
 
 _CHECK_SECONDS = 3.0  # for an answer without which a memory is stored as well
 _PAUSE_AFTER_FAILED_CHECK_SECONDS = 30.0
+_MOST_PLACES = 200_000
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -47,12 +47,14 @@ class RemoteWriting:
 
     def __init__(self, agent: ServerAgent, outbox: Outbox, courier: Courier, ticks: Ticks) -> None:
         self._agent, self._outbox, self._courier, self._ticks = agent, outbox, courier, ticks
-        self._texts = KnownTexts()
+        self._listed: set[str] = set()  # wire sessions of which all places are known
+        self._places: set[Place] = set()
         self._no_checks_before = 0.0
 
-    def forget_texts(self) -> None:
-        """Know nothing of what the server holds."""
-        self._texts.forget()
+    def forget_places(self) -> None:
+        """Forget which records the server holds."""
+        self._listed.clear()
+        self._places.clear()
 
     def add(self, records: Sequence[Record], now: datetime) -> Plan[list[Record]]:
         """Store records; one whose key is there renews that one."""
@@ -122,15 +124,14 @@ class RemoteWriting:
         found = [e.stored for e in self._outbox.waiting(sorted(owners))] if owners else []
         for session in dict.fromkeys(map(one_session, deleted)):
             found += yield from self._agent.stored(session)
-            self._texts.forget(session)
+            self._listed.discard(session or "")
         return [s for s in newest(found) if any(is_selected(s.record, d) for d in deleted)]
 
     def _noted(self, stored: Stored, there: dict[Place, Stored]) -> Stored:
         """Take note of a record that is about to be stored."""
         there[place_of(stored.record)] = stored
-        apart = self._texts.is_elsewhere(stored.record)
-        self._texts.add([stored.record])
-        return replace(stored, apart=apart)
+        self._places.add(place_of(stored.record))
+        return stored
 
     def _new_version(
         self,
@@ -195,7 +196,9 @@ class RemoteWriting:
         found = [entry.stored for entry in self._outbox.waiting(owners)] if owners else []
         for session in sorted({wire_session(record.kind, record.scope) for record in meeting}):
             of_session = [r for r in meeting if wire_session(r.kind, r.scope) == session]
-            if not all(map(self._texts.is_new, of_session)):
+            if session not in self._listed or not self._places.isdisjoint(
+                map(place_of, of_session)
+            ):
                 found += (yield from self._asked(session)) or []
         return {place_of(stored.record): stored for stored in present(found, now)}
 
@@ -208,8 +211,10 @@ class RemoteWriting:
         except ServiceError:
             self._no_checks_before = time.monotonic() + _PAUSE_AFTER_FAILED_CHECK_SECONDS
             return None
-        self._texts.add(stored.record for stored in found)
-        self._texts.listed(session)
+        if len(self._places) > _MOST_PLACES:
+            self.forget_places()
+        self._places.update(place_of(stored.record) for stored in found)
+        self._listed.add(session)
         return found
 
     def change(self, record: Record, now: datetime) -> Plan[None]:
@@ -233,16 +238,9 @@ class RemoteWriting:
                 "forget one of the two."
             )
         version = self._ticks.next()
-        self._texts.add(stored.record for stored in before.values())
-        new = Stored(
-            record,
-            before[record.id].written,
-            version,
-            ttl_days=wire_ttl(record, now),
-            apart=self._texts.is_elsewhere(record),
-        )
+        new = Stored(record, before[record.id].written, version, ttl_days=wire_ttl(record, now))
         yield call(self._outbox, "put", [new])
-        self._texts.forget(session)
+        self._listed.discard(session)
         self._courier.wake()
 
 

@@ -192,12 +192,6 @@ def clear_request(agent_id: str) -> Request:
     return Request(method="DELETE", path=agent_path(agent_id, "memories"))
 
 
-def retype_request(agent_id: str, memory_id: str, memory_type: str) -> Request:
-    """Return the request that gives a memory the type it was sent with."""
-    path = agent_path(agent_id, "memories", memory_id)
-    return Request(method="PATCH", path=path, body={"memory_type": memory_type})
-
-
 def list_agents_request() -> Request:
     """Return the request for all agents of the key."""
     return Request(method="GET", path="/agents")

@@ -2,17 +2,15 @@
 
 A server may hold an entry although its answer never came. So a second try first looks whether the
 first one arrived; where the answer was a success that does not show the memory, it only looks. A
-server may also answer with another memory than the one it was sent, because it
-takes the two for the same; then the text is sent once more in a form that is like no other.
+server may also answer with another memory than the one it was sent, because it takes the two for
+the same. Then the entry is set aside and the loss reported.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
-import uuid
 from collections.abc import Callable, Sequence
 
 from langchain_kronvex.core.background import BackgroundWriter, OnError
@@ -20,7 +18,6 @@ from langchain_kronvex.core.effects import Plan, run
 from langchain_kronvex.core.errors import (
     BadRequest,
     MemoryClosed,
-    MemoryNotFound,
     QuotaExceeded,
     RateLimited,
     ServerMisbehaved,
@@ -30,7 +27,6 @@ from langchain_kronvex.core.errors import (
     WriteLost,
     described,
 )
-from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.rest.envelope import (
     Stored,
     is_as_sent,
@@ -38,7 +34,6 @@ from langchain_kronvex.storage.rest.envelope import (
     says_too_little,
     storing,
     wire_session,
-    wire_type,
 )
 from langchain_kronvex.storage.rest.http import api as wire
 from langchain_kronvex.storage.rest.http.api import WireMemory
@@ -259,19 +254,15 @@ class Courier:
             yield from self._agent.delete(server_id)
         if arrived or stored.gone:
             return
-        for padding in _paddings(stored.record):
-            raw, shown = yield from self._store(stored, padding)
-            if not shown:
-                yield from self._look_for(entry)
-                return
-            if raw is not None:
-                yield from self._look_at(stored, raw)
-                return
-            logger.warning(
-                "the server took a memory for another one and did not store it; it is sent once "
-                "more, with an addition that tells them apart"
-            )
-        raise WriteLost()
+        body = yield from self._agent.ask(lambda agent: storing(agent, stored))
+        raw = wire.read_memory(wire.read_json(body)) if body.strip() else None
+        sent = storing("", stored)
+        if raw is None or says_too_little(raw, sent):
+            yield from self._look_for(entry)
+        elif is_as_sent(raw, sent, stored):
+            self._look_at(stored, raw)
+        else:
+            raise WriteLost()
 
     def _standing(self, entry: Entry) -> Plan[tuple[list[str], bool]]:
         """Return the ids of older versions on the server, and whether this one is there."""
@@ -284,18 +275,6 @@ class Courier:
         mine = [each for each in found if each.record.id == stored.record.id]
         older = [e.server_id for e in mine if e.version < stored.version and e.server_id]
         return older, any(each.version >= stored.version for each in mine)
-
-    def _store(self, stored: Stored, padding: str) -> Plan[tuple[WireMemory | None, bool]]:
-        """Send a record; return the server's memory, or None when it is another one's.
-
-        And whether the answer shows a memory at all: some servers only say that it went well.
-        """
-        body = yield from self._agent.ask(lambda agent: storing(agent, stored, padding))
-        raw = wire.read_memory(wire.read_json(body)) if body.strip() else None
-        sent = storing("", stored, padding)
-        if is_as_sent(raw, sent, stored):
-            return raw, True
-        return None, raw is not None and not says_too_little(raw, sent)
 
     def _look_for(self, entry: Entry) -> Plan[None]:
         """Look whether an entry is there which the server took without showing it.
@@ -320,7 +299,7 @@ class Courier:
             "list it; it is looked for again."
         )
 
-    def _look_at(self, stored: Stored, raw: WireMemory) -> Plan[None]:
+    def _look_at(self, stored: Stored, raw: WireMemory) -> None:
         """Take note of where a record stands now, and of what storing it did to others."""
         found = opened(raw)
         if found is not None and found.ours:
@@ -339,19 +318,6 @@ class Courier:
                     "agent. Use one agent for each user, or a server that keeps users apart."
                 )
             )
-        sent_type = wire_type(stored.record)
-        if raw.type != sent_type:
-            try:
-                yield from self._agent.ask(lambda a: wire.retype_request(a, raw.id, sent_type))
-            except (ServiceError, MemoryNotFound) as error:  # it is stored, and read as it was
-                self._report(error)
-
-
-def _paddings(record: Record) -> list[str]:
-    """Return additions that make a text ever more unlike others."""
-    words = min(max(len(record.content.split()), 8), 400)
-    unlike = " ".join(f"{random.getrandbits(40):x}" for _ in range(words))
-    return ["", f"\n[{uuid.uuid4().hex}]", f"\n[{unlike}]"]
 
 
 def _check(alone: bool) -> None:
