@@ -280,17 +280,6 @@ def test_a_client_of_ones_own_is_used_and_not_closed(plain: PlainServer, open_on
     assert "x-api-key" not in client.headers
 
 
-async def test_an_asynchronous_client_of_ones_own_is_used(
-    plain: PlainServer, open_on: Open
-) -> None:
-    async with httpx.AsyncClient() as client:
-        memory = open_on(plain, http_async_client=client)
-        await memory.aremember("tea", user_id="ana")
-        assert await memory.arecall("tea", user_id="ana")
-        await memory.aclose()
-        assert not client.is_closed
-
-
 def test_connections_are_kept(plain: PlainServer, open_on: Open) -> None:
     memory = open_on(plain)
     memory.remember("tea", user_id="ana")

@@ -74,7 +74,7 @@ class OpenMemory:
             self.agent_id,
             timeout=timeout_seconds,
             cache_bytes=cache_megabytes << 20,
-            service=ServiceOptions(api_key, http_client, http_async_client, outbox, allow_http),
+            service=ServiceOptions(api_key, http_client, outbox, allow_http),
             postgres=postgres,
         )
         self._clock = clock or self._backend.now

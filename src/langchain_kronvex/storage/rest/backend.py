@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from langchain_kronvex.core.background import OnError
-from langchain_kronvex.core.effects import Plan, arun, call, run
 from langchain_kronvex.core.errors import NotSupported, ServiceError, described
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.ranking import Floats
@@ -71,13 +70,7 @@ class KronvexBackend(RemoteTransfer):
         self, records: Sequence[Record], now: datetime, model: str | None = None
     ) -> list[Record]:
         """See `MemoryBackend.add`: when this returns, the records are in the outbox."""
-        return run(self._writing.add(records, now))
-
-    async def aadd(
-        self, records: Sequence[Record], now: datetime, model: str | None = None
-    ) -> list[Record]:
-        """Twin of `add`."""
-        return await arun(self._writing.add(records, now))
+        return self._writing.add(records, now)
 
     def put(
         self,
@@ -94,40 +87,15 @@ class KronvexBackend(RemoteTransfer):
             NotSupported: something is `expected`; the API cannot compare and store in one step.
             ServiceError: something is to be deleted, and the server cannot be asked.
         """
-        return run(self._put(records, now, expected, deleted))
-
-    async def aput(
-        self,
-        records: Sequence[Record],
-        now: datetime,
-        model: str | None = None,
-        *,
-        expected: Sequence[str | None] | None = None,
-        deleted: Sequence[Selection] = (),
-    ) -> bool:
-        """Twin of `put`."""
-        return await arun(self._put(records, now, expected, deleted))
-
-    def _put(
-        self,
-        records: Sequence[Record],
-        now: datetime,
-        expected: Sequence[str | None] | None,
-        deleted: Sequence[Selection],
-    ) -> Plan[bool]:
         if records or expected is not None:
-            return (yield from self._writing.put(records, now, expected, deleted))
+            return self._writing.put(records, now, expected, deleted)
         for selection in deleted:
-            yield from self._delete(selection, now)
+            self.delete(selection, now)
         return True
 
     def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`: a new version takes the place of the older one."""
-        run(self._writing.change(record, now))
-
-    async def achange(self, record: Record, now: datetime) -> None:
-        """Twin of `change`."""
-        await arun(self._writing.change(record, now))
+        self._writing.change(record, now)
 
     def count_accesses(self, counts: Mapping[str, int]) -> None:
         """See `MemoryBackend.count_accesses`: the server has counted them."""
@@ -136,15 +104,8 @@ class KronvexBackend(RemoteTransfer):
 
     def delete(self, selection: Selection, now: datetime) -> int:
         """See `MemoryBackend.delete`; how far the bytes go is up to the server."""
-        return run(self._delete(selection, now))
-
-    async def adelete(self, selection: Selection, now: datetime) -> int:
-        """Twin of `delete`."""
-        return await arun(self._delete(selection, now))
-
-    def _delete(self, selection: Selection, now: datetime) -> Plan[int]:
         self._writing.forget_places()
-        return (yield from self._erasing.erase(selection, now))
+        return self._erasing.erase(selection, now)
 
     def finish_erasing(self, now: datetime) -> None:
         """See `MemoryBackend.finish_erasing`: of what was sent, the outbox keeps nothing."""
@@ -158,85 +119,56 @@ class KronvexBackend(RemoteTransfer):
 
     def find(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
         """See `MemoryBackend.find`: everything of the scope is listed."""
-        return run(self._find(selection, page, now))
-
-    async def afind(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
-        """Twin of `find`."""
-        return await arun(self._find(selection, page, now))
-
-    def _find(self, selection: Selection, page: Page, now: datetime) -> Plan[list[Record]]:
         # The outbox first: what is sent while the server is being listed is then seen twice,
         # which does no harm, and not missed.
         waiting = [entry.stored for entry in self._outbox.waiting(_owners(selection))]
         chosen = [s for s in present(waiting, now) if is_selected(s.record, selection)]
         if selection.ids and {s.record.id for s in chosen} == set(selection.ids):
             return on_page(chosen, page)  # also while the server is away
-        found = yield from self._held(selection)
+        found = self._held(selection)
         everything = present([*found, *waiting], now)
         return on_page([s for s in everything if is_selected(s.record, selection)], page)
 
-    def _held(self, selection: Selection) -> Plan[list[Stored]]:
+    def _held(self, selection: Selection) -> list[Stored]:
         """Return what the server holds of a selection, and more."""
         known = [self._agent.known(id_) for id_ in selection.ids or ()]
         if known and all(known):
             sessions = {standing.session for standing in known if standing}
             found = []
             for session in sorted(s for s in sessions if s is not None):
-                found += yield from self._agent.stored(session)
+                found += self._agent.stored(session)
             if {s.record.id for s in found} >= set(selection.ids or ()):
                 return found
-        return (yield from self._agent.stored(one_session(selection)))
+        return self._agent.stored(one_session(selection))
 
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`: the server's best, and what it has not got yet."""
-        return run(self._recalled(request))
-
-    async def arecall(self, request: RecallRequest) -> list[Match]:
-        """Twin of `recall`."""
-        return await arun(self._recalled(request))
-
-    def _recalled(self, asked: RecallRequest) -> Plan[list[Match]]:
-        owners = [asked.scope.owner]
-        if asked.include_shared and asked.scope:
-            owners.append("")
-        yield call(self._courier, "settle", owners, _PATIENCE_SECONDS)
+        asked = request.by_owner()
+        owners = [each.scope.owner for each in asked]
+        self._courier.settle(owners, _PATIENCE_SECONDS)
         waiting = [entry.stored for entry in self._outbox.waiting(owners)]
         matches: list[Match] = []
-        for owner in owners:
-            matches += yield from self._recall.of(owner, asked, waiting)
+        for each in asked:
+            matches += self._recall.of(each.scope.owner, each, waiting)
         matches.sort(key=lambda match: -match.similarity)
-        return matches[: asked.top_k]
+        return matches[: request.top_k]
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""
-        return run(self._sessions(scope, now))
-
-    async def asessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
-        """Twin of `sessions`."""
-        return await arun(self._sessions(scope, now))
-
-    def _sessions(self, scope: Scope | None, now: datetime) -> Plan[list[SessionSummary]]:
         chosen = Selection(kind=None, scope=scope)
         waiting = [entry.stored for entry in self._outbox.waiting()]
-        found = yield from self._agent.stored(None)
+        found = self._agent.stored(None)
         everything = present([*found, *waiting], now)
         shown = (stored for stored in everything if stored.record.kind != "item")
         return summaries(stored for stored in shown if is_selected(stored.record, chosen))
 
     def stats(self, now: datetime) -> MemoryStats:
         """See `MemoryBackend.stats`; while the server is away, of the outbox alone."""
-        return run(self._stats(now))
-
-    async def astats(self, now: datetime) -> MemoryStats:
-        """Twin of `stats`."""
-        return await arun(self._stats(now))
-
-    def _stats(self, now: datetime) -> Plan[MemoryStats]:
-        yield call(self._courier, "settle", None, _PATIENCE_SECONDS)
+        self._courier.settle(None, _PATIENCE_SECONDS)
         everything = [entry.stored for entry in self._outbox.waiting()]
         problem = self._courier.outage
         try:
-            everything += yield from self._agent.stored(None)
+            everything += self._agent.stored(None)
         except ServiceError as error:
             problem = described(error)
         records = (stored.record for stored in present(everything, now))
@@ -256,10 +188,6 @@ class KronvexBackend(RemoteTransfer):
     def flush(self, timeout: float | None = None) -> bool:
         """See `MemoryBackend.flush`."""
         return self._courier.flush(timeout)
-
-    async def aflush(self, timeout: float | None = None) -> bool:
-        """Twin of `flush`."""
-        return await self._courier.aflush(timeout)
 
     def close(self) -> None:
         """See `MemoryBackend.close`."""

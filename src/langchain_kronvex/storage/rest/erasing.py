@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import (
     MemoryNotFound,
     RateLimited,
@@ -44,7 +43,7 @@ class Erasing:
     def __init__(self, agent: ServerAgent, courier: Courier, timeout: float) -> None:
         self._agent, self._courier, self._timeout = agent, courier, timeout
 
-    def erase(self, selection: Selection, now: datetime) -> Plan[int]:
+    def erase(self, selection: Selection, now: datetime) -> int:
         """Erase the selected records; return how many of them were visible.
 
         Of whole users, all; else those that were not erased by others at the same time: where a
@@ -53,11 +52,11 @@ class Erasing:
         Raises:
             ServerMisbehaved: the server still lists some of them afterwards.
         """
-        withdrawn: list[Stored] = yield call(
-            self._courier, "withdraw", lambda s: is_selected(s.record, selection), self._timeout
+        withdrawn: list[Stored] = self._courier.withdraw(
+            lambda s: is_selected(s.record, selection), self._timeout
         )
         session = one_session(selection)
-        raws = yield from self._agent.listing(session)
+        raws = self._agent.listing(session)
         held = self._agent.read(_of(raws, session))
         everything = present([*held, *withdrawn], now)
         visible = [s.record.id for s in everything if is_selected(s.record, selection)]
@@ -67,22 +66,22 @@ class Erasing:
             if not targets:
                 break
             if attempt == 0 and _is_whole(selection):
-                yield from self._at_once(targets, selection.scope)
-                raws = yield from self._agent.listing(session)
+                self._at_once(targets, selection.scope)
+                raws = self._agent.listing(session)
                 targets = _targets(_of(raws, session), selection)
             for raw in targets:
                 stored = opened(raw)
-                if (yield from self._was_first(raw.id)) and stored:
+                if self._was_first(raw.id) and stored:
                     erased.append(stored)
             self._agent.forget(_ids(targets))
-            raws = yield from self._agent.listing(session)
+            raws = self._agent.listing(session)
         if _targets(_of(raws, session), selection):
             raise ServerMisbehaved("The server still lists memories that it was told to delete.")
         if _is_whole(selection):
             return len(visible)
         return _count(visible, _latest(held), _latest(erased))
 
-    def _was_first(self, server_id: str) -> Plan[bool]:
+    def _was_first(self, server_id: str) -> bool:
         """Delete a memory; False when others had deleted it.
 
         When an answer was lost, and the memory is gone, it was this call that deleted it, as far
@@ -93,34 +92,34 @@ class Erasing:
             return wire.delete_request(agent, server_id)
 
         try:
-            yield from self._agent.ask(lambda agent: replace(build(agent), repeatable=False))
+            self._agent.ask(lambda agent: replace(build(agent), repeatable=False))
         except MemoryNotFound:
             return False
         except (ServerUnavailable, RateLimited) as error:
             if error.retry_after_seconds == 0:  # it has hung once: do not wait as long again
                 raise
-            yield from self._agent.delete(server_id)
+            self._agent.delete(server_id)
         return True
 
-    def _at_once(self, targets: Sequence[WireMemory], scope: Scope | None) -> Plan[None]:
+    def _at_once(self, targets: Sequence[WireMemory], scope: Scope | None) -> None:
         """Erase whole users, or everything, with one request where that can go."""
         if scope is None:
-            yield from self._try(wire.clear_request)
+            self._try(wire.clear_request)
         elif scope.only_session is None:
             for session in sorted({raw.session for raw in targets if raw.session}):
                 if _PLAIN_SESSION.fullmatch(session):
-                    yield from self._try_session(session)
+                    self._try_session(session)
         self._agent.forget(_ids(targets))
 
-    def _try_session(self, session: str) -> Plan[None]:
+    def _try_session(self, session: str) -> None:
         def build(agent: str) -> Request:
             return wire.erase_user_request(agent, session)
 
-        yield from self._try(build)
+        self._try(build)
 
-    def _try(self, build: Callable[[str], Request]) -> Plan[None]:
+    def _try(self, build: Callable[[str], Request]) -> None:
         try:
-            yield from self._agent.ask(build)
+            self._agent.ask(build)
         except (ServiceError, MemoryNotFound):
             return  # then one by one, which says what is wrong
 

@@ -28,7 +28,6 @@ class ServiceOptions:
 
     api_key: str | SecretStr | None = field(default=None, repr=False)
     http_client: httpx.Client | None = None
-    http_async_client: httpx.AsyncClient | None = None
     outbox: str | Path | None = None
     allow_http: bool = False
 
@@ -67,7 +66,6 @@ def open_service(
             key,
             timeout=timeout,
             client=options.http_client,
-            async_client=options.http_async_client,
         )
         return KronvexBackend(transport, agent_id, outbox, timeout=timeout)
     except BaseException:
@@ -135,11 +133,8 @@ def _is_loopback(url: str) -> bool:
 def _check_clients(options: ServiceOptions) -> None:
     import httpx
 
-    for name, value, kind in (
-        ("http_client", options.http_client, httpx.Client),
-        ("http_async_client", options.http_async_client, httpx.AsyncClient),
-    ):
-        if value is not None and not isinstance(value, kind):
-            raise ConfigurationError(
-                f"{name} must be an httpx.{kind.__name__}, not {type(value).__name__}."
-            )
+    client = options.http_client
+    if client is not None and not isinstance(client, httpx.Client):
+        raise ConfigurationError(
+            f"http_client must be an httpx.Client, not {type(client).__name__}."
+        )

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from langchain_kronvex.core.background import OnError
-from langchain_kronvex.core.effects import Plan
 from langchain_kronvex.core.errors import ServerMisbehaved
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.request import RecallRequest
@@ -34,23 +33,22 @@ class RemoteRecall:
     def __init__(self, agent: ServerAgent, report: OnError) -> None:
         self._agent, self._report = agent, report
 
-    def of(self, owner: str, asked: RecallRequest, waiting: Sequence[Stored]) -> Plan[list[Match]]:
+    def of(self, owner: str, asked: RecallRequest, waiting: Sequence[Stored]) -> list[Match]:
         """Return the best matches of an owner, most similar first; `waiting` is in the outbox."""
-        scope = asked.scope if owner == asked.scope.owner else Scope()
-        chosen = Selection(kind="memory", scope=scope, type=asked.memory_type)
-        found, full = yield from self._asked(owner, asked, chosen)
+        chosen = Selection(kind="memory", scope=asked.scope, type=asked.memory_type)
+        found, full = self._asked(owner, asked, chosen)
         raws = [stored for stored, _ in found]
         rest = list(waiting)
         kept = self._merged(found, rest, asked, chosen)
         if full and len(kept) < asked.top_k:
             session = wire_session("memory", Scope(owner)) if owner else None
-            rest += yield from self._agent.stored(session)
+            rest += self._agent.stored(session)
             kept = self._merged(found, [*raws, *rest], asked, chosen)
         return kept
 
     def _asked(
         self, owner: str, asked: RecallRequest, chosen: Selection
-    ) -> Plan[tuple[list[tuple[Stored, WireMemory]], bool]]:
+    ) -> tuple[list[tuple[Stored, WireMemory]], bool]:
         """Ask the server; return what it found, and whether it may hold more."""
         sure = owner and chosen.scope and chosen.scope.only_session is None
         first = min(asked.top_k, wire.MAX_TOP_K) if sure else wire.MAX_TOP_K
@@ -62,7 +60,7 @@ class RemoteRecall:
             full = False
             sessions = (wire_session("memory", Scope(owner or None)), *(() if owner else (None,)))
             for session in sessions:
-                raws = yield from self._once(asked.query, top_k, session, wire_type)
+                raws = self._once(asked.query, top_k, session, wire_type)
                 full |= len(raws) >= top_k
                 own = self._own(raws, session)
                 for raw in own:
@@ -75,8 +73,8 @@ class RemoteRecall:
 
     def _once(
         self, query: str, top_k: int, session: str | None, memory_type: str | None
-    ) -> Plan[list[WireMemory]]:
-        body = yield from self._agent.ask(
+    ) -> list[WireMemory]:
+        body = self._agent.ask(
             lambda agent: wire.recall_request(
                 agent, query=query, top_k=top_k, session=session, memory_type=memory_type
             )

@@ -1,7 +1,4 @@
-"""One agent on a server: its id there, its listings, and what is known of its memories.
-
-Plans only; `transport` does what they ask for.
-"""
+"""One agent on a server: its id there, its listings, and what is known of its memories."""
 
 from __future__ import annotations
 
@@ -13,7 +10,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from langchain_kronvex.core.background import OnError
-from langchain_kronvex.core.effects import Plan
 from langchain_kronvex.core.errors import AgentNotFound, MemoryNotFound, ServerMisbehaved
 from langchain_kronvex.storage.rest.envelope import Stored, opened
 from langchain_kronvex.storage.rest.http import api as wire
@@ -62,7 +58,7 @@ class ServerAgent:
 
     # -- asking --------------------------------------------------------------------------------
 
-    def ask(self, build: Callable[[str], Request]) -> Plan[bytes]:
+    def ask(self, build: Callable[[str], Request]) -> bytes:
         """Send a request about the agent; find it by name when the server knows no such id.
 
         An agent that is nowhere is made when something is to be stored; to all others it is an
@@ -74,11 +70,11 @@ class ServerAgent:
         """
         used = self._id
         request = build(used)
-        reply: Reply = yield from self.transport.exchange(request)
+        reply: Reply = self.transport.exchange(request)
         if self._is_unknown(reply):
-            if not (yield from self._resolve(used, make=request.path.endswith("/remember"))):
+            if not self._resolve(used, make=request.path.endswith("/remember")):
                 return _NOTHING
-            reply = yield from self.transport.exchange(build(self._id))
+            reply = self.transport.exchange(build(self._id))
         if not reply.succeeded:
             raise refusal(reply.status, reply.headers, reply.body)
         return reply.body
@@ -92,40 +88,38 @@ class ServerAgent:
             refusal(reply.status, reply.headers, reply.body), AgentNotFound
         )
 
-    def _resolve(self, wrong: str, *, make: bool) -> Plan[bool]:
+    def _resolve(self, wrong: str, *, make: bool) -> bool:
         """Find the agent by its name; of several the oldest, so that all processes agree."""
         if self._id != wrong:
             return True  # somebody else has found it meanwhile
-        found = yield from self._named()
+        found = self._named()
         if not found and not make:
             return False
         if not found:
-            body = yield from self.transport.succeed(wire.create_agent_request(self._name))
+            body = self.transport.succeed(wire.create_agent_request(self._name))
             made = wire.read_agent(wire.read_json(body))
-            found = (yield from self._named()) or ([made] if made else [])
+            found = self._named() or ([made] if made else [])
         if not found:
             raise AgentNotFound()
         self._id = min(found, key=lambda agent: (agent[2], agent[0]))[0]
         self._outbox.note("agent", self._id)
         return True
 
-    def _named(self) -> Plan[list[tuple[str, str, str]]]:
-        body = yield from self.transport.succeed(wire.list_agents_request())
+    def _named(self) -> list[tuple[str, str, str]]:
+        body = self.transport.succeed(wire.list_agents_request())
         return [a for a in wire.read_agents(wire.read_json(body)) if a[1] == self._name]
 
-    def delete(self, server_id: str) -> Plan[bool]:
+    def delete(self, server_id: str) -> bool:
         """Delete a memory; False when it was gone already."""
         try:
-            yield from self.ask(lambda agent: wire.delete_request(agent, server_id))
+            self.ask(lambda agent: wire.delete_request(agent, server_id))
         except MemoryNotFound:
             return False
         return True
 
     # -- listing -------------------------------------------------------------------------------
 
-    def listing(
-        self, session: str | None, within_seconds: float | None = None
-    ) -> Plan[list[WireMemory]]:
+    def listing(self, session: str | None, within_seconds: float | None = None) -> list[WireMemory]:
         """List all of a session, or of the agent. What the server adds of others is among it.
 
         A listing that is shorter than the server says is made once more: others were writing.
@@ -136,14 +130,14 @@ class ServerAgent:
         found: dict[str, WireMemory] = {}
         deadline = None if within_seconds is None else time.monotonic() + within_seconds
         for _ in range(2):
-            total = yield from self._pages(session, found, deadline)
+            total = self._pages(session, found, deadline)
             if total is None or total <= len(found):
                 break
         return list(found.values())
 
     def _pages(
         self, session: str | None, found: dict[str, WireMemory], deadline: float | None
-    ) -> Plan[int | None]:
+    ) -> int | None:
         """Read page after page until one brings nothing new, or the server says it is the last."""
         size, number = wire.PAGE_ITEMS, 1
         seen: set[str] = set()
@@ -154,7 +148,7 @@ class ServerAgent:
                 return replace(request, deadline=deadline)
 
             try:
-                body = yield from self.ask(asked)
+                body = self.ask(asked)
             except AnswerTooLarge:
                 if size == 1:
                     raise
@@ -171,11 +165,9 @@ class ServerAgent:
             number += 1
         raise ServerMisbehaved("The server's listing does not end.")
 
-    def stored(
-        self, session: str | None, within_seconds: float | None = None
-    ) -> Plan[list[Stored]]:
+    def stored(self, session: str | None, within_seconds: float | None = None) -> list[Stored]:
         """Return the records of a wire session, or of the whole agent."""
-        found = yield from self.listing(session, within_seconds)
+        found = self.listing(session, within_seconds)
         return self.read(raw for raw in found if session is None or raw.session == session)
 
     def read(self, found: Iterable[WireMemory]) -> list[Stored]:

@@ -2,7 +2,7 @@
 
 Nothing on a server is changed in place. Before a record is stored, the server is asked whether one
 with its key is there, unless that is known; where it cannot be asked, copies may come to be, and
-reading makes one of them (`versions.py`). Plans only.
+reading makes one of them (`versions.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound, NotSupported, ServiceError
 from langchain_kronvex.storage.backend import Record, Selection, renewed
 from langchain_kronvex.storage.rest.envelope import Stored, one_session, wire_session, wire_ttl
@@ -56,11 +55,11 @@ class RemoteWriting:
         self._listed.clear()
         self._places.clear()
 
-    def add(self, records: Sequence[Record], now: datetime) -> Plan[list[Record]]:
+    def add(self, records: Sequence[Record], now: datetime) -> list[Record]:
         """Store records; one whose key is there renews that one."""
         check_sizes(records)
-        there = yield from self._there(records, now)
-        written = yield from self._written(records, there)
+        there = self._there(records, now)
+        written = self._written(records, there)
         taken: list[Stored] = []
         retired: list[Stored] = []
         answers: list[Record] = []
@@ -73,7 +72,7 @@ class RemoteWriting:
             taken.append(self._noted(stored, there))
             if record.completes and stored.record.id != record.id:
                 retired.append(self._retired(record, written.get(record.id)))
-        yield call(self._outbox, "put", [*taken, *retired])
+        self._outbox.put([*taken, *retired])
         self._courier.wake()
         return answers
 
@@ -83,7 +82,7 @@ class RemoteWriting:
         now: datetime,
         expected: Sequence[str | None] | None,
         deleted: Sequence[Selection],
-    ) -> Plan[bool]:
+    ) -> bool:
         """Store records in the place of those with their keys; the latest of several stays.
 
         What is deleted with them goes through the outbox too, behind them: on the server both may
@@ -95,8 +94,8 @@ class RemoteWriting:
                 "still; use a store of this package: sqlite:///path.db"
             )
         check_sizes(records)
-        leaving = yield from self._leaving(deleted)
-        there = yield from self._there(records, now)
+        leaving = self._leaving(deleted)
+        there = self._there(records, now)
         taken: list[Stored] = []
         retired = [self._retired(_emptied(s.record), s.written) for s in leaving]
         for stored in leaving:
@@ -110,11 +109,11 @@ class RemoteWriting:
             taken.append(self._noted(new, there))
             if older is not None:
                 retired.append(self._retired(older.record, older.written))
-        yield call(self._outbox, "put", [*taken, *retired])
+        self._outbox.put([*taken, *retired])
         self._courier.wake()
         return True
 
-    def _leaving(self, deleted: Sequence[Selection]) -> Plan[list[Stored]]:
+    def _leaving(self, deleted: Sequence[Selection]) -> list[Stored]:
         """Return the selected records, copies too.
 
         Raises:
@@ -123,7 +122,7 @@ class RemoteWriting:
         owners = {selection.scope.owner for selection in deleted if selection.scope is not None}
         found = [e.stored for e in self._outbox.waiting(sorted(owners))] if owners else []
         for session in dict.fromkeys(map(one_session, deleted)):
-            found += yield from self._agent.stored(session)
+            found += self._agent.stored(session)
             self._listed.discard(session or "")
         return [s for s in newest(found) if any(is_selected(s.record, d) for d in deleted)]
 
@@ -154,7 +153,7 @@ class RemoteWriting:
 
     def _written(
         self, records: Sequence[Record], there: Mapping[Place, Stored]
-    ) -> Plan[dict[str, int | None]]:
+    ) -> dict[str, int | None]:
         """Return when the records that are to be completed were first written, by id.
 
         None is for one that is nowhere. One that may be on a server that cannot be asked is
@@ -172,7 +171,7 @@ class RemoteWriting:
                 places[record.id] = known.written
         unknown = [record for record in completing if record.id not in places]
         for session in sorted({wire_session(r.kind, r.scope) for r in unknown}):
-            found = yield from self._asked(session)
+            found = self._asked(session)
             if found is not None:
                 held = {stored.record.id: stored.written for stored in found}
                 of_session = [r for r in unknown if wire_session(r.kind, r.scope) == session]
@@ -185,7 +184,7 @@ class RemoteWriting:
         version = self._ticks.next()
         return Stored(over, written or version - 1, version, gone=True)
 
-    def _there(self, records: Sequence[Record], now: datetime) -> Plan[dict[Place, Stored]]:
+    def _there(self, records: Sequence[Record], now: datetime) -> dict[Place, Stored]:
         """Return the visible records that the new ones may meet, by place.
 
         The server is asked once for each of its sessions, and again when a text is told again.
@@ -199,15 +198,15 @@ class RemoteWriting:
             if session not in self._listed or not self._places.isdisjoint(
                 map(place_of, of_session)
             ):
-                found += (yield from self._asked(session)) or []
+                found += self._asked(session) or []
         return {place_of(stored.record): stored for stored in present(found, now)}
 
-    def _asked(self, session: str) -> Plan[list[Stored] | None]:
+    def _asked(self, session: str) -> list[Stored] | None:
         """Return what the server holds of a session; None when it cannot be asked."""
         if self._courier.outage is not None or time.monotonic() < self._no_checks_before:
             return None
         try:
-            found = yield from self._agent.stored(session, _CHECK_SECONDS)
+            found = self._agent.stored(session, _CHECK_SECONDS)
         except ServiceError:
             self._no_checks_before = time.monotonic() + _PAUSE_AFTER_FAILED_CHECK_SECONDS
             return None
@@ -217,7 +216,7 @@ class RemoteWriting:
         self._listed.add(session)
         return found
 
-    def change(self, record: Record, now: datetime) -> Plan[None]:
+    def change(self, record: Record, now: datetime) -> None:
         """Write a new version of a record that is there.
 
         Raises:
@@ -227,7 +226,7 @@ class RemoteWriting:
         check_sizes([record])
         session = wire_session(record.kind, record.scope)
         waiting = [entry.stored for entry in self._outbox.waiting([record.scope.owner])]
-        found = yield from self._agent.stored(session)
+        found = self._agent.stored(session)
         before = {stored.record.id: stored for stored in present([*found, *waiting], now)}
         if record.id not in before:
             raise MemoryNotFound()
@@ -239,7 +238,7 @@ class RemoteWriting:
             )
         version = self._ticks.next()
         new = Stored(record, before[record.id].written, version, ttl_days=wire_ttl(record, now))
-        yield call(self._outbox, "put", [new])
+        self._outbox.put([new])
         self._listed.discard(session)
         self._courier.wake()
 

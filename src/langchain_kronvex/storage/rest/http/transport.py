@@ -1,27 +1,22 @@
-"""HTTP: one request, one bounded answer, in both colours. The key is added here and nowhere else.
+"""HTTP: one request, one bounded answer. The API key is added here and nowhere else.
 
-httpx does the work, with a pool of kept connections; an asynchronous pool belongs to one event
-loop, so there is one for each loop.
+httpx does the work, with a pool of connections that are kept open.
 """
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import contextlib
 import random
 import ssl
 import threading
 import time
-import weakref
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 from pydantic import SecretStr
 
-from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import MemoryClosed, ServerMisbehaved, ServerUnavailable
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.storage.rest.http.api import Request
@@ -33,12 +28,12 @@ _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_RETRY_AFTER_SECONDS = 5.0  # a caller waits for the answer
 _PASSING = (429, 500, 502, 503, 504)
 _MOST_REDIRECTS = 3
-_CLOSING_SECONDS = 2.0  # for an event loop that is busy
+# As many connections as there are threads; most of them stay open for the next request.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64)
 _AGENT = "langchain-kronvex"
 
 
 _FAULTS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, RuntimeError)
-_Held = tuple[httpx.AsyncClient, AsyncGenerator[None, None]]
 
 
 class AnswerTooLarge(ServerMisbehaved):
@@ -87,16 +82,6 @@ def _read(client: httpx.Client, request: httpx.Request, deadline: float) -> Repl
         return Reply(answer.status_code, _lower(answer.headers), b"".join(body.chunks))
 
 
-async def _aread(client: httpx.AsyncClient, request: httpx.Request, deadline: float) -> Reply:
-    body = _Body(deadline, [])
-    async with contextlib.aclosing(
-        await client.send(request, stream=True, follow_redirects=False)
-    ) as answer:
-        async for chunk in answer.aiter_bytes():
-            body.take(chunk)
-        return Reply(answer.status_code, _lower(answer.headers), b"".join(body.chunks))
-
-
 class Transport(ForkAware):
     """Sends requests to one API.
 
@@ -105,7 +90,6 @@ class Transport(ForkAware):
         api_key: Sent as `X-API-Key`, to this origin only.
         timeout: Seconds to wait for each step of an answer, and twice that for all of it.
         client: Used instead of a client of our own, and never closed.
-        async_client: As `client`, for the `a…` verbs.
     """
 
     def __init__(
@@ -115,14 +99,13 @@ class Transport(ForkAware):
         *,
         timeout: float,
         client: httpx.Client | None = None,
-        async_client: httpx.AsyncClient | None = None,
     ) -> None:
         self.base_url = base_url
         self._key = api_key
         self._timeout = httpx.Timeout(timeout, connect=min(timeout, 10.0))
         self._step_seconds = timeout
         self._longest = 2 * timeout
-        self._given, self._given_async = client, async_client
+        self._given = client
         self._closed = False
         self.after_fork_in_child()
         self.watch_forks()
@@ -131,22 +114,18 @@ class Transport(ForkAware):
         """Open connections of our own: those of the parent are the parent's."""
         self._lock = threading.Lock()
         self._own: httpx.Client | None = None
-        self._left = getattr(self, "_loops", None)  # ended here, it would end in the parent
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Held] = (
-            weakref.WeakKeyDictionary()
-        )
         self._tls: ssl.SSLContext | bool | None = None
 
     # -- one request ---------------------------------------------------------------------------
 
-    def exchange(self, request: Request) -> Plan[Reply]:
+    def exchange(self, request: Request) -> Reply:
         """Send a request, again when that is safe and the fault may pass; return any answer."""
         for attempt in range(1, _TRIES + 1):
             pause = _FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
             over = request.deadline is not None and time.monotonic() + pause > request.deadline
             last = attempt == _TRIES or over
             try:
-                reply: Reply = yield call(self, "send", request)
+                reply: Reply = self.send(request)
             except ServerUnavailable as error:
                 if last or not (error.unsent or request.repeatable):
                     raise
@@ -163,16 +142,16 @@ class Transport(ForkAware):
                 ):
                     return reply
                 pause = max(pause, wait)
-            yield call(self, "pause", pause)
+            self.pause(pause)
         raise AssertionError("unreachable")
 
-    def succeed(self, request: Request) -> Plan[bytes]:
+    def succeed(self, request: Request) -> bytes:
         """Send a request and return the body of its success.
 
         Raises:
             ServiceError: the server refused it, or cannot be reached.
         """
-        reply = yield from self.exchange(request)
+        reply = self.exchange(request)
         if not reply.succeeded:
             raise refusal(reply.status, reply.headers, reply.body)
         return reply.body
@@ -192,31 +171,9 @@ class Transport(ForkAware):
             url = following
         return reply
 
-    async def asend(self, request: Request) -> Reply:
-        """Twin of `send`."""
-        client = await self._async_client()
-        url, deadline = self._url(request), self._deadline(request)
-        for _ in range(_MOST_REDIRECTS):
-            try:
-                reading = _aread(client, self._built(client, request, url), deadline)
-                reply = await asyncio.wait_for(reading, deadline - time.monotonic())
-            except asyncio.TimeoutError:
-                raise self._unavailable(httpx.ReadTimeout("the exchange took too long")) from None
-            except _FAULTS as error:
-                raise self._unavailable(error) from None
-            following = self._redirected(url, reply)
-            if following is None:
-                return reply
-            url = following
-        return reply
-
     def pause(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
-
-    async def apause(self, seconds: float) -> None:
-        """Twin of `pause`."""
-        await asyncio.sleep(seconds)
 
     def _deadline(self, request: Request) -> float:
         return request.deadline or time.monotonic() + self._longest
@@ -225,9 +182,7 @@ class Transport(ForkAware):
         query = httpx.QueryParams(dict(request.query))
         return f"{self.base_url}{request.path}{'?' if request.query else ''}{query}"
 
-    def _built(
-        self, client: httpx.Client | httpx.AsyncClient, request: Request, url: str
-    ) -> httpx.Request:
+    def _built(self, client: httpx.Client, request: Request, url: str) -> httpx.Request:
         headers = {"Accept": "application/json", "User-Agent": _AGENT}
         if self._key is not None:
             headers["X-API-Key"] = self._key.get_secret_value()
@@ -276,38 +231,10 @@ class Transport(ForkAware):
             return self._given
         with self._lock:
             if self._own is None:
-                self._own = httpx.Client(verify=self._verify(), timeout=self._timeout)
+                self._own = httpx.Client(
+                    verify=self._verify(), timeout=self._timeout, limits=_LIMITS
+                )
             return self._own
-
-    async def _async_client(self) -> httpx.AsyncClient:
-        if self._closed:
-            raise MemoryClosed()
-        if self._given_async is not None:
-            return self._given_async
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            known = self._loops.get(loop)
-            if known is not None:
-                return known[0]
-            client = httpx.AsyncClient(verify=self._verify(), timeout=self._timeout)
-            held = self._while_it_runs(loop, client)
-            self._loops[loop] = client, held
-        await held.__anext__()
-        return client
-
-    async def _while_it_runs(
-        self, loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient
-    ) -> AsyncGenerator[None, None]:
-        """Hold a client until its event loop ends; then its connections could not be closed.
-
-        A loop that ends, such as that of `asyncio.run`, first ends the generators begun in it.
-        """
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._loops.pop(loop, None)
-            await client.aclose()
 
     def _verify(self) -> ssl.SSLContext | bool:
         if self._tls is None:  # reading the certificates takes longer than a request
@@ -316,37 +243,12 @@ class Transport(ForkAware):
         return self._tls
 
     def close(self) -> None:
-        """Close our own connections, also those of event loops."""
+        """Close our own connections."""
         self._closed = True
         with self._lock:
-            own, loops = self._own, list(self._loops.items())
-            self._own = None
-            self._loops = weakref.WeakKeyDictionary()
+            own, self._own = self._own, None
         if own is not None:
             own.close()
-        for loop, (_, held) in loops:
-            _end_within(loop, held)
-
-
-def _end_within(loop: asyncio.AbstractEventLoop, held: AsyncGenerator[None, None]) -> None:
-    """Close a client in the loop that its connections belong to, whatever state that is in."""
-    if loop.is_closed():
-        return
-    closing = _end(held)
-    if loop.is_running():
-        closing_there = asyncio.run_coroutine_threadsafe(closing, loop)
-        if asyncio._get_running_loop() is not loop:
-            with contextlib.suppress(TimeoutError, concurrent.futures.TimeoutError):
-                closing_there.result(_CLOSING_SECONDS)
-        return
-    try:
-        loop.run_until_complete(closing)
-    except RuntimeError:  # this thread runs another loop
-        closing.close()
-
-
-async def _end(held: AsyncGenerator[None, None]) -> None:
-    await held.aclose()
 
 
 def _lower(headers: httpx.Headers) -> dict[str, str]:

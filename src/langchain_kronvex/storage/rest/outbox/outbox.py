@@ -7,7 +7,6 @@ agent and API key (`outbox_places.py`); several processes may share it, and only
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import sqlite3
@@ -81,10 +80,6 @@ class Outbox:
                     "stored; try again when the server is back."
                 )
             time.sleep(_ROOM_PAUSE_SECONDS)
-
-    async def aput(self, records: Sequence[Stored]) -> None:
-        """Twin of `put`."""
-        await asyncio.to_thread(self.put, records)
 
     def _try_put(
         self, records: Sequence[Stored], payloads: Sequence[str], tries: Sequence[int]

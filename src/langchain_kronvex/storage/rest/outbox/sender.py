@@ -8,13 +8,11 @@ the same. Then the entry is set aside and the loss reported.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
 
 from langchain_kronvex.core.background import BackgroundWriter, OnError
-from langchain_kronvex.core.effects import Plan, run
 from langchain_kronvex.core.errors import (
     BadRequest,
     MemoryClosed,
@@ -86,13 +84,6 @@ class Courier:
             time.sleep(pause)
             pause = min(pause * 1.5, 0.02)
 
-    async def asettle(self, owners: Sequence[str] | None, seconds: float) -> None:
-        """Twin of `settle`."""
-        deadline, pause = time.monotonic() + seconds, 0.001
-        while self._is_worth_waiting(owners, deadline):
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 0.02)
-
     def _is_worth_waiting(self, owners: Sequence[str] | None, deadline: float) -> bool:
         if self.outage is not None or time.monotonic() >= deadline:
             return False
@@ -115,17 +106,9 @@ class Courier:
             self._outbox.erase([entry.place for entry in entries])
         return [entry.stored for entry in entries]
 
-    async def awithdraw(self, chosen: Callable[[Stored], bool], timeout: float) -> list[Stored]:
-        """Twin of `withdraw`."""
-        return await asyncio.to_thread(self.withdraw, chosen, timeout)
-
     def flush(self, timeout: float | None) -> bool:
         """Wait until all is sent or set aside; False when the time ran out first."""
         return self._writer.flush(timeout)
-
-    async def aflush(self, timeout: float | None) -> bool:
-        """Twin of `flush`."""
-        return await self._writer.aflush(timeout)
 
     def close(self) -> None:
         """Send what can be sent soon; the rest stays on disk and is sent when opened again.
@@ -185,7 +168,7 @@ class Courier:
         if not self._outbox.begin(entry):
             return True
         try:
-            run(self._deliver(entry))
+            self._deliver(entry)
         except MemoryClosed:
             self._closing = True
             return True
@@ -244,39 +227,39 @@ class Courier:
 
     # -- one entry -----------------------------------------------------------------------------
 
-    def _deliver(self, entry: Entry) -> Plan[None]:
+    def _deliver(self, entry: Entry) -> None:
         stored = entry.stored
         if entry.place in self._unseen:
-            yield from self._look_for(entry)
+            self._look_for(entry)
             return
-        older, arrived = yield from self._standing(entry)
+        older, arrived = self._standing(entry)
         for server_id in older:
-            yield from self._agent.delete(server_id)
+            self._agent.delete(server_id)
         if arrived or stored.gone:
             return
-        body = yield from self._agent.ask(lambda agent: storing(agent, stored))
+        body = self._agent.ask(lambda agent: storing(agent, stored))
         raw = wire.read_memory(wire.read_json(body)) if body.strip() else None
         sent = storing("", stored)
         if raw is None or says_too_little(raw, sent):
-            yield from self._look_for(entry)
+            self._look_for(entry)
         elif is_as_sent(raw, sent, stored):
             self._look_at(stored, raw)
         else:
             raise WriteLost()
 
-    def _standing(self, entry: Entry) -> Plan[tuple[list[str], bool]]:
+    def _standing(self, entry: Entry) -> tuple[list[str], bool]:
         """Return the ids of older versions on the server, and whether this one is there."""
         stored = entry.stored
         known = self._agent.known(stored.record.id)
         if entry.tries == 0 and (stored.version == stored.written or known):
             return ([known.server_id] if known and known.version < stored.version else []), False
         session = wire_session(stored.record.kind, stored.record.scope)
-        found = yield from self._agent.stored(session)
+        found = self._agent.stored(session)
         mine = [each for each in found if each.record.id == stored.record.id]
         older = [e.server_id for e in mine if e.version < stored.version and e.server_id]
         return older, any(each.version >= stored.version for each in mine)
 
-    def _look_for(self, entry: Entry) -> Plan[None]:
+    def _look_for(self, entry: Entry) -> None:
         """Look whether an entry is there which the server took without showing it.
 
         Raises:
@@ -285,7 +268,7 @@ class Courier:
         """
         stored = entry.stored
         session = wire_session(stored.record.kind, stored.record.scope)
-        listed = yield from self._agent.listing(session)
+        listed = self._agent.listing(session)
         sent = storing("", stored)
         for raw in listed:
             if is_as_sent(raw, sent, stored):
