@@ -26,7 +26,8 @@ from langchain_kronvex import (
     Unauthorized,
     with_memory,
 )
-from langchain_kronvex.storage.rest.http import transport as transport_module
+from langchain_kronvex.storage.rest import options
+from langchain_kronvex.storage.rest.options import RemoteLimits
 
 from .bad_server import (
     FaultyServer,
@@ -70,7 +71,7 @@ READ_FAULTS: list[tuple[str, Any, type[KronvexError]]] = [
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport_module, "_FIRST_PAUSE_SECONDS", 0.002)
+    monkeypatch.setattr(options, "LIMITS", RemoteLimits(first_pause=0.002))
     monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
 
 

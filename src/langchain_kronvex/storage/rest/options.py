@@ -22,6 +22,32 @@ SCHEMES = ("http", "https")
 _API = "/api/v1"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteLimits:
+    """How long things take with a server, in seconds, and how many entries may wait for it.
+
+    Attributes:
+        first_pause: About how long a request that failed waits for the second attempt.
+        check: For an answer without which a memory is stored as well.
+        session_pause: The longest pause of one session's entries after a fault of the server.
+        outage_pause: The longest pause of all entries, however long the server asks to wait.
+        quota_pause: The pause after a quota was reached.
+        closing: How long closing waits for what can still be sent.
+        outbox_entries: How many entries may wait before the callers are slowed down.
+    """
+
+    first_pause: float = 0.1
+    check: float = 3.0
+    session_pause: float = 300.0
+    outage_pause: float = 300.0
+    quota_pause: float = 900.0
+    closing: float = 10.0
+    outbox_entries: int = 10_000
+
+
+LIMITS = RemoteLimits()
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
     """How a service is spoken to; see `KronvexMemory`."""
@@ -66,6 +92,7 @@ def open_service(
             key,
             timeout=timeout,
             client=options.http_client,
+            first_pause=LIMITS.first_pause,
         )
         return KronvexBackend(transport, agent_id, outbox, timeout=timeout)
     except BaseException:

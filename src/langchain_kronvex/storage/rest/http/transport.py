@@ -1,6 +1,6 @@
 """HTTP: one request, one bounded answer. The API key is added here and nowhere else.
 
-httpx does the work, with a pool of connections that are kept open.
+httpx does the work, with a pool of connections that are kept open; tenacity repeats what failed.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 from pydantic import SecretStr
+from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_result
 
 from langchain_kronvex.core.errors import MemoryClosed, ServerMisbehaved, ServerUnavailable
 from langchain_kronvex.core.fork_safety import ForkAware
@@ -23,16 +25,12 @@ from langchain_kronvex.storage.rest.http.api import Request
 from langchain_kronvex.storage.rest.http.errors import refusal, retry_after
 
 MAX_ANSWER_BYTES = 32 << 20
-_TRIES = 3
-_FIRST_PAUSE_SECONDS = 0.1
-_LONGEST_RETRY_AFTER_SECONDS = 5.0  # a caller waits for the answer
-_PASSING = (429, 500, 502, 503, 504)
-_MOST_REDIRECTS = 3
+_ATTEMPTS = 3
+_MAX_RETRY_AFTER_SECONDS = 5.0  # a caller waits for the answer
+_TRANSIENT = (429, 500, 502, 503, 504)
+_MAX_REDIRECTS = 3
 # As many connections as there are threads; most of them stay open for the next request.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-_AGENT = "langchain-kronvex"
-
-
 _FAULTS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, RuntimeError)
 
 
@@ -50,46 +48,19 @@ class Reply:
 
     @property
     def succeeded(self) -> bool:
-        """Whether it is any 2xx."""
+        """Whether the status is any 2xx."""
         return 200 <= self.status < 300
-
-
-@dataclass(slots=True)
-class _Body:
-    """Gathers an answer, within its limits of size and time."""
-
-    deadline: float
-    chunks: list[bytes]
-    size: int = 0
-
-    def take(self, chunk: bytes) -> None:
-        self.chunks.append(chunk)
-        self.size += len(chunk)
-        if self.size > MAX_ANSWER_BYTES:
-            raise AnswerTooLarge(
-                f"The server's answer is larger than {MAX_ANSWER_BYTES >> 20} MiB; the rest was "
-                "not read."
-            )
-        if time.monotonic() > self.deadline:
-            raise httpx.ReadTimeout("the answer came too slowly")
-
-
-def _read(client: httpx.Client, request: httpx.Request, deadline: float) -> Reply:
-    body = _Body(deadline, [])
-    with contextlib.closing(client.send(request, stream=True, follow_redirects=False)) as answer:
-        for chunk in answer.iter_bytes():
-            body.take(chunk)
-        return Reply(answer.status_code, _lower(answer.headers), b"".join(body.chunks))
 
 
 class Transport(ForkAware):
     """Sends requests to one API.
 
     Args:
-        base_url: Of the API, with `/api/v1`.
+        base_url: The URL of the API, with `/api/v1`.
         api_key: Sent as `X-API-Key`, to this origin only.
-        timeout: Seconds to wait for each step of an answer, and twice that for all of it.
+        timeout: Seconds for each step of an answer, and twice that for all of it.
         client: Used instead of a client of our own, and never closed.
+        first_pause: About how many seconds pass before the second attempt; the pauses double.
     """
 
     def __init__(
@@ -99,57 +70,38 @@ class Transport(ForkAware):
         *,
         timeout: float,
         client: httpx.Client | None = None,
+        first_pause: float = 0.1,
     ) -> None:
         self.base_url = base_url
         self._key = api_key
-        self._timeout = httpx.Timeout(timeout, connect=min(timeout, 10.0))
-        self._step_seconds = timeout
-        self._longest = 2 * timeout
+        self._timeout, self._first_pause = timeout, first_pause
         self._given = client
         self._closed = False
         self.after_fork_in_child()
         self.watch_forks()
 
     def after_fork_in_child(self) -> None:
-        """Open connections of our own: those of the parent are the parent's."""
+        """Open new connections: those of the parent process belong to it."""
         self._lock = threading.Lock()
         self._own: httpx.Client | None = None
-        self._tls: ssl.SSLContext | bool | None = None
-
-    # -- one request ---------------------------------------------------------------------------
 
     def exchange(self, request: Request) -> Reply:
         """Send a request, again when that is safe and the fault may pass; return any answer."""
-        for attempt in range(1, _TRIES + 1):
-            pause = _FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
-            over = request.deadline is not None and time.monotonic() + pause > request.deadline
-            last = attempt == _TRIES or over
-            try:
-                reply: Reply = self.send(request)
-            except ServerUnavailable as error:
-                if last or not (error.unsent or request.repeatable):
-                    raise
-                if error.retry_after_seconds == 0:  # it has hung once: do not wait as long again
-                    raise
-            else:
-                wait = retry_after(reply.headers) or 0.0
-                if (
-                    last
-                    or reply.status not in _PASSING
-                    or not request.repeatable
-                    or wait > _LONGEST_RETRY_AFTER_SECONDS
-                    or (reply.status == 429 and not wait)
-                ):
-                    return reply
-                pause = max(pause, wait)
-            self.pause(pause)
-        raise AssertionError("unreachable")
+        retrying = Retrying(
+            retry=retry_if_exception(lambda error: _may_repeat(error, request))
+            | retry_if_result(lambda reply: request.repeatable and _is_transient(reply)),
+            stop=lambda state: state.attempt_number >= _ATTEMPTS or _is_late(request),
+            wait=self._pause,
+            retry_error_callback=_outcome,
+        )
+        reply: Reply = retrying(self.send, request)
+        return reply
 
     def succeed(self, request: Request) -> bytes:
         """Send a request and return the body of its success.
 
         Raises:
-            ServiceError: the server refused it, or cannot be reached.
+            ServiceError: the server refused the request, or cannot be reached.
         """
         reply = self.exchange(request)
         if not reply.succeeded:
@@ -157,49 +109,59 @@ class Transport(ForkAware):
         return reply.body
 
     def send(self, request: Request) -> Reply:
-        """Send a request once, and after redirects within the same origin."""
+        """Send a request once, and again after each redirect within the same origin."""
         client = self._client()
-        url, deadline = self._url(request), self._deadline(request)
-        for _ in range(_MOST_REDIRECTS):
+        query = f"?{httpx.QueryParams(dict(request.query))}" if request.query else ""
+        url: str | None = f"{self.base_url}{request.path}{query}"
+        deadline = request.deadline or time.monotonic() + 2 * self._timeout
+        for _ in range(_MAX_REDIRECTS):
+            if url is None:
+                break
             try:
-                reply = _read(client, self._built(client, request, url), deadline)
+                reply = _read(client, self._built(client, request, url, deadline), deadline)
             except _FAULTS as error:
                 raise self._unavailable(error) from None
-            following = self._redirected(url, reply)
-            if following is None:
-                return reply
-            url = following
+            url = self._redirected(url, reply)
         return reply
 
-    def pause(self, seconds: float) -> None:
-        """Wait."""
-        time.sleep(seconds)
+    def close(self) -> None:
+        """Close our own connections."""
+        self._closed = True
+        with self._lock:
+            own, self._own = self._own, None
+        if own is not None:
+            own.close()
 
-    def _deadline(self, request: Request) -> float:
-        return request.deadline or time.monotonic() + self._longest
+    def _client(self) -> httpx.Client:
+        if self._closed:
+            raise MemoryClosed()
+        if self._given is not None:
+            return self._given
+        with self._lock:
+            if self._own is None:
+                # Reading the certificates takes longer than a request.
+                secure = self.base_url.startswith("https:")
+                tls: ssl.SSLContext | bool = httpx.create_ssl_context() if secure else False
+                self._own = httpx.Client(verify=tls, limits=_LIMITS)
+            return self._own
 
-    def _url(self, request: Request) -> str:
-        query = httpx.QueryParams(dict(request.query))
-        return f"{self.base_url}{request.path}{'?' if request.query else ''}{query}"
-
-    def _built(self, client: httpx.Client, request: Request, url: str) -> httpx.Request:
-        headers = {"Accept": "application/json", "User-Agent": _AGENT}
+    def _built(
+        self, client: httpx.Client, request: Request, url: str, deadline: float
+    ) -> httpx.Request:
+        headers = {"Accept": "application/json", "User-Agent": "langchain-kronvex"}
         if self._key is not None:
             headers["X-API-Key"] = self._key.get_secret_value()
+        step = max(min(self._timeout, deadline - time.monotonic()), 0.001)
         return client.build_request(
             request.method,
             url,
             headers=headers,
             json=None if request.body is None else dict(request.body),
-            timeout=self._timeout if request.deadline is None else self._step(request.deadline),
+            timeout=httpx.Timeout(step, connect=min(step, 10.0)),
         )
 
-    def _step(self, deadline: float) -> float:
-        """Return the seconds until a deadline, at most those of one step of an answer."""
-        return max(min(self._step_seconds, deadline - time.monotonic()), 0.001)
-
     def _redirected(self, url: str, reply: Reply) -> str | None:
-        """Return where to go on, when that is the same origin and the method stays."""
+        """Return where a redirect leads, when that is the same origin and the method stays."""
         target = reply.headers.get("location")
         if reply.status not in (307, 308) or not target:
             return None
@@ -213,43 +175,64 @@ class Transport(ForkAware):
     def _unavailable(self, error: Exception) -> ServerUnavailable | MemoryClosed:
         if self._closed:
             return MemoryClosed()
-        kind = type(error).__name__
         unavailable = ServerUnavailable(
-            f"{self.base_url} cannot be reached, or broke off ({kind}); try again."
+            f"{self.base_url} cannot be reached, or the connection broke "
+            f"({type(error).__name__}); try again."
         )
         unavailable.unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
         if isinstance(error, httpx.TimeoutException):
             unavailable.retry_after_seconds = 0.0
         return unavailable
 
-    # -- clients -------------------------------------------------------------------------------
+    def _pause(self, state: RetryCallState) -> float:
+        """Return the seconds before the next attempt: growing ones, or what the server asks."""
+        reply = None if state.outcome is None or state.outcome.failed else state.outcome.result()
+        asked = (retry_after(reply.headers) or 0.0) if reply else 0.0
+        pause: float = self._first_pause * 2**state.attempt_number
+        return max(pause * random.uniform(0.5, 1.0), asked)  # noqa: S311 - not a secret
 
-    def _client(self) -> httpx.Client:
-        if self._closed:
-            raise MemoryClosed()
-        if self._given is not None:
-            return self._given
-        with self._lock:
-            if self._own is None:
-                self._own = httpx.Client(
-                    verify=self._verify(), timeout=self._timeout, limits=_LIMITS
+
+def _read(client: httpx.Client, request: httpx.Request, deadline: float) -> Reply:
+    """Read an answer, within its limits of size and time."""
+    chunks, size = [], 0
+    with contextlib.closing(client.send(request, stream=True, follow_redirects=False)) as answer:
+        for chunk in answer.iter_bytes():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_ANSWER_BYTES:
+                raise AnswerTooLarge(
+                    f"The server's answer is larger than {MAX_ANSWER_BYTES >> 20} MiB; the rest "
+                    "was not read."
                 )
-            return self._own
-
-    def _verify(self) -> ssl.SSLContext | bool:
-        if self._tls is None:  # reading the certificates takes longer than a request
-            secure = self.base_url.startswith("https:")
-            self._tls = httpx.create_ssl_context() if secure else False
-        return self._tls
-
-    def close(self) -> None:
-        """Close our own connections."""
-        self._closed = True
-        with self._lock:
-            own, self._own = self._own, None
-        if own is not None:
-            own.close()
+            if time.monotonic() > deadline:
+                raise httpx.ReadTimeout("the answer came too slowly")
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return Reply(answer.status_code, headers, b"".join(chunks))
 
 
-def _lower(headers: httpx.Headers) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+def _may_repeat(error: BaseException, request: Request) -> bool:
+    """Return whether a request that failed may be sent again.
+
+    After a timeout it is not sent again: the caller would wait as long once more.
+    """
+    if not isinstance(error, ServerUnavailable) or error.retry_after_seconds == 0:
+        return False
+    return error.unsent or request.repeatable
+
+
+def _is_transient(reply: Reply) -> bool:
+    """Return whether a refusal is likely to be over by the time of another attempt."""
+    wait = retry_after(reply.headers) or 0.0
+    if reply.status == 429 and not wait:
+        return False
+    return reply.status in _TRANSIENT and wait <= _MAX_RETRY_AFTER_SECONDS
+
+
+def _is_late(request: Request) -> bool:
+    return request.deadline is not None and time.monotonic() >= request.deadline
+
+
+def _outcome(state: RetryCallState) -> Any:
+    """Return or raise the result of the last attempt."""
+    assert state.outcome is not None  # noqa: S101 - there was an attempt
+    return state.outcome.result()
