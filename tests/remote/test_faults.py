@@ -26,8 +26,6 @@ from langchain_kronvex import (
     Unauthorized,
     with_memory,
 )
-from langchain_kronvex.storage.rest import options
-from langchain_kronvex.storage.rest.options import RemoteLimits
 
 from .bad_server import (
     FaultyServer,
@@ -38,7 +36,7 @@ from .bad_server import (
     status,
     truncated,
 )
-from .conftest import Open
+from .conftest import Limit, Open
 from .plain_server import KEY, PlainServer, wait_until
 
 VALIDATION = [{"type": "missing", "loc": ["body", "query"], "msg": "no", "input": "secret zebra"}]
@@ -70,8 +68,8 @@ READ_FAULTS: list[tuple[str, Any, type[KronvexError]]] = [
 
 
 @pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options, "LIMITS", RemoteLimits(first_pause=0.002))
+def _short_pauses(monkeypatch: pytest.MonkeyPatch, limit: Limit) -> None:
+    limit(first_pause=0.002)
     monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
 
 
@@ -211,11 +209,9 @@ def test_what_the_server_will_never_take_is_set_aside_and_reported(
 
 
 def test_one_entry_that_always_fails_holds_up_its_session_only_for_a_while(
-    faulty: FaultyServer, open_on: Open, monkeypatch: pytest.MonkeyPatch
+    faulty: FaultyServer, open_on: Open, limit: Limit
 ) -> None:
-    monkeypatch.setattr(
-        "langchain_kronvex.storage.rest.outbox.sender._LONGEST_SESSION_PAUSE_SECONDS", 0.02
-    )
+    limit(session_pause=0.02)
 
     def poisoned(call: Any, handler: Any) -> bool:
         faulty.faults.append(poisoned)
@@ -235,9 +231,9 @@ def test_one_entry_that_always_fails_holds_up_its_session_only_for_a_while(
 @pytest.mark.parametrize("fault", [status(401), status(402), status(404, "Not Found")])
 def test_a_wrong_key_or_a_full_plan_loses_nothing(
     faulty: FaultyServer, open_on: Open, told: list[Exception], fault: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    limit: Limit,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("langchain_kronvex.storage.rest.outbox.sender._QUOTA_PAUSE_SECONDS", 0.05)
+    limit(quota_pause=0.05)
     memory = open_on(faulty, agent_id="0b7e6b5e-29a6-4a5e-8d0f-000000000000")
     faulty.only = "/remember"
     faulty.faults.extend([fault] * 4)
@@ -345,7 +341,7 @@ def test_the_key_from_the_environment(plain: PlainServer, monkeypatch: pytest.Mo
         memory.remember("tea", user_id="ana")
         assert memory.flush(10)
         assert KEY not in repr(memory) + repr(vars(memory)) + repr(vars(memory._backend))
-        assert KEY not in repr(vars(memory._backend._transport))
+        assert KEY not in repr(vars(memory._backend.agent.transport))
     assert list(plain.items) == ["from-outside"]
 
 

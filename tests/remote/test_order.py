@@ -50,7 +50,7 @@ def complete(backend: Any, first: int, last: int) -> None:
 def test_messages_that_wait_keep_their_places(plain: PlainServer, open_on: Open) -> None:
     memory = open_on(plain)
     backend: Any = memory._backend
-    with backend._outbox.sending(5) as alone:
+    with backend.agent.outbox.sending(5) as alone:
         assert alone
         backend.add(messages(4), NOW)
         complete(backend, 0, 2)
@@ -66,14 +66,14 @@ def test_messages_that_another_process_sends_keep_their_places(
 ) -> None:
     one, other = open_on(plain), open_on(plain)
     backend: Any = one._backend
-    with backend._outbox.sending(5) as alone:
+    with backend.agent.outbox.sending(5) as alone:
         assert alone
         backend.add(messages(4), NOW)
         found = backend.find(SELECTED, Page(), NOW)[:2]
-        one._backend._courier._closing = True  # from here on only the other one sends
+        one._backend.sender.stop()  # from here on only the other one sends
     other.remember("tea", user_id="bob")
     assert other.flush(10)
-    assert backend._outbox.unsent() == 0
+    assert backend.agent.outbox.unsent() == 0
     backend.add([replace(r, content=f"{r.content}!", completes=True) for r in found], NOW)
     other.remember("coffee", user_id="bob")
     assert other.flush(10)
@@ -90,7 +90,7 @@ def test_a_message_that_may_be_on_a_server_that_is_away_is_not_lost(
     backend.add(messages(2), NOW)
     assert memory.flush(10)
     found = backend.find(SELECTED, Page(), NOW)
-    backend._agent.forget(None)
+    backend.agent.known.forget(None)
     faulty.faults.extend([status(503)] * 1000)
     backend.add([replace(found[0], content="m0!", completes=True)], NOW)
     faulty.faults.clear()

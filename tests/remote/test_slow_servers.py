@@ -14,7 +14,7 @@ import pytest
 from langchain_kronvex import ServerUnavailable
 
 from .bad_server import FaultyServer, hang, status
-from .conftest import Open
+from .conftest import Limit, Open
 from .plain_server import Call, Item, PlainServer, wait_until
 
 
@@ -49,10 +49,10 @@ async def test_a_body_that_drips_ends_a_read_in_time(faulty: FaultyServer, open_
 
 @pytest.mark.parametrize("code", [429, 503])
 def test_no_server_stops_the_outbox_for_long(
-    faulty: FaultyServer, open_on: Open, monkeypatch: pytest.MonkeyPatch, code: int
+    faulty: FaultyServer, open_on: Open, monkeypatch: pytest.MonkeyPatch, limit: Limit, code: int
 ) -> None:
     monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
-    monkeypatch.setattr("langchain_kronvex.storage.rest.outbox.sender._LONGEST_PAUSE_SECONDS", 0.05)
+    limit(outage_pause=0.05)
     faulty.only = "/remember"
     faulty.faults.append(status(code, Retry_After="3600" if code == 429 else "99999999"))
     memory = open_on(faulty)
@@ -62,9 +62,9 @@ def test_no_server_stops_the_outbox_for_long(
 
 
 def test_closing_waits_no_longer_than_it_says(
-    faulty: FaultyServer, open_on: Open, monkeypatch: pytest.MonkeyPatch
+    faulty: FaultyServer, open_on: Open, limit: Limit
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.storage.rest.outbox.sender._CLOSING_SECONDS", 0.3)
+    limit(closing=0.3)
     faulty.only = "/remember"
     faulty.faults.append(hang(8.0))
     memory = open_on(faulty, timeout_seconds=30.0)
@@ -88,10 +88,8 @@ class Endless(PlainServer):
         return {"memories": [item.as_json() for item in new], "total": 10**9}
 
 
-def test_remembering_does_not_wait_for_an_endless_listing(
-    open_on: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("langchain_kronvex.storage.rest.writing._CHECK_SECONDS", 0.3)
+def test_remembering_does_not_wait_for_an_endless_listing(open_on: Open, limit: Limit) -> None:
+    limit(check=0.3)
     with Endless() as server:
         memory = open_on(server)
         started = time.monotonic()

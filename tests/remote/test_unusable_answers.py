@@ -10,21 +10,19 @@ from typing import Any
 import pytest
 
 from langchain_kronvex import KronvexMemory, ServerMisbehaved, WriteLost
-from langchain_kronvex.storage.rest.envelope import RESERVED
+from langchain_kronvex.storage.client_envelope import RESERVED
 
 from .bad_server import FaultyServer, status
-from .conftest import Open
+from .conftest import Limit, Open
 from .plain_server import Call, Item, PlainServer, send, wait_until
 
 GOOD = "The zebra is asleep"
 
 
 @pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_pauses(monkeypatch: pytest.MonkeyPatch, limit: Limit) -> None:
     monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
-    monkeypatch.setattr(
-        "langchain_kronvex.storage.rest.outbox.sender._LONGEST_SESSION_PAUSE_SECONDS", 0.1
-    )
+    limit(session_pause=0.1)
 
 
 def nested(levels: int) -> Any:

@@ -74,7 +74,12 @@ def open_service(
     """
     from langchain_kronvex.storage.rest.backend import KronvexBackend
     from langchain_kronvex.storage.rest.http.transport import Transport
-    from langchain_kronvex.storage.rest.outbox.files import Whose, open_outbox, warn_of_other_keys
+    from langchain_kronvex.storage.rest.outbox.files import (
+        OutboxIdentity,
+        open_outbox,
+        warn_of_other_keys,
+    )
+    from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 
     base_url = checked_base_url(url, allow_http=options.allow_http)
     key = checked_key(options.api_key)
@@ -82,19 +87,20 @@ def open_service(
         raise ConfigurationError(
             f"{base_url} needs an API key: set KRONVEX_API_KEY, or pass api_key."
         )
-    _check_clients(options)
-    whose = Whose.of(base_url, agent_id, key)
-    outbox = open_outbox(whose, options.outbox, timeout)
+    _check_client(options.http_client)
+    identity, limits = OutboxIdentity.of(base_url, agent_id, key), LIMITS
+    outbox = open_outbox(identity, options.outbox, timeout, max_entries=limits.outbox_entries)
     try:
-        warn_of_other_keys(whose, options.outbox)
+        warn_of_other_keys(identity, options.outbox)
         transport = Transport(
             base_url,
             key,
             timeout=timeout,
             client=options.http_client,
-            first_pause=LIMITS.first_pause,
+            first_pause=limits.first_pause,
         )
-        return KronvexBackend(transport, agent_id, outbox, timeout=timeout)
+        agent = RemoteAgent(transport, agent_id, outbox, check_seconds=limits.check)
+        return KronvexBackend(agent, limits, timeout=timeout)
     except BaseException:
         outbox.close()
         raise
@@ -157,10 +163,9 @@ def _is_loopback(url: str) -> bool:
         return False
 
 
-def _check_clients(options: ServiceOptions) -> None:
+def _check_client(client: object) -> None:
     import httpx
 
-    client = options.http_client
     if client is not None and not isinstance(client, httpx.Client):
         raise ConfigurationError(
             f"http_client must be an httpx.Client, not {type(client).__name__}."

@@ -21,8 +21,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_resu
 
 from langchain_kronvex.core.errors import MemoryClosed, ServerMisbehaved, ServerUnavailable
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.storage.rest.http.api import Request
 from langchain_kronvex.storage.rest.http.errors import refusal, retry_after
+from langchain_kronvex.storage.rest.http.requests import Request
 
 MAX_ANSWER_BYTES = 32 << 20
 _ATTEMPTS = 3
