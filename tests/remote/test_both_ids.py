@@ -130,7 +130,7 @@ def test_another_users_memory_is_not_shown_for_its_session(
         kind="memory", id="x", scope=Scope("ana"), key="x", type="fact", content="forged zebra",
         created_at=now(),
     )  # fmt: skip
-    forged = (store_request("a", VersionedRecord(record, 1, 1)).body or {})["metadata"]
+    forged = (store_request(VersionedRecord(record, 1, 1)).body or {})["metadata"]
     assert RESERVED in forged
     with Confused() as server:
         items = server.items.setdefault("default", [])

@@ -133,15 +133,6 @@ def test_an_answer_of_fifty_megabytes_is_not_taken_in(faulty: FaultyServer, open
         memory.recall("zebra", user_id="ana")
 
 
-def test_a_redirect_within_the_server_is_followed(faulty: FaultyServer, open_on: Open) -> None:
-    memory = open_on(faulty)
-    target = f"{faulty.url}/api/v1/agents/default/recall"
-    faulty.faults.append(status(307, Location=target))
-    assert memory.recall("zebra", user_id="ana") == []
-    assert len(faulty.calls) == 2
-    assert faulty.calls[1].body["query"] == "zebra"
-
-
 def test_the_key_does_not_follow_a_redirect_elsewhere(
     faulty: FaultyServer, plain: PlainServer, open_on: Open
 ) -> None:
@@ -209,10 +200,8 @@ def test_what_the_server_will_never_take_is_set_aside_and_reported(
 
 
 def test_one_entry_that_always_fails_holds_up_its_session_only_for_a_while(
-    faulty: FaultyServer, open_on: Open, limit: Limit
+    faulty: FaultyServer, open_on: Open
 ) -> None:
-    limit(session_pause=0.02)
-
     def poisoned(call: Any, handler: Any) -> bool:
         faulty.faults.append(poisoned)
         return call.body["content"] == "poison" and status(500)(call, handler)

@@ -120,9 +120,10 @@ def test_its_owner_may_send_it_with_the_present_key(
     [box] = boxes(tmp_path, place)
     hand_over = ["outbox", "hand-over", "--outbox"]
     assert main([*hand_over, str(box)]) == 2
+    assert "Set KRONVEX_API_KEY" in capsys.readouterr().err
     monkeypatch.setenv("KRONVEX_API_KEY", NEW)
     assert main([*hand_over, str(box.parent)]) == 2
-    assert "KRONVEX_API_KEY, and --outbox" in capsys.readouterr().err
+    assert "no outbox" in capsys.readouterr().err
     assert main([*hand_over, str(box)]) == 0
     assert "1 to be sent with the present key" in capsys.readouterr().out
     listed = box if place and not place.is_dir() else box.parent

@@ -13,16 +13,15 @@ from langchain_kronvex import KronvexMemory, ServerMisbehaved, WriteLost
 from langchain_kronvex.storage.client_envelope import RESERVED
 
 from .bad_server import FaultyServer, status
-from .conftest import Limit, Open
+from .conftest import Open
 from .plain_server import Call, Item, PlainServer, send, wait_until
 
 GOOD = "The zebra is asleep"
 
 
 @pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch, limit: Limit) -> None:
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
-    limit(session_pause=0.1)
 
 
 def nested(levels: int) -> Any:

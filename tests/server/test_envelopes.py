@@ -29,7 +29,7 @@ def sent(
 
 
 def post(api: httpx.Client, agent: str, stored: VersionedRecord, padding: str = "") -> Any:
-    body: Any = store_request(agent, stored).body
+    body: Any = store_request(stored).body
     body["content"] += padding
     body["metadata"][RESERVED]["padding"] = len(padding)
     answer = api.post(f"/agents/{agent}/remember", json=body)
@@ -51,7 +51,7 @@ def test_what_is_sent_again_is_stored_once_whatever_its_padding(
         assert (again["id"], again["content"]) == (first["id"], "Ana likes tea")
         raw = read_memory(again)
         assert raw is not None
-        assert is_as_sent(raw, store_request(agent, stored), stored)
+        assert is_as_sent(raw, store_request(stored), stored)
     assert total(api, agent) == 1
     post(api, agent, replace(stored, version=2), "\nabc")
     post(api, agent, sent("2", "Ana likes tea"))
@@ -70,7 +70,7 @@ def test_nobody_can_name_the_memory_of_another(api: httpx.Client, agent: str) ->
     first = post(api, agent, sent("1", "Ana likes tea"))
     of_ben = post(api, agent, sent("1", "Ben likes tea", owner="ben"))
     elsewhere = post(api, f"{agent}-2", sent("1", "Ana likes tea"))
-    body = dict(store_request(agent, sent("1", "a lie")).body or {}) | {
+    body = dict(store_request(sent("1", "a lie")).body or {}) | {
         "session_id": "ben",
         "user_id": "ben",
     }

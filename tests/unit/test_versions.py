@@ -56,15 +56,14 @@ def test_when_it_was_first_said_travels() -> None:
         record = replace(item("1", "one"), said_at=said)
         stored = VersionedRecord(record, 10, 10)
         assert from_payload(to_payload(stored)) == stored
-        raw = read_memory({"id": "s", **(store_request("a", stored).body or {})})
+        raw = read_memory({"id": "s", **(store_request(stored).body or {})})
         assert raw is not None
         assert record_from_wire(raw) == replace(stored, server_id="s")
 
 
 def test_an_envelope_of_an_earlier_version_has_no_first_saying() -> None:
     body = dict(
-        store_request("a", VersionedRecord(replace(item("1", "one"), said_at=None), 10, 10)).body
-        or {}
+        store_request(VersionedRecord(replace(item("1", "one"), said_at=None), 10, 10)).body or {}
     )
     assert "said_at" not in body["metadata"]["langchain_kronvex"]
     raw = read_memory({"id": "s", **body})

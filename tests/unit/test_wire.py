@@ -75,10 +75,10 @@ json_values = st.recursive(
 
 def test_remember_says_everything_in_the_words_of_all_dialects() -> None:
     request = requests.remember_request(
-        "my agent", content="tea", memory_type="semantic", session="user-42", metadata={"a": 1},
+        content="tea", memory_type="semantic", session="user-42", metadata={"a": 1},
         pinned=False, ttl_days=None,
     )  # fmt: skip
-    assert (request.method, request.path) == ("POST", "/agents/my%20agent/remember")
+    assert (request.method, request.path) == ("POST", "/remember")
     assert request.body == {
         "content": "tea", "memory_type": "semantic", "type": "semantic", "session_id": "user-42",
         "user_id": "user-42", "pinned": False, "metadata": {"a": 1},
@@ -88,9 +88,9 @@ def test_remember_says_everything_in_the_words_of_all_dialects() -> None:
 
 
 def test_recall_names_a_threshold_and_leaves_out_what_is_unset() -> None:
-    request = requests.recall_request("a", query="tea", top_k=5, session=None, memory_type=None)
+    request = requests.recall_request(query="tea", top_k=5, session=None, memory_type=None)
     assert request.body == {"query": "tea", "top_k": 5, "threshold": 0.0}
-    request = requests.recall_request("a", query="tea", top_k=5, session="u", memory_type="fact")
+    request = requests.recall_request(query="tea", top_k=5, session="u", memory_type="fact")
     assert request.body == {
         "query": "tea", "top_k": 5, "threshold": 0.0, "session_id": "u", "user_id": "u",
         "memory_type": "fact",
@@ -98,11 +98,11 @@ def test_recall_names_a_threshold_and_leaves_out_what_is_unset() -> None:
 
 
 def test_a_page_is_named_in_both_ways() -> None:
-    assert requests.list_request("a", "ana", 3, 64).query == {
+    assert requests.list_request("ana", 3, 64).query == {
         "page": 3, "per_page": 64, "limit": 64, "offset": 128, "session_id": "ana",
         "user_id": "ana",
     }  # fmt: skip
-    assert "session_id" not in requests.list_request("a", None, 1, 64).query
+    assert "session_id" not in requests.list_request(None, 1, 64).query
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,8 @@ def test_a_page_is_named_in_both_ways() -> None:
      ("ü ", "%C3%BC%20"), ("%2F", "%252F"), ("a.b", "a.b")],
 )  # fmt: skip
 def test_every_part_of_a_path_is_encoded(part: str, encoded: str) -> None:
-    assert requests.agent_path(part, "memories", part) == f"/agents/{encoded}/memories/{encoded}"
+    request = requests.of_agent(requests.delete_request(part), part)
+    assert request.path == f"/agents/{encoded}/memories/{encoded}"
 
 
 # -- answers -------------------------------------------------------------------------------------
@@ -304,7 +305,7 @@ RECORDS = [
 @pytest.mark.parametrize("sent", RECORDS, ids=range(len(RECORDS)))
 def test_a_record_comes_back_as_it_was_sent(sent: Record) -> None:
     stored = VersionedRecord(sent, 5, 7, ttl_days=wire_ttl(sent, NOW))
-    request = store_request("a", stored)
+    request = store_request(stored)
     body: Any = json.loads(json.dumps(request.body))
     raw = answers.read_memory({"id": "m1", "created_at": "2026-01-01T00:00:00Z", **body})
     assert raw
@@ -320,7 +321,7 @@ def test_messages_of_the_same_text_are_never_the_same_text_on_the_wire() -> None
     texts = set()
     for number in range(3):
         message = record(kind="message", id=f"m{number}", key=f"m{number}", content='{"x": 1}')
-        request: Any = store_request("a", VersionedRecord(message, 1, 1))
+        request: Any = store_request(VersionedRecord(message, 1, 1))
         texts.add(request.body["content"])
         assert request.body["pinned"] is True
         assert request.body["memory_type"] == "context"
@@ -337,14 +338,14 @@ def test_messages_of_the_same_text_are_never_the_same_text_on_the_wire() -> None
 )  # fmt: skip
 def test_an_answer_that_is_another_memory_is_noticed(change: dict[str, Any]) -> None:
     stored = VersionedRecord(record(), 5, 7)
-    request = store_request("a", stored)
+    request = store_request(stored)
     raw = answers.read_memory({"id": "m1", **(request.body or {}), **change})
     assert raw is not None
     assert not is_as_sent(raw, request, stored)
 
 
 def test_what_stands_in_another_session_than_its_owners_is_nobodys() -> None:
-    request: Any = store_request("a", VersionedRecord(record(), 5, 7))
+    request: Any = store_request(VersionedRecord(record(), 5, 7))
     for session in ("bob", "Ana", None):
         raw = answers.read_memory(
             {"id": "m1", **request.body, "session_id": session, "user_id": None}

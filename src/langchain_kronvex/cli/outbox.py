@@ -13,7 +13,6 @@ from contextlib import closing
 from pathlib import Path
 
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.storage.rest.options import checked_key
 from langchain_kronvex.storage.rest.outbox.files import (
     OutboxIdentity,
     beside,
@@ -72,8 +71,7 @@ def _list(asked: argparse.Namespace) -> int:
 
 def _named(held: OutboxIdentity) -> str:
     """Name the server, the agent and the beginning of the key's digest."""
-    present = OutboxIdentity.of(held.base_url, held.agent_id, checked_key(None)).key
-    mine = " (the present one)" if present == held.key else ""
+    mine = " (the present one)" if held == held.with_present_key() else ""
     key = f", API key {held.key[:8]}{mine}" if held.key else ", no API key"
     return f" ({held.base_url}, agent {held.agent_id!r}{key})"
 
@@ -95,17 +93,14 @@ def _discard(asked: argparse.Namespace) -> int:
 
 
 def _hand_over(asked: argparse.Namespace) -> int:
-    path, key = Path(asked.outbox).expanduser().absolute(), checked_key(None)
-    if key is None or not path.is_file():
-        raise ConfigurationError(
-            "hand-over needs KRONVEX_API_KEY, and --outbox with the file of one outbox, as "
-            "`outbox list` shows it."
-        )
+    path = Path(asked.outbox).expanduser().absolute()
+    if not path.is_file():
+        raise ConfigurationError(f"There is no outbox at {path}; `outbox list` shows the files.")
     with closing(Outbox(path, None, _TIMEOUT_SECONDS)) as source:
         held = _identity(source)
-        mine = OutboxIdentity.of(held.base_url, held.agent_id, key)
-        if mine == held:
-            raise ConfigurationError(f"{path} belongs to KRONVEX_API_KEY already.")
+        mine = held.with_present_key()
+        if mine.key in ("", held.key):
+            raise ConfigurationError("Set KRONVEX_API_KEY to the key that the entries shall go to.")
         with closing(open_for_other_key(path, mine, _TIMEOUT_SECONDS)) as target:
             count = hand_over(source, target, _TIMEOUT_SECONDS)
     sys.stdout.write(f"{path}: {count} to be sent with the present key\n")

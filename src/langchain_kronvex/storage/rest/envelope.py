@@ -75,7 +75,7 @@ def from_payload(payload: Mapping[str, Any]) -> VersionedRecord:
     return replace(found, ttl_days=payload["ttl_days"], gone=payload["gone"])
 
 
-def store_request(agent_id: str, stored: VersionedRecord) -> Request:
+def store_request(stored: VersionedRecord) -> Request:
     """Return the request that stores a record.
 
     A record that does not expire is pinned on the server, which keeps the server from superseding
@@ -96,7 +96,6 @@ def store_request(agent_id: str, stored: VersionedRecord) -> Request:
         metadata = {}
         envelope["metadata"] = json.dumps(dict(record.metadata))
     return remember_request(
-        agent_id,
         content=content,
         memory_type=record.type if record.kind == "memory" else "context",
         session=wire_session(record.kind, record.scope),
@@ -207,7 +206,7 @@ def _request_bytes(record: Record) -> int:
         chars += len(json.dumps(dict(record.metadata)))
     if chars < _ALWAYS_FITS_CHARS:
         return 0
-    body = store_request("", VersionedRecord(record, 0, 0)).body
+    body = store_request(VersionedRecord(record, 0, 0)).body
     return len(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 

@@ -7,10 +7,8 @@ else is deleted one by one. Servers that only mark memories as deleted cannot be
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import partial
 
 from langchain_kronvex.core.errors import (
     MemoryNotFound,
@@ -92,12 +90,8 @@ def _was_first(agent: RemoteAgent, server_id: str) -> bool:
 
     If the answer was lost and the memory is gone, this call counts as the one that deleted it.
     """
-
-    def build(agent_id: str) -> Request:
-        return replace(requests.delete_request(agent_id, server_id), repeatable=False)
-
     try:
-        agent.ask(build)
+        agent.ask(requests.delete_request(server_id, repeatable=False))
     except MemoryNotFound:
         return False
     except (ServerUnavailable, RateLimited) as error:
@@ -110,21 +104,17 @@ def _was_first(agent: RemoteAgent, server_id: str) -> bool:
 def _erase_users(agent: RemoteAgent, targets: Sequence[WireMemory], scope: Scope | None) -> None:
     """Erase whole users, or everything, with one request where the API allows it."""
     if scope is None:
-        _try(agent, requests.clear_request)
+        _try(agent, requests.clear_request())
     elif scope.only_session is None:
         for session in sorted({raw.session for raw in targets if raw.session}):
             if _PLAIN_SESSION.fullmatch(session):
-                _try(agent, partial(_erase_request, session))
+                _try(agent, requests.erase_user_request(session))
     agent.known.forget(_ids(targets))
 
 
-def _erase_request(session: str, agent_id: str) -> Request:
-    return requests.erase_user_request(agent_id, session)
-
-
-def _try(agent: RemoteAgent, build: Callable[[str], Request]) -> None:
+def _try(agent: RemoteAgent, request: Request) -> None:
     try:
-        agent.ask(build)
+        agent.ask(request)
     except (ServiceError, MemoryNotFound):
         return  # the memories are deleted one by one next, which raises if that fails too
 

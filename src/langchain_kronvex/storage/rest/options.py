@@ -29,7 +29,6 @@ class RemoteLimits:
     Attributes:
         first_pause: About how long a request that failed waits for the second attempt.
         check: For an answer without which a memory is stored as well.
-        session_pause: The longest pause of one session's entries after a fault of the server.
         outage_pause: The longest pause of all entries, however long the server asks to wait.
         quota_pause: The pause after a quota was reached.
         closing: How long closing waits for what can still be sent.
@@ -38,7 +37,6 @@ class RemoteLimits:
 
     first_pause: float = 0.1
     check: float = 3.0
-    session_pause: float = 300.0
     outage_pause: float = 300.0
     quota_pause: float = 900.0
     closing: float = 10.0

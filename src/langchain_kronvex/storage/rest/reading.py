@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 
 from langchain_kronvex.core.errors import ServerMisbehaved, ServiceError, described
@@ -14,7 +13,6 @@ from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.rest.envelope import one_session, record_from_wire
 from langchain_kronvex.storage.rest.http import answers, requests
 from langchain_kronvex.storage.rest.http.answers import WireMemory
-from langchain_kronvex.storage.rest.http.requests import Request
 from langchain_kronvex.storage.rest.http.transport import AnswerTooLarge
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 from langchain_kronvex.storage.rest.versions import (
@@ -128,13 +126,8 @@ def _read_pages(
     size, number = requests.PAGE_ITEMS, 1
     seen: set[str] = set()
     while number <= _MAX_PAGES:
-
-        def build(agent_id: str, number: int = number, size: int = size) -> Request:
-            request = requests.list_request(agent_id, session, number, size)
-            return replace(request, deadline=deadline)
-
         try:
-            body = agent.ask(build)
+            body = agent.ask(requests.list_request(session, number, size, deadline))
         except AnswerTooLarge:
             if size == 1:
                 raise
@@ -144,10 +137,9 @@ def _read_pages(
         fresh = {memory.id: memory for memory in page.memories if memory.id not in seen}
         seen.update(fresh)
         found.update(fresh)
-        told = page.page_items
-        if page.last or not fresh or (told == size and page.received < size):
+        if page.last or not fresh:
             return page.total
-        size = told or size
+        size = page.page_items or size
         number += 1
     raise ServerMisbehaved("The server's listing does not end.")
 

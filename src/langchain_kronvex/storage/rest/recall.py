@@ -72,7 +72,12 @@ def _ask_server(
     for top_k in dict.fromkeys((first, requests.MAX_TOP_K)):
         full = False
         for session in sessions:
-            raws = _ask_once(agent, request.query, top_k, session, wire_type)
+            body = agent.ask(
+                requests.recall_request(
+                    query=request.query, top_k=top_k, session=session, memory_type=wire_type
+                )
+            )
+            raws = answers.read_recall(answers.read_json(body))
             full |= len(raws) >= top_k
             for raw in _own(agent, raws, session):
                 for stored in read(agent, [raw]):
@@ -81,17 +86,6 @@ def _ask_server(
         if not full or sum(is_selected(s.record, chosen) for s in fitting) >= request.top_k:
             break
     return list(found.values()), full
-
-
-def _ask_once(
-    agent: RemoteAgent, query: str, top_k: int, session: str | None, memory_type: str | None
-) -> list[WireMemory]:
-    body = agent.ask(
-        lambda agent_id: requests.recall_request(
-            agent_id, query=query, top_k=top_k, session=session, memory_type=memory_type
-        )
-    )
-    return answers.read_recall(answers.read_json(body))
 
 
 def _own(agent: RemoteAgent, raws: Sequence[WireMemory], session: str | None) -> list[WireMemory]:

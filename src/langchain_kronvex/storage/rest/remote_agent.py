@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from langchain_kronvex.core.background import OnError
@@ -13,7 +13,7 @@ from langchain_kronvex.core.errors import AgentNotFound, MemoryNotFound
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.rest.http import answers, requests
 from langchain_kronvex.storage.rest.http.errors import refusal, wants_other_agent_id
-from langchain_kronvex.storage.rest.http.requests import Request
+from langchain_kronvex.storage.rest.http.requests import Request, of_agent
 from langchain_kronvex.storage.rest.http.transport import Reply, Transport
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 from langchain_kronvex.storage.rest.versions import Place, VersionClock, place_of
@@ -130,7 +130,7 @@ class RemoteAgent:
         self._name = name
         self._id = outbox.setting("agent") or name
 
-    def ask(self, build: Callable[[str], Request]) -> bytes:
+    def ask(self, request: Request) -> bytes:
         """Send a request about the agent; find the agent by name if the server has no such id.
 
         A missing agent is created when something is to be stored; for other requests it is an agent
@@ -141,12 +141,11 @@ class RemoteAgent:
             MemoryNotFound: the request names a memory that does not exist.
         """
         used = self._id
-        request = build(used)
-        reply = self.transport.exchange(request)
+        reply = self.transport.exchange(of_agent(request, used))
         if self._is_unknown(reply):
-            if not self._resolve(used, create=request.path.endswith("/remember")):
+            if not self._resolve(used, create=request.path == "/remember"):
                 return _NOTHING
-            reply = self.transport.exchange(build(self._id))
+            reply = self.transport.exchange(of_agent(request, self._id))
         if not reply.succeeded:
             raise refusal(reply.status, reply.headers, reply.body)
         return reply.body
@@ -154,7 +153,7 @@ class RemoteAgent:
     def delete(self, server_id: str) -> bool:
         """Delete a memory; return False if it was gone already."""
         try:
-            self.ask(lambda agent: requests.delete_request(agent, server_id))
+            self.ask(requests.delete_request(server_id))
         except MemoryNotFound:
             return False
         return True

@@ -70,13 +70,9 @@ class WireMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListPage:
-    """One page of a listing; a number that the server leaves out is None.
-
-    `received` counts the items of the answer, including those that are not memories.
-    """
+    """One page of a listing; a number that the server leaves out is None."""
 
     memories: list[WireMemory]
-    received: int
     total: int | None
     page_items: int | None
     last: bool
@@ -170,7 +166,6 @@ def read_page(answer: object, page_items: int) -> ListPage:
     by_pages = page is not None and pages is not None and page >= pages
     return ListPage(
         memories=_memories(memories),
-        received=len(memories),
         total=_number(told.get("total")),
         page_items=answered if answered and 0 < answered <= page_items else None,
         last=not memories or told.get("has_more") is False or by_pages,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -24,7 +24,7 @@ class Request:
 
     Attributes:
         method: The HTTP method.
-        path: Percent-encoded, below `/api/v1`.
+        path: Percent-encoded, below the agent's path; see `of_agent`.
         query: Parameters of the URL; never memory text, since URLs are logged.
         body: A JSON value, or None.
         repeatable: Whether sending it twice has the same effect as sending it once.
@@ -39,9 +39,9 @@ class Request:
     deadline: float | None = None
 
 
-def agent_path(agent_id: str, *rest: str) -> str:
-    """Return the path of an agent, or of something below it; every part percent-encoded."""
-    return "/".join(("/agents", *(_quoted(part) for part in (agent_id, *rest))))
+def of_agent(request: Request, agent_id: str) -> Request:
+    """Return a request about an agent with its whole path below `/api/v1`."""
+    return replace(request, path=f"/agents/{_quoted(agent_id)}{request.path}")
 
 
 def _quoted(part: str) -> str:
@@ -50,7 +50,6 @@ def _quoted(part: str) -> str:
 
 
 def remember_request(
-    agent_id: str,
     *,
     content: str,
     memory_type: str,
@@ -70,12 +69,11 @@ def remember_request(
     }
     if ttl_days is not None:
         body["ttl_days"] = ttl_days
-    path = agent_path(agent_id, "remember")
-    return Request(method="POST", path=path, body=body, repeatable=False)
+    return Request(method="POST", path="/remember", body=body, repeatable=False)
 
 
 def recall_request(
-    agent_id: str, *, query: str, top_k: int, session: str | None, memory_type: str | None
+    *, query: str, top_k: int, session: str | None, memory_type: str | None
 ) -> Request:
     """Return the request that finds memories, however low their similarity is."""
     text = _UNSENDABLE.sub(" ", query)
@@ -87,10 +85,12 @@ def recall_request(
     }
     if memory_type is not None:
         body["memory_type"] = memory_type
-    return Request(method="POST", path=agent_path(agent_id, "recall"), body=body)
+    return Request(method="POST", path="/recall", body=body)
 
 
-def list_request(agent_id: str, session: str | None, page: int, page_items: int) -> Request:
+def list_request(
+    session: str | None, page: int, page_items: int, deadline: float | None = None
+) -> Request:
     """Return the request for a page of memories, counted from 1, newest first."""
     query: dict[str, str | int] = {
         "page": page,
@@ -99,22 +99,23 @@ def list_request(agent_id: str, session: str | None, page: int, page_items: int)
         "offset": (page - 1) * page_items,
         **_session_fields(session),
     }
-    return Request(method="GET", path=agent_path(agent_id, "memories"), query=query)
+    return Request(method="GET", path="/memories", query=query, deadline=deadline)
 
 
-def delete_request(agent_id: str, memory_id: str) -> Request:
+def delete_request(memory_id: str, *, repeatable: bool = True) -> Request:
     """Return the request that deletes one memory."""
-    return Request(method="DELETE", path=agent_path(agent_id, "memories", memory_id))
+    path = f"/memories/{_quoted(memory_id)}"
+    return Request(method="DELETE", path=path, repeatable=repeatable)
 
 
-def erase_user_request(agent_id: str, session: str) -> Request:
+def erase_user_request(session: str) -> Request:
     """Return the request that erases everything of one session, which the API calls a user."""
-    return Request(method="DELETE", path=agent_path(agent_id, "memories", "user", session))
+    return Request(method="DELETE", path=f"/memories/user/{_quoted(session)}")
 
 
-def clear_request(agent_id: str) -> Request:
+def clear_request() -> Request:
     """Return the request that deletes everything of an agent."""
-    return Request(method="DELETE", path=agent_path(agent_id, "memories"))
+    return Request(method="DELETE", path="/memories")
 
 
 def list_agents_request() -> Request:

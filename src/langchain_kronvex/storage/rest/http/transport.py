@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 import httpx
 from pydantic import SecretStr
@@ -28,7 +27,6 @@ MAX_ANSWER_BYTES = 32 << 20
 _ATTEMPTS = 3
 _MAX_RETRY_AFTER_SECONDS = 5.0  # a caller waits for the answer
 _TRANSIENT = (429, 500, 502, 503, 504)
-_MAX_REDIRECTS = 3
 # As many connections as there are threads; most of them stay open for the next request.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64)
 _FAULTS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, RuntimeError)
@@ -109,20 +107,13 @@ class Transport(ForkAware):
         return reply.body
 
     def send(self, request: Request) -> Reply:
-        """Send a request once, and again after each redirect within the same origin."""
+        """Send a request once. Redirects are not followed: the API key stays with this origin."""
         client = self._client()
-        query = f"?{httpx.QueryParams(dict(request.query))}" if request.query else ""
-        url: str | None = f"{self.base_url}{request.path}{query}"
         deadline = request.deadline or time.monotonic() + 2 * self._timeout
-        for _ in range(_MAX_REDIRECTS):
-            if url is None:
-                break
-            try:
-                reply = _read(client, self._built(client, request, url, deadline), deadline)
-            except _FAULTS as error:
-                raise self._unavailable(error) from None
-            url = self._redirected(url, reply)
-        return reply
+        try:
+            return _read(client, self._built(client, request, deadline), deadline)
+        except _FAULTS as error:
+            raise self._unavailable(error) from None
 
     def close(self) -> None:
         """Close our own connections."""
@@ -145,32 +136,19 @@ class Transport(ForkAware):
                 self._own = httpx.Client(verify=tls, limits=_LIMITS)
             return self._own
 
-    def _built(
-        self, client: httpx.Client, request: Request, url: str, deadline: float
-    ) -> httpx.Request:
+    def _built(self, client: httpx.Client, request: Request, deadline: float) -> httpx.Request:
         headers = {"Accept": "application/json", "User-Agent": "langchain-kronvex"}
         if self._key is not None:
             headers["X-API-Key"] = self._key.get_secret_value()
         step = max(min(self._timeout, deadline - time.monotonic()), 0.001)
         return client.build_request(
             request.method,
-            url,
+            f"{self.base_url}{request.path}",
+            params=dict(request.query) or None,
             headers=headers,
             json=None if request.body is None else dict(request.body),
             timeout=httpx.Timeout(step, connect=min(step, 10.0)),
         )
-
-    def _redirected(self, url: str, reply: Reply) -> str | None:
-        """Return where a redirect leads, when that is the same origin and the method stays."""
-        target = reply.headers.get("location")
-        if reply.status not in (307, 308) or not target:
-            return None
-        try:
-            following = urljoin(url, target)
-            same = urlsplit(following)[:2] == urlsplit(self.base_url)[:2]
-        except ValueError:
-            return None
-        return following if same else None
 
     def _unavailable(self, error: Exception) -> ServerUnavailable | MemoryClosed:
         if self._closed:

@@ -18,6 +18,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from langchain_kronvex.core.errors import StoreBusy, StoreError
+from langchain_kronvex.storage.rest.options import checked_key
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
 logger = logging.getLogger("langchain_kronvex")
@@ -61,6 +62,10 @@ class OutboxIdentity:
     def text(self) -> str:
         """The identity as one text, which the outbox keeps."""
         return f"{self.base_url}\n{self.agent_id}" + (f"\0{self.key}" if self.key else "")
+
+    def with_present_key(self) -> OutboxIdentity:
+        """Return the identity of the same server and agent with KRONVEX_API_KEY, if it is set."""
+        return OutboxIdentity.of(self.base_url, self.agent_id, checked_key(None))
 
     def is_of_other_key(self, other: OutboxIdentity) -> bool:
         """Return whether only the key differs."""

@@ -1,11 +1,18 @@
-"""Sends the entries of the outbox in the background: in order, and until the server has them."""
+"""Sends the entries of the outbox in the background: in order, until the server has them.
+
+The server may hold an entry although its answer never arrived. So a later attempt first looks
+whether an earlier one did. After a success that does not show the memory, the entry is only looked
+for. A server may also answer with another memory, because it merged the two: that write is lost on
+the server, so the entry is kept as refused and the loss is reported.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_exponential
 
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.errors import (
@@ -20,32 +27,25 @@ from langchain_kronvex.core.errors import (
     WriteLost,
     described,
 )
-from langchain_kronvex.storage.client_envelope import VersionedRecord
+from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
+from langchain_kronvex.storage.rest.envelope import (
+    is_as_sent,
+    record_from_wire,
+    says_too_little,
+    store_request,
+)
+from langchain_kronvex.storage.rest.http import answers
+from langchain_kronvex.storage.rest.http.answers import WireMemory
 from langchain_kronvex.storage.rest.options import RemoteLimits
-from langchain_kronvex.storage.rest.outbox.delivery import deliver
 from langchain_kronvex.storage.rest.outbox.outbox import Entry
+from langchain_kronvex.storage.rest.reading import listing, read, stored_records
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 
 logger = logging.getLogger("langchain_kronvex")
 _ENDLESS = 10**9  # attempts; an entry is on disk and waits for its server
 _PERMANENT = (400, 409, 413, 414, 415, 422, 431)
 _BATCH = 50  # entries, before another process may send
-_MAX_FAULTS = 8  # of the server, on one entry while others go through
-
-
-@dataclass(slots=True)
-class _Fault:
-    """Why the entries of a session wait: the server failed on its first entry.
-
-    Attributes:
-        count: How often in a row.
-        sent_before: How many entries had been sent in all when it failed first.
-        until: When the session is tried again, as `time.monotonic()`.
-    """
-
-    count: int
-    sent_before: int
-    until: float
+_MAX_FAULTS = 10  # of the server, on one entry while others go through
 
 
 class OutboxSender:
@@ -62,7 +62,7 @@ class OutboxSender:
         self._closing = False
         self._not_before = 0.0
         self._sent = 0
-        self._faults: dict[str, _Fault] = {}  # by session
+        self._faults: dict[int, tuple[int, int]] = {}  # by place: how many, and sent at the first
 
     def wake(self) -> None:
         """Send everything in the outbox, in the background."""
@@ -121,20 +121,20 @@ class OutboxSender:
 
     def _drain(self) -> None:
         """Send everything; after an error from here the writer tries again."""
+        skipped: list[str] = []
         while not self._closing and self._outbox.unsent():
             if time.monotonic() < self._not_before:
                 raise StoreBusy("The server asked to wait.")
             with self._outbox.sending() as alone:
                 _check(alone)
-                more = self._send_batch()
+                more = self._send_batch(skipped)
             if not more:
                 return
             time.sleep(0.03)  # so that other processes get their turn
 
-    def _send_batch(self) -> bool:
-        """Send the first entries; return whether there are more."""
-        after, now = 0, time.monotonic()
-        skipped = [session for session, fault in self._faults.items() if fault.until > now]
+    def _send_batch(self, skipped: list[str]) -> bool:
+        """Send the first entries, except those of skipped sessions; return whether to go on."""
+        after = 0
         for _ in range(_BATCH):
             if self._closing:
                 return False
@@ -165,7 +165,7 @@ class OutboxSender:
             return self._failed(entry, error)
         self._outbox.sent(entry)
         self._sent += 1
-        self._faults.pop(entry.session, None)
+        self._faults.pop(entry.place, None)
         self._agent.outage = None
         return True
 
@@ -181,26 +181,24 @@ class OutboxSender:
         raise error
 
     def _try_later(self, entry: Entry, error: Exception) -> bool:
-        """Let a session wait after a fault; refuse its first entry if only that one keeps failing.
+        """Let a session wait after a fault, or refuse its entry if only that one keeps failing.
 
         Returns:
             Whether the entry was refused.
         """
-        fault = self._faults.setdefault(entry.session, _Fault(0, self._sent, 0.0))
-        fault.count += 1
-        if fault.count >= _MAX_FAULTS and self._sent > fault.sent_before:
+        count, sent_before = self._faults.get(entry.place, (0, self._sent))
+        self._faults[entry.place] = (count + 1, sent_before)
+        if count + 1 >= _MAX_FAULTS and self._sent > sent_before:
             self._refuse(entry, error)
             return True
-        if fault.count == 1:
+        if count == 0:
             self._agent.report(error)
-        pause = min(0.1 * 2 ** min(fault.count - 1, 20), self._limits.session_pause)
-        fault.until = time.monotonic() + pause
         self._agent.outage = self._agent.outage or described(error)
         return False
 
     def _refuse(self, entry: Entry, error: Exception) -> None:
         self._outbox.refuse(entry, described(error))
-        self._faults.pop(entry.session, None)
+        self._faults.pop(entry.place, None)
         logger.error("the server refused an entry of the outbox: %s", described(error))
         self._agent.report(error)
 
@@ -218,3 +216,79 @@ class OutboxSender:
 def _check(alone: bool) -> None:
     if not alone:
         raise StoreBusy("Another process is sending what is in the outbox; try again.")
+
+
+# -- one entry -----------------------------------------------------------------------------------
+
+
+def deliver(agent: RemoteAgent, entry: Entry) -> None:
+    """Bring an entry to the server, in place of older versions of its record.
+
+    Raises:
+        ServiceError: the server refused, or cannot be reached.
+        WriteLost: the server answered with another memory, or never shows this one.
+    """
+    stored = entry.stored
+    older, arrived = _versions_on_server(agent, entry)
+    for server_id in older:
+        agent.delete(server_id)
+    if arrived or stored.gone:
+        return
+    sent = store_request(stored)
+    body = agent.ask(sent)
+    raw = answers.read_memory(answers.read_json(body)) if body.strip() else None
+    if raw and is_as_sent(raw, sent, stored):
+        _note(agent, raw)
+    elif (raw is not None and not says_too_little(raw, sent)) or not _appears(agent, stored):
+        raise WriteLost()
+
+
+def _versions_on_server(agent: RemoteAgent, entry: Entry) -> tuple[list[str], bool]:
+    """Return the server's ids of older versions, and whether this version is there."""
+    stored = entry.stored
+    known = agent.known.position(stored.record.id)
+    if entry.tries == 0 and (stored.version == stored.written or known):
+        return ([known.server_id] if known and known.version < stored.version else []), False
+    session = wire_session(stored.record.kind, stored.record.scope)
+    found = [s for s in stored_records(agent, session) if s.record.id == stored.record.id]
+    older = [s.server_id for s in found if s.version < stored.version and s.server_id]
+    return older, any(s.version >= stored.version for s in found)
+
+
+def _appears(agent: RemoteAgent, stored: VersionedRecord) -> bool:
+    """Return whether the server lists an entry that it took without showing it; look repeatedly."""
+    sent = store_request(stored)
+    session = wire_session(stored.record.kind, stored.record.scope)
+
+    def look() -> bool:
+        found = [raw for raw in listing(agent, session) if is_as_sent(raw, sent, stored)]
+        return bool(read(agent, found[:1]))
+
+    looking = Retrying(
+        retry=retry_if_result(lambda found: not found),
+        stop=stop_after_attempt(6),
+        wait=wait_exponential(multiplier=0.05, max=1.0),
+        retry_error_callback=lambda state: False,
+    )
+    return bool(looking(look))
+
+
+def _note(agent: RemoteAgent, raw: WireMemory) -> None:
+    """Note where a record is now, and report what storing it did to other memories."""
+    found = record_from_wire(raw)
+    if found is not None and found.ours:
+        agent.known.note(found, raw.session)
+    if raw.deduplicated:
+        agent.report(
+            ServerMisbehaved(
+                "The server merged a memory with another one of the same text; if that belonged to "
+                "another session, it is lost."
+            )
+        )
+    if raw.hidden:
+        agent.report(
+            ServerMisbehaved(
+                f"Storing a memory made the server hide {raw.hidden} similar ones of this agent. "
+                "Use one agent for each user, or a server that separates users."
+            )
+        )
