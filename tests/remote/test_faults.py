@@ -329,8 +329,8 @@ def test_the_key_from_the_environment(plain: PlainServer, monkeypatch: pytest.Mo
     with KronvexMemory() as memory:
         memory.remember("tea", user_id="ana")
         assert memory.flush(10)
-        assert KEY not in repr(memory) + repr(vars(memory)) + repr(vars(memory._backend))
-        assert KEY not in repr(vars(memory._backend.agent.transport))
+        assert KEY not in repr(memory) + repr(vars(memory)) + repr(vars(memory.engine.backend))
+        assert KEY not in repr(vars(memory.engine.backend.agent.transport))
     assert list(plain.items) == ["from-outside"]
 
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from langchain_kronvex.core.effects import run
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
 from langchain_kronvex.memory.conversions import draft_record, to_memory
@@ -27,7 +26,7 @@ _COMPANION = ".langgraph"  # ends the id of the agent that keeps an agent's Lang
 
 def clock_of(memory: KronvexMemory) -> Any:
     """Return the clock of a memory."""
-    return memory._clock
+    return memory.engine.clock
 
 
 def is_in_ram(memory: KronvexMemory) -> bool:
@@ -37,8 +36,8 @@ def is_in_ram(memory: KronvexMemory) -> bool:
 
 def only_computes(memory: KronvexMemory) -> bool:
     """Tell whether a memory waits for nobody: no database server, no provider of embeddings."""
-    model = memory._model.current
-    return memory.location.startswith("sqlite:") and (model is None or model.instant)
+    model = memory.engine.model.current
+    return memory.location.startswith("sqlite:") and (model is None or model.is_local)
 
 
 def check_servable(memory: KronvexMemory) -> None:
@@ -61,12 +60,12 @@ def open_shelves(url: str, postgres: PostgresOptions | None = None) -> MemoryBac
 
 def shelves_beside(memory: KronvexMemory) -> MemoryBackend:
     """Open the shelves in the place of a memory."""
-    return open_shelves(memory._place, memory._settings["postgres"])
+    return open_shelves(memory.engine.url, memory.engine.settings.postgres)
 
 
 def beside(memory: KronvexMemory, agent_id: str, cache_megabytes: int) -> KronvexMemory:
     """Open the memory of another agent in the same place, with the same embeddings."""
-    return memory.beside(agent_id, cache_megabytes=cache_megabytes)
+    return memory.for_agent(agent_id, cache_megabytes=cache_megabytes)
 
 
 def holds_anything(memory: KronvexMemory, agent_id: str) -> bool:
@@ -75,10 +74,10 @@ def holds_anything(memory: KronvexMemory, agent_id: str) -> bool:
     It asks past the agents that requests have open, and so waits for none of them.
     """
     if agent_id == memory.agent_id:
-        return _has_records(memory._backend, memory)
+        return _has_records(memory.engine.backend, memory)
     if is_in_ram(memory):
         return False  # nobody but this server can have put anything there
-    place, postgres = memory._place, memory._settings["postgres"]
+    place, postgres = memory.engine.url, memory.engine.settings.postgres
     backend = open_backend(place, agent_id, timeout=30.0, cache_bytes=0, postgres=postgres)
     try:
         return _has_records(backend, memory)
@@ -87,7 +86,7 @@ def holds_anything(memory: KronvexMemory, agent_id: str) -> bool:
 
 
 def _has_records(backend: MemoryBackend, memory: KronvexMemory) -> bool:
-    return bool(backend.export_page(None, 1, memory._clock(), after=0, model=None))
+    return bool(backend.export_page(None, 1, memory.engine.clock(), after=0, model=None))
 
 
 def of_one_owner(agent_id: str) -> tuple[str, str]:
@@ -115,8 +114,8 @@ def find(
     """
     chosen = Selection(kind="memory", scope=scope, type=memory_type)
     page = Page(by="created", newest_first=not oldest_first, limit=limit, offset=offset)
-    found: list[Record] = memory._backend.find(chosen, page, memory._clock())
-    accesses = memory._recaller.accesses
+    found: list[Record] = memory.engine.backend.find(chosen, page, memory.engine.clock())
+    accesses = memory.engine.recaller.accesses
     return [
         replace(each, access_count=each.access_count + accesses.uncounted(each.id))
         for each in map(to_memory, found)
@@ -125,7 +124,7 @@ def find(
 
 def sessions(memory: KronvexMemory, scope: Scope | None = None) -> list[SessionSummary]:
     """List the sessions of one scope, or of the whole agent, the last written to first."""
-    found = memory._backend.sessions(scope, memory._clock())
+    found = memory.engine.backend.sessions(scope, memory.engine.clock())
     return [session for session in found if session.memories]
 
 
@@ -134,7 +133,7 @@ def erase(
 ) -> int:
     """Erase memories for good, in one rewriting of the store; return how many."""
     chosen = Selection(kind="memory", scope=scope, ids=None if ids is None else tuple(ids))
-    return run(memory._erase(chosen))
+    return memory.engine.erase(chosen)
 
 
 def find_user(memory: KronvexMemory, user_id: str) -> list[Memory]:
@@ -154,7 +153,7 @@ def erase_user(memory: KronvexMemory, user_id: str) -> int:
 def _kept_apart(memory: KronvexMemory, user_id: str) -> list[Memory]:
     """List what this package's client keeps of a user under other names, such as its chats."""
     name, beginning = owners_of(user_id)
-    names = {name, *memory._backend.owners(beginning, memory._clock())} - {user_id}
+    names = {name, *memory.engine.backend.owners(beginning, memory.engine.clock())} - {user_id}
     return [each for owner in sorted(names) for each in find(memory, Scope.of(owner, None))]
 
 
@@ -164,16 +163,16 @@ def remember(memory: KronvexMemory, draft: MemoryDraft, told: VersionedRecord | 
     Raises:
         InvalidInput: a value does not fit.
     """
-    now = memory._clock()
+    now = memory.engine.clock()
     record = draft_record(draft, now)
     if told is not None:
         record = understood(record, told, memory.agent_id)
         chosen = Selection(kind="memory", scope=record.scope, ids=(record.id,))
-        there = memory._backend.find(chosen, Page(), now)
+        there = memory.engine.backend.find(chosen, Page(), now)
         if there:
             return to_memory(there[0])
-    [stored] = run(memory._add([record], now))
-    return stored
+    [stored] = memory.engine.add([record], now)
+    return to_memory(stored)
 
 
 def recall_everywhere(

@@ -108,4 +108,4 @@ class Shelf:
 
 def _version(backend: MemoryBackend) -> object | None:
     """Return what changes with every write to the store; None when only asking can tell."""
-    return backend._file.version() if isinstance(backend, SqliteBackend) else None
+    return backend.version() if isinstance(backend, SqliteBackend) else None

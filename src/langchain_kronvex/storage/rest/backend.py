@@ -43,7 +43,7 @@ class KronvexBackend(MemoryBackend):
         timeout: Seconds to wait for other processes that share the outbox.
     """
 
-    is_service = True
+    is_remote = True
 
     def __init__(self, agent: RemoteAgent, limits: RemoteLimits, *, timeout: float) -> None:
         self.location = agent.transport.base_url.removesuffix("/api/v1")

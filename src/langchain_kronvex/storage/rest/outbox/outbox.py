@@ -19,11 +19,12 @@ from typing import Any
 from langchain_kronvex.core.errors import StoreBusy, StoreUnavailable
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
 from langchain_kronvex.storage.rest.envelope import from_payload, to_payload
-from langchain_kronvex.storage.sqlite.file import SqliteFile
+from langchain_kronvex.storage.sqlite.file import Schema, SqliteFile
 
 MAX_BYTES = 256 << 20
 _ROOM_PAUSE_SECONDS = 0.05
 _LOCK_PAUSE_SECONDS = 0.02
+_SCHEMA = Schema("langchain_kronvex.storage.rest.outbox", "entries")
 _COLUMNS = "place, session, record, payload, tries, failed"
 
 
@@ -61,7 +62,7 @@ class Outbox:
         self, path: Path, identity: str | None, timeout: float, *, max_entries: int = 10_000
     ) -> None:
         self._timeout, self._max_entries = timeout, max_entries
-        self._file = SqliteFile(path, timeout, schema="outbox")
+        self._file = SqliteFile(path, timeout, _SCHEMA)
         self._lock_path = Path(f"{path}.lock")
         self._senders: set[sqlite3.Connection] = set()
         if identity is not None and self.setting("identity", identity) != identity:
