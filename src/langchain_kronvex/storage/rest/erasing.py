@@ -6,8 +6,9 @@ else is deleted one by one. Servers that only mark memories as deleted cannot be
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from langchain_kronvex.core.errors import (
@@ -20,15 +21,15 @@ from langchain_kronvex.core.errors import (
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.backend import Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord, belongs_to
+from langchain_kronvex.storage.record import place_of
 from langchain_kronvex.storage.rest.envelope import one_session, record_from_wire
 from langchain_kronvex.storage.rest.http import requests
 from langchain_kronvex.storage.rest.http.answers import WireMemory
-from langchain_kronvex.storage.rest.http.requests import Request
 from langchain_kronvex.storage.rest.reading import listing, read
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
-from langchain_kronvex.storage.rest.versions import is_selected, place_of, visible_latest
+from langchain_kronvex.storage.rest.versions import is_selected, latest, visible_latest
 
-_ROUNDS = 3
+_ROUNDS = 4
 _PLAIN_SESSION = re.compile(r"[\w@:+-][\w@:+.-]*", re.ASCII)  # no server reads these as a path
 
 
@@ -52,32 +53,26 @@ def erase(
     Raises:
         ServerMisbehaved: the server still lists some of them afterwards.
     """
-    session = one_session(selection)
+    session, whole = one_session(selection), _is_whole(selection)
     raws = _list(agent, session)
     held = read(agent, raws)
     everything = visible_latest([*held, *withdrawn], now)
     visible = [s.record.id for s in everything if is_selected(s.record, selection)]
-    erased: list[VersionedRecord] = []
-    for attempt in range(_ROUNDS):
+    if whole and (targets := _targets(raws, selection)):
+        _erase_users(agent, targets, selection.scope)
+        raws = _list(agent, session)
+    taken: set[str | None] = set()  # server ids that another client deleted first
+    for _ in range(_ROUNDS):
         targets = _targets(raws, selection)
         if not targets:
             break
-        if attempt == 0 and _is_whole(selection):
-            _erase_users(agent, targets, selection.scope)
-            targets = _targets(_list(agent, session), selection)
-        for raw in targets:
-            stored = record_from_wire(raw)
-            if _was_first(agent, raw.id) and stored:
-                erased.append(stored)
-        agent.known.forget(_ids(targets))
+        agent.known.forget(s.record.id for s in map(record_from_wire, targets) if s)
+        taken |= {raw.id for raw in targets if not _was_first(agent, raw.id)}
         raws = _list(agent, session)
-    if _targets(raws, selection):
+    else:
         raise ServerMisbehaved("The server still lists memories that it was told to delete.")
-    if _is_whole(selection):
-        return len(visible)
-    # A record that the server did not hold was in the outbox, from which only one takes it.
-    held_at, erased_at = _versions(held), _versions(erased)
-    return sum(id_ not in held_at or erased_at.get(id_, -1) >= held_at[id_] for id_ in visible)
+    last = {stored.record.id: stored.server_id for stored in latest(held)}
+    return len(visible) if whole else sum(last.get(id_) not in taken for id_ in visible)
 
 
 def _list(agent: RemoteAgent, session: str | None) -> list[WireMemory]:
@@ -102,21 +97,18 @@ def _was_first(agent: RemoteAgent, server_id: str) -> bool:
 
 
 def _erase_users(agent: RemoteAgent, targets: Sequence[WireMemory], scope: Scope | None) -> None:
-    """Erase whole users, or everything, with one request where the API allows it."""
+    """Erase whole users, or everything, with one request each where the API allows it."""
     if scope is None:
-        _try(agent, requests.clear_request())
+        erasures = [requests.clear_request()]
     elif scope.only_session is None:
-        for session in sorted({raw.session for raw in targets if raw.session}):
-            if _PLAIN_SESSION.fullmatch(session):
-                _try(agent, requests.erase_user_request(session))
-    agent.known.forget(_ids(targets))
-
-
-def _try(agent: RemoteAgent, request: Request) -> None:
-    try:
-        agent.ask(request)
-    except (ServiceError, MemoryNotFound):
-        return  # the memories are deleted one by one next, which raises if that fails too
+        sessions = sorted({raw.session for raw in targets if raw.session})
+        plain = filter(_PLAIN_SESSION.fullmatch, sessions)
+        erasures = [requests.erase_user_request(session) for session in plain]
+    else:
+        return
+    for request in erasures:
+        with contextlib.suppress(ServiceError, MemoryNotFound):  # they are deleted one by one next
+            agent.ask(request)
 
 
 def _targets(raws: Sequence[WireMemory], selection: Selection) -> list[WireMemory]:
@@ -136,11 +128,6 @@ def _targets(raws: Sequence[WireMemory], selection: Selection) -> list[WireMemor
     ]
 
 
-def _versions(found: Iterable[VersionedRecord]) -> dict[str, int]:
-    """Return the last version of each record, by id."""
-    return {s.record.id: s.version for s in sorted(found, key=lambda stored: stored.version)}
-
-
 def _is_whole(selection: Selection) -> bool:
     """Return whether a selection names a scope and nothing else."""
     return selection == Selection(kind=None, scope=selection.scope)
@@ -150,7 +137,3 @@ def _is_of_whole(raw: WireMemory, scope: Scope | None) -> bool:
     if scope is None:
         return True
     return bool(scope) and scope.only_session is None and belongs_to(raw.session, scope.owner)
-
-
-def _ids(raws: Sequence[WireMemory]) -> list[str]:
-    return [stored.record.id for stored in map(record_from_wire, raws) if stored]

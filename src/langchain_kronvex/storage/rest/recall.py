@@ -18,17 +18,12 @@ from langchain_kronvex.storage.client_envelope import (
     VersionedRecord,
     wire_session,
 )
+from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.http import answers, requests
 from langchain_kronvex.storage.rest.http.answers import WireMemory
 from langchain_kronvex.storage.rest.reading import read, stored_records
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
-from langchain_kronvex.storage.rest.versions import (
-    Place,
-    is_selected,
-    place_of,
-    ranked,
-    visible_latest,
-)
+from langchain_kronvex.storage.rest.versions import is_selected, ranked, visible_latest
 
 _Found = list[tuple[VersionedRecord, WireMemory]]
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.errors import AgentNotFound, MemoryNotFound
 from langchain_kronvex.storage.client_envelope import VersionedRecord
+from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.http import answers, requests
 from langchain_kronvex.storage.rest.http.errors import refusal, wants_other_agent_id
 from langchain_kronvex.storage.rest.http.requests import Request, of_agent
 from langchain_kronvex.storage.rest.http.transport import Reply, Transport
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
-from langchain_kronvex.storage.rest.versions import Place, VersionClock, place_of
+from langchain_kronvex.storage.rest.versions import VersionClock
 
 _MAX_POSITIONS = 100_000
 _MAX_PLACES = 200_000

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from langchain_kronvex.storage.backend import Record, moved_id
-from langchain_kronvex.storage.rest.versions import place_of
+from langchain_kronvex.storage.record import place_of
 
 
 def to_restore(

@@ -13,14 +13,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from langchain_kronvex.core.types import Scope, SessionSummary
-from langchain_kronvex.recall.index import IndexRow, ScopeIndex
+from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import search
 from langchain_kronvex.storage.backend import Match, Page, Record, Selection, renewed
 from langchain_kronvex.storage.client_envelope import VersionedRecord
-from langchain_kronvex.storage.index_rows import index_row
-
-Place = tuple[str, str, str, str]
+from langchain_kronvex.storage.index_rows import index_row_of
+from langchain_kronvex.storage.record import Place, is_visible, place_of
 
 
 class VersionClock:
@@ -41,16 +40,6 @@ class VersionClock:
         with self._lock:
             if number < time.time_ns() // 1000 + 86_400_000_000:
                 self._last = max(self._last, number)
-
-
-def place_of(record: Record) -> Place:
-    """Return the unique place of a record: records in one place are the same record."""
-    return (record.kind, record.scope.owner, record.scope.session_id or "", record.key)
-
-
-def is_visible(record: Record, now: datetime) -> bool:
-    """Return whether a record has not expired."""
-    return record.pinned or record.expires_at is None or record.expires_at > now
 
 
 def is_selected(record: Record, chosen: Selection) -> bool:
@@ -118,7 +107,7 @@ def ranked(found: Sequence[VersionedRecord], request: RecallRequest) -> list[Mat
     if not found:
         return []
     index = ScopeIndex()
-    index.apply(_row(number, stored.record) for number, stored in enumerate(found))
+    index.apply(index_row_of(number, stored.record) for number, stored in enumerate(found))
     by_words = replace(request, scope=Scope(), memory_type=None, vector=None)
     hits = search(index, replace(by_words, top_k=min(request.top_k, len(found))))
     scored = zip(hits.seqs, hits.similarity, hits.probability, strict=True)
@@ -144,19 +133,3 @@ def summaries(found: Iterable[VersionedRecord]) -> list[SessionSummary]:
         dated.append((summary.last_at, max(stored.written for stored in members), summary))
     dated.sort(key=lambda each: each[:2], reverse=True)
     return [summary for _, _, summary in dated]
-
-
-def _row(number: int, record: Record) -> IndexRow:
-    said = record.said_at or record.created_at
-    return index_row(
-        number,
-        record.found_by,
-        record.type,
-        None if record.search_text is None else record.content,
-        record.scope.session_id or "",
-        said.timestamp(),
-        int(record.created_at.timestamp()),
-        None if record.expires_at is None else record.expires_at.timestamp(),
-        record.pinned,
-        None,
-    )

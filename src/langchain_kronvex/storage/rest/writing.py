@@ -15,16 +15,11 @@ from datetime import datetime, timezone
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound, ServiceError
 from langchain_kronvex.storage.backend import Record, Selection, renewed
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
+from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.envelope import check_sizes, one_session, wire_ttl
 from langchain_kronvex.storage.rest.reading import stored_records
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
-from langchain_kronvex.storage.rest.versions import (
-    Place,
-    is_selected,
-    latest,
-    place_of,
-    visible_latest,
-)
+from langchain_kronvex.storage.rest.versions import is_selected, latest, visible_latest
 
 _PAUSE_AFTER_FAILED_CHECK_SECONDS = 30.0
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
