@@ -16,8 +16,8 @@ from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server.client_envelope import owners_of, understood
 from langchain_kronvex.server.registry.shelf import SERVER_AGENT
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
+from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.postgres.options import PostgresOptions
-from langchain_kronvex.storage.rest.envelope import Stored
 from langchain_kronvex.storage.urls import open_backend
 
 _IN_RAM = "sqlite://"
@@ -157,7 +157,7 @@ def _kept_apart(memory: KronvexMemory, user_id: str) -> list[Memory]:
     return [each for owner in sorted(names) for each in find(memory, Scope.of(owner, None))]
 
 
-def remember(memory: KronvexMemory, draft: MemoryDraft, told: Stored | None) -> Memory:
+def remember(memory: KronvexMemory, draft: MemoryDraft, told: VersionedRecord | None) -> Memory:
     """Store a memory, with what its client says of it; one that was sent before is left as it is.
 
     Raises:
