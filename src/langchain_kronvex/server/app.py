@@ -14,8 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from langchain_kronvex.core.errors import KronvexError
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.server.api import agents, memories, reports, status, transfer
-from langchain_kronvex.server.api import not_offered as absent
+from langchain_kronvex.server.api import agents, memories, not_offered, reports, status, transfer
 from langchain_kronvex.server.api import recall as recalling
 from langchain_kronvex.server.http import errors as faults
 from langchain_kronvex.server.http.access_log import VERSION, AccessLog
@@ -69,11 +68,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _include(app: FastAPI) -> None:
-    for module in (agents, recalling, transfer, memories, reports, absent):
+    for module in (agents, recalling, transfer, memories, reports):
         app.include_router(module.router, prefix="/api/v1")
     app.include_router(status.router)
     app.include_router(status.key_router, prefix="/auth")
-    app.include_router(absent.auth_router, prefix="/auth")
+    app.include_router(not_offered.router)
 
 
 def _handle_errors(app: FastAPI) -> None:

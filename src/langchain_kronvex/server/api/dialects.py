@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
-from langchain_kronvex.core.types import Memory, RecalledMemory, Scope
+from langchain_kronvex.core.types import Memory, RecalledMemory, Scope, SessionSummary
 
 
 def whose(session_id: str | None, user_id: str | None) -> Scope:
@@ -24,27 +25,36 @@ def whose(session_id: str | None, user_id: str | None) -> Scope:
     return Scope.of(None, name) if name else Scope()
 
 
-def session_counts(
-    stored: Iterable[tuple[str | None, str | None, int]],
-) -> dict[tuple[str, str | None], int]:
-    """Return how many memories each session has, by the ids of a request that lists them.
+def as_listed(stored: Sequence[SessionSummary]) -> list[SessionSummary]:
+    """Return sessions under the ids that list them, each with the number that such a list has.
 
-    These are the session and its user or, for what was stored under one name alone, that name
-    and None: such a request means all of the user of that name, and so does the count.
+    The ids are those of the session and its user. For what was stored under one name alone, they
+    are that name and None: a request with that id means everything of the user of that name, and
+    so does the number.
 
     Args:
-        stored: The user, the session and the number of some memories, the latest first.
+        stored: The sessions of an agent, the last written to first.
     """
-    counts: dict[tuple[str, str | None], int] = {}
-    of_user: Counter[str] = Counter()
-    for user, session, memories in stored:
-        owner = user or session or ""
-        of_user[owner] += memories
-        if user and session and user != session:
-            counts[session, user] = counts.get((session, user), 0) + memories
+    of_user: Counter[str | None] = Counter()
+    last_at: dict[str | None, datetime] = {}
+    for each in stored:
+        owner = each.user_id or each.session_id
+        of_user[owner] += each.memories
+        last_at.setdefault(owner, each.last_at)
+    found: dict[tuple[str | None, str | None], SessionSummary] = {}
+    for each in stored:
+        owner = each.user_id or each.session_id
+        if each.session_id not in (owner, None):
+            found[each.session_id, each.user_id] = each
         elif owner:
-            counts[owner, None] = 0
-    return {ids: count or of_user[ids[0]] for ids, count in counts.items()}
+            found[owner, None] = replace(
+                each,
+                user_id=None,
+                session_id=owner,
+                memories=of_user[owner],
+                last_at=last_at[owner],
+            )
+    return list(found.values())
 
 
 def stored_id(memory_id: str) -> str:

@@ -16,9 +16,9 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.types import Memory, Scope
 from langchain_kronvex.server import queries as engine
 from langchain_kronvex.server.api.dialects import (
+    as_listed,
     memory_object,
     page_keys,
-    session_counts,
     stored_id,
     whose,
     with_offset,
@@ -169,15 +169,12 @@ def list_sessions(agent_id: str, request: Request) -> Answer:
     The ids of each, sent as parameters of a listing, list as many memories as it counts.
     """
     with service_of(request).visit(request, agent_id) as visit:
-        return Answer({"sessions": _sessions(visit)})
-
-
-def _sessions(visit: Visit) -> list[dict[str, Any]]:
-    stored = ((s.user_id, s.session_id, s.memories) for s in engine.sessions(visit.memory))
-    return [
-        {"session_id": name, "user_id": user, "count": count}
-        for (name, user), count in session_counts(stored).items()
+        sessions = as_listed(engine.sessions(visit.memory))
+    listing = [
+        {"session_id": each.session_id, "user_id": each.user_id, "count": each.memories}
+        for each in sessions
     ]
+    return Answer({"sessions": listing})
 
 
 @router.get("/agents/{agent_id}/memories/user/{uid:anyone}/export", response_model=UserExportAnswer)

@@ -1,47 +1,48 @@
-"""Health, analytics and usage: counted over what is stored when they are asked for."""
+"""Counts over the memories of an agent, and over the calls of a key."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Annotated, Any
 
 from fastapi import Query, Request
 
-from langchain_kronvex.core.types import Memory
+from langchain_kronvex.core.types import Memory, SessionSummary
 from langchain_kronvex.server import queries as engine
-from langchain_kronvex.server.api import reports_math as insights
-from langchain_kronvex.server.api.responses import (
-    AnalyticsAnswer,
-    Answer,
-    GlobalAnswer,
-    HealthAnswer,
-    UsageAnswer,
-    WeeklyAnswer,
-)
+from langchain_kronvex.server.api.dialects import as_listed, with_offset
+from langchain_kronvex.server.api.responses import AnalyticsAnswer, Answer, UsageAnswer
 from langchain_kronvex.server.api.router import guarded_router
-from langchain_kronvex.server.registry.agents import Agent
-from langchain_kronvex.server.service import Service, owner_of, service_of
+from langchain_kronvex.server.service import owner_of, service_of
 
 router = guarded_router("reports")
-
-
-@router.get("/agents/{agent_id}/health", response_model=HealthAnswer)
-def agent_health(agent_id: str, request: Request) -> Answer:
-    """Tell how an agent's memory does."""
-    service = service_of(request)
-    with service.visit(request, agent_id) as visit:
-        return Answer(insights.health(engine.find(visit.memory, None), service.now()))
+_DAYS = 14
+_TOP = 10
+_CUT_CHARS = 120
 
 
 @router.get("/agents/{agent_id}/analytics", response_model=AnalyticsAnswer)
 def agent_analytics(
     agent_id: str, request: Request, days: Annotated[int, Query(ge=1, le=3650)] = 14
 ) -> Answer:
-    """Count the memories of an agent; `days` has no effect, the last 14 are told one by one."""
+    """Count the memories of an agent; `days` has no effect, the answer covers the last 14."""
     service = service_of(request)
     with service.visit(request, agent_id) as visit:
-        counts = insights.analytics(engine.find(visit.memory, None), service.today())
-        return Answer({"agent_id": visit.agent.id, **counts})
+        memories = engine.find(visit.memory, None)
+        sessions = as_listed(engine.sessions(visit.memory))
+    top = sorted(memories, key=lambda memory: -memory.access_count)[:_TOP]
+    return Answer(
+        {
+            "agent_id": visit.agent.id,
+            "total_memories": len(memories),
+            "pinned_memories": sum(memory.pinned for memory in memories),
+            "top_memories": [_cut(memory) for memory in top],
+            "by_type": Counter(memory.memory_type for memory in memories),
+            "sessions": [_session(each) for each in sessions],
+            "daily_memories": _daily(memories, service.today()),
+        }
+    )
 
 
 @router.get("/usage/today", response_model=UsageAnswer)
@@ -58,37 +59,29 @@ def usage_today(request: Request) -> Answer:
     )
 
 
-@router.get("/stats/weekly", response_model=WeeklyAnswer)
-def weekly_stats(request: Request) -> Answer:
-    """Count the memories of the last 14 days, over all agents of the key."""
-    service = service_of(request)
-    memories = [memory for _, found in _everything(request) for memory in found]
-    days = insights.daily(memories, service.today())
-    return Answer({"daily_memories": days, "total": sum(day["count"] for day in days)})
+def _daily(memories: Sequence[Memory], today: date) -> list[dict[str, Any]]:
+    """Return how many memories each of the last 14 days (UTC) has, the oldest day first."""
+    counts = Counter(memory.created_at.date() for memory in memories)
+    days = [today - timedelta(days=back) for back in reversed(range(_DAYS))]
+    return [{"date": day.isoformat(), "count": counts[day]} for day in days]
 
 
-@router.get("/analytics/global", response_model=GlobalAnswer)
-def global_analytics(request: Request) -> Answer:
-    """Count over all agents of the key."""
-    counted = [(agent, len(found), found) for agent, found in _everything(request)]
-    memories = [memory for _, _, found in counted for memory in found]
-    return Answer(
-        {
-            "total_agents": len(counted),
-            "total_memories": len(memories),
-            "pinned_memories": sum(memory.pinned for memory in memories),
-            "by_type": insights.by_type(memories),
-            "agents": [
-                {"id": agent.id, "name": agent.name, "memory_count": count}
-                for agent, count, _ in counted
-            ],
-            "daily_memories": insights.daily(memories, service_of(request).today()),
-        }
-    )
+def _cut(memory: Memory) -> dict[str, Any]:
+    return {
+        "id": memory.id,
+        "content": memory.content[:_CUT_CHARS],
+        "memory_type": memory.memory_type,
+        "access_count": memory.access_count,
+        "session_id": memory.session_id or memory.user_id,
+        "user_id": memory.user_id,
+        "created_at": with_offset(memory.created_at),
+    }
 
 
-def _everything(request: Request) -> Iterator[tuple[Agent, list[Memory]]]:
-    service: Service = service_of(request)
-    for agent in service.agents.all(owner_of(request)):
-        with service.opened.use(agent.id) as opened:
-            yield agent, engine.find(opened.memory, None)
+def _session(session: SessionSummary) -> dict[str, Any]:
+    return {
+        "session_id": session.session_id,
+        "user_id": session.user_id,
+        "memory_count": session.memories,
+        "last_at": with_offset(session.last_at),
+    }

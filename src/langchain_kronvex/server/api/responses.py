@@ -211,17 +211,6 @@ class UserEraseAnswer(BaseModel):
     gdpr_article: str
 
 
-class HealthAnswer(BaseModel):
-    """How an agent's memory does; every score from 0 to 1."""
-
-    score: float
-    coverage_score: float
-    freshness_score: float
-    coherence_score: float
-    utilization_score: float
-    recommendations: list[str]
-
-
 class DayCount(BaseModel):
     """Memories of one day (UTC)."""
 
@@ -247,32 +236,6 @@ class UsageAnswer(BaseModel):
     today: dict[str, int]
     limits: dict[str, int | None]
     cost_estimate_today_eur: float
-
-
-class WeeklyAnswer(BaseModel):
-    """Memories stored on each of the last 14 days."""
-
-    daily_memories: list[DayCount]
-    total: int
-
-
-class AgentCount(BaseModel):
-    """How much an agent remembers."""
-
-    id: str
-    name: str
-    memory_count: int
-
-
-class GlobalAnswer(BaseModel):
-    """Totals over all agents of the key."""
-
-    total_agents: int
-    total_memories: int
-    pinned_memories: int
-    by_type: dict[str, int]
-    agents: list[AgentCount]
-    daily_memories: list[DayCount]
 
 
 class KeyAnswer(BaseModel):
