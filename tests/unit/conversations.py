@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import strategies as st
 
 import langchain_kronvex.recall.prefilter
+from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.ranking import Floats, Form
-from langchain_kronvex.recall.search import Answer, Question, search
+from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.recall.search import Hits, search
 
 NOW = 1_750_000_000.0
 # Ways to answer: by looking at every memory, or at the likely ones alone.
@@ -53,8 +56,13 @@ def statement(seq: int, text: str, **fields: Any) -> IndexRow:
     return row(seq, text, **{"form": Form.STATEMENT, "memory_type": "semantic", **fields})
 
 
-def asked(query: str, **fields: Any) -> Question:
-    return Question(**{"query": query, "vector": None, "limit": 99, "now": NOW, **fields})
+def asked(
+    query: str, *, limit: int = 99, session_id: str | None = None, now: float = NOW, **fields: Any
+) -> RecallRequest:
+    moment = datetime.fromtimestamp(now, timezone.utc)
+    return RecallRequest(
+        query=query, scope=Scope("ana", session_id), top_k=limit, now=moment, **fields
+    )
 
 
 def built(*batches: list[IndexRow]) -> ScopeIndex:
@@ -123,7 +131,7 @@ def conversations(
     return rows
 
 
-def answers(index: ScopeIndex, vector: Floats | None) -> list[Answer]:
+def answers(index: ScopeIndex, vector: Floats | None) -> list[Hits]:
     """Ask by words and by meaning, of everything, of a session, of a type; for few and for many."""
     return [
         search(index, asked(query, vector=v, limit=limit, **filters))

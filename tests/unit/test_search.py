@@ -18,7 +18,7 @@ from langchain_kronvex import EmbeddingMismatch
 from langchain_kronvex.embeddings import StaticEmbeddings
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.ranking import Floats, Form
-from langchain_kronvex.recall.search import Answer, search
+from langchain_kronvex.recall.search import Hits, search
 from langchain_kronvex.recall.tokenizer import STOP_WORDS
 
 from .conversations import (
@@ -50,8 +50,8 @@ FILTERS = st.fixed_dictionaries(
 
 
 def test_an_empty_index_answers_nothing() -> None:
-    assert search(ScopeIndex(), asked("tea")) == Answer([], [], [])
-    assert search(built([row(1, "tea", expires=NOW)]), asked("tea")) == Answer([], [], [])
+    assert search(ScopeIndex(), asked("tea")) == Hits([], [], [])
+    assert search(built([row(1, "tea", expires=NOW)]), asked("tea")) == Hits([], [], [])
 
 
 @in_both_ways

@@ -15,7 +15,8 @@ from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.memory.conversions import to_recalled
 from langchain_kronvex.memory.upkeep_jobs import AccessCounter
 from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.storage.backend import Match, MemoryBackend, Search
+from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.storage.backend import Match, MemoryBackend
 
 # How often a memory may be reindexed under a recall before the recall gives up.
 _CHANGES_OF_MODEL = 50
@@ -118,14 +119,14 @@ class Recaller:
         now = self.clock()
         limit = wanted.top_k + min(len(wanted.shown), wanted.top_k)
         while True:
-            asked = Search(
+            asked = RecallRequest(
                 query=wanted.query,
                 vector=vector,
                 model=model,
                 scope=wanted.scope,
                 include_shared=wanted.include_shared,
                 memory_type=wanted.memory_type,
-                limit=limit,
+                top_k=limit,
                 threshold=wanted.threshold,
                 now=now,
             )

@@ -1,4 +1,4 @@
-"""Asking one owner's index: the features of the likely memories for a query, weighed and cut."""
+"""Searching one owner's index: the features of the likely memories for a query, weighed and cut."""
 
 from __future__ import annotations
 
@@ -17,26 +17,14 @@ from langchain_kronvex.recall.index_view import Pool
 from langchain_kronvex.recall.prefilter import candidates
 from langchain_kronvex.recall.quantized_vectors import Meanings
 from langchain_kronvex.recall.ranking import Floats, Form, Formulas
+from langchain_kronvex.recall.request import RecallRequest
 
 _LENDERS = [column for column, _ in MEANING_WINDOW]
 _LENT = np.array([weight for _, weight in MEANING_WINDOW], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked of one owner's memories. `now` in seconds since 1970, UTC."""
-
-    query: str
-    vector: Floats | None
-    limit: int
-    now: float
-    memory_type: str | None = None
-    session_id: str | None = None
-    threshold: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Hits:
     """The chosen memories, most relevant first: their numbers, similarity and probability."""
 
     seqs: list[int]
@@ -44,15 +32,14 @@ class Answer:
     probability: list[float]
 
 
-def search(index: ScopeIndex, question: Question) -> Answer:
-    """Return the `limit` most relevant visible memories that reach the threshold."""
+def search(index: ScopeIndex, request: RecallRequest) -> Hits:
+    """Return the `top_k` most relevant visible memories that reach the threshold."""
     if not len(index):
-        return Answer([], [], [])
-    asked = _Asked.of(index, question)
-    wanted = _wanted(index, question)
-    pool = Pool(
-        index, candidates(index, asked.terms, asked.vector, wanted, question.limit), question.now
-    )
+        return Hits([], [], [])
+    now = request.now.timestamp()
+    asked = _Asked.of(index, request)
+    wanted = _wanted(index, request)
+    pool = Pool(index, candidates(index, asked.terms, asked.vector, wanted, request.top_k), now)
     relevance = _relevance(pool, asked)
     pool.blank_expired(relevance, -np.inf)
     open_to = relevance
@@ -60,12 +47,12 @@ def search(index: ScopeIndex, question: Question) -> Answer:
         open_to = np.where(
             wanted if pool.places is None else wanted[pool.places], relevance, -np.inf
         )
-    chosen = ranking.best(open_to, question.limit)
+    chosen = ranking.best(open_to, request.top_k)
     similarity = ranking.similarity(relevance[chosen])
-    kept = chosen[similarity >= question.threshold]
+    kept = chosen[similarity >= request.threshold]
     if not len(kept):
-        return Answer([], [], [])
-    return Answer(
+        return Hits([], [], [])
+    return Hits(
         pool.seqs(kept),
         similarity[: len(kept)].tolist(),
         ranking.probability(relevance, kept, index.population - len(pool)).tolist(),
@@ -82,25 +69,26 @@ class _Asked:
     formulas: Formulas
 
     @classmethod
-    def of(cls, index: ScopeIndex, question: Question) -> _Asked:
-        vector = question.vector if index.meanings else None
+    def of(cls, index: ScopeIndex, request: RecallRequest) -> _Asked:
+        vector = request.vector if index.meanings else None
         if vector is not None and index.meanings and index.meanings.width != len(vector):
             raise EmbeddingMismatch(
                 f"The memories were indexed in {index.meanings.width} dimensions, but the query "
                 f"has {len(vector)}. Use the embeddings they were indexed with."
             )
         formulas = ranking.BY_WORDS if vector is None else ranking.BY_WORDS_AND_MEANING
-        terms = query_terms(index, question.query, expand=vector is not None)
-        return cls(question.query, terms, vector, formulas)
+        terms = query_terms(index, request.query, expand=vector is not None)
+        return cls(request.query, terms, vector, formulas)
 
 
-def _wanted(index: ScopeIndex, question: Question) -> NDArray[np.bool_] | None:
+def _wanted(index: ScopeIndex, request: RecallRequest) -> NDArray[np.bool_] | None:
     """Mark the memories that may be returned; None when all may."""
+    now = request.now.timestamp()
     wanted: NDArray[np.bool_] | None = None
-    if index.soonest_expiry <= question.now:
-        alive = index.table["expires"] > question.now
+    if index.soonest_expiry <= now:
+        alive = index.table["expires"] > now
         wanted = None if alive.all() else alive
-    for column, name in (("type", question.memory_type), ("session", question.session_id)):
+    for column, name in (("type", request.memory_type), ("session", request.scope.only_session)):
         if name is not None:
             same = index.table[column] == index.code(f"{column} {name}")
             wanted = same if wanted is None else wanted & same

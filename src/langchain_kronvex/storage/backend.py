@@ -17,10 +17,11 @@ from typing import Literal, NamedTuple
 
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.record import KINDS, Kind, Record, content_key, moved_id, renewed
 
 __all__ = [
-    "KINDS", "Kind", "Match", "MemoryBackend", "Page", "Record", "Search", "Selection",
+    "KINDS", "Kind", "Match", "MemoryBackend", "Page", "Record", "Selection",
     "Unembedded", "content_key", "moved_id", "renewed",
 ]  # fmt: skip
 
@@ -65,21 +66,6 @@ class Page:
     newest_first: bool = False
     limit: int | None = None
     offset: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """A question to the memories of one scope; `model` names the maker of its vector."""
-
-    query: str
-    vector: Floats | None
-    model: str | None
-    scope: Scope
-    include_shared: bool
-    memory_type: str | None
-    limit: int
-    threshold: float
-    now: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +162,11 @@ class MemoryBackend(ABC):
         """Return the selected records in the order of the page."""
 
     @abstractmethod
-    def recall(self, search: Search) -> list[Match]:
-        """Return the best matches, most similar first, at most `search.limit`.
+    def recall(self, request: RecallRequest) -> list[Match]:
+        """Return the best matches, most similar first, at most `request.top_k`.
 
         Raises:
-            EmbeddingMismatch: the search has a vector of another model than the memories'.
+            EmbeddingMismatch: the request has a vector of another model than the memories'.
         """
 
     @abstractmethod
@@ -365,9 +351,9 @@ class MemoryBackend(ABC):
         """Twin of `find`."""
         return await asyncio.to_thread(self.find, selection, page, now)
 
-    async def arecall(self, search: Search) -> list[Match]:
+    async def arecall(self, request: RecallRequest) -> list[Match]:
         """Twin of `recall`."""
-        return await asyncio.to_thread(self.recall, search)
+        return await asyncio.to_thread(self.recall, request)
 
     async def achange(self, record: Record, now: datetime) -> None:
         """Twin of `change`."""

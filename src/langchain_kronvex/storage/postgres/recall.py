@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import nlargest
 from typing import TypeVar
 
 from langchain_kronvex.core.effects import Plan, arun, call, run
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
+from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.index import ScopeIndex
-from langchain_kronvex.recall.search import Answer, Question, search
-from langchain_kronvex.storage.backend import Match, MemoryBackend, Search
+from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.recall.search import Hits, search
+from langchain_kronvex.storage.backend import Match, MemoryBackend
 from langchain_kronvex.storage.index_cache import CachedIndex, IndexCache
 from langchain_kronvex.storage.model_check import fits, refuse
 from langchain_kronvex.storage.postgres import reading, rows
@@ -64,31 +66,23 @@ class PostgresRecall(MemoryBackend):
         """Have the indexes of a huge owner made now, and wait; tell whether all are there."""
         return self._huge.make_indexes(owner, timeout_seconds)
 
-    def recall(self, search: Search) -> list[Match]:
+    def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""
-        return run(self._recall(search))
+        return run(self._recall(request))
 
-    async def arecall(self, search: Search) -> list[Match]:
+    async def arecall(self, request: RecallRequest) -> list[Match]:
         """Twin of `recall`."""
-        return await arun(self._recall(search))
+        return await arun(self._recall(request))
 
-    def _recall(self, asked: Search) -> Plan[list[Match]]:
+    def _recall(self, asked: RecallRequest) -> Plan[list[Match]]:
         matches = yield from self._of_owner(asked.scope.owner, asked)
         if asked.include_shared and asked.scope:
             shared = yield from self._of_owner("", asked)
-            return nlargest(asked.limit, [*matches, *shared], key=lambda match: match.similarity)
+            return nlargest(asked.top_k, [*matches, *shared], key=lambda match: match.similarity)
         return matches
 
-    def _of_owner(self, owner: str, asked: Search) -> Plan[list[Match]]:
-        question = Question(
-            query=asked.query,
-            vector=asked.vector,
-            limit=asked.limit,
-            now=asked.now.timestamp(),
-            memory_type=asked.memory_type,
-            session_id=asked.scope.only_session if owner else None,
-            threshold=asked.threshold,
-        )
+    def _of_owner(self, owner: str, asked: RecallRequest) -> Plan[list[Match]]:
+        question = replace(asked, scope=asked.scope if owner else Scope())
         if self._huge.knows(owner):
             matches = yield from self._of_huge(owner, asked, question)
             if matches is not None:
@@ -113,7 +107,9 @@ class PostgresRecall(MemoryBackend):
             yield from self._bring_up_to_date(entry, owner, found.state)
         raise StoreBusy(f"{self.location}: other workers write faster than this one can read.")
 
-    def _of_huge(self, owner: str, asked: Search, question: Question) -> Plan[list[Match] | None]:
+    def _of_huge(
+        self, owner: str, asked: RecallRequest, question: RecallRequest
+    ) -> Plan[list[Match] | None]:
         """Search an owner in the database; None when that is to be done in RAM."""
         for _ in range(_ROUNDS):
             told = yield from self._huge.answer(owner, asked, question, _Worker(beside_loop=True))
@@ -127,7 +123,7 @@ class PostgresRecall(MemoryBackend):
                     return _matches(answer, found)
         raise StoreBusy(f"{self.location}: other workers erase faster than this one can read.")
 
-    def _matching(self, owner: str, answer: Answer | None, asked: Search) -> Job[Found]:
+    def _matching(self, owner: str, answer: Hits | None, asked: RecallRequest) -> Job[Found]:
         return Job(
             lambda: reading.matching(
                 self._agent_id, owner, answer.seqs if answer else (), asked.now
@@ -137,7 +133,7 @@ class PostgresRecall(MemoryBackend):
             is_quick=True,
         )
 
-    def _check_model(self, found: Found, asked: Search) -> None:
+    def _check_model(self, found: Found, asked: RecallRequest) -> None:
         """Refuse a search whose vector cannot be compared with those of the memories."""
         if asked.vector is None or asked.model is None or found.model is None:
             return
@@ -189,7 +185,7 @@ class PostgresRecall(MemoryBackend):
         )
 
 
-def _searched(entry: CachedIndex, question: Question) -> tuple[State, Answer | None]:
+def _searched(entry: CachedIndex, question: RecallRequest) -> tuple[State, Hits | None]:
     """Search the index as it is; no answer when its vectors cannot be compared with the query's."""
     with entry.lock:
         state = State(*entry.state[1:])
@@ -199,7 +195,7 @@ def _searched(entry: CachedIndex, question: Question) -> tuple[State, Answer | N
             return state, None  # the memories may have been reindexed since it was read
 
 
-def _is_recent(state: State, answer: Answer | None, found: Found, asked_at: State) -> bool:
+def _is_recent(state: State, answer: Hits | None, found: Found, asked_at: State) -> bool:
     """Tell whether a search saw all that was written before it was asked for.
 
     Then what others have written since is for the next recall, unless they have replaced or
@@ -214,7 +210,7 @@ def _apply(entry: CachedIndex, page: IndexPage) -> None:
         entry.index.apply(page.rows)
 
 
-def _matches(answer: Answer, found: Found) -> list[Match]:
+def _matches(answer: Hits, found: Found) -> list[Match]:
     scored = zip(answer.seqs, answer.similarity, answer.probability, strict=True)
     return [
         Match(found.records[seq], similarity, probability)

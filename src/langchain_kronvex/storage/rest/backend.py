@@ -16,7 +16,8 @@ from langchain_kronvex.core.effects import Plan, arun, call, run
 from langchain_kronvex.core.errors import NotSupported, ServiceError, described
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.storage.backend import Match, Page, Record, Search, Selection, Unembedded
+from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.storage.backend import Match, Page, Record, Selection, Unembedded
 from langchain_kronvex.storage.rest.envelope import Stored, one_session
 from langchain_kronvex.storage.rest.erasing import Erasing
 from langchain_kronvex.storage.rest.http.transport import Transport
@@ -186,15 +187,15 @@ class KronvexBackend(RemoteTransfer):
                 return found
         return (yield from self._agent.stored(one_session(selection)))
 
-    def recall(self, search: Search) -> list[Match]:
+    def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`: the server's best, and what it has not got yet."""
-        return run(self._recalled(search))
+        return run(self._recalled(request))
 
-    async def arecall(self, search: Search) -> list[Match]:
+    async def arecall(self, request: RecallRequest) -> list[Match]:
         """Twin of `recall`."""
-        return await arun(self._recalled(search))
+        return await arun(self._recalled(request))
 
-    def _recalled(self, asked: Search) -> Plan[list[Match]]:
+    def _recalled(self, asked: RecallRequest) -> Plan[list[Match]]:
         owners = [asked.scope.owner]
         if asked.include_shared and asked.scope:
             owners.append("")
@@ -204,7 +205,7 @@ class KronvexBackend(RemoteTransfer):
         for owner in owners:
             matches += yield from self._recall.of(owner, asked, waiting)
         matches.sort(key=lambda match: -match.similarity)
-        return matches[: asked.limit]
+        return matches[: asked.top_k]
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""

@@ -14,7 +14,8 @@ from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.effects import Plan
 from langchain_kronvex.core.errors import ServerMisbehaved
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.storage.backend import Match, Search, Selection
+from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.storage.backend import Match, Selection
 from langchain_kronvex.storage.rest.envelope import AGENT_SESSION, Stored, wire_session
 from langchain_kronvex.storage.rest.http import api as wire
 from langchain_kronvex.storage.rest.http.api import WireMemory
@@ -33,7 +34,7 @@ class RemoteRecall:
     def __init__(self, agent: ServerAgent, report: OnError) -> None:
         self._agent, self._report = agent, report
 
-    def of(self, owner: str, asked: Search, waiting: Sequence[Stored]) -> Plan[list[Match]]:
+    def of(self, owner: str, asked: RecallRequest, waiting: Sequence[Stored]) -> Plan[list[Match]]:
         """Return the best matches of an owner, most similar first; `waiting` is in the outbox."""
         scope = asked.scope if owner == asked.scope.owner else Scope()
         chosen = Selection(kind="memory", scope=scope, type=asked.memory_type)
@@ -41,18 +42,18 @@ class RemoteRecall:
         raws = [stored for stored, _ in found]
         rest = list(waiting)
         kept = self._merged(found, rest, asked, chosen)
-        if full and len(kept) < asked.limit:
+        if full and len(kept) < asked.top_k:
             session = wire_session("memory", Scope(owner)) if owner else None
             rest += yield from self._agent.stored(session)
             kept = self._merged(found, [*raws, *rest], asked, chosen)
         return kept
 
     def _asked(
-        self, owner: str, asked: Search, chosen: Selection
+        self, owner: str, asked: RecallRequest, chosen: Selection
     ) -> Plan[tuple[list[tuple[Stored, WireMemory]], bool]]:
         """Ask the server; return what it found, and whether it may hold more."""
         sure = owner and chosen.scope and chosen.scope.only_session is None
-        first = min(asked.limit, wire.MAX_TOP_K) if sure else wire.MAX_TOP_K
+        first = min(asked.top_k, wire.MAX_TOP_K) if sure else wire.MAX_TOP_K
         # The type "episodic" is not sent: a server may have given such memories another one.
         wire_type = None if asked.memory_type == "episodic" else asked.memory_type
         found: dict[str, tuple[Stored, WireMemory]] = {}
@@ -68,7 +69,7 @@ class RemoteRecall:
                     for stored in self._agent.read([raw]):
                         found[raw.id] = (stored, raw)
             fitting = present([stored for stored, _ in found.values()], asked.now)
-            if not full or sum(is_selected(s.record, chosen) for s in fitting) >= asked.limit:
+            if not full or sum(is_selected(s.record, chosen) for s in fitting) >= asked.top_k:
                 break
         return list(found.values()), full
 
@@ -101,7 +102,7 @@ class RemoteRecall:
         self,
         found: Sequence[tuple[Stored, WireMemory]],
         rest: Sequence[Stored],
-        asked: Search,
+        asked: RecallRequest,
         chosen: Selection,
     ) -> list[Match]:
         """Join the server's matches with memories that it has not scored."""
@@ -119,9 +120,9 @@ class RemoteRecall:
             if (place := place_of(stored.record)) in scores and scores[place][0] >= asked.threshold
         ]
         unscored = [stored for stored in fitting if place_of(stored.record) not in scores]
-        matches += ranked(unscored, replace(asked, limit=max(asked.limit, 1)))
+        matches += ranked(unscored, replace(asked, top_k=max(asked.top_k, 1)))
         matches.sort(key=lambda match: -match.similarity)
-        return matches[: asked.limit]
+        return matches[: asked.top_k]
 
     def _is_current(self, stored: Stored) -> bool:
         """Tell whether a version is the last one that this process knows of."""

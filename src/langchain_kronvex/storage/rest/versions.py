@@ -14,11 +14,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from langchain_kronvex.core.messages import answer_in
-from langchain_kronvex.core.types import SessionSummary
+from langchain_kronvex.core.types import Scope, SessionSummary
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.ranking import Form
-from langchain_kronvex.recall.search import Question, search
-from langchain_kronvex.storage.backend import Match, Page, Record, Search, Selection, renewed
+from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.recall.search import search
+from langchain_kronvex.storage.backend import Match, Page, Record, Selection, renewed
 from langchain_kronvex.storage.rest.envelope import Stored
 
 Place = tuple[str, str, str, str]
@@ -114,21 +115,15 @@ def on_page(found: Sequence[Stored], page: Page) -> list[Record]:
     return records[page.offset : end]
 
 
-def ranked(found: Sequence[Stored], asked: Search) -> list[Match]:
+def ranked(found: Sequence[Stored], asked: RecallRequest) -> list[Match]:
     """Return the best matches by their words, as the embedded store finds them."""
     if not found:
         return []
     index = ScopeIndex()
     index.apply(_row(number, stored.record) for number, stored in enumerate(found))
-    question = Question(
-        query=asked.query,
-        vector=None,
-        limit=min(asked.limit, len(found)),
-        now=asked.now.timestamp(),
-        threshold=asked.threshold,
-    )
-    answer = search(index, question)
-    scored = zip(answer.seqs, answer.similarity, answer.probability, strict=True)
+    by_words = replace(asked, scope=Scope(), memory_type=None, vector=None)
+    hits = search(index, replace(by_words, top_k=min(asked.top_k, len(found))))
+    scored = zip(hits.seqs, hits.similarity, hits.probability, strict=True)
     return [Match(found[seq].record, sim, probability) for seq, sim, probability in scored]
 
 

@@ -14,8 +14,9 @@ from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.index import ScopeIndex
-from langchain_kronvex.recall.search import Answer, Question, search
-from langchain_kronvex.storage.backend import Match, Page, Record, Search, Selection, renewed
+from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.recall.search import Hits, search
+from langchain_kronvex.storage.backend import Match, Page, Record, Selection, renewed
 from langchain_kronvex.storage.index_cache import CachedIndex, IndexCache
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.erasing import delete_rows
@@ -189,56 +190,46 @@ class SqliteBackend(SqliteTransfer, ForkAware):
         )
         return [rows.to_record(row) for row in found]
 
-    def recall(self, search: Search) -> list[Match]:
+    def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""
-        owners = [search.scope.owner]
-        if search.include_shared and search.scope:
-            owners.append("")
-        matches = [match for owner in owners for match in self._recall(owner, search)]
-        if len(owners) == 1:
+        requests = request.by_owner()
+        matches = [match for each in requests for match in self._recall(each)]
+        if len(requests) == 1:
             return matches
-        return nlargest(search.limit, matches, key=lambda match: match.similarity)
+        return nlargest(request.top_k, matches, key=lambda match: match.similarity)
 
-    def _recall(self, owner: str, asked: Search) -> list[Match]:
-        question = Question(
-            query=asked.query,
-            vector=asked.vector,
-            limit=asked.limit,
-            now=asked.now.timestamp(),
-            memory_type=asked.memory_type,
-            session_id=asked.scope.only_session if owner else None,
-            threshold=asked.threshold,
-        )
+    def _recall(self, request: RecallRequest) -> list[Match]:
         for _ in range(_MOST_LOOKS):
-            scope, answer = self._ask(owner, question, asked)
-            matches = self._matches(scope, answer, asked.now)
-            if len(matches) == len(answer.seqs):
+            scope, hits = self._ask(request)
+            matches = self._matches(scope, hits, request.now)
+            if len(matches) == len(hits.seqs):
                 break  # otherwise some gave way to others since, which are looked for anew
         return matches
 
-    def _ask(self, owner: str, question: Question, asked: Search) -> tuple[int, Answer]:
-        """Return the number of an owner's scope and what its index, up to date, answers."""
+    def _ask(self, request: RecallRequest) -> tuple[int, Hits]:
+        """Return the number of an owner's scope and what its index, up to date, finds."""
+        owner = request.scope.owner
         entry = self._cache.entry(owner)
         with entry.lock:
-            checked = (self._file.version(), asked.model)
+            checked = (self._file.version(), request.model)
             if entry.checked != checked or checked[0] is None:
                 self._bring_up_to_date(entry, owner)
-                self._check_model(asked)  # last: now the index holds no vectors of a later model
+                self._check_model(request)  # last: the index holds no vectors of a later model
                 entry.checked = checked
-            return entry.state[0], search(entry.index, question)
+            return entry.state[0], search(entry.index, request)
 
-    def _matches(self, scope: int, answer: Answer, now: datetime) -> list[Match]:
+    def _matches(self, scope: int, hits: Hits, now: datetime) -> list[Match]:
         """Read the chosen records; scope and expiry are asked again of the store itself."""
-        if not answer.seqs:
+        if not hits.seqs:
             return []
         # The + keeps SQLite to the few rows of these numbers, not to all of the scope.
         found = self._file.read(
             f"SELECT r.seq, {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
             f"WHERE r.seq IN (SELECT value FROM json_each(?)) AND +r.scope = ? AND {rows.VISIBLE}",
-            (json.dumps(answer.seqs), scope, to_micros(now)),
+            (json.dumps(hits.seqs), scope, to_micros(now)),
         )
         record_of = {row[0]: rows.to_record(row[1:]) for row in found}
-        scored = zip(answer.seqs, answer.similarity, answer.probability, strict=True)
+        scored = zip(hits.seqs, hits.similarity, hits.probability, strict=True)
         return [Match(record_of[seq], sim, prob) for seq, sim, prob in scored if seq in record_of]
 
     def _bring_up_to_date(self, entry: CachedIndex, owner: str) -> None:

@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import NoReturn
 
 from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.storage.backend import MemoryBackend, Record, Search, Unembedded
+from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.storage.backend import MemoryBackend, Record, Unembedded
 from langchain_kronvex.storage.model_check import Model, fits, mismatched, refuse
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.file import SqliteFile
@@ -76,13 +77,13 @@ class SqliteVectors(MemoryBackend):
             ).fetchall()
         )
 
-    def _check_model(self, asked: Search) -> None:
+    def _check_model(self, request: RecallRequest) -> None:
         """Refuse a search whose vector cannot be compared with those of the memories."""
-        if asked.vector is None or asked.model is None:
+        if request.vector is None or request.model is None:
             return
         found = self._file.read(_MODEL, (self._agent_id, False))
-        if found and not fits(found[0], asked.model, len(asked.vector)):
-            self._refuse(found[0], asked.model, len(asked.vector))
+        if found and not fits(found[0], request.model, len(request.vector)):
+            self._refuse(found[0], request.model, len(request.vector))
 
     def _refuse(self, known: Model | None, model: str, width: int | None) -> NoReturn:
         refuse(self.location, known, model, width)

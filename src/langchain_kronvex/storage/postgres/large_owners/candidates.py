@@ -13,7 +13,7 @@ import numpy as np
 
 from langchain_kronvex.recall.index import IndexRow
 from langchain_kronvex.recall.ranking import AFTER, BEFORE, Form
-from langchain_kronvex.storage.backend import Search
+from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.model_check import Model
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.large_owners import index_sql as indexes
@@ -61,7 +61,7 @@ class Among:
     """Which memories of an owner may be returned, as conditions on rows `r`."""
 
     scope: UUID
-    asked: Search
+    asked: RecallRequest
     session: str | None
 
     @property
@@ -76,7 +76,7 @@ class Among:
     @property
     def limit(self) -> int:
         """How many memories are asked for, as a number that the server takes."""
-        return min(self.asked.limit, _MOST)
+        return min(self.asked.top_k, _MOST)
 
     def where(self) -> tuple[str, list[Any]]:
         """Return the condition, and its parameters."""

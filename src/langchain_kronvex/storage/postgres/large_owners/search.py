@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
-from langchain_kronvex.recall.search import Answer, Question, search
-from langchain_kronvex.storage.backend import Search
+from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.recall.search import Hits, search
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.database import Database
 from langchain_kronvex.storage.postgres.large_owners import candidates as reading
@@ -84,15 +84,15 @@ class HugeOwners:
         self._not_ready.pop(owner, None)
 
     def answer(
-        self, owner: str, asked: Search, question: Question, worker: object
-    ) -> Plan[tuple[State, Answer | None] | None]:
+        self, owner: str, asked: RecallRequest, question: RecallRequest, worker: object
+    ) -> Plan[tuple[State, Hits | None] | None]:
         """Search among the likely memories.
 
         Returns:
             The owner's state with the answer, which is None when the vectors cannot be compared;
             None when the owner is to be searched in RAM.
         """
-        among = Among(rows.scope_key(self._agent_id, owner), asked, question.session_id)
+        among = Among(rows.scope_key(self._agent_id, owner), asked, question.scope.only_session)
         for _ in range(_ROUNDS):
             known = self._samples.get(owner)
             if known is None:
@@ -109,7 +109,7 @@ class HugeOwners:
             if isinstance(found, Likely):
                 self._keep(owner, known)
                 work = functools.partial(_weighed, found, known.sample, question)
-                answer: Answer | None = yield call(worker, "do", work)
+                answer: Hits | None = yield call(worker, "do", work)
                 return found.standing.state, answer
             self._samples.pop(owner, None)
         raise StoreBusy("Other workers write faster than this one can read.")
@@ -160,7 +160,7 @@ class HugeOwners:
         return _Known(sample, standing)
 
 
-def _weighed(likely: Likely, sample: Sample, question: Question) -> Answer | None:
+def _weighed(likely: Likely, sample: Sample, question: RecallRequest) -> Hits | None:
     try:
         return search(CandidateIndex(likely.pieces, sample, likely.counted), question)
     except EmbeddingMismatch:

@@ -1,0 +1,43 @@
+"""One question to the memories: the same object from the verb through the store to the index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from langchain_kronvex.core.types import Scope
+from langchain_kronvex.recall.ranking import Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecallRequest:
+    """What to recall, with every value checked.
+
+    Attributes:
+        query: The text to look for.
+        scope: Whose memories.
+        top_k: At most this many.
+        now: Memories that expired by then are invisible.
+        memory_type: Only this type; None for all types.
+        threshold: The least similarity, from 0 to 1.
+        include_shared: Also search the agent-level memories.
+        vector: The unit vector of the query; None to search by words alone.
+        model: The name of the embeddings the vector comes from.
+    """
+
+    query: str
+    scope: Scope
+    top_k: int
+    now: datetime
+    memory_type: str | None = None
+    threshold: float = 0.0
+    include_shared: bool = False
+    vector: Floats | None = None
+    model: str | None = None
+
+    def by_owner(self) -> list[RecallRequest]:
+        """Return one request for each owner to search: the user, then the agent level if shared."""
+        own = replace(self, include_shared=False)
+        if not (self.include_shared and self.scope):
+            return [own]
+        return [own, replace(own, scope=Scope())]
