@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
-from fastapi import APIRouter, Request
-
-from langchain_kronvex.server.http.errors import Refused
+from fastapi import APIRouter, HTTPException, Request
+from starlette.responses import Response
 
 router = APIRouter(include_in_schema=False)
 
@@ -31,9 +30,9 @@ _REASONS = {
 }
 
 
-def _refusal(reason: str) -> Callable[[Request], NoReturn]:
-    def refuse(_: Request) -> NoReturn:
-        raise Refused(501, f"Not offered by this server: {reason}")
+def _refusal(reason: str) -> Callable[[Request], Awaitable[Response]]:
+    async def refuse(_: Request) -> NoReturn:
+        raise HTTPException(501, f"Not offered by this server: {reason}")
 
     return refuse
 
