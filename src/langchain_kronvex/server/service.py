@@ -21,8 +21,10 @@ from langchain_kronvex.server.http.errors import AGENT_NOT_FOUND, ApiError
 from langchain_kronvex.server.registry.agents import NOBODY, Agent, Agents, check_agent_id, is_uuid
 from langchain_kronvex.server.registry.api_keys import ApiKeys
 from langchain_kronvex.server.settings import ServerSettings
+from langchain_kronvex.storage.backend import MemoryBackend
 
 _THREADS = 40
+_RECALL_THREADS = 4  # more of them would only compete for the interpreter
 _COUNT_SECONDS = 10.0  # other processes write to the store, and memories expire
 Call = Literal["recalls", "stores", "injects"]
 T = TypeVar("T")
@@ -187,13 +189,21 @@ class Service:
             None if queries.is_in_ram(memory) else settings.open_memories,
         )
         self._threads = ThreadPoolExecutor(_THREADS, "kronvex-server")
+        recalling = _RECALL_THREADS if queries.only_computes(memory) else _THREADS
+        self._recall_threads = ThreadPoolExecutor(recalling, "kronvex-recall")
         self._counting = threading.Lock()
         self._calls: tuple[date, Counter[tuple[str, Call]]] = self.now().date(), Counter()
-        self.close = weakref.finalize(self, _close, self.open_agents, self._threads, tables)
+        self.close = weakref.finalize(
+            self, _close, self.open_agents, (self._threads, self._recall_threads), tables
+        )
 
-    async def run(self, call: Callable[[], T]) -> T:
-        """Call a function in a worker thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+    async def run(self, call: Callable[[], T], *, recalls: bool) -> T:
+        """Call a function in a worker thread.
+
+        Recalls have threads of their own, so that they do not wait for what may wait for the store.
+        """
+        threads = self._recall_threads if recalls else self._threads
+        return await asyncio.get_running_loop().run_in_executor(threads, call)
 
     def now(self) -> datetime:
         """Return the time of the memory's clock."""
@@ -302,7 +312,10 @@ def owner_of(request: Request) -> str:
     return cast(str, request.state.owner)
 
 
-def _close(agents: OpenAgents, threads: ThreadPoolExecutor, tables: object) -> None:
+def _close(
+    agents: OpenAgents, pools: tuple[ThreadPoolExecutor, ...], tables: MemoryBackend
+) -> None:
     agents.close()
-    threads.shutdown(wait=False)
-    getattr(tables, "close", lambda: None)()
+    for threads in pools:
+        threads.shutdown(wait=False)
+    tables.close()

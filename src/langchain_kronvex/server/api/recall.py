@@ -20,9 +20,11 @@ from langchain_kronvex.server.api.responses import (
 )
 from langchain_kronvex.server.api.router import guarded_router
 from langchain_kronvex.server.client_envelope import envelope_of
+from langchain_kronvex.server.http.endpoint import RecallEndpoint
 from langchain_kronvex.server.service import service_of
 
-router = guarded_router("memory")
+router = guarded_router("memory", route_class=RecallEndpoint)
+remember_router = guarded_router("memory")
 
 
 @router.post("/agents/{agent_id}/recall", response_model=RecallAnswer)
@@ -56,7 +58,7 @@ def _recalled(memory: KronvexMemory, body: RecallBody, *, everywhere: bool) -> l
     )
 
 
-@router.post("/agents/{agent_id}/remember", status_code=201, response_model=MemoryAnswer)
+@remember_router.post("/agents/{agent_id}/remember", status_code=201, response_model=MemoryAnswer)
 def remember(agent_id: str, body: RememberBody, request: Request) -> JsonResponse:
     """Store one memory. The first one makes an agent with a readable name.
 

@@ -21,11 +21,13 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 _KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="kv-…; made by `keys create`.")
 
 
-def guarded_router(tag: str, prefix: str = "/api/v1") -> APIRouter:
+def guarded_router(
+    tag: str, prefix: str = "/api/v1", route_class: type[Endpoint] = Endpoint
+) -> APIRouter:
     """Return a router for endpoints that need a key."""
     return APIRouter(
         prefix=prefix,
-        route_class=Endpoint,
+        route_class=route_class,
         tags=[tag],
         responses=PROBLEMS,
         dependencies=[Security(_KEY)],

@@ -32,7 +32,12 @@ class Endpoint(APIRoute):
 
     `body` and `query` are annotated with the pydantic models that validate them. A DELETE refuses
     what its endpoint does not know, since that was meant to limit what is erased.
+
+    Attributes:
+        recalls: The endpoint reads an index in RAM, and writes nothing.
     """
+
+    recalls = False
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
@@ -50,7 +55,7 @@ class Endpoint(APIRoute):
             values = self._values(request, await request.body())
             ids = {name: scope["path_params"][name] for name in self.param_convertors}
             call = functools.partial(self.endpoint, request=request, **ids, **values)
-            response = await request.app.state.service.run(call)
+            response = await request.app.state.service.run(call, recalls=self.recalls)
         except (ApiError, KronvexError) as error:
             response = error_response(error)
         await response(scope, receive, send)
@@ -70,6 +75,12 @@ class Endpoint(APIRoute):
         elif request.method == "DELETE" and request.query_params:
             raise InvalidRequest.of("query", "This takes no parameters.")
         return values
+
+
+class RecallEndpoint(Endpoint):
+    """The route of an endpoint that recalls."""
+
+    recalls = True
 
 
 def read_json(content: bytes, content_type: str) -> Any:

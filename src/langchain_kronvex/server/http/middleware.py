@@ -8,6 +8,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TypeVar
 from urllib.parse import quote, unquote
@@ -207,10 +208,13 @@ def _with_headers(send: Send, headers: dict[str, str]) -> Send:
 def _is_local(scope: Scope) -> bool:
     """Return whether the caller is on this machine; Unix sockets and tests have no address."""
     client = scope.get("client")
-    if client is None or client[0] in _LOCAL_NAMES:
-        return True
+    return client is None or client[0] in _LOCAL_NAMES or _is_loopback(client[0])
+
+
+@lru_cache(1024)
+def _is_loopback(address: str) -> bool:
     try:
-        return ipaddress.ip_address(client[0]).is_loopback
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
 
