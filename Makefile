@@ -7,7 +7,7 @@ SPREAD := -n auto --maxprocesses 4 --dist loadfile
 OLDEST := .venv-oldest/bin/python
 NO_LANGMEM := --ignore tests/graph/test_langmem.py
 
-.PHONY: demo test check lint types architecture docs format bench soak test-oldest clean help
+.PHONY: demo test check lint types architecture measure docs format bench soak test-oldest clean help
 
 demo: $(STAMP)  ## run the main job: one process talks, a second one remembers
 	$(BIN)/python examples/demo.py
@@ -28,6 +28,9 @@ types: $(STAMP)
 
 architecture: $(STAMP)
 	$(BIN)/python -m pytest tests/architecture -q
+
+measure: $(STAMP)  ## print floors, folders, lines, and the files that one call passes
+	$(BIN)/python -m tests.architecture.measure
 
 docs: $(STAMP)
 	$(BIN)/python -m pytest tests/docs -q

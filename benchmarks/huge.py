@@ -46,7 +46,7 @@ def make_indexes(url: str) -> float:
     """Let the indexes be made; return how many seconds that took."""
     with opened(url, EVERYBODY) as memory:
         began = time.perf_counter()
-        backend = memory._backend
+        backend = memory.engine.backend
         assert isinstance(backend, PostgresBackend)
         if not backend.make_indexes(USER, PATIENCE_SECONDS):
             raise RuntimeError("the indexes could not be made")

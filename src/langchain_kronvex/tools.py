@@ -1,10 +1,11 @@
-"""`create_memory_tools`: lets a model remember, recall and forget, for one user and no other.
+"""`create_memory_tools`: tools with which a model remembers, recalls and forgets for one user.
 
-What the model writes are arguments; whose memory it is comes from the program. Text that the
-tools return is data on one line for each memory, as everywhere in a prompt.
+The model writes the arguments; the program names the user. The text that the tools return is
+data, one line for each memory, as everywhere in a prompt.
 """
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -14,11 +15,10 @@ from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, Tool
 from pydantic import BaseModel, Field, ValidationError
 
 from langchain_kronvex.core.context_lines import memory_line, neutral
-from langchain_kronvex.core.effects import Plan, both, call
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.types import Memory, MemoryContext, Scope
-from langchain_kronvex.langchain.scope_from_config import agent_scope
+from langchain_kronvex.core.types import Memory, Scope
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.scope_from_config import agent_scope
 
 MemoryType = Literal["semantic", "procedural", "episodic", "fact", "preference", "context"]
 # LangGraph gives the run to a parameter of this name; a model can neither see nor fill it. (Found
@@ -44,7 +44,7 @@ UNKNOWN = "There is no memory with this id. Use recall to find the ids."
 
 
 class RememberInput(BaseModel):
-    """What `remember` takes."""
+    """The arguments of `remember`."""
 
     content: str = Field(description="What to remember, as one self-contained sentence.")
     memory_type: MemoryType = Field(
@@ -57,7 +57,7 @@ class RememberInput(BaseModel):
 
 
 class RecallInput(BaseModel):
-    """What `recall` takes."""
+    """The arguments of `recall`."""
 
     query: str = Field(description="What to look for, in the words the user may have used.")
     limit: int = Field(default=5, ge=1, le=50, description="How many memories at most.")
@@ -65,40 +65,35 @@ class RecallInput(BaseModel):
 
 
 class ForgetInput(BaseModel):
-    """What `forget` takes."""
+    """The arguments of `forget`."""
 
     id: str = Field(description="The id of the memory, exactly as recall showed it.")
 
 
 @dataclass(frozen=True)
 class _Tools:
-    """What the tools do; each is a plan in two colours."""
+    """The functions behind the tools."""
 
     memory: KronvexMemory
     fixed: Scope
 
-    def _remember(
+    def remember(
         self,
         content: str,
         memory_type: str = "semantic",
         *,
         config: RunnableConfig,
         runtime: Runtime = NO_RUNTIME,
-    ) -> Plan[str]:
+    ) -> str:
         scope = self._scope(config, runtime)
-        with _to_be_mended_by_the_model():
-            stored: Memory = yield call(
-                self.memory,
-                "remember",
-                content,
-                memory_type=memory_type,
-                user_id=scope.user_id,
-                session_id=scope.session_id,
+        with _errors_for_the_model():
+            stored = self.memory.remember(
+                content, memory_type=memory_type, user_id=scope.user_id, session_id=scope.session_id
             )
         known = "Already known" if stored.deduplicated else "Remembered"
         return f"{known}: {_line(stored)}"
 
-    def _recall(
+    def recall(
         self,
         query: str,
         limit: int = 5,
@@ -106,36 +101,25 @@ class _Tools:
         *,
         config: RunnableConfig,
         runtime: Runtime = NO_RUNTIME,
-    ) -> Plan[str]:
+    ) -> str:
         scope = self._scope(config, runtime)
-        with _to_be_mended_by_the_model():
-            found: MemoryContext = yield call(
-                self.memory,
-                "inject_context",
-                query,
-                user_id=scope.owner,
-                top_k=limit,
-                memory_type=memory_type,
+        with _errors_for_the_model():
+            found = self.memory.inject_context(
+                query, user_id=scope.owner, top_k=limit, memory_type=memory_type
             )
         return "\n".join(map(_line, found.memories)) or "Nothing is remembered that fits."
 
-    def _forget(
-        self, id: str, *, config: RunnableConfig, runtime: Runtime = NO_RUNTIME
-    ) -> Plan[str]:
+    def forget(self, id: str, *, config: RunnableConfig, runtime: Runtime = NO_RUNTIME) -> str:
         scope = self._scope(config, runtime)
-        with _to_be_mended_by_the_model():
-            # Of another user's memory it is not even told that it exists.
-            count: int = yield call(self.memory, "forget", id=id.strip(), user_id=scope.owner)
+        with _errors_for_the_model():
+            # For the model, another user's memory does not exist.
+            count = self.memory.forget(id=id.strip(), user_id=scope.owner)
         return "Forgotten." if count else UNKNOWN
 
     def _scope(self, config: RunnableConfig, runtime: object) -> Scope:
-        # What a model makes up is JSON, which has no attributes.
+        # A runtime made up by the model is JSON, which has no attributes.
         context = getattr(runtime, "context", None)
         return agent_scope(config, context, self.fixed.user_id, self.fixed.session_id)
-
-    remember, aremember = both(_remember)
-    recall, arecall = both(_recall)
-    forget, aforget = both(_forget)
 
 
 def create_memory_tools(
@@ -149,19 +133,19 @@ def create_memory_tools(
     >>> recall.invoke({"query": "tea or coffee?"})[-16:]
     'Ana prefers tea.'
 
-    Whose memory: the ids given here, else those of the run's context (attribute or key), else of
-    `config["configurable"]`, whose `thread_id` also names the session. The model neither sees
-    them nor can it choose them: other arguments than those of the schema are ignored, and
-    `forget` answers for another user's memory as for one that does not exist. `recall` and
-    `forget` reach all sessions of the user.
+    The user and the session are the ids given here, else those of the run's context (attribute or
+    key), else those of `config["configurable"]`, whose `thread_id` also names the session. The
+    model can neither see nor choose them: arguments outside the schema are ignored, and `forget`
+    answers for another user's memory as for one that does not exist. `recall` and `forget` reach
+    all sessions of the user.
 
-    What a model can mend (an empty text, an unknown type) comes back as the tool's text, with
-    the status `error`; a failing store raises.
+    Errors the model can fix (an empty text, an unknown type) are returned to it as text, with the
+    status `error`; a store failure raises.
 
     Args:
-        memory: Where it all is kept.
-        user_id: Whose memory, for every call.
-        session_id: Which session, for every call.
+        memory: Where everything is kept.
+        user_id: The user, for every call.
+        session_id: The session, for every call.
 
     Raises:
         InvalidInput: an id does not fit.
@@ -176,7 +160,7 @@ def create_memory_tools(
     return [
         StructuredTool.from_function(
             func=getattr(tools, name),
-            coroutine=getattr(tools, f"a{name}"),
+            coroutine=_in_threads(memory, getattr(tools, name)),
             name=name,
             description=description,
             args_schema=schema,
@@ -187,12 +171,22 @@ def create_memory_tools(
     ]
 
 
+def _in_threads(memory: KronvexMemory, tool: Callable[..., str]) -> Callable[..., Awaitable[str]]:
+    """Return the async version of a tool, with the same signature."""
+
+    @functools.wraps(tool)
+    async def run(*args: Any, **kwargs: Any) -> str:
+        return await memory.engine.threads.run(tool, *args, **kwargs)
+
+    return run
+
+
 def _line(memory: Memory) -> str:
     return f"{neutral(memory.id)} {memory_line(memory)}"
 
 
 @contextmanager
-def _to_be_mended_by_the_model() -> Iterator[None]:
+def _errors_for_the_model() -> Iterator[None]:
     try:
         yield
     except InvalidInput as error:

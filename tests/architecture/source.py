@@ -72,8 +72,13 @@ def runtime_imports(name: str) -> tuple[Import, ...]:
     guarded: set[str] = set()
     for node in ast.walk(tree(name)):
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            guarded |= {imported for child in ast.walk(node) for imported in _imported(child)}
+            guarded |= imports_of(node)
     return tuple(i for i in imports(name) if i.inside or i.imported not in guarded)
+
+
+def imports_of(code: ast.AST) -> set[str]:
+    """Return the modules of this package that a piece of code imports anywhere."""
+    return {imported for node in ast.walk(code) for imported in _imported(node)}
 
 
 def definitions(name: str) -> list[tuple[str, Definition]]:

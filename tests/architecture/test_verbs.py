@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
 
 import pytest
 
-from langchain_kronvex import BackgroundWriter, KronvexMemory
+from langchain_kronvex import KronvexMemory
 from langchain_kronvex.core import errors
-from langchain_kronvex.storage.backend import MemoryBackend
 
 NOT_ACTIONS = {
-    "location", "agent_id", "writer", "embed_soon", "erase_soon", "report_degraded", "erasures",
-}  # fmt: skip
-FACTORIES = {"chat_history", "as_retriever", "beside"}
+    "location",
+    "agent_id",
+    "engine",
+}
+FACTORIES = {"chat_history", "as_retriever", "for_agent"}
 
 
 def public(owner: type) -> set[str]:
@@ -43,18 +43,6 @@ def test_the_verbs_are_those_of_the_design() -> None:
         "get", "update", "forget", "clear", "sessions", "stats", "flush", "close",
         "load_messages", "save_messages", "clear_messages", "reindex", "export", "import_",
     }  # fmt: skip
-
-
-@pytest.mark.parametrize("owner", [MemoryBackend, BackgroundWriter])
-def test_twins_below_the_memory_have_one_signature_too(owner: Any) -> None:
-    names = public(owner)
-    pairs = [(name, f"a{name}") for name in names if f"a{name}" in names]
-
-    assert pairs
-    for sync, twin in pairs:
-        wanted = list(inspect.signature(getattr(owner, sync)).parameters)
-        given = list(inspect.signature(getattr(owner, twin)).parameters)
-        assert given == wanted[: len(given)], twin
 
 
 def test_every_error_is_a_kronvex_error_and_public() -> None:

@@ -96,15 +96,11 @@ LEFT_OUT = {
     "test_only_what_was_returned_is_counted": "the server counts what it returns to the client",
     "test_the_words_of_an_expired_memory_find_nothing": "the server keeps it for whole days",
 }
-# What `make test` leaves to `make soak` over HTTP, in both colours,
+# What `make test` leaves to `make soak` over HTTP.
 LONG = {
     "test_bad_input", "test_forms", "test_replies", "test_context", "test_recalling",
     "test_scopes", "test_listing", "test_one_bad_draft_stores_none",
     "test_remember_many_of_thousands_keeps_all", "test_a_restart_changes_no_score",
     "test_a_recall_finds_what_is_being_replaced",
     "test_what_was_deleted_stays_so_after_erasing_and_a_restart",
-}  # fmt: skip
-# and all else that it leaves in the asynchronous one.
-BOTH_COLOURS = {
-    "test_put", "test_closing", "test_messages", "test_accesses", "test_expiry", "test_agents",
 }  # fmt: skip

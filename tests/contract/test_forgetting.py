@@ -153,7 +153,7 @@ def test_forgetting_one_session_keeps_what_waits_to_be_saved_in_another(memory: 
         started.set()
         assert go.wait(30)
 
-    writer = memory.memory.writer
+    writer = memory.memory.engine.writer
     writer.submit("elsewhere", block)
     assert started.wait(30)
     done: list[str] = []
@@ -179,7 +179,7 @@ def test_what_is_being_saved_while_it_is_forgotten_does_not_come_back(memory: Dr
         inner.remember("tea", user_id="ana")
         saved.set()
 
-    inner.writer.submit(Scope("ana"), save)
+    inner.engine.writer.submit(Scope("ana"), save)
     assert started.wait(30)
     forgotten = threading.Event()
 

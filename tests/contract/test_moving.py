@@ -96,15 +96,15 @@ def furnish(memory: Driver, clock: Clock) -> None:
         memory.save_messages([HumanMessage("no answer yet")], "chat", user_id=user)
     memory.remember("nobody's own", metadata={"deep": [{"é": None, "n": 1.5}], "": "\ud800\0"})
     memory.remember("by its session alone", session_id="ana")
-    memory.memory._backend.add([item("a", '{"x":1}'), item("b " * 300, "[2]")], NOW)
+    memory.memory.engine.backend.add([item("a", '{"x":1}'), item("b " * 300, "[2]")], NOW)
     clock.advance(hours=1)
     memory.remember("likes quiet", user_id="ana", memory_type="preference", metadata={"again": 1})
 
 
 def records(memory: Driver) -> list[Record]:
     """Everything of the agent, in the order of writing."""
-    now = memory.memory._clock()
-    return memory.memory._backend.find(Selection(kind=None, scope=None), Page(), now)
+    now = memory.memory.engine.clock()
+    return memory.memory.engine.backend.find(Selection(kind=None, scope=None), Page(), now)
 
 
 def seen(memory: Driver) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def test_vectors_may_come_along(memory: Driver, elsewhere: Driver, clock: Clock,
     lines = (gzip.decompress(raw) if name.endswith(".gz") else raw).decode().splitlines()
     kinds = [("vector" in line) for line in map(json.loads, lines) if line.get("kind") == "memory"]
     assert kinds == [True] * 34
-    model = memory.memory._model.current
+    model = memory.memory.engine.model.current
     assert model is not None
     assert json.loads(lines[0])["model"] == model.name
     elsewhere.import_(packed)
@@ -253,7 +253,7 @@ def test_a_store_of_another_width_takes_none(open_driver: OpenDriver) -> None:
     memory = open_driver(embeddings=Letters())
     memory.remember("tea", user_id="ana")
     assert memory.flush(30)
-    backend = memory.memory._backend
+    backend = memory.memory.engine.backend
     wide = np.zeros(27, np.float32)
     wide[0] = 1
     [old] = records(memory)
@@ -385,7 +385,7 @@ def test_of_two_values_of_one_key_the_later_holds(
     memory: Driver, elsewhere: Driver, clock: Clock, file: Path
 ) -> None:
     later, earlier = NOW + timedelta(hours=1), NOW - timedelta(hours=1)
-    backend = elsewhere.memory._backend
+    backend = elsewhere.memory.engine.backend
     own = [item("a", "own a"), item("b", "own b"), item("c", "own c")]
     backend.add(own, NOW)
     theirs = [
@@ -394,7 +394,7 @@ def test_of_two_values_of_one_key_the_later_holds(
         item("c", "at once"),
         item("d", "new"),
     ]
-    memory.memory._backend.add(theirs, NOW)
+    memory.memory.engine.backend.add(theirs, NOW)
     memory.export(file)
     wanted = {"a": "later", "b": "own b", "c": "own c", "d": "new"}
     assert elsewhere.import_(file).stored == 2
@@ -409,7 +409,7 @@ def test_what_is_broken_off_is_completed(
     monkeypatch.setattr("langchain_kronvex.memory.transfer.reader.BATCH_RECORDS", 10)
     memory.remember_many([MemoryDraft(f"number {n}", user_id="ana") for n in range(35)])
     memory.export(file)
-    backend = elsewhere.memory._backend
+    backend = elsewhere.memory.engine.backend
     restore, batches = backend.restore, iter(range(9))
 
     def fail_at_the_third(*arguments: Any) -> int:
@@ -468,7 +468,7 @@ def test_agents_of_one_store_keep_their_own(
     assert other.import_(file).stored == 0
     moved = records(other)
     assert records(mine) == before
-    if not mine.memory._backend.is_service:  # where ids are unique in the store
+    if not mine.memory.engine.backend.is_remote:  # where ids are unique in the store
         assert not {r.id for r in moved} & {r.id for r in before}
     assert [replace(r, id="") for r in moved] == [replace(r, id="") for r in before]
     said = [*CONVERSATION, HumanMessage("no answer yet")]

@@ -19,10 +19,8 @@ def test_owners_are_told_by_the_beginning_of_their_names(memory: Driver, clock: 
     clock.advance(days=2)
 
     def owners(beginning: str) -> set[str]:
-        backend = memory.memory._backend
-        if memory._loop is None:
-            return set(backend.owners(beginning, clock()))
-        return set(memory._loop.run_until_complete(backend.aowners(beginning, clock())))
+        backend = memory.memory.engine.backend
+        return set(backend.owners(beginning, clock()))
 
     assert owners("/a/") == {"/a/b", "/a/\U0010ffff", "/a/session"}
     assert owners("/a") == {"/a", "/a/b", "/a%", "/ab", "/a/\U0010ffff", "/a/session"}

@@ -31,17 +31,14 @@ def item(
 
 
 class Seam:
-    """The backend's verbs, in the colour of a driver."""
+    """The backend's verbs."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._backend = driver.memory._backend
+        self._backend = driver.memory.engine.backend
 
     def __getattr__(self, verb: str) -> Any:
-        if self._driver._loop is None:
-            return getattr(self._backend, verb)
-        twin, loop = getattr(self._backend, "a" + verb), self._driver._loop
-        return lambda *args, **kwargs: loop.run_until_complete(twin(*args, **kwargs))
+        return getattr(self._backend, verb)
 
     def all(self, now: datetime = NOW, kind: Kind = "item", scope: Scope = DESK) -> list[Record]:
         return self.find(Selection(kind=kind, scope=scope), Page(), now)
@@ -199,7 +196,7 @@ def test_a_recall_finds_what_is_being_replaced(memory: Driver, seam: Seam) -> No
 
 
 def test_vectors_are_stored_with_their_model_only(memory: Driver, seam: Seam) -> None:
-    model = memory.memory._model.current
+    model = memory.memory.engine.model.current
     vector = np.zeros(model.width, np.float32)
     vector[0] = 1.0
     ana = Scope("ana", None)

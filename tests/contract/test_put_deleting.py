@@ -100,7 +100,7 @@ def test_what_was_deleted_stays_so_after_erasing_and_a_restart(
     Seam(first).put([item(str(n), "x") for n in range(600)], NOW)
     keys = [str(n) for n in range(599)]
     Seam(first).put([item("new", "y")], NOW, deleted=[of(*keys)])
-    first.memory._backend.finish_erasing(NOW)
+    first.memory.engine.backend.finish_erasing(NOW)
     assert Seam(first).contents() == {"599": "x", "new": "y"}
     first.memory.close()
 

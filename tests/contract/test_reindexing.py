@@ -71,7 +71,7 @@ def test_all_memories_change_over(memory: Driver) -> None:
     assert memory.flush(30)
     stats = memory.stats()
     assert (stats.unembedded, stats.failed, stats.memories) == (0, 0, 201)
-    assert memory.memory._model.current.embeddings is letters
+    assert memory.memory.engine.model.current.embeddings is letters
     assert memory.recall("zoo", user_id="ana", top_k=3)
     memory.remember("written afterwards", user_id="ana")
     assert memory.flush(30)
@@ -101,7 +101,7 @@ def test_a_memory_without_embeddings_can_be_indexed(open_driver: OpenDriver) -> 
     fill(memory)
     letters = Letters()
     assert memory.reindex(letters) == 200
-    assert memory.memory._model.current.embeddings is letters
+    assert memory.memory.engine.model.current.embeddings is letters
 
 
 @pytest.mark.parametrize("embeddings", [None, False])
@@ -153,7 +153,7 @@ def test_what_is_broken_off_goes_on_where_it_stopped(memory: Driver) -> None:
         memory.reindex(letters)
     assert len(letters.given()) == 128
     # The old vectors serve as before.
-    assert memory.memory._model.current.instant
+    assert memory.memory.engine.model.current.is_local
     assert memory.recall("animal park", user_id="ana", top_k=1)
     again = Letters()
     assert memory.reindex(again) == 300
@@ -262,7 +262,7 @@ def test_what_is_written_at_the_last_moment_is_caught_up(
     memory: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(memory, 5)
-    backend = memory.memory._backend
+    backend = memory.memory.engine.backend
     finish = backend.finish_reindex
 
     def late(model: str) -> int:
@@ -285,7 +285,7 @@ def test_agents_change_over_each_for_itself(open_shared: OpenDriver) -> None:
     assert mine.reindex(letters) == 70
     assert len(letters.given()) == 70
     assert other.recall("zoo", user_id="ana", top_k=1)
-    assert other.memory._model.current.instant
+    assert other.memory.engine.model.current.is_local
     assert open_shared(agent_id="other").recall("zoo", user_id="ana", top_k=1)
 
 

@@ -45,7 +45,7 @@ WAYS: dict[str, Callable[[Driver], Any]] = {
 def test_whatever_is_stored_has_its_vector_at_once(memory: Driver, way: str) -> None:
     WAYS[way](memory)
     assert memory.stats().unembedded == 0
-    assert memory.memory._embedding_writer.pending == 0
+    assert memory.memory.engine._embedding_writer.pending == 0
     found = memory.recall("Does she keep a puppy?", user_id="ana", top_k=1)
     assert "og" in found[0].content
 
@@ -57,7 +57,7 @@ def test_meaning_is_found_without_a_common_word(memory: Driver, open_driver: Ope
     found = memory.recall(query, user_id="ana", top_k=1, order_by="similarity")
     assert found[0].content == "Ana prefers formal tone"
     words = open_driver(embeddings=False)
-    assert words.memory._model.current is None
+    assert words.memory.engine.model.current is None
 
 
 def test_words_alone(open_driver: OpenDriver) -> None:

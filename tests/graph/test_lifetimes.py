@@ -109,7 +109,7 @@ def test_reading_does_not_bring_back_what_was_replaced_or_deleted(
     plain: KronvexStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain.put(A, "k", {"v": 1}, ttl=10)
-    backend = plain.memory._backend
+    backend = plain.memory.engine.backend
     change = backend.change
     meanwhile = [lambda: plain.put(A, "k", {"v": 2}, ttl=10), lambda: plain.delete(A, "k")]
 

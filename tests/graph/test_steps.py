@@ -104,7 +104,7 @@ def test_deletions_in_many_namespaces_are_one_write(
 ) -> None:
     namespaces = [("users", str(number)) for number in range(50)]
     plain.batch([PutOp(each, "k", {"v": 1}) for each in namespaces])
-    backend, written = plain.memory._backend, []
+    backend, written = plain.memory.engine.backend, []
     put = backend.put
     monkeypatch.setattr(
         backend, "put", lambda *args, **more: written.append(args) or put(*args, **more)
@@ -123,7 +123,7 @@ def test_deleted_items_are_erased_in_the_background(plain: KronvexStore, tmp_pat
     plain.put(B, "stays", {"text": "stays"})
     for word in words:
         plain.delete(A, word)
-    erased = plain.memory.writer.submit("erasing", lambda: None, once=True)
+    erased = plain.memory.engine.writer.submit("erasing", lambda: None, once=True)
     erased.result(timeout=30)
 
     assert files_with(tmp_path, *words) == []

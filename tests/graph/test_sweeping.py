@@ -32,7 +32,7 @@ class Swept:
         self.counts: list[int] = []
         self.failures: list[Exception] = []
         self._changed = threading.Condition()
-        purge = store.memory._backend.purge
+        purge = store.memory.engine.backend.purge
 
         def noting(*args: Any) -> int:
             with self._changed:
@@ -43,7 +43,7 @@ class Swept:
                 self.counts.append(purge(*args))
                 return self.counts[-1]
 
-        monkeypatch.setattr(store.memory._backend, "purge", noting)
+        monkeypatch.setattr(store.memory.engine.backend, "purge", noting)
 
     def until(self, condition: Callable[[], Any]) -> bool:
         with self._changed:

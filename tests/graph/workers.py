@@ -30,7 +30,7 @@ def move_until_killed(say: Say, hear: Hear, url: str, rounds: int) -> None:
 def delete_and_wait(say: Say, hear: Hear, url: str, words: list[str]) -> None:
     """Delete items; then wait to be killed, before the file can have been rewritten."""
     store = KronvexStore(KronvexMemory(url))
-    store.memory._eraser._pause_seconds = 3600.0
+    store.memory.engine.eraser._pause_seconds = 3600.0
     for word in words:
         store.put(("a",), word, {"text": word})
     for word in words:

@@ -220,7 +220,7 @@ def test_a_hanging_provider_holds_up_neither_saving_nor_recall(
     stats = hanging.stats()
     assert (stats.unembedded, stats.degraded) == (22, 0)
     assert stats.pending >= 1
-    assert hanging.writer.flush(30)
+    assert hanging.engine.writer.flush(30)
     assert hanging.flush(0.01) is False
     gate.set()
     assert hanging.flush(30)

@@ -25,7 +25,7 @@ def _while(
     memory: KronvexMemory, verb: str, happens: Callable[[], object], monkeypatch: Any
 ) -> None:
     """Let something happen right before the memory calls its backend's `verb` the next time."""
-    backend = memory._backend
+    backend = memory.engine.backend
     original = getattr(backend, verb)
 
     def delayed(*arguments: Any) -> Any:
@@ -67,7 +67,7 @@ def quick(memory: KronvexMemory, monkeypatch: pytest.MonkeyPatch) -> KronvexMemo
 
 def test_a_turn_that_waits_to_be_saved_is_dropped(quick: KronvexMemory, tmp_path: Path) -> None:
     gate, chain = threading.Event(), with_memory(parrot(), quick)
-    quick.writer.submit("something slow", gate.wait)
+    quick.engine.writer.submit("something slow", gate.wait)
     chain.invoke({"input": "zebrastripes"}, CONFIG)
     chain.invoke({"input": "stays"}, {"configurable": {"user_id": "ana", "session_id": "chat"}})
     quick.forget(user_id="gonzales")
@@ -84,7 +84,7 @@ def test_forgetting_one_session_drops_only_its_waiting_turns(
     quick: KronvexMemory, tmp_path: Path
 ) -> None:
     gate, chain = threading.Event(), with_memory(parrot(), quick)
-    quick.writer.submit("something slow", gate.wait)
+    quick.engine.writer.submit("something slow", gate.wait)
     chain.invoke({"input": "zebrastripes"}, CONFIG)
     other: Any = {"configurable": {"user_id": "gonzales", "session_id": "other"}}
     chain.invoke({"input": "stays"}, other)

@@ -173,9 +173,9 @@ def test_recall_goes_on_meanwhile(memory: KronvexMemory, holder: Holder) -> None
 
 def test_recall_goes_on_even_when_the_queue_is_full(memory: KronvexMemory, holder: Holder) -> None:
     holder.hold()
-    room = memory.writer._max_pending
+    room = memory.engine.writer._max_pending
     for number in range(room):
-        memory.writer.submit(f"lane {number}", lambda: memory.remember("x", user_id="queue"))
+        memory.engine.writer.submit(f"lane {number}", lambda: memory.remember("x", user_id="queue"))
     found: list[str] = []
     asking = threading.Thread(
         target=lambda: found.extend(m.content for m in memory.recall("Porto", user_id="ana")),

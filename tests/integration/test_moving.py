@@ -58,7 +58,9 @@ def full(memory: KronvexMemory) -> KronvexMemory:
 
 
 def records(memory: KronvexMemory) -> list[Record]:
-    return memory._backend.find(Selection(kind=None, scope=None), Page(), memory._clock())
+    return memory.engine.backend.find(
+        Selection(kind=None, scope=None), Page(), memory.engine.clock()
+    )
 
 
 def mode(path: Path) -> int:
@@ -160,14 +162,14 @@ def test_a_store_that_cannot_be_read_gives_no_file(
 ) -> None:
     monkeypatch.setattr("langchain_kronvex.memory.transfer.transfer._PAGE_RECORDS", 10)
     pages = iter([True, False])
-    export_page = full._backend.export_page
+    export_page = full.engine.backend.export_page
 
     def fail_at_the_second(*arguments: Any, **more: Any) -> Any:
         if next(pages):
             return export_page(*arguments, **more)
         raise StoreUnavailable
 
-    monkeypatch.setattr(full._backend, "export_page", fail_at_the_second)
+    monkeypatch.setattr(full.engine.backend, "export_page", fail_at_the_second)
     with pytest.raises(StoreUnavailable):
         full.export(file)
     assert not file.exists()

@@ -34,7 +34,7 @@ from langchain_kronvex.langgraph import KronvexStore
 memory = KronvexMemory(sys.argv[1])
 memory.remember("before", user_id="ana")
 again = {"memory": lambda: KronvexMemory(sys.argv[1], agent_id="another"),
-         "beside": lambda: memory.beside("another"),
+         "beside": lambda: memory.for_agent("another"),
          "store": lambda: KronvexStore(memory)}[sys.argv[2]]()
 print("opened", flush=True)
 sys.stdin.readline()
@@ -95,7 +95,7 @@ def test_a_file_is_looked_at_again_when_nobody_holds_it(tmp_path: Path) -> None:
     second.close()
     assert not HELD.holds(path)
     path.write_bytes(b"something else of the user's")
-    with pytest.raises(NotAStore, match="no SQLite database"):
+    with pytest.raises(NotAStore, match="not an SQLite database"):
         KronvexMemory(f"sqlite:///{path}")
     assert path.read_bytes() == b"something else of the user's"
 

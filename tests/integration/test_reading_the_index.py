@@ -17,9 +17,12 @@ QUERIES = ["tea number7", "cello word3", "answer5", "number12 word1"]
 PAGES = 7
 
 
-@pytest.fixture(autouse=True)
-def _short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.storage.sqlite.backend._LOAD_ROWS", 3)
+@pytest.fixture
+def reader(open_memory: OpenMemory) -> KronvexMemory:
+    """A memory that reads the index in pages of three."""
+    memory = open_memory()
+    memory.engine.backend.page_rows = 3  # type: ignore[attr-defined]
+    return memory
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def seen(memory: KronvexMemory) -> list[list[tuple[str, str, float, float]]]:
 
 def between_pages(memory: KronvexMemory, page: int, change: Callable[[], Any]) -> None:
     """Let something happen just before a page is read: pages are read in snapshots."""
-    file = memory._backend._file  # type: ignore[attr-defined]
+    file = memory.engine.backend.file  # type: ignore[attr-defined]
     snapshot, left = file.snapshot, [page]
 
     @contextmanager
@@ -56,23 +59,21 @@ def between_pages(memory: KronvexMemory, page: int, change: Callable[[], Any]) -
         left[0] -= 1
         if left[0] == 0:
             change()
-        with snapshot():
-            yield
+        with snapshot() as connection:
+            yield connection
 
     file.snapshot = interrupted
 
 
 def test_twenty_memories_are_read_in_pages_of_three(
-    filled: KronvexMemory, open_memory: OpenMemory, monkeypatch: pytest.MonkeyPatch
+    filled: KronvexMemory, reader: KronvexMemory, open_memory: OpenMemory
 ) -> None:
     pages: list[int] = []
-    reader = open_memory()
     for page in range(1, 99):
         between_pages(reader, page, lambda page=page: pages.append(page))  # type: ignore[misc]
     in_pages = seen(reader)
     assert len(pages) >= PAGES
     assert len(in_pages[0]) == 20
-    monkeypatch.setattr("langchain_kronvex.storage.sqlite.backend._LOAD_ROWS", 1000)
     assert seen(open_memory()) == in_pages
     assert in_pages == seen(filled)  # it has read each write on its own
 
@@ -118,9 +119,8 @@ CHANGES: dict[str, Change] = {
 @pytest.mark.parametrize("page", [1, 2, 4, PAGES])
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_happens_between_two_pages_is_seen(
-    filled: KronvexMemory, open_memory: OpenMemory, change: str, page: int
+    filled: KronvexMemory, reader: KronvexMemory, open_memory: OpenMemory, change: str, page: int
 ) -> None:
-    reader = open_memory()
     happened: list[str] = []
 
     def happens() -> None:
@@ -137,7 +137,7 @@ def test_what_happens_between_two_pages_is_seen(
 
 
 def test_a_failure_between_two_pages_is_made_good_by_the_next_recall(
-    filled: KronvexMemory, open_memory: OpenMemory
+    filled: KronvexMemory, reader: KronvexMemory, open_memory: OpenMemory
 ) -> None:
     class Broken(Exception):
         pass
@@ -145,7 +145,6 @@ def test_a_failure_between_two_pages_is_made_good_by_the_next_recall(
     def fail() -> None:
         raise Broken
 
-    reader = open_memory()
     between_pages(reader, 4, fail)
     with pytest.raises(Broken):
         reader.recall("tea", user_id="ana")

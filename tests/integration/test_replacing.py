@@ -23,7 +23,7 @@ def put(memory: KronvexMemory, key: str, content: str, **more: object) -> None:
         kind="item", id=uuid.uuid4().hex, scope=DESK, key=key, type="note", content=content,
         created_at=NOW, **more,
     )  # fmt: skip
-    assert memory._backend.put([record], NOW)
+    assert memory.engine.backend.put([record], NOW)
 
 
 def test_thousands_of_puts_of_one_key_leave_a_small_file(memory: KronvexMemory) -> None:
@@ -48,8 +48,8 @@ def test_no_byte_of_any_version_is_left(memory: KronvexMemory, tmp_path: Path, w
 
     if way == "delete":
         chosen = Selection(kind="item", scope=DESK, keys=("secret",))
-        assert memory._backend.delete(chosen, NOW) == 1
-        found = memory._backend.find(Selection(kind="item", scope=DESK), Page(), NOW)
+        assert memory.engine.backend.delete(chosen, NOW) == 1
+        found = memory.engine.backend.find(Selection(kind="item", scope=DESK), Page(), NOW)
         assert [record.content for record in found] == ["stays"]
     else:
         assert memory.clear() == 2

@@ -15,6 +15,7 @@ from llama_index.core.memory import ChatMemoryBuffer, ChatSummaryMemoryBuffer
 
 from langchain_kronvex import InvalidInput, KronvexMemory, StoreError
 from langchain_kronvex.llama_index import KronvexChatStore
+from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.storage.backend import Page
 
 from .parts import Call, ScriptedModel, assistant, both_colours, texts, user
@@ -74,8 +75,8 @@ async def test_setting_keeps_the_beginning_and_replaces_the_rest(
 
 def records(store: KronvexChatStore) -> list[Any]:
     memory = store.memory
-    at = memory._conversation("monday", store.user_id)
-    return memory._backend.find(at.select("message"), Page(), memory._clock())
+    at = ChatLog.of(memory.engine, "monday", store.user_id)
+    return memory.engine.backend.find(at.select("message"), Page(), memory.engine.clock())
 
 
 @given(
@@ -114,7 +115,7 @@ def test_a_failing_store_leaves_the_chat_as_it_was(
     store: KronvexChatStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.set_messages("monday", TURNS)
-    backend = store.memory._backend
+    backend = store.memory.engine.backend
     with monkeypatch.context() as patch:
 
         def failing(*_: Any, **__: Any) -> Any:
@@ -148,7 +149,7 @@ def test_users_agents_and_the_nameless_never_meet(memory: KronvexMemory) -> None
     ana, ben, nobody = (
         KronvexChatStore(memory=memory, user_id=user_id) for user_id in ("ana", "ben", None)
     )
-    with memory.beside("other agent") as other:
+    with memory.for_agent("other agent") as other:
         stores = [ana, ben, nobody, KronvexChatStore(memory=other, user_id="ana")]
         for number, store in enumerate(stores):
             store.add_message("monday", user(f"secret {number}"))

@@ -163,14 +163,14 @@ async def test_a_memory_cannot_pose_as_part_of_the_template(memory: KronvexMemor
 async def test_a_failing_recall_leaves_the_chat_without_memory(
     allergic: KronvexMemory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def failing(*_: Any, **__: Any) -> Any:
+    def failing(*_: Any, **__: Any) -> Any:
         raise StoreError("the disk is gone")
 
     monday, strict = chat(allergic), chat(allergic, block={"on_error": "raise"})
     for day in (monday, strict):
         await day.aput(user("allergic?"))
     with monkeypatch.context() as patch:
-        patch.setattr(allergic._backend, "arecall", failing)
+        patch.setattr(allergic.engine.backend, "recall", failing)
         assert await monday.aget() == [user("allergic?")]
         assert allergic.stats().degraded == 1
         assert "the disk is gone" in caplog.text

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.server import queries
-from langchain_kronvex.server.registry.item_table import SERVER_AGENT, ItemTable
+from langchain_kronvex.server.registry.admin import open_registry
+from langchain_kronvex.server.registry.agents import NOBODY
+from langchain_kronvex.server.registry.item_table import ItemTable
 from langchain_kronvex.server.service import OpenAgents
 from langchain_kronvex.storage.backend import Page, Selection
 
@@ -19,7 +20,7 @@ from .running import client
 
 @pytest.fixture
 def opened(memory: KronvexMemory):  # type: ignore[no-untyped-def]
-    agents = OpenAgents(memory, memory.beside, 2)
+    agents = OpenAgents(memory, memory.for_agent, 2)
     yield agents
     agents.close()
 
@@ -160,8 +161,10 @@ def test_a_store_in_ram_can_be_served(serve, store_url: str) -> None:  # type: i
 
 def test_items_are_seen_by_no_verb(memory: KronvexMemory, store_url: str) -> None:
     """Items may stand under any agent; no verb but forgetting everything touches them."""
-    backend = memory._backend
-    table = ItemTable(backend, "ana", memory._clock)  # as hostile as can be: an owner's own name
+    backend = memory.engine.backend
+    table = ItemTable(
+        backend, "ana", memory.engine.clock
+    )  # as hostile as can be: an owner's own name
     item = table.put("key", "the item", {"n": 1})
     memory.remember("the memory", user_id="ana", session_id="ana")
 
@@ -180,15 +183,12 @@ def test_items_are_seen_by_no_verb(memory: KronvexMemory, store_url: str) -> Non
     memory.forget(user_id="ana")
     assert [r.content for r in table.all()] == ["the item"]  # it is no user's
     memory.clear()
-    assert backend.find(Selection(kind=None, scope=None), Page(), memory._clock()) == []
+    assert backend.find(Selection(kind=None, scope=None), Page(), memory.engine.clock()) == []
 
 
 def test_clearing_an_agent_leaves_the_servers_records(memory: KronvexMemory) -> None:
-    tables = queries.open_tables(memory.location)
-    table = ItemTable(tables, "agents", memory._clock)
-    table.put("a", "", {})
-    memory.remember("x")
-    memory.clear()
-    assert table.find("a") is not None
-    assert SERVER_AGENT not in repr(memory)
-    tables.close()
+    with open_registry(memory.location) as (_, agents):
+        agents.register(NOBODY, "a")
+        memory.remember("x")
+        memory.clear()
+        assert agents.find(NOBODY, "a") is not None

@@ -88,7 +88,7 @@ class Faults:
     """Makes the store fail on demand, and notes how often it was asked."""
 
     def __init__(self, memory: KronvexMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._backend = memory._backend
+        self._backend = memory.engine.backend
         self._monkeypatch = monkeypatch
         self.calls = 0
 

@@ -214,9 +214,9 @@ def test_memory_and_message_are_stored_together_or_not_at_all(
     memory: KronvexMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    add = memory._backend.add
+    add = memory.engine.backend.add
     monkeypatch.setattr(
-        memory._backend, "add", lambda r, *rest: calls.append(len(r)) or add(r, *rest)
+        memory.engine.backend, "add", lambda r, *rest: calls.append(len(r)) or add(r, *rest)
     )
 
     chat(memory).add_messages([HumanMessage("I drink tea."), AIMessage("Noted.")])

@@ -163,7 +163,7 @@ def test_on_error_of_the_memory_is_told(open_memory: OpenMemory) -> None:
     told: list[Exception] = []
     memory = open_memory(on_error=told.append)
     memory.remember("Ana prefers tea.", user_id="ana")
-    memory._backend.recall = lambda search: 1 / 0  # type: ignore[method-assign]
+    memory.engine.backend.recall = lambda search: 1 / 0  # type: ignore[method-assign]
 
     KronvexMemoryContext(memory=memory, user_id="ana").invoke(ASKED)
 

@@ -73,14 +73,14 @@ async def test_when_saving_fails_for_a_moment_it_is_made_up_for(
 async def test_a_store_that_is_held_up_does_not_hold_up_the_agent(
     memory: KronvexMemory, call: AgentCall, monkeypatch: pytest.MonkeyPatch, event_log: EventLog
 ) -> None:
-    free, works = threading.Event(), memory._backend.add
+    free, works = threading.Event(), memory.engine.backend.add
 
     def held_up(*args: Any, **kwargs: Any) -> Any:
         free.wait(30)
         return works(*args, **kwargs)
 
     monkeypatch.setattr("langchain_kronvex.langchain.chat_turn.PATIENCE_SECONDS", 0.01)
-    monkeypatch.setattr(memory._backend, "add", held_up)
+    monkeypatch.setattr(memory.engine.backend, "add", held_up)
 
     state = await call(agent_of(AgentModel(), memory), asking("Hi."), heard_by(event_log))
     assert state["messages"][-1].text == "Fine."
@@ -99,7 +99,7 @@ async def test_on_error_raise_raises(
 ) -> None:
     faults.fail(verb)
     monkey = pytest.MonkeyPatch()
-    monkey.setattr(memory.writer, "_attempts", 1)
+    monkey.setattr(memory.engine.writer, "_attempts", 1)
     strict = KronvexMemoryMiddleware(memory=memory, on_error="raise")
     model = AgentModel()
 
@@ -121,7 +121,7 @@ def test_a_failure_that_is_tried_again_saves_once(
             return handler(request)
 
     faults.fail("add", times=1)
-    monkeypatch.setattr(memory.writer, "_attempts", 1)
+    monkeypatch.setattr(memory.engine.writer, "_attempts", 1)
     strict = KronvexMemoryMiddleware(memory=memory, on_error="raise")
     middleware: list[Any] = [twice, strict]
     agent: Agent = create_agent(AgentModel(), middleware=middleware)

@@ -268,7 +268,7 @@ async def test_a_failing_store_raises_and_is_traced(
     def fail(*_: Any) -> Any:
         raise StoreError("the disk is gone")
 
-    monkeypatch.setattr(teas._backend, "recall", fail)
+    monkeypatch.setattr(teas.engine.backend, "recall", fail)
     trace = Trace()
     retriever = teas.as_retriever(user_id="ana")
 

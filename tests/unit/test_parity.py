@@ -7,17 +7,10 @@ import inspect
 import pytest
 
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.storage.backend import MemoryBackend
 
 # Not verbs of storing or asking: they build objects, or never wait.
 ONE_COLOUR = {
-    "chat_history", "as_retriever", "beside", "embed_soon", "erase_soon", "report_degraded",
-}  # fmt: skip
-# What long or background work alone calls, always from a thread of its own.
-IN_BACKGROUND = {
-    "close", "count_accesses", "embed", "embedded_elsewhere", "export_page", "finish_erasing",
-    "finish_reindex", "last_position", "prepare_reindex", "purge", "restore",
-    "settle_embeddings", "unembedded",
+    "chat_history", "as_retriever", "for_agent",
 }  # fmt: skip
 VERBS = {
     "remember", "remember_many", "save_exchange", "recall", "inject_context", "memories", "get",
@@ -53,25 +46,6 @@ def test_every_verb_of_the_memory_has_its_twin(verb: str) -> None:
     assert twin.__name__ == "a" + verb
     assert sync.__doc__
     assert twin.__doc__
-
-
-# What only backends with background work of their own need.
-WITHOUT_EFFECT = {"start", "when_unembedded", "flush"}
-# What every backend can do by its other verbs, some more quickly.
-WITHOUT_NEED = {"owners"}
-# What never waits.
-AT_ONCE = {"now"}
-OPTIONAL = AT_ONCE | IN_BACKGROUND | WITHOUT_EFFECT | WITHOUT_NEED
-
-
-@pytest.mark.parametrize("verb", sorted(verbs(MemoryBackend) - OPTIONAL))
-def test_every_verb_of_a_backend_has_its_twin(verb: str) -> None:
-    found = functions(MemoryBackend)
-    sync, twin = found[verb], found["a" + verb]
-    assert inspect.iscoroutinefunction(twin)
-    assert inspect.signature(sync) == inspect.signature(twin)
-    assert getattr(sync, "__isabstractmethod__", False)
-    assert not getattr(twin, "__isabstractmethod__", False)
 
 
 def test_the_arguments_after_the_text_are_named() -> None:

@@ -16,13 +16,13 @@ from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 from pydantic import BaseModel
 
 from langchain_kronvex import InvalidInput
+from langchain_kronvex.core.messages import query_of
 from langchain_kronvex.langchain.prompts import (
     as_messages,
     as_text,
     fill,
     has_placeholder,
     input_of,
-    query_of,
     said_by,
     with_context,
 )

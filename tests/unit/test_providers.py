@@ -17,7 +17,7 @@ def test_nothing_is_the_bundled_table() -> None:
     model = resolve_embeddings(None)
     assert model is not None
     assert model.name == "StaticEmbeddings:kronvex-static-minilm-256-v1"
-    assert model.instant is True
+    assert model.is_local is True
     assert model.width == 256
 
 
@@ -30,7 +30,7 @@ def test_an_object_is_taken_as_it_is() -> None:
     model = resolve_embeddings(embeddings)
     assert model is not None
     assert model.embeddings is embeddings
-    assert model.instant is False
+    assert model.is_local is False
 
 
 @pytest.mark.parametrize("other", [True, 0, 1, b"openai:x", ["openai:x"], object()])

@@ -10,7 +10,6 @@ import pytest
 from langchain_core.embeddings import Embeddings
 
 from langchain_kronvex import EmbeddingMismatch, EmbeddingsError, InvalidInput
-from langchain_kronvex.core.effects import arun, run
 from langchain_kronvex.embeddings import StaticEmbeddings
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 
@@ -151,7 +150,7 @@ def test_many_threads_may_ask() -> None:
 
 
 def test_vectors_of_texts_are_asked_for_and_checked() -> None:
-    vectors = run(EmbeddingModel(Fixed()).document_vectors(("tea", "coffee")))
+    vectors = EmbeddingModel(Fixed()).document_vectors(("tea", "coffee"))
     assert vectors.tolist() == [[1, 0], [1, 0]]
 
 
@@ -165,7 +164,7 @@ def test_a_query_is_asked_for_once() -> None:
 
     embeddings = Counting()
     model = EmbeddingModel(embeddings)
-    assert run(model.query_vector("tea")) is run(model.query_vector("tea"))
+    assert model.query_vector("tea") is model.query_vector("tea")
     assert embeddings.asked == 1
 
 
@@ -180,21 +179,21 @@ def test_the_text_of_a_failure_names_the_model_and_no_text(what: str) -> None:
 
     model = EmbeddingModel(Failing())
     with pytest.raises(EmbeddingsError, match=r"Failing:small failed .*RuntimeError") as caught:
-        run(getattr(model, what)("secret"))
+        getattr(model, what)("secret")
     assert "secret" not in str(caught.value)
 
 
-async def test_the_bundled_table_needs_no_check_and_no_thread(
+def test_the_bundled_table_needs_no_check_and_no_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = EmbeddingModel(StaticEmbeddings())
-    assert (model.instant, model.width) == (True, 256)
+    assert (model.is_local, model.width) == (True, 256)
     monkeypatch.setattr(threading.Thread, "start", lambda self: pytest.fail("a thread"))
     for text in ("tea", "", "🫖", "\ud800", "tea " * 300):
-        query = await arun(model.query_vector(text))
-        documents = await arun(model.document_vectors([text, "x"]))
+        query = model.query_vector(text)
+        documents = model.document_vectors([text, "x"])
         assert np.array_equal(query, documents[0])
-        assert np.array_equal(query, run(model.query_vector(text)))
+        assert np.array_equal(query, model.query_vector(text))
         checked = model.checked([model.embeddings.embed_query(text)])[0]
         assert np.allclose(query, checked, atol=1e-6)
 
@@ -203,7 +202,7 @@ def test_a_subclass_of_the_bundled_ones_is_another_model() -> None:
     class Mine(StaticEmbeddings):
         """Changes something."""
 
-    assert EmbeddingModel(Mine()).instant is False
+    assert EmbeddingModel(Mine()).is_local is False
     assert EmbeddingModel(Mine()).name != EmbeddingModel(StaticEmbeddings()).name
 
 
@@ -231,26 +230,3 @@ def test_all_queries_are_forgotten() -> None:
         model.keep("tea", [1.0, 0.0])
     in_use.forget_queries()
     assert old.cached("tea") is new.cached("tea") is None
-
-
-async def test_a_long_text_leaves_the_event_loop_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads: list[threading.Thread] = []
-    embed = StaticEmbeddings.embed_array
-
-    def noted(self: StaticEmbeddings, texts: list[str]) -> Any:
-        threads.append(threading.current_thread())
-        return embed(self, texts)
-
-    monkeypatch.setattr(StaticEmbeddings, "embed_array", noted)
-    model = EmbeddingModel(StaticEmbeddings())
-    await arun(model.query_vector("short"))
-    await arun(model.document_vectors(["short"] * 100))
-    await StaticEmbeddings().aembed_query("short")
-    await StaticEmbeddings().aembed_documents(["short"])
-    assert set(threads) == {threading.main_thread()}
-    threads.clear()
-    await arun(model.query_vector("long " * 1000))
-    await arun(model.document_vectors(["short"] * 1000))
-    await StaticEmbeddings().aembed_query("long " * 1000)
-    assert len(threads) == 3
-    assert threading.main_thread() not in threads

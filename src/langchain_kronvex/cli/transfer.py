@@ -9,7 +9,7 @@ from typing import Any
 
 from langchain_kronvex.core.types import MoveSummary
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.storage.rest.options import is_service
+from langchain_kronvex.storage.rest.options import is_remote
 from langchain_kronvex.storage.urls import resolve_url
 
 _LAST_SECONDS = 60.0  # for what an import leaves to the background
@@ -69,6 +69,6 @@ def _import(asked: argparse.Namespace) -> MoveSummary:
 def _open(asked: argparse.Namespace, *, needs_embeddings: bool) -> KronvexMemory:
     url = resolve_url(asked.url, None)
     embeddings: Any = False if asked.embeddings == "none" else asked.embeddings
-    if not needs_embeddings and not is_service(url):
+    if not needs_embeddings and not is_remote(url):
         embeddings = False  # so that an export asks no provider
     return KronvexMemory(url, agent_id=asked.agent, embeddings=embeddings)

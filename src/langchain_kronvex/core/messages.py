@@ -147,3 +147,11 @@ def visible_texts(messages: Sequence[BaseMessage]) -> set[str]:
     for user, answer in exchanges(messages):
         texts |= {exchange_content(user, None), exchange_content(user, answer)}
     return texts
+
+
+def query_of(messages: Sequence[BaseMessage]) -> str:
+    """Return what to look for: the text of the last human message, or else of the last one."""
+    for message in reversed(messages):
+        if isinstance(message, HumanMessage):
+            return text_of(message)
+    return text_of(messages[-1]) if messages else ""

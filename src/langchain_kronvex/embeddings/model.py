@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.embeddings.static import StaticEmbeddings
@@ -30,7 +29,7 @@ class EmbeddingModel(ForkAware):
     Attributes:
         name: Tells models apart; it stands in the store.
         width: Dimensions of its vectors; None until it has made the first.
-        instant: It is the bundled table, so quick that its vectors are stored with the text.
+        is_local: Whether it is the bundled table, whose vectors are stored with the text.
 
     Raises:
         InvalidInput: it is no LangChain `Embeddings`.
@@ -44,8 +43,9 @@ class EmbeddingModel(ForkAware):
             )
         self.embeddings = embeddings
         self.name = _name(embeddings)
-        self.instant = type(embeddings) is StaticEmbeddings
-        self.width: int | None = StaticEmbeddings.dimensions if self.instant else None
+        self._table = embeddings if type(embeddings) is StaticEmbeddings else None
+        self.is_local = self._table is not None
+        self.width: int | None = StaticEmbeddings.dimensions if self.is_local else None
         self.after_fork_in_child()
         self.watch_forks()
 
@@ -54,17 +54,16 @@ class EmbeddingModel(ForkAware):
         self._cache: OrderedDict[bytes, Floats] = OrderedDict()
         self._lock = threading.Lock()
 
-    def document_vectors(self, texts: Sequence[str]) -> Plan[Floats]:
+    def document_vectors(self, texts: Sequence[str]) -> Floats:
         """Return the unit vectors of texts, shape (texts, width).
 
         Raises:
             EmbeddingsError: the embeddings failed, or returned something else.
         """
-        if self.instant:  # one array of unit vectors: nothing to convert and to check
-            array: Floats = yield call(self.embeddings, "embed_array", texts)
-            return array
+        if self._table:  # one array of unit vectors: nothing to convert and to check
+            return self._table.embed_array(texts)
         try:
-            raw = yield call(self.embeddings, "embed_documents", list(texts))
+            raw = self.embeddings.embed_documents(list(texts))
         except Exception as error:
             raise EmbeddingsError(
                 f"{self.name} failed ({type(error).__name__}); memories are found by their words "
@@ -72,7 +71,7 @@ class EmbeddingModel(ForkAware):
             ) from error
         return self.checked(raw, len(texts))
 
-    def query_vector(self, query: str) -> Plan[Floats]:
+    def query_vector(self, query: str) -> Floats:
         """Return the unit vector of a query, kept for when it is asked again.
 
         Raises:
@@ -81,11 +80,10 @@ class EmbeddingModel(ForkAware):
         known = self.cached(query)
         if known is not None:
             return known
-        if self.instant:
-            array = yield call(self.embeddings, "embed_array", [query])
-            return self._cache_vector(query, array[0])
+        if self._table:
+            return self._cache_vector(query, self._table.embed_array([query])[0])
         try:
-            raw = yield call(self.embeddings, "embed_query", query)
+            raw = self.embeddings.embed_query(query)
         except Exception as error:
             raise EmbeddingsError(
                 f"{self.name} failed on the query ({type(error).__name__})."
@@ -95,7 +93,7 @@ class EmbeddingModel(ForkAware):
     def load(self) -> None:
         """Read the tables that the first recall would have to read."""
         thesaurus.load()
-        if self.instant:
+        if self.is_local:
             StaticEmbeddings.load()
 
     def cached(self, query: str) -> Floats | None:

@@ -61,7 +61,7 @@ class KronvexChatMessageHistory(BaseChatMessageHistory):
         )
 
     async def aget_messages(self) -> list[BaseMessage]:
-        """Twin of `messages`."""
+        """Async version of `messages`."""
         if self._read_in_run is not None and self._in_run():
             return list(self._read_in_run)
         return self._keep_for_run(
@@ -78,7 +78,7 @@ class KronvexChatMessageHistory(BaseChatMessageHistory):
         )
 
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
-        """Twin of `add_messages`."""
+        """Async version of `add_messages`."""
         self._read_in_run = None
         await self.memory.asave_messages(
             messages, self.session_id, user_id=self.user_id, remember=self.remember
@@ -90,7 +90,7 @@ class KronvexChatMessageHistory(BaseChatMessageHistory):
         self.memory.clear_messages(self.session_id, user_id=self.user_id)
 
     async def aclear(self) -> None:
-        """Twin of `clear`."""
+        """Async version of `clear`."""
         self._read_in_run = None
         await self.memory.aclear_messages(self.session_id, user_id=self.user_id)
 

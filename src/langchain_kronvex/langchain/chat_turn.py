@@ -7,72 +7,21 @@ the background, in order.
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 from collections.abc import Collection, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Literal
 
 from langchain_core.messages import BaseMessage
 
-from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import InvalidInput, StoreBusy
-from langchain_kronvex.core.messages import visible_texts
+from langchain_kronvex.core.messages import query_of, visible_texts
 from langchain_kronvex.core.types import MemoryContext, Scope
-from langchain_kronvex.langchain.prompts import query_of
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure, recall_context
 
-OnFailure = Literal["degrade", "raise"]
 DEGRADED_EVENT = "kronvex_memory_degraded"
 # How long a turn waits for its own words to be on disk before it goes on without.
 PATIENCE_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContextOptions:
-    """How the context of a turn is recalled; see `KronvexMemory.inject_context`."""
-
-    top_k: int = 8
-    max_tokens: int | None = None
-    memory_type: str | None = None
-    on_error: OnFailure = "degrade"
-
-
-def recall_context(
-    memory: KronvexMemory,
-    query: str,
-    scope: Scope,
-    options: ContextOptions,
-    already_shown: Collection[str],
-) -> Plan[MemoryContext]:
-    """Return the context for a query; an empty, degraded one when the recall fails.
-
-    Raises:
-        InvalidInput: an option does not fit; this is a mistake in the program.
-    """
-    if not query.strip():
-        return MemoryContext()
-    try:
-        context: MemoryContext = yield call(
-            memory,
-            "inject_context",
-            query,
-            user_id=scope.user_id,
-            session_id=scope.session_id,
-            top_k=options.top_k,
-            max_tokens=options.max_tokens,
-            memory_type=options.memory_type,
-            already_shown=already_shown,
-        )
-    except InvalidInput:
-        raise
-    except Exception as error:
-        if options.on_error == "raise":
-            raise
-        memory.report_degraded(error)
-        return MemoryContext(degraded=True)
-    return context
 
 
 @dataclass(slots=True)
@@ -104,50 +53,44 @@ class Turn:
 
     def prepare(
         self, *, load_history: bool, max_messages: int | None, options: ContextOptions
-    ) -> Plan[None]:
+    ) -> None:
         """Load the history, recall the context, save the user's words: one after the other, since
         doing two of them at once in two threads was measured to be slower.
         """
         if load_history:
             try:
-                self.history = yield call(
-                    self.memory,
-                    "load_messages",
-                    self.session_id,
-                    user_id=self.scope.user_id,
-                    max_messages=max_messages,
+                self.history = self.memory.load_messages(
+                    self.session_id, user_id=self.scope.user_id, max_messages=max_messages
                 )
             except InvalidInput:  # a mistake in the program
                 raise
             except Exception as error:  # noqa: BLE001 - the chat goes on
                 self._degrade(error)
         shown = visible_texts([*self.history, *self.new])
-        yield from self.recall(query_of(self.new), shown, options)
-        yield from self.save([message for message in self.new if message.type != "system"])
+        self.recall(query_of(self.new), shown, options)
+        self.save([message for message in self.new if message.type != "system"])
 
-    def recall(
-        self, query: str, already_shown: Collection[str], options: ContextOptions
-    ) -> Plan[None]:
+    def recall(self, query: str, already_shown: Collection[str], options: ContextOptions) -> None:
         """Recall the context among all sessions of the user."""
         everything_of_user = Scope(user_id=self.scope.owner)
-        self.context = yield from recall_context(
+        self.context = recall_context(
             self.memory, query, everything_of_user, options, already_shown
         )
         self.degraded |= self.context.degraded
 
-    def save(self, messages: Sequence[BaseMessage]) -> Plan[None]:
+    def save(self, messages: Sequence[BaseMessage]) -> None:
         """Save messages of this turn: on disk when this returns, unless the store is held up;
         then it goes on being tried in the background.
         """
         if not messages:
             return
         try:
-            saving: Future[None] = yield call(
-                self.memory.writer, "submit", self.scope, lambda: self._write(messages)
-            )
-            yield call(_Waiter(saving), "result_within", PATIENCE_SECONDS)
+            saving = self.memory.engine.writer.submit(self.scope, lambda: self._write(messages))
+            saving.result(PATIENCE_SECONDS)
         except concurrent.futures.CancelledError:
             return  # the user was forgotten meanwhile
+        except concurrent.futures.TimeoutError:
+            self._degrade(_held_up(PATIENCE_SECONDS))
         except Exception as error:  # noqa: BLE001 - the chat goes on
             self._degrade(error)
 
@@ -169,28 +112,7 @@ class Turn:
         if self.on_error == "raise":
             raise error
         self.degraded = True
-        self.memory.report_degraded(error)
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiter:
-    """Waits for a future in either colour, for a bounded time."""
-
-    future: Future[None]
-
-    def result_within(self, seconds: float) -> None:
-        try:
-            self.future.result(seconds)
-        except concurrent.futures.TimeoutError:
-            raise _held_up(seconds) from None
-
-    async def aresult_within(self, seconds: float) -> None:
-        waiting = asyncio.wrap_future(self.future)
-        waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
-        done, _ = await asyncio.wait([waiting], timeout=seconds)
-        if not done:
-            raise _held_up(seconds)
-        self.future.result(0)
+        self.memory.engine.degraded.report(error)
 
 
 def _held_up(seconds: float) -> StoreBusy:

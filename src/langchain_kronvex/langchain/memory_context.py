@@ -11,18 +11,13 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import ConfigDict
 
-from langchain_kronvex.core.effects import arun, run
-from langchain_kronvex.core.messages import visible_texts
+from langchain_kronvex.core.messages import query_of, visible_texts
 from langchain_kronvex.core.types import MemoryContext, Scope
-from langchain_kronvex.langchain.chat_turn import (
-    DEGRADED_EVENT,
-    ContextOptions,
-    OnFailure,
-    recall_context,
-)
-from langchain_kronvex.langchain.prompts import as_messages, fill, input_of, query_of
-from langchain_kronvex.langchain.scope_from_config import scope_from
+from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
+from langchain_kronvex.langchain.prompts import as_messages, fill, input_of
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure, recall_context
+from langchain_kronvex.memory.scope_from_config import scope_from
 
 
 class KronvexMemoryContext(RunnableSerializable[Any, Any]):
@@ -86,21 +81,21 @@ class KronvexMemoryContext(RunnableSerializable[Any, Any]):
         return self._call_with_config(self._fill, input, config, **kwargs)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Twin of `invoke`."""
+        """Async version of `invoke`."""
         return await self._acall_with_config(self._afill, input, config, **kwargs)
 
     def _fill(self, value: Any, run_manager: Any, config: RunnableConfig) -> Any:
         query, shown = self._reading(value)
-        plan = recall_context(self.memory, query, self._scope(config), self._options(), shown)
-        context = run(plan)
+        context = recall_context(self.memory, query, self._scope(config), self._options(), shown)
         if context.degraded:
             dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
         return self._filled(value, context)
 
     async def _afill(self, value: Any, run_manager: Any, config: RunnableConfig) -> Any:
         query, shown = self._reading(value)
-        plan = recall_context(self.memory, query, self._scope(config), self._options(), shown)
-        context = await arun(plan)
+        context = await self.memory.engine.threads.run(
+            recall_context, self.memory, query, self._scope(config), self._options(), shown
+        )
         if context.degraded:
             await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
         return self._filled(value, context)

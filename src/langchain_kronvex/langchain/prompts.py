@@ -54,14 +54,6 @@ def input_of(value: Mapping[str, Any], key: str) -> Any:
     return value[key]
 
 
-def query_of(messages: Sequence[BaseMessage]) -> str:
-    """Return what to look for: the text of the last human message, or else of the last one."""
-    for message in reversed(messages):
-        if isinstance(message, HumanMessage):
-            return text_of(message)
-    return text_of(messages[-1]) if messages else ""
-
-
 def fill(value: Any, context: str) -> Any:
     """Put the context where `<memory_context>` stands in the system messages.
 

@@ -13,9 +13,10 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict
 
-from langchain_kronvex.core.types import RecalledMemory, Scope
-from langchain_kronvex.langchain.scope_from_config import scope_from
+from langchain_kronvex.core.types import Scope
+from langchain_kronvex.memory.documents import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.scope_from_config import scope_from
 
 
 class KronvexRetriever(BaseRetriever):
@@ -65,7 +66,7 @@ class KronvexRetriever(BaseRetriever):
     async def ainvoke(
         self, input: str, config: RunnableConfig | None = None, **kwargs: Any
     ) -> list[Document]:
-        """Twin of `invoke`."""
+        """Async version of `invoke`."""
         scope = scope_from(config, self.user_id, self.session_id)
         return await super().ainvoke(input, config, scope=scope, **kwargs)
 
@@ -100,21 +101,3 @@ class KronvexRetriever(BaseRetriever):
             "threshold": self.threshold,
             "include_shared": self.include_shared,
         }
-
-
-def to_document(memory: RecalledMemory) -> Document:
-    """Return a memory as a document."""
-    return Document(
-        id=memory.id,
-        page_content=memory.content,
-        metadata={
-            **memory.metadata,
-            "memory_type": memory.memory_type,
-            "similarity": memory.similarity,
-            "confidence": memory.confidence,
-            "probability": memory.probability,
-            "created_at": memory.created_at.isoformat(),
-            "user_id": memory.user_id,
-            "session_id": memory.session_id,
-        },
-    )

@@ -9,7 +9,6 @@ from langchain_core.stores import BaseStore
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.canonical_json import from_text, to_text
-from langchain_kronvex.core.effects import Plan, arun, both, run
 from langchain_kronvex.core.errors import InvalidInput, StoreBusy
 from langchain_kronvex.memory.keyed_values import KeyedItems, check_key
 from langchain_kronvex.memory.memory import KronvexMemory
@@ -45,16 +44,20 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
     def __init__(self, memory: KronvexMemory, namespace: str) -> None:
         self.memory = memory
         self.namespace = namespace
-        self._items = KeyedItems(memory, namespace)
+        self._items = KeyedItems(memory.engine, namespace)
 
     # -- the everyday words --------------------------------------------------------------------
 
-    def _get(self, key: str, default: Any = None) -> Plan[Any]:
+    def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a key, or `default` when there is none."""
-        record = yield from self._find(key)
+        record = self._find(key)
         return default if record is None else from_text(record.content)
 
-    def _set(self, key: str, value: Any, *, ttl_days: float | None = None) -> Plan[None]:
+    async def aget(self, key: str, default: Any = None) -> Any:
+        """Async version of `get`."""
+        return await self.memory.engine.threads.run(self.get, key, default)
+
+    def set(self, key: str, value: Any, *, ttl_days: float | None = None) -> None:
         """Store a value. When this returns, it survives the process, even a `kill -9`.
 
         Args:
@@ -66,17 +69,25 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
             InvalidInput: a value does not fit; nothing was stored.
         """
         expires_at = checks.expiry(self._items.now(), ttl_days)
-        yield from self._items.put({key: _encoded(value)}, expires_at)
+        self._items.put({key: _encoded(value)}, expires_at)
 
-    def _delete(self, key: str) -> Plan[bool]:
+    async def aset(self, key: str, value: Any, *, ttl_days: float | None = None) -> None:
+        """Async version of `set`."""
+        await self.memory.engine.threads.run(self.set, key, value, ttl_days=ttl_days)
+
+    def delete(self, key: str) -> bool:
         """Erase a key and all that its value ever was, for good; tell whether it was there.
 
         It rewrites the store's file, as `KronvexMemory.forget` does: `mdelete` does so once for
         many keys.
         """
-        return bool((yield from self._items.delete([key])))
+        return bool(self._items.delete([key]))
 
-    def _list_keys(self, prefix: str | None = None) -> Plan[list[str]]:
+    async def adelete(self, key: str) -> bool:
+        """Async version of `delete`."""
+        return await self.memory.engine.threads.run(self.delete, key)
+
+    def list_keys(self, prefix: str | None = None) -> list[str]:
         """Return the keys, in alphabetical order; only those that start with `prefix`.
 
         Raises:
@@ -84,18 +95,22 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
         """
         if not isinstance(prefix, str | None):
             raise InvalidInput(f"prefix must be a string, not {type(prefix).__name__}.")
-        found = yield from self._items.find()
+        found = self._items.find()
         return sorted(key for key in found if key.startswith(prefix or ""))
+
+    async def alist_keys(self, prefix: str | None = None) -> list[str]:
+        """Async version of `list_keys`."""
+        return await self.memory.engine.threads.run(self.list_keys, prefix)
 
     def __contains__(self, key: object) -> bool:
         """Tell whether there is a value of this key."""
-        return isinstance(key, str) and run(self._find(key)) is not None
+        return isinstance(key, str) and self._find(key) is not None
 
     # -- several workers -----------------------------------------------------------------------
 
-    def _compare_and_set(
+    def compare_and_set(
         self, key: str, expected: Any, value: Any, *, ttl_days: float | None = None
-    ) -> Plan[bool]:
+    ) -> bool:
         """Store a value if the key still has the one expected; nobody can come between.
 
         Args:
@@ -114,11 +129,19 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
         expires_at = checks.expiry(self._items.now(), ttl_days)
         new = {key: _encoded(value)}
         for content in [None, _NULL] if expected is None else [_encoded(expected)]:
-            if (yield from self._items.put(new, expires_at, [content])):
+            if self._items.put(new, expires_at, [content]):
                 return True
         return False
 
-    def _change(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Plan[Any]:
+    async def acompare_and_set(
+        self, key: str, expected: Any, value: Any, *, ttl_days: float | None = None
+    ) -> bool:
+        """Async version of `compare_and_set`."""
+        return await self.memory.engine.threads.run(
+            self.compare_and_set, key, expected, value, ttl_days=ttl_days
+        )
+
+    def change(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Any:
         """Store what a function makes of the value, so that no other worker's change is lost.
 
         When somebody else writes meanwhile, the function is called again, with the newer value;
@@ -143,68 +166,65 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
             NotSupported: a Kronvex server cannot do this.
         """
         for _ in range(_MOST_TRIES):
-            there = yield from self._find(key)
+            there = self._find(key)
             content = _encoded(default) if there is None else there.content
             value = function(from_text(content))
             if value is None:
                 raise InvalidInput("The function returned None; it must return the new value.")
             expires_at = None if there is None else there.expires_at
             expected = [None if there is None else there.content]
-            if (yield from self._items.put({key: _encoded(value)}, expires_at, expected)):
+            if self._items.put({key: _encoded(value)}, expires_at, expected):
                 return value
         raise StoreBusy(f"Others changed this key {_MOST_TRIES} times in between; try again.")
 
-    def _find(self, key: str) -> Plan[Record | None]:
-        found = yield from self._items.find([key])
-        return found.get(key)
+    async def achange(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Any:
+        """Async version of `change`."""
+        return await self.memory.engine.threads.run(self.change, key, function, default)
 
-    get, aget = both(_get)
-    set, aset = both(_set)
-    delete, adelete = both(_delete)
-    list_keys, alist_keys = both(_list_keys)
-    compare_and_set, acompare_and_set = both(_compare_and_set)
-    change, achange = both(_change)
+    def _find(self, key: str) -> Record | None:
+        found = self._items.find([key])
+        return found.get(key)
 
     # -- LangChain's words ---------------------------------------------------------------------
 
-    def _mget(self, keys: Sequence[str]) -> Plan[list[Any]]:
-        found = yield from self._items.find(keys)
+    def _mget(self, keys: Sequence[str]) -> list[Any]:
+        found = self._items.find(keys)
         return [from_text(found[key].content) if key in found else None for key in keys]
 
-    def _mset(self, key_value_pairs: Sequence[tuple[str, Any]]) -> Plan[None]:
+    def _mset(self, key_value_pairs: Sequence[tuple[str, Any]]) -> None:
         contents = {check_key(key): _encoded(value) for key, value in key_value_pairs}
-        yield from self._items.put(contents, None)
+        self._items.put(contents, None)
 
     def mget(self, keys: Sequence[str]) -> list[Any]:
         """Return the values of keys, None for each that has none."""
-        return run(self._mget(keys))
+        return self._mget(keys)
 
     async def amget(self, keys: Sequence[str]) -> list[Any]:
-        """Twin of `mget`."""
-        return await arun(self._mget(keys))
+        """Async version of `mget`."""
+        return await self.memory.engine.threads.run(self._mget, keys)
 
     def mset(self, key_value_pairs: Sequence[tuple[str, Any]]) -> None:
         """Store values, all or none; of a key that is named twice, the last."""
-        run(self._mset(key_value_pairs))
+        self._mset(key_value_pairs)
 
     async def amset(self, key_value_pairs: Sequence[tuple[str, Any]]) -> None:
-        """Twin of `mset`."""
-        await arun(self._mset(key_value_pairs))
+        """Async version of `mset`."""
+        await self.memory.engine.threads.run(self._mset, key_value_pairs)
 
     def mdelete(self, keys: Sequence[str]) -> None:
         """Erase keys for good; those that are not there are passed over."""
-        run(self._items.delete(keys))
+        self._items.delete(keys)
 
     async def amdelete(self, keys: Sequence[str]) -> None:
-        """Twin of `mdelete`."""
-        await arun(self._items.delete(keys))
+        """Async version of `mdelete`."""
+        await self.memory.engine.threads.run(self._items.delete, keys)
 
     def yield_keys(self, *, prefix: str | None = None) -> Iterator[str]:
         """Give the keys, in alphabetical order; only those that start with `prefix`."""
         yield from self.list_keys(prefix)
 
     async def ayield_keys(self, *, prefix: str | None = None) -> AsyncIterator[str]:
-        """Twin of `yield_keys`."""
+        """Async version of `yield_keys`."""
         for key in await self.alist_keys(prefix):
             yield key
 

@@ -10,9 +10,8 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializa
 from langchain_core.runnables.base import coerce_to_runnable
 from pydantic import ConfigDict
 
-from langchain_kronvex.core.effects import Plan, arun, run
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, ContextOptions, OnFailure, Turn
+from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, Turn
 from langchain_kronvex.langchain.prompts import (
     as_messages,
     as_text,
@@ -21,8 +20,9 @@ from langchain_kronvex.langchain.prompts import (
     with_context,
     without_prompt,
 )
-from langchain_kronvex.langchain.scope_from_config import scope_from
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
+from langchain_kronvex.memory.scope_from_config import scope_from
 
 
 class ChainWithMemory(RunnableSerializable[Any, Any]):
@@ -55,7 +55,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
         return self._call_with_config(self._turn, input, config, **kwargs)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Twin of `invoke`."""
+        """Async version of `invoke`."""
         return await self._acall_with_config(self._aturn, input, config, **kwargs)
 
     def stream(
@@ -69,7 +69,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
     async def astream(
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> AsyncIterator[Any]:
-        """Twin of `stream`."""
+        """Async version of `stream`."""
 
         async def inputs() -> AsyncIterator[Any]:
             yield input
@@ -85,11 +85,11 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
 
     def _turn(self, value: Any, run_manager: Any, config: RunnableConfig, **kwargs: Any) -> Any:
         turn = self._begin(value, config)
-        run(self._prepare(turn))
+        self._prepare(turn)
         self._tell(turn, config)
         filled = self._filled(value, turn)
         output = self.chain.invoke(filled, config, **kwargs)
-        run(self._save(turn, output))
+        self._save(turn, output)
         self._tell(turn, config)
         return output
 
@@ -97,11 +97,11 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
         self, value: Any, run_manager: Any, config: RunnableConfig, **kwargs: Any
     ) -> Any:
         turn = self._begin(value, config)
-        await arun(self._prepare(turn))
+        await self.memory.engine.threads.run(self._prepare, turn)
         await self._atell(turn, config)
         filled = self._filled(value, turn)
         output = await self.chain.ainvoke(filled, config, **kwargs)
-        await arun(self._save(turn, output))
+        await self.memory.engine.threads.run(self._save, turn, output)
         await self._atell(turn, config)
         return output
 
@@ -110,7 +110,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
     ) -> Iterator[Any]:
         value = next(inputs)
         turn = self._begin(value, config)
-        run(self._prepare(turn))
+        self._prepare(turn)
         self._tell(turn, config)
         filled, heard = self._filled(value, turn), None
         try:
@@ -118,7 +118,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
                 heard = _joined(heard, chunk)
                 yield chunk
         finally:
-            run(self._save(turn, heard))
+            self._save(turn, heard)
         self._tell(turn, config)
 
     async def _astream_turn(
@@ -126,7 +126,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
     ) -> AsyncIterator[Any]:
         value = await anext(inputs)
         turn = self._begin(value, config)
-        await arun(self._prepare(turn))
+        await self.memory.engine.threads.run(self._prepare, turn)
         await self._atell(turn, config)
         filled, heard = self._filled(value, turn), None
         try:
@@ -134,7 +134,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
                 heard = _joined(heard, chunk)
                 yield chunk
         finally:
-            await arun(self._save(turn, heard))
+            await self.memory.engine.threads.run(self._save, turn, heard)
         await self._atell(turn, config)
 
     def _tell(self, turn: Turn, config: RunnableConfig) -> None:
@@ -156,7 +156,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
             new=as_messages(said),
         )
 
-    def _prepare(self, turn: Turn) -> Plan[None]:
+    def _prepare(self, turn: Turn) -> None:
         return turn.prepare(
             load_history=self.history_messages_key is not None,
             max_messages=self.max_messages,
@@ -178,7 +178,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
             return as_text(turn.history, turn.new, context)
         return with_context(turn.history, turn.new, context)
 
-    def _save(self, turn: Turn, output: Any) -> Plan[None]:
+    def _save(self, turn: Turn, output: Any) -> None:
         said = said_by(output, self.output_messages_key)
         return turn.save(without_prompt(said, [*turn.history, *turn.new]))
 
@@ -190,33 +190,45 @@ def with_memory(
     input_messages_key: str = "input",
     history_messages_key: str | None = "chat_history",
     context_key: str = "memory_context",
-    **options: Any,
+    output_messages_key: str = "output",
+    top_k: int = 8,
+    max_tokens: int | None = None,
+    memory_type: str | None = None,
+    max_messages: int | None = None,
+    user_id: str | None = None,
+    session_id: str | None = None,
+    on_error: OnFailure = "degrade",
 ) -> Runnable[Any, Any]:
-    """Give a chain a memory: history, recall and saving around every call, in any colour.
+    """Give a chain a memory: history, recall and saving around every call, sync or async.
 
-    The chain takes a dict (it gets the two keys added), messages (it gets the context in a system
-    message, then the history, then the input), or text (it gets all of that as one text). Whose
-    memory is taken from `config["configurable"]`: `user_id`, `session_id`, or both. The history
-    is the session's, the recalled context the user's, from all their sessions.
+    The chain takes a dict (two keys are added), messages (the context is added in a system
+    message, then the history, then the input), or text (all of that becomes one text). The user
+    and the session are taken from `config["configurable"]`: `user_id`, `session_id`, or both. The
+    history is that of the session; the context is recalled from all sessions of the user.
 
-    The user's words are saved before the chain runs, the answer after it, or what was said of it
-    when the stream is closed early or the model fails. Retries and fallbacks belong inside
-    (`with_memory(chain.with_retry(), memory)`): around it, each try is a turn of its own.
+    The user's message is saved before the chain runs, the answer after it, or the part of it that
+    was produced when the stream is closed early or the model fails. Retries and fallbacks belong
+    inside (`with_memory(chain.with_retry(), memory)`): around it, each try is a turn of its own.
 
     Args:
-        chain: Any Runnable, or what LangChain makes one of.
-        memory: Where it all is kept.
+        chain: Any Runnable, or anything LangChain turns into one.
+        memory: Where everything is kept.
         input_messages_key: The key of the user's message in a dict.
         history_messages_key: The key under which a dict gets the session's messages; None for
             chains that keep their own history.
         context_key: The key under which a dict gets the context.
-        options: `output_messages_key="output"` (of a chain that returns a dict), `top_k=8`,
-            `max_tokens=None` and `memory_type=None` (of the context), `max_messages=None` (of
-            the history), `user_id` and `session_id` (fixed for every call),
-            `on_error="degrade"` (or `"raise"`).
+        output_messages_key: The key of the answer, for a chain that returns a dict.
+        top_k: At most this many memories in the context.
+        max_tokens: Leave out the least similar memories until the context has about this many
+            tokens.
+        memory_type: Recall only this type.
+        max_messages: The history is the last whole turns that hold at most this many messages.
+        user_id: The user, for every call.
+        session_id: The session, for every call.
+        on_error: `degrade` (the chain goes on without its memory), or `raise`.
 
     Raises:
-        ConfigurationError: an option is unknown or does not fit.
+        ConfigurationError: an option does not fit.
     """
     try:
         return ChainWithMemory(
@@ -225,7 +237,14 @@ def with_memory(
             input_messages_key=input_messages_key,
             history_messages_key=history_messages_key,
             context_key=context_key,
-            **options,
+            output_messages_key=output_messages_key,
+            top_k=top_k,
+            max_tokens=max_tokens,
+            memory_type=memory_type,
+            max_messages=max_messages,
+            user_id=user_id,
+            session_id=session_id,
+            on_error=on_error,
         )
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"with_memory: {error}") from error

@@ -14,7 +14,6 @@ from typing import TypeVar
 from langgraph.store.base import SearchOp
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.effects import Plan
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.langgraph.filters import Accept, accepting
 from langchain_kronvex.langgraph.items import namespace_of, value_of
@@ -33,7 +32,7 @@ from langchain_kronvex.storage.backend import Match, Record
 _FIRST_PORTION = 64  # when there is a filter, which passes who knows how many
 _GROWTH = 4
 T = TypeVar("T")
-Fetch = Callable[[int, int], Plan[list[T]]]  # with a limit and an offset
+Fetch = Callable[[int, int], list[T]]  # with a limit and an offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,68 +90,68 @@ class Searcher:
         self._memories = memories
         self._long: dict[str, Namespace] = {}  # the namespaces that are kept as digests
 
-    def search(self, wish: Wish) -> Plan[list[Found]]:
+    def search(self, wish: Wish) -> list[Found]:
         """Return the page that is wished for."""
         if not wish.limit:
             return []
-        found = yield from (self._similar(wish) if wish.query else self._newest(wish))
+        found = self._similar(wish) if wish.query else self._newest(wish)
         return found[wish.offset :]
 
-    def namespaces(self, prefix: Namespace) -> Plan[dict[Namespace, str]]:
+    def namespaces(self, prefix: Namespace) -> dict[Namespace, str]:
         """Return the namespaces that lie under a prefix, with the names of their owners."""
-        names = yield from self._memories.owners(f"{written(prefix)}/")
+        names = self._memories.owners(f"{written(prefix)}/")
         found = {read(name): name for name in names}
-        for name in (yield from self._memories.owners(LONG)):
-            namespace = yield from self._long_namespace(name)
+        for name in self._memories.owners(LONG):
+            namespace = self._long_namespace(name)
             if namespace and is_under(namespace, prefix):
                 found[namespace] = name
         return found
 
-    def _long_namespace(self, name: str) -> Plan[Namespace]:
+    def _long_namespace(self, name: str) -> Namespace:
         if name not in self._long:
-            newest = yield from self._memories.newest(name, 1, 0)
+            newest = self._memories.newest(name, 1, 0)
             if not newest:
                 return ()
             self._long[name] = namespace_of(newest[0])
         return self._long[name]
 
-    def _owners(self, prefix: Namespace) -> Plan[list[str]]:
-        below = yield from self.namespaces(prefix)
+    def _owners(self, prefix: Namespace) -> list[str]:
+        below = self.namespaces(prefix)
         itself = [owner_of(prefix)] if prefix and prefix not in below else []
         return [*itself, *below.values()]
 
-    def _similar(self, wish: Wish) -> Plan[list[Found]]:
+    def _similar(self, wish: Wish) -> list[Found]:
         found: list[Match] = []
-        for owner in (yield from self._owners(wish.prefix)):
-            found += yield from self._matches_of(owner, wish)
+        for owner in self._owners(wish.prefix):
+            found += self._matches_of(owner, wish)
         best = nlargest(wish.count, found, key=lambda match: match.similarity)
         return [Found(match.record, match.similarity) for match in best]
 
-    def _matches_of(self, owner: str, wish: Wish) -> Plan[list[Match]]:
+    def _matches_of(self, owner: str, wish: Wish) -> list[Match]:
         portion = self._portion(wish)
         while True:
-            matches, complete = yield from self._memories.matches(owner, wish.query, portion)
+            matches, complete = self._memories.matches(owner, wish.query, portion)
             passed = [match for match in matches if wish.accept(value_of(match.record))]
             if len(passed) >= wish.count or complete:
                 return passed[: wish.count]
             portion *= _GROWTH
 
-    def _newest(self, wish: Wish) -> Plan[list[Found]]:
+    def _newest(self, wish: Wish) -> list[Found]:
         owners: list[str | None] = [None]  # all of them
         if wish.prefix:
-            owners = [*(yield from self._owners(wish.prefix))]
+            owners = [*(self._owners(wish.prefix))]
         found: list[Record] = []
         for owner in owners:
-            found += yield from self._newest_of(owner, wish)
+            found += self._newest_of(owner, wish)
         if len(owners) > 1:
             found.sort(key=lambda record: record.created_at, reverse=True)
         return [Found(record) for record in found[: wish.count]]
 
-    def _newest_of(self, owner: str | None, wish: Wish) -> Plan[list[Record]]:
+    def _newest_of(self, owner: str | None, wish: Wish) -> list[Record]:
         portion, offset = self._portion(wish), 0
         passed: dict[str, Record] = {}  # by id: what is written meanwhile moves the pages
         while True:
-            page = yield from self._memories.newest(owner, portion, offset)
+            page = self._memories.newest(owner, portion, offset)
             items = (record for record in page if not is_part(record))
             passed |= {record.id: record for record in items if wish.accept(value_of(record))}
             if len(passed) >= wish.count or len(page) < portion:

@@ -25,7 +25,6 @@ from langgraph.store.base import (
 )
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.effects import Plan, arun, run
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
 from langchain_kronvex.langgraph import items
 from langchain_kronvex.langgraph.namespaces import (
@@ -36,7 +35,6 @@ from langchain_kronvex.langgraph.namespaces import (
     owner_of,
 )
 from langchain_kronvex.langgraph.search import Found, Searcher, Wish
-from langchain_kronvex.langgraph.ttl_sweeper import TtlSweeper
 from langchain_kronvex.memory.keyed_documents import KeyedMemories
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.backend import Record
@@ -78,8 +76,7 @@ class KronvexStore(BaseStore):
             `embed` an Embeddings object, a function or "provider:model", instead of the memory's
             own embeddings; `dims` is taken from the embeddings.
         ttl: `default_ttl` in minutes, for items put without one; `refresh_on_read` (True unless
-            it says otherwise) begins the lifetime of an item anew whenever it is read;
-            `sweep_interval_minutes` is for `start_ttl_sweeper`.
+            it says otherwise) begins the lifetime of an item anew whenever it is read.
 
     Attributes:
         memory: The memory that holds the items.
@@ -108,23 +105,23 @@ class KronvexStore(BaseStore):
         self._in_parts = len(self._fields) > 1 or any("[" in path for path in self._fields)
         embeddings = _embeddings((index or {}).get("embed"))
         settings: dict[str, Any] = {} if embeddings is None else {"embeddings": embeddings}
-        self.memory = memory.beside(f"{memory.agent_id}{AGENT_SUFFIX}", **settings)
-        self._memories = KeyedMemories(self.memory)
+        self.memory = memory.for_agent(f"{memory.agent_id}{AGENT_SUFFIX}", **settings)
+        self._memories = KeyedMemories(self.memory.engine)
         self._searcher = Searcher(self._memories)
-        self._sweeper = TtlSweeper(self.sweep_ttl)
 
     @property
     def embeddings(self) -> Embeddings | None:
         """What items are found by besides their words; None for words alone, or on a server."""
-        return self._memories.embeddings
+        model = self.memory.engine.model.current
+        return None if model is None else model.embeddings
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """Do what the operations say, all reading before all writing; return their results."""
-        return run(self._batch(list(ops)))
+        """Carry out the operations, all reading before all writing; return their results."""
+        return self._batch(list(ops))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Twin of `batch`."""
-        return await arun(self._batch(list(ops)))
+        """Async version of `batch`."""
+        return await self.memory.engine.threads.run(self._batch, list(ops))
 
     def sweep_ttl(self) -> int:
         """Remove what has expired from the file; return how much.
@@ -134,55 +131,43 @@ class KronvexStore(BaseStore):
         return self._memories.purge()
 
     async def asweep_ttl(self) -> int:
-        """Twin of `sweep_ttl`."""
-        return await asyncio.to_thread(self.sweep_ttl)
+        """Async version of `sweep_ttl`."""
+        return await self.memory.engine.threads.run(self.sweep_ttl)
 
     def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> Future[None]:
-        """Sweep what has expired from the file every so many minutes, in a thread of its own.
+        """Remove expired items from the file, once.
 
-        Nothing needs it: what has expired is invisible. It keeps the file of a process that runs
-        for long small. It ends with `stop_ttl_sweeper`, `close`, or when nobody has the store any
-        more; a forked child has none.
+        LangGraph's own stores sweep again and again in a thread. Here expired items are invisible
+        at once, and are removed by later writes and whenever a memory is opened, so one sweep is
+        enough.
 
         Args:
-            sweep_interval_minutes: Else what `ttl` says, else 5.
+            sweep_interval_minutes: Has no effect.
 
         Returns:
-            A future that is done when the sweeper has ended, and ends it when it is cancelled; of
-            a sweeper that runs already its own. Without `ttl` nothing is swept, and it is done.
-
-        Raises:
-            InvalidInput: the interval is no number above 0.
+            A future that is done.
         """
-        if not self.ttl_config:
-            done: Future[None] = Future()
-            done.set_result(None)
-            return done
-        configured = self.ttl_config.get("sweep_interval_minutes")
-        return self._sweeper.start(sweep_interval_minutes or configured or None)
+        done: Future[None] = Future()
+        if self.ttl_config:
+            self.sweep_ttl()
+        done.set_result(None)
+        return done
 
     async def astart_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> Future[None]:
-        """Twin of `start_ttl_sweeper`."""
-        return self.start_ttl_sweeper(sweep_interval_minutes)
+        """Async version of `start_ttl_sweeper`."""
+        return await self.memory.engine.threads.run(self.start_ttl_sweeper, sweep_interval_minutes)
 
     def stop_ttl_sweeper(self, timeout: float | None = None) -> bool:
-        """End the sweeper, if there is one.
-
-        Args:
-            timeout: Seconds to wait for a sweep that is under way; None for as long as it takes.
-
-        Returns:
-            False when that was not enough.
-        """
-        return self._sweeper.stop(timeout)
+        """Return True: nothing runs that could be stopped."""
+        return True
 
     async def astop_ttl_sweeper(self, timeout: float | None = None) -> bool:
-        """Twin of `stop_ttl_sweeper`."""
-        return await asyncio.to_thread(self.stop_ttl_sweeper, timeout)
+        """Async version of `stop_ttl_sweeper`."""
+        return True
 
     # -- one batch -----------------------------------------------------------------------------
 
-    def _batch(self, ops: Sequence[Op]) -> Plan[list[Result]]:
+    def _batch(self, ops: Sequence[Op]) -> list[Result]:
         now = self._memories.now()
         wishes = {n: Wish.of(op) for n, op in enumerate(ops) if isinstance(op, SearchOp)}
         puts = _last_of_each(op for op in ops if isinstance(op, PutOp))
@@ -193,22 +178,22 @@ class KronvexStore(BaseStore):
             for record in items.to_records(put, self._fields, now)
         ]
         _check_kinds(ops)
-        got = yield from self._get([op for op in ops if isinstance(op, GetOp)])
+        got = self._get([op for op in ops if isinstance(op, GetOp)])
         results: list[Result] = []
         for number, op in enumerate(ops):
             if isinstance(op, GetOp):
                 results.append(got.get(_place(op)))
             elif isinstance(op, SearchOp):
-                results.append((yield from self._search(wishes[number], op)))
+                results.append(self._search(wishes[number], op))
             elif isinstance(op, ListNamespacesOp):
-                results.append((yield from self._list(op)))
+                results.append(self._list(op))
             else:
                 results.append(None)
         in_parts = self._in_parts or any(put.index for put in puts.values())
-        yield from self._memories.put(records, now, _deleted(puts), in_parts=in_parts)
+        self._memories.put(records, now, _deleted(puts), in_parts=in_parts)
         return results
 
-    def _get(self, gets: Sequence[GetOp]) -> Plan[dict[_Place, Item]]:
+    def _get(self, gets: Sequence[GetOp]) -> dict[_Place, Item]:
         keys_of: dict[Namespace, dict[str, bool]] = {}
         for get in gets:
             namespace, key = _place(get)
@@ -218,43 +203,42 @@ class KronvexStore(BaseStore):
             keys[key] = keys.get(key, False) or get.refresh_ttl
         found: dict[_Place, Item] = {}
         for namespace, keys in keys_of.items():
-            for record in (yield from self._memories.find(owner_of(namespace), keys)):
+            for record in self._memories.find(owner_of(namespace), keys):
                 item = items.to_item(record)
                 found[namespace, item.key] = item
-                yield from self._refresh(record, wanted=keys[item.key])
+                self._refresh(record, wanted=keys[item.key])
         return found
 
-    def _search(self, wish: Wish, asked: SearchOp) -> Plan[list[SearchItem]]:
-        found: list[Found] = yield from self._searcher.search(wish)
+    def _search(self, wish: Wish, asked: SearchOp) -> list[SearchItem]:
+        found: list[Found] = self._searcher.search(wish)
         for each in found:
-            yield from self._refresh(each.record, wanted=asked.refresh_ttl)
+            self._refresh(each.record, wanted=asked.refresh_ttl)
         return [items.to_search_item(each.record, each.score) for each in found]
 
-    def _list(self, asked: ListNamespacesOp) -> Plan[list[Namespace]]:
+    def _list(self, asked: ListNamespacesOp) -> list[Namespace]:
         checks.check_count(asked.limit, "limit", least=0)
         checks.check_count(asked.offset, "offset", least=0)
         if asked.max_depth is not None:
             checks.check_count(asked.max_depth, "max_depth", least=1)
         beginning = certain_beginning(asked)
-        found = set((yield from self._searcher.namespaces(beginning)))
-        if beginning and (yield from self._memories.newest(owner_of(beginning), 1, 0)):
+        found = set(self._searcher.namespaces(beginning))
+        if beginning and (self._memories.newest(owner_of(beginning), 1, 0)):
             found.add(beginning)
         return listed(found, asked)
 
-    def _refresh(self, record: Record, *, wanted: bool) -> Plan[None]:
+    def _refresh(self, record: Record, *, wanted: bool) -> None:
         changed = items.refreshed(record, self._memories.now()) if wanted else None
         if changed is not None:
-            yield from self._memories.change(changed)
+            self._memories.change(changed)
 
     # -- closing -------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Finish the background work and let go of the items. Also done at exit."""
-        self.stop_ttl_sweeper()
         self.memory.close()
 
     async def aclose(self) -> None:
-        """Twin of `close`, to be awaited."""
+        """Async version of `close`."""
         await asyncio.to_thread(self.close)
 
     def __enter__(self) -> KronvexStore:

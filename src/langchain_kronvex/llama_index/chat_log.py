@@ -1,23 +1,20 @@
-"""What both chat stores do with the conversations of a user: plans over the verbs of a backend."""
+"""What both chat stores do with the conversations of a user."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from llama_index.core.base.llms.types import ChatMessage
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.types import Scope, SessionSummary
+from langchain_kronvex.core.types import Scope
 from langchain_kronvex.llama_index.message_codec import as_langchain, decode, encode
-from langchain_kronvex.memory.chat_log import Conversation
-from langchain_kronvex.memory.embedder import store
+from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
+from langchain_kronvex.storage.backend import Page, Record
 
 STATUS = "status"
 ACTIVE = "active"
@@ -42,19 +39,19 @@ class Conversations:
 
     # -- reading -------------------------------------------------------------------------------
 
-    def messages(self, key: str, status: str | None = None) -> Plan[list[ChatMessage]]:
+    def messages(self, key: str, status: str | None = None) -> list[ChatMessage]:
         """Return the messages under a key in the order of writing; all, or those of a status."""
-        found = yield from self._records(self._at(key), status)
+        found = self._records(self._at(key), status)
         return [decode(record.content) for record in found]
 
-    def count(self, key: str, status: str | None) -> Plan[int]:
+    def count(self, key: str, status: str | None) -> int:
         """Return how many messages of a status, or of any, are under a key."""
-        return len((yield from self._records(self._at(key), status)))
+        return len(self._records(self._at(key), status))
 
-    def keys(self) -> Plan[list[str]]:
+    def keys(self) -> list[str]:
         """Return the keys that hold messages, the last written to first."""
         owner = Scope.of(self.user_id, None) or None
-        found: list[SessionSummary] = yield call(self._backend, "sessions", owner, self._now())
+        found = self.memory.engine.backend.sessions(owner, self.memory.engine.clock())
         return list(
             dict.fromkeys(
                 summary.session_id
@@ -68,62 +65,54 @@ class Conversations:
 
     # -- writing -------------------------------------------------------------------------------
 
-    def append(self, key: str, messages: Sequence[ChatMessage], status: str = ACTIVE) -> Plan[None]:
+    def append(self, key: str, messages: Sequence[ChatMessage], status: str = ACTIVE) -> None:
         """Add messages at the end, all or none."""
         at = self._at(key)
-        drafts = yield from self._drafts(at, messages, status)
-        yield from self._store(at, drafts)
+        self._store(self._drafts(at, messages, status))
 
-    def rewrite(
-        self, key: str, messages: Sequence[ChatMessage], status: str = ACTIVE
-    ) -> Plan[None]:
+    def rewrite(self, key: str, messages: Sequence[ChatMessage], status: str = ACTIVE) -> None:
         """Make these the messages under a key, at once; those at the start that stay are kept.
 
         What another process appends meanwhile is kept too.
         """
-        at, now = self._at(key), self._now()
+        at, now = self._at(key), self.memory.engine.clock()
         contents = [encode(message) for message in messages]
-        there = yield from self._records(at, None)
+        there = self._records(at, None)
         kept = _same(there, contents, status)
         gone = there[kept:]
         # A turn that was rewritten is remembered anew, also when its beginning was kept.
         turn = _begun([as_langchain(message) for message in messages], kept) if gone else kept
-        drafts = yield from self._drafts(at, messages[turn:], status)
+        drafts = self._drafts(at, messages[turn:], status)
         # Stored with the new ones, so that no reader sees neither or both: from now on invisible.
         leaving = [replace(record, expires_at=now, completes=True) for record in gone]
-        yield from self._store(at, [*leaving, *drafts[kept - turn :]])
-        yield from self._erase(at, gone)
+        self._store([*leaving, *drafts[kept - turn :]])
+        self._erase(at, gone)
 
-    def archive_oldest(self, key: str, count: int, status: str) -> Plan[list[ChatMessage]]:
+    def archive_oldest(self, key: str, count: int, status: str) -> list[ChatMessage]:
         """Give another status to the oldest active messages, at once, and return them."""
         at = self._at(key)
-        chosen = (yield from self._records(at, ACTIVE))[: checks.check_count(count, "n", least=0)]
-        yield from self._store(
-            at,
-            [
-                replace(record, metadata={STATUS: status, NONE_BEFORE: True}, completes=True)
-                for record in chosen
-            ],
-        )
+        chosen = (self._records(at, ACTIVE))[: checks.check_count(count, "n", least=0)]
+        left = {STATUS: status, NONE_BEFORE: True}
+        self._store([replace(record, metadata=left, completes=True) for record in chosen])
         return [decode(record.content) for record in chosen]
 
     # -- erasing -------------------------------------------------------------------------------
 
-    def erase(self, key: str, status: str | None = None) -> Plan[list[ChatMessage] | None]:
+    def erase(self, key: str, status: str | None = None) -> list[ChatMessage] | None:
         """Erase the messages under a key, or those of a status; return them, None for none."""
         at = self._at(key)
-        chosen = yield from self._records(at, status)
-        yield from self._erase(at, chosen)
+        chosen = self._records(at, status)
+        self._erase(at, chosen)
         return [decode(record.content) for record in chosen] or None
 
-    def erase_oldest(self, key: str, count: int) -> Plan[list[ChatMessage]]:
+    def erase_oldest(self, key: str, count: int) -> list[ChatMessage]:
         """Erase the oldest active messages and return them."""
         at = self._at(key)
-        chosen = (yield from self._records(at, ACTIVE))[: checks.check_count(count, "n", least=0)]
-        yield from self._erase(at, chosen)
+        chosen = (self._records(at, ACTIVE))[: checks.check_count(count, "n", least=0)]
+        self._erase(at, chosen)
         return [decode(record.content) for record in chosen]
 
-    def erase_at(self, key: str, index: int) -> Plan[ChatMessage | None]:
+    def erase_at(self, key: str, index: int) -> ChatMessage | None:
         """Erase the message at a place, from the end if negative; None when there is none.
 
         Of two processes that erase the last message, each erases another one; over a Kronvex API,
@@ -134,55 +123,40 @@ class Conversations:
         at = self._at(key)
         page = Page(newest_first=index < 0, limit=1, offset=-index - 1 if index < 0 else index)
         while True:
-            found: list[Record] = yield call(
-                self._backend, "find", at.select("message"), page, self._now()
-            )
+            found = at.engine.find(at.select("message"), page)
             if not found:
                 return None
-            if (yield from self._erase(at, found)):
+            if self._erase(at, found):
                 return decode(found[0].content)
 
     # -- parts ---------------------------------------------------------------------------------
 
-    @property
-    def _backend(self) -> MemoryBackend:
-        return self.memory._backend
+    def _at(self, key: str) -> ChatLog:
+        return ChatLog.of(self.memory.engine, checks.check_id(key, "key"), self.user_id)
 
-    def _now(self) -> datetime:
-        return self.memory._clock()
-
-    def _at(self, key: str) -> Conversation:
-        return self.memory._conversation(checks.check_id(key, "key"), self.user_id)
-
-    def _records(self, at: Conversation, status: str | None) -> Plan[list[Record]]:
+    def _records(self, at: ChatLog, status: str | None) -> list[Record]:
         if status == ACTIVE:
-            return (yield from self._queue(at))
-        found: list[Record] = yield call(
-            self._backend, "find", at.select("message"), Page(), self._now()
-        )
+            return self._queue(at)
+        found = at.engine.find(at.select("message"))
         return [record for record in found if status in (None, _status(record))]
 
-    def _queue(self, at: Conversation) -> Plan[list[Record]]:
+    def _queue(self, at: ChatLog) -> list[Record]:
         """Return the active records, without reading all that left the queue long ago."""
         limit = _FIRST_PAGE
         while True:
             page = Page(newest_first=True, limit=limit)
-            found: list[Record] = yield call(
-                self._backend, "find", at.select("message"), page, self._now()
-            )
+            found = at.engine.find(at.select("message"), page)
             ends = (i for i, record in enumerate(found) if record.metadata.get(NONE_BEFORE))
             end = next(ends, None)
             if end is not None or len(found) < limit:
                 return [r for r in reversed(found[:end]) if _status(r) == ACTIVE]
             limit *= 4
 
-    def _drafts(
-        self, at: Conversation, messages: Sequence[ChatMessage], status: str
-    ) -> Plan[list[Record]]:
+    def _drafts(self, at: ChatLog, messages: Sequence[ChatMessage], status: str) -> list[Record]:
         """Return the records of messages, and after them the memories made of them."""
         contents = [encode(message) for message in messages]
         said = [as_langchain(message) for message in messages]
-        drafts = yield from at.drafts(said, self._now(), remember=self.remember)
+        drafts = at.drafts(said, self.memory.engine.clock(), remember=self.remember)
         state = {} if status == ACTIVE else {STATUS: status}
         return [
             *(
@@ -192,19 +166,14 @@ class Conversations:
             *drafts[len(contents) :],
         ]
 
-    def _store(self, at: Conversation, records: Sequence[Record]) -> Plan[None]:
-        if not records:
-            return
-        yield from store(self._backend, at.model, records, self._now())
-        if any(record.kind == "memory" for record in records):
-            self.memory.embed_soon(at.model)
+    def _store(self, records: Sequence[Record]) -> None:
+        self.memory.engine.add(records, self.memory.engine.clock())
 
-    def _erase(self, at: Conversation, records: Sequence[Record]) -> Plan[int]:
+    def _erase(self, at: ChatLog, records: Sequence[Record]) -> int:
         if not records:
             return 0
-        chosen: Selection = at.select("message", ids=tuple(record.id for record in records))
-        erased: int = yield call(self._backend, "delete", chosen, self._now())
-        return erased
+        chosen = at.select("message", ids=tuple(record.id for record in records))
+        return self.memory.engine.backend.delete(chosen, self.memory.engine.clock())
 
 
 def _status(record: Record) -> str:

@@ -7,7 +7,6 @@ from llama_index.core.storage.chat_store.base import BaseChatStore
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
 from pydantic import ConfigDict, Field, computed_field
 
-from langchain_kronvex.core.effects import arun, run
 from langchain_kronvex.llama_index.chat_log import Conversations
 from langchain_kronvex.memory.memory import KronvexMemory
 
@@ -59,62 +58,62 @@ class KronvexChatStore(BaseChatStore):
 
     def set_messages(self, key: str, messages: list[ChatMessage]) -> None:
         """Make these the messages under a key, at once: no reader sees neither or both."""
-        run(self._kept.rewrite(key, messages))
+        self._kept.rewrite(key, messages)
 
     async def aset_messages(self, key: str, messages: list[ChatMessage]) -> None:
-        """Twin of `set_messages`."""
-        await arun(self._kept.rewrite(key, messages))
+        """Async version of `set_messages`."""
+        await self.memory.engine.threads.run(self._kept.rewrite, key, messages)
 
     def get_messages(self, key: str) -> list[ChatMessage]:
         """Return the messages under a key, oldest first."""
-        return run(self._kept.messages(key))
+        return self._kept.messages(key)
 
     async def aget_messages(self, key: str) -> list[ChatMessage]:
-        """Twin of `get_messages`."""
-        return await arun(self._kept.messages(key))
+        """Async version of `get_messages`."""
+        return await self.memory.engine.threads.run(self._kept.messages, key)
 
     def add_message(self, key: str, message: ChatMessage) -> None:
         """Append a message; when this returns it survives the process."""
-        run(self._kept.append(key, [message]))
+        self._kept.append(key, [message])
 
     async def async_add_message(self, key: str, message: ChatMessage) -> None:
-        """Twin of `add_message`."""
-        await arun(self._kept.append(key, [message]))
+        """Async version of `add_message`."""
+        await self.memory.engine.threads.run(self._kept.append, key, [message])
 
     def delete_messages(self, key: str) -> list[ChatMessage] | None:
         """Erase the messages under a key and return them; what was remembered stays."""
-        return run(self._kept.erase(key))
+        return self._kept.erase(key)
 
     async def adelete_messages(self, key: str) -> list[ChatMessage] | None:
-        """Twin of `delete_messages`."""
-        return await arun(self._kept.erase(key))
+        """Async version of `delete_messages`."""
+        return await self.memory.engine.threads.run(self._kept.erase, key)
 
     def delete_message(self, key: str, idx: int) -> ChatMessage | None:
         """Erase one message and return it; None when there is none at that place."""
-        return run(self._kept.erase_at(key, idx))
+        return self._kept.erase_at(key, idx)
 
     async def adelete_message(self, key: str, idx: int) -> ChatMessage | None:
-        """Twin of `delete_message`."""
-        return await arun(self._kept.erase_at(key, idx))
+        """Async version of `delete_message`."""
+        return await self.memory.engine.threads.run(self._kept.erase_at, key, idx)
 
     def delete_last_message(self, key: str) -> ChatMessage | None:
         """Erase the last message and return it; None when there is none."""
-        return run(self._kept.erase_at(key, -1))
+        return self._kept.erase_at(key, -1)
 
     async def adelete_last_message(self, key: str) -> ChatMessage | None:
-        """Twin of `delete_last_message`."""
-        return await arun(self._kept.erase_at(key, -1))
+        """Async version of `delete_last_message`."""
+        return await self.memory.engine.threads.run(self._kept.erase_at, key, -1)
 
     def get_keys(self) -> list[str]:
         """Return the keys that hold messages, the last written to first.
 
         Without a `user_id` it looks through the sessions of all users.
         """
-        return run(self._kept.keys())
+        return self._kept.keys()
 
     async def aget_keys(self) -> list[str]:
-        """Twin of `get_keys`."""
-        return await arun(self._kept.keys())
+        """Async version of `get_keys`."""
+        return await self.memory.engine.threads.run(self._kept.keys)
 
 
 class KronvexAsyncChatStore(AsyncDBChatStore):
@@ -151,7 +150,7 @@ class KronvexAsyncChatStore(AsyncDBChatStore):
         offset: int | None = None,
     ) -> list[ChatMessage]:
         """Return messages under a key, oldest first; with `status` None whatever their status."""
-        found = await arun(self._kept.messages(key, _name(status)))
+        found = await self.memory.engine.threads.run(self._kept.messages, key, _name(status))
         start = offset or 0
         return found[start:] if limit is None else found[start : start + limit]
 
@@ -159,45 +158,47 @@ class KronvexAsyncChatStore(AsyncDBChatStore):
         self, key: str, status: MessageStatus | None = MessageStatus.ACTIVE
     ) -> int:
         """Return how many messages are under a key."""
-        return await arun(self._kept.count(key, _name(status)))
+        return await self.memory.engine.threads.run(self._kept.count, key, _name(status))
 
     async def add_message(
         self, key: str, message: ChatMessage, status: MessageStatus = MessageStatus.ACTIVE
     ) -> None:
         """Append a message; when this returns it survives the process."""
-        await arun(self._kept.append(key, [message], status.value))
+        await self.memory.engine.threads.run(self._kept.append, key, [message], status.value)
 
     async def add_messages(
         self, key: str, messages: list[ChatMessage], status: MessageStatus = MessageStatus.ACTIVE
     ) -> None:
         """Append messages, all or none."""
-        await arun(self._kept.append(key, messages, status.value))
+        await self.memory.engine.threads.run(self._kept.append, key, messages, status.value)
 
     async def set_messages(
         self, key: str, messages: list[ChatMessage], status: MessageStatus = MessageStatus.ACTIVE
     ) -> None:
         """Make these the messages under a key, whatever status the others had."""
-        await arun(self._kept.rewrite(key, messages, status.value))
+        await self.memory.engine.threads.run(self._kept.rewrite, key, messages, status.value)
 
     async def delete_message(self, key: str, idx: int) -> ChatMessage | None:
         """Erase the message at a place among all of a key, and return it; None for none."""
-        return await arun(self._kept.erase_at(key, idx))
+        return await self.memory.engine.threads.run(self._kept.erase_at, key, idx)
 
     async def delete_messages(self, key: str, status: MessageStatus | None = None) -> None:
         """Erase the messages under a key, or those of a status; what was remembered stays."""
-        await arun(self._kept.erase(key, _name(status)))
+        await self.memory.engine.threads.run(self._kept.erase, key, _name(status))
 
     async def delete_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
         """Erase the oldest active messages and return them."""
-        return await arun(self._kept.erase_oldest(key, n))
+        return await self.memory.engine.threads.run(self._kept.erase_oldest, key, n)
 
     async def archive_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
         """Archive the oldest active messages and return them."""
-        return await arun(self._kept.archive_oldest(key, n, MessageStatus.ARCHIVED.value))
+        return await self.memory.engine.threads.run(
+            self._kept.archive_oldest, key, n, MessageStatus.ARCHIVED.value
+        )
 
     async def get_keys(self) -> list[str]:
         """Return the keys that hold messages, the last written to first."""
-        return await arun(self._kept.keys())
+        return await self.memory.engine.threads.run(self._kept.keys)
 
 
 def _name(status: MessageStatus | None) -> str | None:

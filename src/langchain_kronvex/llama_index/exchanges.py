@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.messages import answer_content, exchange_content
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
+from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.memory.conversions import memory_record
-from langchain_kronvex.memory.embedder import store
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.backend import Page, Record, content_key
 
@@ -18,7 +17,7 @@ _LATEST = 50  # memories of the session
 Exchange = tuple[str, str]  # what the user said, what was answered; "" for nothing
 
 
-def remember(memory: KronvexMemory, scope: Scope, said: Sequence[Exchange]) -> Plan[None]:
+def remember(memory: KronvexMemory, scope: Scope, said: Sequence[Exchange]) -> None:
     """Remember those exchanges that are not yet; an answer completes what was asked before.
 
     Those remembered already stay as they are, with their dates.
@@ -28,17 +27,13 @@ def remember(memory: KronvexMemory, scope: Scope, said: Sequence[Exchange]) -> P
         scope: Whose, and of which session.
         said: In the order they were said.
     """
-    now = memory._clock()
-    at = memory._conversation(scope.session_id or scope.owner, scope.user_id)
+    now = memory.engine.clock()
+    at = ChatLog.of(memory.engine, scope.session_id or scope.owner, scope.user_id)
     keys = {_key(content) for pair in said for content in (_whole(*pair), _asked(*pair))}
-    found: list[Record] = yield call(
-        at.backend, "find", at.select("memory", keys=tuple(keys)), Page(), now
-    )
+    found = at.engine.find(at.select("memory", keys=tuple(keys)))
     there = {record.key: record for record in found}
     # A question may be answered while this is under way: then it has another key.
-    latest: list[Record] = yield call(
-        at.backend, "find", at.select("memory"), Page(newest_first=True, limit=_LATEST), now
-    )
+    latest = at.engine.find(at.select("memory"), Page(newest_first=True, limit=_LATEST))
     asked_lately = {record.search_text for record in latest}
     changed: dict[str, Record] = {}
     for user, answer in said:
@@ -53,9 +48,7 @@ def remember(memory: KronvexMemory, scope: Scope, said: Sequence[Exchange]) -> P
             if asked is None
             else replace(asked, content=content, key=_key(content), completes=True)
         )
-    if changed:
-        yield from store(at.backend, at.model, list(changed.values()), now)
-        memory.embed_soon(at.model)
+    at.engine.add(list(changed.values()), now)
 
 
 def _whole(user: str, answer: str) -> str:

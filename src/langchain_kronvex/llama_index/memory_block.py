@@ -17,15 +17,13 @@ from llama_index.core.memory.memory import BaseMemoryBlock
 from pydantic import Field, PrivateAttr
 
 from langchain_kronvex.core.context_lines import approximate_tokens
-from langchain_kronvex.core.effects import Plan, arun, call, run
 from langchain_kronvex.core.errors import ScopeRequired
-from langchain_kronvex.core.messages import exchanges, visible_texts
+from langchain_kronvex.core.messages import exchanges, query_of, visible_texts
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.langchain.chat_turn import ContextOptions, OnFailure, recall_context
-from langchain_kronvex.langchain.prompts import query_of
 from langchain_kronvex.llama_index.exchanges import Exchange, remember
 from langchain_kronvex.llama_index.message_codec import as_langchain
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure, recall_context
 
 _MOST_SEEN = 4096  # exchanges that a block knows to be remembered
 
@@ -86,18 +84,18 @@ class KronvexMemoryBlock(BaseMemoryBlock[str]):
         session_id: str | None = None,
         **block_kwargs: Any,
     ) -> str:
-        return await arun(self._content(messages or [], session_id))
+        return await self.memory.engine.threads.run(self._content, messages or [], session_id)
 
     async def _aput(self, messages: list[ChatMessage]) -> None:
-        await arun(self._take(messages))
+        await self.memory.engine.threads.run(self._take, messages)
 
     async def atruncate(self, content: str, tokens_to_truncate: int) -> str | None:
         """Leave out lines from the end that have about as many tokens; None for no line left."""
         return _shortened(content, tokens_to_truncate)
 
-    def _content(self, messages: Sequence[ChatMessage], session_id: str | None) -> Plan[str]:
+    def _content(self, messages: Sequence[ChatMessage], session_id: str | None) -> str:
         scope, said = self._scope(session_id), self._said(messages)
-        context = yield from recall_context(
+        context = recall_context(
             self.memory,
             query_of(said),
             Scope(user_id=scope.owner),
@@ -109,15 +107,15 @@ class KronvexMemoryBlock(BaseMemoryBlock[str]):
             ),
             visible_texts(said),
         )
-        yield from self._remember(exchanges(said)[-2:], scope)
+        self._remember(exchanges(said)[-2:], scope)
         return self._neutral(str(context))
 
-    def _take(self, messages: Sequence[ChatMessage]) -> Plan[None]:
+    def _take(self, messages: Sequence[ChatMessage]) -> None:
         named = (message.additional_kwargs.get("session_id") for message in messages)
         scope = self._scope(next(named, None))
-        yield from self._remember(exchanges(self._said(messages)), scope)
+        self._remember(exchanges(self._said(messages)), scope)
 
-    def _remember(self, said: Sequence[Exchange], scope: Scope) -> Plan[None]:
+    def _remember(self, said: Sequence[Exchange], scope: Scope) -> None:
         answered = {user for user, answer in said if answer}  # an agent may show a question twice
         fresh = [
             (user, answer)
@@ -127,16 +125,11 @@ class KronvexMemoryBlock(BaseMemoryBlock[str]):
         if not fresh or not self.remember:
             return
         try:
-            yield call(
-                self.memory.writer,
-                "submit",
-                scope,
-                lambda: run(remember(self.memory, scope, fresh)),
-            )
+            self.memory.engine.writer.submit(scope, lambda: remember(self.memory, scope, fresh))
         except Exception as error:
             if self.on_error == "raise":
                 raise
-            self.memory.report_degraded(error)
+            self.memory.engine.degraded.report(error)
             return
         # What was forgotten since then does not come back when it leaves the queue.
         self._seen |= dict.fromkeys((scope, pair) for pair in fresh)

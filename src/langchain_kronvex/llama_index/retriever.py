@@ -10,7 +10,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ScopeRequired
 from langchain_kronvex.core.types import RecalledMemory, Scope
-from langchain_kronvex.langchain.retrievers import to_document
+from langchain_kronvex.memory.documents import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
 
 # For programs. A model is shown the date and the type alone, and an embedding the text.

@@ -14,7 +14,6 @@ from datetime import datetime
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.messages import (
     answer_content,
     decode_message,
@@ -25,13 +24,11 @@ from langchain_kronvex.core.messages import (
     window,
 )
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
-from langchain_kronvex.embeddings.model import EmbeddingModel
+from langchain_kronvex.core.validation import MAX_CONTENT_CHARS, check_id
 from langchain_kronvex.memory.conversions import memory_record
-from langchain_kronvex.memory.embedder import store
+from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import (
     Kind,
-    MemoryBackend,
     Page,
     Record,
     Selection,
@@ -42,12 +39,16 @@ logger = logging.getLogger("langchain_kronvex")
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
-    """The messages of one session on one backend."""
+class ChatLog:
+    """The messages of one session.
 
-    backend: MemoryBackend
+    Args:
+        engine: Of the memory that keeps them.
+        scope: With a session.
+    """
+
+    engine: Engine
     scope: Scope
-    model: EmbeddingModel | None
 
     def select(
         self,
@@ -60,15 +61,22 @@ class Conversation:
         session = Scope(self.scope.owner, self.scope.session_id)
         return Selection(kind=kind, scope=session, ids=ids, keys=keys)
 
-    def load(self, max_messages: int | None, now: datetime) -> Plan[list[BaseMessage]]:
+    @classmethod
+    def of(cls, engine: Engine, session_id: str, user_id: str | None) -> ChatLog:
+        """Check the ids.
+
+        Raises:
+            InvalidInput: an id does not fit.
+        """
+        return cls(engine, Scope.of(user_id, check_id(session_id, "session_id")))
+
+    def load(self, max_messages: int | None = None) -> list[BaseMessage]:
         """Return the messages in the order of writing, cut to the last whole turns."""
         # One more than wanted: when it is there, the oldest turn read may not be whole.
         limit = None if max_messages is None else max_messages + 1
         while True:
             page = Page(newest_first=True, limit=limit)
-            found: list[Record] = yield call(
-                self.backend, "find", self.select("message"), page, now
-            )
+            found = self.engine.find(self.select("message"), page)
             messages = [*_readable(record.content for record in reversed(found))]
             if max_messages is None or limit is None:
                 return messages
@@ -79,26 +87,25 @@ class Conversation:
     def save(
         self,
         messages: Sequence[BaseMessage],
-        now: datetime,
         *,
         remember: bool,
         reply_to: str | None = None,
-    ) -> Plan[str | None]:
+    ) -> str | None:
         """Store messages, and the exchanges they hold as memories; all or nothing.
 
         Args:
             messages: In the order they were said.
-            now: When they were said.
             remember: Also remember the exchanges.
             reply_to: Id of the exchange that a leading answer completes; None to look for it.
 
         Returns:
             The id of the last exchange, for the answer to come.
         """
-        records = yield from self.drafts(messages, now, remember=remember, reply_to=reply_to)
+        now = self.engine.clock()
+        records = self.drafts(messages, now, remember=remember, reply_to=reply_to)
         if not records:
             return None
-        stored = yield from store(self.backend, self.model, records, now)
+        stored = self.engine.add(records, now)
         return stored[-1].id if records[-1].kind == "memory" else None
 
     def drafts(
@@ -108,26 +115,25 @@ class Conversation:
         *,
         remember: bool,
         reply_to: str | None = None,
-    ) -> Plan[list[Record]]:
+    ) -> list[Record]:
         """Return what `save` stores: a record for each message, then the memories."""
         said = [self._record(message, now) for message in messages]
         memories: list[Record] = []
         if remember:
             unfinished = None
             if messages and not isinstance(messages[0], HumanMessage):
-                unfinished = yield from self._unfinished(reply_to, now)
+                unfinished = self._unfinished(reply_to)
             memories = self._memories(messages, unfinished, now)
         return [*said, *memories]
 
-    def clear(self, now: datetime) -> Plan[int]:
+    def clear(self) -> int:
         """Erase the messages of the session; return how many."""
-        count: int = yield call(self.backend, "delete", self.select("message"), now)
-        return count
+        return self.engine.backend.delete(self.select("message"), self.engine.clock())
 
-    def _unfinished(self, reply_to: str | None, now: datetime) -> Plan[Record | None]:
+    def _unfinished(self, reply_to: str | None) -> Record | None:
         """Return the exchange that the session's last turn opened, if it is still remembered."""
         if reply_to is None:
-            last_turn = yield from self.load(1, now)
+            last_turn = self.load(1)
             said = exchanges(last_turn)
             if not said or not said[-1][0]:
                 return None
@@ -135,7 +141,7 @@ class Conversation:
             chosen = self.select("memory", keys=(key,))
         else:
             chosen = self.select("memory", ids=(reply_to,))
-        found: list[Record] = yield call(self.backend, "find", chosen, Page(limit=1), now)
+        found = self.engine.find(chosen, Page(limit=1))
         return found[0] if found else None
 
     def _memories(

@@ -12,11 +12,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from langchain_kronvex.core.background import BackgroundWriter
-from langchain_kronvex.core.effects import Plan, call, run
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, MemoryClosed
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.storage.backend import MemoryBackend, Record, Selection, Unembedded
+from langchain_kronvex.storage.backend import MemoryBackend, Record, Unembedded
 
 TRIVIAL_TEXT = "hello"  # what every provider that works can embed
 _IDS_TOLD = 20  # in one report
@@ -24,42 +23,24 @@ _OTHERS_SECONDS = 2.0  # in which a worker that lives does it by itself, as a ru
 _GRACE_SECONDS = 1.0  # after which another worker has certainly given up
 
 
-def store(
-    backend: MemoryBackend, model: EmbeddingModel | None, records: Sequence[Record], now: datetime
-) -> Plan[list[Record]]:
-    """Store records; memories together with their vectors when the model is instant."""
-    records, maker = yield from _with_vectors(model, records)
-    stored: list[Record] = yield call(backend, "add", records, now, maker)
-    return stored
-
-
-def put(
-    backend: MemoryBackend,
-    model: EmbeddingModel | None,
-    records: Sequence[Record],
-    now: datetime,
-    deleted: Sequence[Selection],
-) -> Plan[None]:
-    """Store records in the place of those with their keys, as `store` does; others are deleted."""
-    records, maker = yield from _with_vectors(model, records)
-    yield call(backend, "put", records, now, maker, deleted=deleted)
-
-
-def _with_vectors(
+def with_local_vectors(
     model: EmbeddingModel | None, records: Sequence[Record]
-) -> Plan[tuple[Sequence[Record], str | None]]:
-    """Return records with the vectors that are made in an instant, and the name of their maker."""
-    if model is None or not model.instant:
+) -> tuple[Sequence[Record], str | None]:
+    """Return the records and the name of the model their vectors come from.
+
+    Memories get a vector when the embeddings are the bundled ones, which take no time to speak of.
+    """
+    if model is None or not model.is_local:
         return records, None
     memories = [record for record in records if record.kind == "memory"]
-    vectors = yield from model.document_vectors([record.found_by for record in memories])
+    vectors = model.document_vectors([record.found_by for record in memories])
     vector_of = {record.id: vector for record, vector in zip(memories, vectors, strict=True)}
     return [replace(record, vector=vector_of.get(record.id)) for record in records], model.name
 
 
 def batch_size(model: EmbeddingModel) -> int:
     """Return how many texts to embed at once; providers limit a request, the table does not."""
-    return 512 if model.instant else 64
+    return 512 if model.is_local else 64
 
 
 def vectors_apart(model: EmbeddingModel, texts: Sequence[str]) -> list[Floats | None]:
@@ -69,14 +50,14 @@ def vectors_apart(model: EmbeddingModel, texts: Sequence[str]) -> list[Floats | 
         EmbeddingsError: it is not the texts: the provider fails on the most trivial one.
     """
     try:
-        return list(run(model.document_vectors(texts)))
+        return list(model.document_vectors(texts))
     except EmbeddingsError:
-        run(model.document_vectors([TRIVIAL_TEXT]))
+        model.document_vectors([TRIVIAL_TEXT])
     if len(texts) > 1:
         half = len(texts) // 2
         return [*vectors_apart(model, texts[:half]), *vectors_apart(model, texts[half:])]
     try:  # the fault may have passed
-        return list(run(model.document_vectors(texts)))
+        return list(model.document_vectors(texts))
     except EmbeddingsError:
         return [None]
 

@@ -1,92 +1,134 @@
-"""Opening and closing a memory: its backend, its embeddings and its background work."""
+"""The parts of an open memory, and what its verbs and the package's adapters do with them."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter, OnError
-from langchain_kronvex.core.effects import Plan, both, call
-from langchain_kronvex.core.errors import ConfigurationError, described
+from langchain_kronvex.core.errors import ConfigurationError, MemoryNotFound, described
+from langchain_kronvex.core.threads import Threads
+from langchain_kronvex.core.types import MemoryStats, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
-from langchain_kronvex.memory.embedder import BackgroundEmbedder
+from langchain_kronvex.memory.access_counter import AccessCounter
+from langchain_kronvex.memory.embedder import BackgroundEmbedder, with_local_vectors
+from langchain_kronvex.memory.eraser import Eraser
 from langchain_kronvex.memory.recaller import Recaller
-from langchain_kronvex.memory.upkeep_jobs import AccessCounter, Eraser
-from langchain_kronvex.storage.backend import MemoryBackend
+from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
 from langchain_kronvex.storage.postgres.options import PostgresOptions
-from langchain_kronvex.storage.rest.options import ServiceOptions, is_service
+from langchain_kronvex.storage.rest.options import ServiceOptions, is_remote
 from langchain_kronvex.storage.urls import open_backend, resolve_agent_id, resolve_url
 
 if TYPE_CHECKING:
     import httpx
 
 logger = logging.getLogger("langchain_kronvex")
-Self = TypeVar("Self", bound="OpenMemory")
-_PASSED_ON = (  # to the memory of another agent beside this one
-    "api_key", "on_error", "timeout_seconds", "cache_megabytes", "http_client",
-    "http_async_client", "outbox", "allow_http", "postgres", "clock",
-)  # fmt: skip
 
 
-class OpenMemory:
-    """The parts of an open memory. See `KronvexMemory` for the arguments."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a memory is opened, besides its place, agent and embeddings; see `KronvexMemory`."""
 
-    _last_degraded: str | None = None
+    api_key: SecretStr | None = None
+    on_error: OnError | None = None
+    timeout_seconds: float = 30.0
+    cache_megabytes: int = 256
+    max_threads: int = 32
+    http_client: httpx.Client | None = None
+    outbox: str | Path | None = None
+    allow_http: bool = False
+    postgres: PostgresOptions | None = None
+    clock: Callable[[], datetime] | None = None
+
+
+class DegradedTurns:
+    """Counts the turns that went on without their memory, or with less of it."""
+
+    def __init__(self, on_error: OnError | None) -> None:
+        self.count = 0
+        self.last_error: str | None = None
+        self._on_error = on_error
+
+    def report(self, error: Exception) -> None:
+        """Count one, log it, and call `on_error`; the log holds no memory text."""
+        self.count += 1
+        self.last_error = described(error)
+        logger.warning("memory degraded, the chat goes on: %s", self.last_error)
+        if self._on_error is not None:
+            try:
+                self._on_error(error)
+            except Exception as raised:  # noqa: BLE001 - no traceback: it may quote memory text
+                logger.error("on_error raised %s", type(raised).__name__)  # noqa: TRY400
+
+
+class Engine:
+    """An open memory: its backend, embeddings, background work and threads.
+
+    It is the package's own: adapters build on it, users on `KronvexMemory`. It closes itself when
+    nothing refers to it any more, and at exit.
+
+    Attributes:
+        url: Where the memories are, as it was resolved.
+        agent_id: Whose memories these are.
+        settings: How it was opened.
+        backend: The store.
+        model: The embeddings in use.
+        clock: Returns the current time, aware.
+        writer: Runs what is to be saved in the background.
+        accesses: Counts what was recalled.
+        recaller: Finds memories.
+        embedder: Fetches vectors in the background.
+        degraded: Counts degraded turns.
+        threads: Where async verbs run.
+        erasures: How often something was forgotten through this object. What was recalled before
+            the last time may hold it.
+    """
 
     def __init__(
         self,
-        url: str | None = None,
-        *,
-        agent_id: str | None = None,
-        api_key: str | SecretStr | None = None,
-        embeddings: EmbeddingsChoice = None,
-        on_error: OnError | None = None,
-        timeout_seconds: float = 30.0,
-        cache_megabytes: int = 256,
-        http_client: httpx.Client | None = None,
-        http_async_client: httpx.AsyncClient | None = None,
-        outbox: str | Path | None = None,
-        allow_http: bool = False,
-        postgres: PostgresOptions | None = None,
-        clock: Callable[[], datetime] | None = None,
+        url: str | None,
+        agent_id: str | None,
+        embeddings: EmbeddingsChoice,
+        settings: Settings,
     ) -> None:
-        if isinstance(api_key, str):
-            api_key = SecretStr(api_key)  # no repr of what is kept shows it
-        self._settings = {k: v for k, v in locals().items() if k in _PASSED_ON}
+        checks.check_count(settings.max_threads, "max_threads", least=1)
+        self.settings = settings
         self.agent_id = resolve_agent_id(agent_id)
-        self._on_error = on_error
-        self._degraded = 0
-        self._place = place = resolve_url(url, api_key, postgres)
-        self._model = ModelInUse(_model_for(place, embeddings))
-        self._backend = open_backend(
-            place,
+        self.url = resolve_url(url, settings.api_key, settings.postgres)
+        self.model = ModelInUse(_model_for(self.url, embeddings))
+        self.backend = open_backend(
+            self.url,
             self.agent_id,
-            timeout=timeout_seconds,
-            cache_bytes=cache_megabytes << 20,
-            service=ServiceOptions(api_key, http_client, http_async_client, outbox, allow_http),
-            postgres=postgres,
+            timeout=settings.timeout_seconds,
+            cache_bytes=settings.cache_megabytes << 20,
+            service=ServiceOptions(
+                api_key=settings.api_key,
+                http_client=settings.http_client,
+                outbox=settings.outbox,
+                allow_http=settings.allow_http,
+            ),
+            postgres=settings.postgres,
         )
-        self._clock = clock or self._backend.now
-        self._begin(on_error)
-
-    def _begin(self, on_error: OnError | None) -> None:
-        """Start the background work, and see to it that it ends."""
-        self.writer = BackgroundWriter(on_error=on_error)
+        self.clock = settings.clock or self.backend.now
+        self.erasures = 0
+        self.degraded = DegradedTurns(settings.on_error)
+        self.threads = Threads(settings.max_threads)
+        self.writer = BackgroundWriter(on_error=settings.on_error)
         # Apart from the writer: a slow provider must not hold up what is to be saved.
-        self._embedding_writer = BackgroundWriter(on_error=on_error)
+        self._embedding_writer = BackgroundWriter(on_error=settings.on_error)
         self._finalizer = weakref.finalize(
-            self, _shut, self.writer, self._embedding_writer, self._backend
+            self, _shut, self.threads, self.writer, self._embedding_writer, self.backend
         )
         try:
             self._start()
@@ -95,148 +137,164 @@ class OpenMemory:
             raise
 
     def _start(self) -> None:
-        accesses = AccessCounter(self._backend, self.writer)
-        self._recaller = Recaller(
-            self._backend, self._model, accesses, self._clock, self.report_degraded
+        self.accesses = AccessCounter(self.backend, self.writer)
+        self.recaller = Recaller(
+            self.backend, self.model, self.accesses, self.clock, self.degraded.report
         )
-        self._embedder = BackgroundEmbedder(
-            self._backend, self._model, self._embedding_writer, self._clock
+        self.embedder = BackgroundEmbedder(
+            self.backend, self.model, self._embedding_writer, self.clock
         )
-        self._eraser = Eraser(self._backend, self.writer, self._clock)
-        if model := self._model.current:
+        self.eraser = Eraser(self.backend, self.writer, self.clock)
+        if model := self.model.current:
             model.load()
-            model.width = self._backend.settle_embeddings(model.name, model.width)
-            if self._is_left_over():
-                self._embedder.wake()
-        self._backend.purge(self._clock())
-        self._backend.start(_weakly(self.report_degraded))
-        self._backend.when_unembedded(self._embedder.wake_for_others)
+            model.width = self.backend.settle_embeddings(model.name, model.width)
+            if self._has_unembedded():
+                self.embedder.wake()
+        self.backend.purge(self.clock())
+        self.backend.start(self.degraded.report)
+        self.backend.when_unembedded(self.embedder.wake_for_others)
 
-    def _is_left_over(self) -> bool:
-        """Tell whether an earlier process left memories without a vector, or others have some."""
-        left = self._backend.unembedded(1, self._clock())
-        return bool(left) or self._backend.embedded_elsewhere() is not None
+    def _has_unembedded(self) -> bool:
+        """Return whether some memories have no vector yet: an earlier process may have ended."""
+        left = self.backend.unembedded(1, self.clock())
+        return bool(left) or self.backend.embedded_elsewhere() is not None
 
-    def beside(self: Self, agent_id: str, **settings: Any) -> Self:
-        """Open the memory of another agent in the same place, with the same embeddings.
-
-        Args:
-            agent_id: The other agent.
-            settings: Arguments of the constructor that are to differ.
-
-        Returns:
-            A memory for its caller to close. Of `sqlite://` it is one of its own. Its outbox, if
-            this one's is a file of yours, is a file beside that.
-        """
-        model = self._model.current
-        if not self._backend.is_service:
-            settings = {"embeddings": model.embeddings if model else False, **settings}
-        elif (chosen := self._settings["outbox"]) and not Path(chosen).expanduser().is_dir():
+    def settings_for(self, agent_id: str) -> dict[str, Any]:
+        """Return the constructor's arguments for another agent's memory in the same place."""
+        arguments = {field.name: getattr(self.settings, field.name) for field in fields(Settings)}
+        if not self.backend.is_remote:
+            model = self.model.current
+            return {**arguments, "embeddings": model.embeddings if model else False}
+        outbox = self.settings.outbox
+        if outbox and not Path(outbox).expanduser().is_dir():
             digest = hashlib.blake2b(agent_id.encode(), digest_size=8).hexdigest()
-            settings = {"outbox": f"{chosen}-{digest}", **settings}
-        return type(self)(self._place, agent_id=agent_id, **{**self._settings, **settings})
+            arguments["outbox"] = f"{outbox}-{digest}"
+        return arguments
 
-    @property
-    def location(self) -> str:
-        """Where the memories are kept, as a URL."""
-        return self._backend.location
+    # -- records -------------------------------------------------------------------------------
 
-    def __repr__(self) -> str:
-        return f"KronvexMemory({self.location!r}, agent_id={self.agent_id!r})"
+    def add(self, records: Sequence[Record], now: datetime) -> list[Record]:
+        """Store records, all or none, and return them as stored; see `MemoryBackend.add`.
+
+        Memories are stored together with their vectors when the embeddings are the bundled ones;
+        other vectors are fetched in the background.
+        """
+        if not records:
+            return []
+        model = self.model.current
+        records, maker = with_local_vectors(model, records)
+        stored = self.backend.add(records, now, maker)
+        self.embed_soon(model)
+        return stored
+
+    def put(self, records: Sequence[Record], now: datetime, deleted: Sequence[Selection]) -> None:
+        """Store records in place of those with their keys, and delete others, in one step.
+
+        No byte of what is deleted is left soon after.
+        """
+        model = self.model.current
+        records, maker = with_local_vectors(model, records)
+        self.backend.put(records, now, maker, deleted=deleted)
+        if records:
+            self.embed_soon(model)
+        if deleted:
+            self.eraser.wake()
+
+    def find(self, selection: Selection, page: Page | None = None) -> list[Record]:
+        """Return the selected records that are visible now."""
+        return self.backend.find(selection, page or Page(), self.clock())
+
+    def find_memory(self, id_: str) -> Record | None:
+        """Return the record of a memory, or None."""
+        chosen = Selection(kind="memory", scope=None, ids=(checks.check_id(id_, "id"),))
+        found = self.find(chosen)
+        return found[0] if found else None
+
+    def change(self, id_: str, changed: Callable[[Record], Record]) -> Record:
+        """Change the record of a memory; what others change at the same time stays.
+
+        Raises:
+            MemoryNotFound: there is no such memory.
+        """
+        record = self.find_memory(id_)
+        if record is None:
+            raise MemoryNotFound()
+        new = replace(changed(record), base=record)
+        self.backend.change(new, self.clock())
+        return new
+
+    def erase(self, chosen: Selection) -> int:
+        """Erase records for good, and what still waits to be saved for them; return how many."""
+        if chosen.ids is None:
+            scope = chosen.scope
+            self.writer.discard(lambda lane: _is_within(lane, scope))
+        self.model.forget_queries()
+        count = self.backend.delete(chosen, self.clock())
+        self.erasures += 1
+        return count
 
     def embed_soon(self, stored_with: EmbeddingModel | None) -> None:
-        """Let the vectors of memories just stored be fetched in the background.
+        """Fetch the vectors of memories just stored, in the background.
 
-        An instant model's were stored with them, unless the memory was reindexed meanwhile.
+        Those of the bundled embeddings were stored with the memories, unless the memory was
+        reindexed meanwhile.
         """
-        model = self._model.current
-        if model and not (model.instant and model is stored_with):
-            self._embedder.wake()
+        model = self.model.current
+        if model and not (model.is_local and model is stored_with):
+            self.embedder.wake()
 
-    def erase_soon(self) -> None:
-        """Let what was deleted be erased from the files in the background."""
-        self._eraser.wake()
+    def stats(self) -> MemoryStats:
+        """Return the figures of the store and of the background work."""
+        writers = (self.writer, self._embedding_writer)
+        stored = self.backend.stats(self.clock())
+        errors = [*(w.last_error for w in writers), stored.last_error, self.degraded.last_error]
+        return replace(
+            stored,
+            unembedded=stored.unembedded if self.model.current else 0,
+            pending=stored.pending + sum(writer.pending for writer in writers),
+            failed=stored.failed + sum(writer.failed for writer in writers),
+            degraded=self.degraded.count,
+            last_error=next((e for e in errors if e), None),
+        )
 
-    def report_degraded(self, error: Exception) -> None:
-        """Note that a turn went on without its memory, or with less of it: log it once, count it
-        for `stats`, and tell `on_error`. The log holds no memory text.
-        """
-        self._degraded += 1
-        self._last_degraded = described(error)
-        logger.warning("memory degraded, the chat goes on: %s", self._last_degraded)
-        if self._on_error is not None:
-            try:
-                self._on_error(error)
-            except Exception as raised:  # noqa: BLE001 - no traceback: it may quote memory text
-                logger.error("on_error raised %s", type(raised).__name__)  # noqa: TRY400
+    # -- the end -------------------------------------------------------------------------------
 
-    def _flush(self, timeout: float | None = None) -> Plan[bool]:
-        """Wait for the background work; False when `timeout` seconds were not enough."""
-        started = time.monotonic()
-        saved: bool = yield call(self.writer, "flush", timeout)
-        left = None if timeout is None else max(timeout - (time.monotonic() - started), 0)
-        embedded: bool = yield call(self._embedding_writer, "flush", left)
-        left = None if timeout is None else max(timeout - (time.monotonic() - started), 0)
-        sent: bool = yield call(self._backend, "flush", left)
-        return saved and embedded and sent
-
-    flush, aflush = both(_flush)
+    def flush(self, timeout: float | None) -> bool:
+        """Wait for the background work; return False when `timeout` seconds were not enough."""
+        end = None if timeout is None else time.monotonic() + timeout
+        done = True
+        for part in (self.writer, self._embedding_writer, self.backend):
+            left = None if end is None else max(end - time.monotonic(), 0)
+            done = part.flush(left) and done
+        return done
 
     def close(self) -> None:
-        """Finish the background work and let go of the store. Also done at exit."""
+        """Finish the background work and close the store."""
         self._finalizer()
 
-    async def aclose(self) -> None:
-        """Twin of `close`, to be awaited."""
-        await asyncio.to_thread(self.close)
 
-    def __enter__(self: Self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self: Self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-
-def _shut(writer: BackgroundWriter, embedding: BackgroundWriter, backend: MemoryBackend) -> None:
-    writer.close()
-    embedding.close()
-    backend.close()
+def _shut(
+    threads: Threads, writer: BackgroundWriter, embedding: BackgroundWriter, backend: MemoryBackend
+) -> None:
+    for part in (threads, writer, embedding, backend):
+        part.close()
 
 
 def _model_for(url: str, embeddings: EmbeddingsChoice) -> EmbeddingModel | None:
-    if not is_service(url):
+    if not is_remote(url):
         return resolve_embeddings(embeddings)
     if embeddings is not None:
         raise ConfigurationError(
-            "embeddings cannot be chosen for a Kronvex API: the server embeds the memories itself. "
-            "Leave the argument out, or keep the memories in sqlite:///path.db"
+            "embeddings cannot be chosen for a Kronvex API, because the server embeds the memories "
+            "itself. Leave the argument out, or keep the memories in sqlite:///path.db"
         )
     return None
 
 
-def _weakly(report: OnError) -> OnError:
-    """Return a function that calls a bound method without keeping its object alive."""
-    method = weakref.WeakMethod(report)
-
-    def told(error: Exception) -> None:
-        alive = method()
-        if alive is not None:
-            alive(error)
-
-    return told
+def _is_within(lane: object, scope: Scope | None) -> bool:
+    """Return whether background work belongs to a scope; None stands for everybody's."""
+    if not isinstance(lane, Scope):
+        return False
+    return scope is None or (
+        lane.owner == scope.owner and scope.only_session in (None, lane.session_id)
+    )

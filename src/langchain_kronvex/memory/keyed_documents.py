@@ -1,4 +1,4 @@
-"""Memories under keys, each of an owner: replaced, listed, found and erased, as plans.
+"""Memories under keys, each of an owner: replaced, listed, found and erased.
 
 This is what a store of documents is made of. A memory here has a text by which it is found, or
 none, and whatever else there is to it stands in its metadata. Unlike the verbs of users these give
@@ -10,6 +10,7 @@ records beside it, its parts, in a session of their own; a part that is found le
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,16 +18,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from langchain_core.embeddings import Embeddings
-
-from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.core.short_names import DIGESTED, short_name
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
-from langchain_kronvex.memory import embedder
-from langchain_kronvex.memory.engine import OpenMemory
-from langchain_kronvex.memory.recaller import Wanted
+from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Match, Page, Record, Selection
 
 _SESSION = "keyed"  # with both ids a key is looked up in the store's index
@@ -40,63 +36,49 @@ _PART_OF = "of"  # in the metadata of a part: the key, as it is stored
 
 
 class KeyedMemories:
-    """The keyed memories of one agent, of which it has no others.
+    """The keyed memories of one agent, which has no others.
 
     Args:
-        memory: Where they are kept.
+        engine: Of the memory that keeps them.
     """
 
-    def __init__(self, memory: OpenMemory) -> None:
-        self._memory = memory
-        self._backend = memory._backend
-
-    @property
-    def embeddings(self) -> Embeddings | None:
-        """What the memories are found by besides their words."""
-        model = self._memory._model.current
-        return None if model is None else model.embeddings
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     def now(self) -> datetime:
         """Return the time by the memory's clock."""
-        return self._memory._clock()
+        return self._engine.clock()
 
-    def find(self, owner: str, keys: Iterable[str]) -> Plan[list[Record]]:
-        """Return the memories with these keys, as far as there are any."""
-        return (yield from self._find(_select(owner, keys)))
+    def find(self, owner: str, keys: Iterable[str]) -> list[Record]:
+        """Return those of the memories with these keys that exist."""
+        return self._engine.find(_select(owner, keys))
 
-    def _find(self, chosen: Selection) -> Plan[list[Record]]:
-        found: list[Record] = yield call(self._backend, "find", chosen, Page(), self.now())
-        return found
-
-    def newest(self, owner: str | None, limit: int | None, offset: int) -> Plan[list[Record]]:
+    def newest(self, owner: str | None, limit: int | None, offset: int) -> list[Record]:
         """Return a page of the memories of an owner, or of all, the last written first.
 
-        Of all also the parts are among them.
+        A page of all also holds the parts.
         """
         scope = None if owner is None else Scope(owner, _SESSION)
         page = Page(newest_first=True, limit=limit, offset=offset)
-        chosen = Selection(kind="memory", scope=scope)
-        found: list[Record] = yield call(self._backend, "find", chosen, page, self.now())
-        return found
+        return self._engine.find(Selection(kind="memory", scope=scope), page)
 
-    def matches(self, owner: str, query: str, limit: int) -> Plan[tuple[list[Match], bool]]:
-        """Return the best matches of an owner, most similar first, and whether there are no more.
+    def matches(self, owner: str, query: str, limit: int) -> tuple[list[Match], bool]:
+        """Return the best matches of an owner, most similar first, and whether these are all.
 
-        A memory of which several texts are among the `limit` best is one match, as its best text.
+        A memory with several texts among the `limit` best is one match, as its best text.
         """
-        wanted = Wanted(query=query, scope=Scope(owner), top_k=limit, memory_type=_FOUND)
-        matches: list[Match] = yield from self._memory._recaller.matches(wanted)
+        recaller = self._engine.recaller
+        matches = recaller.matches(recaller.request(query, Scope(owner), limit, _FOUND))
         keys = {_key(match.record) for match in matches if is_part(match.record)}
         whole: dict[str, Record] = {}
         if keys:
             chosen = Selection(kind="memory", scope=Scope(owner, _SESSION), keys=tuple(keys))
-            whole = {record.key: record for record in (yield from self._find(chosen))}
+            whole = {record.key: record for record in self._engine.find(chosen)}
         return _best_of_each(matches, whole), len(matches) < limit
 
-    def owners(self, beginning: str) -> Plan[list[str]]:
+    def owners(self, beginning: str) -> list[str]:
         """Return the owners whose names begin with a text."""
-        found: list[str] = yield call(self._backend, "owners", beginning, self.now())
-        return found
+        return self._engine.backend.owners(beginning, self.now())
 
     def put(
         self,
@@ -105,7 +87,7 @@ class KeyedMemories:
         deleted: Mapping[str, Sequence[str]],
         *,
         in_parts: bool,
-    ) -> Plan[None]:
+    ) -> None:
         """Store memories in the place of those with their keys; delete others, by owner and key.
 
         All of it is done in one step, or nothing. Of what is deleted, no byte is left soon.
@@ -119,34 +101,24 @@ class KeyedMemories:
         """
         chosen = [_select(owner, keys) for owner, keys in deleted.items()]
         chosen += [_select_parts(owner, keys) for owner, keys in deleted.items()]
-        if in_parts and not self._backend.is_service:  # which would have to be asked for each
+        if in_parts and not self._engine.backend.is_remote:  # it would need a request for each
             chosen += _replaced_parts(records)
         if records or chosen:
-            model = self._memory._model.current
-            yield from embedder.put(self._backend, model, records, now, chosen)
-            if records:
-                self._memory.embed_soon(model)
-            if chosen:
-                self._memory.erase_soon()
+            self._engine.put(records, now, chosen)
 
-    def change(self, record: Record) -> Plan[None]:
+    def change(self, record: Record) -> None:
         """Write the expiry of a memory that was read, unless it was replaced or erased since."""
         changed = [record]
         if record.metadata.get(_TEXTS):
-            parts = yield from self._find(_select_parts(record.scope.owner, [record.key]))
+            parts = self._engine.find(_select_parts(record.scope.owner, [record.key]))
             changed += [replace(part, expires_at=record.expires_at) for part in parts]
         for each in changed:
-            yield from self._change(each)
-
-    def _change(self, record: Record) -> Plan[None]:
-        try:
-            yield call(self._backend, "change", record, self.now())
-        except (MemoryNotFound, InvalidInput):
-            return
+            with contextlib.suppress(MemoryNotFound, InvalidInput):
+                self._engine.backend.change(each, self.now())
 
     def purge(self) -> int:
         """Remove what has expired; return how much."""
-        return self._backend.purge(self.now())
+        return self._engine.backend.purge(self.now())
 
 
 def keyed_memory(

@@ -1,4 +1,4 @@
-"""Texts under keys, in a namespace of a memory: read, replaced and erased, as plans.
+"""Texts under keys, in a namespace of a memory: read, replaced and erased.
 
 They are items, so no verb of users sees them. What the texts hold is their caller's affair.
 """
@@ -11,11 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.short_names import short_name
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.memory.engine import OpenMemory
-from langchain_kronvex.storage.backend import Page, Record, Selection
+from langchain_kronvex.memory.engine import Engine
+from langchain_kronvex.storage.backend import Record, Selection
 
 _SESSION = "key-value"
 _KEY = "key"  # in the metadata: the whole of a long key
@@ -25,28 +24,27 @@ class KeyedItems:
     """The items of one namespace.
 
     Args:
-        memory: Where they are kept.
+        engine: Of the memory that keeps them.
         namespace: Matched exactly; no namespace sees another.
 
     Raises:
         InvalidInput: the namespace does not fit.
     """
 
-    def __init__(self, memory: OpenMemory, namespace: str) -> None:
-        self._memory = memory  # as long as it is referred to, it stays open
-        self._backend = memory._backend
+    def __init__(self, engine: Engine, namespace: str) -> None:
+        self._engine = engine
         self._place = Scope(checks.check_id(namespace, "namespace"), _SESSION)
 
     def now(self) -> datetime:
         """Return the time by the memory's clock."""
-        return self._memory._clock()
+        return self._engine.clock()
 
-    def find(self, keys: Iterable[str] | None = None) -> Plan[dict[str, Record]]:
+    def find(self, keys: Iterable[str] | None = None) -> dict[str, Record]:
         """Return the items there are, of some keys or all, by key."""
         chosen = self._select(keys)
         if chosen.keys == ():
             return {}
-        found: list[Record] = yield call(self._backend, "find", chosen, Page(), self.now())
+        found = self._engine.find(chosen)
         return {key_of(record): record for record in found}
 
     def put(
@@ -54,20 +52,20 @@ class KeyedItems:
         contents: Mapping[str, str],
         expires_at: datetime | None,
         expected: Sequence[str | None] | None = None,
-    ) -> Plan[bool]:
+    ) -> bool:
         """Store texts, all or none; False when others were there than `expected`."""
         if not contents:
             return True
         now = self.now()
         records = [self._record(key, content, now, expires_at) for key, content in contents.items()]
-        return bool((yield call(self._backend, "put", records, now, expected=expected)))
+        return bool(self._engine.backend.put(records, now, expected=expected))
 
-    def delete(self, keys: Iterable[str]) -> Plan[int]:
+    def delete(self, keys: Iterable[str]) -> int:
         """Erase items for good; return how many there were."""
         chosen = self._select(keys)
         if not chosen.keys:
             return 0
-        count: int = yield call(self._backend, "delete", chosen, self.now())
+        count = self._engine.backend.delete(chosen, self.now())
         return count
 
     def _select(self, keys: Iterable[str] | None) -> Selection:

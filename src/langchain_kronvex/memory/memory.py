@@ -1,48 +1,69 @@
-"""`KronvexMemory`: everything a user can do with a memory, whatever backend keeps it.
+"""`KronvexMemory`: everything users can do with a memory, whatever store keeps it.
 
-Each verb is written once, as a plan (see `plans.py`); `both` makes its sync and async names.
-Opening and closing are in `opening.py`, listing, changing and forgetting in `upkeep.py`,
-changing the embeddings in `reindexing.py`, export and import in `moving.py`.
+Every verb is written out, sync and async, and hands its work to the engine or to one of the parts
+beside it; the async one runs the sync one in a thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.messages import BaseMessage
+from pydantic import SecretStr
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.effects import Plan, both
+from langchain_kronvex.core.background import OnError
+from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.messages import check_messages
+from langchain_kronvex.core.progress import Progress
 from langchain_kronvex.core.types import (
+    UNCHANGED,
     Memory,
     MemoryContext,
     MemoryDraft,
+    MemoryStats,
+    MoveSummary,
     OrderBy,
     RecalledMemory,
     Scope,
+    SessionSummary,
+    Unchanged,
 )
-from langchain_kronvex.memory.chat_log import Conversation
-from langchain_kronvex.memory.conversions import draft_record, exchange_records, to_memory
-from langchain_kronvex.memory.embedder import store
-from langchain_kronvex.memory.recaller import Wanted
-from langchain_kronvex.memory.reindexing import MemoryReindexing
-from langchain_kronvex.memory.transfer.transfer import MemoryMoving
-from langchain_kronvex.memory.upkeep import MemoryUpkeep
-from langchain_kronvex.storage.backend import Record
+from langchain_kronvex.embeddings.providers import EmbeddingsChoice
+from langchain_kronvex.memory.chat_log import ChatLog
+from langchain_kronvex.memory.conversions import (
+    changed_record,
+    draft_record,
+    exchange_records,
+    to_memory,
+)
+from langchain_kronvex.memory.engine import Engine, Settings
+from langchain_kronvex.memory.reindexing import Reindexing
+from langchain_kronvex.memory.transfer.transfer import Export, Import
+from langchain_kronvex.storage.backend import Page, Selection
+from langchain_kronvex.storage.postgres.options import PostgresOptions
 
 if TYPE_CHECKING:
+    import httpx
+
     from langchain_kronvex.langchain.chat_message_histories import KronvexChatMessageHistory
     from langchain_kronvex.langchain.retrievers import KronvexRetriever
 
+Self = TypeVar("Self", bound="KronvexMemory")
 
-class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
+
+class KronvexMemory:
     """A memory that outlives the process.
 
-    One object serves many threads, event loops, users and sessions. Every verb has an `a…` twin
-    to be awaited. Use it as a (sync or async) context manager, or call `close`.
+    One object serves many threads, event loops, users and sessions. Every verb has an async twin
+    whose name starts with `a`. Use it as a (sync or async) context manager, or call `close`.
 
     >>> with KronvexMemory("sqlite://") as memory:
     ...     _ = memory.remember("Ana is allergic to peanuts.", user_id="ana")
@@ -50,38 +71,101 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
     'Ana is allergic to peanuts.'
 
     Args:
-        url: `sqlite:///memory.db` (a file), `sqlite://` (this process's memory),
-            `postgresql://user:password@host/database`, `https://…` (a Kronvex API). Without it
-            KRONVEX_URL, or else the hosted service when there is an API key, or else a file in the
-            user's data folder; `location` says where.
-        agent_id: Keeps agents apart in the same place; without it KRONVEX_AGENT_ID, or else
+        url: `sqlite:///memory.db` (a file), `sqlite://` (in this process's RAM),
+            `postgresql://user:password@host/database`, or `https://…` (a Kronvex API). The default
+            is KRONVEX_URL, else the hosted service when there is an API key, else a file in the
+            user's data folder; `location` says which.
+        agent_id: Keeps agents apart in the same place. The default is KRONVEX_AGENT_ID, else
             "default".
-        api_key: For a Kronvex API; without it KRONVEX_API_KEY.
-        embeddings: What memories are found by besides their words. Without it the bundled table
-            of English word vectors, offline and instant; False for words alone; any LangChain
-            `Embeddings`, or the name of one as "provider:model" ("openai:text-embedding-3-small"),
-            whose vectors are fetched in the background. The store keeps to what it was indexed
-            with; `reindex` changes over.
+        api_key: For a Kronvex API. The default is KRONVEX_API_KEY.
+        embeddings: How memories are found besides by their words. The default is the bundled table
+            of English word vectors, which needs no network and no time to speak of. False means
+            words alone. Otherwise any LangChain `Embeddings`, or the name of one as
+            "provider:model" ("openai:text-embedding-3-small"), whose vectors are fetched in the
+            background. A store stays with the embeddings it was indexed with; `reindex` changes
+            them.
         on_error: Called with every error of the background work and of every degraded turn.
         timeout_seconds: How long to wait for another process that is writing, or for a server.
         cache_megabytes: Bound of the users' indexes kept in RAM, in MiB.
+        max_threads: How many async verbs may run at once; each runs in a thread of the memory's.
         http_client: For a Kronvex API: an `httpx.Client` of yours, which is not closed.
-        http_async_client: As `http_client`, an `httpx.AsyncClient` for the `a…` twins.
-        outbox: For a Kronvex API: the file, or folder, of what is still to be sent; without it a
-            file in the user's data folder.
-        allow_http: Speak to a Kronvex API without encryption, also on other machines.
-        postgres: For PostgreSQL: pools of yours, the schema, and more; see `PostgresOptions`.
-        clock: Tells the time, as an aware datetime; for tests.
+        outbox: For a Kronvex API: the file, or folder, of the writes still to be sent. The default
+            is a file in the user's data folder.
+        allow_http: Talk to a Kronvex API on another machine without encryption.
+        postgres: For PostgreSQL: a pool of yours, the schema, and more; see `PostgresOptions`.
+        clock: Returns the time as an aware datetime; for tests.
+
+    Attributes:
+        engine: For the package's own adapters; it may change in any version.
 
     Raises:
         ConfigurationError: the URL, the agent or the embeddings cannot be used.
-        StoreError: the place cannot be written, is no store, or has a newer schema.
+        StoreError: the place cannot be written, is not a store, or has a newer schema.
         EmbeddingMismatch: the memories were indexed with other embeddings.
     """
 
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        agent_id: str | None = None,
+        api_key: str | SecretStr | None = None,
+        embeddings: EmbeddingsChoice = None,
+        on_error: OnError | None = None,
+        timeout_seconds: float = 30.0,
+        cache_megabytes: int = 256,
+        max_threads: int = 32,
+        http_client: httpx.Client | None = None,
+        outbox: str | Path | None = None,
+        allow_http: bool = False,
+        postgres: PostgresOptions | None = None,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        settings = Settings(
+            # As a secret, it is shown by no repr of the settings.
+            api_key=SecretStr(api_key) if isinstance(api_key, str) else api_key,
+            on_error=on_error,
+            timeout_seconds=timeout_seconds,
+            cache_megabytes=cache_megabytes,
+            max_threads=max_threads,
+            http_client=http_client,
+            outbox=outbox,
+            allow_http=allow_http,
+            postgres=postgres,
+            clock=clock,
+        )
+        self.engine = Engine(url, agent_id, embeddings, settings)
+
+    def for_agent(self: Self, agent_id: str, **changes: Any) -> Self:
+        """Open another agent's memory in the same place, with the same embeddings.
+
+        Args:
+            agent_id: The other agent.
+            changes: Arguments of the constructor that are to differ.
+
+        Returns:
+            A memory for the caller to close. With `sqlite://` it is a new, empty one. If the
+            outbox of this memory is a file of yours, the other's is a file beside it.
+        """
+        arguments = {**self.engine.settings_for(agent_id), **changes}
+        return type(self)(self.engine.url, agent_id=agent_id, **arguments)
+
+    @property
+    def agent_id(self) -> str:
+        """The agent these memories belong to."""
+        return self.engine.agent_id
+
+    @property
+    def location(self) -> str:
+        """Where the memories are kept, as a URL without a password."""
+        return self.engine.backend.location
+
+    def __repr__(self) -> str:
+        return f"KronvexMemory({self.location!r}, agent_id={self.agent_id!r})"
+
     # -- remembering ---------------------------------------------------------------------------
 
-    def _remember(
+    def remember(
         self,
         content: str,
         *,
@@ -92,16 +176,16 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
         pinned: bool = False,
         metadata: Mapping[str, Any] | None = None,
         created_at: datetime | None = None,
-    ) -> Plan[Memory]:
+    ) -> Memory:
         """Store one memory. When this returns, it survives the process, even a `kill -9`.
 
         The same text of the same type in the same scope is stored once: its dates are renewed.
 
         Args:
             content: 1 to 1,048,576 characters.
-            memory_type: `episodic` (what was said or happened), `semantic` (what is so),
-                `procedural` (how to do things); also `fact`, `preference`, `context`.
-            user_id: Whose memory it is.
+            memory_type: `episodic` (something said or done), `semantic` (a fact), `procedural`
+                (how to do something); also `fact`, `preference`, `context`.
+            user_id: The user it belongs to.
             session_id: The conversation it belongs to; without a `user_id`, also the user.
             ttl_days: Days from `created_at` until it expires.
             pinned: Never expires.
@@ -115,19 +199,42 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
             content=content, memory_type=memory_type, user_id=user_id, session_id=session_id,
             ttl_days=ttl_days, pinned=pinned, metadata=metadata, created_at=created_at,
         )  # fmt: skip
-        stored = yield from self._remember_many([draft])
-        return stored[0]
+        return self.remember_many([draft])[0]
 
-    def _remember_many(self, drafts: Iterable[MemoryDraft]) -> Plan[list[Memory]]:
+    async def aremember(
+        self,
+        content: str,
+        *,
+        memory_type: str = "episodic",
+        user_id: str | None = None,
+        session_id: str | None = None,
+        ttl_days: float | None = None,
+        pinned: bool = False,
+        metadata: Mapping[str, Any] | None = None,
+        created_at: datetime | None = None,
+    ) -> Memory:
+        """Async version of `remember`."""
+        draft = MemoryDraft(
+            content=content, memory_type=memory_type, user_id=user_id, session_id=session_id,
+            ttl_days=ttl_days, pinned=pinned, metadata=metadata, created_at=created_at,
+        )  # fmt: skip
+        return (await self.aremember_many([draft]))[0]
+
+    def remember_many(self, drafts: Iterable[MemoryDraft]) -> list[Memory]:
         """Store many memories at once: all of them or, when one does not fit, none.
 
         Raises:
             InvalidInput: a value of a draft does not fit; nothing was stored.
         """
-        now = self._clock()
-        return (yield from self._add([draft_record(draft, now) for draft in drafts], now))
+        now = self.engine.clock()
+        stored = self.engine.add([draft_record(draft, now) for draft in drafts], now)
+        return [to_memory(record) for record in stored]
 
-    def _save_exchange(
+    async def aremember_many(self, drafts: Iterable[MemoryDraft]) -> list[Memory]:
+        """Async version of `remember_many`."""
+        return await self.engine.threads.run(self.remember_many, drafts)
+
+    def save_exchange(
         self,
         user_message: str,
         assistant_message: str,
@@ -135,8 +242,8 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
         user_id: str | None = None,
         session_id: str | None = None,
         ttl_days: float | None = None,
-    ) -> Plan[list[Memory]]:
-        """Remember what a user said together with the answer; it is found by the user's words.
+    ) -> list[Memory]:
+        """Remember a user's message together with the answer; it is found by the user's words.
 
         Returns:
             One memory, or two when both texts together exceed the limit of one.
@@ -144,25 +251,28 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
         Raises:
             InvalidInput: a value does not fit; nothing was stored.
         """
-        now, scope = self._clock(), Scope.of(user_id, session_id)
+        now, scope = self.engine.clock(), Scope.of(user_id, session_id)
         records = exchange_records(scope, user_message, assistant_message, ttl_days, now)
-        return (yield from self._add(records, now))
+        return [to_memory(record) for record in self.engine.add(records, now)]
 
-    def _add(self, records: Sequence[Record], now: datetime) -> Plan[list[Memory]]:
-        if not records:
-            return []
-        model = self._model.current
-        stored = yield from store(self._backend, model, records, now)
-        self.embed_soon(model)
-        return [to_memory(record) for record in stored]
-
-    remember, aremember = both(_remember)
-    remember_many, aremember_many = both(_remember_many)
-    save_exchange, asave_exchange = both(_save_exchange)
+    async def asave_exchange(
+        self,
+        user_message: str,
+        assistant_message: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        ttl_days: float | None = None,
+    ) -> list[Memory]:
+        """Async version of `save_exchange`."""
+        return await self.engine.threads.run(
+            self.save_exchange, user_message, assistant_message,
+            user_id=user_id, session_id=session_id, ttl_days=ttl_days,
+        )  # fmt: skip
 
     # -- recalling -----------------------------------------------------------------------------
 
-    def _recall(
+    def recall(
         self,
         query: str,
         *,
@@ -173,33 +283,52 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
         threshold: float = 0.0,
         include_shared: bool = False,
         order_by: OrderBy = "confidence",
-    ) -> Plan[list[RecalledMemory]]:
+    ) -> list[RecalledMemory]:
         """Find the `top_k` most similar memories of one scope.
 
         Args:
-            query: What to look for.
+            query: The text to look for.
             user_id: Whose memories: all sessions, or the one of `session_id`.
             session_id: Without a `user_id`: the user of that name.
             top_k: How many, at least 1.
             memory_type: Only this type.
-            threshold: The least similarity, 0 to 1.
-            include_shared: Also look among the agent-level memories (stored with neither id).
+            threshold: The least similarity, from 0 to 1.
+            include_shared: Also search the agent-level memories (stored with neither id).
             order_by: `confidence` or `similarity`; the most similar are chosen either way.
 
         Raises:
             InvalidInput: a value does not fit.
             EmbeddingsError: the embeddings failed on the query.
-            EmbeddingMismatch: the memories have been reindexed with others meanwhile.
+            EmbeddingMismatch: the memories have been reindexed with other embeddings.
             StoreError: the store failed.
         """
-        wanted = Wanted(
-            query=query, scope=Scope.of(user_id, session_id), top_k=top_k,
+        recaller = self.engine.recaller
+        request = recaller.request(
+            query, Scope.of(user_id, session_id), top_k, memory_type,
+            threshold=threshold, include_shared=include_shared,
+        )  # fmt: skip
+        return recaller.recall(request, order_by)
+
+    async def arecall(
+        self,
+        query: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        top_k: int = 5,
+        memory_type: str | None = None,
+        threshold: float = 0.0,
+        include_shared: bool = False,
+        order_by: OrderBy = "confidence",
+    ) -> list[RecalledMemory]:
+        """Async version of `recall`."""
+        return await self.engine.threads.run(
+            self.recall, query, user_id=user_id, session_id=session_id, top_k=top_k,
             memory_type=memory_type, threshold=threshold, include_shared=include_shared,
             order_by=order_by,
         )  # fmt: skip
-        return (yield from self._recaller.recall(wanted))
 
-    def _inject_context(
+    def inject_context(
         self,
         query: str,
         *,
@@ -209,11 +338,11 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
         max_tokens: int | None = None,
         memory_type: str | None = None,
         already_shown: Collection[str] = (),
-    ) -> Plan[MemoryContext]:
-        """Recall, and write what was found as text for a prompt, one line for each memory.
+    ) -> MemoryContext:
+        """Recall, and write the memories found as text for a prompt, one line for each.
 
         Args:
-            query: What to look for: usually the user's message.
+            query: The text to look for: usually the user's message.
             user_id: As for `recall`.
             session_id: As for `recall`.
             top_k: At most this many memories.
@@ -226,33 +355,204 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
             The text and its memories; `degraded` when the embeddings failed and memories were
             found by their words alone.
         """
-        wanted = Wanted(
-            query=query, scope=Scope.of(user_id, session_id), top_k=top_k,
-            memory_type=memory_type, shown=already_shown, distinct=True,
-        )  # fmt: skip
-        return (yield from self._recaller.context(wanted, max_tokens))
+        scope, recaller = Scope.of(user_id, session_id), self.engine.recaller
+        request = recaller.request(query, scope, top_k, memory_type)
+        return recaller.context(request, max_tokens, already_shown)
 
-    recall, arecall = both(_recall)
-    inject_context, ainject_context = both(_inject_context)
+    async def ainject_context(
+        self,
+        query: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        top_k: int = 8,
+        max_tokens: int | None = None,
+        memory_type: str | None = None,
+        already_shown: Collection[str] = (),
+    ) -> MemoryContext:
+        """Async version of `inject_context`."""
+        return await self.engine.threads.run(
+            self.inject_context, query, user_id=user_id, session_id=session_id, top_k=top_k,
+            max_tokens=max_tokens, memory_type=memory_type, already_shown=already_shown,
+        )  # fmt: skip
+
+    # -- listing, changing, forgetting ---------------------------------------------------------
+
+    def memories(
+        self,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        memory_type: str | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        include_shared: bool = False,
+    ) -> list[Memory]:
+        """List the memories of one scope, newest first; with neither id the agent-level ones."""
+        chosen = Selection(
+            kind="memory",
+            scope=Scope.of(user_id, session_id),
+            include_shared=include_shared,
+            type=None if memory_type is None else checks.check_type(memory_type),
+        )
+        page = Page(
+            by="created",
+            newest_first=True,
+            limit=checks.check_count(limit, "limit", least=1),
+            offset=checks.check_count(offset, "offset", least=0),
+        )
+        return [to_memory(record) for record in self.engine.find(chosen, page)]
+
+    async def amemories(
+        self,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        memory_type: str | None = None,
+        limit: int = 50,
+        offset: int = 0,
+        include_shared: bool = False,
+    ) -> list[Memory]:
+        """Async version of `memories`."""
+        return await self.engine.threads.run(
+            self.memories, user_id=user_id, session_id=session_id, memory_type=memory_type,
+            limit=limit, offset=offset, include_shared=include_shared,
+        )  # fmt: skip
+
+    def get(self, id: str) -> Memory | None:
+        """Return one memory by its id; None when there is none, or none any more."""
+        record = self.engine.find_memory(id)
+        return None if record is None else to_memory(record)
+
+    async def aget(self, id: str) -> Memory | None:
+        """Async version of `get`."""
+        return await self.engine.threads.run(self.get, id)
+
+    def update(
+        self,
+        id: str,
+        *,
+        pinned: bool | Unchanged = UNCHANGED,
+        memory_type: str | Unchanged = UNCHANGED,
+        metadata: Mapping[str, Any] | Unchanged = UNCHANGED,
+        ttl_days: float | Unchanged | None = UNCHANGED,
+    ) -> Memory:
+        """Change the properties of a memory; its text never changes.
+
+        Args:
+            id: Of the memory.
+            pinned: Whether it never expires.
+            memory_type: Its new type.
+            metadata: Replaces the metadata.
+            ttl_days: Days from its `created_at`; None for no expiry.
+
+        Raises:
+            MemoryNotFound: there is no such memory.
+            InvalidInput: a value does not fit; nothing was changed.
+        """
+        changed = self.engine.change(
+            id,
+            lambda record: changed_record(
+                record, pinned=pinned, memory_type=memory_type, metadata=metadata, ttl_days=ttl_days
+            ),
+        )
+        return to_memory(changed)
+
+    async def aupdate(
+        self,
+        id: str,
+        *,
+        pinned: bool | Unchanged = UNCHANGED,
+        memory_type: str | Unchanged = UNCHANGED,
+        metadata: Mapping[str, Any] | Unchanged = UNCHANGED,
+        ttl_days: float | Unchanged | None = UNCHANGED,
+    ) -> Memory:
+        """Async version of `update`."""
+        return await self.engine.threads.run(
+            self.update, id, pinned=pinned, memory_type=memory_type, metadata=metadata,
+            ttl_days=ttl_days,
+        )  # fmt: skip
+
+    def forget(
+        self, *, id: str | None = None, user_id: str | None = None, session_id: str | None = None
+    ) -> int:
+        """Erase for good: one memory, one session of a user, or everything of a user.
+
+        Messages of chat histories are erased with their user or session. When this returns, no
+        byte of them is left in the store's files. It rewrites the file, so it takes time.
+
+        Returns:
+            How many memories and messages were erased.
+
+        Raises:
+            InvalidInput: nothing was named; `clear` erases everything of the agent.
+        """
+        scope = Scope.of(user_id, session_id)
+        if id is None and not scope:
+            raise InvalidInput(
+                "Say what to forget: id, user_id or session_id. clear() erases everything."
+            )
+        ids = None if id is None else (checks.check_id(id, "id"),)
+        return self.engine.erase(Selection(kind=None, scope=scope or None, ids=ids))
+
+    async def aforget(
+        self, *, id: str | None = None, user_id: str | None = None, session_id: str | None = None
+    ) -> int:
+        """Async version of `forget`."""
+        return await self.engine.threads.run(
+            self.forget, id=id, user_id=user_id, session_id=session_id
+        )
+
+    def clear(self) -> int:
+        """Erase everything of this agent for good; return how many memories and messages."""
+        return self.engine.erase(Selection(kind=None, scope=None))
+
+    async def aclear(self) -> int:
+        """Async version of `clear`."""
+        return await self.engine.threads.run(self.clear)
+
+    def sessions(self, *, user_id: str | None = None) -> list[SessionSummary]:
+        """List the sessions of one user, or of all, the last written to first."""
+        scope = Scope.of(user_id, None) or None
+        return self.engine.backend.sessions(scope, self.engine.clock())
+
+    async def asessions(self, *, user_id: str | None = None) -> list[SessionSummary]:
+        """Async version of `sessions`."""
+        return await self.engine.threads.run(self.sessions, user_id=user_id)
+
+    def stats(self) -> MemoryStats:
+        """Return how much is stored, and how the background work is doing."""
+        return self.engine.stats()
+
+    async def astats(self) -> MemoryStats:
+        """Async version of `stats`."""
+        return await self.engine.threads.run(self.stats)
 
     # -- messages ------------------------------------------------------------------------------
 
-    def _load_messages(
+    def load_messages(
         self, session_id: str, *, user_id: str | None = None, max_messages: int | None = None
-    ) -> Plan[list[BaseMessage]]:
+    ) -> list[BaseMessage]:
         """Return the messages of a session, oldest first.
 
         Args:
             session_id: The conversation.
-            user_id: Whose conversation.
+            user_id: The user it belongs to.
             max_messages: Only the last whole turns that hold at most this many messages.
         """
         if max_messages is not None:
             checks.check_count(max_messages, "max_messages", least=1)
-        conversation = self._conversation(session_id, user_id)
-        return (yield from conversation.load(max_messages, self._clock()))
+        return ChatLog.of(self.engine, session_id, user_id).load(max_messages)
 
-    def _save_messages(
+    async def aload_messages(
+        self, session_id: str, *, user_id: str | None = None, max_messages: int | None = None
+    ) -> list[BaseMessage]:
+        """Async version of `load_messages`."""
+        return await self.engine.threads.run(
+            self.load_messages, session_id, user_id=user_id, max_messages=max_messages
+        )
+
+    def save_messages(
         self,
         messages: Sequence[BaseMessage],
         session_id: str,
@@ -260,13 +560,13 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
         user_id: str | None = None,
         remember: bool = True,
         reply_to: str | None = None,
-    ) -> Plan[str | None]:
+    ) -> str | None:
         """Append messages to a session, durably and all or none, and remember their exchanges.
 
         Args:
             messages: In the order they were said.
             session_id: The conversation.
-            user_id: Whose conversation.
+            user_id: The user it belongs to.
             remember: Also make the exchanges recallable.
             reply_to: Id of the exchange that a leading answer completes; found when None.
 
@@ -274,38 +574,225 @@ class KronvexMemory(MemoryUpkeep, MemoryReindexing, MemoryMoving):
             Id of the last remembered exchange, or None.
         """
         check_messages(messages)
-        conversation = self._conversation(session_id, user_id)
-        saved = yield from conversation.save(
-            messages, self._clock(), remember=remember, reply_to=reply_to
-        )
-        if saved:
-            self.embed_soon(conversation.model)
-        return saved
+        log = ChatLog.of(self.engine, session_id, user_id)
+        return log.save(messages, remember=remember, reply_to=reply_to)
 
-    def _clear_messages(self, session_id: str, *, user_id: str | None = None) -> Plan[int]:
+    async def asave_messages(
+        self,
+        messages: Sequence[BaseMessage],
+        session_id: str,
+        *,
+        user_id: str | None = None,
+        remember: bool = True,
+        reply_to: str | None = None,
+    ) -> str | None:
+        """Async version of `save_messages`."""
+        return await self.engine.threads.run(
+            self.save_messages, messages, session_id, user_id=user_id, remember=remember,
+            reply_to=reply_to,
+        )  # fmt: skip
+
+    def clear_messages(self, session_id: str, *, user_id: str | None = None) -> int:
         """Erase the messages of a session for good; return how many. Memories stay."""
-        return (yield from self._conversation(session_id, user_id).clear(self._clock()))
+        return ChatLog.of(self.engine, session_id, user_id).clear()
 
-    def _conversation(self, session_id: str, user_id: str | None) -> Conversation:
-        scope = Scope.of(user_id, checks.check_id(session_id, "session_id"))
-        return Conversation(self._backend, scope, self._model.current)
+    async def aclear_messages(self, session_id: str, *, user_id: str | None = None) -> int:
+        """Async version of `clear_messages`."""
+        return await self.engine.threads.run(self.clear_messages, session_id, user_id=user_id)
 
-    load_messages, aload_messages = both(_load_messages)
-    save_messages, asave_messages = both(_save_messages)
-    clear_messages, aclear_messages = both(_clear_messages)
+    # -- maintenance ---------------------------------------------------------------------------
+
+    def reindex(
+        self,
+        embeddings: Embeddings | str | None = None,
+        *,
+        progress: bool | Progress | None = None,
+    ) -> int:
+        """Compute the vectors of all memories of this agent anew, and use these embeddings then.
+
+        Until all vectors are there, the old ones serve every process; then all change over at
+        once. Other processes must open the memory again, with the new embeddings. When it is
+        broken off, even by `kill -9`, the next call with the same embeddings continues.
+
+        Args:
+            embeddings: As for the constructor; this memory's own when None.
+            progress: True draws a bar on stderr, False none, None one when stderr is a terminal;
+                or a function that is called with (memories done, memories in all).
+
+        Returns:
+            How many memories have a vector now. Texts that the embeddings refuse have none: they
+            are found by their words, logged, counted in `stats().failed` and passed to `on_error`.
+
+        Raises:
+            EmbeddingsError: the embeddings failed; the finished part is kept for the next call.
+            EmbeddingMismatch: another process ended this reindexing or began another one.
+            ConfigurationError: the embeddings cannot be made from a string.
+            InvalidInput: there are no embeddings to index with.
+            NotSupported: the memories are on a server.
+        """
+        return Reindexing.of(self.engine, embeddings, progress).complete()
+
+    async def areindex(
+        self,
+        embeddings: Embeddings | str | None = None,
+        *,
+        progress: bool | Progress | None = None,
+    ) -> int:
+        """Async version of `reindex`; when it is cancelled, it ends after the current batch."""
+        work = Reindexing.of(self.engine, embeddings, progress)
+        return await self.engine.threads.complete(work)
+
+    def export(
+        self,
+        file: str | PathLike[str] | IO[str] | IO[bytes],
+        *,
+        user_id: str | None = None,
+        vectors: bool = False,
+        progress: bool | Progress | None = None,
+    ) -> MoveSummary:
+        """Write everything of this agent, or of one user, to a file of JSON lines.
+
+        Memories, chat histories and key-value items are written with their ids, times, pins,
+        metadata and access counts, in the order of writing; any `KronvexMemory` can `import_`
+        them. Records that others write meanwhile are not in it; their changes may be. From a
+        server it takes everything the API returns; records that cannot be read as memories are
+        left out and logged.
+
+        Args:
+            file: A path: the file appears there when it is complete, readable by its owner alone,
+                compressed when the name ends in `.gz`. Or an open stream, text or binary.
+            user_id: The memories and chat histories of this user alone.
+            vectors: Include the vectors, so that an import with the same embeddings need not
+                compute them; makes the file some 1.1 KB larger for each memory.
+            progress: True draws a bar on stderr, False none, None one when stderr is a terminal;
+                or a function that is called with (records done, records in all).
+
+        Returns:
+            How many of each kind were written.
+
+        Raises:
+            InvalidInput: a value does not fit; for `vectors`, there are no embeddings.
+            NotSupported: `vectors` of a server.
+            OSError: the file cannot be written.
+            StoreError: the store failed.
+        """
+        return Export.of(self.engine, file, user_id, vectors, progress).complete()
+
+    async def aexport(
+        self,
+        file: str | PathLike[str] | IO[str] | IO[bytes],
+        *,
+        user_id: str | None = None,
+        vectors: bool = False,
+        progress: bool | Progress | None = None,
+    ) -> MoveSummary:
+        """Async version of `export`; when it is cancelled, it ends after the current page."""
+        work = Export.of(self.engine, file, user_id, vectors, progress)
+        return await self.engine.threads.complete(work)
+
+    def import_(
+        self,
+        file: str | PathLike[str] | IO[str] | IO[bytes],
+        *,
+        progress: bool | Progress | None = None,
+    ) -> MoveSummary:
+        """Store the records of an `export` as they were; doing so again changes nothing.
+
+        Records that are there already stay as they are; where the same text of the same type is
+        there in the same scope, its dates are renewed. If an id is already taken, for example by
+        another agent's memory, the imported record gets a new id, the same one each time. Expired
+        records are passed over. When it is broken off, even by `kill -9`, the next import of the
+        same file adds the missing records.
+
+        Args:
+            file: A path, also of a compressed file; or an open stream, text or binary.
+            progress: As for `export`.
+
+        Returns:
+            How many of each kind were read, and how many of them were new.
+
+        Raises:
+            InvalidInput: the file is not an export, was written by a later version, is cut short,
+                or holds a value that does not fit. The message names the line, and says how much
+                was imported before.
+            OSError: the file cannot be read.
+            StoreError: the store failed.
+        """
+        return Import(self.engine, file, progress).complete()
+
+    async def aimport_(
+        self,
+        file: str | PathLike[str] | IO[str] | IO[bytes],
+        *,
+        progress: bool | Progress | None = None,
+    ) -> MoveSummary:
+        """Async version of `import_`; when it is cancelled, it ends after the current batch."""
+        return await self.engine.threads.complete(Import(self.engine, file, progress))
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait for the background work; False when `timeout` seconds were not enough."""
+        return self.engine.flush(timeout)
+
+    async def aflush(self, timeout: float | None = None) -> bool:
+        """Async version of `flush`."""
+        return await self.engine.threads.run(self.flush, timeout)
+
+    def close(self) -> None:
+        """Finish the background work and close the store. Also done at exit."""
+        self.engine.close()
+
+    async def aclose(self) -> None:
+        """Async version of `close`."""
+        await asyncio.to_thread(self.close)
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self: Self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
 
     # -- LangChain -----------------------------------------------------------------------------
 
     def chat_history(
         self, session_id: str, user_id: str | None = None
     ) -> KronvexChatMessageHistory:
-        """Return the chat history of a session: the factory `RunnableWithMessageHistory` wants."""
+        """Return a session's chat history: the factory that `RunnableWithMessageHistory` takes."""
         from langchain_kronvex.langchain.chat_message_histories import KronvexChatMessageHistory
 
         return KronvexChatMessageHistory(session_id, memory=self, user_id=user_id)
 
-    def as_retriever(self, k: int = 5, **options: Any) -> KronvexRetriever:
-        """Return a retriever over the memories; `options` are `KronvexRetriever`'s fields."""
+    def as_retriever(
+        self,
+        k: int = 5,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        memory_type: str | None = None,
+        threshold: float = 0.0,
+        include_shared: bool = False,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> KronvexRetriever:
+        """Return a retriever over the memories; see `KronvexRetriever`."""
         from langchain_kronvex.langchain.retrievers import KronvexRetriever
 
-        return KronvexRetriever(memory=self, k=k, **options)
+        return KronvexRetriever(
+            memory=self, k=k, user_id=user_id, session_id=session_id, memory_type=memory_type,
+            threshold=threshold, include_shared=include_shared, tags=tags, metadata=metadata,
+        )  # fmt: skip

@@ -1,143 +1,138 @@
-"""Recall: the query's vector, the search, the order, and the text for a prompt."""
+"""Recall: the query's vector, the search, the order of the results, and the text for a prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.context_lines import context_text, within
-from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Scope
-from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
+from langchain_kronvex.embeddings.model import ModelInUse
+from langchain_kronvex.memory.access_counter import AccessCounter
 from langchain_kronvex.memory.conversions import to_recalled
-from langchain_kronvex.memory.upkeep_jobs import AccessCounter
-from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, MemoryBackend
 
-# How often a memory may be reindexed under a recall before the recall gives up.
+# How often a memory may be reindexed during one recall before the recall gives up.
 _CHANGES_OF_MODEL = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a caller asks to recall, checked."""
-
-    query: str
-    scope: Scope
-    top_k: int
-    memory_type: str | None
-    threshold: float = 0.0
-    include_shared: bool = False
-    order_by: OrderBy = "confidence"
-    shown: Collection[str] = ()
-    distinct: bool = False
-
-    def __post_init__(self) -> None:
-        checks.check_query(self.query)
-        checks.check_count(self.top_k, "top_k", least=1)
-        checks.check_share(self.threshold, "threshold")
-        if self.memory_type is not None:
-            checks.check_type(self.memory_type)
-        if self.order_by not in ("confidence", "similarity"):
-            raise InvalidInput(
-                f"order_by must be 'confidence' or 'similarity', not {self.order_by!r}."
-            )
 
 
 @dataclass(frozen=True, slots=True)
 class Recaller:
-    """Finds memories; its plans hold what `recall` and `inject_context` share."""
+    """Finds memories for `recall`, `inject_context` and the stores built on a memory.
+
+    Args:
+        backend: Where the memories are.
+        model: What their vectors are made with.
+        accesses: Counts what was recalled.
+        clock: Returns the current time, aware.
+        report_degraded: Called when a context was found by words alone.
+    """
 
     backend: MemoryBackend
     model: ModelInUse
     accesses: AccessCounter
     clock: Callable[[], datetime]
-    on_degraded: Callable[[Exception], None]
+    report_degraded: Callable[[Exception], None]
 
-    def recall(self, wanted: Wanted) -> Plan[list[RecalledMemory]]:
-        """Return the chosen memories in the order asked for, and count the access."""
-        found = yield from self._found(wanted)
+    def request(
+        self,
+        query: str,
+        scope: Scope,
+        top_k: int,
+        memory_type: str | None = None,
+        *,
+        threshold: float = 0.0,
+        include_shared: bool = False,
+    ) -> RecallRequest:
+        """Check what a caller asks for.
+
+        Raises:
+            InvalidInput: a value does not fit.
+        """
+        return RecallRequest(
+            query=checks.check_query(query),
+            scope=scope,
+            top_k=checks.check_count(top_k, "top_k", least=1),
+            memory_type=None if memory_type is None else checks.check_type(memory_type),
+            threshold=checks.check_share(threshold, "threshold"),
+            include_shared=include_shared,
+            now=self.clock(),
+        )
+
+    def recall(self, request: RecallRequest, order_by: OrderBy) -> list[RecalledMemory]:
+        """Return the most similar memories in the order asked for, and count the access."""
+        if order_by not in ("confidence", "similarity"):
+            raise InvalidInput(f"order_by must be 'confidence' or 'similarity', not {order_by!r}.")
+        found = self._recalled(self.matches(request))
+        if order_by == "confidence":
+            found = _by_confidence(found)
         self.accesses.count(memory.id for memory in found)
         return found
 
-    def matches(self, wanted: Wanted) -> Plan[list[Match]]:
-        """Return the chosen memories with their records, most similar first; uncounted."""
-        return (yield from self._found_by(self.model.current, wanted, _CHANGES_OF_MODEL))
+    def context(
+        self, request: RecallRequest, max_tokens: int | None, already_shown: Collection[str]
+    ) -> MemoryContext:
+        """Return the text of the most similar memories, each text once.
 
-    def context(self, wanted: Wanted, max_tokens: int | None) -> Plan[MemoryContext]:
-        """Return the text of the chosen memories; by their words alone if the embeddings fail."""
+        When the embeddings fail, memories are found by their words alone.
+        """
         if max_tokens is not None:
             checks.check_count(max_tokens, "max_tokens", least=1)
         degraded = False
         try:
-            found = yield from self._found(wanted)
+            matches = self._unseen(request, already_shown, self.matches)
         except EmbeddingsError as error:
             degraded = True
-            self.on_degraded(error)
-            matches = yield from self._search(wanted, None, None)
-            found = self._ordered(matches, wanted)
-        kept = within(found, max_tokens)
+            self.report_degraded(error)
+            matches = self._unseen(request, already_shown, self.backend.recall)
+        kept = within(_by_confidence(self._recalled(matches)), max_tokens)
         self.accesses.count(memory.id for memory in kept)
         return MemoryContext(context_text(kept), tuple(kept), degraded)
 
-    def _found(self, wanted: Wanted) -> Plan[list[RecalledMemory]]:
-        matches = yield from self.matches(wanted)
-        return self._ordered(matches, wanted)
+    def matches(self, request: RecallRequest) -> list[Match]:
+        """Return the most similar memories with their records; no access is counted."""
+        model = self.model.current
+        for _ in range(_CHANGES_OF_MODEL):
+            if model is None:
+                return self.backend.recall(request)
+            try:
+                vector = model.query_vector(request.query)
+                return self.backend.recall(replace(request, vector=vector, model=model.name))
+            except EmbeddingMismatch:
+                following = self.model.after(model)
+                if following is None:
+                    raise
+                model = following
+        raise EmbeddingMismatch("The memory was reindexed again and again during a recall.")
 
-    def _ordered(self, matches: list[Match], wanted: Wanted) -> list[RecalledMemory]:
-        """Return what users see of matches, in the order asked for."""
+    def _unseen(
+        self,
+        request: RecallRequest,
+        already_shown: Collection[str],
+        find: Callable[[RecallRequest], list[Match]],
+    ) -> list[Match]:
+        """Return matches of different texts that are not in the prompt yet."""
+        limit = request.top_k + min(len(already_shown), request.top_k)
+        while True:
+            matches = find(replace(request, top_k=limit))
+            first_of: dict[str, Match] = {}  # the same text may have been said in several sessions
+            for match in matches:
+                if match.record.content not in already_shown:
+                    first_of.setdefault(match.record.content, match)
+            if len(first_of) >= request.top_k or len(matches) < limit:
+                return list(first_of.values())[: request.top_k]
+            limit *= 4  # too many of them are in the prompt already
+
+    def _recalled(self, matches: Sequence[Match]) -> list[RecalledMemory]:
         now = self.clock()
-        found = [
+        return [
             to_recalled(match, self.accesses.uncounted(match.record.id), now) for match in matches
         ]
-        if wanted.order_by == "confidence":
-            found.sort(key=lambda memory: -memory.confidence)
-        return found
 
-    def _found_by(
-        self, model: EmbeddingModel | None, wanted: Wanted, changes: int
-    ) -> Plan[list[Match]]:
-        """Find by meaning and words; without a model by words alone."""
-        if model is None:
-            return (yield from self._search(wanted, None, None))
-        try:
-            vector = yield from model.query_vector(wanted.query)
-            return (yield from self._search(wanted, vector, model.name))
-        except EmbeddingMismatch:
-            following = self.model.after(model)
-            if following is None or not changes:
-                raise
-        return (yield from self._found_by(following, wanted, changes - 1))
 
-    def _search(
-        self, wanted: Wanted, vector: Floats | None, model: str | None
-    ) -> Plan[list[Match]]:
-        now = self.clock()
-        limit = wanted.top_k + min(len(wanted.shown), wanted.top_k)
-        while True:
-            asked = RecallRequest(
-                query=wanted.query,
-                vector=vector,
-                model=model,
-                scope=wanted.scope,
-                include_shared=wanted.include_shared,
-                memory_type=wanted.memory_type,
-                top_k=limit,
-                threshold=wanted.threshold,
-                now=now,
-            )
-            matches: list[Match] = yield call(self.backend, "recall", asked)
-            fresh = [match for match in matches if match.record.content not in wanted.shown]
-            if wanted.distinct:  # the same words said in several sessions
-                first_of: dict[str, Match] = {}
-                for match in fresh:
-                    first_of.setdefault(match.record.content, match)
-                fresh = list(first_of.values())
-            if len(fresh) >= wanted.top_k or len(matches) < limit:
-                break
-            limit *= 4  # too many of them are in the prompt already
-        return fresh[: wanted.top_k]
+def _by_confidence(memories: Sequence[RecalledMemory]) -> list[RecalledMemory]:
+    return sorted(memories, key=lambda memory: -memory.confidence)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 from langchain_core.messages import BaseMessage
 
-from langchain_kronvex.core.effects import Plan, call
 from langchain_kronvex.core.errors import StoreBusy
 from langchain_kronvex.core.messages import exchange_content, text_of
 from langchain_kronvex.core.types import Memory, MemoryContext, Scope
-from langchain_kronvex.langchain.chat_turn import ContextOptions, OnFailure, Turn
+from langchain_kronvex.langchain.chat_turn import Turn
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
 from langchain_kronvex.middleware.agent_messages import question_in, shown_texts, words_of_user
 from langchain_kronvex.middleware.turn_state import (
     TurnRecord,
@@ -52,7 +52,7 @@ class AgentTurn(Turn):
     _recalled: tuple[float, int] | None = None
     _answer_id: str | None = None
 
-    def say(self, words: Sequence[BaseMessage]) -> Plan[None]:
+    def say(self, words: Sequence[BaseMessage]) -> None:
         """Save what the user says, once; and again what was edited since."""
         new = [word for word in words if self.saved.get(str(word.id)) != digest(word)]
         if not new:
@@ -62,9 +62,9 @@ class AgentTurn(Turn):
         self._recalled = None
         try:
             if not self.sure:
-                new = yield from self._not_stored(new)
+                new = self._not_stored(new)
                 self.sure = True
-            yield from self.save(new)
+            self.save(new)
         except StoreBusy:  # it is still being tried
             raise
         except Exception:
@@ -76,7 +76,7 @@ class AgentTurn(Turn):
         messages: Sequence[BaseMessage],
         words: Sequence[BaseMessage],
         options: ContextOptions,
-    ) -> Plan[str]:
+    ) -> str:
         """Return the context of the turn, recalled for the first model call of it.
 
         Args:
@@ -84,33 +84,33 @@ class AgentTurn(Turn):
             words: What the user says with this turn.
             options: How it is recalled.
         """
-        now, erasures = time.monotonic(), self.memory.erasures
+        now, erasures = time.monotonic(), self.memory.engine.erasures
         fresh = self._recalled is not None and self._recalled[1] == erasures
         if not fresh or now - self._recalled[0] > CONTEXT_SECONDS:  # type: ignore[index]
             self._recalled = (now, erasures)
             question = words[-1] if words else question_in(messages)
             query = text_of(question) if question else ""
-            yield from self.recall(query, shown_texts([*messages, *words]), options)
+            self.recall(query, shown_texts([*messages, *words]), options)
         return self.context.context
 
-    def end(self, answer: BaseMessage | None) -> Plan[None]:
+    def end(self, answer: BaseMessage | None) -> None:
         """Save the answer, once, and let go of the context."""
         self.context, self._recalled = MemoryContext(), None
         if answer is not None and (answer.id is None or answer.id != self._answer_id):
             self._answer_id = answer.id
-            yield from self.save([answer])
+            self.save([answer])
 
-    def _not_stored(self, words: list[BaseMessage]) -> Plan[list[BaseMessage]]:
+    def _not_stored(self, words: list[BaseMessage]) -> list[BaseMessage]:
         """Return what the session does not hold yet; find the exchange of what it holds."""
         user, session = self.scope.user_id, self.session_id
         try:
-            held: list[BaseMessage] = yield call(
-                self.memory, "load_messages", session, user_id=user, max_messages=LOOK_BACK
+            held: list[BaseMessage] = self.memory.load_messages(
+                session, user_id=user, max_messages=LOOK_BACK
             )
             there = {name_of(message) for message in held}
             if self.exchange is None and name_of(words[-1]) in there:
-                remembered: list[Memory] = yield call(
-                    self.memory, "memories", user_id=user, session_id=session, limit=LOOK_BACK
+                remembered: list[Memory] = self.memory.memories(
+                    user_id=user, session_id=session, limit=LOOK_BACK
                 )
                 said = exchange_content(text_of(words[-1]), None)
                 found = (memory.id for memory in remembered if memory.content == said)
@@ -144,7 +144,7 @@ class AgentTurns:
         record, key = begun.record, (begun.record["id"], scope)
         former = self._turns.get(key)
         # After anything was forgotten, what was said before may be said again.
-        if former is None or begun.edited or former.erasures != self.memory.erasures:
+        if former is None or begun.edited or former.erasures != self.memory.engine.erasures:
             turn = self._made(record, sure=begun.fresh)
             if former is not None and not begun.fresh:
                 turn.saved |= former.saved
@@ -165,7 +165,7 @@ class AgentTurns:
         messages: Sequence[BaseMessage],
         shown: Sequence[BaseMessage],
         options: ContextOptions,
-    ) -> Plan[str]:
+    ) -> str:
         """Save what the user says, and return the context.
 
         Args:
@@ -176,25 +176,25 @@ class AgentTurns:
         """
         turn, words = self.of(record), words_in(messages, record)
         if record["save"]:
-            yield from turn.say(words)
+            turn.say(words)
         if words:  # another agent of the same conversation hears what they say now
             self._turns.setdefault((name_of(words[-1]), turn.scope), turn)
-        return (yield from turn.context_for(shown, words, options))
+        return turn.context_for(shown, words, options)
 
     def end(
         self, record: TurnRecord, messages: Sequence[BaseMessage], answer: BaseMessage | None
-    ) -> Plan[tuple[AgentTurn, TurnRecord]]:
+    ) -> tuple[AgentTurn, TurnRecord]:
         """Save the answer, and what was said if the model was never asked."""
         turn = self.of(record)
         if record["save"]:
             words = words_in(messages, record)
-            yield from turn.say([word for word in words if str(word.id) not in turn.saved])
+            turn.say([word for word in words if str(word.id) not in turn.saved])
         known = answer is not None and answer.id is not None and answer.id == record["answer"]
         # An answer to words that somebody took out of the state is no exchange.
         unasked = record["words"] and turn.saved.keys().isdisjoint(record["words"])
         if known or unasked or not record["save"]:
             answer = None
-        yield from turn.end(answer)
+        turn.end(answer)
         ended: TurnRecord = {**self.now(record, messages), "open": False}
         return turn, {**ended, "answer": answer.id if answer else record["answer"]}
 
@@ -213,7 +213,7 @@ class AgentTurns:
             exchange=record["exchange"],
             saved=dict(record["saved"]),
             sure=sure,
-            erasures=self.memory.erasures,
+            erasures=self.memory.engine.erasures,
         )
 
     def _keep(self, key: tuple[str, Scope], turn: AgentTurn) -> AgentTurn:

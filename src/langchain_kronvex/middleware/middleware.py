@@ -11,12 +11,12 @@ from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_eve
 from langchain_core.runnables import RunnableConfig
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.effects import Plan, arun, run
 from langchain_kronvex.core.errors import InvalidInput, MissingExtra
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, ContextOptions, OnFailure
-from langchain_kronvex.langchain.scope_from_config import agent_scope
+from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
+from langchain_kronvex.memory.scope_from_config import agent_scope
 from langchain_kronvex.middleware.agent_messages import answer_in
 from langchain_kronvex.middleware.agent_turns import AgentTurn, AgentTurns
 from langchain_kronvex.middleware.model_request import remembering
@@ -140,7 +140,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     async def abefore_agent(
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
     ) -> dict[str, Any]:
-        """Twin of `before_agent`."""
+        """Async version of `before_agent`."""
         return {"kronvex_turn": self._begin(state, runtime, config)}
 
     def wrap_model_call(
@@ -149,7 +149,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         handler: "Callable[[ModelRequest[Any]], ModelResponse[Any]]",
     ) -> "ModelCallResult[Any]":
         """Save the user's words, and show the model what was recalled."""
-        remembering, record = run(self._before_model(request))
+        remembering, record = self._before_model(request)
         return _noting(handler(remembering), record)
 
     async def awrap_model_call(
@@ -157,15 +157,15 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         request: "ModelRequest[Any]",
         handler: "Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]",
     ) -> "ModelCallResult[Any]":
-        """Twin of `wrap_model_call`."""
-        remembering, record = await arun(self._before_model(request))
+        """Async version of `wrap_model_call`."""
+        remembering, record = await self.memory.engine.threads.run(self._before_model, request)
         return _noting(await handler(remembering), record)
 
     def after_agent(
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
     ) -> dict[str, Any] | None:
         """Save the answer."""
-        turn, update = run(self._end(state))
+        turn, update = self._end(state)
         if turn and turn.to_be_told():
             dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
         return update
@@ -173,8 +173,8 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     async def aafter_agent(
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
     ) -> dict[str, Any] | None:
-        """Twin of `after_agent`."""
-        turn, update = await arun(self._end(state))
+        """Async version of `after_agent`."""
+        turn, update = await self.memory.engine.threads.run(self._end, state)
         if turn and turn.to_be_told():
             await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
         return update
@@ -191,7 +191,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         except Exception as error:
             if self._options.on_error == "raise":
                 raise
-            self.memory.report_degraded(error)
+            self.memory.engine.degraded.report(error)
 
     def _begin(
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None
@@ -204,23 +204,23 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
 
     def _before_model(
         self, request: "ModelRequest[Any]"
-    ) -> Plan[tuple["ModelRequest[Any]", TurnRecord | None]]:
+    ) -> tuple["ModelRequest[Any]", TurnRecord | None]:
         """Return the request with the context, and the turn's record if it has changed."""
         with self._going_on():
             record = _open_turn(request.state)
             if record is not None:
                 said, shown, options = request.state["messages"], request.messages, self._options
-                context = yield from self._turns.before_model(record, said, shown, options)
+                context = self._turns.before_model(record, said, shown, options)
                 now = self._turns.now(record, said)
                 return remembering(request, context), (now if now != record else None)
         return remembering(request, ""), None
 
-    def _end(self, state: MemoryState) -> Plan[tuple[AgentTurn | None, dict[str, Any] | None]]:
+    def _end(self, state: MemoryState) -> tuple[AgentTurn | None, dict[str, Any] | None]:
         with self._going_on():
             record, messages = _open_turn(state), state["messages"]
             if record is not None:
                 answer = answer_in(messages, state.get("structured_response"))
-                turn, ended = yield from self._turns.end(record, messages, answer)
+                turn, ended = self._turns.end(record, messages, answer)
                 return turn, {"kronvex_turn": ended}
         return None, None
 

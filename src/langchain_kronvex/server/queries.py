@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from langchain_kronvex.core.effects import run
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
 from langchain_kronvex.memory.conversions import draft_record, to_memory
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server.client_envelope import owners_of, understood
-from langchain_kronvex.server.registry.item_table import SERVER_AGENT
-from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
-from langchain_kronvex.storage.postgres.options import PostgresOptions
+from langchain_kronvex.storage.backend import MemoryBackend, Page, Selection
 from langchain_kronvex.storage.rest.envelope import Stored
 from langchain_kronvex.storage.urls import open_backend
 
 _IN_RAM = "sqlite://"
 _COMPANION = ".langgraph"  # ends the id of the agent that keeps another one's LangGraph items
-
-
-def clock_of(memory: KronvexMemory) -> Any:
-    """Return the clock of a memory."""
-    return memory._clock
 
 
 def is_in_ram(memory: KronvexMemory) -> bool:
@@ -34,8 +25,8 @@ def is_in_ram(memory: KronvexMemory) -> bool:
 
 def only_computes(memory: KronvexMemory) -> bool:
     """Return whether a recall waits for no database server and no embeddings provider."""
-    model = memory._model.current
-    return memory.location.startswith("sqlite:") and (model is None or model.instant)
+    model = memory.engine.model.current
+    return memory.location.startswith("sqlite:") and (model is None or model.is_local)
 
 
 def check_servable(memory: KronvexMemory) -> None:
@@ -51,14 +42,10 @@ def check_servable(memory: KronvexMemory) -> None:
         )
 
 
-def open_tables(url: str, postgres: PostgresOptions | None = None) -> MemoryBackend:
-    """Open the place where the server keeps agents and keys, beside the memories."""
-    return open_backend(url, SERVER_AGENT, timeout=30.0, cache_bytes=0, postgres=postgres)
-
-
-def open_tables_beside(memory: KronvexMemory) -> MemoryBackend:
-    """Open the server's tables in the place of a memory."""
-    return open_tables(memory._place, memory._settings["postgres"])
+def open_store(memory: KronvexMemory, agent_id: str) -> MemoryBackend:
+    """Open the records of another agent in the place of a memory, for lookups."""
+    url, postgres = memory.engine.url, memory.engine.settings.postgres
+    return open_backend(url, agent_id, timeout=30.0, cache_bytes=0, postgres=postgres)
 
 
 def holds_anything(memory: KronvexMemory, agent_id: str) -> bool:
@@ -67,11 +54,10 @@ def holds_anything(memory: KronvexMemory, agent_id: str) -> bool:
     It opens a backend of its own, and so does not wait for the agents that requests have open.
     """
     if agent_id == memory.agent_id:
-        return _has_records(memory._backend, memory)
+        return _has_records(memory.engine.backend, memory)
     if is_in_ram(memory):
         return False  # only this server can have put anything there
-    place, postgres = memory._place, memory._settings["postgres"]
-    backend = open_backend(place, agent_id, timeout=30.0, cache_bytes=0, postgres=postgres)
+    backend = open_store(memory, agent_id)
     try:
         return _has_records(backend, memory)
     finally:
@@ -79,7 +65,7 @@ def holds_anything(memory: KronvexMemory, agent_id: str) -> bool:
 
 
 def _has_records(backend: MemoryBackend, memory: KronvexMemory) -> bool:
-    return bool(backend.export_page(None, 1, memory._clock(), after=0, model=None))
+    return bool(backend.export_page(None, 1, memory.engine.clock(), after=0, model=None))
 
 
 def with_companion(agent_id: str) -> tuple[str, str]:
@@ -107,11 +93,10 @@ def find(
     """
     chosen = Selection(kind="memory", scope=scope, type=memory_type)
     page = Page(by="created", newest_first=not oldest_first, limit=limit, offset=offset)
-    found: list[Record] = memory._backend.find(chosen, page, memory._clock())
-    accesses = memory._recaller.accesses
+    uncounted = memory.engine.accesses.uncounted
     return [
-        replace(each, access_count=each.access_count + accesses.uncounted(each.id))
-        for each in map(to_memory, found)
+        replace(each, access_count=each.access_count + uncounted(each.id))
+        for each in map(to_memory, memory.engine.find(chosen, page))
     ]
 
 
@@ -143,7 +128,7 @@ def find_page(
 
 def sessions(memory: KronvexMemory, scope: Scope | None = None) -> list[SessionSummary]:
     """List the sessions of one scope, or of the whole agent, the last written to first."""
-    found = memory._backend.sessions(scope, memory._clock())
+    found = memory.engine.backend.sessions(scope, memory.engine.clock())
     return [session for session in found if session.memories]
 
 
@@ -152,7 +137,7 @@ def erase(
 ) -> int:
     """Erase memories for good, rewriting the store once; return how many."""
     chosen = Selection(kind="memory", scope=scope, ids=None if ids is None else tuple(ids))
-    return run(memory._erase(chosen))
+    return memory.engine.erase(chosen)
 
 
 def find_user(memory: KronvexMemory, user_id: str) -> list[Memory]:
@@ -172,7 +157,7 @@ def erase_user(memory: KronvexMemory, user_id: str) -> int:
 def _kept_apart(memory: KronvexMemory, user_id: str) -> list[Memory]:
     """List what this package's client keeps of a user under other names, for example chats."""
     name, beginning = owners_of(user_id)
-    names = {name, *memory._backend.owners(beginning, memory._clock())} - {user_id}
+    names = {name, *memory.engine.backend.owners(beginning, memory.engine.clock())} - {user_id}
     return [each for owner in sorted(names) for each in find(memory, Scope.of(owner, None))]
 
 
@@ -182,16 +167,15 @@ def remember(memory: KronvexMemory, draft: MemoryDraft, told: Stored | None) -> 
     Raises:
         InvalidInput: a value does not fit.
     """
-    now = memory._clock()
+    now = memory.engine.clock()
     record = draft_record(draft, now)
     if told is not None:
         record = understood(record, told, memory.agent_id)
         chosen = Selection(kind="memory", scope=record.scope, ids=(record.id,))
-        there = memory._backend.find(chosen, Page(), now)
-        if there:
+        if there := memory.engine.find(chosen):
             return to_memory(there[0])
-    [stored] = run(memory._add([record], now))
-    return stored
+    [stored] = memory.engine.add([record], now)
+    return to_memory(stored)
 
 
 def recall_everywhere(

@@ -20,6 +20,7 @@ from langchain_kronvex.server import queries
 from langchain_kronvex.server.http.errors import AGENT_NOT_FOUND, ApiError
 from langchain_kronvex.server.registry.agents import NOBODY, Agent, Agents, check_agent_id, is_uuid
 from langchain_kronvex.server.registry.api_keys import ApiKeys
+from langchain_kronvex.server.registry.item_table import SERVER_AGENT
 from langchain_kronvex.server.settings import ServerSettings
 from langchain_kronvex.storage.backend import MemoryBackend
 
@@ -178,14 +179,14 @@ class Service:
     def __init__(self, memory: KronvexMemory, settings: ServerSettings) -> None:
         queries.check_servable(memory)
         self._first = memory
-        self._clock = queries.clock_of(memory)
+        self._clock = memory.engine.clock
         self.settings = settings
-        tables = queries.open_tables_beside(memory)
+        tables = queries.open_store(memory, SERVER_AGENT)
         self.keys = ApiKeys(tables, self._clock)
         self.agents = Agents(tables, self._clock)
         self.open_agents = OpenAgents(
             memory,
-            lambda agent_id: memory.beside(agent_id, cache_megabytes=settings.cache_megabytes),
+            lambda agent_id: memory.for_agent(agent_id, cache_megabytes=settings.cache_megabytes),
             None if queries.is_in_ram(memory) else settings.open_memories,
         )
         self._threads = ThreadPoolExecutor(_THREADS, "kronvex-server")
@@ -207,7 +208,7 @@ class Service:
 
     def now(self) -> datetime:
         """Return the time of the memory's clock."""
-        return cast(datetime, self._clock())
+        return self._clock()
 
     def count_calls(self, request: Request, call: Call, times: int = 1) -> None:
         """Count calls of the request's key, for today (UTC) only."""

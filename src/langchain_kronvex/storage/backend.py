@@ -2,13 +2,11 @@
 
 Memories and chat messages are records, and so are items, in which parts of this package keep what
 is neither; no verb shows an item to users. A backend is done when `tests/contract` passes with
-it added to one list. Sync is the base colour: a backend that is not natively asynchronous gets
-the `a…` twins from here, which run the verb in a worker thread.
+it added to one list. All verbs are synchronous: async callers run them in a thread.
 """
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,15 +90,19 @@ class MemoryBackend(ABC):
 
     Attributes:
         location: The place, as a URL.
-        is_service: It is a server, which embeds the memories and counts the accesses itself.
+        is_remote: Whether it is a server, which embeds memories and counts accesses itself.
     """
 
     location: str
-    is_service: bool = False
+    is_remote: bool = False
 
     def now(self) -> datetime:
         """Return the time that decides for this place, aware; this machine's if it has no own."""
         return datetime.now(timezone.utc)
+
+    def version(self) -> object | None:
+        """Return a value that changes whenever anybody writes; None when only asking can tell."""
+        return None
 
     def start(self, report: Callable[[Exception], None]) -> None:
         """Begin with background work of its own; called once, when the memory is open.
@@ -326,55 +328,3 @@ class MemoryBackend(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of everything; called once."""
-
-    async def aadd(
-        self, records: Sequence[Record], now: datetime, model: str | None = None
-    ) -> list[Record]:
-        """Twin of `add`."""
-        return await asyncio.to_thread(self.add, records, now, model)
-
-    async def aput(
-        self,
-        records: Sequence[Record],
-        now: datetime,
-        model: str | None = None,
-        *,
-        expected: Sequence[str | None] | None = None,
-        deleted: Sequence[Selection] = (),
-    ) -> bool:
-        """Twin of `put`."""
-        return await asyncio.to_thread(
-            self.put, records, now, model, expected=expected, deleted=deleted
-        )
-
-    async def afind(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
-        """Twin of `find`."""
-        return await asyncio.to_thread(self.find, selection, page, now)
-
-    async def arecall(self, request: RecallRequest) -> list[Match]:
-        """Twin of `recall`."""
-        return await asyncio.to_thread(self.recall, request)
-
-    async def achange(self, record: Record, now: datetime) -> None:
-        """Twin of `change`."""
-        await asyncio.to_thread(self.change, record, now)
-
-    async def adelete(self, selection: Selection, now: datetime) -> int:
-        """Twin of `delete`."""
-        return await asyncio.to_thread(self.delete, selection, now)
-
-    async def asessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
-        """Twin of `sessions`."""
-        return await asyncio.to_thread(self.sessions, scope, now)
-
-    async def aowners(self, beginning: str, now: datetime) -> list[str]:
-        """Twin of `owners`."""
-        return await asyncio.to_thread(self.owners, beginning, now)
-
-    async def aflush(self, timeout: float | None = None) -> bool:
-        """Twin of `flush`."""
-        return await asyncio.to_thread(self.flush, timeout)
-
-    async def astats(self, now: datetime) -> MemoryStats:
-        """Twin of `stats`."""
-        return await asyncio.to_thread(self.stats, now)

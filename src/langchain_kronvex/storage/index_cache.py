@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from langchain_kronvex.recall.index import ScopeIndex
 
 _LOOK_AGAIN_SECONDS = 0.002
-_ENTRY_BYTES = 6_144  # what an entry takes with nothing in it
+_ENTRY_BYTES = 6_144  # the size of an empty entry
+
+State = tuple[int, int, int]
 
 
 class Gate:
@@ -35,18 +37,19 @@ class Gate:
 
 @dataclass(slots=True)
 class CachedIndex:
-    """An index with the state of the store it was read at; `lock` guards all of it.
-
-    `loading` is held by the one who reads it from the store, where that takes several steps.
+    """An index with the state of the store it was read at; `lock` guards both.
 
     Attributes:
-        state: Number of the scope in the store, 0 for none; its generation, which changes when
-            records vanish and the index must be read anew; the last write that was taken in.
-        checked: Version of the store at which all of it was seen to be up to date, and the model
-            that its vectors were seen to be of.
+        state: The number of the scope in the store, 0 for none; its generation, which changes when
+            records vanish and the index must be read anew; the last write the index contains.
+        checked: The version of the store at which the index was up to date, and the model of
+            its vectors.
+        index: The index.
+        lock: Held while the index is searched or changed.
+        loading: Held while the index is read from the store, where that takes several steps.
     """
 
-    state: tuple[int, int, int] = (0, 0, 0)
+    state: State = (0, 0, 0)
     checked: tuple[tuple[int, int] | None, str | None] = (None, None)
     index: ScopeIndex = field(default_factory=ScopeIndex)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -54,7 +57,7 @@ class CachedIndex:
 
 
 class IndexCache:
-    """Keeps indexes by owner; lets go of the ones not used for longest when over `max_bytes`."""
+    """Keeps indexes by owner; the ones not used for longest go when it exceeds `max_bytes`."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -70,25 +73,26 @@ class IndexCache:
             if entry is None:
                 entry = self._entries[owner] = CachedIndex()
                 self._resize(owner, _ENTRY_BYTES)
-                self._let_go()
+                self._evict()
             self._entries.move_to_end(owner)
             return entry
 
-    def drop(self, owner: str) -> None:
-        """Forget an owner's index."""
+    def drop(self, *owners: str) -> None:
+        """Forget the indexes of owners."""
         with self._lock:
-            self._entries.pop(owner, None)
-            self._resize(owner, 0)
+            for owner in owners:
+                self._entries.pop(owner, None)
+                self._resize(owner, 0)
 
     def shrink(self, owner: str) -> None:
-        """Let go of indexes until the rest fits, after one has changed; the last used one stays."""
+        """Measure an owner's changed index and drop others until all fit, but not the last used."""
         with self._lock:
             entry = self._entries.get(owner)
             if entry is not None:
                 self._resize(owner, entry.index.nbytes + _ENTRY_BYTES)
-            self._let_go()
+            self._evict()
 
-    def _let_go(self) -> None:
+    def _evict(self) -> None:
         while self._total > self._max_bytes and len(self._entries) > 1:
             dropped, _ = self._entries.popitem(last=False)
             self._resize(dropped, 0)

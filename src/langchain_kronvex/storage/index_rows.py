@@ -1,4 +1,4 @@
-"""What the index needs to know of a stored memory, whatever store it comes from."""
+"""From stored memories to the rows of the index: one rule for all stores."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from langchain_kronvex.core.messages import answer_in
 from langchain_kronvex.recall.index import IndexRow
 from langchain_kronvex.recall.ranking import Floats, Form
+from langchain_kronvex.storage.record import Record
 
 _MAX_REPLY_CHARS = 20_000  # of a reply, by which an exchange is found
 
@@ -23,26 +24,30 @@ def index_row(
     pinned: bool,
     vector: Floats | None,
 ) -> IndexRow:
-    """Build what the index needs; times in seconds since 1970.
+    """Build the row of a memory; times in seconds since 1970.
 
     Args:
-        seq: Its number in the order of writing.
-        text: What it is found by.
-        memory_type: Its type.
-        exchange: All of an exchange, of which `text` is the user's part; None for anything else.
-        session_id: Its session, "" for none.
-        said: When it was first said.
-        created: When it was last said.
-        expires: When it expires, None for never.
-        pinned: It does not expire.
+        seq: The number of the memory in the order of writing.
+        text: The text that recall searches.
+        memory_type: The type of the memory.
+        exchange: A whole exchange, of which `text` is the user's part; None for other memories.
+        session_id: The session, "" for none.
+        said: When the text was first said.
+        created: When the text was last said.
+        expires: When the memory expires, None for never.
+        pinned: Whether the memory never expires.
         vector: Of the text.
     """
+    if exchange is not None:
+        form = Form.EXCHANGE
+    else:
+        form = Form.TURN if memory_type == "episodic" else Form.STATEMENT
     return IndexRow(
         seq=seq,
         text=text,
         reply="" if exchange is None else answer_in(exchange, text)[:_MAX_REPLY_CHARS],
         memory_type=memory_type,
-        form=_form_of(memory_type, exchange=exchange is not None),
+        form=form,
         session_id=session_id,
         said=said,
         created=created,
@@ -51,8 +56,18 @@ def index_row(
     )
 
 
-def _form_of(memory_type: str, *, exchange: bool) -> Form:
-    """Tell by which formula a memory is found."""
-    if exchange:
-        return Form.EXCHANGE
-    return Form.TURN if memory_type == "episodic" else Form.STATEMENT
+def index_row_of(seq: int, record: Record) -> IndexRow:
+    """Build the row of a record, without a vector."""
+    created, expires = record.created_at.timestamp(), record.expires_at
+    return index_row(
+        seq,
+        record.found_by,
+        record.type,
+        None if record.search_text is None else record.content,
+        record.scope.session_id or "",
+        record.said_at.timestamp() if record.said_at else created,
+        int(created // 1),
+        expires.timestamp() if expires else None,
+        record.pinned,
+        None,
+    )

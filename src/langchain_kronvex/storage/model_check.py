@@ -1,4 +1,4 @@
-"""Which embeddings made a store's vectors, and whether others may be compared with them."""
+"""Which embeddings made a store's vectors, and whether other vectors may be compared with them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Model = tuple[str, int | None]  # its name, and the width of its vectors when th
 
 
 def fits(known: Model, model: str, width: int | None) -> bool:
-    """Tell whether vectors of two models may be compared."""
+    """Return whether vectors of two models may be compared."""
     return known[0] == model and (None in (known[1], width) or known[1] == width)
 
 
 def described(model: str, width: int | None) -> str:
-    """Return what to call a model."""
+    """Return the name of a model for an error message."""
     return f"{model} ({width} dimensions)" if width else model
 
 
@@ -39,6 +39,6 @@ def mismatched(location: str, known: Model, model: str, width: int | None) -> Em
     return EmbeddingMismatch(
         f"The memories in {location} were indexed with {described(*known)}, not "
         f"with {described(model, width)}. Open them with the former, or with "
-        "embeddings=False to find them by their words. To change over for good, call "
+        "embeddings=False to find them by their words. To switch models for good, call "
         "memory.reindex(...) with the new embeddings then."
     )

@@ -1,16 +1,18 @@
-"""What a place keeps: records of three kinds, their keys, and what becomes of two of one key."""
+"""Stored records: three kinds, their keys, and how two records with one key become one."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.storage.timestamps import from_micros
 
 Kind = Literal["memory", "message", "item"]
 KINDS: tuple[Kind, ...] = ("memory", "message", "item")
@@ -18,29 +20,29 @@ KINDS: tuple[Kind, ...] = ("memory", "message", "item")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One stored thing.
+    """One stored memory, chat message or item.
 
     Attributes:
-        kind: What it is; records of different kinds never meet.
+        kind: Records of different kinds never meet.
         id: Unique in the store.
-        scope: Whose it is.
+        scope: Whose record this is.
         key: Unique within kind, owner and session; the same key means the same record.
         type: The memory type, or the type of the message.
         content: The text.
-        search_text: What it is found by, when that is not the content.
+        search_text: The text that recall searches, when that is not the content.
         metadata: JSON values.
-        created_at: When it was last said; UTC.
-        said_at: When it was first said, which never changes; None for `created_at`.
+        created_at: When the content was last said; UTC.
+        said_at: When the content was first said, which never changes; None for `created_at`.
         expires_at: UTC, or None; without effect while pinned.
-        pinned: Never expires.
-        access_count: How often recall returned it.
-        deduplicated: `add` found the key there and renewed the older record.
-        completes: `add` stores it only in the place of the record with its id; when that one was
-            erased meanwhile, it does not come back.
-        base: What it was read as before it was changed. What others have changed since stays as
-            they left it, where it was not changed here (`rebased`).
-        vector: Of the search text, for `add` to store; of records that are read, those of
-            `export_page` alone carry one.
+        pinned: Whether the record never expires.
+        access_count: How often recall returned the record.
+        deduplicated: Whether `add` found the key in the store and renewed the older record.
+        completes: Whether `add` only replaces the record with this id. When that record was
+            erased meanwhile, nothing is stored.
+        base: The record as it was read before it was changed. What others have changed since
+            stays as they left it, unless it was changed here too (see `rebased`).
+        vector: Of the search text, for `add` to store. Of the verbs that read records, only
+            `export_page` returns vectors.
     """
 
     kind: Kind
@@ -67,6 +69,51 @@ class Record:
         return self.content if self.search_text is None else self.search_text
 
 
+class Place(NamedTuple):
+    """What makes a record the same as another one: no two visible records of an agent share it."""
+
+    owner: str
+    kind: Kind
+    session: str
+    key: str
+
+
+def place_of(record: Record) -> Place:
+    """Return the place of a record."""
+    scope = record.scope
+    return Place(scope.owner, record.kind, scope.session_id or "", record.key)
+
+
+def is_visible(record: Record, now: datetime) -> bool:
+    """Return whether a record has not expired."""
+    return record.pinned or record.expires_at is None or record.expires_at > now
+
+
+def from_cells(cells: Sequence[Any]) -> Record:
+    """Build a record from the cells that the SQL stores select for it, in this order.
+
+    Kind, id, user, session, key, type, content, search text, metadata as JSON; first said, last
+    said and expiry in microseconds since 1970; pinned and access count.
+    """
+    kind, id_, user, session, key, type_, content, search_text, metadata, *rest = cells
+    said, created, expires, pinned, count = rest
+    return Record(
+        kind=kind,
+        id=id_,
+        scope=Scope(user or None, session or None),
+        key=key,
+        type=type_,
+        content=content,
+        search_text=search_text,
+        metadata=json.loads(metadata) if metadata != "{}" else {},
+        created_at=from_micros(created),
+        said_at=from_micros(said),
+        expires_at=None if expires is None else from_micros(expires),
+        pinned=bool(pinned),
+        access_count=count,
+    )
+
+
 def content_key(memory_type: str, content: str) -> str:
     """Return the key of a memory: the same text of the same type has the same key."""
     digest = hashlib.blake2b(digest_size=16)
@@ -75,7 +122,7 @@ def content_key(memory_type: str, content: str) -> str:
 
 
 def renewed(old: Record, new: Record) -> Record:
-    """Return what is kept when `new` says again what `old` says.
+    """Return the record to keep when `new` says again what `old` says.
 
     The later date and the later expiry win, a pin stays, new metadata is laid over the old.
     """
@@ -97,7 +144,7 @@ _CHANGING = (
 
 
 def rebased(record: Record, stored: Record) -> Record:
-    """Return a changed record as if it had been read just now, as what is stored."""
+    """Return a changed record as if the change had started from the record as stored now."""
     base = record.base
     if base is None:
         return record
@@ -107,7 +154,7 @@ def rebased(record: Record, stored: Record) -> Record:
         if getattr(record, name) == getattr(base, name)
     }
     merged = replace(record, base=None, **theirs)
-    if "content" not in theirs and record.content.startswith(base.content):  # it goes on
+    if "content" not in theirs and record.content.startswith(base.content):  # it was appended to
         content = stored.content + record.content[len(base.content) :]
         merged = replace(merged, content=content[:MAX_CONTENT_CHARS])
     if merged.key != stored.key:
@@ -115,10 +162,15 @@ def rebased(record: Record, stored: Record) -> Record:
     return merged
 
 
-def moved_id(record: Record, agent_id: str) -> str:
-    """Return the id of a record that is restored where its own id stands for another one.
+def without_vectors(records: Sequence[Record]) -> list[Record]:
+    """Return records without their vectors, which are of another model than the store's."""
+    return [replace(record, vector=None) for record in records]
 
-    It depends on where the record goes, so that restoring it again finds it there.
+
+def moved_id(record: Record, agent_id: str) -> str:
+    """Return the id for a restored record whose own id already belongs to another record.
+
+    The id depends on where the record goes, so that restoring it again finds it there.
     """
     place = (agent_id, record.kind, record.scope.owner, record.scope.session_id or "", record.id)
     return hashlib.blake2b("\0".join(place).encode(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""Moments as whole microseconds since 1970, UTC: exact, and in no time zone."""
+"""Moments as whole microseconds since 1970, UTC: exact, and independent of time zones."""
 
 from __future__ import annotations
 

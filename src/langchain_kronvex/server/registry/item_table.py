@@ -14,7 +14,6 @@ from typing import Any
 
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
-from langchain_kronvex.storage.sqlite.backend import SqliteBackend
 
 SERVER_AGENT = "langchain-kronvex/server"
 _CACHED = 1000  # lookups
@@ -39,7 +38,7 @@ class ItemTable:
         self._clock = clock
         self._place = Scope(name, name)  # with both ids a key is looked up in the store's index
         self._cache: _Cache = (None, {})
-        self.is_fast = _version(backend) is not None
+        self.is_fast = backend.version() is not None
 
     def put(self, key: str, content: str, metadata: Mapping[str, Any]) -> Record:
         """Add an item; if the key is taken, return the existing item unchanged."""
@@ -88,7 +87,7 @@ class ItemTable:
         Every request needs items. A store knows far sooner whether any process has written than
         what it has written.
         """
-        version = _version(self._backend)
+        version = self._backend.version()
         if version is None:
             return self._read(keys=keys, limit=limit)
         cached_at, found = self._cache
@@ -104,8 +103,3 @@ class ItemTable:
     ) -> list[Record]:
         chosen = Selection(kind="item", scope=self._place, keys=keys)
         return self._backend.find(chosen, Page(newest_first=True, limit=limit), self._clock())
-
-
-def _version(backend: MemoryBackend) -> object | None:
-    """Return a value that changes with every write to the store; None when that is unknown."""
-    return backend._file.version() if isinstance(backend, SqliteBackend) else None

@@ -42,7 +42,7 @@ class KronvexBackend(RemoteTransfer):
         timeout: Seconds to wait for other processes that share the outbox.
     """
 
-    is_service = True
+    is_remote = True
 
     def __init__(
         self, transport: Transport, agent_id: str, outbox: Outbox, *, timeout: float

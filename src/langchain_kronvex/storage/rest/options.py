@@ -33,7 +33,7 @@ class ServiceOptions:
     allow_http: bool = False
 
 
-def is_service(url: object) -> bool:
+def is_remote(url: object) -> bool:
     """Tell whether a URL is that of a service."""
     return isinstance(url, str) and url.partition("://")[0].lower() in SCHEMES and "://" in url
 

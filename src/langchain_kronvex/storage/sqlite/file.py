@@ -8,8 +8,9 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -32,41 +33,56 @@ _PRAGMAS = (
     "PRAGMA temp_store = MEMORY",
     "PRAGMA trusted_schema = OFF",
 )
-_PACKAGES = {
-    "sqlite": "langchain_kronvex.storage.sqlite",
-    "outbox": "langchain_kronvex.storage.rest.outbox",
-}
-_TABLES = {"sqlite": "records", "outbox": "entries"}  # tells what a file holds
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+_LEFT_ALONE = "Choose another path; the file was left as it is."
+Mark = Literal["erasing", "purged"]
 Rows = list[tuple[Any, ...]]
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a file holds.
+
+    Attributes:
+        package: The package whose folder `schema` has the SQL scripts, one for each version.
+        table: A table that only files of this kind have.
+    """
+
+    package: str
+    table: str
+
+    def steps(self) -> list[str]:
+        """Return the scripts, oldest first."""
+        scripts = files(self.package).joinpath("schema").iterdir()
+        ordered = sorted(scripts, key=lambda script: script.name)
+        return [each.read_text(encoding="utf-8") for each in ordered if each.name.endswith(".sql")]
+
+
 class SqliteFile(ForkAware):
-    """A store file with one connection that reads and one that writes, each behind a lock.
+    """A store file with one connection for reading and one for writing, each behind a lock.
 
     Readers never wait for writers. Both connections are closed around a fork.
 
     Args:
-        path: The file, or None for a store in this process's memory.
+        path: The file, or None for a store in the memory of this process.
         timeout: Seconds to wait for another process that is writing.
-        schema: What it holds: the folder of the scripts that make its tables.
+        schema: What the file holds.
     """
 
-    def __init__(self, path: Path | None, timeout: float, schema: str = "sqlite") -> None:
+    def __init__(self, path: Path | None, timeout: float, schema: Schema) -> None:
         self.path = path
-        self._schema = schema
+        self.location = f"sqlite:///{path}" if path else "sqlite://"
         self._timeout = timeout
         self._closed = False
         self._opened = 0
-        self._writer: sqlite3.Connection | None = None
-        self._reader: sqlite3.Connection | None = None
+        self._connections: dict[str, sqlite3.Connection] = {}
         self._new_locks()
         with self._translated():
             if path is not None:
                 HELD.hold(path, self, lambda: _prepare(path))
             try:
-                self._migrate()
+                self._migrate(schema)
                 self._finish_erasing()
             except BaseException:
                 self.close()
@@ -77,41 +93,34 @@ class SqliteFile(ForkAware):
         self._writing = threading.RLock()
         self._reading = threading.RLock() if self.path else self._writing
 
-    def _write(self) -> sqlite3.Connection:
-        """Return the connection that writes, to the holder of its lock."""
-        if self._closed:
-            raise MemoryClosed()
-        if self._writer is None:
-            self._writer = self._connection()
-        return self._writer
-
-    def _read(self) -> sqlite3.Connection:
-        """Return the connection that reads, to the holder of its lock."""
-        if self._closed:
-            raise MemoryClosed()
-        if self.path is None:
-            return self._write()
-        if self._reader is None:
-            self._reader = self._connection()
-        return self._reader
-
     def before_fork(self) -> None:
-        """Wait until nobody reads or writes, and hold the store closed."""
+        """Wait until no thread reads or writes, and keep the store closed."""
         self._writing.acquire()
         self._reading.acquire()
         if self.path:
             self._disconnect()
 
     def after_fork_in_parent(self) -> None:
-        """Let the others go on; each connection is opened again when it is needed."""
+        """Let other threads go on; each connection is opened again when it is needed."""
         self._reading.release()
         self._writing.release()
 
     def after_fork_in_child(self) -> None:
-        """Start with locks that nobody holds."""
+        """Replace the locks, which a thread of the parent may have held."""
         self._new_locks()
 
-    def _connection(self) -> sqlite3.Connection:
+    # -- connections ---------------------------------------------------------------------------
+
+    def _connection(self, use: Literal["reader", "writer"]) -> sqlite3.Connection:
+        """Return the connection for reading or writing; the caller holds its lock."""
+        if self._closed:
+            raise MemoryClosed()
+        name = use if self.path else "writer"
+        if name not in self._connections:
+            self._connections[name] = self._connect()
+        return self._connections[name]
+
+    def _connect(self) -> sqlite3.Connection:
         self._opened += 1
         connection = sqlite3.connect(
             str(self.path) if self.path else ":memory:",
@@ -132,7 +141,7 @@ class SqliteFile(ForkAware):
         return connection
 
     def _patiently(self, action: Callable[[], T]) -> T:
-        """Repeat what SQLite refuses at once, without waiting, while another process writes."""
+        """Retry actions that SQLite refuses at once while another process writes."""
         deadline = time.monotonic() + self._timeout
         while True:
             try:
@@ -142,30 +151,42 @@ class SqliteFile(ForkAware):
                     raise
             time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
 
+    def close(self) -> None:
+        """Close both connections; the last process to do so removes the write-ahead log."""
+        self._closed = True
+        with self._writing, self._reading:  # running reads and writes finish first
+            self._disconnect()
+        HELD.let_go(self)
+
+    def _disconnect(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
     # -- reading and writing -------------------------------------------------------------------
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
         """Run one query and return all its rows."""
         with self._translated(), self._reading:
-            return self._read().execute(sql, parameters).fetchall()
+            return self._connection("reader").execute(sql, parameters).fetchall()
 
     def version(self) -> tuple[int, int] | None:
-        """Return what changes whenever anybody writes; None when only asking can tell."""
+        """Return a value that changes with every write by any process; None in memory."""
         if self.path is None:
             return None
-        with self._translated(), self._reading:
-            (version,) = self._read().execute("PRAGMA data_version").fetchone()
+        with self._reading:  # so that the number is of the connection opened last
+            ((version,),) = self.read("PRAGMA data_version")
             return self._opened, version
 
     @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        """Let several reads see the store as it is at one moment."""
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection whose queries all see the store at one moment."""
         with self._translated(), self._reading:
-            connection = self._read()
+            connection = self._connection("reader")
             if self.path:  # in memory, the lock keeps writers out as well
                 connection.execute("BEGIN")
             try:
-                yield
+                yield connection
             finally:
                 if connection.in_transaction:
                     connection.execute("COMMIT")
@@ -174,7 +195,7 @@ class SqliteFile(ForkAware):
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the write lock; commit at the end, or roll back on any error."""
         with self._translated(), self._writing:
-            connection = self._write()
+            connection = self._connection("writer")
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -184,8 +205,27 @@ class SqliteFile(ForkAware):
                     connection.execute("ROLLBACK")
                 raise
 
+    def size_bytes(self) -> int | None:
+        """Return how much the store and its write-ahead log take on disk; None in memory."""
+        if self.path is None:
+            return None
+        sides = (Path(f"{self.path}{side}") for side in ("", "-wal"))
+        return sum(side.stat().st_size for side in sides if side.exists())
+
+    # -- erasing -------------------------------------------------------------------------------
+
+    @staticmethod
+    def mark(connection: sqlite3.Connection, state: Mark) -> None:
+        """Note, in a deleting transaction, that the file holds bytes of deleted rows.
+
+        `erasing`: the file must be rewritten; after a crash that happens when it is next opened.
+        `purged`: the next erasure rewrites the file for these rows too.
+        """
+        each = (state, uuid.uuid4().hex)  # an erasure removes only the marks it has read
+        connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", each)
+
     def erase_freed(self) -> None:
-        """Rewrite the file without the pages' unused space and empty the write-ahead log.
+        """Rewrite the file without the unused space in its pages and empty the write-ahead log.
 
         Deleting with `secure_delete` is not enough: rows that were moved between pages leave
         copies of their bytes behind in the pages they came from.
@@ -193,18 +233,9 @@ class SqliteFile(ForkAware):
         with self._translated():
             self._finish_erasing()
 
-    def mark(self, connection: sqlite3.Connection, state: Literal["erasing", "purged"]) -> None:
-        """Note, in a deleting transaction, that the file holds bytes of deleted rows.
-
-        `erasing`: it must be rewritten; a crash before that only delays it until the store is
-        next opened. `purged`: rows expired, which the next erasure rewrites the file for.
-        """
-        each = (state, uuid.uuid4().hex)  # nobody takes away a mark that was made after theirs
-        connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", each)
-
     def _finish_erasing(self) -> None:
         with self._writing:
-            connection = self._write()
+            connection = self._connection("writer")
             marks = connection.execute(
                 "SELECT name, value FROM settings WHERE name IN ('erasing', 'purged')"
             ).fetchall()
@@ -215,30 +246,10 @@ class SqliteFile(ForkAware):
                 self._patiently(lambda: _empty_log(connection))
             connection.executemany("DELETE FROM settings WHERE name = ? AND value = ?", marks)
 
-    def size_bytes(self) -> int | None:
-        """Return what the store and its write-ahead log take on disk; None in memory."""
-        if self.path is None:
-            return None
-        sides = (Path(f"{self.path}{side}") for side in ("", "-wal"))
-        return sum(side.stat().st_size for side in sides if side.exists())
+    # -- schema and errors ---------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Close both connections; the last process to do so removes the write-ahead log."""
-        self._closed = True
-        with self._writing, self._reading:  # let those who are at it finish
-            self._disconnect()
-        HELD.let_go(self)
-
-    def _disconnect(self) -> None:
-        for connection in (self._reader, self._writer):
-            if connection:
-                connection.close()
-        self._reader = self._writer = None
-
-    # -- schema --------------------------------------------------------------------------------
-
-    def _migrate(self) -> None:
-        steps = _schema_steps(self._schema)
+    def _migrate(self, schema: Schema) -> None:
+        steps = schema.steps()
         with self.transaction() as connection:  # also proves that the place can be written
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
             if version > len(steps):
@@ -246,18 +257,15 @@ class SqliteFile(ForkAware):
                     f"{self.path} has schema version {version}; this langchain-kronvex knows "
                     f"versions up to {len(steps)}. Upgrade it: pip install -U langchain-kronvex"
                 )
-            if version and not connection.execute(_HAS_TABLE, (_TABLES[self._schema],)).fetchone():
+            if version and not connection.execute(_HAS_TABLE, (schema.table,)).fetchone():
                 raise NotAStore(
                     f"{self.path} holds something else of this package: memories where an outbox "
-                    "was expected, or an outbox instead of memories. Choose another path; the file "
-                    "was left as it is."
+                    f"was expected, or an outbox instead of memories. {_LEFT_ALONE}"
                 )
             for number, step in enumerate(steps[version:], version + 1):
                 for statement in _statements(step):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number}")
-
-    # -- errors --------------------------------------------------------------------------------
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -270,7 +278,7 @@ class SqliteFile(ForkAware):
         text = str(error)
         if "not a database" in text or "malformed" in text or "file is encrypted" in text:
             return NotAStore(
-                f"{self.path} is no SQLite database, or a damaged one ({text}). Choose another "
+                f"{self.path} is not an SQLite database, or it is damaged ({text}). Choose another "
                 "path, or restore the file from a backup."
             )
         if isinstance(error, sqlite3.OperationalError) and _is_busy(error):
@@ -286,34 +294,62 @@ class SqliteFile(ForkAware):
         return StoreError(f"SQLite failed: {text}")
 
 
+@dataclass(frozen=True, slots=True)
+class AgentConnection:
+    """A connection, and the agent whose records are read or written through it."""
+
+    connection: sqlite3.Connection
+    agent_id: str
+    location: str
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run one statement."""
+        return self.connection.execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each of several parameters."""
+        self.connection.executemany(sql, parameters)
+
+    def mark(self, state: Mark) -> None:
+        """See `SqliteFile.mark`."""
+        SqliteFile.mark(self.connection, state)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFile:
+    """A store file, seen by one agent."""
+
+    file: SqliteFile
+    agent_id: str
+
+    @contextmanager
+    def reading(self) -> Iterator[AgentConnection]:
+        """See `SqliteFile.snapshot`."""
+        with self.file.snapshot() as connection:
+            yield AgentConnection(connection, self.agent_id, self.file.location)
+
+    @contextmanager
+    def writing(self) -> Iterator[AgentConnection]:
+        """See `SqliteFile.transaction`."""
+        with self.file.transaction() as connection:
+            yield AgentConnection(connection, self.agent_id, self.file.location)
+
+
 def _prepare(path: Path) -> None:
-    _create(path)
-    _check_header(path)
+    """Make the file and missing folders for their owner alone; refuse a file that is not ours.
 
-
-def _create(path: Path) -> None:
-    """Make the file, and missing folders, for their owner alone; SQLite's side files follow it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-
-
-def _check_header(path: Path) -> None:
-    """Refuse a file that is not ours before SQLite can touch it.
-
-    The header is described in https://www.sqlite.org/fileformat.html: a magic string first, the
-    application's id in four bytes from byte 68, big-endian.
+    SQLite must not touch such a file. The header is described in
+    https://www.sqlite.org/fileformat.html: a magic string first, the application's id in four
+    bytes from byte 68, big-endian.
     """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # the log and its index get this mode
     with path.open("rb") as file:
         header = file.read(100)
     if header and not header.startswith(b"SQLite format 3\0"):
-        raise NotAStore(
-            f"{path} is no SQLite database. Choose another path; the file was left as it is."
-        )
+        raise NotAStore(f"{path} is not an SQLite database. {_LEFT_ALONE}")
     if header and int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        raise NotAStore(
-            f"{path} is a SQLite database of another program. Choose another path; the file was "
-            "left as it is."
-        )
+        raise NotAStore(f"{path} is an SQLite database of another program. {_LEFT_ALONE}")
 
 
 def _stamp(connection: sqlite3.Connection) -> None:
@@ -330,12 +366,6 @@ def _empty_log(connection: sqlite3.Connection) -> None:
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:
     return "locked" in str(error) or "busy" in str(error)
-
-
-def _schema_steps(schema: str) -> list[str]:
-    folder = files(_PACKAGES[schema]).joinpath("schema")
-    found = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    return [step.read_text(encoding="utf-8") for step in found]
 
 
 def _statements(script: str) -> Iterator[str]:

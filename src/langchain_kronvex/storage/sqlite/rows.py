@@ -1,4 +1,4 @@
-"""Rows and records of the SQLite store, and the SQL that selects them. Pure functions."""
+"""The SQL of the SQLite store that selects rows, and the cells of records and index rows."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.index import IndexRow
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.storage.backend import Page, Record, Selection
 from langchain_kronvex.storage.index_rows import index_row
-from langchain_kronvex.storage.timestamps import from_micros, to_micros
+from langchain_kronvex.storage.timestamps import to_micros
 
 _MOST = 2**62  # more rows than there can be, and a number that SQLite can hold
 
@@ -27,31 +26,11 @@ INDEX_COLUMNS = (
     "session_id, said, created, expires, pinned, vector"
 )
 VISIBLE = "(r.pinned OR r.expires IS NULL OR r.expires > ?)"
-
-
-def to_record(row: Sequence[Any]) -> Record:
-    """Build a record from a row of `RECORD_COLUMNS`."""
-    kind, id_, user, session, key, type_, content, search_text, metadata, *rest = row
-    said, created, expires, pinned, count = rest
-    return Record(
-        kind=kind,
-        id=id_,
-        scope=Scope(user or None, session or None),
-        key=key,
-        type=type_,
-        content=content,
-        search_text=search_text,
-        metadata=json.loads(metadata) if metadata != "{}" else {},
-        created_at=from_micros(created),
-        said_at=from_micros(said),
-        expires_at=None if expires is None else from_micros(expires),
-        pinned=bool(pinned),
-        access_count=count,
-    )
+OF_AGENT = "SELECT scope FROM scopes WHERE agent_id = ?"
 
 
 def to_index_row(row: Sequence[Any]) -> IndexRow:
-    """Build what the index needs from a row of `INDEX_COLUMNS`."""
+    """Build an index row from a row of `INDEX_COLUMNS`."""
     seq, text, type_, exchange, session, said, created, expires, pinned, vector = row
     return index_row(
         seq, text, type_, exchange, session,
@@ -69,7 +48,7 @@ def to_blob(vector: Floats) -> bytes:
 
 
 def mutable_cells(record: Record) -> tuple[Any, ...]:
-    """Return the cells that may change in the life of a record, in the order of the UPDATE."""
+    """Return the cells that may change during the life of a record, in the order of the UPDATE."""
     return (
         record.key,
         record.type,
@@ -83,7 +62,7 @@ def mutable_cells(record: Record) -> tuple[Any, ...]:
 
 
 def constant_cells(record: Record) -> tuple[Any, ...]:
-    """Return the cells that a record is born with, in the order of the INSERT."""
+    """Return the cells that are written only once, in the order of the INSERT."""
     return (
         record.kind,
         record.id,
@@ -96,39 +75,40 @@ def constant_cells(record: Record) -> tuple[Any, ...]:
 
 def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
     """Return the condition, without the word WHERE, that selects rows `r`, and its parameters."""
-    scope = selection.scope
+    scope, session = selection.scope, "r.session_id = ?"
     parameters: list[Any] = [agent_id]
-    of_scope, compared = "SELECT scope FROM scopes WHERE agent_id = ?", "IN"
-    if scope is not None:
-        parameters.append(scope.owner)
-        if selection.include_shared:
-            of_scope += " AND owner IN (?, '')"
-        else:  # of one scope the rows are read in the order of the index
-            of_scope, compared = f"{of_scope} AND owner = ?", "="
-    conditions = [f"r.scope {compared} ({of_scope})"]
+    if scope is None:
+        conditions = [f"r.scope IN ({OF_AGENT})"]
+    elif selection.include_shared:
+        conditions = [f"r.scope IN ({OF_AGENT} AND owner IN (?, ''))"]
+        session = "(r.session_id = ? OR r.scope IN (SELECT scope FROM scopes WHERE owner = ''))"
+    else:  # with = rather than IN, the rows of one scope are read in the order of the index
+        conditions = [f"r.scope = ({OF_AGENT} AND owner = ?)"]
     for condition, value in (
+        ("", scope.owner if scope is not None else None),
         ("r.kind = ?", selection.kind),
         ("r.type = ?", selection.type),
-        (_in_session(selection), scope.only_session if scope else None),
+        (session, scope.only_session if scope is not None else None),
         ("r.id IN (SELECT value FROM json_each(?))", _json_list(selection.ids)),
         ("r.key IN (SELECT value FROM json_each(?))", _json_list(selection.keys)),
     ):
         if value is not None:
-            conditions.append(condition)
+            conditions += [condition] if condition else []
             parameters.append(value)
     if "item" not in selection.kinds:
         conditions.append("r.kind <> 'item'")
     return " AND ".join(conditions), parameters
 
 
-def _in_session(selection: Selection) -> str:
-    shared = "r.scope IN (SELECT scope FROM scopes WHERE owner = '')"
-    return f"(r.session_id = ? OR {shared})" if selection.include_shared else "r.session_id = ?"
+def chosen(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
+    """Return `where` as a condition on the table `records` itself, to write or delete rows."""
+    condition, parameters = where(selection, agent_id)
+    return f"seq IN (SELECT r.seq FROM records AS r WHERE {condition})", parameters
 
 
 def order(page: Page, selection: Selection) -> tuple[str, list[Any]]:
     """Return the ORDER BY and LIMIT of a page, and their parameters."""
-    # The + keeps SQLite from reading all in this order to find the few that are named.
+    # The + keeps SQLite from reading everything in this order to find the few that are named.
     named = selection.ids is not None or selection.keys is not None
     seq = "+r.seq" if named else "r.seq"
     direction = "DESC" if page.newest_first else "ASC"

@@ -1,199 +1,172 @@
-"""The vectors of the SQLite store: whose they are, who has none yet, how all are replaced.
+"""The vectors of the SQLite store: their model, the memories without one, and reindexing.
 
 A vector is only ever compared with vectors of the same model; each transaction that writes one
-asks first which model the store's are of.
+first checks which model the store's vectors are of.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NoReturn
 
 from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import MemoryBackend, Record, Unembedded
+from langchain_kronvex.storage.backend import Record, Unembedded
 from langchain_kronvex.storage.model_check import Model, fits, mismatched, refuse
+from langchain_kronvex.storage.record import without_vectors
 from langchain_kronvex.storage.sqlite import rows
-from langchain_kronvex.storage.sqlite.file import SqliteFile
+from langchain_kronvex.storage.sqlite.file import AgentConnection
 from langchain_kronvex.storage.timestamps import to_micros
 
-_MODEL = "SELECT model, width FROM models WHERE agent_id = ? AND upcoming = ?"
 _PUT_MODEL = "INSERT OR REPLACE INTO models (agent_id, upcoming, model, width) VALUES (?, ?, ?, ?)"
-_OF_AGENT = "kind = 'memory' AND scope IN (SELECT scope FROM scopes WHERE agent_id = ?)"
+_MEMORIES = f"kind = 'memory' AND scope IN ({rows.OF_AGENT})"
 _UPCOMING = "SELECT 1 FROM upcoming_vectors AS u WHERE u.seq = r.seq"
-_STORE_UPCOMING = (
-    "INSERT OR REPLACE INTO upcoming_vectors SELECT seq, ? FROM records "
-    f"WHERE id = ? AND {_OF_AGENT}"
-)
 
 
-class SqliteVectors(MemoryBackend):
-    """The verbs of a SQLite backend that are about vectors."""
-
-    _file: SqliteFile
-    _agent_id: str
-
-    # -- one model -----------------------------------------------------------------------------
-
-    def settle_embeddings(self, model: str, width: int | None) -> int | None:
-        """See `MemoryBackend.settle_embeddings`."""
-        with self._file.transaction() as connection:
-            known = self._model(connection)
-            if known and not fits(known, model, width) and self._has_vectors(connection):
-                raise mismatched(self.location, known, model, width)
-            if known and known[0] == model:
-                width = width or known[1]
-            connection.execute(_PUT_MODEL, (self._agent_id, 0, model, width))
-            return width
-
-    def _model(self, connection: sqlite3.Connection, *, upcoming: bool = False) -> Model | None:
-        found: Model | None = connection.execute(_MODEL, (self._agent_id, upcoming)).fetchone()
-        return found
-
-    def _is_current(self, connection: sqlite3.Connection, model: str | None) -> bool:
-        known = self._model(connection) if model is not None else None
-        return known is not None and known[0] == model
-
-    def _models_are(self, model: str) -> bool:
-        """Tell whether the store's vectors are of a model."""
-        found = self._file.read(_MODEL, (self._agent_id, False))
-        return bool(found) and found[0][0] == model
-
-    def _takes(self, connection: sqlite3.Connection, model: str, width: int) -> bool:
-        """Tell whether vectors can be stored; their width is that of the store's from now on."""
-        known = self._model(connection)
-        if known is None or not fits(known, model, width):
-            return False
-        connection.execute(_PUT_MODEL, (self._agent_id, 0, model, width))
-        return True
-
-    def _has_vectors(self, connection: sqlite3.Connection) -> bool:
-        return bool(
-            connection.execute(
-                f"SELECT 1 FROM records WHERE {_OF_AGENT} AND vector IS NOT NULL LIMIT 1",
-                (self._agent_id,),
-            ).fetchall()
-        )
-
-    def _check_model(self, request: RecallRequest) -> None:
-        """Refuse a search whose vector cannot be compared with those of the memories."""
-        if request.vector is None or request.model is None:
-            return
-        found = self._file.read(_MODEL, (self._agent_id, False))
-        if found and not fits(found[0], request.model, len(request.vector)):
-            self._refuse(found[0], request.model, len(request.vector))
-
-    def _refuse(self, known: Model | None, model: str, width: int | None) -> NoReturn:
-        refuse(self.location, known, model, width)
-
-    # -- one vector after the other ------------------------------------------------------------
-
-    def unembedded(
-        self, limit: int, now: datetime, *, after: int = 0, upcoming: bool = False
-    ) -> list[Unembedded]:
-        """See `MemoryBackend.unembedded`."""
-        missing = f"NOT EXISTS ({_UPCOMING})" if upcoming else "r.vector IS NULL"
-        # The + keeps SQLite to the order of writing, so that it stops at the limit.
-        found = self._file.read(
-            "SELECT r.seq, r.id, coalesce(r.search_text, r.content) FROM records AS r "
-            "WHERE +r.scope IN (SELECT scope FROM scopes WHERE agent_id = ?) AND r.seq > ? "
-            f"AND r.kind = 'memory' AND {missing} AND {rows.VISIBLE} ORDER BY r.seq LIMIT ?",
-            (self._agent_id, after, to_micros(now), limit),
-        )
-        return [Unembedded(*row) for row in found]
-
-    def embed(self, vectors: Mapping[str, Floats], model: str, *, upcoming: bool = False) -> None:
-        """See `MemoryBackend.embed`."""
-        blobs = {id_: rows.to_blob(vector) for id_, vector in vectors.items()}
-        width = next((len(vector) for vector in vectors.values()), 0)
-        with self._file.transaction() as connection:
-            known = self._model(connection, upcoming=upcoming)
-            if known is None or not fits(known, model, width):
-                self._refuse(known or self._model(connection), model, width)
-            if upcoming:
-                connection.executemany(
-                    _STORE_UPCOMING, [(blob, id_, self._agent_id) for id_, blob in blobs.items()]
-                )
-                return
-            for id_, blob in blobs.items():
-                _store(connection, id_, blob)
-            connection.execute(_PUT_MODEL, (self._agent_id, 0, model, width))
-
-    def _renew_vector(self, connection: sqlite3.Connection, record: Record) -> None:
-        """Keep the vectors of a record that is about to be completed, unless its text changes.
-
-        If it does, the index is read anew, since it keeps the words of the old text.
-        """
-        blob = None if record.vector is None else rows.to_blob(record.vector)
-        connection.execute(
-            "UPDATE records SET vector = coalesce(?, CASE WHEN coalesce(search_text, content) = ? "
-            "THEN vector END) WHERE id = ?",
-            (blob, record.found_by, record.id),
-        )
-        changed = "SELECT {} FROM records WHERE id = ? AND coalesce(search_text, content) <> ?"
-        for statement, column in (
-            ("DELETE FROM upcoming_vectors WHERE seq IN", "seq"),
-            ("UPDATE scopes SET generation = generation + 1 WHERE scope IN", "scope"),
-        ):
-            connection.execute(
-                f"{statement} ({changed.format(column)})", (record.id, record.found_by)
-            )
-
-    # -- all of them ---------------------------------------------------------------------------
-
-    def prepare_reindex(self, model: str, width: int) -> int:
-        """See `MemoryBackend.prepare_reindex`."""
-        with self._file.transaction() as connection:
-            if self._model(connection, upcoming=True) != (model, width):
-                self._drop_upcoming(connection)
-                connection.execute(_PUT_MODEL, (self._agent_id, 1, model, width))
-            return self._count_upcoming(connection)
-
-    def finish_reindex(self, model: str) -> int:
-        """See `MemoryBackend.finish_reindex`."""
-        with self._file.transaction() as connection:
-            known = self._model(connection, upcoming=True)
-            if known is None or known[0] != model:
-                self._refuse(known or self._model(connection), model, None)
-            count = self._count_upcoming(connection)
-            connection.execute(
-                "UPDATE records SET vector = (SELECT u.vector FROM upcoming_vectors AS u "
-                f"WHERE u.seq = records.seq) WHERE {_OF_AGENT}",
-                (self._agent_id,),
-            )
-            # A new generation: every process reads the vectors anew.
-            connection.execute(
-                "UPDATE scopes SET generation = generation + 1 WHERE agent_id = ?",
-                (self._agent_id,),
-            )
-            self._drop_upcoming(connection)
-            connection.execute("DELETE FROM models WHERE agent_id = ?", (self._agent_id,))
-            connection.execute(_PUT_MODEL, (self._agent_id, 0, *known))
-            return count
-
-    def _count_upcoming(self, connection: sqlite3.Connection) -> int:
-        (count,) = connection.execute(
-            f"SELECT count(*) FROM records AS r WHERE {_OF_AGENT} AND EXISTS ({_UPCOMING})",
-            (self._agent_id,),
-        ).fetchone()
-        return int(count)
-
-    def _drop_upcoming(self, connection: sqlite3.Connection) -> None:
-        of_agent = f"SELECT seq FROM records WHERE {_OF_AGENT}"
-        connection.execute(
-            f"DELETE FROM upcoming_vectors WHERE seq IN ({of_agent})", (self._agent_id,)
-        )
-
-
-def _store(connection: sqlite3.Connection, id_: str, blob: bytes) -> None:
-    row = connection.execute(
-        "UPDATE scopes SET revision = revision + 1 WHERE scope = "
-        "(SELECT scope FROM records WHERE id = ?) RETURNING revision",
-        (id_,),
+def model_of(db: AgentConnection, *, upcoming: bool = False) -> Model | None:
+    """Return the model of an agent's vectors, or the one that is being prepared."""
+    found: Model | None = db.execute(
+        "SELECT model, width FROM models WHERE agent_id = ? AND upcoming = ?",
+        (db.agent_id, upcoming),
     ).fetchone()
-    if row:
-        connection.execute(
-            "UPDATE records SET vector = ?, revision = ? WHERE id = ?", (blob, row[0], id_)
+    return found
+
+
+def settle(db: AgentConnection, model: str, width: int | None) -> int | None:
+    """Make sure that the vectors are this model's, and remember it; return their width."""
+    known = model_of(db)
+    if known and not fits(known, model, width) and _has_vectors(db):
+        raise mismatched(db.location, known, model, width)
+    if known and known[0] == model:
+        width = width or known[1]
+    db.execute(_PUT_MODEL, (db.agent_id, 0, model, width))
+    return width
+
+
+def _has_vectors(db: AgentConnection) -> bool:
+    found = f"SELECT 1 FROM records WHERE {_MEMORIES} AND vector IS NOT NULL LIMIT 1"
+    return db.execute(found, (db.agent_id,)).fetchone() is not None
+
+
+def usable(db: AgentConnection, records: Sequence[Record], model: str | None) -> Sequence[Record]:
+    """Return the records, without vectors that are not of the store's model and width."""
+    width = next((len(r.vector) for r in records if r.vector is not None), None)
+    if width is None:
+        return records
+    known = model_of(db)
+    if known is None or model is None or not fits(known, model, width):
+        return without_vectors(records)
+    if known[1] is None:
+        db.execute(_PUT_MODEL, (db.agent_id, 0, model, width))
+    return records
+
+
+def unembedded(
+    db: AgentConnection,
+    limit: int,
+    now: datetime,
+    *,
+    after: int,
+    upcoming: bool,
+) -> list[Unembedded]:
+    """Return memories without a vector that were written after a position, oldest first."""
+    missing = f"NOT EXISTS ({_UPCOMING})" if upcoming else "r.vector IS NULL"
+    # The + keeps SQLite to the order of writing, so that it stops at the limit.
+    found = db.execute(
+        "SELECT r.seq, r.id, coalesce(r.search_text, r.content) FROM records AS r "
+        f"WHERE +r.scope IN ({rows.OF_AGENT}) AND r.seq > ? AND r.kind = 'memory' "
+        f"AND {missing} AND {rows.VISIBLE} ORDER BY r.seq LIMIT ?",
+        (db.agent_id, after, to_micros(now), limit),
+    )
+    return [Unembedded(*row) for row in found]
+
+
+def embed(
+    db: AgentConnection,
+    vectors: Mapping[str, Floats],
+    model: str,
+    *,
+    upcoming: bool,
+) -> None:
+    """Store a model's unit vectors by record id."""
+    width = next((len(vector) for vector in vectors.values()), 0)
+    known = model_of(db, upcoming=upcoming)
+    if known is None or not fits(known, model, width):
+        refuse(db.location, known or model_of(db), model, width)
+    blobs = [(rows.to_blob(vector), id_) for id_, vector in vectors.items()]
+    if upcoming:
+        db.executemany(
+            "INSERT OR REPLACE INTO upcoming_vectors SELECT seq, ? FROM records "
+            f"WHERE id = ? AND {_MEMORIES}",
+            [(*each, db.agent_id) for each in blobs],
         )
+        return
+    db.executemany(
+        "UPDATE scopes SET revision = revision + 1 WHERE scope = "
+        "(SELECT scope FROM records WHERE id = ?)",
+        [(id_,) for _, id_ in blobs],
+    )
+    db.executemany(
+        "UPDATE records SET vector = ?, revision = "
+        "(SELECT s.revision FROM scopes AS s WHERE s.scope = records.scope) WHERE id = ?",
+        blobs,
+    )
+    db.execute(_PUT_MODEL, (db.agent_id, 0, model, width))
+
+
+def renew(db: AgentConnection, record: Record) -> None:
+    """Keep the vectors of a record that is about to be completed, unless its text changes.
+
+    If the text changes, the index is read anew, since it keeps the words of the old text.
+    """
+    blob = None if record.vector is None else rows.to_blob(record.vector)
+    db.execute(
+        "UPDATE records SET vector = coalesce(?, CASE WHEN coalesce(search_text, content) = ? "
+        "THEN vector END) WHERE id = ?",
+        (blob, record.found_by, record.id),
+    )
+    changed = "SELECT {} FROM records WHERE id = ? AND coalesce(search_text, content) <> ?"
+    for statement, column in (
+        ("DELETE FROM upcoming_vectors WHERE seq IN", "seq"),
+        ("UPDATE scopes SET generation = generation + 1 WHERE scope IN", "scope"),
+    ):
+        db.execute(f"{statement} ({changed.format(column)})", (record.id, record.found_by))
+
+
+# -- reindexing --------------------------------------------------------------------------------
+
+
+def prepare_reindex(db: AgentConnection, model: str, width: int) -> int:
+    """Make a model the upcoming one; return how many vectors of it are there already."""
+    if model_of(db, upcoming=True) != (model, width):
+        _drop_upcoming(db)
+        db.execute(_PUT_MODEL, (db.agent_id, 1, model, width))
+    return _count_upcoming(db)
+
+
+def finish_reindex(db: AgentConnection, model: str) -> int:
+    """Replace the vectors by the upcoming ones; return how many there are."""
+    known = model_of(db, upcoming=True)
+    if known is None or known[0] != model:
+        refuse(db.location, known or model_of(db), model, None)
+    count = _count_upcoming(db)
+    db.execute(
+        "UPDATE records SET vector = (SELECT u.vector FROM upcoming_vectors AS u "
+        f"WHERE u.seq = records.seq) WHERE {_MEMORIES}",
+        (db.agent_id,),
+    )
+    # With a new generation, every process reads the vectors anew.
+    db.execute("UPDATE scopes SET generation = generation + 1 WHERE agent_id = ?", (db.agent_id,))
+    _drop_upcoming(db)
+    db.execute("DELETE FROM models WHERE agent_id = ?", (db.agent_id,))
+    db.execute(_PUT_MODEL, (db.agent_id, 0, *known))
+    return count
+
+
+def _count_upcoming(db: AgentConnection) -> int:
+    counted = f"SELECT count(*) FROM records AS r WHERE {_MEMORIES} AND EXISTS ({_UPCOMING})"
+    return int(db.execute(counted, (db.agent_id,)).fetchone()[0])
+
+
+def _drop_upcoming(db: AgentConnection) -> None:
+    of_agent = f"SELECT seq FROM records WHERE {_MEMORIES}"
+    db.execute(f"DELETE FROM upcoming_vectors WHERE seq IN ({of_agent})", (db.agent_id,))

@@ -1,77 +1,171 @@
-"""The steps of writing to the SQLite store: look a key up, number the write, store a row."""
+"""The verbs of the SQLite store that store, replace and change records, and their steps."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.storage.backend import Record
-from langchain_kronvex.storage.record import rebased
-from langchain_kronvex.storage.sqlite import rows
-from langchain_kronvex.storage.sqlite.erasing import SqliteErasing, delete_rows
+from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
+from langchain_kronvex.storage.backend import Record, Selection, renewed
+from langchain_kronvex.storage.record import from_cells, is_visible, place_of, rebased
+from langchain_kronvex.storage.sqlite import erasing, rows, vectors
+from langchain_kronvex.storage.sqlite.file import AgentConnection
+from langchain_kronvex.storage.timestamps import to_micros
 
 _INSERT = (
     "INSERT INTO records (key, type, content, search_text, metadata, created, expires, pinned, "
     "revision, scope, kind, id, user_id, session_id, said, vector) "
     "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
-UPDATE = (
+_UPDATE = (
     "UPDATE records SET key = ?, type = ?, content = ?, search_text = ?, metadata = ?, "
     "created = ?, expires = ?, pinned = ?, revision = ? WHERE id = ? AND scope = ?"
 )
-_BY_ID = f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} WHERE r.id = ? AND r.scope = ?"
-_SAME_KEY = (
-    f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
-    "WHERE r.scope = ? AND r.kind = ? AND r.session_id = ? AND r.key = ?"
-)
+_SELECT = f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} WHERE "
+_SAME_KEY = "r.scope = ? AND r.kind = ? AND r.session_id = ? AND r.key = ?"
 
 
-class SqliteWriting(SqliteErasing):
-    """The steps of which the writing verbs of a SQLite backend are made."""
+def add(
+    db: AgentConnection,
+    records: Sequence[Record],
+    now: datetime,
+    model: str | None,
+) -> list[Record]:
+    """Store records, those with a known key by renewing the older record."""
+    records = vectors.usable(db, records, model)
+    writes = number_writes(db, records)
+    return [_add(db, r, *writes[r.scope.owner], now) for r in records]
 
-    def _insert(
-        self, connection: sqlite3.Connection, record: Record, scope: int, revision: int
-    ) -> None:
-        cells = (*rows.mutable_cells(record), revision, scope, *rows.constant_cells(record))
-        connection.execute(_INSERT, cells)
 
-    def _update(
-        self, connection: sqlite3.Connection, record: Record, scope: int, revision: int
-    ) -> None:
-        cells = (*rows.mutable_cells(record), revision, record.id, scope)
-        connection.execute(UPDATE, cells)
+def _add(db: AgentConnection, record: Record, scope: int, revision: int, now: datetime) -> Record:
+    record = _rebased(db, record, scope)
+    older = same_key(db, record, scope, now) if record.key != record.id else None
+    if older and older.id != record.id:
+        erasing.empty(db, "id = ?", [record.id])
+        record = renewed(older, record)
+    if record.completes:
+        vectors.renew(db, record)
+    if older or record.completes:
+        update(db, record, scope, revision)
+    else:
+        insert(db, record, scope, revision)
+    return record
 
-    def _rebased(self, connection: sqlite3.Connection, record: Record, scope: int) -> Record:
-        """Return a record with what others have changed since it was read."""
-        if record.base is None:
-            return record
-        row = connection.execute(_BY_ID, (record.id, scope)).fetchone()
-        return rebased(record, rows.to_record(row)) if row else record
 
-    def _same_key(
-        self, connection: sqlite3.Connection, record: Record, scope: int, now: datetime
-    ) -> Record | None:
-        """Return the visible record with the key of this one; an expired one makes room."""
-        place = (scope, record.kind, record.scope.session_id or "", record.key)
-        row = connection.execute(_SAME_KEY, place).fetchone()
-        older = rows.to_record(row) if row else None
-        if older and not (older.pinned or older.expires_at is None or older.expires_at > now):
-            delete_rows(connection, "id = ?", [older.id])
+def put(
+    db: AgentConnection,
+    records: Sequence[Record],
+    now: datetime,
+    model: str | None,
+    *,
+    expected: Sequence[str | None] | None,
+    deleted: Sequence[Selection],
+) -> list[str] | None:
+    """Store records in the place of those with their keys.
+
+    Returns:
+        The owners who have nothing left; None when something else was there than expected.
+    """
+    if expected is not None:
+        there = [_content_at_place(db, record, now) for record in records]
+        if there != list(expected):
             return None
-        return older
+    erasing.leave(db, deleted)
+    records = vectors.usable(db, records, model)
+    writes = number_writes(db, records)
+    for record in records:
+        scope, revision = writes[record.scope.owner]
+        older = same_key(db, record, scope, now)
+        if older:
+            erasing.empty(db, "id = ?", [older.id])
+            record = replace(record, said_at=older.said_at)
+        insert(db, record, scope, revision)
+    if records:
+        erasing.sweep(db, len(records), now)
+    return erasing.vacate(db, deleted, now)
 
-    def _next_revisions(
-        self, connection: sqlite3.Connection, records: Sequence[Record]
-    ) -> dict[str, tuple[int, int]]:
-        """Return scope and number of this write, by owner."""
-        owners = {record.scope.owner for record in records}
-        writes = (
-            "INSERT INTO scopes (agent_id, owner, revision) VALUES (?, ?, 1) "
-            "ON CONFLICT (agent_id, owner) DO UPDATE SET revision = revision + 1 "
-            "RETURNING scope, revision"
+
+def _content_at_place(db: AgentConnection, record: Record, now: datetime) -> str | None:
+    row = db.execute(
+        f"SELECT content FROM records AS r WHERE scope = ({rows.OF_AGENT} AND owner = ?) "
+        f"AND kind = ? AND session_id = ? AND key = ? AND {rows.VISIBLE}",
+        (db.agent_id, *place_of(record), to_micros(now)),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def change(db: AgentConnection, record: Record, now: datetime) -> None:
+    """Write type, key, metadata, expiry and pin of an existing record."""
+    # A new type may be found by another formula: then the index is read anew.
+    row = db.execute(
+        "UPDATE scopes SET revision = revision + 1, generation = generation + "
+        "(SELECT type <> ? FROM records WHERE id = ?) WHERE scope = "
+        f"(SELECT r.scope FROM records AS r WHERE r.id = ? AND {rows.VISIBLE}) "
+        "RETURNING scope, revision",
+        (record.type, record.id, record.id, to_micros(now)),
+    ).fetchone()
+    if row is None:
+        raise MemoryNotFound()
+    scope, revision = row
+    record = _rebased(db, record, scope)
+    older = same_key(db, record, scope, now)
+    if older and older.id != record.id:
+        raise InvalidInput(
+            "A memory with this text and type already exists in the same scope; "
+            "forget one of the two."
         )
-        return {
-            owner: connection.execute(writes, (self._agent_id, owner)).fetchone()
-            for owner in owners
-        }
+    update(db, record, scope, revision)
+
+
+def count_accesses(db: AgentConnection, counts: Mapping[str, int]) -> None:
+    """Add to the access counts of records, by id."""
+    db.executemany(
+        "INSERT INTO accesses (seq, count) SELECT seq, ? FROM records WHERE id = ? "
+        "ON CONFLICT (seq) DO UPDATE SET count = count + excluded.count",
+        [(count, id_) for id_, count in counts.items()],
+    )
+
+
+# -- steps, also of restoring ------------------------------------------------------------------
+
+
+def number_writes(db: AgentConnection, records: Sequence[Record]) -> dict[str, tuple[int, int]]:
+    """Return the scope and the number of this write, by owner."""
+    next_revision = (
+        "INSERT INTO scopes (agent_id, owner, revision) VALUES (?, ?, 1) "
+        "ON CONFLICT (agent_id, owner) DO UPDATE SET revision = revision + 1 "
+        "RETURNING scope, revision"
+    )
+    owners = {record.scope.owner for record in records}
+    return {o: db.execute(next_revision, (db.agent_id, o)).fetchone() for o in owners}
+
+
+def insert(db: AgentConnection, record: Record, scope: int, revision: int) -> None:
+    """Store a new record."""
+    cells = (*rows.mutable_cells(record), revision, scope, *rows.constant_cells(record))
+    db.execute(_INSERT, cells)
+
+
+def update(db: AgentConnection, record: Record, scope: int, revision: int) -> None:
+    """Write the cells that may change of a record."""
+    db.execute(_UPDATE, (*rows.mutable_cells(record), revision, record.id, scope))
+
+
+def same_key(db: AgentConnection, record: Record, scope: int, now: datetime) -> Record | None:
+    """Return the visible record with the key of this one; an expired one is deleted."""
+    row = db.execute(_SELECT + _SAME_KEY, (scope, *place_of(record)[1:])).fetchone()
+    older = from_cells(row) if row else None
+    if older and not is_visible(older, now):
+        erasing.delete_rows(db, "id = ?", [older.id])
+        return None
+    return older
+
+
+def _rebased(db: AgentConnection, record: Record, scope: int) -> Record:
+    """Return a record with what others have changed since it was read."""
+    if record.base is None:
+        return record
+    by_id = f"{_SELECT} r.id = ? AND r.scope = ?"
+    row = db.execute(by_id, (record.id, scope)).fetchone()
+    return rebased(record, from_cells(row)) if row else record

@@ -19,12 +19,13 @@ from typing import Any
 
 from langchain_kronvex.core.errors import StoreBusy, StoreUnavailable
 from langchain_kronvex.storage.rest.envelope import Stored, from_payload, to_payload, wire_session
-from langchain_kronvex.storage.sqlite.file import SqliteFile
+from langchain_kronvex.storage.sqlite.file import Schema, SqliteFile
 
 MAX_ENTRIES = 10_000
 MAX_BYTES = 256 << 20
 _ROOM_PAUSE_SECONDS = 0.05
 _LOCK_PAUSE_SECONDS = 0.02
+_SCHEMA = Schema("langchain_kronvex.storage.rest.outbox", "entries")
 _COLUMNS = "place, session, record, payload, tries, failed"
 
 
@@ -50,7 +51,7 @@ class Outbox:
 
     def __init__(self, path: Path, identity: str | None, timeout: float) -> None:
         self._timeout = timeout
-        self._file = SqliteFile(path, timeout, schema="outbox")
+        self._file = SqliteFile(path, timeout, _SCHEMA)
         self._lock_path = Path(f"{path}.lock")
         if identity is not None and self.setting("identity", identity) != identity:
             self._file.close()

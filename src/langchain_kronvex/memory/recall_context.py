@@ -1,0 +1,56 @@
+"""Recalling the context of a prompt so that a failing memory does not break the chat."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.types import MemoryContext, Scope
+from langchain_kronvex.memory.memory import KronvexMemory
+
+OnFailure = Literal["degrade", "raise"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextOptions:
+    """How the context of a turn is recalled; see `KronvexMemory.inject_context`."""
+
+    top_k: int = 8
+    max_tokens: int | None = None
+    memory_type: str | None = None
+    on_error: OnFailure = "degrade"
+
+
+def recall_context(
+    memory: KronvexMemory,
+    query: str,
+    scope: Scope,
+    options: ContextOptions,
+    already_shown: Collection[str],
+) -> MemoryContext:
+    """Return the context for a query; an empty, degraded one when the recall fails.
+
+    Raises:
+        InvalidInput: an option does not fit; this is a mistake in the program.
+    """
+    if not query.strip():
+        return MemoryContext()
+    try:
+        return memory.inject_context(
+            query,
+            user_id=scope.user_id,
+            session_id=scope.session_id,
+            top_k=options.top_k,
+            max_tokens=options.max_tokens,
+            memory_type=options.memory_type,
+            already_shown=already_shown,
+        )
+    except InvalidInput:
+        raise
+    except Exception as error:
+        if options.on_error == "raise":
+            raise
+        memory.engine.degraded.report(error)
+        return MemoryContext(degraded=True)

@@ -1,0 +1,77 @@
+"""The verbs of the SQLite store that only read. Functions over a connection."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
+from langchain_kronvex.storage.backend import Page, Record, Selection
+from langchain_kronvex.storage.record import from_cells
+from langchain_kronvex.storage.sqlite import rows
+from langchain_kronvex.storage.sqlite.file import AgentConnection
+from langchain_kronvex.storage.timestamps import from_micros, to_micros
+
+
+def find(db: AgentConnection, selection: Selection, page: Page, now: datetime) -> list[Record]:
+    """Return the selected records in the order of the page."""
+    condition, parameters = rows.where(selection, db.agent_id)
+    order, bounds = rows.order(page, selection)
+    found = db.execute(
+        f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
+        f"WHERE {condition} AND {rows.VISIBLE} {order}",
+        [*parameters, to_micros(now), *bounds],
+    )
+    return [from_cells(row) for row in found]
+
+
+def sessions(db: AgentConnection, scope: Scope | None, now: datetime) -> list[SessionSummary]:
+    """Return the sessions of one owner, or of all, the last written to first."""
+    condition, parameters = rows.where(Selection(kind=None, scope=scope), db.agent_id)
+    found = db.execute(
+        "SELECT user_id, session_id, sum(kind = 'memory'), sum(kind = 'message'), max(created) "
+        f"FROM records AS r WHERE {condition} AND r.kind <> 'item' AND {rows.VISIBLE} "
+        "GROUP BY scope, user_id, session_id ORDER BY max(created) DESC, max(seq) DESC",
+        [*parameters, to_micros(now)],
+    )
+    return [
+        SessionSummary(
+            user_id=user or None,
+            session_id=session or None,
+            memories=memories,
+            messages=messages,
+            last_at=from_micros(last),
+        )
+        for user, session, memories, messages, last in found
+    ]
+
+
+def owners(db: AgentConnection, beginning: str, now: datetime) -> list[str]:
+    """Return the owners of memories whose names begin with a text, in no order."""
+    end = beginning + chr(0x10FFFF) * 256
+    found = db.execute(
+        # The condition BETWEEN makes use of the index, substr is exact.
+        "SELECT owner FROM scopes AS s WHERE agent_id = ? AND owner BETWEEN ? AND ? "
+        "AND substr(owner, 1, ?) = ? AND EXISTS (SELECT 1 FROM records AS r "
+        f"WHERE r.scope = s.scope AND r.kind = 'memory' AND {rows.VISIBLE})",
+        (db.agent_id, beginning, end, len(beginning), beginning, to_micros(now)),
+    )
+    return [owner for (owner,) in found]
+
+
+def stats(db: AgentConnection, now: datetime, size_bytes: int | None) -> MemoryStats:
+    """Return how much is stored."""
+    memories, messages, users, unembedded = db.execute(
+        "SELECT coalesce(sum(kind = 'memory'), 0), coalesce(sum(kind = 'message'), 0), "
+        "count(DISTINCT scope), coalesce(sum(kind = 'memory' AND vector IS NULL), 0) "
+        f"FROM records AS r WHERE scope IN ({rows.OF_AGENT}) AND kind <> 'item' "
+        f"AND {rows.VISIBLE}",
+        (db.agent_id, to_micros(now)),
+    ).fetchone()
+    return MemoryStats(
+        location=db.location,
+        memories=memories,
+        messages=messages,
+        users=users,
+        unembedded=unembedded,
+        size_bytes=size_bytes,
+    )

@@ -1,0 +1,124 @@
+"""The bounds of the package's size and shape, and its respect for what is private."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from .measure import (
+    code_lines_by_room,
+    file_lines,
+    folders,
+    root_entries,
+    shape,
+    shape_of,
+)
+from .private_reaches import private_reaches, reaches_of
+from .source import modules
+from .warm_calls import files_passed
+
+MOST_FLOORS = 7
+MOST_ARROWS = 50
+MOST_ROOT_ENTRIES = 14
+MOST_FILES_IN_A_FOLDER = 17
+MOST_FILE_LINES = 400
+MOST_CODE_LINES = 17_600
+MOST_FILES_PASSED = {
+    "remember, SQLite": 18,
+    "recall, SQLite": 28,
+    "POST /recall": 46,
+    "remember and flush, REST": 25,
+}
+LONGER_FILES = {"memory/memory.py"}  # a class of one-line verbs, each with its docstring
+
+# What is still reached for. Nothing may be added; what goes from the code goes from here.
+ALLOWED_REACHES = {
+    "cli.main": {"argparse._SubParsersAction"},
+    "cli.outbox": {"argparse._SubParsersAction"},
+    "cli.transfer": {"argparse._SubParsersAction"},
+    "llama_index.chat_log": {"self.memory._clock", "self.memory._conversation"},
+    "llama_index.exchanges": {"memory._clock", "memory._conversation"},
+    "memory.keyed_documents": {
+        "self._memory._clock", "self._memory._model", "self._memory._recaller",
+    },
+    "memory.keyed_values": {"self._memory._clock"},
+    "server.queries": {
+        "memory._add", "memory._backend", "memory._clock", "memory._erase", "memory._model",
+        "memory._place", "memory._recaller", "memory._settings",
+    },
+    "server.registry.shelf": {"backend._file"},
+    "storage.postgres.connections.borrowed": {"pool._workers"},
+    "storage.postgres.connections.loop_pool": {"connection._pool"},
+    "storage.rest.http.deadline": {
+        "client._mounts", "client._transport", "pool._network_backend",
+        "getattr(pool, '_network_backend', None)", "getattr(transport, '_pool', None)",
+    },
+    "storage.rest.http.transport": {"asyncio._get_running_loop"},
+}  # fmt: skip
+
+
+def test_the_rooms_stand_on_few_floors() -> None:
+    assert shape().height <= MOST_FLOORS
+
+
+def test_few_arrows_tie_the_rooms() -> None:
+    assert len(shape().arrows) <= MOST_ARROWS
+
+
+def test_a_circle_stands_on_one_floor() -> None:
+    tied = shape_of({"a", "b", "c", "d"}, {("a", "b"), ("b", "c"), ("c", "b"), ("c", "d")})
+
+    assert tied.floors == {"a": 3, "b": 2, "c": 2, "d": 1}
+    assert tied.circles == (("b", "c"),)
+
+
+def test_the_root_of_the_package_has_few_entries() -> None:
+    assert len(root_entries()) <= MOST_ROOT_ENTRIES
+
+
+def test_a_folder_holds_few_files() -> None:
+    full = {folder: files for folder, files in folders().items() if files > MOST_FILES_IN_A_FOLDER}
+
+    assert not full
+
+
+def test_a_file_is_short() -> None:
+    long = {name: lines for name, lines in file_lines().items() if lines > MOST_FILE_LINES}
+
+    assert not long.keys() - LONGER_FILES
+
+
+def test_the_package_has_few_lines_of_code() -> None:
+    assert sum(code_lines_by_room().values()) <= MOST_CODE_LINES
+
+
+def test_a_warm_call_passes_few_files() -> None:
+    passed = files_passed()
+
+    assert passed.keys() == MOST_FILES_PASSED.keys()
+    assert not {
+        call: sorted(files)
+        for call, files in passed.items()
+        if len(files) > MOST_FILES_PASSED[call]
+    }
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_a_module_leaves_alone_what_is_private_elsewhere(module: str) -> None:
+    assert not set(private_reaches(module)) - ALLOWED_REACHES.get(module, set())
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("memory._clock()", ("memory._clock",)),
+        ("getattr(pool, '_backend')", ("getattr(pool, '_backend')",)),
+        ("from asyncio import _get_running_loop", ("from asyncio import _get_running_loop",)),
+        ("import httpx._client", ("import httpx._client",)),
+        ("self._own, cls._own, super()._own, module.__name__, row._replace(a=1)", ()),
+        ("class A:\n    def __init__(self): self._x = 1\n    def same(self, b): return b._x", ()),
+    ],
+)
+def test_what_counts_as_a_reach(code: str, found: tuple[str, ...]) -> None:
+    assert reaches_of(ast.parse(code)) == found

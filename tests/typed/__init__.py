@@ -1,0 +1,1 @@
+"""What type checkers make of the public verbs: `make types` reads these tests, pytest runs them."""
