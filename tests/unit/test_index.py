@@ -129,7 +129,6 @@ def test_telling_the_same_again_changes_nothing(rows: list[IndexRow], vector: Fl
 def test_an_empty_index_knows_nothing() -> None:
     index = built([])
     assert (len(index), index.vectors, index.neighbours.conversations) == (0, None, 0)
-    assert (index.code("nobody"), index.first_word("nobody")) == (-1, -1)
 
 
 def test_turns_within_an_hour_of_a_session_are_one_conversation() -> None:

@@ -63,16 +63,9 @@ def parse_query(index: ScopeIndex, text: str, vector: Floats | None) -> ParsedQu
     replied = index.replies.entries(enumerate(rows))
     if vector is not None:
         rows += map(related, rarest)
-    return ParsedQuery(
-        text=text,
-        vector=vector,
-        terms=rarest,
-        all_terms=all_terms,
-        found=index.postings.entries(enumerate(rows)),
-        rows=len(rows),
-        replied=replied,
-        dated=[_matching_dates(index.table, term) for term in rarest],
-    )
+    found = index.postings.entries(enumerate(rows))
+    dated = [_matching_dates(index.table, term) for term in rarest]
+    return ParsedQuery(text, vector, rarest, all_terms, found, len(rows), replied, dated)
 
 
 def _matching_dates(table: Table, term: str) -> NDArray[np.bool_] | None:
@@ -141,7 +134,8 @@ def _document_frequency(view: IndexView, counts: Floats, query: ParsedQuery) -> 
         return np.asarray(np.count_nonzero(counts, axis=1), np.float32)
     held = np.array([index.postings.document_frequency(t) for t in query.terms], np.float32)
     # Neighbours hold it too, unless they are the same: as if they were drawn at random.
-    missing: Floats = np.exp(-held * np.float32((1 + index.average_neighbours) / len(index)))
+    copies = 1 + index.neighbours.links / len(index)
+    missing: Floats = np.exp(-held * np.float32(copies / len(index)))
     for row, same in enumerate(query.dated):
         if same is not None:
             missing[row] *= 1 - np.float32(np.mean(same))

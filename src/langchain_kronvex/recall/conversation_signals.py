@@ -26,12 +26,9 @@ def add_signals(relevance: Floats, view: IndexView, query: ParsedQuery, weights:
 
 def _priors(view: IndexView, query: str, weights: Weights) -> Floats:
     """Return the signals of turns whatever their words, less the mean per first word."""
-    asked_when = "when" in words(query[:1000])
-    weight = np.array(
-        [getattr(weights, name) for name in ranking.PRIORS[:-1]]
-        + [weights.when if asked_when else 0],
-        np.float32,
-    )
+    weight = np.array([getattr(weights, name) for name in ranking.PRIORS], np.float32)
+    if "when" not in words(query[:1000]):
+        weight[ranking.PRIORS.index("when")] = 0
     first_words = view.index.first_words
     # Without BLAS: its kernels for so few columns were seen to warn of numbers they do not use.
     means = np.einsum("ij,j->i", first_words["sum"], weight) / np.maximum(first_words["count"], 1)
@@ -45,7 +42,7 @@ def _speakers(view: IndexView, query: ParsedQuery) -> NDArray[np.bool_]:
     counts, first_word = view.index.first_words["count"], view.column("first_word")
     spoken = np.zeros(len(view), np.bool_)
     for term in query.all_terms:
-        code = view.index.first_word(term)
+        code = view.index.first_word_codes.get(term, -1)
         if code >= 0 and counts[code] > ranking.NAME_SHARE * len(view.index):
             spoken |= first_word == code
     return spoken
@@ -54,8 +51,6 @@ def _speakers(view: IndexView, query: ParsedQuery) -> NDArray[np.bool_]:
 def session_best(order: ConversationOrder, relevance: Floats) -> Floats:
     """Return, for each turn, the mean relevance of the three best turns of its conversation."""
     best = np.zeros(len(relevance), np.float32)
-    if not len(order.places):
-        return best
     # One sort for all: by conversation, then the most relevant first.
     keys = order.base - np.clip(relevance[order.places], 0, order.apart)
     keys.sort()

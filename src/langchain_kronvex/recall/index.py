@@ -15,29 +15,16 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.recall import neighbours
 from langchain_kronvex.recall.arrays import Column, Table, value_counts
-from langchain_kronvex.recall.neighbours import Neighbours, Turn
+from langchain_kronvex.recall.neighbours import COLUMNS, VECTOR_WINDOW, Neighbours, Turn
 from langchain_kronvex.recall.postings import Postings
 from langchain_kronvex.recall.quantized_vectors import QuantizedVectors
-from langchain_kronvex.recall.ranking import (
-    BEFORE,
-    MEANING_AFTER,
-    MEANING_BEFORE,
-    PRIORS,
-    Floats,
-    Form,
-)
+from langchain_kronvex.recall.ranking import PRIORS, Floats, Form
 from langchain_kronvex.recall.text_features import text_features
 from langchain_kronvex.recall.tokenizer import terms
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SCALES_AT_ONCE = 4096
-# Columns of `neighbours` whose vectors a turn takes in, with their weights.
-VECTOR_WINDOW = [
-    *((len(BEFORE) + n, weight) for n, weight in enumerate(MEANING_BEFORE)),
-    *enumerate(MEANING_AFTER),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +65,8 @@ class ScopeIndex:
         replies: The terms of the replies.
         first_words: For each first word, how many turns open with it, and the sum of their priors.
         neighbours: The links between turns.
+        codes: The numbers that stand for sessions and types.
+        first_word_codes: The numbers that stand for first words.
         forms: The forms that occur, or once did.
         soonest_expiry: No memory expires before; seconds since 1970.
     """
@@ -95,7 +84,7 @@ class ScopeIndex:
             session=Column(np.int32),
             conversation=Column(np.int32, fill=-1),
             first_word=Column(np.int32),
-            neighbours=Column(np.int32, (neighbours.COLUMNS,), fill=-1),
+            neighbours=Column(np.int32, (COLUMNS,), fill=-1),
             own_length=Column(np.float32),
             length=Column(np.float32),
             priors=priors,
@@ -110,10 +99,9 @@ class ScopeIndex:
         self._vectors: QuantizedVectors | None = None
         self._stale_scales: list[NDArray[np.intp]] = []
         self._place_of: dict[int, int] = {}
-        self._codes: dict[str, int] = {}
-        self._first_word_codes: dict[str, int] = {}
+        self.codes: dict[str, int] = {}
+        self.first_word_codes: dict[str, int] = {}
         self._own_lengths = 0
-        self._replies = self._reply_lengths = 0
 
     def __len__(self) -> int:
         return len(self.table)
@@ -125,14 +113,6 @@ class ScopeIndex:
         postings = self.postings.nbytes + self.replies.nbytes
         return self.table.nbytes + vectors + postings + 100 * len(self)
 
-    def code(self, name: str) -> int:
-        """Return the number that stands for a session or type; -1 for one never seen."""
-        return self._codes.get(name, -1)
-
-    def first_word(self, term: str) -> int:
-        """Return the number that stands for a first word; -1 for one never seen."""
-        return self._first_word_codes.get(term, -1)
-
     @property
     def average_length(self) -> float:
         """The mean of `length`, at least 1."""
@@ -142,12 +122,8 @@ class ScopeIndex:
     @property
     def average_reply_length(self) -> float:
         """The mean number of terms of a reply, at least 1."""
-        return max(self._reply_lengths / max(self._replies, 1), 1.0)
-
-    @property
-    def average_neighbours(self) -> float:
-        """From how many others a memory borrows words, on average."""
-        return self.neighbours.links / max(len(self), 1)
+        lengths = self.table["reply_length"]
+        return max(float(lengths.sum()) / max(int(np.count_nonzero(lengths)), 1), 1.0)
 
     @property
     def neighbour_density(self) -> float:
@@ -184,11 +160,11 @@ class ScopeIndex:
             table[part][places] = [getattr(date, part) for date in dates]
 
     def _coded(self, name: str) -> int:
-        return self._codes.setdefault(name, len(self._codes))
+        return self.codes.setdefault(name, len(self.codes))
 
     def _append(self, rows: Sequence[IndexRow]) -> None:
         features = text_features([row.text for row in rows])
-        table, codes = self.table, self._first_word_codes
+        table, codes = self.table, self.first_word_codes
         places = table.extend(len(rows))
         self._put_cells(places, rows)
         sessions = [self._coded("session " + row.session_id) for row in rows]
@@ -203,12 +179,10 @@ class ScopeIndex:
         self.postings.add(features.terms, np.arange(places.start, places.stop))
         self._stale_scales.append(np.arange(places.start, places.stop))
         turns = [
-            Turn(n, places.start + n, sessions[n], row.said)
-            for n, row in enumerate(rows)
-            if row.form is Form.TURN
+            Turn(n, sessions[n], row.said) for n, row in enumerate(rows) if row.form is Form.TURN
         ]
         if turns:
-            self.neighbours.add(turns, features)
+            self.neighbours.add(turns, places.start, features)
 
     def _put_replies(self, rows: Sequence[IndexRow]) -> None:
         lengths = self.table["reply_length"]
@@ -217,19 +191,14 @@ class ScopeIndex:
             if lengths[place]:
                 more = terms(reply)[int(lengths[place]) :]  # a reply may grow, not change
                 self.replies.add_more(place, Counter(more))
-                self._count_reply(place, len(more))
+                lengths[place] += len(more)
             else:
                 fresh.append((place, reply))
         if fresh:
             found = text_features([reply for _, reply in fresh])
-            self.replies.add(found.terms, np.array([place for place, _ in fresh], np.intp))
-            for (place, _), count in zip(fresh, found.term_count.tolist(), strict=True):
-                self._replies += count > 0
-                self._count_reply(place, count)
-
-    def _count_reply(self, place: int, terms: int) -> None:
-        self.table["reply_length"][place] += terms
-        self._reply_lengths += terms
+            places = np.array([place for place, _ in fresh], np.intp)
+            self.replies.add(found.terms, places)
+            lengths[places] = found.term_count
 
     # -- vectors -------------------------------------------------------------------------------
 

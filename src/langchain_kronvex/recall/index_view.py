@@ -88,8 +88,3 @@ class IndexView:
         if self.places is None:
             return self.index.neighbours.order()
         return ConversationOrder.of(self.column("conversation"))
-
-    def seqs(self, slots: Places) -> list[int]:
-        """Return the numbers of memories."""
-        found: list[int] = self.index.table["seq"][self.placed(slots)].tolist()
-        return found

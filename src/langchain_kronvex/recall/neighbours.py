@@ -9,11 +9,17 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_kronvex.recall import ranking
 from langchain_kronvex.recall.arrays import Table
-from langchain_kronvex.recall.ranking import AFTER, BEFORE, SESSION_GAP_SECONDS, SHORT_WORDS
+from langchain_kronvex.recall.ranking import AFTER, BEFORE
 from langchain_kronvex.recall.text_features import TextFeatures
 
 COLUMNS = len(BEFORE) + len(AFTER)  # of neighbours of a turn: later ones first
+# Columns whose vectors a turn takes in, with their weights.
+VECTOR_WINDOW = [
+    *((len(BEFORE) + n, weight) for n, weight in enumerate(ranking.MEANING_BEFORE)),
+    *enumerate(ranking.MEANING_AFTER),
+]
 _BEFORE = np.array(BEFORE, np.float32)
 _AFTER = np.array([*AFTER, *[0] * (len(BEFORE) - len(AFTER))], np.float32)
 
@@ -36,10 +42,9 @@ class ConversationTail:
 
 
 class Turn(NamedTuple):
-    """A turn to be added: the number of its text, its place, its session, when it was said."""
+    """A turn to be added: the number of its text, its session, and when it was first said."""
 
     text: int
-    place: int
     session: int
     said: float
 
@@ -98,41 +103,38 @@ class Neighbours:
             self._order = ConversationOrder.of(self._table["conversation"])
         return self._order
 
-    def add(self, turns: Sequence[Turn], features: TextFeatures) -> None:
-        """Add turns in the order of writing, with the features of their texts."""
+    def add(self, turns: Sequence[Turn], start: int, features: TextFeatures) -> None:
+        """Add turns in the order of writing; the place of a text is its number plus `start`."""
         conversations: list[int] = []
         priors: list[tuple[bool, ...]] = []
         links: list[tuple[int, int, int]] = []
-        short = (features.word_count <= SHORT_WORDS).tolist()
+        short = (features.word_count <= ranking.SHORT_WORDS).tolist()
         personal, timed = features.personal.tolist(), features.timed.tolist()
         for turn in turns:
-            n, tail = turn.text, self._tail_before(turn)
+            n, place, tail = turn.text, start + turn.text, self._tail_before(turn)
             conversations.append(tail.conversation)
             priors.append((tail.asks, features.asks[n], not tail.turns, personal[n], timed[n]))
             for distance, earlier in enumerate(reversed(tail.turns)):
                 if short[n] and earlier >= 0:
-                    links.append((earlier, turn.place, distance))
-            tail.turns = [*tail.turns, turn.place if short[n] else -1][-len(BEFORE) :]
+                    links.append((earlier, place, distance))
+            tail.turns = [*tail.turns, place if short[n] else -1][-len(BEFORE) :]
             tail.asks, tail.said = features.asks[n], turn.said
-        places = [turn.place for turn in turns]
         self._order = None
+        places = [start + turn.text for turn in turns]
         self._table["conversation"][places] = conversations
-        self._write_priors(places, np.array(priors, np.float32))
+        self._table["priors"][places] = priors
+        first_word = self._table["first_word"][places]
+        np.add.at(self._first_words["count"], first_word, 1)
+        np.add.at(self._first_words["sum"], first_word, np.array(priors, np.float32))
         self._write_links(*np.array(links, np.intp).reshape(-1, 3).T)
 
     def _tail_before(self, turn: Turn) -> ConversationTail:
         """Return the end of the conversation that a turn continues or begins."""
         tail = self._tails.get(turn.session)
-        if tail is None or abs(turn.said - tail.said) > SESSION_GAP_SECONDS:
+        if tail is None or abs(turn.said - tail.said) > ranking.SESSION_GAP_SECONDS:
             tail = self._tails[turn.session] = ConversationTail(self.conversations)
             self.conversations += 1
         return tail
-
-    def _write_priors(self, places: list[int], priors: NDArray[np.float32]) -> None:
-        self._table["priors"][places] = priors
-        first_word = self._table["first_word"][places]
-        np.add.at(self._first_words["count"], first_word, 1)
-        np.add.at(self._first_words["sum"], first_word, priors)
 
     def _write_links(
         self, earlier: NDArray[np.intp], later: NDArray[np.intp], distance: NDArray[np.intp]

@@ -12,8 +12,9 @@ from langchain_kronvex.core.errors import EmbeddingMismatch
 from langchain_kronvex.recall import prefilter, ranking
 from langchain_kronvex.recall.bm25 import ParsedQuery, parse_query, reply_scores, word_scores
 from langchain_kronvex.recall.conversation_signals import add_signals
-from langchain_kronvex.recall.index import VECTOR_WINDOW, ScopeIndex
+from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.index_view import IndexView
+from langchain_kronvex.recall.neighbours import VECTOR_WINDOW
 from langchain_kronvex.recall.quantized_vectors import QuantizedVectors
 from langchain_kronvex.recall.ranking import Floats, Form, Formulas
 from langchain_kronvex.recall.request import RecallRequest
@@ -50,7 +51,8 @@ def search(
     if not len(kept):
         return Hits([], [], [])
     probability = ranking.probability(relevance, kept, len(index) - len(view))
-    return Hits(view.seqs(kept), similarity[: len(kept)].tolist(), probability.tolist())
+    seqs = index.table["seq"][view.placed(kept)]
+    return Hits(seqs.tolist(), similarity[: len(kept)].tolist(), probability.tolist())
 
 
 def _checked_vector(index: ScopeIndex, request: RecallRequest) -> Floats | None:
@@ -75,7 +77,7 @@ def _allowed(index: ScopeIndex, request: RecallRequest) -> NDArray[np.bool_] | N
         allowed = None if alive.all() else alive
     for column, name in (("type", request.memory_type), ("session", request.scope.only_session)):
         if name is not None:
-            same = index.table[column] == index.code(f"{column} {name}")
+            same = index.table[column] == index.codes.get(f"{column} {name}", -1)
             allowed = same if allowed is None else allowed & same
     return allowed
 
@@ -138,9 +140,8 @@ def _meaning(view: IndexView, vectors: QuantizedVectors, vector: Floats) -> Floa
 def _windowed(view: IndexView, own: Floats) -> Floats:
     """Return the cosine of each memory's vector summed with its neighbours'."""
     padded = np.append(own, np.float32(0))  # slot -1, no memory, adds nothing
-    windowed: Floats = np.einsum(
-        "ij,j->i", padded[view.neighbours[:, _WINDOW_COLUMNS]], _WINDOW_WEIGHTS
-    )
+    near = view.neighbours[:, _WINDOW_COLUMNS]
+    windowed: Floats = np.einsum("ij,j->i", padded[near], _WINDOW_WEIGHTS)
     windowed += own
     windowed *= view.column("vector_scale")
     return windowed

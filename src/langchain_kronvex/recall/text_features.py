@@ -95,12 +95,8 @@ def text_features(texts: Sequence[str]) -> TextFeatures:
         first_words=[stem_of[number_of[found[0]]] if found else "" for found in split],
         asks=["?" in each or "？" in each for each in texts],  # noqa: RUF001 - of CJK text
         personal=holding([each in FIRST_PERSON for each in distinct]),
-        timed=holding([each in TIME_WORDS or _has_number(each) for each in distinct]),
+        timed=holding([each in TIME_WORDS or bool(_NUMBER.search(each)) for each in distinct]),
     )
-
-
-def _has_number(word: str) -> bool:
-    return not word.isalpha() and _NUMBER.search(word) is not None
 
 
 def _counted(
