@@ -4,8 +4,8 @@
 
 All conversations of the file (see `locomo_data.py`) and as many synthetic memories as make up the
 size (`workload.py`) belong to one user. Every question is asked twice: weighing every memory, and
-only the likely ones, as `langchain_kronvex.recall.prefilter` chooses them. Columns: R@10 of either, in
-percent; which share of the ten best found by weighing all are found; the p50 of both.
+only the likely ones, as `langchain_kronvex.recall.prefilter` chooses them. Columns: R@10 of either,
+in percent; which share of the ten best found by weighing all are found; the p50 of both.
 """
 
 from __future__ import annotations
