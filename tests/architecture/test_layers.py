@@ -76,7 +76,8 @@ def test_recall_does_no_input_or_output(module: str) -> None:
     "module", sorted(m for m in modules() if room_of(m) in ("core", *BELOW_MEMORY, "memory"))
 )
 def test_below_the_adapters_langchain_means_its_messages_and_embeddings(module: str) -> None:
-    assert foreign_imports(module) & {"langchain", "langgraph"} == set()
+    by_name = {"langchain"} if module == "embeddings.providers" else set()  # init_embeddings
+    assert foreign_imports(module) & {"langchain", "langgraph"} == by_name
 
 
 def test_the_root_imports_no_extra() -> None:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from defaults import limit_pauses
 from langchain_kronvex import (
     AgentNotFound,
     BadRequest,
@@ -70,7 +71,7 @@ READ_FAULTS: list[tuple[str, Any, type[KronvexError]]] = [
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch, limit: Limit) -> None:
     limit(first_pause=0.002)
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
+    limit_pauses(monkeypatch, 0.05)
 
 
 @pytest.mark.parametrize(

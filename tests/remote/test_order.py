@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.backend import Page, Record, Selection
 
@@ -23,7 +24,7 @@ NOW = datetime(2026, 4, 28, 12, tzinfo=timezone.utc)
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
+    limit_pauses(monkeypatch, 0.05)
 
 
 def messages(count: int) -> list[Record]:

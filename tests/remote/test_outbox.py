@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex import KronvexMemory, MemoryDraft, StoreBusy, StoreUnavailable
 
 from .bad_server import FaultyServer, hang, status
@@ -36,7 +37,7 @@ memory.close()
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
+    limit_pauses(monkeypatch, 0.05)
 
 
 def child(url: str, name: str, count: int, end: str) -> subprocess.Popen[str]:

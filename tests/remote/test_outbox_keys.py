@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex.cli.main import main
 
 from .bad_server import status
@@ -47,7 +48,7 @@ def accounts() -> Iterator[Accounts]:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
+    limit_pauses(monkeypatch, 0.05)
 
 
 @pytest.fixture(params=["in the user's folder", "in a folder", "in a file"])

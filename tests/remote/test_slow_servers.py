@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex import ServerUnavailable
 
 from .bad_server import FaultyServer, hang, status
@@ -51,7 +52,7 @@ async def test_a_body_that_drips_ends_a_read_in_time(faulty: FaultyServer, open_
 def test_no_server_stops_the_outbox_for_long(
     faulty: FaultyServer, open_on: Open, monkeypatch: pytest.MonkeyPatch, limit: Limit, code: int
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
+    limit_pauses(monkeypatch, 0.05)
     limit(outage_pause=0.05)
     faulty.only = "/remember"
     faulty.faults.append(status(code, Retry_After="3600" if code == 429 else "99999999"))

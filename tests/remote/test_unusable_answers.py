@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex import KronvexMemory, ServerMisbehaved, WriteLost
 from langchain_kronvex.storage.client_envelope import RESERVED
 
@@ -21,7 +22,7 @@ GOOD = "The zebra is asleep"
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
+    limit_pauses(monkeypatch, 0.05)
 
 
 def nested(levels: int) -> Any:
