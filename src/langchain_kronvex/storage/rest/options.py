@@ -43,9 +43,6 @@ class RemoteLimits:
     outbox_entries: int = 10_000
 
 
-LIMITS = RemoteLimits()
-
-
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
     """How a service is spoken to; see `KronvexMemory`."""
@@ -86,7 +83,7 @@ def open_service(
             f"{base_url} needs an API key: set KRONVEX_API_KEY, or pass api_key."
         )
     _check_client(options.http_client)
-    identity, limits = OutboxIdentity.of(base_url, agent_id, key), LIMITS
+    identity, limits = OutboxIdentity.of(base_url, agent_id, key), RemoteLimits()
     outbox = open_outbox(identity, options.outbox, timeout, max_entries=limits.outbox_entries)
     try:
         warn_of_other_keys(identity, options.outbox)
