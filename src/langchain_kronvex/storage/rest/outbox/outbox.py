@@ -207,7 +207,7 @@ class Outbox:
                 "DELETE FROM entries WHERE place IN (SELECT value FROM json_each(?))",
                 (json.dumps(list(places)),),
             )
-            self._file.mark(connection, "erasing")
+            connection.mark("erasing")
         self._file.erase_freed()
 
     # -- settings ------------------------------------------------------------------------------

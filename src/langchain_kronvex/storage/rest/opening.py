@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.storage.backend import MemoryBackend
+from langchain_kronvex.storage.options import ServiceOptions
 
-if TYPE_CHECKING:
-    import httpx
-
-HOSTED_URL = "https://api.kronvex.io"
-SCHEMES = ("http", "https")
 _API = "/api/v1"
 
 
@@ -41,21 +35,6 @@ class RemoteLimits:
     quota_pause: float = 900.0
     closing: float = 10.0
     outbox_entries: int = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceOptions:
-    """Settings for a Kronvex API; see `KronvexMemory`."""
-
-    api_key: str | SecretStr | None = field(default=None, repr=False)
-    http_client: httpx.Client | None = None
-    outbox: str | Path | None = None
-    allow_http: bool = False
-
-
-def is_remote(url: object) -> bool:
-    """Return whether a URL is that of a server."""
-    return isinstance(url, str) and url.partition("://")[0].lower() in SCHEMES and "://" in url
 
 
 def open_service(
