@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -17,7 +18,6 @@ from langchain_kronvex.storage.rest.http import answers, requests
 from langchain_kronvex.storage.rest.http.requests import Request, of_agent
 from langchain_kronvex.storage.rest.http.transport import Transport
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
-from langchain_kronvex.storage.rest.versions import VersionClock
 
 _MAX_POSITIONS = 100_000
 _MAX_PLACES = 200_000
@@ -31,6 +31,26 @@ class RemotePosition:
     session: str | None
     written: int
     version: int
+
+
+class VersionClock:
+    """Version numbers: microseconds since 1970, larger than all that were given or seen before."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def next(self) -> int:
+        """Return a number larger than all before."""
+        with self._lock:
+            self._last = max(self._last + 1, time.time_ns() // 1000)
+            return self._last
+
+    def saw(self, number: int) -> None:
+        """Note a number of another process, whose clock may be ahead by up to a day."""
+        with self._lock:
+            if number < time.time_ns() // 1000 + 86_400_000_000:
+                self._last = max(self._last, number)
 
 
 class KnownRecords:
