@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 from langchain_core.stores import BaseStore
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.canonical_json import from_text, to_text
 from langchain_kronvex.core.errors import InvalidInput, StoreBusy
+from langchain_kronvex.core.validation import canonical_json
 from langchain_kronvex.memory.keyed_values import KeyedItems, check_key
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.backend import Record
@@ -51,7 +52,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a key, or `default` when there is none."""
         record = self._find(key)
-        return default if record is None else from_text(record.content)
+        return default if record is None else json.loads(record.content)
 
     async def aget(self, key: str, default: Any = None) -> Any:
         """Async version of `get`."""
@@ -168,7 +169,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
         for _ in range(_MOST_TRIES):
             there = self._find(key)
             content = _encoded(default) if there is None else there.content
-            value = function(from_text(content))
+            value = function(json.loads(content))
             if value is None:
                 raise InvalidInput("The function returned None; it must return the new value.")
             expires_at = None if there is None else there.expires_at
@@ -189,7 +190,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
 
     def _mget(self, keys: Sequence[str]) -> list[Any]:
         found = self._items.find(keys)
-        return [from_text(found[key].content) if key in found else None for key in keys]
+        return [json.loads(found[key].content) if key in found else None for key in keys]
 
     def _mset(self, key_value_pairs: Sequence[tuple[str, Any]]) -> None:
         contents = {check_key(key): _encoded(value) for key, value in key_value_pairs}
@@ -231,7 +232,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
 
 def _encoded(value: Any) -> str:
     try:
-        return to_text(value, "value")
+        return canonical_json(value, "value")
     except InvalidInput as error:
         raise InvalidInput(
             f"{error} For bytes and other objects, wrap the store in LangChain's "

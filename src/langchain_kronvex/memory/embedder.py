@@ -7,6 +7,7 @@ down must not make any text look refused; so a failed batch is told apart by ask
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -98,6 +99,7 @@ class BackgroundEmbedder:
         self._backend, self._model = backend, model
         self._writer, self._clock = writer, clock
         self._refused: dict[str, set[str]] = {}  # ids by the name of the model
+        self._timer = threading.Timer(0, self.wake_for_others)  # replaced when it is needed
 
     def wake(self) -> None:
         """Catch up in the background; cheap to call after every write."""
@@ -126,7 +128,10 @@ class BackgroundEmbedder:
             # This very memory was reindexed meanwhile, and wakes its embedder when that is done.
         seconds = self._backend.embedded_elsewhere()
         if seconds is not None:
-            self._writer.remind("vectors", self._catch_up, seconds + _GRACE_SECONDS)
+            self._timer.cancel()
+            self._timer = threading.Timer(seconds + _GRACE_SECONDS, self.wake_for_others)
+            self._timer.daemon = True
+            self._timer.start()
 
     def _embed_all(self, model: EmbeddingModel) -> None:
         refused = self._refused.setdefault(model.name, set())

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.short_names import short_name
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.validation import short_name
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Record, Selection
 

@@ -48,7 +48,7 @@ from langchain_kronvex.memory.engine import Engine, Settings
 from langchain_kronvex.memory.reindexing import Reindexing
 from langchain_kronvex.memory.transfer.transfer import Export, Import
 from langchain_kronvex.storage.backend import Page, Selection
-from langchain_kronvex.storage.postgres.options import PostgresOptions
+from langchain_kronvex.storage.options import PostgresOptions
 
 if TYPE_CHECKING:
     import httpx
@@ -616,8 +616,9 @@ class KronvexMemory:
 
         Args:
             embeddings: As for the constructor; this memory's own when None.
-            progress: True draws a bar on stderr, False none, None one when stderr is a terminal;
-                or a function that is called with (memories done, memories in all).
+            progress: True draws a bar on stderr (extra: `progress`), False none, None one if stderr
+                is a terminal and tqdm is installed; or a function that is called with (memories
+                done, memories in all).
 
         Returns:
             How many memories have a vector now. Texts that the embeddings refuse have none: they
@@ -664,8 +665,9 @@ class KronvexMemory:
             user_id: The memories and chat histories of this user alone.
             vectors: Include the vectors, so that an import with the same embeddings need not
                 compute them; makes the file some 1.1 KB larger for each memory.
-            progress: True draws a bar on stderr, False none, None one when stderr is a terminal;
-                or a function that is called with (records done, records in all).
+            progress: True draws a bar on stderr (extra: `progress`), False none, None one if stderr
+                is a terminal and tqdm is installed; or a function that is called with (records
+                done, records in all).
 
         Returns:
             How many of each kind were written.
