@@ -133,8 +133,7 @@ def test_what_is_no_common_stem_has_no_relations(stem: str) -> None:
 
 def test_importing_it_opens_no_file() -> None:
     code = (
-        "import langchain_kronvex.recall.thesaurus as t;"
-        "print(t._thesaurus.cache_info().currsize)"
+        "import langchain_kronvex.recall.thesaurus as t;print(t._thesaurus.cache_info().currsize)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "0"
