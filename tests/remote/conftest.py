@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from langchain_kronvex import KronvexMemory
+from langchain_kronvex.storage.rest import options
 
 from .bad_server import BadServer, FaultyServer
 from .plain_server import KEY, PlainServer
 
 Open = Callable[..., KronvexMemory]
+Limit = Callable[..., None]
 
 
 @pytest.fixture
@@ -31,6 +34,16 @@ def faulty() -> Iterator[FaultyServer]:
 def bad() -> Iterator[BadServer]:
     with BadServer() as server:
         yield server
+
+
+@pytest.fixture
+def limit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets limits of the memories that are opened afterwards."""
+
+    def limit_(**changes: float) -> None:
+        monkeypatch.setattr(options, "LIMITS", replace(options.LIMITS, **changes))
+
+    return limit_
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from defaults import limit_pauses
 from langchain_kronvex import KronvexMemory, ServerMisbehaved, WriteLost
-from langchain_kronvex.storage.rest.envelope import RESERVED
+from langchain_kronvex.storage.client_envelope import RESERVED
 
 from .bad_server import FaultyServer, status
 from .conftest import Open
@@ -23,9 +23,6 @@ GOOD = "The zebra is asleep"
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     limit_pauses(monkeypatch, 0.05)
-    monkeypatch.setattr(
-        "langchain_kronvex.storage.rest.outbox.sender._LONGEST_SESSION_PAUSE_SECONDS", 0.1
-    )
 
 
 def nested(levels: int) -> Any:

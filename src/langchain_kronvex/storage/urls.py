@@ -24,8 +24,7 @@ def resolve_url(url: str | None, api_key: object, postgres: PostgresOptions | No
     hosted service when there is an API key (KRONVEX_BASE_URL moves it), else a file in the user's
     data folder.
     """
-    pools = (None, None) if postgres is None else (postgres.pool, postgres.async_pool)
-    if url is None and pools != (None, None):
+    if url is None and postgres is not None and postgres.pool is not None:
         return "postgresql://"
     if url is None:
         url = os.environ.get("KRONVEX_URL") or None

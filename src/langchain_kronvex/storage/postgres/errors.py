@@ -13,7 +13,6 @@ import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from langchain_kronvex.core.errors import MemoryClosed, StoreBusy, StoreError, StoreUnavailable
-from langchain_kronvex.storage.postgres.connections.stall_guard import NoAnswer
 
 _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock: the other one has won
 # Shut down, crashed, starting, full; idle for too long, also in a transaction; a long transaction.
@@ -29,7 +28,8 @@ _BUSY = {
     **dict.fromkeys(_CONFLICTS, "other workers kept changing the same memories"),
 }
 _AGAIN = {
-    _CANCELLED: "Try again, or allow more time (statement_timeout_seconds).",
+    _CANCELLED: "Try again, or allow more time (timeout_seconds, or statement_timeout_seconds of "
+    "PostgresOptions).",
     _LOCKED: "Try again, or allow more time (timeout_seconds).",
     **dict.fromkeys(_CONFLICTS, "Try again."),
 }
@@ -69,7 +69,7 @@ class Attempts:
 
 def is_passing(error: Exception) -> bool:
     """Tell whether the same work may succeed when it is run again."""
-    if isinstance(error, (PoolTimeout, PoolClosed, TooManyRequests, NoAnswer)):
+    if isinstance(error, (PoolTimeout, PoolClosed, TooManyRequests)):
         return False
     return is_lost(error) or getattr(error, "sqlstate", None) in _CONFLICTS
 
@@ -138,11 +138,6 @@ def _busy(error: Exception, location: str, patience_seconds: float) -> StoreBusy
             f"{location}: no connection became free within {patience_seconds:g} s ({said}). All "
             "are in use, or the server cannot be reached. Allow more connections (max_connections "
             "of PostgresOptions, or your pool's own limit), or more time (timeout_seconds)."
-        )
-    if isinstance(error, NoAnswer):
-        return StoreBusy(
-            f"{location}: the server did not answer in time ({said}). It stands still, or somebody "
-            "has locked a whole table. Try again, or allow more time (timeout_seconds)."
         )
     code = getattr(error, "sqlstate", None)
     if code in _BUSY:

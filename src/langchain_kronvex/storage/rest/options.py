@@ -22,13 +22,36 @@ SCHEMES = ("http", "https")
 _API = "/api/v1"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteLimits:
+    """How long things take with a server, in seconds, and how many entries may wait for it.
+
+    Attributes:
+        first_pause: About how long a request that failed waits for the second attempt.
+        check: For an answer without which a memory is stored as well.
+        outage_pause: The longest pause of all entries, however long the server asks to wait.
+        quota_pause: The pause after a quota was reached.
+        closing: How long closing waits for what can still be sent.
+        outbox_entries: How many entries may wait before the callers are slowed down.
+    """
+
+    first_pause: float = 0.1
+    check: float = 3.0
+    outage_pause: float = 300.0
+    quota_pause: float = 900.0
+    closing: float = 10.0
+    outbox_entries: int = 10_000
+
+
+LIMITS = RemoteLimits()
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
     """How a service is spoken to; see `KronvexMemory`."""
 
     api_key: str | SecretStr | None = field(default=None, repr=False)
     http_client: httpx.Client | None = None
-    http_async_client: httpx.AsyncClient | None = None
     outbox: str | Path | None = None
     allow_http: bool = False
 
@@ -49,7 +72,12 @@ def open_service(
     """
     from langchain_kronvex.storage.rest.backend import KronvexBackend
     from langchain_kronvex.storage.rest.http.transport import Transport
-    from langchain_kronvex.storage.rest.outbox.files import Whose, open_outbox, warn_of_other_keys
+    from langchain_kronvex.storage.rest.outbox.files import (
+        OutboxIdentity,
+        open_outbox,
+        warn_of_other_keys,
+    )
+    from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 
     base_url = checked_base_url(url, allow_http=options.allow_http)
     key = checked_key(options.api_key)
@@ -57,19 +85,20 @@ def open_service(
         raise ConfigurationError(
             f"{base_url} needs an API key: set KRONVEX_API_KEY, or pass api_key."
         )
-    _check_clients(options)
-    whose = Whose.of(base_url, agent_id, key)
-    outbox = open_outbox(whose, options.outbox, timeout)
+    _check_client(options.http_client)
+    identity, limits = OutboxIdentity.of(base_url, agent_id, key), LIMITS
+    outbox = open_outbox(identity, options.outbox, timeout, max_entries=limits.outbox_entries)
     try:
-        warn_of_other_keys(whose, options.outbox)
+        warn_of_other_keys(identity, options.outbox)
         transport = Transport(
             base_url,
             key,
             timeout=timeout,
             client=options.http_client,
-            async_client=options.http_async_client,
+            first_pause=limits.first_pause,
         )
-        return KronvexBackend(transport, agent_id, outbox, timeout=timeout)
+        agent = RemoteAgent(transport, agent_id, outbox, check_seconds=limits.check)
+        return KronvexBackend(agent, limits, timeout=timeout)
     except BaseException:
         outbox.close()
         raise
@@ -132,14 +161,10 @@ def _is_loopback(url: str) -> bool:
         return False
 
 
-def _check_clients(options: ServiceOptions) -> None:
+def _check_client(client: object) -> None:
     import httpx
 
-    for name, value, kind in (
-        ("http_client", options.http_client, httpx.Client),
-        ("http_async_client", options.http_async_client, httpx.AsyncClient),
-    ):
-        if value is not None and not isinstance(value, kind):
-            raise ConfigurationError(
-                f"{name} must be an httpx.{kind.__name__}, not {type(value).__name__}."
-            )
+    if client is not None and not isinstance(client, httpx.Client):
+        raise ConfigurationError(
+            f"http_client must be an httpx.Client, not {type(client).__name__}."
+        )

@@ -1,7 +1,7 @@
-"""Where the server keeps what is no memory: a shelf of items, by the verbs of any backend.
+"""Key-value tables for the server's own data (agents, API keys), in the store of the memories.
 
-Items are records of a kind of their own, under an agent id that no request can name: an agent's
-id is one segment of a path and so never holds a slash.
+Items are records of a kind of their own. Their agent id holds a slash, so no request can name it:
+the id of an agent is one segment of a path.
 """
 
 from __future__ import annotations
@@ -14,23 +14,22 @@ from typing import Any
 
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
-from langchain_kronvex.storage.sqlite.backend import SqliteBackend
 
 SERVER_AGENT = "langchain-kronvex/server"
-_KNOWN = 1000  # answers
-_Known = tuple[object, dict[tuple[tuple[str, ...] | None, int | None], list[Record]]]
+_CACHED = 1000  # lookups
+_Cache = tuple[object, dict[tuple[tuple[str, ...] | None, int | None], list[Record]]]
 
 
-class Shelf:
-    """Items of one type, each found by a key that is unique on the shelf.
+class ItemTable:
+    """Items of one type, each found by a key that is unique in the table.
 
     Args:
         backend: Of the agent `SERVER_AGENT`.
-        name: Tells shelves apart.
-        clock: Tells the time.
+        name: Of the table.
+        clock: Returns the time.
 
     Attributes:
-        is_at_hand: Looking an item up takes less than changing to another thread.
+        is_fast: A lookup takes less time than changing to another thread.
     """
 
     def __init__(self, backend: MemoryBackend, name: str, clock: Callable[[], datetime]) -> None:
@@ -38,11 +37,11 @@ class Shelf:
         self._name = name
         self._clock = clock
         self._place = Scope(name, name)  # with both ids a key is looked up in the store's index
-        self._known: _Known = (None, {})
-        self.is_at_hand = _version(backend) is not None
+        self._cache: _Cache = (None, {})
+        self.is_fast = backend.version() is not None
 
     def put(self, key: str, content: str, metadata: Mapping[str, Any]) -> Record:
-        """Add an item; when the key is taken, the one there is returned with its own content."""
+        """Add an item; if the key is taken, return the existing item unchanged."""
         now = self._clock()
         item = Record(
             kind="item",
@@ -58,16 +57,16 @@ class Shelf:
 
     def find(self, key: str) -> Record | None:
         """Return the item with this key, as it is now."""
-        found = self._remembered((key,), None)
+        found = self._cached((key,), None)
         return found[0] if found else None
 
     def all(self) -> Sequence[Record]:
         """Return every item, newest first."""
-        return self._all()
+        return self._read()
 
     def is_empty(self) -> bool:
-        """Tell whether there is no item."""
-        return not self._remembered(None, 1)
+        """Return whether the table has no item."""
+        return not self._cached(None, 1)
 
     def change(self, item: Record) -> None:
         """Write the metadata of an item."""
@@ -82,30 +81,25 @@ class Shelf:
         chosen = Selection(kind="item", scope=self._place, ids=(item.id,))
         self._backend.delete(chosen, self._clock())
 
-    def _remembered(self, keys: tuple[str, ...] | None, limit: int | None) -> list[Record]:
-        """Ask the store, unless nothing at all was written since the same was asked.
+    def _cached(self, keys: tuple[str, ...] | None, limit: int | None) -> list[Record]:
+        """Read from the store, unless nothing was written since the same lookup.
 
-        Items stand in the way of every request. Whether somebody wrote, in whatever process, is
-        known far sooner than what.
+        Every request needs items. A store knows far sooner whether any process has written than
+        what it has written.
         """
-        version = _version(self._backend)
+        version = self._backend.version()
         if version is None:
-            return self._all(keys=keys, limit=limit)
-        known_at, known = self._known
-        if known_at != version or len(known) > _KNOWN:
-            known = {}
-            self._known = version, known
-        if (keys, limit) not in known:
-            known[keys, limit] = self._all(keys=keys, limit=limit)
-        return known[keys, limit]
+            return self._read(keys=keys, limit=limit)
+        cached_at, found = self._cache
+        if cached_at != version or len(found) > _CACHED:
+            found = {}
+            self._cache = version, found
+        if (keys, limit) not in found:
+            found[keys, limit] = self._read(keys=keys, limit=limit)
+        return found[keys, limit]
 
-    def _all(
+    def _read(
         self, *, keys: tuple[str, ...] | None = None, limit: int | None = None
     ) -> list[Record]:
         chosen = Selection(kind="item", scope=self._place, keys=keys)
         return self._backend.find(chosen, Page(newest_first=True, limit=limit), self._clock())
-
-
-def _version(backend: MemoryBackend) -> object | None:
-    """Return what changes with every write to the store; None when only asking can tell."""
-    return backend.version() if isinstance(backend, SqliteBackend) else None

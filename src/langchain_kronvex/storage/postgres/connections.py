@@ -1,0 +1,339 @@
+"""Connections to PostgreSQL: lent by the user's pool, or by one of our own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import IsolationLevel
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+
+from langchain_kronvex.core.errors import ConfigurationError, MemoryClosed, StoreUnavailable
+from langchain_kronvex.core.fork_safety import ForkAware
+from langchain_kronvex.storage.postgres.errors import translated
+from langchain_kronvex.storage.postgres.options import PostgresOptions, milliseconds
+
+Connection = psycopg.Connection[Any]
+# The store is written for this level: a transaction that waited for a lock sees what the former
+# holder of the lock wrote.
+_ISOLATION = IsolationLevel.READ_COMMITTED
+_CONNECTING_SECONDS = 10.0
+_PROBING_SECONDS = 2
+_IDLE_SECONDS = 300.0
+_CLOSING_SECONDS = 2.0  # to wait for threads of the pool that are busy
+_GRACE_SECONDS = 1.0  # a wait for a lock is to be reported as such, before the statement's own end
+# Bounds every statement of a session. A lower statement_timeout of the server stays. A pooler
+# reports a process number of its own; it is left alone, because its other clients would get the
+# settings. The row that comes back says that they hold.
+_BOUND_SESSION = (
+    "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', coalesce("
+    "%s::int, least(%s::int, nullif(s.setting::int, 0)))::text, false) FROM pg_settings AS s "
+    "WHERE s.name = 'statement_timeout' AND pg_backend_pid() = %s"
+)
+_UNREADABLE = (
+    "The URL cannot be read as that of a PostgreSQL database. Write "
+    "postgresql://user:password@host:5432/database, and encode any of @ / % : # ? inside the user "
+    "or the password with urllib.parse.quote(…, safe='')."
+)
+_NOT_OPEN = "The pool that was given is not open. Open it before the memory, and close it after."
+_FORKED = (
+    "The pool that was given was opened before this process was forked, and its connections belong "
+    "to the parent process. Open a pool and a memory in each process."
+)
+_Place = tuple[str, float, int, bool, float | None]
+
+
+class Connections(ForkAware):
+    """Lends connections. Our own pool opens when it is first needed.
+
+    A forked child starts with a pool of its own: two processes on one socket would mix their
+    answers.
+
+    Args:
+        conninfo: A connection string of libpq; "" with a pool of the user's.
+        options: The user's own pool, and the size of ours.
+        timeout_seconds: How long to wait for a connection to become free.
+
+    Attributes:
+        users: How many open memories share this object.
+    """
+
+    def __init__(self, conninfo: str, options: PostgresOptions, timeout_seconds: float) -> None:
+        self.users = 1
+        self._conninfo, self._options, self._timeout = conninfo, options, timeout_seconds
+        self._kwargs = {**_connecting(conninfo, timeout_seconds), "autocommit": True}
+        if not options.prepared_statements:
+            self._kwargs["prepare_threshold"] = None
+        self._closed = self._forked = False
+        self._lock = threading.Lock()
+        self._pool: _OwnPool | None = None
+        self.watch_forks()
+
+    def after_fork_in_child(self) -> None:
+        """Forget the parent's connections without closing them."""
+        self._forked = True
+        self._lock = threading.Lock()
+        self._pool = None
+
+    def connection(
+        self, timeout_seconds: float | None = None
+    ) -> AbstractContextManager[Connection]:
+        """Lend a connection.
+
+        Raises:
+            MemoryClosed: this was closed.
+            PoolTimeout: no connection became free in time.
+            StoreUnavailable: the user's pool cannot be used.
+        """
+        if self._closed:
+            raise MemoryClosed()
+        timeout = self._timeout if timeout_seconds is None else timeout_seconds
+        if self._options.pool is None:
+            return self._own().connection(timeout)
+        if self._forked:
+            raise StoreUnavailable(_FORKED)
+        return _lent(self._options.pool, timeout, prepared=self._options.prepared_statements)
+
+    def bounds_statements(self, connection: Connection) -> bool:
+        """Return whether the session of a connection limits its statements by itself."""
+        return self._options.pool is None and connection.autocommit
+
+    def probe(self, location: str) -> None:
+        """Connect once: a pool does not say why it has no connection.
+
+        Raises:
+            StoreUnavailable: the server cannot be reached, or refuses.
+        """
+        if self._options.pool is None:
+            try:
+                psycopg.connect(self._conninfo, **self._kwargs).close()
+            except psycopg.Error as error:
+                raise translated(error, location, self._timeout) from None
+
+    def reason_of(self, error: Exception) -> Exception:
+        """Return why the pool had no connection to lend, which its own error does not say."""
+        pool = self._options.pool
+        if not isinstance(error, PoolTimeout) or not isinstance(pool, ConnectionPool | None):
+            return error
+        how: tuple[Any, Any] = (self._conninfo, self._kwargs)
+        if pool is not None:
+            how = (pool.conninfo, pool.kwargs or {})
+        return _refusal(*how) or error
+
+    def check(self) -> None:
+        """Replace connections that broke; after one did, others have too."""
+        pool = self._pool if self._options.pool is None else self._options.pool
+        if isinstance(pool, ConnectionPool) and not pool.closed:
+            pool.check()
+
+    def close(self) -> None:
+        """Close our own pool when the last memory that shares it has closed."""
+        if _shared.left(self):
+            return
+        with self._lock:
+            self._closed, pool, self._pool = True, self._pool, None
+        if pool is not None:
+            pool.close(_CLOSING_SECONDS)
+
+    def _own(self) -> _OwnPool:
+        with self._lock:
+            if self._closed:
+                raise MemoryClosed()
+            if self._pool is None:
+                self._pool = _OwnPool(
+                    self._conninfo,
+                    min_size=1,
+                    max_size=self._options.max_connections,
+                    open=True,
+                    timeout=self._timeout,
+                    max_idle=_IDLE_SECONDS,
+                    reconnect_timeout=self._timeout,
+                    kwargs=self._kwargs,
+                    configure=self._configure,
+                    name="langchain-kronvex",
+                )
+            return self._pool
+
+    def _configure(self, connection: Connection) -> None:
+        connection.isolation_level = _ISOLATION
+        limit = self._options.statement_timeout_seconds
+        bounds = (
+            milliseconds(self._timeout),
+            None if limit is None else milliseconds(limit),
+            milliseconds(self._timeout + _GRACE_SECONDS),
+        )
+        found = connection.execute(_BOUND_SESSION, [*bounds, connection.info.backend_pid])
+        connection.autocommit = found.fetchone() is not None
+
+
+class _OwnPool(ConnectionPool[Connection]):
+    """A pool that a forked child does not close: its end would wait for threads of the parent."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._made_in_process = os.getpid()
+        super().__init__(*args, **kwargs)
+
+    def __del__(self) -> None:
+        if os.getpid() == self._made_in_process:
+            super().__del__()
+
+
+class _Shared(ForkAware):
+    """The connections of this process that memories of the same database share.
+
+    A server opens a memory for each agent, and a LangGraph store one beside the memory; a pool for
+    each of them would use up the connections of the database.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[_Place, Connections] = {}
+        self._lock = threading.Lock()
+        self.watch_forks()
+
+    def before_fork(self) -> None:
+        """Wait for other threads to leave."""
+        self._lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Let other threads in again."""
+        self._lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Start with a free lock."""
+        self._lock = threading.Lock()
+
+    def enter(self, place: _Place, options: PostgresOptions) -> Connections:
+        """Return the connections to a place for one more memory."""
+        with self._lock:
+            connections = self._open.get(place)
+            if connections is None:
+                connections = self._open[place] = Connections(place[0], options, place[1])
+            else:
+                connections.users += 1
+            return connections
+
+    def left(self, connections: Connections) -> int:
+        """Take one memory away; return how many still share the connections."""
+        with self._lock:
+            connections.users -= 1
+            if not connections.users:
+                self._open = {p: each for p, each in self._open.items() if each is not connections}
+            return connections.users
+
+
+_shared = _Shared()
+
+
+def connections_to(conninfo: str, options: PostgresOptions, timeout_seconds: float) -> Connections:
+    """Return connections, to be closed once by each caller; see `Connections` for the arguments."""
+    if options.pool is not None:
+        return Connections(conninfo, options, timeout_seconds)
+    place = (
+        conninfo,
+        timeout_seconds,
+        options.max_connections,
+        options.prepared_statements,
+        options.statement_timeout_seconds,
+    )
+    return _shared.enter(place, options)
+
+
+@contextmanager
+def _lent(pool: Any, timeout_seconds: float, *, prepared: bool) -> Iterator[Connection]:
+    """Lend a connection of the user's pool, and give it back as it was."""
+    try:
+        with pool.connection(timeout=min(pool.timeout, timeout_seconds)) as connection:
+            if connection.info.transaction_status == TransactionStatus.INTRANS:
+                connection.commit()  # what a `configure` or `check` of the user's left open
+            if not _is_idle(connection):
+                raise psycopg.OperationalError("the connection that was lent cannot be used")
+            before = (connection.prepare_threshold, connection.isolation_level)
+            if not prepared:
+                connection.prepare_threshold = None
+            connection.isolation_level = _ISOLATION
+            try:
+                yield connection
+            finally:
+                connection.prepare_threshold = before[0]
+                if _is_idle(connection):
+                    connection.isolation_level = before[1]
+                else:  # it broke, or was interrupted: the pool makes another one
+                    connection.close()
+    except PoolClosed:
+        raise StoreUnavailable(_NOT_OPEN) from None
+
+
+def _is_idle(connection: Connection) -> bool:
+    return connection.info.transaction_status == TransactionStatus.IDLE
+
+
+def _refusal(conninfo: Any, kwargs: Any) -> Exception | None:
+    """Return why a connection fails now; None if it succeeds, or if the pool computes how."""
+    if callable(conninfo) or callable(kwargs):
+        return None
+    try:
+        psycopg.connect(conninfo, **{**kwargs, "connect_timeout": _PROBING_SECONDS}).close()
+    except psycopg.Error as refused:
+        return refused
+    return None
+
+
+def location_of(conninfo: str, options: PostgresOptions) -> str:
+    """Return the URL of a database without the password.
+
+    Raises:
+        ConfigurationError: the URL cannot be read.
+    """
+    if options.pool is not None and not conninfo:
+        pool = options.pool
+        conninfo, kwargs = getattr(pool, "conninfo", None) or "", getattr(pool, "kwargs", None)
+        if not isinstance(conninfo, str) or not isinstance(kwargs, dict | None):
+            return "postgresql://"
+        return _without_password({**_parts(conninfo), **(kwargs or {})})
+    before_query = conninfo.partition("?")[0].removeprefix("postgresql://")
+    authority, _, path = before_query.partition("/")
+    if authority.count("@") > 1 or "@" in path:
+        raise ConfigurationError(_UNREADABLE)  # part of the password would pass for the host
+    return _without_password(_parts(conninfo))
+
+
+def _parts(conninfo: str) -> dict[str, Any]:
+    try:
+        return dict(conninfo_to_dict(conninfo))
+    except psycopg.ProgrammingError:
+        raise ConfigurationError(_UNREADABLE) from None  # the driver's error quotes the password
+
+
+def _without_password(parts: dict[str, Any]) -> str:
+    if not any(parts.get(name) for name in ("user", "host", "hostaddr", "dbname")):
+        return "postgresql://"
+    user = f"{parts['user']}@" if parts.get("user") else ""
+    port = f":{parts['port']}" if parts.get("port") else ""
+    host = str(parts.get("host") or parts.get("hostaddr") or "")
+    return f"postgresql://{user}{host}{port}/{parts.get('dbname') or ''}"
+
+
+def _connecting(conninfo: str, timeout_seconds: float) -> dict[str, Any]:
+    """Return the parameters of libpq that the URL and the environment leave open.
+
+    They make libpq notice a server whose machine or network is gone.
+    """
+    given = _parts(conninfo)
+    if "PGCONNECT_TIMEOUT" in os.environ:
+        given["connect_timeout"] = ""
+    wanted = {
+        "connect_timeout": int(max(min(timeout_seconds, _CONNECTING_SECONDS), 2)),
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": int(max(timeout_seconds, 2) * 1000),
+        "fallback_application_name": "langchain-kronvex",
+        "client_encoding": "utf8",
+    }
+    return {name: value for name, value in wanted.items() if name not in given}
