@@ -41,7 +41,7 @@ from langchain_kronvex.storage.rest.envelope import (
 )
 from langchain_kronvex.storage.rest.http import answers, requests
 from langchain_kronvex.storage.rest.http.errors import refusal, retry_after, wants_other_agent_id
-from langchain_kronvex.storage.rest.options import checked_base_url
+from langchain_kronvex.storage.rest.opening import checked_base_url
 
 NOW = datetime(2026, 4, 28, 12, 30, 15, 123456, tzinfo=timezone.utc)
 FLAT = {

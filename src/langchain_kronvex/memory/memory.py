@@ -48,7 +48,7 @@ from langchain_kronvex.memory.engine import Engine, Settings
 from langchain_kronvex.memory.reindexing import Reindexing
 from langchain_kronvex.memory.transfer.transfer import Export, Import
 from langchain_kronvex.storage.backend import Page, Selection
-from langchain_kronvex.storage.postgres.options import PostgresOptions
+from langchain_kronvex.storage.options import PostgresOptions
 
 if TYPE_CHECKING:
     import httpx

@@ -11,7 +11,7 @@ from langchain_kronvex.memory.conversions import draft_record, to_memory
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server.client_envelope import owners_of, understood
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Selection
-from langchain_kronvex.storage.rest.envelope import Stored
+from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.urls import open_backend
 
 _IN_RAM = "sqlite://"
@@ -161,7 +161,7 @@ def _kept_apart(memory: KronvexMemory, user_id: str) -> list[Memory]:
     return [each for owner in sorted(names) for each in find(memory, Scope.of(owner, None))]
 
 
-def remember(memory: KronvexMemory, draft: MemoryDraft, told: Stored | None) -> Memory:
+def remember(memory: KronvexMemory, draft: MemoryDraft, told: VersionedRecord | None) -> Memory:
     """Store a memory with what its client says of it; one that was sent before is not changed.
 
     Raises:

@@ -21,11 +21,11 @@ from langchain_kronvex.storage.backend import (
     Unembedded,
 )
 from langchain_kronvex.storage.index_cache import IndexCache
+from langchain_kronvex.storage.options import PostgresOptions
 from langchain_kronvex.storage.postgres import erasing, reading, transfer, vectors, writing
 from langchain_kronvex.storage.postgres.connections import connections_to, location_of
 from langchain_kronvex.storage.postgres.database import Database, Reach, most_of_attempts
 from langchain_kronvex.storage.postgres.migrations import migrate
-from langchain_kronvex.storage.postgres.options import PostgresOptions
 from langchain_kronvex.storage.postgres.recall import Recaller
 from langchain_kronvex.storage.postgres.row_level_security import reach_of, secure
 from langchain_kronvex.storage.postgres.rows import scopes_of

@@ -16,8 +16,8 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from langchain_kronvex.core.errors import ConfigurationError, MemoryClosed, StoreUnavailable
 from langchain_kronvex.core.fork_safety import ForkAware
+from langchain_kronvex.storage.options import PostgresOptions
 from langchain_kronvex.storage.postgres.errors import translated
-from langchain_kronvex.storage.postgres.options import PostgresOptions, milliseconds
 
 Connection = psycopg.Connection[Any]
 # The store is written for this level: a transaction that waited for a lock sees what the former
@@ -337,3 +337,8 @@ def _connecting(conninfo: str, timeout_seconds: float) -> dict[str, Any]:
         "client_encoding": "utf8",
     }
     return {name: value for name, value in wanted.items() if name not in given}
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a time as PostgreSQL's settings take it: never 0, which means without end."""
+    return str(min(max(round(seconds * 1000), 1), 2**31 - 1))

@@ -18,9 +18,9 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from langchain_kronvex.core.errors import MemoryClosed
-from langchain_kronvex.storage.postgres.connections import Connection, Connections
+from langchain_kronvex.storage.options import PostgresOptions
+from langchain_kronvex.storage.postgres.connections import Connection, Connections, milliseconds
 from langchain_kronvex.storage.postgres.errors import Attempts, is_lost, lacks_reach
-from langchain_kronvex.storage.postgres.options import PostgresOptions, milliseconds
 from langchain_kronvex.storage.postgres.rows import scope_key
 
 T = TypeVar("T")

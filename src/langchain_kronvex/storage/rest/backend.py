@@ -24,7 +24,7 @@ from langchain_kronvex.storage.backend import (
     Unembedded,
 )
 from langchain_kronvex.storage.rest import erasing, reading, writing
-from langchain_kronvex.storage.rest.options import RemoteLimits
+from langchain_kronvex.storage.rest.opening import RemoteLimits
 from langchain_kronvex.storage.rest.outbox.sender import OutboxSender
 from langchain_kronvex.storage.rest.recall import recall
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent

@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from langchain_kronvex.core.errors import StoreBusy, StoreError
-from langchain_kronvex.storage.rest.options import checked_key
+from langchain_kronvex.storage.rest.opening import checked_key
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
 logger = logging.getLogger("langchain_kronvex")

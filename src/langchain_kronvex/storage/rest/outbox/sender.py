@@ -36,7 +36,7 @@ from langchain_kronvex.storage.rest.envelope import (
 )
 from langchain_kronvex.storage.rest.http import answers
 from langchain_kronvex.storage.rest.http.answers import WireMemory
-from langchain_kronvex.storage.rest.options import RemoteLimits
+from langchain_kronvex.storage.rest.opening import RemoteLimits
 from langchain_kronvex.storage.rest.outbox.outbox import Entry
 from langchain_kronvex.storage.rest.reading import listing, read, stored_records
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent

@@ -1,24 +1,18 @@
-"""Kronvex services: from a URL, a key and an agent to a backend, refusing what is not safe."""
+"""Opening the store behind a Kronvex API: its URL, its key and its outbox, checked."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.storage.backend import MemoryBackend
+from langchain_kronvex.storage.options import ServiceOptions
 
-if TYPE_CHECKING:
-    import httpx
-
-HOSTED_URL = "https://api.kronvex.io"
-SCHEMES = ("http", "https")
 _API = "/api/v1"
 
 
@@ -44,21 +38,6 @@ class RemoteLimits:
 
 
 LIMITS = RemoteLimits()
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceOptions:
-    """How a service is spoken to; see `KronvexMemory`."""
-
-    api_key: str | SecretStr | None = field(default=None, repr=False)
-    http_client: httpx.Client | None = None
-    outbox: str | Path | None = None
-    allow_http: bool = False
-
-
-def is_remote(url: object) -> bool:
-    """Tell whether a URL is that of a service."""
-    return isinstance(url, str) and url.partition("://")[0].lower() in SCHEMES and "://" in url
 
 
 def open_service(

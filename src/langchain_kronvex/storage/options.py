@@ -1,14 +1,18 @@
-"""How a PostgreSQL store is reached; checked before anything is opened."""
+"""How a store is reached: options of users, checked before anything is opened."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
 
 from langchain_kronvex.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import httpx
     import psycopg
     from psycopg_pool import ConnectionPool
 
@@ -65,6 +69,16 @@ class PostgresOptions:
             raise ConfigurationError("statement_timeout_seconds must be a positive number.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceOptions:
+    """How a Kronvex API is reached; see `KronvexMemory`."""
+
+    api_key: str | SecretStr | None = field(default=None, repr=False)
+    http_client: httpx.Client | None = None
+    outbox: str | Path | None = None
+    allow_http: bool = False
+
+
 def _check_schema(name: object) -> None:
     try:
         size = len(name.encode()) if isinstance(name, str) and "\0" not in name else 0
@@ -82,8 +96,3 @@ def _check_pool(pool: object) -> None:
         raise ConfigurationError(
             f"pool must be a psycopg_pool.ConnectionPool, not {type(pool).__name__}."
         )
-
-
-def milliseconds(seconds: float) -> str:
-    """Return a time as PostgreSQL's settings take it: never 0, which means without end."""
-    return str(min(max(round(seconds * 1000), 1), 2**31 - 1))
