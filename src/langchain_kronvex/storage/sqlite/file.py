@@ -159,13 +159,12 @@ class SqliteFile(ForkAware):
             raise
         return connection
 
-    def _patiently(self, action: Callable[[], object]) -> None:
+    def _patiently(self, action: Callable[[], object]) -> object:
         """Retry actions that SQLite refuses at once while another process writes."""
         deadline = time.monotonic() + self._timeout
         while True:
             try:
-                action()
-                return
+                return action()
             except sqlite3.OperationalError as error:
                 if not _is_busy(error) or time.monotonic() > deadline:
                     raise

@@ -49,7 +49,7 @@ def _vector(blob: bytes | None) -> Floats | None:
 def restore(
     db: AgentConnection, records: Sequence[Record], now: datetime, model: str | None
 ) -> int:
-    """Store what was exported as it was; return how many records were stored as new."""
+    """Store exported records unchanged; return how many were stored as new."""
     records = vectors.usable(db, records, model)
     writes = writing.number_writes(db, records)
     return sum(_restore(db, record, writes[record.scope.owner], now) for record in records)

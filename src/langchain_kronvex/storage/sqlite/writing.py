@@ -67,7 +67,7 @@ def put(
     """Store records in the place of those with their keys.
 
     Returns:
-        The owners who have nothing left; None when something else was there than expected.
+        The owners without any record left; None when the contents were not the expected ones.
     """
     there = (_content_at_place(db, record, now) for record in records)
     if expected is not None and list(there) != list(expected):
