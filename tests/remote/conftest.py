@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from defaults import set_default
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.storage.rest import options
+from langchain_kronvex.storage.rest.opening import RemoteLimits
 
 from .bad_server import BadServer, FaultyServer
 from .plain_server import KEY, PlainServer
@@ -41,7 +41,8 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets limits of the memories that are opened afterwards."""
 
     def limit_(**changes: float) -> None:
-        monkeypatch.setattr(options, "LIMITS", replace(options.LIMITS, **changes))
+        for name, value in changes.items():
+            set_default(monkeypatch, RemoteLimits, name, value)
 
     return limit_
 

@@ -1,4 +1,4 @@
-"""One memory in many event loops: what each loop opened is closed when the loop ends."""
+"""One memory in several event loops: its connections belong to no loop and end with the memory."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ from langchain_kronvex.storage.rest.envelope import (
     wire_ttl,
 )
 from langchain_kronvex.storage.rest.http import answers, requests
-from langchain_kronvex.storage.rest.http.errors import refusal, retry_after, wants_other_agent_id
+from langchain_kronvex.storage.rest.http.errors import refusal, retry_after
 from langchain_kronvex.storage.rest.opening import checked_base_url
 
 NOW = datetime(2026, 4, 28, 12, 30, 15, 123456, tzinfo=timezone.utc)
@@ -211,7 +211,6 @@ def test_no_answer_makes_reading_fail_in_another_way(answer: Any) -> None:
         record_from_wire(memory)
     text = json.dumps(answer).encode()
     assert refusal(422, {}, text)
-    wants_other_agent_id(422, text)
 
 
 @given(json_values)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.storage.rest.outbox.files import (
@@ -39,7 +40,7 @@ def add_outbox_commands(parser: argparse.ArgumentParser) -> None:
 
 
 def _add(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: Any,  # what add_subparsers returns has no public type
     name: str,
     command: Callable[[argparse.Namespace], int],
     what: str,

@@ -58,8 +58,6 @@ def to_payload(stored: VersionedRecord) -> dict[str, Any]:
         **write_envelope(stored),
         "content": record.content,
         "metadata": json.dumps(dict(record.metadata)),
-        "key": record.key,
-        "search_text": record.search_text,
         "access_count": record.access_count,
         "ttl_days": stored.ttl_days,
         "gone": stored.gone,

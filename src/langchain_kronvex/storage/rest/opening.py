@@ -1,4 +1,4 @@
-"""Opening the store behind a Kronvex API: its URL, its key and its outbox, checked."""
+"""Opens the backend of a Kronvex API from a URL, a key and an agent; refuses unsafe settings."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _API = "/api/v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteLimits:
-    """How long things take with a server, in seconds, and how many entries may wait for it.
+    """Times in seconds, and how many entries may wait in the outbox.
 
     Attributes:
-        first_pause: About how long a request that failed waits for the second attempt.
-        check: For an answer without which a memory is stored as well.
-        outage_pause: The longest pause of all entries, however long the server asks to wait.
-        quota_pause: The pause after a quota was reached.
-        closing: How long closing waits for what can still be sent.
-        outbox_entries: How many entries may wait before the callers are slowed down.
+        first_pause: About how long a failed request waits for its second attempt.
+        check: How long to wait for the server's answer before a memory is stored without it.
+        outage_pause: The longest pause of the outbox, however long the server asks to wait.
+        quota_pause: The pause of the outbox after a quota was reached.
+        closing: How long closing waits for entries that can still be sent.
+        outbox_entries: How many entries may wait before callers are slowed down.
     """
 
     first_pause: float = 0.1
@@ -37,16 +37,13 @@ class RemoteLimits:
     outbox_entries: int = 10_000
 
 
-LIMITS = RemoteLimits()
-
-
 def open_service(
     url: str, agent_id: str, options: ServiceOptions, *, timeout: float
 ) -> MemoryBackend:
-    """Open the backend of a service. Nothing is sent yet.
+    """Open the backend of a Kronvex API. Nothing is sent yet.
 
     Raises:
-        ConfigurationError: the URL, the key or a client cannot be used.
+        ConfigurationError: the URL, the key or the client cannot be used.
         StoreError: the outbox cannot be opened.
     """
     from langchain_kronvex.storage.rest.backend import KronvexBackend
@@ -65,17 +62,14 @@ def open_service(
             f"{base_url} needs an API key: set KRONVEX_API_KEY, or pass api_key."
         )
     _check_client(options.http_client)
-    identity, limits = OutboxIdentity.of(base_url, agent_id, key), LIMITS
+    limits, client = RemoteLimits(), options.http_client
+    transport = Transport(
+        base_url, key, timeout=timeout, client=client, first_pause=limits.first_pause
+    )
+    identity = OutboxIdentity.of(base_url, agent_id, key)
     outbox = open_outbox(identity, options.outbox, timeout, max_entries=limits.outbox_entries)
     try:
         warn_of_other_keys(identity, options.outbox)
-        transport = Transport(
-            base_url,
-            key,
-            timeout=timeout,
-            client=options.http_client,
-            first_pause=limits.first_pause,
-        )
         agent = RemoteAgent(transport, agent_id, outbox, check_seconds=limits.check)
         return KronvexBackend(agent, limits, timeout=timeout)
     except BaseException:
@@ -87,7 +81,7 @@ def checked_base_url(url: str, *, allow_http: bool) -> str:
     """Return the URL of the API with `/api/v1`, given with or without it and a slash at the end.
 
     Raises:
-        ConfigurationError: it is no plain URL, or not encrypted.
+        ConfigurationError: it is not a plain URL, or not encrypted.
     """
     try:
         parts = urlsplit(url.strip())
@@ -103,7 +97,7 @@ def checked_base_url(url: str, *, allow_http: bool) -> str:
     path = parts.path.rstrip("/").removesuffix(_API).rstrip("/")
     if parts.scheme.lower() == "http" and not allow_http and not _is_loopback(url):
         raise ConfigurationError(
-            f"{place} is not encrypted: memories and the API key could be read on the way. Use "
+            f"{place} is not encrypted: others could read the memories and the API key. Use "
             "https, or pass allow_http=True if the network is safe."
         )
     return f"{place}{path}{_API}"
@@ -125,7 +119,7 @@ def checked_key(api_key: str | SecretStr | None) -> SecretStr | None:
     secret = secret.strip()
     if not secret or not secret.isascii() or not secret.isprintable() or " " in secret:
         raise ConfigurationError(
-            "The API key is blank, or holds characters that no key has. Copy it again."
+            "The API key is blank, or has characters that no key contains. Copy it again."
         )
     return SecretStr(secret)
 

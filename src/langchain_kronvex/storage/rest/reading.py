@@ -127,13 +127,13 @@ def _read_pages(
     seen: set[str] = set()
     while number <= _MAX_PAGES:
         try:
-            body = agent.ask(requests.list_request(session, number, size, deadline))
+            answer = agent.ask(requests.list_request(session, number, size, deadline))
         except AnswerTooLarge:
             if size == 1:
                 raise
             number, size = 2 * number - 1, size // 2
             continue
-        page = answers.read_page(answers.read_json(body), size)
+        page = answers.read_page(answer, size)
         fresh = {memory.id: memory for memory in page.memories if memory.id not in seen}
         seen.update(fresh)
         found.update(fresh)

@@ -67,12 +67,12 @@ def _ask_server(
     for top_k in dict.fromkeys((first, requests.MAX_TOP_K)):
         full = False
         for session in sessions:
-            body = agent.ask(
+            answer = agent.ask(
                 requests.recall_request(
                     query=request.query, top_k=top_k, session=session, memory_type=wire_type
                 )
             )
-            raws = answers.read_recall(answers.read_json(body))
+            raws = answers.read_recall(answer)
             full |= len(raws) >= top_k
             for raw in _own(agent, raws, session):
                 for stored in read(agent, [raw]):

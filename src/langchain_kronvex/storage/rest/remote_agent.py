@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.errors import AgentNotFound, MemoryNotFound
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.http import answers, requests
-from langchain_kronvex.storage.rest.http.errors import refusal, wants_other_agent_id
 from langchain_kronvex.storage.rest.http.requests import Request, of_agent
-from langchain_kronvex.storage.rest.http.transport import Reply, Transport
+from langchain_kronvex.storage.rest.http.transport import Transport
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
-from langchain_kronvex.storage.rest.versions import VersionClock
 
 _MAX_POSITIONS = 100_000
 _MAX_PLACES = 200_000
-_NOTHING = b'{"memories": []}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,26 @@ class RemotePosition:
     session: str | None
     written: int
     version: int
+
+
+class VersionClock:
+    """Version numbers: microseconds since 1970, larger than all that were given or seen before."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def next(self) -> int:
+        """Return a number larger than all before."""
+        with self._lock:
+            self._last = max(self._last + 1, time.time_ns() // 1000)
+            return self._last
+
+    def saw(self, number: int) -> None:
+        """Note a number of another process, whose clock may be ahead by up to a day."""
+        with self._lock:
+            if number < time.time_ns() // 1000 + 86_400_000_000:
+                self._last = max(self._last, number)
 
 
 class KnownRecords:
@@ -131,25 +150,28 @@ class RemoteAgent:
         self._name = name
         self._id = outbox.setting("agent") or name
 
-    def ask(self, request: Request) -> bytes:
+    def ask(self, request: Request) -> Any:
         """Send a request about the agent; find the agent by name if the server has no such id.
 
         A missing agent is created when something is to be stored; for other requests it is an agent
         without memories.
+
+        Returns:
+            The JSON answer; see `Transport.exchange`.
 
         Raises:
             ServiceError: the server refused, or cannot be reached.
             MemoryNotFound: the request names a memory that does not exist.
         """
         used = self._id
-        reply = self.transport.exchange(of_agent(request, used))
-        if self._is_unknown(reply):
-            if not self._resolve(used, create=request.path == "/remember"):
-                return _NOTHING
-            reply = self.transport.exchange(of_agent(request, self._id))
-        if not reply.succeeded:
-            raise refusal(reply.status, reply.headers, reply.body)
-        return reply.body
+        try:
+            return self.transport.exchange(of_agent(request, used))
+        except AgentNotFound:
+            if _is_uuid(self._name):
+                raise
+        if not self._resolve(used, create=request.path == "/remember"):
+            return {"memories": []}
+        return self.transport.exchange(of_agent(request, self._id))
 
     def delete(self, server_id: str) -> bool:
         """Delete a memory; return False if it was gone already."""
@@ -159,14 +181,6 @@ class RemoteAgent:
             return False
         return True
 
-    def _is_unknown(self, reply: Reply) -> bool:
-        if reply.status not in (404, 422) or _is_uuid(self._name):
-            return False
-        if wants_other_agent_id(reply.status, reply.body):
-            return True
-        error = refusal(reply.status, reply.headers, reply.body)
-        return isinstance(error, AgentNotFound)
-
     def _resolve(self, wrong: str, *, create: bool) -> bool:
         """Find the agent by its name; of several the oldest, so that all processes agree."""
         if self._id != wrong:
@@ -175,8 +189,8 @@ class RemoteAgent:
         if not found and not create:
             return False
         if not found:
-            body = self.transport.succeed(requests.create_agent_request(self._name))
-            created = answers.read_agent(answers.read_json(body))
+            answer = self.transport.exchange(requests.create_agent_request(self._name))
+            created = answers.read_agent(answer)
             found = self._named() or ([created] if created else [])
         if not found:
             raise AgentNotFound()
@@ -185,8 +199,8 @@ class RemoteAgent:
         return True
 
     def _named(self) -> list[tuple[str, str, str]]:
-        body = self.transport.succeed(requests.list_agents_request())
-        return [a for a in answers.read_agents(answers.read_json(body)) if a[1] == self._name]
+        found = answers.read_agents(self.transport.exchange(requests.list_agents_request()))
+        return [agent for agent in found if agent[1] == self._name]
 
 
 def _is_uuid(text: str) -> bool:

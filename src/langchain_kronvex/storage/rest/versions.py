@@ -6,8 +6,6 @@ a text that two machines stored at the same time. Reading keeps the latest versi
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -20,26 +18,6 @@ from langchain_kronvex.storage.backend import Match, Page, Record, Selection, re
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.index_rows import index_row_of
 from langchain_kronvex.storage.record import Place, is_visible, place_of
-
-
-class VersionClock:
-    """Version numbers: microseconds since 1970, larger than all that were given or seen before."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._last = 0
-
-    def next(self) -> int:
-        """Return a number larger than all before."""
-        with self._lock:
-            self._last = max(self._last + 1, time.time_ns() // 1000)
-            return self._last
-
-    def saw(self, number: int) -> None:
-        """Note a number of another process, whose clock may be ahead by up to a day."""
-        with self._lock:
-            if number < time.time_ns() // 1000 + 86_400_000_000:
-                self._last = max(self._last, number)
 
 
 def is_selected(record: Record, chosen: Selection) -> bool:

@@ -195,7 +195,8 @@ def _held(
     for session in sorted(places):
         if not agent.known.is_free(session, places[session]):
             found += _asked(agent, session) or []
-    return {place_of(stored.record): stored for stored in visible_latest(found, now)}
+    visible = visible_latest(found, now) if found else ()
+    return {place_of(stored.record): stored for stored in visible}
 
 
 def _asked(agent: RemoteAgent, session: str) -> list[VersionedRecord] | None:

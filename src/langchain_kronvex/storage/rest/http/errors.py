@@ -41,15 +41,17 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Exception:
         error = Unauthorized()
     elif status == 402 or (status == 429 and _is_daily(said, headers)):
         error = QuotaExceeded(f"{QuotaExceeded.__doc__}{_figures(detail)}")
-    elif status == 404:
-        error = MemoryNotFound() if "memory not found" in said else _not_found(said)
+    elif status == 404 and "memory not found" in said:
+        error = MemoryNotFound()
+    elif status == 404 or (status == 422 and _wants_other_agent_id(detail)):
+        error = AgentNotFound() if status == 422 or "agent" in said else AgentNotFound(NO_API)
     elif status == 429:
         wait = retry_after(headers) or RateLimited.retry_after_seconds
         error = RateLimited(f"Too many requests in a minute; wait {wait:g} s, or spread them.")
         error.retry_after_seconds = wait
     elif status >= 500:
         error = ServerUnavailable(f"The server failed (HTTP {status}); try again.")
-        error.retry_after_seconds = retry_after(headers)
+        error.retry_after_seconds = retry_after(headers) or None
     elif 300 <= status < 400:
         error = ServerMisbehaved(
             f"The server redirects (HTTP {status}) to another place; the API key was not sent "
@@ -62,11 +64,6 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Exception:
     return error
 
 
-def _not_found(said: str) -> AgentNotFound:
-    """Return the error for a missing agent, or for a missing API if the server names no agent."""
-    return AgentNotFound() if "agent" in said else AgentNotFound(NO_API)
-
-
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds of a Retry-After header, which is a number of seconds or a date."""
     text = headers.get("retry-after", "").strip()
@@ -76,12 +73,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def wants_other_agent_id(status: int, body: bytes) -> bool:
+def _wants_other_agent_id(detail: object) -> bool:
     """Return whether the server refuses the agent's id because it is not a UUID."""
-    detail = _detail(body)
-    if status != 422 or not isinstance(detail, list):
-        return False
-    return any(
+    return isinstance(detail, list) and any(
         isinstance(one, Mapping)
         and "uuid" in str(one.get("type", "")).lower()
         and "agent_id" in str(one.get("loc", ""))

@@ -10,23 +10,26 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 from pydantic import SecretStr
-from tenacity import RetryCallState, Retrying, retry_if_exception, retry_if_result
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from langchain_kronvex.core.errors import MemoryClosed, ServerMisbehaved, ServerUnavailable
+from langchain_kronvex.core.errors import (
+    MemoryClosed,
+    RateLimited,
+    ServerMisbehaved,
+    ServerUnavailable,
+)
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.storage.rest.http.errors import refusal, retry_after
+from langchain_kronvex.storage.rest.http.answers import read_json
+from langchain_kronvex.storage.rest.http.errors import refusal
 from langchain_kronvex.storage.rest.http.requests import Request
 
 MAX_ANSWER_BYTES = 32 << 20
 _ATTEMPTS = 3
 _MAX_RETRY_AFTER_SECONDS = 5.0  # a caller waits for the answer
-_TRANSIENT = (429, 500, 502, 503, 504)
 # As many connections as there are threads; most of them stay open for the next request.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64)
 _FAULTS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, RuntimeError)
@@ -34,20 +37,6 @@ _FAULTS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, Runtim
 
 class AnswerTooLarge(ServerMisbehaved):
     """The server's answer is larger than any that this package asks for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer, read to its end."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the status is any 2xx."""
-        return 200 <= self.status < 300
 
 
 class Transport(ForkAware):
@@ -83,37 +72,40 @@ class Transport(ForkAware):
         self._lock = threading.Lock()
         self._own: httpx.Client | None = None
 
-    def exchange(self, request: Request) -> Reply:
-        """Send a request, again when that is safe and the fault may pass; return any answer."""
-        retrying = Retrying(
-            retry=retry_if_exception(lambda error: _may_repeat(error, request))
-            | retry_if_result(lambda reply: request.repeatable and _is_transient(reply)),
-            stop=lambda state: state.attempt_number >= _ATTEMPTS or _is_late(request),
-            wait=self._pause,
-            retry_error_callback=_outcome,
-        )
-        reply: Reply = retrying(self.send, request)
-        return reply
+    def exchange(self, request: Request) -> Any:
+        """Send a request, again when that is safe and the fault may pass; return the JSON answer.
 
-    def succeed(self, request: Request) -> bytes:
-        """Send a request and return the body of its success.
+        Returns:
+            None for an empty answer, and for that to a deletion, which says nothing.
 
         Raises:
             ServiceError: the server refused the request, or cannot be reached.
+            MemoryNotFound: the request names a memory that does not exist.
         """
-        reply = self.exchange(request)
-        if not reply.succeeded:
-            raise refusal(reply.status, reply.headers, reply.body)
-        return reply.body
+        retrying = Retrying(
+            retry=retry_if_exception(lambda error: _may_repeat(error, request)),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=self._pause,
+            reraise=True,
+        )
+        body: bytes = retrying(self._send, request)
+        return read_json(body) if body.strip() and request.method != "DELETE" else None
 
-    def send(self, request: Request) -> Reply:
+    def _send(self, request: Request) -> bytes:
         """Send a request once. Redirects are not followed: the API key stays with this origin."""
         client = self._client()
         deadline = request.deadline or time.monotonic() + 2 * self._timeout
         try:
-            return _read(client, self._built(client, request, deadline), deadline)
+            built = self._built(client, request, deadline)
+            with contextlib.closing(
+                client.send(built, stream=True, follow_redirects=False)
+            ) as answer:
+                body = _read(answer, deadline)
         except _FAULTS as error:
             raise self._unavailable(error) from None
+        if not answer.is_success:
+            raise refusal(answer.status_code, answer.headers, body)
+        return body
 
     def close(self) -> None:
         """Close our own connections."""
@@ -164,53 +156,37 @@ class Transport(ForkAware):
 
     def _pause(self, state: RetryCallState) -> float:
         """Return the seconds before the next attempt: growing ones, or what the server asks."""
-        reply = None if state.outcome is None or state.outcome.failed else state.outcome.result()
-        asked = (retry_after(reply.headers) or 0.0) if reply else 0.0
+        error = None if state.outcome is None else state.outcome.exception()
         pause: float = self._first_pause * 2**state.attempt_number
+        asked: float = getattr(error, "retry_after_seconds", None) or 0.0
         return max(pause * random.uniform(0.5, 1.0), asked)  # noqa: S311 - not a secret
 
 
-def _read(client: httpx.Client, request: httpx.Request, deadline: float) -> Reply:
+def _read(answer: httpx.Response, deadline: float) -> bytes:
     """Read an answer, within its limits of size and time."""
     chunks, size = [], 0
-    with contextlib.closing(client.send(request, stream=True, follow_redirects=False)) as answer:
-        for chunk in answer.iter_bytes():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > MAX_ANSWER_BYTES:
-                raise AnswerTooLarge(
-                    f"The server's answer is larger than {MAX_ANSWER_BYTES >> 20} MiB; the rest "
-                    "was not read."
-                )
-            if time.monotonic() > deadline:
-                raise httpx.ReadTimeout("the answer came too slowly")
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        return Reply(answer.status_code, headers, b"".join(chunks))
+    for chunk in answer.iter_bytes():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise AnswerTooLarge(
+                f"The server's answer is larger than {MAX_ANSWER_BYTES >> 20} MiB; the rest was "
+                "not read."
+            )
+        if time.monotonic() > deadline:
+            raise httpx.ReadTimeout("the answer came too slowly")
+    return b"".join(chunks)
 
 
 def _may_repeat(error: BaseException, request: Request) -> bool:
-    """Return whether a request that failed may be sent again.
+    """Return whether a request that failed may be sent again, and soon.
 
     After a timeout it is not sent again: the caller would wait as long once more.
     """
-    if not isinstance(error, ServerUnavailable) or error.retry_after_seconds == 0:
+    if not isinstance(error, ServerUnavailable | RateLimited) or error.retry_after_seconds == 0:
         return False
-    return error.unsent or request.repeatable
-
-
-def _is_transient(reply: Reply) -> bool:
-    """Return whether a refusal is likely to be over by the time of another attempt."""
-    wait = retry_after(reply.headers) or 0.0
-    if reply.status == 429 and not wait:
+    if (error.retry_after_seconds or 0.0) > _MAX_RETRY_AFTER_SECONDS:
         return False
-    return reply.status in _TRANSIENT and wait <= _MAX_RETRY_AFTER_SECONDS
-
-
-def _is_late(request: Request) -> bool:
-    return request.deadline is not None and time.monotonic() >= request.deadline
-
-
-def _outcome(state: RetryCallState) -> Any:
-    """Return or raise the result of the last attempt."""
-    assert state.outcome is not None  # noqa: S101 - there was an attempt
-    return state.outcome.result()
+    if request.deadline is not None and time.monotonic() >= request.deadline:
+        return False
+    return request.repeatable or (isinstance(error, ServerUnavailable) and error.unsent)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from langchain_kronvex.core.errors import StoreBusy, StoreError
+from langchain_kronvex.core.errors import StoreError
 from langchain_kronvex.storage.rest.opening import checked_key
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
@@ -131,8 +131,8 @@ def _waiting_under_other_key(identity: OutboxIdentity, path: Path) -> int:
         with closing(Outbox(path, None, _OTHERS_TIMEOUT_SECONDS)) as outbox:
             if not identity.is_of_other_key(OutboxIdentity.read(outbox.setting("identity"))):
                 return 0
-            with outbox.sending() as alone:  # otherwise a process is sending them
-                return outbox.unsent() if alone else 0
+            with outbox.sending():  # otherwise a process is sending them
+                return outbox.unsent()
     except (StoreError, OSError, sqlite3.Error):
         return 0  # it is not ours, and nothing of ours depends on it
 
@@ -145,9 +145,7 @@ def hand_over(source: Outbox, target: Outbox, timeout: float) -> int:
     Raises:
         StoreBusy: another process went on sending them for `timeout` seconds.
     """
-    with source.sending(timeout) as alone:
-        if not alone:
-            raise StoreBusy("Another process is sending what is in the outbox; try again.")
+    with source.sending(timeout):
         entries = source.waiting()
         target.put([entry.stored for entry in entries], tries=[entry.tries for entry in entries])
         source.erase([entry.place for entry in entries])

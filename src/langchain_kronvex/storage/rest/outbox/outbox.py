@@ -142,10 +142,13 @@ class Outbox:
     # -- sending -------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def sending(self, timeout: float = 0.0) -> Iterator[bool]:
-        """Hold the right to send, which one process has at a time; yield False if another has it.
+    def sending(self, timeout: float = 0.0) -> Iterator[None]:
+        """Hold the right to send, which one process has at a time.
 
         The lock is SQLite's own, on a file beside the outbox: it ends with the process.
+
+        Raises:
+            StoreBusy: another process held it for `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         connection = sqlite3.connect(
@@ -156,10 +159,9 @@ class Outbox:
             self._lock_path.chmod(0o600)
             while not _lock(connection):
                 if time.monotonic() >= deadline:
-                    yield False
-                    return
+                    raise StoreBusy("Another process is sending what is in the outbox; try again.")
                 time.sleep(_LOCK_PAUSE_SECONDS)
-            yield True
+            yield
         finally:
             self._senders.discard(connection)
             connection.close()
@@ -175,34 +177,26 @@ class Outbox:
 
     def begin(self, entry: Entry) -> bool:
         """Note that an entry may reach the server from now on; return False if it is gone."""
-        with self._file.transaction() as connection:
-            return (
-                connection.execute(
-                    "UPDATE entries SET tries = tries + 1 WHERE place = ?", (entry.place,)
-                ).rowcount
-                == 1
-            )
+        sql = "UPDATE entries SET tries = tries + 1 WHERE place = ?"
+        return self._execute(sql, entry.place) == 1
 
     def sent(self, entry: Entry) -> None:
         """Remove an entry that the server has."""
-        with self._file.transaction() as connection:
-            connection.execute("DELETE FROM entries WHERE place = ?", (entry.place,))
+        self._execute("DELETE FROM entries WHERE place = ?", entry.place)
 
     def refuse(self, entry: Entry, reason: str) -> None:
         """Keep an entry as refused: it is not sent again, and still found on this machine."""
-        with self._file.transaction() as connection:
-            connection.execute(
-                "UPDATE entries SET failed = ? WHERE place = ?", (reason, entry.place)
-            )
+        self._execute("UPDATE entries SET failed = ? WHERE place = ?", reason, entry.place)
 
     def resend(self, places: Sequence[int]) -> int:
         """Let refused entries be sent again; return how many."""
+        sql = "UPDATE entries SET failed = NULL WHERE failed IS NOT NULL AND place IN "
+        return self._execute(f"{sql}(SELECT value FROM json_each(?))", json.dumps(list(places)))
+
+    def _execute(self, sql: str, *parameters: Any) -> int:
+        """Run one statement; return how many entries it changed."""
         with self._file.transaction() as connection:
-            return connection.execute(
-                "UPDATE entries SET failed = NULL WHERE failed IS NOT NULL "
-                "AND place IN (SELECT value FROM json_each(?))",
-                (json.dumps(list(places)),),
-            ).rowcount
+            return connection.execute(sql, parameters).rowcount
 
     # -- erasing -------------------------------------------------------------------------------
 
@@ -230,8 +224,7 @@ class Outbox:
 
     def note(self, name: str, value: str) -> None:
         """Note a value."""
-        with self._file.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, value))
+        self._execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, value)
 
     def close(self) -> None:
         """Close the file. A request that still hangs no longer keeps others from sending."""

@@ -85,8 +85,7 @@ class OutboxSender:
         Raises:
             StoreBusy: another process went on sending for `timeout` seconds.
         """
-        with self._outbox.sending(timeout) as alone:
-            _check(alone)
+        with self._outbox.sending(timeout):
             entries = [entry for entry in self._outbox.waiting() if chosen(entry.stored)]
             self._outbox.erase([entry.place for entry in entries])
         return [entry.stored for entry in entries]
@@ -125,8 +124,7 @@ class OutboxSender:
         while not self._closing and self._outbox.unsent():
             if time.monotonic() < self._not_before:
                 raise StoreBusy("The server asked to wait.")
-            with self._outbox.sending() as alone:
-                _check(alone)
+            with self._outbox.sending():
                 more = self._send_batch(skipped)
             if not more:
                 return
@@ -213,11 +211,6 @@ class OutboxSender:
         self._agent.outage = described(error)
 
 
-def _check(alone: bool) -> None:
-    if not alone:
-        raise StoreBusy("Another process is sending what is in the outbox; try again.")
-
-
 # -- one entry -----------------------------------------------------------------------------------
 
 
@@ -235,8 +228,7 @@ def deliver(agent: RemoteAgent, entry: Entry) -> None:
     if arrived or stored.gone:
         return
     sent = store_request(stored)
-    body = agent.ask(sent)
-    raw = answers.read_memory(answers.read_json(body)) if body.strip() else None
+    raw = answers.read_memory(agent.ask(sent))
     if raw and is_as_sent(raw, sent, stored):
         _note(agent, raw)
     elif (raw is not None and not says_too_little(raw, sent)) or not _appears(agent, stored):
