@@ -1,4 +1,4 @@
-"""The commands: what they refuse, and how they say so."""
+"""The commands: the arguments they refuse, and their error messages."""
 
 from __future__ import annotations
 

@@ -247,7 +247,7 @@ class Service:
         """
         agent = self.registered(request, agent_id, make=make)
         with self.open_agents.use(agent.id) as opened:
-            # Again, now that nobody can remove it: it may have been removed since.
+            # Again, since it may have been removed before `use` began to prevent that.
             self.registered(request, agent.id, make=make)
             yield opened
 
