@@ -133,7 +133,7 @@ def test_a_server_that_gives_out_no_more_connections(server: Server) -> None:
         connection.execute(f"GRANT CREATE ON DATABASE {database} TO {role}")
     memory = KronvexMemory(server.url(database, role), timeout_seconds=1)
     memory.remember("before", user_id="ana")
-    connections = memory._backend._db.connections
+    connections = memory.engine.backend.db.connections
     with connections.connection(), connections.connection():  # all that there are
         with pytest.raises(StoreBusy, match=r"no more connections.*max_connections"):
             memory.recall("before", user_id="ana")
@@ -268,7 +268,7 @@ def test_a_reindexing_whose_end_was_cut_off_has_ended(
 ) -> None:
     memory, cut = cut_off
     memory.remember_many([MemoryDraft(f"number {n}", user_id="ana") for n in range(5)])
-    backend = memory.memory._backend
+    backend = memory.memory.engine.backend
     finish = type(backend).finish_reindex
 
     def cut_at_the_end(self: Any, model: str) -> int:
@@ -325,7 +325,7 @@ def test_an_exhausted_pool_says_so_in_time(
 def test_no_free_connection_names_what_to_allow(open_memory: OpenMemory) -> None:
     memory = open_memory(postgres=PostgresOptions(max_connections=1), timeout_seconds=1)
     memory.remember("before", user_id="ana")
-    with memory._backend._db.connections.connection():
+    with memory.engine.backend.db.connections.connection():
         started = time.monotonic()
         with pytest.raises(StoreBusy, match=r"max_connections.*timeout_seconds"):
             memory.remember("second", user_id="ana")

@@ -312,7 +312,7 @@ def test_the_password_is_told_to_nobody(server: Server) -> None:
     url = server.url(database, by_port=True)
     with KronvexMemory(url) as memory:
         told = [memory.location, repr(memory), memory.stats().location, repr(memory.stats())]
-        told += [repr(memory._backend), repr(memory._backend._db.connections)]
+        told += [repr(memory.engine.backend), repr(memory.engine.backend.db.connections)]
         assert memory.location == f"postgresql://postgres@127.0.0.1:{server.port}/{database}"
     assert not [secret for secret in SECRETS for text in told if secret in text]
 

@@ -60,9 +60,9 @@ def furnished(open_limited: Open, role_url: str) -> Iterator[psycopg.Connection[
     memory.clear()
     for user in ("ana", "ben"):
         stored = memory.remember(f"{user} has a secret", user_id=user)
-        memory._backend.count_accesses({stored.id: 1})
-        memory._backend.prepare_reindex("next", 1)
-        memory._backend.embed({stored.id: [1.0]}, "next", upcoming=True)
+        memory.engine.backend.count_accesses({stored.id: 1})
+        memory.engine.backend.prepare_reindex("next", 1)
+        memory.engine.backend.embed({stored.id: [1.0]}, "next", upcoming=True)
     with psycopg.connect(role_url) as connection:
         reach(connection, "*")
         connection.execute(
@@ -307,15 +307,15 @@ def test_verbs_of_one_user_reach_that_user_alone(
     memory = open_limited()
     memory.remember("Ana drinks tea.", user_id="ana")
     asked: list[Any] = []
-    run = memory._backend._db.run
+    run = memory.engine.backend.db.run
 
     def noting(work: Any, reach: Any = None, **how: Any) -> Any:
         asked.append(reach)
         return run(work, reach, **how)
 
-    monkeypatch.setattr(memory._backend._db, "run", noting)
+    monkeypatch.setattr(memory.engine.backend.db, "run", noting)
     memory.remember("Ana drinks coffee.", user_id="ana", session_id="s")
-    memory._backend.recall  # noqa: B018
+    memory.engine.backend.recall  # noqa: B018
     memory.recall("tea", user_id="ana")
     memory.memories(user_id="ana")
     memory.load_messages("s", user_id="ana")

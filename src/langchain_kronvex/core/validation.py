@@ -70,10 +70,12 @@ def check_type(value: object) -> str:
     return str(value)
 
 
-def check_count(value: object, name: str, *, least: int) -> int:
-    """Return a whole number of at least `least`."""
+def check_count(value: object, name: str, *, least: int, most: int | None = None) -> int:
+    """Return a whole number from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InvalidInput(f"{name} must be a whole number of at least {least}, not {value!r}.")
+    if most is not None and value > most:
+        raise InvalidInput(f"{name} is {value}; at most {most} is allowed.")
     return value
 
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import compress
 
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, MemoryClosed
@@ -29,14 +30,16 @@ def with_local_vectors(
 ) -> tuple[Sequence[Record], str | None]:
     """Return the records and the name of the model their vectors come from.
 
-    Memories get a vector when the embeddings are the bundled ones, which take no time to speak of.
+    Memories without a vector get one if the embeddings are the bundled ones, which are fast.
     """
     if model is None or not model.is_local:
         return records, None
-    memories = [record for record in records if record.kind == "memory"]
-    vectors = model.document_vectors([record.found_by for record in memories])
-    vector_of = {record.id: vector for record, vector in zip(memories, vectors, strict=True)}
-    return [replace(record, vector=vector_of.get(record.id)) for record in records], model.name
+    missing = [r.kind == "memory" and r.vector is None for r in records]
+    vectors = iter(model.document_vectors([r.found_by for r in compress(records, missing)]))
+    return [
+        replace(record, vector=next(vectors)) if is_missing else record
+        for record, is_missing in zip(records, missing, strict=True)
+    ], model.name
 
 
 def batch_size(model: EmbeddingModel) -> int:

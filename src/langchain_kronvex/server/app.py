@@ -12,8 +12,9 @@ from starlette.middleware.cors import CORSMiddleware
 
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server.api import agents, memories, not_offered, recall, status
+from langchain_kronvex.server.api.responses import VERSION
 from langchain_kronvex.server.http.errors import on_http_exception
-from langchain_kronvex.server.http.middleware import VERSION, AccessLog, AuthMiddleware
+from langchain_kronvex.server.http.middleware import AccessLog, AuthMiddleware
 from langchain_kronvex.server.service import Service
 from langchain_kronvex.server.settings import ServerSettings
 

@@ -9,12 +9,14 @@ from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
 from langchain_kronvex.memory.conversions import draft_record, to_memory
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.server.api.requests import Question
 from langchain_kronvex.server.client_envelope import owners_of, understood
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.urls import open_backend
 
 _IN_RAM = "sqlite://"
+_NEWEST_FIRST = Page(by="created", newest_first=True)
 _COMPANION = ".langgraph"  # ends the id of the agent that keeps another one's LangGraph items
 
 
@@ -82,48 +84,18 @@ def find(
     memory: KronvexMemory,
     scope: Scope | None,
     memory_type: str | None = None,
-    *,
-    oldest_first: bool = False,
-    limit: int | None = None,
-    offset: int = 0,
+    page: Page = _NEWEST_FIRST,
 ) -> list[Memory]:
-    """List memories of one scope, or of the whole agent for None, by their dates.
+    """List memories of one scope, or of the whole agent for None, newest first unless paged.
 
     Their access counts include accesses that the store does not know yet.
     """
     chosen = Selection(kind="memory", scope=scope, type=memory_type)
-    page = Page(by="created", newest_first=not oldest_first, limit=limit, offset=offset)
     uncounted = memory.engine.accesses.uncounted
     return [
         replace(each, access_count=each.access_count + uncounted(each.id))
         for each in map(to_memory, memory.engine.find(chosen, page))
     ]
-
-
-def find_page(
-    memory: KronvexMemory,
-    scope: Scope | None,
-    memory_type: str | None,
-    *,
-    search: str | None,
-    oldest_first: bool,
-    most_recalled_first: bool,
-    limit: int,
-    offset: int,
-) -> tuple[list[Memory], int]:
-    """Return the memories of a page, and how many there are on all pages."""
-    if not search and memory_type is None and not most_recalled_first:
-        # The store itself can count, and choose the page.
-        total = sum(session.memories for session in sessions(memory, scope))
-        page = find(memory, scope, oldest_first=oldest_first, limit=limit, offset=offset)
-        return page, total
-    found = find(memory, scope, memory_type, oldest_first=oldest_first)
-    if search:
-        text = search.casefold()
-        found = [each for each in found if text in each.content.casefold()]
-    if most_recalled_first:
-        found.sort(key=lambda each: -each.access_count)
-    return found[offset : offset + limit], len(found)
 
 
 def sessions(memory: KronvexMemory, scope: Scope | None = None) -> list[SessionSummary]:
@@ -178,17 +150,18 @@ def remember(memory: KronvexMemory, draft: MemoryDraft, told: VersionedRecord | 
     return to_memory(stored)
 
 
-def recall_everywhere(
-    memory: KronvexMemory, query: str, *, top_k: int, memory_type: str | None, threshold: float
-) -> list[RecalledMemory]:
+def recall_everywhere(memory: KronvexMemory, text: str, question: Question) -> list[RecalledMemory]:
     """Recall from every scope of the agent: the most similar of all, the most confident first."""
-    owners = {(s.user_id or s.session_id) for s in sessions(memory)}
     found = [
         recalled
-        for owner in owners
+        for owner in {session.user_id or session.session_id for session in sessions(memory)}
         for recalled in memory.recall(
-            query, user_id=owner, top_k=top_k, memory_type=memory_type, threshold=threshold
+            text,
+            user_id=owner,
+            top_k=question.top_k,
+            memory_type=question.memory_type,
+            threshold=question.threshold,
         )
     ]
-    chosen = sorted(found, key=lambda recalled: -recalled.similarity)[:top_k]
+    chosen = sorted(found, key=lambda recalled: -recalled.similarity)[: question.top_k]
     return sorted(chosen, key=lambda recalled: -recalled.confidence)

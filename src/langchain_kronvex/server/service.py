@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date, datetime
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar, cast, get_args
 
 from starlette.requests import Request
 
@@ -215,16 +215,12 @@ class Service:
         with self._counting:
             self._calls_today()[owner_of(request), call] += times
 
-    def calls_today(self, request: Request) -> dict[Call, int]:
+    def calls_today(self, request: Request) -> dict[str, int]:
         """Return how often the request's key called today (UTC), since the server started."""
         owner = owner_of(request)
         with self._counting:
             calls = self._calls_today()
-            return {
-                "recalls": calls[owner, "recalls"],
-                "stores": calls[owner, "stores"],
-                "injects": calls[owner, "injects"],
-            }
+            return {call: calls[owner, call] for call in get_args(Call)}
 
     def _calls_today(self) -> Counter[tuple[str, Call]]:
         today = self.now().date()

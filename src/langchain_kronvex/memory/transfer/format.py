@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,6 @@ VERSION = 1
 Fields = dict[str, Any]
 Counts = dict[Kind, int]
 
-_MAX_ACCESSES = 2**53
 _MAX_WIDTH = 1 << 16
 _UNIT_TOLERANCE = 0.01  # how far rounding to 16 bits may take a vector from unit length
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -247,13 +247,6 @@ def _bool(value: object, name: str) -> bool:
     return value
 
 
-def _accesses(value: object, name: str) -> int:
-    count = checks.check_count(value, name, least=0)
-    if count > _MAX_ACCESSES:
-        raise InvalidInput(f"{name} is {count}; at most {_MAX_ACCESSES} are allowed.")
-    return count
-
-
 def _vector(value: Any, name: str) -> Floats:
     """Return a unit vector, or a vector of zeros."""
     error = InvalidInput(f"{name} must be a unit vector of 16-bit floats in base64.")
@@ -285,6 +278,6 @@ _OPTIONAL: dict[str, Callable[[Any, str], Any]] = {
     "said_at": _time,
     "expires_at": _time,
     "pinned": _bool,
-    "access_count": _accesses,
+    "access_count": partial(checks.check_count, least=0, most=2**53),
     "vector": _vector,
 }

@@ -13,6 +13,7 @@ from langchain_kronvex.core.errors import InvalidInput, KronvexError, NotSupport
 from langchain_kronvex.core.progress import Progress, reporting
 from langchain_kronvex.core.types import MoveSummary, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel
+from langchain_kronvex.memory.embedder import with_local_vectors
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.memory.transfer.files import File, Write, reading, writing
 from langchain_kronvex.memory.transfer.format import (
@@ -28,7 +29,7 @@ from langchain_kronvex.memory.transfer.reader import ArchiveReader
 from langchain_kronvex.storage.backend import Record
 
 logger = logging.getLogger("langchain_kronvex")
-_SETTLE_SECONDS = 10.0  # for what waits to be written, such as access counts
+_SETTLE_SECONDS = 10.0  # for background writes, such as access counts
 
 
 @dataclass(slots=True)
@@ -71,7 +72,15 @@ class Export:
         self.engine.writer.flush(_SETTLE_SECONDS)
         with reporting("export", self.progress) as tell, writing(self.file) as write:
             total = self._expected()
-            write(header_fields(self._header(total)))
+            header = Header(
+                agent_id=self.engine.agent_id,
+                user_id=self.user_id,
+                model=self.model.name if self.model else None,
+                created_at=self.engine.clock(),
+                package=version("langchain-kronvex"),
+                records=total,
+            )
+            write(header_fields(header))
             counts: Counts = Counter()
             tell(0, total)
             for page in self._pages():
@@ -108,16 +117,6 @@ class Export:
             return stats.memories + stats.messages
         found = self.engine.backend.sessions(Scope(self.user_id), now)
         return sum(session.memories + session.messages for session in found)
-
-    def _header(self, total: int) -> Header:
-        return Header(
-            agent_id=self.engine.agent_id,
-            user_id=self.user_id,
-            model=self.model.name if self.model else None,
-            created_at=self.engine.clock(),
-            package=version("langchain-kronvex"),
-            records=total,
-        )
 
 
 @dataclass(slots=True)
@@ -162,11 +161,10 @@ class Import:
         is_ours = model and maker == model.name and model.width in (None, width)
         if width is not None and not is_ours:
             records = [replace(record, vector=None) for record in records]
-        if model is not None and model.is_local:
-            records = _with_vectors(records, model)
         if not records:
             return 0
-        return self.engine.backend.restore(records, now, model.name if model else None)
+        complete, _ = with_local_vectors(model, records)
+        return self.engine.backend.restore(complete, now, model.name if model else None)
 
 
 def _go_on(abandoned: bool) -> None:
@@ -182,16 +180,6 @@ def _is_valid(fields: Fields) -> bool:
         logger.warning("left out of the export: record %.80r: %s", fields["id"], error)
         return False
     return True
-
-
-def _with_vectors(records: Sequence[Record], model: EmbeddingModel) -> list[Record]:
-    """Return the records; memories that have no vector get one."""
-    missing = [r for r in records if r.kind == "memory" and r.vector is None]
-    if not missing:
-        return list(records)
-    vectors = model.document_vectors([record.found_by for record in missing])
-    vector_of = {id(record): vector for record, vector in zip(missing, vectors, strict=True)}
-    return [replace(r, vector=vector_of[id(r)]) if id(r) in vector_of else r for r in records]
 
 
 def _summary(counts: Counts, stored: int) -> MoveSummary:

@@ -13,15 +13,9 @@ from starlette.responses import Response
 
 from langchain_kronvex.core.types import Memory, SessionSummary
 from langchain_kronvex.server import queries
+from langchain_kronvex.server.api import responses
 from langchain_kronvex.server.api.requests import AgentChange, DaysQuery, NewAgent
-from langchain_kronvex.server.api.responses import (
-    AgentAnswer,
-    AnalyticsAnswer,
-    JsonResponse,
-    as_listed,
-    with_offset,
-    zulu,
-)
+from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.api.router import guarded_router
 from langchain_kronvex.server.registry.agents import Agent
 from langchain_kronvex.server.service import owner_of, service_of
@@ -32,7 +26,7 @@ _TOP = 10
 _CUT_CHARS = 120
 
 
-@router.post("/agents", status_code=201, response_model=AgentAnswer)
+@router.post("/agents", status_code=201, response_model=responses.AgentAnswer)
 def create_agent(body: NewAgent, request: Request) -> JsonResponse:
     """Make an agent. Names need not be unique."""
     agents = service_of(request).agents
@@ -40,7 +34,7 @@ def create_agent(body: NewAgent, request: Request) -> JsonResponse:
     return JsonResponse(_agent_object(made, 0), 201)
 
 
-@router.get("/agents", response_model=list[AgentAnswer])
+@router.get("/agents", response_model=list[responses.AgentAnswer])
 def list_agents(request: Request) -> JsonResponse:
     """List the agents of the key, newest first."""
     service = service_of(request)
@@ -48,7 +42,7 @@ def list_agents(request: Request) -> JsonResponse:
     return JsonResponse([_agent_object(each, service.memory_count(each.id)) for each in agents])
 
 
-@router.get("/agents/{agent_id}", response_model=AgentAnswer)
+@router.get("/agents/{agent_id}", response_model=responses.AgentAnswer)
 def get_agent(agent_id: str, request: Request) -> JsonResponse:
     """Return one agent."""
     service = service_of(request)
@@ -56,7 +50,7 @@ def get_agent(agent_id: str, request: Request) -> JsonResponse:
         return JsonResponse(_agent_object(service.registered(request, agent_id), agent.count()))
 
 
-@router.patch("/agents/{agent_id}", response_model=AgentAnswer)
+@router.patch("/agents/{agent_id}", response_model=responses.AgentAnswer)
 def change_agent(agent_id: str, body: AgentChange, request: Request) -> JsonResponse:
     """Change the fields given; metadata is replaced, not merged."""
     service = service_of(request)
@@ -75,7 +69,7 @@ def delete_agent(agent_id: str, request: Request) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/agents/{agent_id}/analytics", response_model=AnalyticsAnswer)
+@router.get("/agents/{agent_id}/analytics", response_model=responses.AnalyticsAnswer)
 def agent_analytics(
     agent_id: str, query: Annotated[DaysQuery, Query()], request: Request
 ) -> JsonResponse:
@@ -83,7 +77,7 @@ def agent_analytics(
     service = service_of(request)
     with service.use(request, agent_id) as agent:
         memories = queries.find(agent.memory, None)
-        sessions = as_listed(queries.sessions(agent.memory))
+        sessions = responses.as_listed(queries.sessions(agent.memory))
     top = sorted(memories, key=lambda memory: -memory.access_count)[:_TOP]
     return JsonResponse(
         {
@@ -104,7 +98,7 @@ def _agent_object(agent: Agent, memories: int) -> dict[str, object]:
         "name": agent.name,
         "description": agent.description,
         "metadata": dict(agent.metadata),
-        "created_at": zulu(agent.created_at),
+        "created_at": responses.zulu(agent.created_at),
         "memory_count": memories,
     }
 
@@ -124,7 +118,7 @@ def _cut(memory: Memory) -> dict[str, Any]:
         "access_count": memory.access_count,
         "session_id": memory.session_id or memory.user_id,
         "user_id": memory.user_id,
-        "created_at": with_offset(memory.created_at),
+        "created_at": responses.with_offset(memory.created_at),
     }
 
 
@@ -133,5 +127,5 @@ def _session(session: SessionSummary) -> dict[str, Any]:
         "session_id": session.session_id,
         "user_id": session.user_id,
         "memory_count": session.memories,
-        "last_at": with_offset(session.last_at),
+        "last_at": responses.with_offset(session.last_at),
     }

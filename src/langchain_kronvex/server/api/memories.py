@@ -6,44 +6,31 @@ Paths with a fixed word come before those that end in an id. Everything is erase
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Query, Request
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
-from langchain_kronvex.core.types import Memory, MemoryDraft
+from langchain_kronvex.core.types import Memory
+from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import queries
+from langchain_kronvex.server.api import responses
 from langchain_kronvex.server.api.requests import (
     BulkDelete,
     BulkImport,
-    ImportedMemory,
     ListQuery,
     MemoryChange,
     WhoseQuery,
     lifetime_days,
-    scope_of,
     stored_id,
 )
-from langchain_kronvex.server.api.responses import (
-    DeletedAnswer,
-    ExportAnswer,
-    ImportAnswer,
-    JsonResponse,
-    ListAnswer,
-    MemoryAnswer,
-    SessionsAnswer,
-    UserEraseAnswer,
-    UserExportAnswer,
-    as_listed,
-    memory_object,
-    page_keys,
-    with_offset,
-)
+from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.api.router import guarded_router
 from langchain_kronvex.server.http.errors import MEMORY_NOT_FOUND, ApiError
 from langchain_kronvex.server.service import OpenAgent, service_of
+from langchain_kronvex.storage.backend import Page
 
 
 class AnyText(Convertor[str]):
@@ -62,31 +49,40 @@ class AnyText(Convertor[str]):
 
 register_url_convertor("anytext", AnyText())
 router = guarded_router("memories")
-_SECONDS_PER_DAY = 86_400
 
 
-@router.get("/agents/{agent_id}/memories", response_model=ListAnswer)
+@router.get("/agents/{agent_id}/memories", response_model=responses.ListAnswer)
 def list_memories(
     agent_id: str, query: Annotated[ListQuery, Query()], request: Request
 ) -> JsonResponse:
     """List memories: of one session or user, or without ids of the whole agent."""
     limit, offset = query.bounds
     with service_of(request).use(request, agent_id) as agent:
-        found, total = queries.find_page(
-            agent.memory,
-            scope_of(query.session_id, query.user_id) or None,
-            query.memory_type or query.type or None,
-            search=query.search or query.q or None,
-            oldest_first=query.sort in ("oldest", "date_asc"),
-            most_recalled_first=query.sort == "access_count",
-            limit=limit,
-            offset=offset,
-        )
-    memories = [memory_object(agent.id, each) for each in found]
-    return JsonResponse({"memories": memories, **page_keys(total, limit, offset)})
+        found, total = _page(agent.memory, query)
+    memories = [responses.memory_object(agent.id, each) for each in found]
+    return JsonResponse({"memories": memories, **responses.page_keys(total, limit, offset)})
 
 
-@router.delete("/agents/{agent_id}/memories", response_model=DeletedAnswer)
+def _page(memory: KronvexMemory, query: ListQuery) -> tuple[list[Memory], int]:
+    """Return the memories of a page, and how many there are on all pages."""
+    limit, offset = query.bounds
+    memory_type, search = query.memory_type or query.type, query.search or query.q
+    order = Page(by="created", newest_first=query.sort not in ("oldest", "date_asc"))
+    if not memory_type and not search and query.sort != "access_count":
+        # The store itself can count, and choose the page.
+        total = sum(session.memories for session in queries.sessions(memory, query.scope))
+        page = replace(order, limit=limit, offset=offset)
+        return queries.find(memory, query.scope, page=page), total
+    found = queries.find(memory, query.scope, memory_type or None, order)
+    if search:
+        text = search.casefold()
+        found = [each for each in found if text in each.content.casefold()]
+    if query.sort == "access_count":
+        found.sort(key=lambda each: -each.access_count)
+    return found[offset : offset + limit], len(found)
+
+
+@router.delete("/agents/{agent_id}/memories", response_model=responses.DeletedAnswer)
 def delete_memories(
     agent_id: str, query: Annotated[WhoseQuery, Query()], request: Request
 ) -> JsonResponse:
@@ -95,17 +91,15 @@ def delete_memories(
     An empty id is refused: only a request without both ids means every memory.
     """
     with service_of(request).use(request, agent_id) as agent:
-        scope = scope_of(query.session_id, query.user_id) or None
-        return _deleted(agent, queries.erase(agent.memory, scope))
+        return _deleted(agent, queries.erase(agent.memory, query.scope))
 
 
-@router.delete("/agents/{agent_id}/memories/bulk-delete", response_model=DeletedAnswer)
+@router.delete("/agents/{agent_id}/memories/bulk-delete", response_model=responses.DeletedAnswer)
 def bulk_delete(agent_id: str, body: BulkDelete, request: Request) -> JsonResponse:
     """Erase the memories that meet every condition given, for good."""
-    service = service_of(request)
     wanted = None if body.memory_ids is None else {stored_id(id_) for id_ in body.memory_ids}
-    before = _aware(body.before_date, service.now())
-    with service.use(request, agent_id) as agent:
+    before = body.before_date
+    with service_of(request).use(request, agent_id) as agent:
         ids = [
             each.id
             for each in queries.find(agent.memory, body.scope or None, body.memory_type)
@@ -120,26 +114,28 @@ def _deleted(agent: OpenAgent, deleted: int) -> JsonResponse:
     return JsonResponse({"deleted": deleted})
 
 
-@router.get("/agents/{agent_id}/memories/export", response_model=ExportAnswer)
+@router.get("/agents/{agent_id}/memories/export", response_model=responses.ExportAnswer)
 def export_memories(agent_id: str, request: Request) -> JsonResponse:
     """Return all memories, newest first, as a document that bulk-import takes."""
     with service_of(request).use(request, agent_id) as agent:
-        found = [memory_object(agent.id, each) for each in queries.find(agent.memory, None)]
+        found = [
+            responses.memory_object(agent.id, each) for each in queries.find(agent.memory, None)
+        ]
     answer = {"agent_id": agent.id, "total": len(found), "memories": found}
     return JsonResponse(answer, headers=_as_file("memories"))
 
 
-@router.post("/agents/{agent_id}/memories/bulk-import", response_model=ImportAnswer)
+@router.post("/agents/{agent_id}/memories/bulk-import", response_model=responses.ImportAnswer)
 def import_memories(agent_id: str, body: BulkImport, request: Request) -> JsonResponse:
     """Store up to 100 memories with their sessions and dates. An expired one fails alone."""
     service = service_of(request)
     now = service.now()
-    drafts = [_draft(memory, now) for memory in body.memories if not _has_expired(memory, now)]
-    errors = [
-        {"index": index, "error": "it has expired"}
-        for index, memory in enumerate(body.memories)
-        if _has_expired(memory, now)
-    ]
+    drafts, errors = [], []
+    for index, each in enumerate(body.memories):
+        if each.expiry is not None and each.expiry <= now:
+            errors.append({"index": index, "error": "it has expired"})
+        else:
+            drafts.append(each.dated_draft(now))
     with service.use(request, agent_id, make=True) as agent:
         stored = agent.memory.remember_many(drafts)
         agent.removed()  # some may have been there: count anew
@@ -147,45 +143,14 @@ def import_memories(agent_id: str, body: BulkImport, request: Request) -> JsonRe
     return JsonResponse({"imported": len(stored), "failed": len(errors), "errors": errors})
 
 
-def _has_expired(memory: ImportedMemory, now: datetime) -> bool:
-    expires = _aware(memory.expires_at, now)
-    return not memory.pinned and expires is not None and expires <= now
-
-
-def _draft(memory: ImportedMemory, now: datetime) -> MemoryDraft:
-    """Return a draft; `expires_at` counts when no lifetime is given."""
-    created = _aware(memory.created_at, now) or now
-    lifetime = memory.lifetime_days
-    expires = _aware(memory.expires_at, now)
-    if lifetime is None and expires is not None and not memory.pinned:
-        lifetime = (expires - created).total_seconds() / _SECONDS_PER_DAY
-    return MemoryDraft(
-        memory.content,
-        memory_type=memory.memory_type,
-        ttl_days=lifetime,
-        pinned=memory.pinned,
-        metadata=memory.metadata,
-        created_at=created,
-        user_id=memory.scope.user_id,
-        session_id=memory.scope.session_id,
-    )
-
-
-def _aware(moment: datetime | None, now: datetime) -> datetime | None:
-    """Return a time with a zone; one without is taken as UTC."""
-    if moment is None or moment.utcoffset() is not None:
-        return moment
-    return moment.replace(tzinfo=now.tzinfo)
-
-
-@router.get("/agents/{agent_id}/sessions", response_model=SessionsAnswer)
+@router.get("/agents/{agent_id}/sessions", response_model=responses.SessionsAnswer)
 def list_sessions(agent_id: str, request: Request) -> JsonResponse:
     """List the sessions, the last written to first.
 
     The ids of each, sent as parameters of a listing, list as many memories as it counts.
     """
     with service_of(request).use(request, agent_id) as agent:
-        sessions = as_listed(queries.sessions(agent.memory))
+        sessions = responses.as_listed(queries.sessions(agent.memory))
     listing = [
         {"session_id": each.session_id, "user_id": each.user_id, "count": each.memories}
         for each in sessions
@@ -194,7 +159,8 @@ def list_sessions(agent_id: str, request: Request) -> JsonResponse:
 
 
 @router.get(
-    "/agents/{agent_id}/memories/user/{uid:anytext}/export", response_model=UserExportAnswer
+    "/agents/{agent_id}/memories/user/{uid:anytext}/export",
+    response_model=responses.UserExportAnswer,
 )
 def export_user(agent_id: str, uid: str, request: Request) -> JsonResponse:
     """Return every memory of one user, and the chats that this package's client keeps here."""
@@ -204,7 +170,7 @@ def export_user(agent_id: str, uid: str, request: Request) -> JsonResponse:
     answer = {
         "user_id": uid,
         "agent_id": agent.id,
-        "exported_at": with_offset(service.now()),
+        "exported_at": responses.with_offset(service.now()),
         "gdpr_article": "Article 20",
         "memory_count": len(found),
         "memories": [_user_memory(agent.id, each) for each in found],
@@ -213,11 +179,13 @@ def export_user(agent_id: str, uid: str, request: Request) -> JsonResponse:
 
 
 def _user_memory(agent_id: str, memory: Memory) -> dict[str, Any]:
-    changed = {"created_at": with_offset(memory.created_at), "last_accessed_at": None}
-    return {**memory_object(agent_id, memory), **changed}
+    changed = {"created_at": responses.with_offset(memory.created_at), "last_accessed_at": None}
+    return {**responses.memory_object(agent_id, memory), **changed}
 
 
-@router.delete("/agents/{agent_id}/memories/user/{uid:anytext}", response_model=UserEraseAnswer)
+@router.delete(
+    "/agents/{agent_id}/memories/user/{uid:anytext}", response_model=responses.UserEraseAnswer
+)
 def erase_user(agent_id: str, uid: str, request: Request) -> JsonResponse:
     """Erase everything of one user, chat messages included, from the store's files too."""
     service = service_of(request)
@@ -229,20 +197,20 @@ def erase_user(agent_id: str, uid: str, request: Request) -> JsonResponse:
             "erased": erased,
             "user_id": uid,
             "agent_id": agent.id,
-            "erased_at": with_offset(service.now()),
+            "erased_at": responses.with_offset(service.now()),
             "gdpr_article": "Article 17",
         }
     )
 
 
-@router.get("/agents/{agent_id}/memories/{memory_id}", response_model=MemoryAnswer)
+@router.get("/agents/{agent_id}/memories/{memory_id}", response_model=responses.MemoryAnswer)
 def get_memory(agent_id: str, memory_id: str, request: Request) -> JsonResponse:
     """Return one memory."""
     with service_of(request).use(request, agent_id) as agent:
-        return JsonResponse(memory_object(agent.id, _existing(agent, memory_id)))
+        return JsonResponse(responses.memory_object(agent.id, _existing(agent, memory_id)))
 
 
-@router.patch("/agents/{agent_id}/memories/{memory_id}", response_model=MemoryAnswer)
+@router.patch("/agents/{agent_id}/memories/{memory_id}", response_model=responses.MemoryAnswer)
 def change_memory(
     agent_id: str, memory_id: str, body: MemoryChange, request: Request
 ) -> JsonResponse:
@@ -254,7 +222,7 @@ def change_memory(
         given["ttl_days"] = None
     with service_of(request).use(request, agent_id) as agent:
         changed = agent.memory.update(_existing(agent, memory_id).id, **given)
-        return JsonResponse(memory_object(agent.id, changed))
+        return JsonResponse(responses.memory_object(agent.id, changed))
 
 
 @router.delete("/agents/{agent_id}/memories/{memory_id}", status_code=204, response_class=Response)

@@ -5,19 +5,12 @@ from __future__ import annotations
 from fastapi import Request
 
 from langchain_kronvex.core.context_lines import context_text, within
-from langchain_kronvex.core.types import MemoryDraft, RecalledMemory
+from langchain_kronvex.core.types import RecalledMemory
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import queries
+from langchain_kronvex.server.api import responses
 from langchain_kronvex.server.api.requests import InjectBody, RecallBody, RememberBody
-from langchain_kronvex.server.api.responses import (
-    ContextAnswer,
-    JsonResponse,
-    MemoryAnswer,
-    RecallAnswer,
-    context_answer,
-    memory_object,
-    recall_answer,
-)
+from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.api.router import guarded_router
 from langchain_kronvex.server.client_envelope import envelope_of
 from langchain_kronvex.server.http.endpoint import RecallEndpoint
@@ -27,26 +20,20 @@ router = guarded_router("memory", route_class=RecallEndpoint)
 remember_router = guarded_router("memory")
 
 
-@router.post("/agents/{agent_id}/recall", response_model=RecallAnswer)
+@router.post("/agents/{agent_id}/recall", response_model=responses.RecallAnswer)
 def recall(agent_id: str, body: RecallBody, request: Request) -> JsonResponse:
     """Find the `top_k` most similar memories, the most confident first."""
     service = service_of(request)
     with service.use(request, agent_id) as agent:
         found = _recalled(agent.memory, body, everywhere=service.settings.all_sessions)
     service.count_calls(request, "recalls")
-    return JsonResponse(recall_answer(body.query, agent.id, found))
+    return JsonResponse(responses.recall_answer(body.query, agent.id, found))
 
 
 def _recalled(memory: KronvexMemory, body: RecallBody, *, everywhere: bool) -> list[RecalledMemory]:
     scope = body.scope
     if everywhere and not scope:
-        return queries.recall_everywhere(
-            memory,
-            body.query,
-            top_k=body.top_k,
-            memory_type=body.memory_type,
-            threshold=body.threshold,
-        )
+        return queries.recall_everywhere(memory, body.query, body)
     return memory.recall(
         body.query,
         top_k=body.top_k,
@@ -58,32 +45,25 @@ def _recalled(memory: KronvexMemory, body: RecallBody, *, everywhere: bool) -> l
     )
 
 
-@remember_router.post("/agents/{agent_id}/remember", status_code=201, response_model=MemoryAnswer)
+@remember_router.post(
+    "/agents/{agent_id}/remember", status_code=201, response_model=responses.MemoryAnswer
+)
 def remember(agent_id: str, body: RememberBody, request: Request) -> JsonResponse:
     """Store one memory. The first one makes an agent with a readable name.
 
     The same text of the same type, for the same session or user, is stored once: its dates are
     renewed, and the answer has `deduplicated` and the header `X-Dedup-Hit: true`.
     """
-    service, scope = service_of(request), body.scope
-    draft = MemoryDraft(
-        body.content,
-        memory_type=body.memory_type,
-        ttl_days=body.lifetime_days,
-        pinned=body.pinned,
-        metadata=body.metadata,
-        user_id=scope.user_id,
-        session_id=scope.session_id,
-    )
+    service = service_of(request)
     with service.use(request, agent_id, make=True) as agent:
-        stored = queries.remember(agent.memory, draft, envelope_of(body))
+        stored = queries.remember(agent.memory, body.draft(), envelope_of(body))
         count = agent.added(0 if stored.deduplicated else 1)
     service.count_calls(request, "stores")
-    answer = {**memory_object(agent.id, stored), "agent_memory_count": count}
+    answer = {**responses.memory_object(agent.id, stored), "agent_memory_count": count}
     return JsonResponse(answer, 201, {"X-Dedup-Hit": "true"} if stored.deduplicated else None)
 
 
-@router.post("/agents/{agent_id}/inject-context", response_model=ContextAnswer)
+@router.post("/agents/{agent_id}/inject-context", response_model=responses.ContextAnswer)
 def inject_context(agent_id: str, body: InjectBody, request: Request) -> JsonResponse:
     """Recall memories and format them as text for a prompt, one line for each memory."""
     service = service_of(request)
@@ -107,16 +87,10 @@ def _context(memory: KronvexMemory, agent_id: str, body: InjectBody) -> dict[str
     )
     kept = [found for found in made.memories if found.similarity >= body.threshold]
     text = made.context if len(kept) == len(made.memories) else context_text(kept)
-    return context_answer(text, agent_id, kept, degraded=made.degraded)
+    return responses.context_answer(text, agent_id, kept, degraded=made.degraded)
 
 
 def _context_of_all(memory: KronvexMemory, agent_id: str, body: InjectBody) -> dict[str, object]:
-    found = queries.recall_everywhere(
-        memory,
-        body.message,
-        top_k=body.top_k,
-        memory_type=body.memory_type,
-        threshold=body.threshold,
-    )
+    found = queries.recall_everywhere(memory, body.message, body)
     kept = within(found, body.max_tokens)
-    return context_answer(context_text(kept), agent_id, kept, degraded=False)
+    return responses.context_answer(context_text(kept), agent_id, kept, degraded=False)

@@ -8,15 +8,16 @@ recall, `message` before `query` in inject-context.
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.types import MemoryDraft, Scope
 
-_MAX_TTL_SECONDS = 3650 * 86_400
+_SECONDS_PER_DAY = 86_400
 _DEFAULT_LIMIT = 20
 _FAR = 1 << 53
 
@@ -41,9 +42,14 @@ def stored_id(memory_id: str) -> str:
         return memory_id
 
 
+def _utc(moment: datetime) -> datetime:
+    """Return a time with a zone; one without is taken as UTC."""
+    return moment if moment.utcoffset() is not None else moment.replace(tzinfo=timezone.utc)
+
+
 def lifetime_days(ttl_days: int | None, ttl_seconds: int | None) -> float | None:
     """Return the days that a memory lives; seconds win over days."""
-    return ttl_days if ttl_seconds is None else ttl_seconds / 86_400
+    return ttl_days if ttl_seconds is None else ttl_seconds / _SECONDS_PER_DAY
 
 
 def _text(value: str) -> str:
@@ -58,39 +64,12 @@ def _id(value: str | None) -> str | None:
     return checks.check_optional_id(value, "the id")
 
 
+def _type(value: str) -> str:
+    return checks.check_text(value, "memory_type")
+
+
 def _empty_is_none(value: Any) -> Any:
     return None if value == "" else value
-
-
-def _plain(value: str) -> str:
-    _check_strings(value)
-    return value
-
-
-def _metadata(value: dict[str, Any]) -> dict[str, Any]:
-    copy = checks.check_metadata(value)
-    _check_strings(copy)
-    return copy
-
-
-def _check_strings(value: Any) -> None:
-    """Refuse a string that is not text, anywhere in a JSON value, keys included."""
-    if isinstance(value, str):
-        if "\0" in value:
-            raise ValueError("a text contains a NUL character; remove it.")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError(
-                "a text contains a lone surrogate, which is not a character."
-            ) from None
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _check_strings(key)
-            _check_strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            _check_strings(item)
 
 
 MemoryTypeName = Literal["episodic", "semantic", "procedural", "fact", "preference", "context"]
@@ -103,14 +82,15 @@ Id = Annotated[
     Field(description="Whose memory. Null and '' mean the agent itself."),
 ]
 GivenId = Annotated[str, AfterValidator(_id), Field(min_length=1, max_length=255)] | None
-Description = Annotated[str, AfterValidator(_plain), Field(max_length=10_000)]
-Metadata = Annotated[dict[str, Any], AfterValidator(_metadata)]
-Plain = Annotated[str, AfterValidator(_plain)] | None
+Description = Annotated[str, Field(max_length=10_000)]
+Metadata = Annotated[dict[str, Any], AfterValidator(checks.check_metadata)]
+AnyType = Annotated[str, AfterValidator(_type)] | None
+Moment = Annotated[datetime, AfterValidator(_utc)]
 Alias = Annotated[Any, Field(json_schema_extra={"type": "string"})]
 TypeAlias = Annotated[Alias, Field(description="Another name of memory_type, which wins.")]
 TtlDays = Annotated[int, Field(ge=1, le=3650)] | None
 TtlSeconds = Annotated[
-    Annotated[int, Field(ge=60, le=_MAX_TTL_SECONDS)] | None,
+    Annotated[int, Field(ge=60, le=3650 * _SECONDS_PER_DAY)] | None,
     Field(description="Wins over ttl_days."),
 ]
 
@@ -161,10 +141,18 @@ class NewMemory(Scoped):
     ttl_seconds: TtlSeconds = None
     pinned: bool = Field(False, description="Never expires.")
 
-    @property
-    def lifetime_days(self) -> float | None:
-        """How long the memory lives; None for ever."""
-        return lifetime_days(self.ttl_days, self.ttl_seconds)
+    def draft(self) -> MemoryDraft:
+        """Return the memory to store."""
+        scope = self.scope
+        return MemoryDraft(
+            self.content,
+            memory_type=self.memory_type,
+            ttl_days=lifetime_days(self.ttl_days, self.ttl_seconds),
+            pinned=self.pinned,
+            metadata=self.metadata,
+            user_id=scope.user_id,
+            session_id=scope.session_id,
+        )
 
 
 class RememberBody(NewMemory):
@@ -241,7 +229,7 @@ class BulkDelete(Scoped):
     memory_ids: list[Name] | None = Field(None, max_length=10_000)
     memory_type: MemoryTypeName | None = None
     type: TypeAlias = None
-    before_date: datetime | None = None
+    before_date: Moment | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -260,8 +248,21 @@ class BulkDelete(Scoped):
 class ImportedMemory(NewMemory):
     """One memory of an import, as exports hold it."""
 
-    created_at: datetime | None = None
-    expires_at: datetime | None = Field(None, description="Used when no ttl is given.")
+    created_at: Moment | None = None
+    expires_at: Moment | None = Field(None, description="Used when no ttl is given.")
+
+    @property
+    def expiry(self) -> datetime | None:
+        """When the memory expires if no lifetime is given; None for never."""
+        return None if self.pinned else self.expires_at
+
+    def dated_draft(self, now: datetime) -> MemoryDraft:
+        """Return the memory to store, with its own date, or else the time `now`."""
+        draft, created = self.draft(), self.created_at or now
+        lifetime = draft.ttl_days
+        if lifetime is None and self.expiry is not None:
+            lifetime = (self.expiry - created).total_seconds() / _SECONDS_PER_DAY
+        return replace(draft, created_at=created, ttl_days=lifetime)
 
 
 class BulkImport(Body):
@@ -277,6 +278,11 @@ class WhoseQuery(BaseModel):
     session_id: GivenId = None
     user_id: GivenId = None
 
+    @property
+    def scope(self) -> Scope | None:
+        """The scope meant; None for the whole agent."""
+        return scope_of(self.session_id, self.user_id) or None
+
 
 class ListQuery(BaseModel):
     """Which memories to list, in which order, and which page, in the words of every dialect."""
@@ -287,11 +293,16 @@ class ListQuery(BaseModel):
     offset: int | None = Field(None, ge=0, le=_FAR)
     session_id: Id = None
     user_id: Id = None
-    memory_type: Plain = None
-    type: Plain = None
+    memory_type: AnyType = None
+    type: AnyType = None
     search: str | None = None
     q: str | None = None
     sort: Literal["recent", "oldest", "access_count", "date_desc", "date_asc"] = "recent"
+
+    @property
+    def scope(self) -> Scope | None:
+        """The scope meant; None for the whole agent."""
+        return scope_of(self.session_id, self.user_id) or None
 
     @property
     def bounds(self) -> tuple[int, int]:

@@ -8,12 +8,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+from importlib.metadata import version
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from langchain_kronvex.core.types import Memory, RecalledMemory, SessionSummary
+
+VERSION = version("langchain-kronvex")
 
 
 class JsonResponse(Response):
@@ -23,12 +26,20 @@ class JsonResponse(Response):
 
     def render(self, content: Any) -> bytes:
         """Return the body."""
+        if isinstance(content, BaseModel):
+            content = content.model_dump()
         return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(
             "utf-8", "replace"
         )
 
 
-class AgentAnswer(BaseModel):
+class Answer(BaseModel):
+    """The keys of a response; those with a default have no other value in this server."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+
+class AgentAnswer(Answer):
     """An agent."""
 
     id: str
@@ -39,7 +50,7 @@ class AgentAnswer(BaseModel):
     memory_count: int
 
 
-class MemoryAnswer(BaseModel):
+class MemoryAnswer(Answer):
     """A memory."""
 
     id: str
@@ -53,18 +64,18 @@ class MemoryAnswer(BaseModel):
     access_count: int
     expires_at: str | None
     pinned: bool
-    agent_memory_count: int | None
     deduplicated: bool
-    superseded: bool
-    superseded_by: str | None
-    conflict_detected: bool
-    conflicts_resolved: int
-    is_meta: bool
-    consolidation_count: int
     user_id: str | None
+    agent_memory_count: int | None = None
+    superseded: bool = False
+    superseded_by: str | None = None
+    conflict_detected: bool = False
+    conflicts_resolved: int = 0
+    is_meta: bool = False
+    consolidation_count: int = 0
 
 
-class Scores(BaseModel):
+class Scores(Answer):
     """How well a memory fits, each from 0 to 1."""
 
     similarity: float
@@ -90,7 +101,7 @@ class ContextResult(FlatResult):
     memory: MemoryAnswer
 
 
-class RecallAnswer(BaseModel):
+class RecallAnswer(Answer):
     """The memories found, the most confident first, in both forms."""
 
     query: str
@@ -99,7 +110,7 @@ class RecallAnswer(BaseModel):
     memories: list[FlatResult]
 
 
-class ContextAnswer(BaseModel):
+class ContextAnswer(Answer):
     """A text for a prompt; "" when nothing was found."""
 
     context: str
@@ -109,7 +120,7 @@ class ContextAnswer(BaseModel):
     degraded: bool
 
 
-class ListAnswer(BaseModel):
+class ListAnswer(Answer):
     """One page of memories, numbered in both ways."""
 
     memories: list[MemoryAnswer]
@@ -122,13 +133,13 @@ class ListAnswer(BaseModel):
     has_more: bool
 
 
-class DeletedAnswer(BaseModel):
+class DeletedAnswer(Answer):
     """How many memories were erased."""
 
     deleted: int
 
 
-class ImportAnswer(BaseModel):
+class ImportAnswer(Answer):
     """How many memories were imported, and which were not."""
 
     imported: int
@@ -136,7 +147,7 @@ class ImportAnswer(BaseModel):
     errors: list[dict[str, Any]]
 
 
-class ExportAnswer(BaseModel):
+class ExportAnswer(Answer):
     """All memories of an agent, newest first."""
 
     agent_id: str
@@ -144,7 +155,7 @@ class ExportAnswer(BaseModel):
     memories: list[MemoryAnswer]
 
 
-class SessionAnswer(BaseModel):
+class SessionAnswer(Answer):
     """A session; `user_id` is null when `session_id` names the user."""
 
     session_id: str
@@ -152,7 +163,7 @@ class SessionAnswer(BaseModel):
     count: int
 
 
-class SessionsAnswer(BaseModel):
+class SessionsAnswer(Answer):
     """The sessions of an agent, the last written to first."""
 
     sessions: list[SessionAnswer]
@@ -161,21 +172,21 @@ class SessionsAnswer(BaseModel):
 class UserMemory(MemoryAnswer):
     """A memory in a user's export."""
 
-    last_accessed_at: str | None
+    last_accessed_at: str | None = None
 
 
-class UserExportAnswer(BaseModel):
+class UserExportAnswer(Answer):
     """Everything remembered about one user."""
 
     user_id: str
     agent_id: str
     exported_at: str
-    gdpr_article: str
     memory_count: int
     memories: list[UserMemory]
+    gdpr_article: str
 
 
-class UserEraseAnswer(BaseModel):
+class UserEraseAnswer(Answer):
     """How much of a user was erased for good."""
 
     erased: int
@@ -185,7 +196,7 @@ class UserEraseAnswer(BaseModel):
     gdpr_article: str
 
 
-class AnalyticsAnswer(BaseModel):
+class AnalyticsAnswer(Answer):
     """Counts over the memories of one agent; `daily_memories` covers the last 14 days (UTC)."""
 
     agent_id: str
@@ -197,51 +208,58 @@ class AnalyticsAnswer(BaseModel):
     daily_memories: list[dict[str, Any]]
 
 
-class UsageAnswer(BaseModel):
+class UsageAnswer(Answer):
     """The key's calls of today, and its limits: none."""
 
     today: dict[str, int]
-    limits: dict[str, int | None]
-    cost_estimate_today_eur: float
+    limits: dict[str, int | None] = {"recalls_day": None, "stores_day": None}
+    cost_estimate_today_eur: float = 0.0
 
 
-class KeyAnswer(BaseModel):
+class KeyAnswer(Answer):
     """An API key, without its secret."""
 
     id: str
     name: str
     key_prefix: str
     is_active: bool
-    is_demo: bool
-    plan: str
-    memory_limit: int | None
-    agent_limit: int | None
     memories_used: int
-    deleted_memories_count: int
     created_at: str
-    last_used_at: str | None
+    is_demo: bool = False
+    plan: str = "self-hosted"
+    memory_limit: int | None = None
+    agent_limit: int | None = None
+    deleted_memories_count: int = 0
+    last_used_at: str | None = None
 
 
-class ServiceAnswer(BaseModel):
+class ServiceAnswer(Answer):
     """The server can read its store."""
 
-    status: str
-    service: str
-    version: str
+    status: str = "ok"
+    service: str = "kronvex"
+    version: str = VERSION
 
 
-class VersionAnswer(BaseModel):
+class VersionAnswer(Answer):
     """The version of the server."""
 
-    version: str
-    api: str
-    env: str
+    version: str = VERSION
+    api: str = "v1"
+    env: str = "self-hosted"
 
 
-class Problem(BaseModel):
+class Problem(Answer):
     """Why a request was refused."""
 
     detail: Any
+
+
+_CONSTANT = {
+    name: field.default
+    for name, field in MemoryAnswer.model_fields.items()
+    if not field.is_required()
+}
 
 
 def memory_object(agent_id: str, memory: Memory) -> dict[str, Any]:
@@ -262,15 +280,9 @@ def memory_object(agent_id: str, memory: Memory) -> dict[str, Any]:
         "access_count": memory.access_count,
         "expires_at": None if memory.pinned or not memory.expires_at else zulu(memory.expires_at),
         "pinned": memory.pinned,
-        "agent_memory_count": None,
         "deduplicated": memory.deduplicated,
-        "superseded": False,
-        "superseded_by": None,
-        "conflict_detected": False,
-        "conflicts_resolved": 0,
-        "is_meta": False,
-        "consolidation_count": 0,
         "user_id": memory.user_id,
+        **_CONSTANT,
     }
 
 

@@ -5,18 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from langchain_kronvex.server.api.responses import (
-    JsonResponse,
-    KeyAnswer,
-    ServiceAnswer,
-    UsageAnswer,
-    VersionAnswer,
-    zulu,
-)
+from langchain_kronvex.server.api import responses
+from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.api.router import PROBLEMS, guarded_router
 from langchain_kronvex.server.http.endpoint import Endpoint
 from langchain_kronvex.server.http.errors import ApiError
-from langchain_kronvex.server.http.middleware import VERSION
 from langchain_kronvex.server.registry.agents import NOBODY
 from langchain_kronvex.server.registry.api_keys import ApiKey
 from langchain_kronvex.server.service import Service, owner_of, service_of
@@ -28,17 +21,17 @@ usage_router = guarded_router("reports")
 key_router = guarded_router("keys", "/auth")
 
 
-@router.get("/health", response_model=ServiceAnswer, responses={503: PROBLEMS[503]})
+@router.get("/health", response_model=responses.ServiceAnswer, responses={503: PROBLEMS[503]})
 def health(request: Request) -> JsonResponse:
     """Return whether the store can be read; 503 when it cannot. Needs no key."""
     service_of(request).keys.none_made()
-    return JsonResponse({"status": "ok", "service": "kronvex", "version": VERSION})
+    return JsonResponse(responses.ServiceAnswer())
 
 
-@router.get("/version", response_model=VersionAnswer)
+@router.get("/version", response_model=responses.VersionAnswer)
 def api_version(request: Request) -> JsonResponse:
     """Return the version. Needs no key."""
-    return JsonResponse({"version": VERSION, "api": "v1", "env": "self-hosted"})
+    return JsonResponse(responses.VersionAnswer())
 
 
 @router.get("/ping", response_model=str)
@@ -47,24 +40,19 @@ def ping(request: Request) -> JsonResponse:
     return JsonResponse("pong")
 
 
-@usage_router.get("/usage/today", response_model=UsageAnswer)
+@usage_router.get("/usage/today", response_model=responses.UsageAnswer)
 def usage_today(request: Request) -> JsonResponse:
     """Count the key's calls of today (UTC), since the server started."""
-    return JsonResponse(
-        {
-            "today": {**service_of(request).calls_today(request), "tokens": 0},
-            "limits": {"recalls_day": None, "stores_day": None},
-            "cost_estimate_today_eur": 0.0,
-        }
-    )
+    calls = service_of(request).calls_today(request)
+    return JsonResponse(responses.UsageAnswer(today={**calls, "tokens": 0}))
 
 
-@key_router.get("/keys", response_model=list[KeyAnswer])
+@key_router.get("/keys", response_model=list[responses.KeyAnswer])
 def list_keys(request: Request) -> JsonResponse:
     """Return the calling key alone; nothing while the server needs none."""
     service, owner = service_of(request), owner_of(request)
     keys = [key for key in service.keys.all() if key.id == owner]
-    return JsonResponse([_key_object(key, service) for key in keys])
+    return JsonResponse([_key_answer(key, service) for key in keys])
 
 
 @key_router.delete("/keys/{key_id}", status_code=204, response_class=Response)
@@ -77,18 +65,12 @@ def revoke_key(key_id: str, request: Request) -> Response:
     return Response(status_code=204)
 
 
-def _key_object(key: ApiKey, service: Service) -> dict[str, object]:
-    return {
-        "id": key.id,
-        "name": key.name,
-        "key_prefix": key.prefix,
-        "is_active": key.is_active,
-        "is_demo": False,
-        "plan": "self-hosted",
-        "memory_limit": None,
-        "agent_limit": None,
-        "memories_used": sum(service.memory_count(each.id) for each in service.agents.all(key.id)),
-        "deleted_memories_count": 0,
-        "created_at": zulu(key.created_at),
-        "last_used_at": None,
-    }
+def _key_answer(key: ApiKey, service: Service) -> dict[str, object]:
+    return responses.KeyAnswer(
+        id=key.id,
+        name=key.name,
+        key_prefix=key.prefix,
+        is_active=key.is_active,
+        memories_used=sum(service.memory_count(each.id) for each in service.agents.all(key.id)),
+        created_at=responses.zulu(key.created_at),
+    ).model_dump()

@@ -24,6 +24,7 @@ from langchain_kronvex.server.http.errors import ApiError, InvalidRequest, error
 _MOST_VALUES = 1 << 19  # as many as fit into 1 MiB
 _BETWEEN_VALUES = (b",", b"[", b"{")
 _TEXT = re.compile(rb'"[^"]*"?')
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NOTHING = (b"", b"{}", b"null")
 
 
@@ -88,8 +89,8 @@ def read_json(content: bytes, content_type: str) -> Any:
 
     Raises:
         InvalidRequest: the body is not JSON in UTF-8, is nested too deeply, or holds NaN, a number
-            of thousands of digits, a name twice in one object, or so many values that reading
-            them would hold up all other requests.
+            of thousands of digits, a name twice in one object, a NUL character or lone surrogate,
+            or so many values that reading them would hold up all other requests.
     """
     kind = content_type.partition(";")[0].strip().lower()
     if kind != "application/json" and not re.fullmatch(r"application/.*\+json", kind):
@@ -99,15 +100,18 @@ def read_json(content: bytes, content_type: str) -> Any:
     try:
         if _values_in(content) > _MOST_VALUES:
             raise _NotJson(f"More than {_MOST_VALUES} values")
-        text = content.decode("utf-8-sig", "surrogatepass")
-        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique_names)
+        text = content.decode("utf-8-sig")
+        value = json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique_names)
+        if b"\\u" in content:  # anything else that is not text is not UTF-8
+            _check_strings(value)
+        return value  # noqa: TRY300
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at {error.pos}"
     except RecursionError:
         reason = "Nested too deeply"
     except ValueError as error:
         reason = str(error) if isinstance(error, _NotJson) else "Not UTF-8, or a number too long"
-    raise InvalidRequest.of("body", f"JSON decode error: {reason}", "json_invalid")
+    raise InvalidRequest.of("body", f"JSON decode error: {reason}.", "json_invalid")
 
 
 def _validated(model: type[BaseModel], given: Any, place: str) -> BaseModel:
@@ -129,6 +133,20 @@ def _values_in(content: bytes) -> int:
 
 class _NotJson(ValueError):
     """A value that JSON does not have, or that this server refuses."""
+
+
+def _check_strings(value: Any) -> None:
+    """Refuse a string that is not text, anywhere in a JSON value, keys included."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise _NotJson("A text contains a NUL character; remove it")
+        if _SURROGATE.search(value):
+            raise _NotJson("A text contains a lone surrogate, which is not a character")
+    elif isinstance(value, dict | list):
+        for each in value:
+            _check_strings(each)
+        if isinstance(value, dict):
+            _check_strings(list(value.values()))
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -9,14 +9,14 @@ import re
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from importlib.metadata import version
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from langchain_kronvex.core.errors import described
+from langchain_kronvex.server.api.responses import VERSION
 from langchain_kronvex.server.http.errors import (
     INTERNAL_ERROR,
     INVALID_KEY,
@@ -29,7 +29,6 @@ from langchain_kronvex.server.registry.agents import NOBODY
 from langchain_kronvex.server.registry.api_keys import ApiKeys
 from langchain_kronvex.server.settings import ServerSettings
 
-VERSION = version("langchain-kronvex")
 _VERSION_HEADER = (b"x-kronvex-version", VERSION.encode())
 _GUARDED = ("/api/v1", "/auth")
 _SLOW_SECONDS = 1.0  # of receiving a body
@@ -42,7 +41,7 @@ T = TypeVar("T")
 
 
 class AccessLog:
-    """Logs each request, adds the version header, and answers 500 for a request that failed.
+    """Logs each request, adds headers to its response, and answers 500 for one that failed.
 
     A line holds method, route, status, time and the key's id. It never holds content, a query, a
     key, or the id of a user, which may be a name or an address.
@@ -68,7 +67,9 @@ class AccessLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message.get("headers", ()), _VERSION_HEADER]}
+                limits = scope.get("state", {}).get("rate_limit", ())
+                headers = [*message.get("headers", ()), _VERSION_HEADER, *limits]
+                message = {**message, "headers": headers}
             elif not message.get("more_body"):
                 log()  # before the last part is sent, so that a client finds its request logged
             await send(message)
@@ -113,13 +114,12 @@ class AuthMiddleware:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        limits: dict[str, str] = {}
         try:
             self._check_host(headers.get("host", ""))
             guarded = _inner_path(scope).startswith(_GUARDED)
             if guarded:
-                scope.setdefault("state", {})["owner"] = owner = await self._owner(scope, headers)
-                limits = self._limit(owner)
+                scope.setdefault("state", {})["owner"] = await self._owner(scope, headers)
+                self._limit(scope["state"])
             _check_path(scope)
             started = time.monotonic()
             receive = await self._buffered(headers, receive)
@@ -128,7 +128,7 @@ class AuthMiddleware:
         except ApiError as error:
             await error.response()(scope, receive, send)
             return
-        await self._app(scope, receive, _with_headers(send, limits))
+        await self._app(scope, receive, send)
 
     def _check_host(self, host: str) -> None:
         """Refuse other names: a web page may point a name of its own at this machine."""
@@ -152,23 +152,22 @@ class AuthMiddleware:
         """Look keys up, in a thread unless the lookup is faster than changing threads."""
         return question() if self._keys.is_fast else await asyncio.to_thread(question)
 
-    def _limit(self, owner: str) -> dict[str, str]:
+    def _limit(self, state: dict[str, Any]) -> None:
+        """Count a request of a key, and note the headers that tell how many are left."""
         if self._limiter is None:
-            return {}
-        allowance = self._limiter.ask(owner)
-        if allowance.allowed:
-            return allowance.headers()
-        wait = allowance.retry_after
-        detail = f"Rate limit exceeded ({allowance.limit} req/min). Try again in {wait} s."
-        raise ApiError(429, detail, allowance.headers())
+            return
+        allowance = self._limiter.ask(state["owner"])
+        state["rate_limit"] = allowance.headers()
+        if not allowance.allowed:
+            limit, wait = allowance.limit, allowance.retry_after
+            raise ApiError(429, f"Rate limit exceeded ({limit} req/min). Try again in {wait} s.")
 
     async def _buffered(self, headers: Headers, receive: Receive) -> Receive:
         """Read the whole body, up to the limit; return a `receive` that gives it again."""
         most = self._settings.max_body_bytes
-        too_large = ApiError(413, f"The request is too large: at most {most} bytes are allowed.")
         announced = headers.get("content-length", "0")
         if announced.isascii() and announced.isdigit() and int(announced[:20]) > most:
-            raise too_large
+            raise _too_large(most)
         parts: list[bytes] = []
         size, more = 0, True
         while more:
@@ -178,9 +177,13 @@ class AuthMiddleware:
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > most:
-                raise too_large
+                raise _too_large(most)
             more = message.get("more_body", False)
         return _replayed({"type": "http.request", "body": b"".join(parts)}, receive)
+
+
+def _too_large(most: int) -> ApiError:
+    return ApiError(413, f"The request is too large: at most {most} bytes are allowed.")
 
 
 def _replayed(first: Message, receive: Receive) -> Receive:
@@ -190,19 +193,6 @@ def _replayed(first: Message, receive: Receive) -> Receive:
         return waiting.pop() if waiting else await receive()
 
     return replay
-
-
-def _with_headers(send: Send, headers: dict[str, str]) -> Send:
-    if not headers:
-        return send
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), *raw]}
-        await send(message)
-
-    return sending
 
 
 def _is_local(scope: Scope) -> bool:

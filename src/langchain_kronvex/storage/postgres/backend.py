@@ -22,12 +22,12 @@ from langchain_kronvex.storage.backend import (
 )
 from langchain_kronvex.storage.index_cache import IndexCache
 from langchain_kronvex.storage.options import PostgresOptions
-from langchain_kronvex.storage.postgres import erasing, reading, transfer, vectors, writing
+from langchain_kronvex.storage.postgres import erasing, reading, recall, transfer, writing
+from langchain_kronvex.storage.postgres import vectors as stored_vectors
 from langchain_kronvex.storage.postgres.connections import connections_to, location_of
 from langchain_kronvex.storage.postgres.database import Database, Reach, most_of_attempts
 from langchain_kronvex.storage.postgres.migrations import migrate
-from langchain_kronvex.storage.postgres.recall import Recaller
-from langchain_kronvex.storage.postgres.row_level_security import reach_of, secure
+from langchain_kronvex.storage.postgres.row_level_security import secure
 from langchain_kronvex.storage.postgres.rows import scopes_of
 
 _RELEASING_SECONDS = 2.0
@@ -62,13 +62,13 @@ class PostgresBackend(MemoryBackend, ForkAware):
         self._agent_id, self._cache_bytes = agent_id, cache_bytes
         self._on_unembedded: Callable[[], None] = lambda: None
         connections = connections_to(conninfo, options, timeout)
-        self._db = Database(connections, options, self.location, agent_id, timeout)
+        self.db = Database(connections, options, self.location, agent_id, timeout)
         try:
             connections.probe(self.location)
-            migrate(self._db, options.schema)
-            self._db.is_limited = secure(self._db, wanted=options.row_level_security)
+            migrate(self.db, options.schema)
+            self.db.is_limited = secure(self.db, wanted=options.row_level_security)
         except BaseException:
-            self._db.close()
+            self.db.close()
             raise
         self.after_fork_in_child()
         self.watch_forks()
@@ -76,17 +76,12 @@ class PostgresBackend(MemoryBackend, ForkAware):
     def after_fork_in_child(self) -> None:
         """Start without indexes, which another thread may have been changing, and claims."""
         self._cache = IndexCache(self._cache_bytes)
-        self._recaller = Recaller(self._db, self._cache)
-        self._recaller.on_unembedded = self._on_unembedded
         self._worker = uuid.uuid4()
         self._may_hold_claims = False
 
     def now(self) -> datetime:
         """Return the server's time, which all workers share."""
-        return self._db.clock.now()
-
-    def _reach(self, *scopes: Scope) -> Reach:
-        return reach_of(self._agent_id, scopes)
+        return self.db.clock.now()
 
     def _reach_of(self, selection: Selection) -> Reach:
         scopes = scopes_of(selection, self._agent_id)
@@ -98,9 +93,9 @@ class PostgresBackend(MemoryBackend, ForkAware):
         self, records: Sequence[Record], now: datetime, model: str | None = None
     ) -> list[Record]:
         """See `MemoryBackend.add`."""
-        return self._db.run(
+        return self.db.run(
             lambda tx: writing.add(tx, records, now, model),
-            self._reach(*(record.scope for record in records)),
+            self.db.reach_of(*(record.scope.owner for record in records)),
             is_quick=True,
         )
 
@@ -114,42 +109,30 @@ class PostgresBackend(MemoryBackend, ForkAware):
         deleted: Sequence[Selection] = (),
     ) -> bool:
         """See `MemoryBackend.put`."""
-        scopes = [r.scope for r in records] + [s.scope for s in deleted if s.scope is not None]
-        return self._db.run(
+        scopes = [*(r.scope for r in records), *(s.scope for s in deleted if s.scope is not None)]
+        return self.db.run(
             lambda tx: writing.put(tx, records, now, model, expected, deleted),
-            self._reach(*scopes),
+            self.db.reach_of(*(scope.owner for scope in scopes)),
             is_quick=True,
         )
 
     def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`."""
-        self._db.run(
-            lambda tx: writing.change(tx, record, now), self._reach(record.scope), is_quick=True
+        self.db.run(
+            lambda tx: writing.change(tx, record, now),
+            self.db.reach_of(record.scope.owner),
+            is_quick=True,
         )
 
     def count_accesses(self, counts: Mapping[str, int]) -> None:
         """See `MemoryBackend.count_accesses`."""
-        self._db.run(lambda tx: writing.count_accesses(tx, counts))
-
-    # -- erasing -------------------------------------------------------------------------------
-
-    def delete(self, selection: Selection, now: datetime) -> int:
-        """See `MemoryBackend.delete`."""
-        work = most_of_attempts(lambda tx: erasing.erase(tx, selection, now))
-        erased = self._db.run(work, self._reach_of(selection))
-        for owner in erased.owners:
-            self._cache.drop(owner)
-        return erased.visible
-
-    def purge(self, now: datetime) -> int:
-        """See `MemoryBackend.purge`."""
-        return self._db.run(lambda tx: erasing.purge(tx, now))
+        self.db.run(lambda tx: writing.count_accesses(tx, counts))
 
     # -- reading -------------------------------------------------------------------------------
 
     def find(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
         """See `MemoryBackend.find`."""
-        return self._db.run(
+        return self.db.run(
             lambda tx: reading.find(tx, selection, page, now),
             self._reach_of(selection),
             reads_once=selection.scope is not None or selection.ids is not None,
@@ -157,91 +140,102 @@ class PostgresBackend(MemoryBackend, ForkAware):
 
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""
-        return self._recaller.recall(request)
+        return recall.recall(self.db, self._cache, request, self._on_unembedded)
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""
-        reach = None if scope is None else self._reach(scope)
-        return self._db.run(lambda tx: reading.sessions(tx, scope, now), reach)
+        reach = None if scope is None else self.db.reach_of(scope.owner)
+        return self.db.run(lambda tx: reading.sessions(tx, scope, now), reach)
 
     def owners(self, beginning: str, now: datetime) -> list[str]:
         """See `MemoryBackend.owners`."""
-        return self._db.run(lambda tx: reading.owners(tx, beginning, now))
+        return self.db.run(lambda tx: reading.owners(tx, beginning, now))
 
     def stats(self, now: datetime) -> MemoryStats:
         """See `MemoryBackend.stats`."""
-        stats = self._db.run(lambda tx: reading.stats(tx, now))
+        stats = self.db.run(lambda tx: reading.stats(tx, now))
         if stats.unembedded:
             self._on_unembedded()
         return stats
+
+    # -- erasing -------------------------------------------------------------------------------
+
+    def delete(self, selection: Selection, now: datetime) -> int:
+        """See `MemoryBackend.delete`."""
+        work = most_of_attempts(lambda tx: erasing.delete(tx, selection, now))
+        erased = self.db.run(work, self._reach_of(selection))
+        for owner in erased.owners:
+            self._cache.drop(owner)
+        return erased.visible
+
+    def purge(self, now: datetime) -> int:
+        """See `MemoryBackend.purge`."""
+        return self.db.run(lambda tx: erasing.purge(tx, now))
 
     # -- vectors -------------------------------------------------------------------------------
 
     def when_unembedded(self, tell: Callable[[], None]) -> None:
         """See `MemoryBackend.when_unembedded`."""
-        self._on_unembedded = self._recaller.on_unembedded = tell
+        self._on_unembedded = tell
 
     def settle_embeddings(self, model: str, width: int | None) -> int | None:
         """See `MemoryBackend.settle_embeddings`."""
-        return self._db.run(lambda tx: vectors.settle_embeddings(tx, model, width))
+        return self.db.run(lambda tx: stored_vectors.settle(tx, model, width))
 
     def unembedded(
         self, limit: int, now: datetime, *, after: int = 0, upcoming: bool = False
     ) -> list[Unembedded]:
         """See `MemoryBackend.unembedded`; without `upcoming`, they are claimed for this worker."""
         if upcoming:
-            return self._db.run(lambda tx: vectors.without_upcoming(tx, limit, now, after))
+            return self.db.run(lambda tx: stored_vectors.without_upcoming(tx, limit, now, after))
         self._may_hold_claims = True
         worker, seconds = self._worker, self.claim_seconds
-        return self._db.run(lambda tx: vectors.claim(tx, worker, limit, now, after, seconds))
+        return self.db.run(lambda tx: stored_vectors.claim(tx, worker, limit, now, after, seconds))
 
-    def embed(
-        self, vectors_by_id: Mapping[str, Floats], model: str, *, upcoming: bool = False
-    ) -> None:
+    def embed(self, vectors: Mapping[str, Floats], model: str, *, upcoming: bool = False) -> None:
         """See `MemoryBackend.embed`."""
         try:
-            self._db.run(lambda tx: vectors.embed(tx, vectors_by_id, model, upcoming=upcoming))
+            self.db.run(lambda tx: stored_vectors.embed(tx, vectors, model, upcoming=upcoming))
         except EmbeddingMismatch:
-            self._db.run(lambda tx: vectors.release(tx, self._worker))
+            self.db.run(lambda tx: stored_vectors.release(tx, self._worker))
             raise
 
     def embedded_elsewhere(self) -> float | None:
         """See `MemoryBackend.embedded_elsewhere`."""
-        return self._db.run(lambda tx: vectors.claimed_by_others(tx, self._worker))
+        return self.db.run(lambda tx: stored_vectors.claimed_by_others(tx, self._worker))
 
     def prepare_reindex(self, model: str, width: int) -> int:
         """See `MemoryBackend.prepare_reindex`."""
-        return self._db.run(lambda tx: vectors.prepare_reindex(tx, model, width))
+        return self.db.run(lambda tx: stored_vectors.prepare_reindex(tx, model, width))
 
     def finish_reindex(self, model: str) -> int:
         """See `MemoryBackend.finish_reindex`."""
-        return self._db.run(lambda tx: vectors.finish_reindex(tx, model))
+        return self.db.run(lambda tx: stored_vectors.finish_reindex(tx, model))
 
-    # -- transfer ------------------------------------------------------------------------------
+    # -- export and import ---------------------------------------------------------------------
 
     def export_page(
         self, owner: str | None, limit: int, now: datetime, *, after: int, model: str | None
     ) -> list[tuple[int, Record]]:
         """See `MemoryBackend.export_page`."""
-        return self._db.run(lambda tx: transfer.export_page(tx, owner, limit, now, after, model))
+        return self.db.run(lambda tx: transfer.export_page(tx, owner, limit, now, after, model))
 
     def last_position(self) -> int:
         """See `MemoryBackend.last_position`."""
-        return self._db.run(reading.last_position)
+        return self.db.run(reading.last_position)
 
     def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
         """See `MemoryBackend.restore`."""
-        return self._db.run(most_of_attempts(lambda tx: transfer.restore(tx, records, now, model)))
+        return self.db.run(most_of_attempts(lambda tx: transfer.restore(tx, records, now, model)))
 
     def close(self) -> None:
         """See `MemoryBackend.close`."""
         if self._may_hold_claims:
             self._may_hold_claims = False
             with contextlib.suppress(KronvexError):  # then the claims end by themselves
-                self._db.run(
-                    lambda tx: vectors.release(tx, self._worker),
+                self.db.run(
+                    lambda tx: stored_vectors.release(tx, self._worker),
                     patience_seconds=_RELEASING_SECONDS,
                 )
-        self._db.close()
+        self.db.close()
         self._cache = IndexCache(0)  # a closed memory that is still referred to holds no texts
-        self._recaller = Recaller(self._db, self._cache)

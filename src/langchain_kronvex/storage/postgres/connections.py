@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -24,7 +25,6 @@ Connection = psycopg.Connection[Any]
 # holder of the lock wrote.
 _ISOLATION = IsolationLevel.READ_COMMITTED
 _CONNECTING_SECONDS = 10.0
-_PROBING_SECONDS = 2
 _IDLE_SECONDS = 300.0
 _CLOSING_SECONDS = 2.0  # to wait for threads of the pool that are busy
 _GRACE_SECONDS = 1.0  # a wait for a lock is to be reported as such, before the statement's own end
@@ -59,19 +59,16 @@ class Connections(ForkAware):
         conninfo: A connection string of libpq; "" with a pool of the user's.
         options: The user's own pool, and the size of ours.
         timeout_seconds: How long to wait for a connection to become free.
-
-    Attributes:
-        users: How many open memories share this object.
     """
 
     def __init__(self, conninfo: str, options: PostgresOptions, timeout_seconds: float) -> None:
-        self.users = 1
         self._conninfo, self._options, self._timeout = conninfo, options, timeout_seconds
         self._kwargs = {**_connecting(conninfo, timeout_seconds), "autocommit": True}
         if not options.prepared_statements:
             self._kwargs["prepare_threshold"] = None
-        self._closed = self._forked = False
+        self._forked = False
         self._lock = threading.Lock()
+        self._users = 0
         self._pool: _OwnPool | None = None
         self.watch_forks()
 
@@ -87,12 +84,10 @@ class Connections(ForkAware):
         """Lend a connection.
 
         Raises:
-            MemoryClosed: this was closed.
+            MemoryClosed: all memories that used this are closed.
             PoolTimeout: no connection became free in time.
             StoreUnavailable: the user's pool cannot be used.
         """
-        if self._closed:
-            raise MemoryClosed()
         timeout = self._timeout if timeout_seconds is None else timeout_seconds
         if self._options.pool is None:
             return self._own().connection(timeout)
@@ -110,21 +105,28 @@ class Connections(ForkAware):
         Raises:
             StoreUnavailable: the server cannot be reached, or refuses.
         """
-        if self._options.pool is None:
-            try:
-                psycopg.connect(self._conninfo, **self._kwargs).close()
-            except psycopg.Error as error:
-                raise translated(error, location, self._timeout) from None
+        refused = None if self._options.pool is not None else self._refusal()
+        if refused is not None:
+            raise translated(refused, location, self._timeout) from None
 
     def reason_of(self, error: Exception) -> Exception:
         """Return why the pool had no connection to lend, which its own error does not say."""
+        return (self._refusal() or error) if isinstance(error, PoolTimeout) else error
+
+    def _refusal(self) -> Exception | None:
+        """Return why a connection fails now; None if it succeeds, or if a pool computes how."""
+        conninfo: Any = self._conninfo
+        kwargs: Any = self._kwargs
         pool = self._options.pool
-        if not isinstance(error, PoolTimeout) or not isinstance(pool, ConnectionPool | None):
-            return error
-        how: tuple[Any, Any] = (self._conninfo, self._kwargs)
         if pool is not None:
-            how = (pool.conninfo, pool.kwargs or {})
-        return _refusal(*how) or error
+            conninfo, kwargs = getattr(pool, "conninfo", None), getattr(pool, "kwargs", None)
+        if not isinstance(conninfo, str) or callable(kwargs):
+            return None
+        try:
+            psycopg.connect(conninfo, **{"connect_timeout": 2, **(kwargs or {})}).close()
+        except psycopg.Error as refused:
+            return refused
+        return None
 
     def check(self) -> None:
         """Replace connections that broke; after one did, others have too."""
@@ -132,18 +134,24 @@ class Connections(ForkAware):
         if isinstance(pool, ConnectionPool) and not pool.closed:
             pool.check()
 
-    def close(self) -> None:
-        """Close our own pool when the last memory that shares it has closed."""
-        if _shared.left(self):
-            return
+    def enter(self) -> None:
+        """Note one more memory that uses this."""
         with self._lock:
-            self._closed, pool, self._pool = True, self._pool, None
+            self._users += 1
+
+    def close(self) -> None:
+        """Note one memory fewer; with the last one our own pool closes."""
+        pool = None
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                pool, self._pool = self._pool, None
         if pool is not None:
             pool.close(_CLOSING_SECONDS)
 
     def _own(self) -> _OwnPool:
         with self._lock:
-            if self._closed:
+            if not self._users:
                 raise MemoryClosed()
             if self._pool is None:
                 self._pool = _OwnPool(
@@ -184,56 +192,15 @@ class _OwnPool(ConnectionPool[Connection]):
             super().__del__()
 
 
-class _Shared(ForkAware):
-    """The connections of this process that memories of the same database share.
-
-    A server opens a memory for each agent, and a LangGraph store one beside the memory; a pool for
-    each of them would use up the connections of the database.
-    """
-
-    def __init__(self) -> None:
-        self._open: dict[_Place, Connections] = {}
-        self._lock = threading.Lock()
-        self.watch_forks()
-
-    def before_fork(self) -> None:
-        """Wait for other threads to leave."""
-        self._lock.acquire()
-
-    def after_fork_in_parent(self) -> None:
-        """Let other threads in again."""
-        self._lock.release()
-
-    def after_fork_in_child(self) -> None:
-        """Start with a free lock."""
-        self._lock = threading.Lock()
-
-    def enter(self, place: _Place, options: PostgresOptions) -> Connections:
-        """Return the connections to a place for one more memory."""
-        with self._lock:
-            connections = self._open.get(place)
-            if connections is None:
-                connections = self._open[place] = Connections(place[0], options, place[1])
-            else:
-                connections.users += 1
-            return connections
-
-    def left(self, connections: Connections) -> int:
-        """Take one memory away; return how many still share the connections."""
-        with self._lock:
-            connections.users -= 1
-            if not connections.users:
-                self._open = {p: each for p, each in self._open.items() if each is not connections}
-            return connections.users
-
-
-_shared = _Shared()
+_open: weakref.WeakValueDictionary[_Place, Connections] = weakref.WeakValueDictionary()
 
 
 def connections_to(conninfo: str, options: PostgresOptions, timeout_seconds: float) -> Connections:
-    """Return connections, to be closed once by each caller; see `Connections` for the arguments."""
-    if options.pool is not None:
-        return Connections(conninfo, options, timeout_seconds)
+    """Return connections, to be closed once by each caller; see `Connections` for the arguments.
+
+    Memories of one database share them. A server opens a memory for each agent, and a LangGraph
+    store one beside the memory; a pool for each would use up the connections of the database.
+    """
     place = (
         conninfo,
         timeout_seconds,
@@ -241,7 +208,13 @@ def connections_to(conninfo: str, options: PostgresOptions, timeout_seconds: flo
         options.prepared_statements,
         options.statement_timeout_seconds,
     )
-    return _shared.enter(place, options)
+    connections = None if options.pool is not None else _open.get(place)
+    if connections is None:
+        connections = Connections(conninfo, options, timeout_seconds)
+        if options.pool is None:
+            _open[place] = connections
+    connections.enter()
+    return connections
 
 
 @contextmanager
@@ -271,17 +244,6 @@ def _lent(pool: Any, timeout_seconds: float, *, prepared: bool) -> Iterator[Conn
 
 def _is_idle(connection: Connection) -> bool:
     return connection.info.transaction_status == TransactionStatus.IDLE
-
-
-def _refusal(conninfo: Any, kwargs: Any) -> Exception | None:
-    """Return why a connection fails now; None if it succeeds, or if the pool computes how."""
-    if callable(conninfo) or callable(kwargs):
-        return None
-    try:
-        psycopg.connect(conninfo, **{**kwargs, "connect_timeout": _PROBING_SECONDS}).close()
-    except psycopg.Error as refused:
-        return refused
-    return None
 
 
 def location_of(conninfo: str, options: PostgresOptions) -> str:

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -23,6 +23,7 @@ from langchain_kronvex.storage.postgres.connections import Connection, Connectio
 from langchain_kronvex.storage.postgres.errors import Attempts, is_lost, lacks_reach
 from langchain_kronvex.storage.postgres.rows import scope_key
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
 Reach = tuple[str, ...] | None  # scopes, for row-level security; None for all
@@ -80,6 +81,11 @@ class Transaction:
         answers = answers[len(self._settings) :]
         self._settings = []
         return answers
+
+    def execute_script(self, script: str) -> None:
+        """Run all statements of a script, which has no parameters."""
+        self.execute_all([])
+        self._connection.execute(self._placed(script).replace("%%", "%"))
 
 
 class Database:
@@ -153,6 +159,21 @@ class Database:
                     connections.check()
             is_retry = True
             time.sleep(pause)
+
+    def read(
+        self,
+        work: Callable[Concatenate[Transaction, str, P], T],
+        owner: str,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Read from one owner's records with one quick statement."""
+        reach = self.reach_of(owner)
+        return self.run(lambda tx: work(tx, owner, *args, **kwargs), reach, reads_once=True)
+
+    def reach_of(self, *owners: str) -> Reach:
+        """Return the reach of a transaction that touches only these owners."""
+        return tuple({str(scope_key(self.agent_id, owner)) for owner in owners})
 
     @property
     def connections(self) -> Connections:

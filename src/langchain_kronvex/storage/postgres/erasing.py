@@ -79,7 +79,7 @@ def renew_generation(tx: Transaction, scopes: Sequence[UUID]) -> list[str]:
     return [owner for (owner,) in found]
 
 
-def erase(tx: Transaction, selection: Selection, now: datetime) -> Erased:
+def delete(tx: Transaction, selection: Selection, now: datetime) -> Erased:
     """Delete the selected records for good; see `MemoryBackend.delete`."""
     condition, parameters = rows.where(selection, tx.agent_id)
     scopes = lock_owners(tx, _touched(tx, selection))

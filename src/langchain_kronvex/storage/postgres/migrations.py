@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 
 from langchain_kronvex.core.errors import ConfigurationError, SchemaTooNew, StoreError
@@ -123,20 +123,5 @@ def _take_step(tx: Transaction, number: int, script: str) -> None:
     tx.execute_all([LOCK])
     if tx.execute("SELECT 1 FROM langchain_kronvex.schema_steps WHERE step = %s", [number]):
         return  # another worker was first
-    for statement in _statements(script):
-        tx.execute(statement)
+    tx.execute_script(script)
     tx.execute("INSERT INTO langchain_kronvex.schema_steps (step) VALUES (%s)", [number])
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Split a script at the semicolons that end a line, except within a function's body."""
-    lines: list[str] = []
-    in_body = False
-    for line in script.splitlines():
-        if line.startswith("--"):
-            continue
-        lines.append(line)
-        in_body ^= "$body$" in line
-        if line.endswith(";") and not in_body:
-            yield "\n".join(lines).strip(" ;\n").replace("%", "%%")
-            lines.clear()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import nlargest
-from typing import NoReturn
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
 from langchain_kronvex.recall.index import ScopeIndex
@@ -22,114 +21,85 @@ from langchain_kronvex.storage.model_check import fits, refuse
 from langchain_kronvex.storage.postgres.database import Database
 from langchain_kronvex.storage.postgres.reading import (
     Found,
-    IndexPage,
     State,
     find_numbers,
     index_page,
 )
-from langchain_kronvex.storage.postgres.row_level_security import reach_of
 
 _PAGE_ROWS = 2000
 _ROUNDS = 50  # of adding what others write meanwhile, before a recall gives up
 
 
-class Recaller:
-    """Answers requests for one agent.
+def recall(
+    database: Database,
+    cache: IndexCache,
+    request: RecallRequest,
+    on_unembedded: Callable[[], None],
+) -> list[Match]:
+    """Return the best matches, most similar first.
 
     Args:
-        database: The records.
-        cache: The indexes of their owners.
-
-    Attributes:
-        on_unembedded: Called when the index takes in memories without a vector.
+        database: The store.
+        cache: The indexes.
+        request: What to recall.
+        on_unembedded: Called when an index takes in memories without a vector.
     """
+    requests = request.by_owner()
+    matches = [m for each in requests for m in _of_owner(database, cache, each, on_unembedded)]
+    if len(requests) == 1:
+        return matches
+    return nlargest(request.top_k, matches, key=lambda match: match.similarity)
 
-    def __init__(self, database: Database, cache: IndexCache) -> None:
-        self.on_unembedded: Callable[[], None] = lambda: None
-        self._db, self._cache = database, cache
 
-    def recall(self, request: RecallRequest) -> list[Match]:
-        """See `MemoryBackend.recall`."""
-        requests = request.by_owner()
-        matches = [match for each in requests for match in self._recall(each)]
-        if len(requests) == 1:
-            return matches
-        return nlargest(request.top_k, matches, key=lambda match: match.similarity)
-
-    def _recall(self, request: RecallRequest) -> list[Match]:
-        entry = self._cache.entry(request.scope.owner)
-        asked_at: State | None = None
-        for _ in range(_ROUNDS):
-            state, hits = _search(entry, request)
-            found = self._found(request, hits)
-            asked_at = asked_at or found.state
-            if found.state == state or _is_recent(state, hits, found, asked_at):
-                self._check_model(found, request)
-                if hits is not None:
-                    return _matches(hits, found)
-                self._refuse(found, request)
-            self._bring_up_to_date(entry, request, found.state)
-        raise StoreBusy(f"{self._db.location}: other workers write faster than this one can read.")
-
-    def _found(self, request: RecallRequest, hits: Hits | None) -> Found:
-        seqs = hits.seqs if hits else ()
-        return self._db.run(
-            lambda tx: find_numbers(tx, request.scope.owner, seqs, request.now),
-            reach_of(self._db.agent_id, [request.scope]),
-            reads_once=True,
-        )
-
-    def _check_model(self, found: Found, request: RecallRequest) -> None:
-        """Refuse a request whose vector cannot be compared with those of the memories."""
-        if request.vector is None or request.model is None or found.model is None:
-            return
-        if not fits(found.model, request.model, len(request.vector)):
-            self._refuse(found, request)
-
-    def _refuse(self, found: Found, request: RecallRequest) -> NoReturn:
-        width = 0 if request.vector is None else len(request.vector)
-        refuse(self._db.location, found.model, request.model or "", width)
-
-    def _bring_up_to_date(self, entry: CachedIndex, request: RecallRequest, wanted: State) -> None:
-        entry.loading.enter()
-        try:
+def _of_owner(
+    database: Database,
+    cache: IndexCache,
+    request: RecallRequest,
+    on_unembedded: Callable[[], None],
+) -> list[Match]:
+    owner = request.scope.owner
+    entry = cache.entry(owner)
+    asked_at: State | None = None
+    for _ in range(_ROUNDS):
+        state, hits = _search(entry, request)
+        seqs = hits.seqs if hits else []
+        found = database.read(find_numbers, owner, seqs, request.now)
+        asked_at = asked_at or found.state
+        if found.state == state or _is_recent(state, hits, found, asked_at):
+            return _matches(database, request, hits, found)
+        with entry.loading:
             known = State(*entry.state[1:])
-            if known.generation != wanted.generation or known.revision < wanted.revision:
-                self._add_new_rows(entry, request)
-        finally:
-            entry.loading.leave()
-        self._cache.shrink(request.scope.owner)
+            if known.generation != found.state.generation or known.revision < found.state.revision:
+                _add_new_rows(database, entry, owner, on_unembedded)
+        cache.shrink(owner)
+    raise StoreBusy(f"{database.location}: other workers write faster than this one can read.")
 
-    def _add_new_rows(self, entry: CachedIndex, request: RecallRequest) -> None:
-        """Add the rows written since, page by page; all rows anew when records vanished."""
-        after, target = 0, None
-        while True:
-            generation, revision = entry.state[1:]
-            page = self._page(request, revision, after)
-            if page.state.generation != generation:
-                first, after, target = after, 0, None
-                with entry.lock:
-                    entry.index = ScopeIndex()
-                    entry.state = (0, page.state.generation, 0)
-                if revision or first:
-                    continue  # the page is not of all rows
-            target = page.state.revision if target is None else target
+
+def _add_new_rows(
+    database: Database, entry: CachedIndex, owner: str, on_unembedded: Callable[[], None]
+) -> None:
+    """Add the rows written since, page by page; all rows anew when records vanished."""
+    after, target = 0, None
+    while True:
+        generation, revision = entry.state[1:]
+        page = database.read(index_page, owner, revision, after, _PAGE_ROWS)
+        if page.state.generation != generation:
+            first, after, target = after, 0, None
             with entry.lock:
-                entry.index.apply(page.rows)
-            if any(row.vector is None for row in page.rows):
-                self.on_unembedded()
-            if len(page.rows) < _PAGE_ROWS:
-                with entry.lock:
-                    entry.state = (0, page.state.generation, target)
-                return
-            after = page.rows[-1].seq
-
-    def _page(self, request: RecallRequest, revision: int, after: int) -> IndexPage:
-        return self._db.run(
-            lambda tx: index_page(tx, request.scope.owner, revision, after, _PAGE_ROWS),
-            reach_of(self._db.agent_id, [request.scope]),
-            reads_once=True,
-        )
+                entry.index = ScopeIndex()
+                entry.state = (0, page.state.generation, 0)
+            if revision or first:
+                continue  # the page is not of all rows
+        target = page.state.revision if target is None else target
+        with entry.lock:
+            entry.index.apply(page.rows)
+        if any(row.vector is None for row in page.rows):
+            on_unembedded()
+        if len(page.rows) < _PAGE_ROWS:
+            with entry.lock:
+                entry.state = (0, page.state.generation, target)
+            return
+        after = page.rows[-1].seq
 
 
 def _search(entry: CachedIndex, request: RecallRequest) -> tuple[State, Hits | None]:
@@ -151,7 +121,18 @@ def _is_recent(state: State, hits: Hits | None, found: Found, asked_at: State) -
     return seen and hits is not None and len(found.records) == len(hits.seqs)
 
 
-def _matches(hits: Hits, found: Found) -> list[Match]:
+def _matches(
+    database: Database, request: RecallRequest, hits: Hits | None, found: Found
+) -> list[Match]:
+    """Return the hits with their records.
+
+    Raises:
+        EmbeddingMismatch: the request's vector cannot be compared with those of the memories.
+    """
+    model, width = request.model, 0 if request.vector is None else len(request.vector)
+    fitting = not (model and width and found.model) or fits(found.model, model, width)
+    if hits is None or not fitting:
+        refuse(database.location, found.model, model or "", width)
     scored = zip(hits.seqs, hits.similarity, hits.probability, strict=True)
     return [
         Match(found.records[seq], similarity, probability)

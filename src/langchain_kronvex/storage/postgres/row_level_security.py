@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.postgres.database import Database, Transaction
 from langchain_kronvex.storage.postgres.migrations import LOCK
-from langchain_kronvex.storage.postgres.rows import scope_key
 
 _GUARDS = (
     "SELECT (SELECT relrowsecurity FROM pg_class "
@@ -25,11 +22,6 @@ class _Guards(NamedTuple):
     is_limited: bool
     lacks: bool
     leaking: list[str]
-
-
-def reach_of(agent_id: str, scopes: Iterable[Scope]) -> tuple[str, ...]:
-    """Return the reach of a transaction that touches only the owners of these scopes."""
-    return tuple({str(scope_key(agent_id, scope.owner)) for scope in scopes})
 
 
 def secure(database: Database, *, wanted: bool) -> bool:

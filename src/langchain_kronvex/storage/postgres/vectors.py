@@ -55,7 +55,7 @@ def set_width(tx: Transaction, width: int) -> None:
     )
 
 
-def settle_embeddings(tx: Transaction, model: str, width: int | None) -> int | None:
+def settle(tx: Transaction, model: str, width: int | None) -> int | None:
     """See `MemoryBackend.settle_embeddings`."""
     known = model_of(tx)
     if known == (model, width):

@@ -6,26 +6,30 @@ import pytest
 from hypothesis import given, settings
 
 from langchain_kronvex.recall import ranking
-from langchain_kronvex.recall.bm25 import query_terms, reply_scores, word_scores
+from langchain_kronvex.recall.bm25 import ParsedQuery, parse_query, reply_scores, word_scores
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
-from langchain_kronvex.recall.index_view import Pool
+from langchain_kronvex.recall.index_view import IndexView
 from langchain_kronvex.recall.ranking import Form
 
-from .conversations import NOW, QUERIES, built, conversations, exchange, row, statement
+from .conversations import NOW, QUERIES, built, conversations, exchange, row, statement, unit
 
 MAY, JUNE = 1_683_417_600.0, 1_686_096_000.0  # 7 May 2023, 7 June 2023
 
 
 def by_words(index: ScopeIndex, query: str, *, expand: bool = False) -> list[float]:
-    pool = Pool(index, None, NOW)
-    scores = word_scores(pool, query_terms(index, query, expand=expand), expand=expand)
-    assert (scores.related is not None) == expand
-    found = scores.related if expand and scores.related is not None else scores.words
-    return found.tolist()
+    parsed = parsed_query(index, query, expand=expand)
+    scores = dict(word_scores(IndexView(index, None, NOW), parsed))
+    return scores["related" if expand else "words"].tolist()
+
+
+def parsed_query(index: ScopeIndex, query: str, *, expand: bool) -> ParsedQuery:
+    return parse_query(index, query, unit([1, 0]) if expand else None)
 
 
 def by_replies(index: ScopeIndex, query: str) -> list[float]:
-    return reply_scores(Pool(index, None, NOW), query_terms(index, query, expand=False)).tolist()
+    return reply_scores(
+        IndexView(index, None, NOW), parsed_query(index, query, expand=False)
+    ).tolist()
 
 
 def told(*texts: str, **fields: object) -> ScopeIndex:
@@ -67,10 +71,10 @@ def test_words_of_like_meaning_count_less_than_the_word_itself() -> None:
 def test_a_long_query_is_read_by_its_rarest_words() -> None:
     index = told(*[f"common{n} word{n % 9}" for n in range(90)], "cello")
     query = " ".join(f"word{n % 9} common{n} absent{n}" for n in range(40)) + " cello"
-    found = query_terms(index, query, expand=False)
+    found = parsed_query(index, query, expand=False)
     assert len(found.terms) <= ranking.MAX_QUERY_TERMS
     assert len(set(found.terms)) == len(found.terms)
-    assert "cello" in found.opening
+    assert "cello" in found.all_terms
 
 
 def test_a_turn_borrows_words_the_nearer_the_more() -> None:

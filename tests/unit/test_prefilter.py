@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_kronvex.recall import prefilter as module
-from langchain_kronvex.recall.bm25 import query_terms
+from langchain_kronvex.recall.bm25 import parse_query
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
-from langchain_kronvex.recall.prefilter import candidates
+from langchain_kronvex.recall.prefilter import LIMITS, Limits, candidates
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.search import search
 
@@ -18,7 +17,7 @@ from .conversations import (
     NOW,
     QUERIES,
     VECTOR,
-    answering,
+    WAYS,
     asked,
     built,
     conversations,
@@ -31,10 +30,10 @@ from .conversations import (
 
 
 def looked_at(
-    index: ScopeIndex, query: str, vector: Floats | None, wanted: np.ndarray | None, limit: int
-) -> list[int] | None:
-    terms = query_terms(index, query, expand=vector is not None)
-    found = candidates(index, terms, vector, wanted, limit)
+    index: ScopeIndex, query: str, vector: Floats | None, wanted: np.ndarray | None, limit: int,
+    limits: Limits = LIMITS,
+) -> list[int] | None:  # fmt: skip
+    found = candidates(index, parse_query(index, query, vector), wanted, limit, limits)
     return None if found is None else found.tolist()
 
 
@@ -55,8 +54,7 @@ def test_there_are_enough_to_choose_from_and_nobody_strange(
 ) -> None:
     index = built(rows)
     wanted = None if marks is None else np.array(marks[: len(rows)])
-    with answering("likely"):
-        places = looked_at(index, query, vector, wanted, limit)
+    places = looked_at(index, query, vector, wanted, limit, WAYS["likely"] or LIMITS)
     if places is None:
         assert len(rows) <= 4 * limit or len(rows) <= 3
         return
@@ -65,18 +63,18 @@ def test_there_are_enough_to_choose_from_and_nobody_strange(
     may = set(range(len(rows))) if wanted is None else set(np.flatnonzero(wanted).tolist())
     inside = may & set(places)
     assert len(inside) >= min(limit, len(may))
-    lent = {int(n) for place in inside for n in index.table["near"][place]}
+    lent = {int(n) for place in inside for n in index.table["neighbours"][place]}
     assert set(places) <= inside | lent
 
 
 def test_small_stores_are_looked_at_whole() -> None:
-    for size in (1, 3, module.EXACT_UP_TO):
+    for size in (1, 3, LIMITS.exact_up_to):
         index = built([statement(n, "tea") for n in range(size)])
         assert looked_at(index, "tea", None, None, 1) is None
 
 
 def test_many_are_not_looked_at_unless_many_are_asked_for() -> None:
-    size = module.EXACT_UP_TO + 1
+    size = LIMITS.exact_up_to + 1
     index = built([statement(n, f"tea {n}") for n in range(size)])
     assert len(looked_at(index, "tea", None, None, 5) or ()) < size / 2
     assert looked_at(index, "tea", None, None, size) is None

@@ -33,7 +33,7 @@ def seen(found: TextFeatures, text: int = 0) -> Seen:
         Counter(dict(zip(names, counts.count[of_text].astype(int).tolist(), strict=True))),
         int(found.term_count[text]),
         int(found.word_count[text]),
-        found.openers[text],
+        found.first_words[text],
         bool(found.asks[text]),
         bool(found.personal[text]),
         bool(found.timed[text]),
@@ -57,7 +57,7 @@ def test_a_text_without_words() -> None:
 
 def test_no_texts() -> None:
     found = text_features([])
-    assert (found.openers, found.asks, found.terms.names) == ([], [], [])
+    assert (found.first_words, found.asks, found.terms.names) == ([], [], [])
     assert [len(found.term_count), len(found.personal), len(found.terms.count)] == [0, 0, 0]
 
 
