@@ -1,4 +1,4 @@
-"""Faults of the network and the server: errors of ours, no duplicates, no losses, no key in a text."""
+"""Faults of network and server: errors of ours, no duplicates, no losses, no key in a text."""
 
 from __future__ import annotations
 
