@@ -243,14 +243,24 @@ def test_a_limited_history_still_saves_everything(memory: KronvexMemory) -> None
 
 @pytest.mark.parametrize(
     "options",
-    [{"topk": 3}, {"on_error": "hide"}, {"top_k": "many"}, {"histroy_messages_key": "x"}],
-)
-def test_an_option_that_does_not_fit_is_told_at_once(memory: KronvexMemory, options: Any) -> None:
+    [{"on_error": "hide"}, {"top_k": "many"}, {"top_k": 0}, {"memory_type": "unknown"},
+     {"max_tokens": 0}, {"max_messages": 0}],
+)  # fmt: skip
+@pytest.mark.parametrize("on_error", ["degrade", "raise"])
+def test_an_invalid_option_raises_at_once(
+    memory: KronvexMemory, options: Any, on_error: str
+) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(options))):
+        with_memory(FakeModel(), memory, **{"on_error": on_error, **options})
+
+
+def test_an_unknown_option_raises_at_once(memory: KronvexMemory) -> None:
+    options: Any = {"topk": 3}
+    with pytest.raises(TypeError, match="topk"):
         with_memory(FakeModel(), memory, **options)
 
 
-def test_what_cannot_be_a_chain_is_told_at_once(memory: KronvexMemory) -> None:
+def test_a_value_that_is_not_a_chain_raises_at_once(memory: KronvexMemory) -> None:
     with pytest.raises(ConfigurationError):
         with_memory(42, memory)
 

@@ -66,7 +66,7 @@ async def test_what_is_remembered_is_recalled_and_forgotten_by_its_id(
 
     assert await call(tools["forget"], {"id": f" {stored.id}\n"}, elsewhere) == "Forgotten."
     assert await call(tools["forget"], {"id": stored.id}) == UNKNOWN
-    assert await call(tools["recall"], {"query": "tea"}) == "Nothing is remembered that fits."
+    assert await call(tools["recall"], {"query": "tea"}) == "No memory matches."
     assert remembered(memory) == []
 
 
@@ -205,9 +205,7 @@ async def test_another_users_memory_is_as_one_that_does_not_exist(
     shared = memory.remember("The shop closes at six.")
     tools = named(memory)
 
-    assert await call(tools["recall"], {"query": "coffee shop"}) == (
-        "Nothing is remembered that fits."
-    )
+    assert await call(tools["recall"], {"query": "coffee shop"}) == ("No memory matches.")
     for id_ in (of_ben.id, shared.id, "0" * 32):
         assert await call(tools["forget"], {"id": id_}) == UNKNOWN
     assert memory.get(of_ben.id) is not None
@@ -348,7 +346,7 @@ async def test_an_agent_uses_them(memory: KronvexMemory, call: Any) -> None:
     assert told[0].startswith("Remembered: ")
     assert told[0].endswith("Ana prefers tea.")
     assert told[1] == told[0].removeprefix("Remembered: ")
-    assert told[2:] == ["Forgotten.", "Nothing is remembered that fits."]
+    assert told[2:] == ["Forgotten.", "No memory matches."]
     assert remembered(memory) == remembered(memory, "ben") == []
 
 

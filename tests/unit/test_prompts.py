@@ -21,7 +21,6 @@ from langchain_kronvex.langchain.prompts import (
     as_messages,
     as_text,
     fill,
-    has_placeholder,
     input_of,
     said_by,
     with_context,
@@ -110,20 +109,6 @@ def test_every_place_is_filled() -> None:
     system = SystemMessage("<memory_context> and <memory_context>")
     filled = fill([system, system], "x")
     assert [message.content for message in filled] == ["x and x", "x and x"]
-
-
-@pytest.mark.parametrize(
-    ("messages", "there"),
-    [
-        ([SystemMessage(SYSTEM)], True),
-        ([SystemMessage([{"type": "text", "text": SYSTEM}])], True),
-        ([HumanMessage(SYSTEM)], False),
-        ([SystemMessage("memory_context")], False),
-        ([], False),
-    ],
-)
-def test_a_place_for_the_context_is_seen(messages, there) -> None:
-    assert has_placeholder(messages) is there
 
 
 def test_the_whole_prompt_of_a_chain_that_takes_messages() -> None:
