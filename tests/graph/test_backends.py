@@ -1,4 +1,4 @@
-"""The store on the other backends: what it promises on SQLite holds there too."""
+"""The store on other backends keeps the same promises as on SQLite."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANA, BEN, JOHN = ("users", "ana"), ("users", "john_doe"), ("users", "john-doe")
 def test_items_are_put_found_replaced_and_deleted(
     url: Callable[[Path], str], tmp_path: Path
 ) -> None:
-    outbox = tmp_path / "outbox.db"  # of the memory; the store's own is beside it
+    outbox = tmp_path / "outbox.db"  # the outbox of the memory; the store's own is next to it
     with KronvexMemory(url(tmp_path), outbox=outbox) as memory, KronvexStore(memory) as store:
         store.put(ANA, "drink", {"text": "Ana likes tea."})
         store.put(BEN, "drink", {"text": "He likes coffee."})
@@ -47,7 +47,7 @@ def test_a_move_on_an_api_is_in_the_outbox_as_one_and_survives_there(tmp_path: P
     with KronvexMemory(url, outbox=there) as memory, KronvexStore(memory) as store:
         store.put(ANA, "token", {"text": "t"})
         store.memory.flush()
-        store.memory.engine.backend._courier.wake = lambda: None  # as if it died now
+        store.memory.engine.backend._courier.wake = lambda: None  # as if the process died now
         store.batch([PutOp(BEN, "token", {"text": "t"}), PutOp(ANA, "token", None)])
         assert [item.namespace for item in store.search(())] == [BEN]
         with KronvexMemory(url, outbox=elsewhere) as other, KronvexStore(other) as theirs:

@@ -18,20 +18,23 @@ class Eraser:
     """Erases many deletions at once.
 
     Because erasing rewrites the file, it is delayed a little; longer for larger files.
+
+    Attributes:
+        pause_seconds: The present delay.
     """
 
     def __init__(
         self, backend: MemoryBackend, writer: BackgroundWriter, clock: Callable[[], datetime]
     ) -> None:
         self._backend, self._writer, self._clock = backend, writer, clock
-        self._pause_seconds = _ERASE_AFTER_SECONDS
+        self.pause_seconds = _ERASE_AFTER_SECONDS
 
     def wake(self) -> None:
         """Erase in the background; cheap enough to call after every deletion."""
-        self._writer.submit("erasing", self._erase, once=True, delay_seconds=self._pause_seconds)
+        self._writer.submit("erasing", self._erase, once=True, delay_seconds=self.pause_seconds)
 
     def _erase(self) -> None:
         began = time.monotonic()
         self._backend.finish_erasing(self._clock())
         took = time.monotonic() - began
-        self._pause_seconds = max(_ERASE_AFTER_SECONDS, took * _PAUSE_FACTOR)
+        self.pause_seconds = max(_ERASE_AFTER_SECONDS, took * _PAUSE_FACTOR)
