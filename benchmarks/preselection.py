@@ -4,8 +4,8 @@
 
 All conversations of the file (see `locomo_data.py`) and as many synthetic memories as make up the
 size (`workload.py`) belong to one user. Every question is asked twice: weighing every memory, and
-only the likely ones, as `langchain_kronvex.candidates` chooses them. Columns: R@10 of either, in
-percent; which share of the ten best found by weighing all are found; the p50 of both.
+only the likely ones, as `langchain_kronvex.recall.prefilter` chooses them. Columns: R@10 of either,
+in percent; which share of the ten best found by weighing all are found; the p50 of both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 from langchain_kronvex import KronvexMemory, MemoryDraft
-from langchain_kronvex.recall import prefilter as candidates
+from langchain_kronvex.recall import prefilter
 from locomo_data import Conversation, Question, read
 from scores import ranking_scores
 from timing import machine, table
@@ -49,7 +49,7 @@ def answers(
     memory: KronvexMemory, questions: list[Question], up_to: int
 ) -> tuple[list[list[str]], float]:
     """Return the ids of the ten best for each question, and the p50 in milliseconds."""
-    candidates.EXACT_UP_TO = up_to
+    prefilter.LIMITS = prefilter.Limits(exact_up_to=up_to)
     found: list[list[str]] = []
     took: list[float] = []
     memory.recall(questions[0].text, user_id="all")
@@ -63,7 +63,7 @@ def answers(
 
 def row(conversations: list[Conversation], size: int) -> list[str]:
     """Measure one size."""
-    usual = candidates.EXACT_UP_TO
+    usual = prefilter.Limits().exact_up_to
     asked = [(each.id, question) for each in conversations for question in each.questions]
     questions = [question for _, question in asked]
     with KronvexMemory("sqlite://") as memory:

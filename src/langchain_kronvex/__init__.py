@@ -43,7 +43,7 @@ from langchain_kronvex.langchain.retrievers import KronvexRetriever
 from langchain_kronvex.langchain.stores import KronvexKeyValueStore
 from langchain_kronvex.langchain.with_memory import with_memory
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.storage.postgres.options import PostgresOptions
+from langchain_kronvex.storage.options import PostgresOptions
 
 __all__ = [
     "AgentNotFound",

@@ -1,10 +1,12 @@
 """The size and the shape of the package: `make measure` prints them, a test bounds them.
 
 A room is a direct child of the package: a folder with all that is in it, or a module. The folders
-beside the package whose programs import it (`benchmarks`, `scripts`) are rooms too. Two rooms are
-tied by an arrow when one imports the other at run time, at the top of a module or inside a
-function. A room stands one floor above the highest room it imports; rooms that import each other
-in a circle stand on one floor. A line of code is not blank, not a comment and not a docstring.
+beside the package whose programs import it (`benchmarks`, `scripts`) are rooms too. An arrow leads
+from a room to each room that it imports at run time, at the top of a module or inside a function.
+A room stands one floor above the highest room it imports. An arrow of imports inside functions that
+would close a circle runs back up: it counts as an arrow, not for the floors. Rooms that import
+each other in a circle all the same stand on one floor. A line of code is not blank, not a comment
+and not a docstring.
 """
 
 from __future__ import annotations
@@ -28,14 +30,17 @@ NO_CODE = {
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
+Arrow = tuple[str, str]  # the room that imports, and the room it imports from
+
+
 @dataclass(frozen=True)
 class Shape:
-    """The rooms, the arrows between them, and the floor of each room (1 is the lowest)."""
+    """The rooms by floor (1 is the lowest), the arrows, those that run back up, and circles."""
 
-    rooms: frozenset[str]
-    arrows: frozenset[tuple[str, str]]
-    circles: tuple[tuple[str, ...], ...]
     floors: dict[str, int]
+    arrows: frozenset[Arrow]
+    back_up: frozenset[Arrow]
+    circles: tuple[tuple[str, ...], ...]
 
     @property
     def height(self) -> int:
@@ -48,38 +53,40 @@ def room_of(module: str) -> str:
     return module.split(".")[0] or "__init__"
 
 
-def arrows() -> set[tuple[str, str]]:
-    """Return which room imports which."""
-    found = {(room_of(m), room_of(i.imported)) for m in modules() for i in runtime_imports(m)}
+def shape() -> Shape:
+    """Return the shape of the package as it stands."""
+    imports = [i for module in modules() for i in runtime_imports(module)]
+    at_the_top = {(room_of(i.importer), room_of(i.imported)) for i in imports if not i.inside}
+    in_functions = {(room_of(i.importer), room_of(i.imported)) for i in imports if i.inside}
     for folder in BESIDE_THE_PACKAGE:
         for path in sorted((CHECKOUT / folder).rglob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            found |= {(f"/{folder}", room_of(name)) for name in imports_of(tree)}
-    return {(importer, imported) for importer, imported in found if importer != imported}
+            at_the_top |= {(f"/{folder}", room_of(name)) for name in imports_of(tree)}
+    return shape_of(at_the_top, in_functions)
 
 
-def shape() -> Shape:
-    """Return the shape of the package as it stands."""
-    return shape_of({room_of(m) for m in modules()}, arrows())
-
-
-def shape_of(rooms: set[str], arrows: set[tuple[str, str]]) -> Shape:
-    """Return the floors and the circles that arrows between rooms make."""
-    rooms = rooms | {room for arrow in arrows for room in arrow}
-    below = {room: _reached(room, arrows) for room in rooms}
+def shape_of(at_the_top: set[Arrow], in_functions: set[Arrow]) -> Shape:
+    """Return the floors and the circles that the imports between rooms make."""
+    kept = {(a, b) for a, b in at_the_top if a != b}
+    back_up = set()
+    for a, b in sorted(in_functions):
+        if a != b and (a, b) not in kept:
+            (back_up if a in _reached(b, kept) else kept).add((a, b))
+    rooms = {room for arrow in at_the_top | in_functions for room in arrow}
+    below = {room: _reached(room, kept) for room in rooms}
     circle = {a: frozenset({a, *(b for b in below[a] if a in below[b])}) for a in rooms}
 
     @cache
     def floor(circle_of: frozenset[str]) -> int:
-        under = {circle[b] for a, b in arrows if a in circle_of} - {circle_of}
+        under = {circle[b] for a, b in kept if a in circle_of} - {circle_of}
         return 1 + max((floor(other) for other in under), default=0)
 
     circles = {tuple(sorted(c)) for c in circle.values() if len(c) > 1}
     floors = {room: floor(circle[room]) for room in sorted(rooms)}
-    return Shape(frozenset(rooms), frozenset(arrows), tuple(sorted(circles)), floors)
+    return Shape(floors, frozenset(kept | back_up), frozenset(back_up), tuple(sorted(circles)))
 
 
-def _reached(start: str, arrows: set[tuple[str, str]]) -> set[str]:
+def _reached(start: str, arrows: set[Arrow]) -> set[str]:
     found: set[str] = set()
     left = [start]
     while left:
@@ -137,7 +144,9 @@ def main() -> None:
     folder, most = folders().most_common(1)[0]
     largest = max(files, key=files.__getitem__)
     print(f"{'floors of imports between rooms':36}{now.height:6}")
-    print(f"{'arrows between rooms':36}{len(now.arrows):6}   {len(now.rooms)} rooms")
+    print(f"{'arrows between rooms':36}{len(now.arrows):6}   {len(now.floors)} rooms")
+    for importer, imported in sorted(now.back_up):
+        print(f"  {'runs back up, in a function':40}   {importer} -> {imported}")
     for circle in now.circles:
         print(f"{'a circle, counted as one floor':36}{len(circle):6}   {', '.join(circle)}")
     print(f"{'entries in the package root':36}{len(root_entries()):6}")

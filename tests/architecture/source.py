@@ -68,7 +68,7 @@ def foreign_imports(name: str) -> set[str]:
 
 
 def runtime_imports(name: str) -> tuple[Import, ...]:
-    """Leave out what is imported for type checkers only."""
+    """Return the imports of a module, without those for type checkers only."""
     guarded: set[str] = set()
     for node in ast.walk(tree(name)):
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):

@@ -56,7 +56,7 @@ def test_public_classes_and_functions_have_docstrings(module: str) -> None:
 
 
 def is_local(module: str, name: str) -> bool:
-    """Tell whether a definition stands inside a function, where nobody else can reach it."""
+    """Return whether a definition is inside a function, where no other code can use it."""
     functions = {n for n, node in definitions(module) if not isinstance(node, ast.ClassDef)}
     return any(name.startswith(f"{function}.") for function in functions)
 

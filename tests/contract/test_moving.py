@@ -20,8 +20,10 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from contract.drivers import NOW, Backend, Clock, Driver
 from contract.test_messages import CONVERSATION
+from defaults import set_default
 from langchain_kronvex import InvalidInput, KronvexMemory, MemoryDraft, MoveSummary
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.memory.transfer.transfer import Export, Import
 from langchain_kronvex.storage.backend import Page, Record, Selection
 
 OpenDriver = Callable[..., Driver]
@@ -406,7 +408,7 @@ def test_of_two_values_of_one_key_the_later_holds(
 def test_what_is_broken_off_is_completed(
     memory: Driver, elsewhere: Driver, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.memory.transfer.reader.BATCH_RECORDS", 10)
+    set_default(monkeypatch, Import, "batch_records", 10)
     memory.remember_many([MemoryDraft(f"number {n}", user_id="ana") for n in range(35)])
     memory.export(file)
     backend = elsewhere.memory.engine.backend
@@ -503,8 +505,8 @@ def test_a_file_cannot_take_over_anothers_memory(memory: Driver, clock: Clock, f
 def test_progress_is_told(
     memory: Driver, elsewhere: Driver, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.memory.transfer.transfer._PAGE_RECORDS", 40)
-    monkeypatch.setattr("langchain_kronvex.memory.transfer.reader.BATCH_RECORDS", 40)
+    set_default(monkeypatch, Export, "page_records", 40)
+    set_default(monkeypatch, Import, "batch_records", 40)
     memory.remember_many([MemoryDraft(f"number {n}", user_id="ana") for n in range(100)])
     told: list[tuple[int, int]] = []
     memory.export(file, progress=lambda done, total: told.append((done, total)))

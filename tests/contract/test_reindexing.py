@@ -13,6 +13,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, HumanMessage
 
 from contract.drivers import Clock, Driver
+from defaults import limit_pauses, set_default
 from langchain_kronvex import (
     ConfigurationError,
     EmbeddingMismatch,
@@ -24,6 +25,7 @@ from langchain_kronvex import (
     with_memory,
 )
 from langchain_kronvex.embeddings import StaticEmbeddings
+from langchain_kronvex.memory.reindexing import Reindexing
 
 OpenDriver = Callable[..., Driver]
 ANA: Any = {"configurable": {"user_id": "ana", "session_id": "chat"}}
@@ -31,8 +33,8 @@ ANA: Any = {"configurable": {"user_id": "ana", "session_id": "chat"}}
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.memory.reindexing._PAUSES_SECONDS", (0.001, 0.001))
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.002)
+    set_default(monkeypatch, Reindexing, "first_pause_seconds", 0.001)
+    limit_pauses(monkeypatch, 0.002)
 
 
 class Letters(Embeddings):
@@ -322,7 +324,7 @@ def test_a_bar_when_it_is_wanted(memory: Driver, capsys: pytest.CaptureFixture[s
     memory.reindex(Letters(), progress=True)
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "reindex 100%" in captured.err
+    assert "reindex: 100%" in captured.err
     assert "70/70" in captured.err
     assert captured.err.endswith("\n")
 

@@ -47,7 +47,7 @@ def test_a_move_on_an_api_is_in_the_outbox_as_one_and_survives_there(tmp_path: P
     with KronvexMemory(url, outbox=there) as memory, KronvexStore(memory) as store:
         store.put(ANA, "token", {"text": "t"})
         store.memory.flush()
-        store.memory.engine.backend._courier.wake = lambda: None  # as if the process died now
+        store.memory.engine.backend.sender.wake = lambda: None  # as if it died now
         store.batch([PutOp(BEN, "token", {"text": "t"}), PutOp(ANA, "token", None)])
         assert [item.namespace for item in store.search(())] == [BEN]
         with KronvexMemory(url, outbox=elsewhere) as other, KronvexStore(other) as theirs:

@@ -130,14 +130,6 @@ def test_memories_move_house() -> None:
     assert all("/s)" in row["import again"] for row in found.values())
 
 
-def test_a_user_with_very_many_memories_is_measured_both_ways(data: Path) -> None:
-    server = DATABASES.server_url()
-    found = rows(run("huge.py", 120, "--locomo", data, "--url", server))["120"]
-
-    assert float(found["same ten"]) > 80
-    assert abs(float(found["R@10 RAM"]) - float(found["R@10 indexes"])) < 15
-
-
 def test_the_langgraph_store_is_measured_beside_langgraphs_own() -> None:
     found = rows(run("langgraph_store.py", 60))
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
+from defaults import limit_pauses
 from langchain_kronvex import EmbeddingMismatch, EmbeddingsError, KronvexMemory, with_memory
 
 from .parts import Fickle, HashedWords, parrot
@@ -18,7 +19,7 @@ CONFIG: Any = {"configurable": {"user_id": "ana", "session_id": "chat"}}
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.002)
+    limit_pauses(monkeypatch, 0.002)
 
 
 class Other(HashedWords):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex import EmbeddingsError, KronvexMemory, with_memory
 
 from .parts import Fickle, fail, files_with, parrot
@@ -47,7 +48,7 @@ QUERY_FAULTS: dict[str, Callable[[list[float]], Any]] = {
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.002)
+    limit_pauses(monkeypatch, 0.002)
 
 
 @pytest.fixture(autouse=True)

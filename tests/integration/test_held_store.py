@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from langchain_core.runnables import RunnableGenerator
 
+from defaults import limit_pauses
 from langchain_kronvex import KronvexMemory, MemoryDraft, StoreBusy, with_memory
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 
@@ -242,7 +243,7 @@ def test_on_error_raise_tells_the_caller(memory: KronvexMemory, holder: Holder) 
 def test_a_store_held_for_long_gives_turns_up_aloud(
     open_memory: OpenMemory, holder: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.001)
+    limit_pauses(monkeypatch, 0.001)
     errors: list[Exception] = []
     impatient = open_memory(timeout_seconds=0.01, on_error=errors.append)
     chain = with_memory(parrot(), impatient)

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
+from defaults import set_default
 from langchain_kronvex import (
     InvalidInput,
     KronvexKeyValueStore,
@@ -30,6 +31,7 @@ from langchain_kronvex import (
 )
 from langchain_kronvex.cli.main import main
 from langchain_kronvex.langgraph import KronvexStore
+from langchain_kronvex.memory.transfer.transfer import Export
 from langchain_kronvex.storage.backend import Page, Record, Selection
 
 from .crew import Crew
@@ -124,7 +126,7 @@ def test_the_store_is_not_written_over(memory: KronvexMemory, tmp_path: Path) ->
 
 
 def test_places_that_take_no_file(memory: KronvexMemory, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="no file"):
+    with pytest.raises(InvalidInput, match="is not a file"):
         memory.export(tmp_path)
     with pytest.raises(FileNotFoundError):
         memory.export(tmp_path / "missing" / "file")
@@ -160,7 +162,7 @@ def test_a_server_keeps_its_vectors(file: Path) -> None:
 def test_a_store_that_cannot_be_read_gives_no_file(
     full: KronvexMemory, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.memory.transfer.transfer._PAGE_RECORDS", 10)
+    set_default(monkeypatch, Export, "page_records", 10)
     pages = iter([True, False])
     export_page = full.engine.backend.export_page
 
@@ -201,7 +203,7 @@ def test_an_export_holds_what_was_there_all_along(
     full: KronvexMemory, open_memory: OpenMemory, other_url: str, file: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("langchain_kronvex.memory.transfer.transfer._PAGE_RECORDS", 10)
+    set_default(monkeypatch, Export, "page_records", 10)
     before = {record.id: record for record in records(full)}
     doomed = records(full)[-1].id
 
@@ -235,7 +237,7 @@ async def test_the_loop_goes_on_meanwhile(
 async def test_what_is_cancelled_leaves_no_file(
     full: KronvexMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.memory.transfer.transfer._PAGE_RECORDS", 10)
+    set_default(monkeypatch, Export, "page_records", 10)
     folder = tmp_path / "folder"
     folder.mkdir()
     hangs, gate, ended = threading.Event(), threading.Event(), threading.Event()
@@ -322,7 +324,7 @@ def test_a_file_that_was_cut_off_anywhere(
     ends = [*(luck.randrange(3, len(whole)) for _ in range(25)), len(whole) - 2]
     for end in ends:
         other = open_memory("sqlite://")
-        with pytest.raises(InvalidInput, match=r"cut off|no export"):
+        with pytest.raises(InvalidInput, match=r"cut off|not an export"):
             other.import_(_file_of(whole[:end], path))
         there = records(other)
         stored.add(len(there))
@@ -465,7 +467,7 @@ def test_commands_need_no_extra_and_work_in_a_pipe(
     code = (
         "import sys\n"
         "for name in ('fastapi', 'uvicorn', 'starlette', 'psycopg'): sys.modules[name] = None\n"
-        "from langchain_kronvex.cli import main\n"
+        "from langchain_kronvex.cli.main import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
 

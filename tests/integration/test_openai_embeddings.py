@@ -9,6 +9,7 @@ import pytest
 import tiktoken
 from langchain_openai import OpenAIEmbeddings
 
+from defaults import limit_pauses
 from docs.openai_stub import openai_stub
 from langchain_kronvex import EmbeddingMismatch, EmbeddingsError, KronvexMemory
 
@@ -98,7 +99,7 @@ def test_tokens_that_cannot_be_downloaded_cost_nothing_but_meaning(
         raise ConnectionError("no network")
 
     monkeypatch.setattr(tiktoken, "encoding_for_model", offline)
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.002)
+    limit_pauses(monkeypatch, 0.002)
     memory = open_memory(embeddings=SMALL)
     memory.remember("Ana drinks green tea", user_id="ana")
     assert memory.flush(30)

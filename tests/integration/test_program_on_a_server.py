@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex import KronvexMemory
 from server.running import Process
 
@@ -134,7 +135,7 @@ def on_server(process: Process) -> Counter[str]:
 def test_a_killed_server_loses_and_doubles_nothing(
     serve: Callable[..., Process], open_memory: OpenMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.1)
+    limit_pauses(monkeypatch, 0.1)
     process = serve()
     port = str(urlsplit(process.base_url).port)
     told: list[Exception] = []

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from langchain_core.embeddings import Embeddings
 
+from defaults import limit_pauses
 from langchain_kronvex import BackgroundWriter, EmbeddingsError, KronvexMemory, MemoryDraft
 
 from .parts import HashedWords
@@ -21,7 +22,7 @@ SECRET = "zebrastripes"
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.002)
+    limit_pauses(monkeypatch, 0.002)
 
 
 class Picky(HashedWords):

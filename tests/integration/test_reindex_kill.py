@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from langchain_core.embeddings import Embeddings
 
+from defaults import set_default
 from langchain_kronvex import EmbeddingMismatch, EmbeddingsError, KronvexMemory, MemoryDraft
+from langchain_kronvex.memory.reindexing import Reindexing
 
 from .crew import Child, Crew
 from .parts import HashedWords, files_with
@@ -116,7 +118,7 @@ def test_killed_at_any_moment_all_vectors_are_of_one_model(
 def test_what_is_forgotten_is_also_gone_from_an_unfinished_reindexing(
     open_memory: OpenMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.memory.reindexing._PAUSES_SECONDS", ())
+    set_default(monkeypatch, Reindexing, "first_pause_seconds", 0.001)
 
     class Tiring(Fingerprints):
         left = 150

@@ -24,7 +24,7 @@ from langchain_kronvex import (
     StoreError,
     with_memory,
 )
-from langchain_kronvex.memory.transfer import reader as archive_reading
+from langchain_kronvex.memory.transfer.transfer import Import
 
 Say = Callable[[Any], None]
 Hear = Callable[[], Any]
@@ -243,7 +243,7 @@ def set_until_killed(say: Say, hear: Hear, url: str) -> None:
 
 def import_step_by_step(say: Say, hear: Hear, url: str, file: str, batch: int) -> None:
     """Import a file, one batch at a word of command."""
-    archive_reading.BATCH_RECORDS = batch
+    Import.__init__.__kwdefaults__["batch_records"] = batch
 
     def told(done: int, total: int) -> None:
         say(done)
@@ -255,7 +255,7 @@ def import_step_by_step(say: Say, hear: Hear, url: str, file: str, batch: int) -
 
 def import_on_command(say: Say, hear: Hear, url: str, file: str, batch: int) -> None:
     """Import a file as soon as told to, then wait to be killed."""
-    archive_reading.BATCH_RECORDS = batch
+    Import.__init__.__kwdefaults__["batch_records"] = batch
     memory = KronvexMemory(url)
     say("ready")
     hear()

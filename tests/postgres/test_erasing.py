@@ -51,7 +51,7 @@ def test_no_row_of_a_forgotten_user_is_left_in_any_table(open_memory: OpenMemory
     memory = open_memory()
     for user in ("ana", "ben"):
         furnish(memory, user)
-    memory._backend.unembedded(9, memory._clock())
+    memory.engine.backend.unembedded(9, memory.engine.clock())
     ana = scope_key("default", "ana")
     ((seq,),) = sql("SELECT min(seq) FROM langchain_kronvex.records WHERE scope = %s", ana)
     sql("INSERT INTO langchain_kronvex.claims VALUES (%s, %s, %s, now())", ana, seq, ana)
@@ -103,7 +103,7 @@ def test_forgetting_while_others_write_about_the_same_user(
             while not stop.is_set():
                 number += 1
                 found = memory.remember(f"number {number}", user_id="ana")
-                memory._backend.count_accesses({found.id: 1})
+                memory.engine.backend.count_accesses({found.id: 1})
                 memory.recall("number", user_id="ana")
         except BaseException as error:
             failures.append(error)
@@ -130,9 +130,9 @@ def test_forgetting_while_others_write_about_the_same_user(
 
 
 LATE: dict[str, Callable[[KronvexMemory, str], Any]] = {
-    "accesses": lambda memory, id_: memory._backend.count_accesses({id_: 1}),
-    "claims": lambda memory, id_: memory._backend.unembedded(5, memory._clock()),
-    "upcoming_vectors": lambda memory, id_: memory._backend.embed(
+    "accesses": lambda memory, id_: memory.engine.backend.count_accesses({id_: 1}),
+    "claims": lambda memory, id_: memory.engine.backend.unembedded(5, memory.engine.clock()),
+    "upcoming_vectors": lambda memory, id_: memory.engine.backend.embed(
         {id_: [1.0, 0.0]}, "next", upcoming=True
     ),
 }
@@ -145,7 +145,7 @@ def test_what_is_written_while_a_memory_is_forgotten_does_not_outlive_it(
     memory, eraser = open_memory(), open_memory()
     stored = memory.remember("soon forgotten", user_id="ana")
     sql("UPDATE langchain_kronvex.records SET vector = NULL")
-    memory._backend.prepare_reindex("next", 2)
+    memory.engine.backend.prepare_reindex("next", 2)
     sql(
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
         "$$BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END$$"

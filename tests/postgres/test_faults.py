@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ from langchain_kronvex import (
     StoreError,
     StoreUnavailable,
 )
-from langchain_kronvex.storage.postgres import database as postgres_database
 from postgres.load import Load
 from postgres.server import Server
 
@@ -133,13 +133,12 @@ def test_a_server_that_gives_out_no_more_connections(server: Server) -> None:
         connection.execute(f"GRANT CREATE ON DATABASE {database} TO {role}")
     memory = KronvexMemory(server.url(database, role), timeout_seconds=1)
     memory.remember("before", user_id="ana")
-    pools = memory._backend._db._pools
-    with pools.connection(), pools.connection():  # all that there are
+    connections = memory.engine.backend.db.connections
+    with connections.connection(), connections.connection():  # all that there are
         with pytest.raises(StoreBusy, match=r"no more connections.*max_connections"):
             memory.recall("before", user_id="ana")
         with pytest.raises(StoreBusy, match=r"no more connections.*max_connections"):
             asyncio.run(memory.arecall("before", user_id="ana"))
-    # They are those of threads; an event loop can have them too.
     assert len(asyncio.run(memory.arecall("before", user_id="ana"))) == 1
     memory.close()
 
@@ -159,27 +158,17 @@ async def test_connections_that_were_idle_for_too_long_are_replaced(
 
 
 class Cut:
-    """Breaks the connection at the worst moment: all is done, and nobody has been told."""
+    """A pool that breaks the connection at the worst moment: all is done, and nobody knows."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, pool: ConnectionPool[Any]) -> None:
+        self.pool, self.timeout = pool, pool.timeout
         self.times = 0
         self.meanwhile: Callable[[], Any] = lambda: None
-        drive, adrive = postgres_database._drive, postgres_database._adrive
 
-        def cut(*arguments: Any) -> Any:
-            answer = drive(*arguments)
-            self._break()
-            return answer
-
-        async def acut(*arguments: Any) -> Any:
-            answer = await adrive(*arguments)
-            self._break()
-            return answer
-
-        monkeypatch.setattr(postgres_database, "_drive", cut)
-        monkeypatch.setattr(postgres_database, "_adrive", acut)
-
-    def _break(self) -> None:
+    @contextmanager
+    def connection(self, timeout: float | None = None) -> Iterator[psycopg.Connection[Any]]:
+        with self.pool.connection(timeout) as connection:
+            yield connection
         if self.times:
             self.times -= 1
             self.meanwhile()
@@ -187,12 +176,12 @@ class Cut:
 
 
 @pytest.fixture(params=["sync", "async"])
-def cut_off(
-    request: pytest.FixtureRequest, open_memory: OpenMemory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Driver, Cut]]:
-    driver = Driver(open_memory(), request.param)
-    yield driver, Cut(monkeypatch)
-    driver.end()
+def cut_off(request: pytest.FixtureRequest, store_url: str) -> Iterator[tuple[Driver, Cut]]:
+    with ConnectionPool(store_url, open=True) as pool:
+        cut: Any = Cut(pool)
+        driver = Driver(KronvexMemory(postgres=PostgresOptions(pool=cut)), request.param)
+        yield driver, cut
+        driver.end()
 
 
 def test_what_was_stored_when_the_connection_broke_is_stored_once(
@@ -279,7 +268,7 @@ def test_a_reindexing_whose_end_was_cut_off_has_ended(
 ) -> None:
     memory, cut = cut_off
     memory.remember_many([MemoryDraft(f"number {n}", user_id="ana") for n in range(5)])
-    backend = memory.memory._backend
+    backend = memory.memory.engine.backend
     finish = type(backend).finish_reindex
 
     def cut_at_the_end(self: Any, model: str) -> int:
@@ -336,7 +325,7 @@ def test_an_exhausted_pool_says_so_in_time(
 def test_no_free_connection_names_what_to_allow(open_memory: OpenMemory) -> None:
     memory = open_memory(postgres=PostgresOptions(max_connections=1), timeout_seconds=1)
     memory.remember("before", user_id="ana")
-    with memory._backend._db._pools.connection():
+    with memory.engine.backend.db.connections.connection():
         started = time.monotonic()
         with pytest.raises(StoreBusy, match=r"max_connections.*timeout_seconds"):
             memory.remember("second", user_id="ana")

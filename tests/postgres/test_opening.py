@@ -6,7 +6,7 @@ import logging
 import re
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -23,9 +23,9 @@ from langchain_kronvex import (
     SchemaTooNew,
     StoreError,
 )
-from langchain_kronvex.storage.postgres import migrations as postgres_schema
-from langchain_kronvex.storage.postgres.connections.pools import Pools
+from langchain_kronvex.storage.postgres.connections import connections_to
 from langchain_kronvex.storage.postgres.database import Database
+from langchain_kronvex.storage.postgres.migrations import migrate, steps
 from postgres.program import in_both_colours
 from postgres.server import PASSWORD, Server
 
@@ -76,14 +76,14 @@ def catalog(url: str) -> list[Any]:
         return connection.execute(CATALOG, {"schema": "langchain_kronvex"}).fetchall()
 
 
-def prepare(url: str) -> None:
+def prepare(url: str, scripts: Sequence[str] | None = None) -> None:
     """Bring the tables up to date, and nothing else."""
     options = PostgresOptions()
-    pools = Pools(url, options, 10)
+    connections = connections_to(url, options, 10)
     try:
-        postgres_schema.prepare(Database(pools, options, url, 10), options.schema, url)
+        migrate(Database(connections, options, url, "default", 10), options.schema, scripts)
     finally:
-        pools.close()
+        connections.close()
 
 
 def test_ten_workers_at_once_make_the_tables_once(store_url: str, crew: Crew, sql: Sql) -> None:
@@ -95,8 +95,8 @@ def test_ten_workers_at_once_make_the_tables_once(store_url: str, crew: Crew, sq
     for worker in workers:
         worker.finish()
 
-    steps = sql("SELECT step FROM langchain_kronvex.schema_steps ORDER BY step")
-    assert steps == [(n + 1,) for n in range(len(postgres_schema._steps()))]
+    taken = sql("SELECT step FROM langchain_kronvex.schema_steps ORDER BY step")
+    assert taken == [(n + 1,) for n in range(len(steps()))]
     assert sql("SELECT count(*) FROM langchain_kronvex.records") == [(10,)]
     assert sql("SELECT revision FROM langchain_kronvex.scopes") == [(10,)]
 
@@ -116,20 +116,30 @@ def test_ten_workers_agree_on_a_server_that_isolates_strictly(
     assert sql("SELECT count(*) FROM langchain_kronvex.records") == [(10,)]
 
 
-def test_tables_made_step_by_step_are_those_made_at_once(
-    store_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tables_made_step_by_step_are_those_made_at_once(store_url: str) -> None:
     at_once = DATABASES.bare()
     prepare(at_once)
-    steps = postgres_schema._steps()
-    assert steps
-    for number in range(1, len(steps) + 1):
-        monkeypatch.setattr(postgres_schema, "_steps", lambda number=number: steps[:number])
-        prepare(store_url)
-        prepare(store_url)
+    for number in range(1, len(steps()) + 1):
+        prepare(store_url, steps()[:number])
+        prepare(store_url, steps()[:number])
 
     assert catalog(store_url) == catalog(at_once)
     assert len(catalog(store_url)) > 50
+
+
+def test_indexes_of_single_owners_go_and_their_memories_stay(
+    open_memory: OpenMemory, sql: Sql
+) -> None:
+    with open_memory() as memory:
+        memory.remember("Ana drinks tea.", user_id="ana")
+    sql("DELETE FROM langchain_kronvex.schema_steps WHERE step > 2")
+    sql(
+        f"CREATE INDEX huge_{'0a' * 16}_types ON langchain_kronvex.records (type, seq) "
+        "WHERE kind = 'memory'"
+    )
+    memory = open_memory()
+    assert sql("SELECT count(*) FROM pg_class WHERE relname LIKE 'huge%%'") == [(0,)]
+    assert [m.content for m in memory.recall("tea", user_id="ana")] == ["Ana drinks tea."]
 
 
 def test_tables_of_a_newer_version_are_refused_and_left_alone(
@@ -302,7 +312,7 @@ def test_the_password_is_told_to_nobody(server: Server) -> None:
     url = server.url(database, by_port=True)
     with KronvexMemory(url) as memory:
         told = [memory.location, repr(memory), memory.stats().location, repr(memory.stats())]
-        told += [repr(memory._backend), repr(memory._backend._db._pools._pool)]
+        told += [repr(memory.engine.backend), repr(memory.engine.backend.db.connections)]
         assert memory.location == f"postgresql://postgres@127.0.0.1:{server.port}/{database}"
     assert not [secret for secret in SECRETS for text in told if secret in text]
 
@@ -313,6 +323,7 @@ def test_wrong_options_are_refused() -> None:
         {"statement_timeout_seconds": -1},
         {"pool": object()},
         {"async_pool": object()},
+        {"exact_up_to": 1000},
     ):
         with pytest.raises(ConfigurationError):
             PostgresOptions(**wrong)

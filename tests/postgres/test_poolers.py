@@ -13,8 +13,6 @@ import psycopg
 import pytest
 
 from langchain_kronvex import KronvexMemory, MemoryDraft, PostgresOptions, StoreError
-from langchain_kronvex.storage.postgres.large_owners.builder_session import Run
-from postgres.huge import drafts, made, prepared
 from postgres.program import in_both_colours, run_program
 
 OpenMemory = Callable[..., KronvexMemory]
@@ -104,39 +102,6 @@ class Pooled(psycopg.Connection[Any]):
         )
 
 
-@pytest.mark.parametrize("kind", [Pooled, psycopg.Connection], ids=["pooler", "direct"])
-def test_indexes_of_a_huge_user_are_made_and_leave_nothing_in_a_session(
-    kind: type[psycopg.Connection[Any]], store_url: str, sql: Sql, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pooler = TransactionPooler(store_url, discard=False, kind=kind)
-    meanwhile: set[Any] = set()
-    do = Run.do
-
-    def looking(run: Run, statement: str) -> None:
-        do(run, statement)
-        with psycopg.ClientCursor(run._connection) as cursor:
-            meanwhile.update(cursor.execute(SETTINGS).fetchall())
-        # The lock of a transaction is not in the session that makes the indexes.
-        meanwhile.update(run._connection.execute(LOCKS, prepare=False).fetchall())
-        held.append(sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")[0][0])
-
-    held: list[int] = []
-    monkeypatch.setattr(Run, "do", looking)
-    told: list[Exception] = []
-    options = PostgresOptions(pool=pooler, prepared_statements=False, exact_up_to=300)
-    with KronvexMemory(postgres=options, on_error=told.append) as memory:
-        memory.remember_many(drafts(400))
-        prepared(memory, "ana")
-        memory.forget(user_id="ana")
-        assert made(memory)
-    assert told == []
-    assert pooler.kept == {(0,)}
-    assert set(held) == {1}
-    assert len(held) > 5  # indexes were made, and dropped
-    assert (meanwhile == {(0,)}) is (kind is Pooled)
-    pooler.end()
-
-
 def test_settings_of_a_lent_session_are_as_they_were(store_url: str) -> None:
     pooler = TransactionPooler(store_url, discard=False)
     mine = {("statement_timeout", "77000"), ("lock_timeout", "66000")}
@@ -144,13 +109,10 @@ def test_settings_of_a_lent_session_are_as_they_were(store_url: str) -> None:
         for connection in [lent.enter_context(pooler.connection()) for _ in range(3)]:
             for name, value in mine:
                 connection.execute(f"SET {name} = {value}")
-    options = PostgresOptions(pool=pooler, exact_up_to=300)
+    options = PostgresOptions(pool=pooler)
     pooler.kept.clear()
     with KronvexMemory(postgres=options) as memory:
-        memory.remember_many(drafts(400))
-        prepared(memory, "ana")
-        memory.forget(user_id="ana")
-        assert made(memory)
+        run_program(memory, "plain")
     assert {each for each in pooler.kept if len(each) == 2} == mine
     pooler.end()
 
@@ -173,19 +135,6 @@ def test_statements_are_prepared_or_not(wanted: bool, open_with: OpenMemory) -> 
         )
         memory.recall("text", user_id="ana")
     run_program(memory, "plain")
-    with memory._backend._db._pools.connection() as connection:
+    with memory.engine.backend.db.connections.connection() as connection:
         ((prepared,),) = connection.execute(PREPARED, prepare=False).fetchall()
     assert (prepared > 0) is wanted
-
-
-async def test_statements_are_not_prepared_in_an_event_loop(open_with: OpenMemory) -> None:
-    memory = open_with(prepared_statements=False, max_connections=1)
-    for number in range(8):
-        await memory.aremember_many(
-            [MemoryDraft(f"text {number} {n}", user_id="ana") for n in range(4)]
-        )
-        await memory.arecall("text", user_id="ana")
-    async with memory._backend._db._pools.aconnection() as connection:
-        cursor = await connection.execute(PREPARED, prepare=False)
-        assert await cursor.fetchall() == [(0,)]
-    await memory.aclose()

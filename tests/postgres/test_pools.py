@@ -18,8 +18,6 @@ import sqlalchemy
 from psycopg import ClientCursor, IsolationLevel
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import QueuePool
 
 from integration.crew import run_python
 from integration.test_fork import START
@@ -28,11 +26,9 @@ from langchain_kronvex import (
     KronvexMemory,
     MemoryClosed,
     PostgresOptions,
-    StoreBusy,
     StoreUnavailable,
 )
-from langchain_kronvex.storage.postgres.connections.pools import _DIRECT
-from postgres.program import in_both_colours, run_program
+from postgres.program import in_both_colours
 
 OpenMemory = Callable[..., KronvexMemory]
 Sql = Callable[..., list[Any]]
@@ -64,72 +60,6 @@ def wait_for_connections(sql: Sql, most: int) -> None:
     while sql(OTHERS)[0][0] > most:
         assert time.monotonic() < deadline, sql("SELECT state, query FROM pg_stat_activity")
         time.sleep(0.01)
-
-
-def engine_url(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(scheme="postgresql+psycopg").geturl()
-
-
-class Engine:
-    """As much of an SQLAlchemy engine as is needed: it lends connections that wrap the driver's.
-
-    Like some that have listeners, it does something to each connection that it lends.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._free = [psycopg.connect(url) for _ in range(2)]
-        self.lent = 0
-
-    def raw_connection(self) -> Any:
-        engine, connection = self, self._free.pop()
-        connection.execute("SET search_path = nowhere")
-        self.lent += 1
-
-        class Borrowed:
-            driver_connection = connection
-
-            def close(self) -> None:
-                connection.rollback()
-                engine._free.append(connection)
-                engine.lent -= 1
-
-        return Borrowed()
-
-    def end(self) -> None:
-        for connection in self._free:
-            connection.close()
-
-
-def test_plans_made_while_tables_are_small_use_their_indexes(
-    store_url: str, open_with: OpenMemory
-) -> None:
-    def plans(memory: KronvexMemory) -> tuple[str, str]:
-        pools = memory._backend._db._pools
-
-        async def of_a_loop() -> str:
-            async with pools.aconnection() as connection:
-                cursor = await connection.execute("SHOW enable_seqscan")
-                return (await cursor.fetchone() or ("",))[0]
-
-        with pools.connection() as connection:
-            (of_threads,) = connection.execute("SHOW enable_seqscan").fetchone() or ("",)
-        return of_threads, asyncio.run(of_a_loop())
-
-    assert plans(open_with()) == ("off", "off")
-    with pool_of(store_url) as pool:  # another's connections are as they were
-        with KronvexMemory(postgres=PostgresOptions(pool=pool)) as memory:
-            memory.remember("Ana drinks tea.", user_id="ana")
-        with pool.connection() as connection:
-            assert connection.execute("SHOW enable_seqscan").fetchone() == ("on",)
-
-
-def test_what_a_pooler_lends_is_left_as_it_is(store_url: str) -> None:
-    with psycopg.connect(store_url, autocommit=True) as connection:
-        another = connection.info.backend_pid + 1  # as a pooler tells one of its own
-        connection.execute(_DIRECT, ["10000", another])
-        assert connection.execute("SHOW enable_seqscan").fetchone() == ("on",)
-        assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)
 
 
 # -- lent ------------------------------------------------------------------------------------------
@@ -181,70 +111,14 @@ def test_the_location_is_that_of_the_pool(store_url: str) -> None:
             assert urlsplit(store_url).path in memory.location
 
 
-def test_a_handle_like_an_engine_is_used(store_url: str) -> None:
-    engine = Engine(store_url)
-    with KronvexMemory(postgres=PostgresOptions(pool=engine)) as memory:
-        in_both_colours(memory)
-    assert engine.lent == 0
-    engine.end()
-
-
-def test_an_engine_of_sqlalchemy_is_used_and_stays_open(store_url: str, sql: Sql) -> None:
-    engine = sqlalchemy.create_engine(engine_url(store_url), pool_size=2)
-    with KronvexMemory(postgres=PostgresOptions(pool=engine)) as memory:
-        in_both_colours(memory)
-        assert memory.location.startswith("postgresql://")
-        sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        memory.remember("after all connections were lost", user_id="ana")
-    with engine.connect() as connection:
-        found = connection.execute(
-            sqlalchemy.text("SELECT count(*) FROM langchain_kronvex.records WHERE user_id = 'ana'")
-        )
-        assert found.scalar() == 1
-    assert isinstance(engine.pool, QueuePool)
-    assert engine.pool.checkedout() == 0
-    engine.dispose()
-
-
-def test_an_exhausted_engine_says_so(store_url: str) -> None:
-    engine = sqlalchemy.create_engine(
-        engine_url(store_url), pool_size=1, max_overflow=0, pool_timeout=0.2
-    )
-    memory = KronvexMemory(postgres=PostgresOptions(pool=engine))
-    with engine.connect(), pytest.raises(StoreBusy, match="no connection became free"):
-        memory.remember("Ana drinks tea.", user_id="ana")
-    memory.close()
-    engine.dispose()
-
-
-def test_an_engine_of_another_driver_is_refused() -> None:
-    class Other:
-        def raw_connection(self) -> Any:
-            class Borrowed:
-                driver_connection = object()
-
-                def close(self) -> None:
-                    pass
-
-            return Borrowed()
-
-    with pytest.raises(ConfigurationError, match=r"postgresql\+psycopg"):
-        KronvexMemory(postgres=PostgresOptions(pool=Other()))
-
-
-async def test_pools_of_the_wrong_colour_are_refused(store_url: str) -> None:
+async def test_other_pools_are_refused_and_what_to_use_is_named(store_url: str) -> None:
     async with AsyncConnectionPool(store_url, min_size=0, max_size=1, open=False) as pool:
-        with pytest.raises(ConfigurationError, match="async_pool"):
-            PostgresOptions(pool=pool)
-    with pool_of(store_url) as sync, pytest.raises(ConfigurationError, match="async_pool must be"):
-        PostgresOptions(async_pool=sync)
-    engine = create_async_engine(engine_url(store_url))
-    with pytest.raises(ConfigurationError, match="async_pool must be"):
-        PostgresOptions(async_pool=engine)
-    with pytest.raises(ConfigurationError, match="SQLAlchemy engine, not AsyncEngine"):
+        with pytest.raises(ConfigurationError, match="ConnectionPool, not AsyncConnectionPool"):
+            PostgresOptions(pool=pool)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match=r"async_pool was removed.*as pool"):
+            PostgresOptions(async_pool=pool)  # type: ignore[arg-type]
+    engine = sqlalchemy.create_engine("postgresql+psycopg://localhost/database")
+    with pytest.raises(ConfigurationError, match="ConnectionPool, not Engine"):
         PostgresOptions(pool=engine)
 
 
@@ -254,41 +128,6 @@ def test_a_pool_that_is_not_open_is_named(store_url: str) -> None:
     with pytest.raises(StoreUnavailable, match="pool that was given is not open"):
         memory.memories(user_id="ana")
     memory.close()
-
-
-# -- lent, asynchronous ----------------------------------------------------------------------------
-
-
-async def test_an_async_pool_alone_serves_both_colours(store_url: str, sql: Sql) -> None:
-    kwargs = {"row_factory": dict_row}
-    async with AsyncConnectionPool(
-        store_url, min_size=1, max_size=2, open=False, kwargs=kwargs
-    ) as pool:
-        memory = await asyncio.to_thread(
-            KronvexMemory, postgres=PostgresOptions(async_pool=pool, max_connections=2)
-        )
-        before = pool.get_stats().get("requests_num", 0)
-        await memory.aremember("Ana drinks tea.", user_id="ana")
-        assert (await memory.arecall("tea", user_id="ana"))[0].content == "Ana drinks tea."
-        assert pool.get_stats()["requests_num"] > before
-        await asyncio.to_thread(run_program, memory, "plain")
-        await asyncio.to_thread(asyncio.run, memory.aremember("in another loop", user_id="ben"))
-        assert memory.location.startswith("postgresql://")
-        await memory.aclose()
-        assert not pool.closed
-        async with pool.connection() as connection:
-            assert connection.isolation_level is None
-            assert not connection.autocommit
-
-
-async def test_an_async_pool_that_computes_its_url_needs_one_beside_it(store_url: str) -> None:
-    async with AsyncConnectionPool(lambda: store_url, min_size=0, max_size=1, open=False) as pool:
-        with pytest.raises(ConfigurationError, match="Pass the URL as well"):
-            KronvexMemory(postgres=PostgresOptions(async_pool=pool))
-        options = PostgresOptions(async_pool=pool)
-        async with KronvexMemory(store_url, postgres=options) as memory:
-            await memory.aremember("Ana drinks tea.", user_id="ana")
-        assert pool.get_stats()["requests_num"] >= 1
 
 
 # -- event loops -----------------------------------------------------------------------------------
@@ -303,33 +142,10 @@ def test_event_loops_one_after_the_other_leave_nothing_behind(
         found = asyncio.run(memory.arecall(f"number {number}", user_id="ana", top_k=1))
         assert found[0].content == f"number {number}"
     gc.collect()
-    wait_for_connections(sql, most=3)  # the threads', the last loop's
-    assert len(memory._backend._db._pools._loops) <= 1
+    wait_for_connections(sql, most=3)
     memory.close()
     wait_for_connections(sql, most=0)
     assert not recwarn.list
-
-
-@pytest.mark.parametrize("tasks", [1, 3, 12])
-def test_a_loop_may_end_while_connections_are_being_made(
-    tasks: int, store_url: str, open_with: OpenMemory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The driver lets others run wherever it may, not only when a loop was busy for long.
-    monkeypatch.setattr(psycopg.waiting, "MAX_BUSY_TIME", -1.0, raising=False)
-    memory = open_with()
-
-    async def first_of_many() -> None:
-        asked = [asyncio.create_task(memory.amemories(user_id="ana")) for _ in range(tasks)]
-        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
-
-    def run() -> None:
-        for _ in range(5):
-            asyncio.run(first_of_many())
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(20)
-    assert not thread.is_alive()
 
 
 def test_event_loops_in_several_threads_at_once(open_memory: OpenMemory) -> None:
@@ -404,7 +220,9 @@ async def test_cancelled_tasks_give_their_connection_back(
                 assert all(isinstance(error, asyncio.CancelledError) for error in ended)
     assert await asyncio.wait_for(memory.arecall("before", user_id="ana"), 5)
     await asyncio.wait_for(memory.aremember("after", user_id="ben"), 5)
-    assert [m.content for m in await memory.amemories(user_id="ben")] == ["after"]
+    assert await asyncio.wait_for(memory.arecall("after", user_id="ben", top_k=1), 5)
+    # What a cancelled task was saving may be stored all the same.
+    assert {m.content for m in await memory.amemories(user_id="ben")} <= {"never", "after"}
 
 
 async def test_a_recall_that_is_cancelled_holds_up_no_other(

@@ -20,7 +20,6 @@ from langchain_core.messages import HumanMessage
 
 from langchain_kronvex import ConfigurationError, KronvexMemory, PostgresOptions
 from langchain_kronvex.storage.postgres.rows import scope_key
-from postgres.huge import drafts, is_huge, prepared
 from postgres.program import in_both_colours
 from postgres.server import Server
 from postgres.test_partitions import DOCUMENT, PARTITIONING
@@ -61,9 +60,9 @@ def furnished(open_limited: Open, role_url: str) -> Iterator[psycopg.Connection[
     memory.clear()
     for user in ("ana", "ben"):
         stored = memory.remember(f"{user} has a secret", user_id=user)
-        memory._backend.count_accesses({stored.id: 1})
-        memory._backend.prepare_reindex("next", 1)
-        memory._backend.embed({stored.id: [1.0]}, "next", upcoming=True)
+        memory.engine.backend.count_accesses({stored.id: 1})
+        memory.engine.backend.prepare_reindex("next", 1)
+        memory.engine.backend.embed({stored.id: [1.0]}, "next", upcoming=True)
     with psycopg.connect(role_url) as connection:
         reach(connection, "*")
         connection.execute(
@@ -135,19 +134,6 @@ def test_a_worker_that_is_open_when_it_is_turned_on_answers_as_before(
         answers.append(VERBS[verb](worker))
     assert answers[0] == answers[1]
     assert answers[0]
-
-
-def test_a_worker_that_searches_in_the_database_goes_over_to_ram_when_it_is_turned_on(
-    open_limited: Open,
-) -> None:
-    worker = open_limited(limited=False, schema="huge", exact_up_to=300)
-    worker.remember_many(drafts(400))
-    prepared(worker, "ana")
-    wanted = drafts(40)[33].content
-    open_limited(schema="huge")
-    for _ in range(2):
-        assert worker.recall(wanted, user_id="ana", top_k=1)[0].content == wanted
-    assert not is_huge(worker, "ana")
 
 
 def partition(connection: psycopg.Connection[Any], schema: str) -> None:
@@ -321,15 +307,15 @@ def test_verbs_of_one_user_reach_that_user_alone(
     memory = open_limited()
     memory.remember("Ana drinks tea.", user_id="ana")
     asked: list[Any] = []
-    before = memory._backend._db._before
+    run = memory.engine.backend.db.run
 
-    def noting(job: Any, *how: Any) -> Any:
-        asked.append(job.reach)
-        return before(job, *how)
+    def noting(work: Any, reach: Any = None, **how: Any) -> Any:
+        asked.append(reach)
+        return run(work, reach, **how)
 
-    monkeypatch.setattr(memory._backend._db, "_before", noting)
+    monkeypatch.setattr(memory.engine.backend.db, "run", noting)
     memory.remember("Ana drinks coffee.", user_id="ana", session_id="s")
-    memory._backend.recall  # noqa: B018
+    memory.engine.backend.recall  # noqa: B018
     memory.recall("tea", user_id="ana")
     memory.memories(user_id="ana")
     memory.load_messages("s", user_id="ana")
@@ -393,7 +379,9 @@ def run_contract(server: Server, *chosen: str) -> None:
             env={
                 **os.environ,
                 "KRONVEX_TEST_POSTGRES_URL": server.url("postgres", role),
-                "PYTHONPATH": str(Path(__file__).parents[1]),
+                "PYTHONPATH": os.pathsep.join(
+                    [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+                ),
             },
             cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
         )  # fmt: skip

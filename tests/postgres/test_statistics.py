@@ -9,9 +9,8 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from databases import DATABASES
-from langchain_kronvex import KronvexMemory, PostgresOptions
-from langchain_kronvex.storage.postgres import migrations as postgres_schema
-from postgres.huge import drafts, prepared
+from langchain_kronvex import KronvexMemory
+from langchain_kronvex.storage.postgres.migrations import steps
 from postgres.test_opening import prepare
 from postgres.test_partitions import PARTITIONING
 
@@ -68,11 +67,9 @@ def test_the_server_keeps_no_sample_of_what_users_wrote(open_memory: OpenMemory,
 
 
 def test_nor_of_what_it_had_taken_samples_of(
-    store_url: str, open_memory: OpenMemory, sql: Sql, monkeypatch: pytest.MonkeyPatch
+    store_url: str, open_memory: OpenMemory, sql: Sql
 ) -> None:
-    steps = postgres_schema._steps()
-    monkeypatch.setattr(postgres_schema, "_steps", lambda: steps[:1])
-    prepare(store_url)
+    prepare(store_url, steps()[:1])
     # What a worker of then would have written.
     for _ in range(5):
         sql(
@@ -88,7 +85,6 @@ def test_nor_of_what_it_had_taken_samples_of(
             *[str(n)] * 3,
         )
     assert {column for _, column in samples(sql)} >= {"owner", "user_id", "session_id", "content"}
-    monkeypatch.undo()
     before = sql("SELECT attname, attstorage FROM pg_attribute WHERE attname = 'vector'")
     prepare(store_url)
     assert samples(sql) == []
@@ -118,20 +114,3 @@ def test_partitions_are_sampled_no_more_than_whole_tables(
     assert {column for _, column in samples(sql)} <= left
     furnish(open_memory())
     assert {column for _, column in samples(sql)} <= left
-
-
-def test_indexes_of_huge_users_are_not_sampled(open_memory: OpenMemory, sql: Sql) -> None:
-    memory = open_memory(postgres=PostgresOptions(exact_up_to=300))
-    memory.remember_many(drafts(400, "ana-secret-name"))
-    prepared(memory, "ana-secret-name")
-    sql("ANALYZE")
-    assert (
-        sql(
-            "SELECT tablename, attname FROM pg_stats WHERE schemaname = 'langchain_kronvex' "
-            "AND starts_with(tablename, 'huge_')"
-        )
-        == []
-    )
-    wanted = drafts(40)[33].content
-    found = memory.recall(wanted, user_id="ana-secret-name", top_k=1)
-    assert found[0].content == wanted

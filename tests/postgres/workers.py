@@ -11,10 +11,9 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 from parts import HashedWords
 
-from huge import is_huge, made
-from langchain_kronvex import KronvexMemory, PostgresOptions
-from langchain_kronvex.storage.postgres import clock as postgres_clock
-from langchain_kronvex.storage.postgres import vectors as postgres_vectors
+from langchain_kronvex import KronvexMemory
+from langchain_kronvex.storage.postgres import database as postgres_database
+from langchain_kronvex.storage.postgres.backend import PostgresBackend
 
 Say = Callable[[Any], None]
 Hear = Callable[[], Any]
@@ -43,18 +42,6 @@ def save_to_one_session(say: Say, hear: Hear, url: str, worker: int, rounds: int
         hear()
         query = f"w{worker} remembers"
         say(sorted(m.content for m in memory.recall(query, user_id="everyone", top_k=10_000)))
-
-
-def recall_of_a_huge_user(say: Say, hear: Hear, url: str, query: str) -> None:
-    """Recall before there are indexes, with many others; again when they have been made."""
-    with KronvexMemory(url, postgres=PostgresOptions(exact_up_to=300)) as memory:
-        say("open")
-        hear()
-        memory.recall(query, user_id="ana")
-        say(made(memory))
-        hear()
-        found = memory.recall(query, user_id="ana", top_k=3)
-        say([is_huge(memory, "ana"), [m.content for m in found]])
 
 
 def with_a_wrong_clock(say: Say, hear: Hear, url: str, hours: float) -> None:
@@ -87,7 +74,7 @@ def _shift_datetime(hours: float) -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("langchain_kronvex") and getattr(module, "datetime", None) is real:
             module.datetime = Wrong
-    assert postgres_clock.datetime is Wrong
+    assert postgres_database.datetime is Wrong
 
 
 class Noted(HashedWords):
@@ -119,7 +106,7 @@ def embed(
 
 def embed_for_a_moment(say: Say, hear: Hear, url: str, file: str, claim_seconds: float) -> None:
     """Be somebody who embeds, and whose claims run out soon."""
-    postgres_vectors.CLAIM_SECONDS = claim_seconds
+    PostgresBackend.claim_seconds = claim_seconds
     with KronvexMemory(url, embeddings=Noted(file, 0.0)):
         say("open")
         hear()
@@ -129,7 +116,7 @@ def embed_once_told(
     say: Say, hear: Hear, url: str, file: str, claim_seconds: float, look: str
 ) -> None:
     """Be open, with nothing to do, before another writes; then look at what it has written."""
-    postgres_vectors.CLAIM_SECONDS = claim_seconds
+    PostgresBackend.claim_seconds = claim_seconds
     with KronvexMemory(url, embeddings=Noted(file, 0.0)) as memory:
         say("open")
         hear()
@@ -142,7 +129,7 @@ def embed_once_told(
 
 def embed_for_ever(say: Say, hear: Hear, url: str, claim_seconds: float, memories: int) -> None:
     """Take memories to embed, and never come back with them."""
-    postgres_vectors.CLAIM_SECONDS = claim_seconds
+    PostgresBackend.claim_seconds = claim_seconds
 
     class Noted(HashedWords):  # the name is part of what vectors are told apart by
         def embed_documents(self, texts: list[str]) -> list[list[float]]:

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from defaults import set_default
 from langchain_kronvex import KronvexMemory
+from langchain_kronvex.storage.rest.opening import RemoteLimits
 
 from .bad_server import BadServer, FaultyServer
 from .plain_server import KEY, PlainServer
 
 Open = Callable[..., KronvexMemory]
+Limit = Callable[..., None]
 
 
 @pytest.fixture
@@ -31,6 +34,17 @@ def faulty() -> Iterator[FaultyServer]:
 def bad() -> Iterator[BadServer]:
     with BadServer() as server:
         yield server
+
+
+@pytest.fixture
+def limit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Sets limits of the memories that are opened afterwards."""
+
+    def limit_(**changes: float) -> None:
+        for name, value in changes.items():
+            set_default(monkeypatch, RemoteLimits, name, value)
+
+    return limit_
 
 
 @pytest.fixture

@@ -36,11 +36,15 @@ def test_the_agent_is_made_by_name_once_and_its_id_is_remembered(
     assert len(bad.agents) == 1
 
 
-def test_the_same_sentence_of_four_users_is_four_memories(bad: BadServer, open_on: Open) -> None:
+def test_the_same_sentence_of_four_users_is_four_memories(
+    bad: BadServer, open_on: Open, told: list[Exception]
+) -> None:
     memory = open_on(bad)
     for user in USERS:
         memory.remember("I am allergic to peanuts and to shellfish.", user_id=user)
     assert memory.flush(10)
+    assert [type(error).__name__ for error in told] == ["WriteLost"] * 3
+    assert (len(bad.all_items()), memory.stats().failed) == (1, 3)  # kept here, and found
     for user in USERS:
         found = memory.recall("allergic", user_id=user)
         assert [(m.user_id, m.content) for m in found] == [
@@ -119,7 +123,8 @@ def test_types_stay_as_they_were_given(bad: BadServer, open_on: Open) -> None:
     assert memory.flush(10)
     assert [m.memory_type for m in memory.recall("tea", user_id="ana")] == ["episodic"]
     assert len(memory.recall("tea", user_id="ana", memory_type="episodic")) == 1
-    assert {item.memory_type for item in bad.all_items()} == {"episodic"}
+    assert memory.recall("tea", user_id="ana", memory_type="fact") == []
+    assert {item.memory_type for item in bad.all_items()} == {"fact"}
 
 
 def test_chat_histories_are_exact(bad: BadServer, open_on: Open) -> None:

@@ -13,7 +13,8 @@ from langchain_kronvex import KronvexMemory
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.server import create_app
 from langchain_kronvex.storage.backend import Record
-from langchain_kronvex.storage.rest.envelope import RESERVED, Stored, storing
+from langchain_kronvex.storage.client_envelope import RESERVED, VersionedRecord
+from langchain_kronvex.storage.rest.envelope import store_request
 from server.running import serving
 
 from .bad_server import BadServer
@@ -129,7 +130,7 @@ def test_another_users_memory_is_not_shown_for_its_session(
         kind="memory", id="x", scope=Scope("ana"), key="x", type="fact", content="forged zebra",
         created_at=now(),
     )  # fmt: skip
-    forged = (storing("a", Stored(record, 1, 1)).body or {})["metadata"]
+    forged = (store_request(VersionedRecord(record, 1, 1)).body or {})["metadata"]
     assert RESERVED in forged
     with Confused() as server:
         items = server.items.setdefault("default", [])

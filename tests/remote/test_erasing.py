@@ -44,13 +44,13 @@ def test_of_two_who_erase_one_memory_one_counts_it(open_on: Open) -> None:
 def test_of_two_who_take_back_what_waits_one_counts_it(plain: PlainServer, open_on: Open) -> None:
     memories: list[Any] = [open_on(plain), open_on(plain)]
     for memory in memories:
-        memory._backend._courier._closing = True  # nobody sends
+        memory.engine.backend.sender.stop()
     kept = memories[0].remember("tea", user_id="ana")
     with ThreadPoolExecutor(2) as pool:
         counts = list(pool.map(lambda memory: memory.forget(id=kept.id), memories))
 
     assert sorted(counts) == [0, 1]
-    assert memories[0]._backend._outbox.waiting() == []
+    assert memories[0].engine.backend.agent.outbox.waiting() == []
 
 
 @pytest.mark.parametrize("fault", [reset, status(503)])

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from defaults import limit_pauses
 from langchain_kronvex import (
     AgentNotFound,
     BadRequest,
@@ -26,7 +27,6 @@ from langchain_kronvex import (
     Unauthorized,
     with_memory,
 )
-from langchain_kronvex.storage.rest.http import transport as transport_module
 
 from .bad_server import (
     FaultyServer,
@@ -37,7 +37,7 @@ from .bad_server import (
     status,
     truncated,
 )
-from .conftest import Open
+from .conftest import Limit, Open
 from .plain_server import KEY, PlainServer, wait_until
 
 VALIDATION = [{"type": "missing", "loc": ["body", "query"], "msg": "no", "input": "secret zebra"}]
@@ -69,9 +69,9 @@ READ_FAULTS: list[tuple[str, Any, type[KronvexError]]] = [
 
 
 @pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport_module, "_FIRST_PAUSE_SECONDS", 0.002)
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch, limit: Limit) -> None:
+    limit(first_pause=0.002)
+    limit_pauses(monkeypatch, 0.05)
 
 
 @pytest.mark.parametrize(
@@ -132,15 +132,6 @@ def test_an_answer_of_fifty_megabytes_is_not_taken_in(faulty: FaultyServer, open
     faulty.faults.append(huge(50))
     with pytest.raises(ServerMisbehaved, match="larger than 32 MiB"):
         memory.recall("zebra", user_id="ana")
-
-
-def test_a_redirect_within_the_server_is_followed(faulty: FaultyServer, open_on: Open) -> None:
-    memory = open_on(faulty)
-    target = f"{faulty.url}/api/v1/agents/default/recall"
-    faulty.faults.append(status(307, Location=target))
-    assert memory.recall("zebra", user_id="ana") == []
-    assert len(faulty.calls) == 2
-    assert faulty.calls[1].body["query"] == "zebra"
 
 
 def test_the_key_does_not_follow_a_redirect_elsewhere(
@@ -210,12 +201,8 @@ def test_what_the_server_will_never_take_is_set_aside_and_reported(
 
 
 def test_one_entry_that_always_fails_holds_up_its_session_only_for_a_while(
-    faulty: FaultyServer, open_on: Open, monkeypatch: pytest.MonkeyPatch
+    faulty: FaultyServer, open_on: Open
 ) -> None:
-    monkeypatch.setattr(
-        "langchain_kronvex.storage.rest.outbox.sender._LONGEST_SESSION_PAUSE_SECONDS", 0.02
-    )
-
     def poisoned(call: Any, handler: Any) -> bool:
         faulty.faults.append(poisoned)
         return call.body["content"] == "poison" and status(500)(call, handler)
@@ -234,9 +221,9 @@ def test_one_entry_that_always_fails_holds_up_its_session_only_for_a_while(
 @pytest.mark.parametrize("fault", [status(401), status(402), status(404, "Not Found")])
 def test_a_wrong_key_or_a_full_plan_loses_nothing(
     faulty: FaultyServer, open_on: Open, told: list[Exception], fault: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    limit: Limit,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("langchain_kronvex.storage.rest.outbox.sender._QUOTA_PAUSE_SECONDS", 0.05)
+    limit(quota_pause=0.05)
     memory = open_on(faulty, agent_id="0b7e6b5e-29a6-4a5e-8d0f-000000000000")
     faulty.only = "/remember"
     faulty.faults.extend([fault] * 4)
@@ -278,17 +265,6 @@ def test_a_client_of_ones_own_is_used_and_not_closed(plain: PlainServer, open_on
         assert "POST" in seen
         assert not client.is_closed
     assert "x-api-key" not in client.headers
-
-
-async def test_an_asynchronous_client_of_ones_own_is_used(
-    plain: PlainServer, open_on: Open
-) -> None:
-    async with httpx.AsyncClient() as client:
-        memory = open_on(plain, http_async_client=client)
-        await memory.aremember("tea", user_id="ana")
-        assert await memory.arecall("tea", user_id="ana")
-        await memory.aclose()
-        assert not client.is_closed
 
 
 def test_connections_are_kept(plain: PlainServer, open_on: Open) -> None:
@@ -354,8 +330,8 @@ def test_the_key_from_the_environment(plain: PlainServer, monkeypatch: pytest.Mo
     with KronvexMemory() as memory:
         memory.remember("tea", user_id="ana")
         assert memory.flush(10)
-        assert KEY not in repr(memory) + repr(vars(memory)) + repr(vars(memory._backend))
-        assert KEY not in repr(vars(memory._backend._transport))
+        assert KEY not in repr(memory) + repr(vars(memory)) + repr(vars(memory.engine.backend))
+        assert KEY not in repr(vars(memory.engine.backend.agent.transport))
     assert list(plain.items) == ["from-outside"]
 
 

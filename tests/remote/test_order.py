@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.backend import Page, Record, Selection
 
@@ -23,7 +24,7 @@ NOW = datetime(2026, 4, 28, 12, tzinfo=timezone.utc)
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
+    limit_pauses(monkeypatch, 0.05)
 
 
 def messages(count: int) -> list[Record]:
@@ -49,15 +50,14 @@ def complete(backend: Any, first: int, last: int) -> None:
 
 def test_messages_that_wait_keep_their_places(plain: PlainServer, open_on: Open) -> None:
     memory = open_on(plain)
-    backend: Any = memory._backend
-    with backend._outbox.sending(5) as alone:
-        assert alone
+    backend: Any = memory.engine.backend
+    with backend.agent.outbox.sending(5):
         backend.add(messages(4), NOW)
         complete(backend, 0, 2)
         assert said(backend) == ["m0!", "m1!", "m2", "m3"]
     assert memory.flush(10)
 
-    assert said(backend) == said(open_on(plain)._backend) == ["m0!", "m1!", "m2", "m3"]
+    assert said(backend) == said(open_on(plain).engine.backend) == ["m0!", "m1!", "m2", "m3"]
     assert len(plain.all_items()) == 4  # older versions are not left behind
 
 
@@ -65,20 +65,19 @@ def test_messages_that_another_process_sends_keep_their_places(
     plain: PlainServer, open_on: Open
 ) -> None:
     one, other = open_on(plain), open_on(plain)
-    backend: Any = one._backend
-    with backend._outbox.sending(5) as alone:
-        assert alone
+    backend: Any = one.engine.backend
+    with backend.agent.outbox.sending(5):
         backend.add(messages(4), NOW)
         found = backend.find(SELECTED, Page(), NOW)[:2]
-        one._backend._courier._closing = True  # from here on only the other one sends
+        one.engine.backend.sender.stop()  # from here on only the other one sends
     other.remember("tea", user_id="bob")
     assert other.flush(10)
-    assert backend._outbox.unsent() == 0
+    assert backend.agent.outbox.unsent() == 0
     backend.add([replace(r, content=f"{r.content}!", completes=True) for r in found], NOW)
     other.remember("coffee", user_id="bob")
     assert other.flush(10)
 
-    assert said(backend) == said(other._backend) == ["m0!", "m1!", "m2", "m3"]
+    assert said(backend) == said(other.engine.backend) == ["m0!", "m1!", "m2", "m3"]
     assert len(plain.all_items()) == 6
 
 
@@ -86,11 +85,11 @@ def test_a_message_that_may_be_on_a_server_that_is_away_is_not_lost(
     faulty: FaultyServer, open_on: Open
 ) -> None:
     memory = open_on(faulty)
-    backend: Any = memory._backend
+    backend: Any = memory.engine.backend
     backend.add(messages(2), NOW)
     assert memory.flush(10)
     found = backend.find(SELECTED, Page(), NOW)
-    backend._agent.forget(None)
+    backend.agent.known.forget(None)
     faulty.faults.extend([status(503)] * 1000)
     backend.add([replace(found[0], content="m0!", completes=True)], NOW)
     faulty.faults.clear()

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex import KronvexMemory, MemoryDraft, StoreBusy, StoreUnavailable
-from langchain_kronvex.storage.rest.outbox import outbox as outbox_module
 
 from .bad_server import FaultyServer, hang, status
-from .conftest import Open
+from .conftest import Limit, Open
 from .plain_server import KEY, PlainServer, wait_until
 
 CHILD = """
@@ -37,7 +37,7 @@ memory.close()
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
+    limit_pauses(monkeypatch, 0.05)
 
 
 def child(url: str, name: str, count: int, end: str) -> subprocess.Popen[str]:
@@ -170,9 +170,9 @@ def test_a_place_of_ones_own(plain: PlainServer, open_on: Open, tmp_path: Path) 
 
 
 def test_a_full_outbox_slows_the_caller_and_then_refuses(
-    faulty: FaultyServer, open_on: Open, monkeypatch: pytest.MonkeyPatch
+    faulty: FaultyServer, open_on: Open, limit: Limit
 ) -> None:
-    monkeypatch.setattr(outbox_module, "MAX_ENTRIES", 3)
+    limit(outbox_entries=3)
     memory = open_on(faulty, timeout_seconds=0.5)
     faulty.only = "/remember"
     faulty.faults.extend([status(503)] * 10_000)

@@ -42,12 +42,12 @@ def test_listed_without_their_texts_and_sent_again(
 ) -> None:
     refuse_two(faulty, open_on, box)
     listed = run(capsys, "list", "--outbox", str(box))
-    assert "2 set aside, 0 to be sent" in listed
+    assert "2 refused, 0 to be sent" in listed
     assert listed.count("HTTP 422") == 2
     assert "zebra" not in listed
 
     assert "1 to be sent again" in run(capsys, "resend", "--outbox", str(box), "1")
-    assert "1 set aside, 1 to be sent" in run(capsys, "list", "--outbox", str(box))
+    assert "1 refused, 1 to be sent" in run(capsys, "list", "--outbox", str(box))
     assert "1 to be sent again" in run(capsys, "resend", "--outbox", str(box))
     memory = open_on(faulty, outbox=box)  # it sends what an earlier process left
     wait_until(lambda: memory.stats().pending == 0)
@@ -63,7 +63,7 @@ def test_discarded_for_good(
     refuse_two(faulty, open_on, box)
     assert "1 discarded" in run(capsys, "discard", "--outbox", str(box), "1")
     assert "1 discarded" in run(capsys, "discard", "--outbox", str(box))
-    assert "0 set aside, 0 to be sent" in run(capsys, "list", "--outbox", str(box))
+    assert "0 refused, 0 to be sent" in run(capsys, "list", "--outbox", str(box))
     assert not [p for p in box.parent.glob("box.db*") if b"zebra" in p.read_bytes()]
 
 
@@ -75,7 +75,7 @@ def test_those_in_the_users_folder(
     memory.remember("tea", user_id="ana")
     assert memory.flush(20)
     memory.close()
-    assert "0 set aside, 0 to be sent" in run(capsys, "list")
+    assert "0 refused, 0 to be sent" in run(capsys, "list")
 
 
 def test_what_is_no_outbox_is_left_alone(

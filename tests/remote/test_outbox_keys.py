@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex.cli.main import main
 
 from .bad_server import status
@@ -47,7 +48,7 @@ def accounts() -> Iterator[Accounts]:
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
+    limit_pauses(monkeypatch, 0.05)
 
 
 @pytest.fixture(params=["in the user's folder", "in a folder", "in a file"])
@@ -118,18 +119,19 @@ def test_its_owner_may_send_it_with_the_present_key(
 ) -> None:  # fmt: skip
     leave(accounts, open_on, place)
     [box] = boxes(tmp_path, place)
-    resend = ["outbox", "resend", "--with-present-key", "--outbox"]
-    assert main([*resend, str(box)]) == 2
+    hand_over = ["outbox", "hand-over", "--outbox"]
+    assert main([*hand_over, str(box)]) == 2
+    assert "Set KRONVEX_API_KEY" in capsys.readouterr().err
     monkeypatch.setenv("KRONVEX_API_KEY", NEW)
-    assert main([*resend, str(box.parent)]) == 2
-    assert "KRONVEX_API_KEY, and --outbox" in capsys.readouterr().err
-    assert main([*resend, str(box)]) == 0
+    assert main([*hand_over, str(box.parent)]) == 2
+    assert "no outbox" in capsys.readouterr().err
+    assert main([*hand_over, str(box)]) == 0
     assert "1 to be sent with the present key" in capsys.readouterr().out
     listed = box if place and not place.is_dir() else box.parent
     assert main(["outbox", "list", "--outbox", str(listed)]) == 0
     old, new = sorted(capsys.readouterr().out.splitlines(), key=lambda line: "present" in line)
-    assert "0 set aside, 0 to be sent" in old
-    assert "0 set aside, 1 to be sent" in new
+    assert "0 refused, 0 to be sent" in old
+    assert "0 refused, 1 to be sent" in new
     assert f"{accounts.url}/api/v1, agent 'default', API key " in old
     assert b"zebra" not in box.read_bytes()
     memory = open_on(accounts, api_key=NEW, outbox=place)

@@ -29,7 +29,7 @@ def test_no_repr_shows_the_key(
     memory = open_on(plain, api_key=given[how])
     assert memory.memories(user_id="ana") == []
     assert KEY not in printed(memory)
-    other: KronvexMemory = memory.beside("other")
+    other: KronvexMemory = memory.for_agent("other")
     assert other.memories(user_id="ana") == []
     assert KEY not in printed(other)
     other.close()

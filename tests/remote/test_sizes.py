@@ -12,7 +12,7 @@ from contract.served import APIS
 from langchain_kronvex import InvalidInput, KronvexKeyValueStore, KronvexMemory
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.server.settings import MAX_BODY_BYTES
-from langchain_kronvex.storage.rest.envelope_size import MAX_REQUEST_BYTES
+from langchain_kronvex.storage.rest.envelope import MAX_REQUEST_BYTES
 
 from .conftest import Open
 from .plain_server import PlainServer

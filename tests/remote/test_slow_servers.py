@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import time
 import uuid
@@ -10,32 +11,31 @@ from typing import Any
 
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex import ServerUnavailable
 
 from .bad_server import FaultyServer, hang, status
-from .conftest import Open
+from .conftest import Limit, Open
 from .plain_server import Call, Item, PlainServer, wait_until
 
 
-def drip_headers(call: Call, handler: BaseHTTPRequestHandler) -> bool:
-    """Send one header now and then, for long."""
+def drip_body(call: Call, handler: BaseHTTPRequestHandler) -> bool:
+    """Send a byte of the answer now and then, for long."""
     handler.close_connection = True
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
-    for number in range(100):
-        handler.wfile.write(b"X-%d: a\r\n" % number)
-        try:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    with contextlib.suppress(OSError):  # nobody is there any more
+        for _ in range(100):
+            handler.wfile.write(b" ")
             handler.wfile.flush()
-        except OSError:
-            handler.wfile = io.BytesIO()  # nobody is there any more
-            break
-        time.sleep(0.1)
+            time.sleep(0.1)
+    handler.wfile = io.BytesIO()
     return True
 
 
-async def test_headers_that_drip_end_a_read_in_time(faulty: FaultyServer, open_on: Open) -> None:
+async def test_a_body_that_drips_ends_a_read_in_time(faulty: FaultyServer, open_on: Open) -> None:
     memory = open_on(faulty, timeout_seconds=0.4)
     assert memory.recall("zebra", user_id="ana") == []  # over a connection that is kept, too
-    faulty.faults.extend([drip_headers] * 6)
+    faulty.faults.extend([drip_body] * 6)
     started = time.monotonic()
     with pytest.raises(ServerUnavailable, match="ReadTimeout"):
         memory.recall("zebra", user_id="ana")
@@ -50,10 +50,10 @@ async def test_headers_that_drip_end_a_read_in_time(faulty: FaultyServer, open_o
 
 @pytest.mark.parametrize("code", [429, 503])
 def test_no_server_stops_the_outbox_for_long(
-    faulty: FaultyServer, open_on: Open, monkeypatch: pytest.MonkeyPatch, code: int
+    faulty: FaultyServer, open_on: Open, monkeypatch: pytest.MonkeyPatch, limit: Limit, code: int
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
-    monkeypatch.setattr("langchain_kronvex.storage.rest.outbox.sender._LONGEST_PAUSE_SECONDS", 0.05)
+    limit_pauses(monkeypatch, 0.05)
+    limit(outage_pause=0.05)
     faulty.only = "/remember"
     faulty.faults.append(status(code, Retry_After="3600" if code == 429 else "99999999"))
     memory = open_on(faulty)
@@ -63,9 +63,9 @@ def test_no_server_stops_the_outbox_for_long(
 
 
 def test_closing_waits_no_longer_than_it_says(
-    faulty: FaultyServer, open_on: Open, monkeypatch: pytest.MonkeyPatch
+    faulty: FaultyServer, open_on: Open, limit: Limit
 ) -> None:
-    monkeypatch.setattr("langchain_kronvex.storage.rest.outbox.sender._CLOSING_SECONDS", 0.3)
+    limit(closing=0.3)
     faulty.only = "/remember"
     faulty.faults.append(hang(8.0))
     memory = open_on(faulty, timeout_seconds=30.0)
@@ -89,10 +89,8 @@ class Endless(PlainServer):
         return {"memories": [item.as_json() for item in new], "total": 10**9}
 
 
-def test_remembering_does_not_wait_for_an_endless_listing(
-    open_on: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("langchain_kronvex.storage.rest.writing._CHECK_SECONDS", 0.3)
+def test_remembering_does_not_wait_for_an_endless_listing(open_on: Open, limit: Limit) -> None:
+    limit(check=0.3)
     with Endless() as server:
         memory = open_on(server)
         started = time.monotonic()

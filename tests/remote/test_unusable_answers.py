@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from defaults import limit_pauses
 from langchain_kronvex import KronvexMemory, ServerMisbehaved, WriteLost
-from langchain_kronvex.storage.rest.envelope import RESERVED
+from langchain_kronvex.storage.client_envelope import RESERVED
 
 from .bad_server import FaultyServer, status
 from .conftest import Open
@@ -21,10 +22,7 @@ GOOD = "The zebra is asleep"
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.core.background._LONGEST_WAIT_SECONDS", 0.05)
-    monkeypatch.setattr(
-        "langchain_kronvex.storage.rest.outbox.sender._LONGEST_SESSION_PAUSE_SECONDS", 0.1
-    )
+    limit_pauses(monkeypatch, 0.05)
 
 
 def nested(levels: int) -> Any:

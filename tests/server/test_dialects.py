@@ -217,6 +217,8 @@ def test_a_deleted_name_starts_empty(api: httpx.Client, agent: str) -> None:
         ("GET", "/api/v1/agents/a/conflicts"), ("GET", "/api/v1/agents/a/audit"),
         ("POST", "/api/v1/agents/a/consolidate"), ("POST", "/auth/demo"),
         ("GET", "/auth/webhooks"), ("POST", "/auth/webhooks"), ("DELETE", "/auth/webhooks/1"),
+        ("GET", "/api/v1/agents/a/health"), ("GET", "/api/v1/stats/weekly"),
+        ("GET", "/api/v1/analytics/global"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_here_says_so(server, method: str, path: str) -> None:
@@ -230,17 +232,13 @@ def test_reports(api: httpx.Client, agent: str) -> None:
     remember(api, agent, session_id="ana", pinned=True, memory_type="semantic")
     api.post(f"/agents/{agent}/recall", json={"query": "answers", "session_id": "ana"})
 
-    health = api.get(f"/agents/{agent}/health").json()
-    assert all(0 <= health[name] <= 1 for name in health if name != "recommendations")
     analytics = api.get(f"/agents/{agent}/analytics?days=3").json()
     assert analytics["by_type"] == {"semantic": 1}
     assert (analytics["total_memories"], analytics["pinned_memories"]) == (1, 1)
     assert analytics["sessions"][0]["session_id"] == "ana"
     assert analytics["sessions"][0]["last_at"].endswith("+00:00")
-    assert sum(day["count"] for day in analytics["daily_memories"]) == 1
+    assert [day["count"] for day in analytics["daily_memories"]] == [0] * 13 + [1]
     assert api.get("/usage/today").json()["today"]["stores"] >= 1
-    assert len(api.get("/stats/weekly").json()["daily_memories"]) == 14
-    assert api.get("/analytics/global").json()["total_memories"] >= 1
 
 
 def test_the_root(server) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from langchain_kronvex.server.registry.admin import create_key, shelves
+from langchain_kronvex.server.registry.admin import create_key, open_registry
 
 from .running import Process, ask, client
 
@@ -84,7 +84,7 @@ def test_a_key_that_is_revoked_while_a_request_is_sent(serve, store_url: str) ->
     connection.endheaders(body[:5])
     with client(base, other) as api:  # answered after the headers of the other one were read
         assert api.get("/agents").status_code == 200
-    with shelves(store_url) as (keys, _):
+    with open_registry(store_url) as (keys, _):
         keys.revoke(key.id)
     connection.send(body[5:])
     assert connection.getresponse().status == 401

@@ -11,22 +11,28 @@ import pytest
 
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.backend import Record, content_key
-from langchain_kronvex.storage.rest.envelope import RESERVED, Stored, is_as_sent, storing
-from langchain_kronvex.storage.rest.http.api import read_memory
+from langchain_kronvex.storage.client_envelope import RESERVED, VersionedRecord
+from langchain_kronvex.storage.rest.envelope import is_as_sent, store_request
+from langchain_kronvex.storage.rest.http.answers import read_memory
 
 SAID = datetime(2024, 2, 3, 4, 5, 6, 7, tzinfo=timezone.utc)
 
 
-def sent(id_: str, content: str, *, version: int = 1, owner: str = "ana", **more: Any) -> Stored:
+def sent(
+    id_: str, content: str, *, version: int = 1, owner: str = "ana", **more: Any
+) -> VersionedRecord:
     record = Record(
         kind="memory", id=id_, scope=Scope(None, owner), key=content_key("episodic", content),
         type="episodic", content=content, created_at=SAID, **more,
     )  # fmt: skip
-    return Stored(record, 1, version)
+    return VersionedRecord(record, 1, version)
 
 
-def post(api: httpx.Client, agent: str, stored: Stored, padding: str = "") -> Any:
-    answer = api.post(f"/agents/{agent}/remember", json=storing(agent, stored, padding).body)
+def post(api: httpx.Client, agent: str, stored: VersionedRecord, padding: str = "") -> Any:
+    body: Any = store_request(stored).body
+    body["content"] += padding
+    body["metadata"][RESERVED]["padding"] = len(padding)
+    answer = api.post(f"/agents/{agent}/remember", json=body)
     assert answer.status_code == 201
     return answer.json()
 
@@ -43,7 +49,9 @@ def test_what_is_sent_again_is_stored_once_whatever_its_padding(
     for padding in ("", "\nabc", "\nquite another one"):
         again = post(api, agent, stored, padding)
         assert (again["id"], again["content"]) == (first["id"], "Ana likes tea")
-        assert is_as_sent(read_memory(again), storing(agent, stored, padding), stored)
+        raw = read_memory(again)
+        assert raw is not None
+        assert is_as_sent(raw, store_request(stored), stored)
     assert total(api, agent) == 1
     post(api, agent, replace(stored, version=2), "\nabc")
     post(api, agent, sent("2", "Ana likes tea"))
@@ -62,7 +70,7 @@ def test_nobody_can_name_the_memory_of_another(api: httpx.Client, agent: str) ->
     first = post(api, agent, sent("1", "Ana likes tea"))
     of_ben = post(api, agent, sent("1", "Ben likes tea", owner="ben"))
     elsewhere = post(api, f"{agent}-2", sent("1", "Ana likes tea"))
-    body = dict(storing(agent, sent("1", "a lie")).body or {}) | {
+    body = dict(store_request(sent("1", "a lie")).body or {}) | {
         "session_id": "ben",
         "user_id": "ben",
     }

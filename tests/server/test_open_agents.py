@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.server import queries as engine
-from langchain_kronvex.server.memory_pool import OpenAgents
-from langchain_kronvex.server.registry.shelf import SERVER_AGENT, Shelf
+from langchain_kronvex.server.registry.admin import open_registry
+from langchain_kronvex.server.registry.agents import NOBODY
+from langchain_kronvex.server.registry.item_table import ItemTable
+from langchain_kronvex.server.service import OpenAgents
 from langchain_kronvex.storage.backend import Page, Selection
 
 from .running import client
@@ -19,7 +20,7 @@ from .running import client
 
 @pytest.fixture
 def opened(memory: KronvexMemory):  # type: ignore[no-untyped-def]
-    agents = OpenAgents(memory, lambda agent_id: engine.beside(memory, agent_id, 1), 2)
+    agents = OpenAgents(memory, memory.for_agent, 2)
     yield agents
     agents.close()
 
@@ -160,9 +161,11 @@ def test_a_store_in_ram_can_be_served(serve, store_url: str) -> None:  # type: i
 
 def test_items_are_seen_by_no_verb(memory: KronvexMemory, store_url: str) -> None:
     """Items may stand under any agent; no verb but forgetting everything touches them."""
-    backend = memory._backend
-    shelf = Shelf(backend, "ana", memory._clock)  # as hostile as can be: an owner's own name
-    item = shelf.put("key", "the item", {"n": 1})
+    backend = memory.engine.backend
+    table = ItemTable(
+        backend, "ana", memory.engine.clock
+    )  # as hostile as can be: an owner's own name
+    item = table.put("key", "the item", {"n": 1})
     memory.remember("the memory", user_id="ana", session_id="ana")
 
     assert [m.content for m in memory.recall("the item", user_id="ana")] == ["the memory"]
@@ -171,24 +174,21 @@ def test_items_are_seen_by_no_verb(memory: KronvexMemory, store_url: str) -> Non
     assert memory.load_messages("ana", user_id="ana") == []
     assert [(s.memories, s.messages) for s in memory.sessions()] == [(1, 0)]
     assert memory.stats().memories == 1
-    assert [r.content for r in shelf.all()] == ["the item"]
-    shelf.put("key", "another", {})
-    found = shelf.find("key")
+    assert [r.content for r in table.all()] == ["the item"]
+    table.put("key", "another", {})
+    found = table.find("key")
     assert found is not None
     assert found.content == "the item"  # the first one's content stays
 
     memory.forget(user_id="ana")
-    assert [r.content for r in shelf.all()] == ["the item"]  # it is no user's
+    assert [r.content for r in table.all()] == ["the item"]  # it is no user's
     memory.clear()
-    assert backend.find(Selection(kind=None, scope=None), Page(), memory._clock()) == []
+    assert backend.find(Selection(kind=None, scope=None), Page(), memory.engine.clock()) == []
 
 
 def test_clearing_an_agent_leaves_the_servers_records(memory: KronvexMemory) -> None:
-    shelves = engine.open_shelves(memory.location)
-    shelf = Shelf(shelves, "agents", memory._clock)
-    shelf.put("a", "", {})
-    memory.remember("x")
-    memory.clear()
-    assert shelf.find("a") is not None
-    assert SERVER_AGENT not in repr(memory)
-    shelves.close()
+    with open_registry(memory.location) as (_, agents):
+        agents.register(NOBODY, "a")
+        memory.remember("x")
+        memory.clear()
+        assert agents.find(NOBODY, "a") is not None

@@ -167,6 +167,8 @@ async def test_a_twin_is_a_coroutine_that_a_task_takes(memory: KronvexMemory) ->
 
 async def test_closing(tmp_path: Path) -> None:
     memory = KronvexMemory(f"sqlite:///{tmp_path / 'memory.db'}")
+    with memory.for_agent("other") as other:
+        assert_type(other, KronvexMemory)
     close: Callable[[], None] = memory.close
     aclose: Callable[[], Awaitable[None]] = memory.aclose
     assert_type(memory.location, str)

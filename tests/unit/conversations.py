@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
@@ -12,16 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-import langchain_kronvex.recall.prefilter
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
+from langchain_kronvex.recall.prefilter import Limits
 from langchain_kronvex.recall.ranking import Floats, Form
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import Hits, search
 
 NOW = 1_750_000_000.0
-# Ways to answer: by looking at every memory, or at the likely ones alone.
-WAYS = ("exact", "likely")
+# Ways to search: by scoring every memory, or the likely ones alone however small the store is.
+WAYS = {"exact": None, "likely": Limits(exact_up_to=3, by_words=8, by_vectors=4, latest=4)}
 WORDS = (
     "ana tom tea cello garage lisbon when where? i my yesterday 2023 march the of running runs"
 ).split()
@@ -72,22 +70,12 @@ def built(*batches: list[IndexRow]) -> ScopeIndex:
     return index
 
 
-def similarities(index: ScopeIndex, query: str, **fields: Any) -> dict[int, float]:
+def similarities(
+    index: ScopeIndex, query: str, *, way: str = "exact", **fields: Any
+) -> dict[int, float]:
     """Return the similarity of each found memory."""
-    found = search(index, asked(query, **fields))
+    found = search(index, asked(query, **fields), WAYS[way])
     return dict(zip(found.seqs, found.similarity, strict=True))
-
-
-@contextmanager
-def answering(way: str) -> Iterator[None]:
-    """Look at every memory, or at few likely ones however small the store is."""
-    with pytest.MonkeyPatch.context() as patch:
-        if way == "likely":
-            module = langchain_kronvex.candidates
-            patch.setattr(module, "EXACT_UP_TO", 3)
-            for name, least in (("_BY_WORDS", 8), ("_BY_MEANING", 4), ("_LATEST", 4)):
-                patch.setattr(module, name, least, raising=False)
-        yield
 
 
 def unit(values: list[float]) -> Floats:
@@ -131,10 +119,10 @@ def conversations(
     return rows
 
 
-def answers(index: ScopeIndex, vector: Floats | None) -> list[Hits]:
+def answers(index: ScopeIndex, vector: Floats | None, way: str = "exact") -> list[Hits]:
     """Ask by words and by meaning, of everything, of a session, of a type; for few and for many."""
     return [
-        search(index, asked(query, vector=v, limit=limit, **filters))
+        search(index, asked(query, vector=v, limit=limit, **filters), WAYS[way])
         for query, filters in zip(QUERIES[:4], FILTERS, strict=True)
         for v in ((None,) if vector is None else (None, vector))
         for limit in (3, 99)
@@ -144,9 +132,11 @@ def answers(index: ScopeIndex, vector: Floats | None) -> list[Hits]:
 FILTERS: list[dict[str, str]] = [{}, {}, {"session_id": "s1"}, {"memory_type": "semantic"}]
 
 
-def assert_alike(one: ScopeIndex, other: ScopeIndex, vector: Floats | None) -> None:
+def assert_alike(
+    one: ScopeIndex, other: ScopeIndex, vector: Floats | None, way: str = "exact"
+) -> None:
     """Check that two indexes find the same, in the same order, with the same scores."""
-    for first, second in zip(answers(one, vector), answers(other, vector), strict=True):
+    for first, second in zip(answers(one, vector, way), answers(other, vector, way), strict=True):
         assert first.seqs == second.seqs
         assert first.similarity == pytest.approx(second.similarity, abs=1e-6)
         assert first.probability == pytest.approx(second.probability, abs=1e-6)

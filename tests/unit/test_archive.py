@@ -13,15 +13,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from defaults import set_default
 from langchain_kronvex import InvalidInput, KronvexMemory, Memory, MemoryDraft
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.memory.transfer.files import reading
 from langchain_kronvex.memory.transfer.format import (
-    MAX_LINE_CHARS,
     read_line,
     read_record,
     record_fields,
     to_line,
 )
+from langchain_kronvex.memory.transfer.transfer import Import
 from langchain_kronvex.storage.backend import Record, content_key
 
 Fields = dict[str, Any]
@@ -155,7 +157,7 @@ def test_a_hostile_line_is_named_and_nothing_of_its_batch_is_stored(
 
 
 def test_batches_before_it_stay(memory: KronvexMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_kronvex.memory.transfer.reader.BATCH_RECORDS", 2)
+    set_default(monkeypatch, Import, "batch_records", 2)
     good = [change(MEMORY, id=f"m{n}", content=f"number {n}") for n in range(5)]
     with pytest.raises(InvalidInput, match=r"Line 6: .*The first 4 records are in, 4 of them new"):
         memory.import_(file_of(*good[:4], "bad", good[4]))
@@ -226,12 +228,13 @@ def test_a_file_that_goes_on(memory: KronvexMemory) -> None:
         memory.import_(io.BytesIO(file_of(MEMORY).getvalue() + _line(MEMORY)))
 
 
-def test_a_line_without_an_end(memory: KronvexMemory, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert MAX_LINE_CHARS > 1 << 27
-    monkeypatch.setattr("langchain_kronvex.memory.transfer.files.MAX_LINE_CHARS", 4000)
+def test_a_line_without_an_end() -> None:
     stream = file_of(change(MEMORY, content="x" * 5000))
-    with pytest.raises(InvalidInput, match=r"^Line 2 is longer than 4000 characters"):
-        memory.import_(stream)
+    with (
+        reading(stream, max_line_chars=4000) as lines,
+        pytest.raises(InvalidInput, match=r"^Line 2 is longer than 4000 characters"),
+    ):
+        list(lines)
 
 
 def test_a_file_of_one_user_holds_nobody_else(memory: KronvexMemory) -> None:
@@ -368,8 +371,8 @@ def test_a_record_comes_back_exactly(
         access_count=count,
         vector=vector if kind == "memory" else None,
     )
-    for ascii_only in (False, True):
-        line = to_line(record_fields(record), ascii_only=ascii_only)
+    fields = record_fields(record)
+    for line in (to_line(fields).decode(), f"{json.dumps(fields)}\n"):
         assert line.count("\n") == 1
         back = read_record(read_line(line))
         assert back == record

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from langchain_kronvex.embeddings import StaticEmbeddings, static
 from langchain_kronvex.embeddings.wordpiece import WordPiece
 
-DATA = static._DATA
+DATA = static.DATA
 CHECKSUMS = {
     "static.npy": "4831f6d67853b533eeef73a2086b2c87708417e166363a37f819d4f48f489a26",
     "scales.npy": "8ad25a26d5e9c9c320a55ac8a751100632d8232e973cc428572e42cb584378eb",
@@ -90,6 +90,11 @@ def reference() -> Tokenizer:
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return tokenizer
+
+
+def tokenizer(**options: int) -> WordPiece:
+    table = static._table()
+    return WordPiece(table.rows, table.longest_token, **options)
 
 
 def cosine(embeddings: StaticEmbeddings, one: str, other: str) -> float:
@@ -181,7 +186,6 @@ class TestOddInput:
     def test_no_texts(self, embeddings: StaticEmbeddings) -> None:
         assert embeddings.embed_documents([]) == []
         assert embeddings.embed_array([]).shape == (0, 256)
-        assert embeddings.word_vectors([]).shape == (0, 256)
 
     @pytest.mark.parametrize("text", ["", " ", "\n\t\x00", "\u200b", "😊", "z" * 101, "\ud800"])
     def test_without_known_token_is_all_zero(self, embeddings: StaticEmbeddings, text: str) -> None:
@@ -203,7 +207,7 @@ class TestOddInput:
     def test_a_smiley_does_not_hide_the_word_it_sticks_to(
         self, embeddings: StaticEmbeddings
     ) -> None:
-        assert embeddings.tokenize("great😊") == ["[UNK]"]
+        assert tokenizer().tokens("great😊") == ["[UNK]"]
         assert cosine(embeddings, "great😊", "great") == pytest.approx(1.0, abs=1e-6)
 
     def test_case_accents_and_control_characters_do_not_matter(
@@ -245,10 +249,9 @@ class TestDeterminism:
 
         monkeypatch.setattr(static, "WordPiece", Watched)
         embeddings.embed_query("a secret")
-        embeddings.word_vectors(["secret"])
-        embeddings.tokenize("a secret")
+        embeddings.embed_documents(["another secret"])
         gc.collect()
-        assert [reference() for reference in alive] == [None] * 3
+        assert [reference() for reference in alive] == [None] * 2
 
 
 class TestMeaning:
@@ -296,35 +299,26 @@ class TestMeaning:
 
     def test_words_near_a_word(self, embeddings: StaticEmbeddings) -> None:
         words = ["physician", "invoice", "hospital", "guitar", "weather"]
-        near = embeddings.word_vectors(words) @ embeddings.word_vectors(["Doctor"])[0]
+        near = embeddings.embed_array(words) @ embeddings.embed_array(["Doctor"])[0]
         assert [words[i] for i in np.argsort(-near)[:2]] == ["physician", "hospital"]
-        assert np.array_equal(embeddings.word_vectors(words), embeddings.embed_array(words))
 
 
 class TestTokens:
     @pytest.mark.parametrize("text", TEXTS)
-    def test_agree_with_the_reference(
-        self, embeddings: StaticEmbeddings, reference: Tokenizer, text: str
-    ) -> None:
-        assert embeddings.tokenize(text) == reference.encode(text).tokens
+    def test_agree_with_the_reference(self, reference: Tokenizer, text: str) -> None:
+        assert tokenizer().tokens(text) == reference.encode(text).tokens
 
-    def test_agree_on_every_stable_character(
-        self, embeddings: StaticEmbeddings, reference: Tokenizer
-    ) -> None:
+    def test_agree_on_every_stable_character(self, reference: Tokenizer) -> None:
         texts = [f"in{character}side" for character in STABLE_CHARACTERS]
         theirs = [encoding.tokens for encoding in reference.encode_batch(texts)]
-        tokenizer = static._tokenizer(static._table())
-        differing = [
-            t for t, their in zip(texts, theirs, strict=True) if tokenizer.tokens(t) != their
-        ]
+        ours = tokenizer()
+        differing = [t for t, their in zip(texts, theirs, strict=True) if ours.tokens(t) != their]
         assert differing == []
         assert len(texts) > 90_000
 
-    def test_agree_on_every_token_of_the_vocabulary(
-        self, embeddings: StaticEmbeddings, reference: Tokenizer
-    ) -> None:
+    def test_agree_on_every_token_of_the_vocabulary(self, reference: Tokenizer) -> None:
         text = " ".join(static._table().rows)
-        assert embeddings.tokenize(text) == reference.encode(text).tokens
+        assert tokenizer().tokens(text) == reference.encode(text).tokens
 
     @settings(max_examples=300, deadline=None)
     @given(
@@ -338,16 +332,12 @@ class TestTokens:
             max_size=60,
         ).map("".join)
     )
-    def test_agree_on_any_text(
-        self, embeddings: StaticEmbeddings, reference: Tokenizer, text: str
-    ) -> None:
-        assert embeddings.tokenize(text) == reference.encode(text).tokens
+    def test_agree_on_any_text(self, reference: Tokenizer, text: str) -> None:
+        assert tokenizer().tokens(text) == reference.encode(text).tokens
 
-    def test_remembered_words_are_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("langchain_kronvex.embeddings.wordpiece._MAX_REMEMBERED_WORDS", 10)
-        table = static._table()
-        tokenizer = static._tokenizer(table)
-        words = list(table.rows)[2_000:2_100]
-        rows = [row for word in words for row in tokenizer.rows(word)]
-        assert rows == tokenizer.rows(" ".join(words))
-        assert len(tokenizer._rows_of_word) <= 10
+    def test_remembered_words_are_bounded(self) -> None:
+        bounded = tokenizer(max_remembered_words=10)
+        words = list(static._table().rows)[2_000:2_100]
+        rows = [row for word in words for row in bounded.rows(word)]
+        assert rows == bounded.rows(" ".join(words))
+        assert len(bounded._rows_of_word) <= 10

@@ -17,7 +17,6 @@ from .conversations import (
     NOW,
     VECTOR,
     WAYS,
-    answering,
     answers,
     asked,
     assert_alike,
@@ -104,12 +103,11 @@ def test_whatever_was_written_before_an_index_answers_as_one_built_afresh(
     drawn = st.none() if vector is None else st.none() | VECTOR
     rows = data.draw(conversations(forms=FORMS[forms], vectors=drawn))
     index = ScopeIndex()
-    with answering(way):
-        for batch in data.draw(histories(rows)):
-            index.apply(batch)
-            if data.draw(st.booleans()):
-                answers(index, vector)  # asking in between changes nothing
-        assert_alike(index, built(rows), vector)
+    for batch in data.draw(histories(rows)):
+        index.apply(batch)
+        if data.draw(st.booleans()):
+            answers(index, vector, way)  # asking in between changes nothing
+    assert_alike(index, built(rows), vector, way)
     assert len(index) == len(rows)
 
 
@@ -119,8 +117,7 @@ def test_whatever_was_written_before_an_index_answers_as_one_built_afresh(
 def test_appending_one_by_one_equals_building_at_once(
     way: str, rows: list[IndexRow], vector: Floats
 ) -> None:
-    with answering(way):
-        assert_alike(built(*[[r] for r in rows]), built(rows), vector)
+    assert_alike(built(*[[r] for r in rows]), built(rows), vector, way)
 
 
 @settings(max_examples=25, deadline=None)
@@ -131,13 +128,14 @@ def test_telling_the_same_again_changes_nothing(rows: list[IndexRow], vector: Fl
 
 def test_an_empty_index_knows_nothing() -> None:
     index = built([])
-    assert (len(index), index.meanings, index.conversations) == (0, None, 0)
-    assert (index.code("nobody"), index.opener("nobody")) == (-1, -1)
+    assert (len(index), index.vectors, index.neighbours.conversations) == (0, None, 0)
 
 
 def test_turns_within_an_hour_of_a_session_are_one_conversation() -> None:
     def conversations_of(**fields: object) -> int:
-        return built([row(1, "the cello is old"), row(2, "it is here", **fields)]).conversations
+        return built(
+            [row(1, "the cello is old"), row(2, "it is here", **fields)]
+        ).neighbours.conversations
 
     assert conversations_of() == 1
     assert conversations_of(created=NOW + 3600) == 1
@@ -146,7 +144,7 @@ def test_turns_within_an_hour_of_a_session_are_one_conversation() -> None:
     assert conversations_of(session_id="other") == 2
     assert conversations_of(form=Form.STATEMENT) == 1
     interrupted = [row(1, "a"), row(2, "b", session_id="other"), row(3, "c")]
-    assert built(interrupted).conversations == 2
+    assert built(interrupted).neighbours.conversations == 2
 
 
 def test_calendar_parts_of_any_date_are_those_of_utc() -> None:
@@ -177,17 +175,17 @@ def test_the_index_holds_no_text_and_knows_its_size() -> None:
 def test_replies_are_counted_apart_from_the_words_that_were_said() -> None:
     rows = [exchange(1, "tea", "green leaves and green cups"), exchange(2, "coffee", "")]
     index = built(rows)
-    assert index.postings.holding("green") == 0
-    assert index.replies.holding("green") == 1
-    assert (index.average_length, index.average_reply) == (1, 4)
-    assert built([row(1, "a long tea time")]).average_reply == 1
+    assert index.postings.document_frequency("green") == 0
+    assert index.replies.document_frequency("green") == 1
+    assert (index.average_length, index.average_reply_length) == (1, 4)
+    assert built([row(1, "a long tea time")]).average_reply_length == 1
 
 
 def test_an_answer_that_goes_on_counts_each_of_its_words_once() -> None:
     parts = ["green", "green leaves", "green leaves green cups"]
     index = built(*[[exchange(1, "tea", part)] for part in parts])
     whole = built([exchange(1, "tea", parts[-1])])
-    assert index.average_reply == whole.average_reply == 4
+    assert index.average_reply_length == whole.average_reply_length == 4
     for query in ("green", "leaves", "cups"):
         assert similarities(index, query) == similarities(whole, query)
         assert similarities(index, query)[1] > 0

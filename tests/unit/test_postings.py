@@ -45,7 +45,11 @@ def test_a_term_is_found_where_it_stands_and_as_often_as_it_does() -> None:
         (1, 0): 4,
         (1, 2): 2,
     }
-    assert (postings.holding("tea"), postings.holding("unknown"), len(postings)) == (2, 0, 2)
+    assert (
+        postings.document_frequency("tea"),
+        postings.document_frequency("unknown"),
+        len(postings),
+    ) == (2, 0, 2)
 
 
 def test_what_is_not_there_is_not_found() -> None:
@@ -67,7 +71,7 @@ def test_batches_make_no_difference(texts: list[str], data: st.DataObject) -> No
                     if count["runs"]:
                         expected[0, n] = count["runs"] + count["running"]
             assert looked_up(postings, [(stem, 1.0)]) == expected
-            assert postings.holding(stem) == len(expected)
+            assert postings.document_frequency(stem) == len(expected)
 
 
 @given(TEXTS, st.lists(st.tuples(st.integers(0, 11), st.sampled_from(NAMES)), max_size=12))
@@ -85,7 +89,7 @@ def test_words_that_come_later_count_as_if_they_had_been_there(
     expected = holds(whole)
     for stem in text_features(whole).terms.names:
         assert looked_up(grown, [(stem, 1.0)]) == looked_up(expected, [(stem, 1.0)])
-        assert grown.holding(stem) == expected.holding(stem)
+        assert grown.document_frequency(stem) == expected.document_frequency(stem)
     assert grown.nbytes == expected.nbytes
 
 

@@ -1,4 +1,4 @@
-"""The bar of a long run."""
+"""The progress bar of a long run."""
 
 from __future__ import annotations
 
@@ -7,65 +7,29 @@ import sys
 
 import pytest
 
-from langchain_kronvex.core import progress
-from langchain_kronvex.core.progress import ProgressBar, bar_line, reporting
+from langchain_kronvex import ConfigurationError
+from langchain_kronvex.core.progress import reporting
 
 
-@pytest.mark.parametrize(
-    ("done", "total", "seconds", "done_now", "line"),
-    [
-        (1234, 2741, 3.2, 1234, "reindex  45%|█████▍      | 1,234/2,741 [00:03<00:03]"),
-        (0, 10, 0.0, 0, "reindex   0%|            | 0/10 [00:00<?]"),
-        (10, 10, 61.0, 10, "reindex 100%|████████████| 10/10 [01:01<00:00]"),
-        (0, 0, 0.0, 0, "reindex 100%|████████████| 0/0 [00:00<?]"),
-        (500, 1000, 10.0, 100, "reindex  50%|██████      | 500/1,000 [00:10<00:50]"),
-        (1, 1000, 10.0, 1, "reindex   0%|            | 1/1,000 [00:10<2:46:30]"),
-        (12, 10, 1.0, 12, "reindex 100%|████████████| 12/10 [00:01<00:00]"),
-    ],
-)
-def test_a_line(done: int, total: int, seconds: float, done_now: int, line: str) -> None:
-    assert bar_line("reindex", done, total, seconds, done_now) == line
+class Stream(io.StringIO):
+    """A stream that is a terminal, or is not."""
 
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal of some encoding."""
-
-    def __init__(self, encoding: str = "utf-8", terminal: bool = True) -> None:
+    def __init__(self, *, terminal: bool) -> None:
         super().__init__()
-        self._encoding, self._terminal = encoding, terminal
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._encoding
+        self._terminal = terminal
 
     def isatty(self) -> bool:
         return self._terminal
 
 
-def test_it_is_drawn_over_itself_and_not_too_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    stream = Terminal()
-    bar = ProgressBar("reindex", stream)
-    for done in range(0, 1001):
-        bar(done, 1000)
-        now[0] += 0.01
-    bar.close()
-    text = stream.getvalue()
-    assert text.startswith("\rreindex   0%")
-    assert text.endswith("\n")
-    lines = text.strip("\r\n").split("\r")
-    assert 90 <= len(lines) <= 103
-    assert "1,000/1,000" in lines[-1]
-    widths = [len(line) for line in lines]
-    assert widths == sorted(widths)  # nothing of a longer line is left standing
-
-
-def test_a_terminal_without_blocks_gets_signs() -> None:
-    stream = Terminal("ascii")
-    ProgressBar("reindex", stream)(3, 5)
-    assert "|#######" in stream.getvalue()
-    assert stream.getvalue().isascii()
+def report(monkeypatch: pytest.MonkeyPatch, wanted: bool | None, *, terminal: bool) -> str:
+    """Return the output of a run of two reports."""
+    stream = Stream(terminal=terminal)
+    monkeypatch.setattr(sys, "stderr", stream)
+    with reporting("reindex", wanted) as tell:
+        tell(2, 5)
+        tell(5, 5)
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -75,23 +39,34 @@ def test_a_terminal_without_blocks_gets_signs() -> None:
         (False, True, False), (False, False, False),
     ],
 )  # fmt: skip
-def test_who_gets_a_bar(
+def test_when_a_bar_is_drawn(
     monkeypatch: pytest.MonkeyPatch, wanted: bool | None, terminal: bool, drawn: bool
 ) -> None:
-    stream = Terminal(terminal=terminal)
-    monkeypatch.setattr(sys, "stderr", stream)
-    with reporting("reindex", wanted) as tell:
-        tell(1, 2)
-    assert bool(stream.getvalue()) is drawn
+    output = report(monkeypatch, wanted, terminal=terminal)
+    assert bool(output) is drawn
+    if drawn:
+        assert "reindex: 100%" in output
+        assert "5/5" in output
 
 
-def test_a_program_without_stderr_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_bar_without_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     with reporting("reindex", True) as tell:
         tell(1, 2)
 
 
-def test_a_function_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_tqdm_an_automatic_bar_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert report(monkeypatch, None, terminal=True) == ""
+
+
+def test_without_tqdm_a_bar_asked_for_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(ConfigurationError, match=r'pip install "langchain-kronvex\[progress\]"'):
+        report(monkeypatch, True, terminal=True)
+
+
+def test_a_function_is_called_instead(capsys: pytest.CaptureFixture[str]) -> None:
     told: list[tuple[int, int]] = []
     with reporting("reindex", lambda done, total: told.append((done, total))) as tell:
         tell(1, 2)

@@ -180,30 +180,30 @@ def test_confidence_is_a_share(similar: float, age_days: float, count: int) -> N
         assert 0 <= value <= 1 + 1e-12
 
 
-@pytest.mark.parametrize("rarity", [ranking.rarity, ranking.mild_rarity])
+@pytest.mark.parametrize("idf", [ranking.idf, ranking.positive_idf])
 @given(documents=st.integers(0, 5000), data=st.data())
 def test_rarity_falls_with_the_number_of_memories_that_hold_the_word(
-    rarity: Callable[..., ranking.Floats], documents: int, data: st.DataObject
+    idf: Callable[..., ranking.Floats], documents: int, data: st.DataObject
 ) -> None:
     few = data.draw(st.integers(0, documents))
     many = data.draw(st.integers(few, documents))
-    rare, common = rarity(documents, floats(few, many))
+    rare, common = idf(documents, floats(few, many))
     assert rare >= common > 0
 
 
 def test_rarity_by_hand() -> None:
     odds = [990.5 / 10.5, 0.5 / 1000.5]
-    rarity = ranking.rarity(1000, floats(10, 1000)).tolist()
+    rarity = ranking.idf(1000, floats(10, 1000)).tolist()
     assert rarity == pytest.approx([math.log(odds[0]), 1e-6])
-    mild = ranking.mild_rarity(1000, floats(10, 1000)).tolist()
+    mild = ranking.positive_idf(1000, floats(10, 1000)).tolist()
     assert mild == pytest.approx([math.log1p(each) for each in odds], rel=1e-4)
-    few = ranking.rarity(3, floats(3)).tolist()
+    few = ranking.idf(3, floats(3)).tolist()
     assert few == pytest.approx([math.log(97.5 / 3.5)])
 
 
 def test_a_term_counts_more_in_a_short_text_and_ever_less_each_time() -> None:
     counts = np.array([[1, 2, 3, 1, 0]], np.float32)
-    shares = ranking.frequency_share(counts, floats(10, 10, 10, 40, 10), 10.0)
+    shares = ranking.tf_weight(counts, floats(10, 10, 10, 40, 10), 10.0)
     assert shares[0].tolist() == pytest.approx([1.0, 2 * 2.2 / 3.2, 3 * 2.2 / 4.2, 2.2 / 4.9, 0])
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from langchain_kronvex import EmbeddingMismatch
 from langchain_kronvex.embeddings import StaticEmbeddings
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
+from langchain_kronvex.recall.prefilter import Limits
 from langchain_kronvex.recall.ranking import Floats, Form
 from langchain_kronvex.recall.search import Hits, search
 from langchain_kronvex.recall.tokenizer import STOP_WORDS
@@ -27,7 +28,6 @@ from .conversations import (
     VECTOR,
     WAYS,
     WORDS,
-    answering,
     asked,
     built,
     conversations,
@@ -66,9 +66,9 @@ def test_an_empty_index_answers_nothing() -> None:
 def test_an_answer_holds_the_wanted_and_nobody_else(
     way: str, rows: list[IndexRow], vector: Floats | None, query: str, filters: Any, limit: int
 ) -> None:
-    with answering(way):
-        found = search(built(rows), asked(query, vector=vector, limit=limit, **filters))
-        same = search(built(rows), asked(query, vector=vector, limit=limit, **filters))
+    request = asked(query, vector=vector, limit=limit, **filters)
+    found = search(built(rows), request, WAYS[way])
+    same = search(built(rows), request, WAYS[way])
     assert found == same
     wanted = {
         each.seq
@@ -97,11 +97,11 @@ def test_a_smaller_limit_is_the_beginning_of_a_larger_one(
 ) -> None:  # fmt: skip
     assume(way == "exact" or len(rows) > 4 * limits[1])  # else all are looked at after all
     few, many = limits
-    with answering(way):
-        index = built(rows)
-        some, more = (
-            search(index, asked(query, vector=vector, limit=limit, **filters)) for limit in limits
-        )
+    index = built(rows)
+    some, more = (
+        search(index, asked(query, vector=vector, limit=limit, **filters), WAYS[way])
+        for limit in limits
+    )
     assert some.seqs == more.seqs[:few]
     assert some.similarity == more.similarity[:few]
     assert len(more.seqs) <= many
@@ -113,14 +113,14 @@ def test_a_smaller_limit_is_the_beginning_of_a_larger_one(
 def test_a_threshold_keeps_exactly_the_similar_enough(
     way: str, rows: list[IndexRow], vector: Floats | None, query: str
 ) -> None:
-    with answering(way):
-        index = built(rows)
-        whole = search(index, asked(query, vector=vector, limit=9))
-        for threshold in (0.0, 0.1, 0.5, 0.9, *whole.similarity[:2]):
-            some = search(index, asked(query, vector=vector, limit=9, threshold=threshold))
-            assert some.similarity == [s for s in whole.similarity if s >= threshold]
-            assert some.seqs == whole.seqs[: len(some.seqs)]
-            assert some.probability == whole.probability[: len(some.seqs)]
+    index = built(rows)
+    whole = search(index, asked(query, vector=vector, limit=9), WAYS[way])
+    for threshold in (0.0, 0.1, 0.5, 0.9, *whole.similarity[:2]):
+        request = asked(query, vector=vector, limit=9, threshold=threshold)
+        some = search(index, request, WAYS[way])
+        assert some.similarity == [s for s in whole.similarity if s >= threshold]
+        assert some.seqs == whole.seqs[: len(some.seqs)]
+        assert some.probability == whole.probability[: len(some.seqs)]
 
 
 @settings(max_examples=40, deadline=None)
@@ -170,11 +170,10 @@ def test_who_holds_more_of_what_was_asked_for_is_not_ranked_below(
         row(100, " ".join(fewer), session_id="a", **fields),
         row(101, " ".join(more), session_id="b", **fields),
     ]
-    with answering(way):
-        index = built(rows)
-        question = {"vector": vectors[1], "memory_type": "fact"}
-        found = similarities(index, " ".join(query), limit=2, **question)
-        best = search(index, asked(" ".join(query), limit=1, **question))
+    index = built(rows)
+    question = {"vector": vectors[1], "memory_type": "fact"}
+    found = similarities(index, " ".join(query), way=way, limit=2, **question)
+    best = search(index, asked(" ".join(query), limit=1, **question), WAYS[way])
     assert found[101] >= found[100]
     assert best.seqs == [101]
 
@@ -200,12 +199,11 @@ def test_words_of_expired_memories_find_nobody(
         else each
         for each in rows
     ]
-    with answering(way):
-        index = built(hidden)
-        found, expected = (
-            search(index, asked(secret(query, mark), vector=vector, limit=3))
-            for mark in ("gone", "unknown")
-        )
+    index = built(hidden)
+    found, expected = (
+        search(index, asked(secret(query, mark), vector=vector, limit=3), WAYS[way])
+        for mark in ("gone", "unknown")
+    )
     assert found.seqs == expected.seqs
     assert found.similarity == pytest.approx(expected.similarity, abs=1e-6)
 
@@ -249,10 +247,9 @@ def test_meaning_finds_what_words_do_not(way: str) -> None:
         statement(3, "no vector yet"),
         *[statement(n, "other", vector=unit([0, 1, 1, 0])) for n in range(4, 30)],
     ]
-    with answering(way):
-        index = built(rows)
-        found = search(index, asked("unknown", vector=unit([1, 0, 0, 0]), limit=3))
-        by_words = search(index, asked("yet", vector=unit([0, 0, 0, 1]), limit=3))
+    index = built(rows)
+    found = search(index, asked("unknown", vector=unit([1, 0, 0, 0]), limit=3), WAYS[way])
+    by_words = search(index, asked("yet", vector=unit([0, 0, 0, 1]), limit=3), WAYS[way])
     assert found.seqs[0] == 1
     assert found.similarity[0] > 0.5 > found.similarity[1]
     assert by_words.seqs[0] == 3
@@ -352,15 +349,14 @@ def test_probability_is_calibrated(
 
 @pytest.mark.parametrize("by_meaning", [True, False])
 def test_looking_at_the_likely_ones_finds_what_looking_at_all_finds(
-    workload: tuple[Any, ScopeIndex], by_meaning: bool, monkeypatch: pytest.MonkeyPatch
+    workload: tuple[Any, ScopeIndex], by_meaning: bool
 ) -> None:
     drawn, index = workload
     queries = drawn.queries(50, 6000)
     vectors = StaticEmbeddings().embed_array(queries) if by_meaning else [None] * 50
     questions = [asked(q, vector=v, limit=10) for q, v in zip(queries, vectors, strict=True)]
     likely = [search(index, question) for question in questions]
-    monkeypatch.setattr("langchain_kronvex.recall.prefilter.EXACT_UP_TO", 10**9)
-    exact = [search(index, question) for question in questions]
+    exact = [search(index, question, Limits(exact_up_to=10**9)) for question in questions]
     shares = [
         len(set(some.seqs) & set(all_.seqs)) / 10 for some, all_ in zip(likely, exact, strict=True)
     ]

@@ -37,27 +37,42 @@ def test_the_name_tells_models_apart() -> None:
     assert "Fixed" in EmbeddingModel(Fixed()).name
 
 
+class Returning(Embeddings):
+    """Returns a given value for whatever texts; for a query its first vector."""
+
+    def __init__(self, raw: Any) -> None:
+        self.raw = raw
+
+    def embed_documents(self, texts: list[str]) -> Any:
+        return self.raw
+
+    def embed_query(self, text: str) -> Any:
+        return self.raw[0]
+
+
+def vectors_of(raw: Any, count: int) -> Any:
+    return EmbeddingModel(Returning(raw)).document_vectors(["text"] * count)
+
+
 def test_vectors_come_back_with_unit_length() -> None:
-    checked = EmbeddingModel(Fixed()).checked([[3.0, 4.0], [0.0, 0.0], [-2, 0]], 3)
-    assert checked.dtype == np.float32
-    assert checked.tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0, 0], [-1, 0]]
+    vectors = vectors_of([[3.0, 4.0], [0.0, 0.0], [-2, 0]], 3)
+    assert vectors.dtype == np.float32
+    assert vectors.tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0, 0], [-1, 0]]
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e-6, 1e6, 1e30, 1e300])
 def test_very_short_and_very_long_vectors_too(scale: float) -> None:
-    checked = EmbeddingModel(Fixed()).checked([[3 * scale, 4 * scale]])
-    assert checked[0].tolist() == [pytest.approx(0.6), pytest.approx(0.8)]
+    vectors = vectors_of([[3 * scale, 4 * scale]], 1)
+    assert vectors[0].tolist() == [pytest.approx(0.6), pytest.approx(0.8)]
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_arrays_are_taken_and_left_as_they_are(dtype: type) -> None:
     given = np.array([[3.0, 4.0]], dtype)
-    checked = EmbeddingModel(Fixed()).checked(given)
-    assert checked[0].tolist() == [pytest.approx(0.6), pytest.approx(0.8)]
+    model = EmbeddingModel(Returning(given))
+    for vector in (model.document_vectors(["tea"])[0], model.query_vector("tea")):
+        assert vector.tolist() == [pytest.approx(0.6), pytest.approx(0.8)]
     assert given.tolist() == [[3.0, 4.0]]
-    row = np.array([3.0, 4.0], dtype)
-    EmbeddingModel(Fixed()).keep("tea", row)
-    assert row.tolist() == [3.0, 4.0]
 
 
 @pytest.mark.parametrize(
@@ -79,52 +94,67 @@ def test_arrays_are_taken_and_left_as_they_are(dtype: type) -> None:
     ],
     ids=repr,
 )
-def test_what_is_no_list_of_vectors_is_refused(raw: Any) -> None:
-    with pytest.raises(EmbeddingsError, match="Fixed"):
-        EmbeddingModel(Fixed()).checked(raw)
+def test_a_value_that_is_not_a_list_of_vectors_is_refused(raw: Any) -> None:
+    count = len(raw) if isinstance(raw, list) else 1
+    with pytest.raises(EmbeddingsError, match="Returning"):
+        vectors_of(raw, count)
 
 
 def test_there_must_be_one_for_each_text() -> None:
     with pytest.raises(EmbeddingsError, match="1 vectors for 2 texts"):
-        EmbeddingModel(Fixed()).checked([[1.0, 0.0]], 2)
+        vectors_of([[1.0, 0.0]], 2)
 
 
 def test_the_width_must_stay() -> None:
-    model = EmbeddingModel(Fixed())
-    model.checked([[1.0, 0.0]])
+    embeddings = Returning([[1.0, 0.0]])
+    model = EmbeddingModel(embeddings)
+    model.document_vectors(["tea"])
     assert model.width == 2
+    embeddings.raw = [[1.0, 0.0, 0.0]]
     with pytest.raises(EmbeddingMismatch, match=r"3 dimensions .* 2 before"):
-        model.checked([[1.0, 0.0, 0.0]])
+        model.query_vector("tea")
 
 
-def test_queries_are_kept_until_they_are_forgotten() -> None:
-    model = EmbeddingModel(Fixed())
-    assert model.cached("tea") is None
-    vector = model.keep("tea", [0.0, 2.0])
-    assert vector.tolist() == [0, 1]
-    assert model.cached("tea") is vector
-    assert model.cached("Tea") is None
-    model.keep("odd \ud800", [1, 0])
-    assert model.cached("odd \ud800") is not None
+class Counting(Fixed):
+    """Counts the queries it is asked for."""
+
+    asked = 0
+
+    def embed_query(self, text: str) -> list[float]:
+        self.asked += 1
+        return [3.0, 4.0]
+
+
+def test_a_query_is_asked_for_once_until_it_is_forgotten() -> None:
+    embeddings = Counting()
+    model = EmbeddingModel(embeddings)
+    for query in ("tea", "Tea", "odd \ud800"):
+        assert model.query_vector(query) is model.query_vector(query)
+    assert embeddings.asked == 3
     model.forget_queries()
-    assert model.cached("tea") is None
+    model.query_vector("tea")
+    assert embeddings.asked == 4
 
 
 def test_a_refused_query_vector_is_not_kept() -> None:
-    model = EmbeddingModel(Fixed())
+    embeddings = Returning([[float("nan")]])
+    model = EmbeddingModel(embeddings)
     with pytest.raises(EmbeddingsError):
-        model.keep("tea", [float("nan")])
-    assert model.cached("tea") is None
+        model.query_vector("tea")
+    embeddings.raw = [[1.0]]
+    assert model.query_vector("tea").tolist() == [1.0]
 
 
 def test_the_cache_is_bounded_and_holds_no_text() -> None:
-    model = EmbeddingModel(Fixed())
+    embeddings = Counting()
+    model = EmbeddingModel(embeddings)
     for n in range(2000):
-        model.keep(f"secret {n}", [1.0, float(n)])
-    assert model.cached("secret 0") is None
-    assert model.cached("secret 1999") is not None
-    assert len(model._cache) <= 1000
-    assert "secret" not in repr(model._cache.keys())
+        model.query_vector(f"secret {n}")
+    model.query_vector("secret 1999")
+    assert embeddings.asked == 2000
+    model.query_vector("secret 0")
+    assert embeddings.asked == 2001
+    assert "secret" not in repr(model._cache)
 
 
 def test_many_threads_may_ask() -> None:
@@ -134,8 +164,7 @@ def test_many_threads_may_ask() -> None:
     def ask(thread: int) -> None:
         try:
             for n in range(300):
-                model.keep(f"{thread} {n}", [1.0, 1.0])
-                model.cached(f"{n}")
+                model.query_vector(f"{thread} {n}")
                 if n % 50 == 0:
                     model.forget_queries()
         except Exception as error:
@@ -152,20 +181,6 @@ def test_many_threads_may_ask() -> None:
 def test_vectors_of_texts_are_asked_for_and_checked() -> None:
     vectors = EmbeddingModel(Fixed()).document_vectors(("tea", "coffee"))
     assert vectors.tolist() == [[1, 0], [1, 0]]
-
-
-def test_a_query_is_asked_for_once() -> None:
-    class Counting(Fixed):
-        asked = 0
-
-        def embed_query(self, text: str) -> list[float]:
-            self.asked += 1
-            return [3.0, 4.0]
-
-    embeddings = Counting()
-    model = EmbeddingModel(embeddings)
-    assert model.query_vector("tea") is model.query_vector("tea")
-    assert embeddings.asked == 1
 
 
 @pytest.mark.parametrize("what", ["document_vectors", "query_vector"])
@@ -194,8 +209,8 @@ def test_the_bundled_table_needs_no_check_and_no_thread(
         documents = model.document_vectors([text, "x"])
         assert np.array_equal(query, documents[0])
         assert np.array_equal(query, model.query_vector(text))
-        checked = model.checked([model.embeddings.embed_query(text)])[0]
-        assert np.allclose(query, checked, atol=1e-6)
+        length = float(np.linalg.norm(query))
+        assert length == pytest.approx(1.0, abs=1e-6) or length == 0
 
 
 def test_a_subclass_of_the_bundled_ones_is_another_model() -> None:
@@ -223,10 +238,13 @@ def test_which_model_comes_after_a_refused_one() -> None:
 
 
 def test_all_queries_are_forgotten() -> None:
-    old, new = EmbeddingModel(Fixed()), EmbeddingModel(Fixed())
-    in_use = ModelInUse(old)
-    in_use.prepare(new)
-    for model in (old, new):
-        model.keep("tea", [1.0, 0.0])
+    old, new = Counting(), Counting()
+    models = [EmbeddingModel(old), EmbeddingModel(new)]
+    in_use = ModelInUse(models[0])
+    in_use.prepare(models[1])
+    for model in models:
+        model.query_vector("tea")
     in_use.forget_queries()
-    assert old.cached("tea") is new.cached("tea") is None
+    for model in models:
+        model.query_vector("tea")
+    assert old.asked == new.asked == 2

@@ -7,15 +7,15 @@ from datetime import datetime, timedelta, timezone
 
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.backend import Record
+from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.rest.envelope import (
-    Stored,
     from_payload,
-    opened,
-    storing,
+    record_from_wire,
+    store_request,
     to_payload,
 )
-from langchain_kronvex.storage.rest.http.api import read_memory
-from langchain_kronvex.storage.rest.versions import present
+from langchain_kronvex.storage.rest.http.answers import read_memory
+from langchain_kronvex.storage.rest.versions import visible_latest
 
 NOW = datetime(2026, 4, 28, tzinfo=timezone.utc)
 DAY = timedelta(days=1)
@@ -32,34 +32,42 @@ def test_of_two_contents_in_one_place_the_later_one_stays() -> None:
     """Two machines put at once, or one could not ask: no mixture of both, and no lost beginning."""
     first, second = item("1", "one"), replace(item("2", "two", at=NOW + DAY), metadata={"n": 2})
     other = replace(item("3", "x"), key="other")
-    found = [Stored(second, 20, 20), Stored(first, 10, 10), Stored(other, 15, 15)]
+    found = [
+        VersionedRecord(second, 20, 20),
+        VersionedRecord(first, 10, 10),
+        VersionedRecord(other, 15, 15),
+    ]
 
-    there = present(found, NOW)
+    there = visible_latest(found, NOW)
     assert [stored.record.content for stored in there] == ["x", "two"]
     assert there[1].record == replace(second, said_at=NOW)
 
 
 def test_of_two_copies_of_one_content_the_earlier_one_is_renewed() -> None:
     first, second = item("1", "one"), item("2", "one", at=NOW + DAY)
-    [stored] = present([Stored(first, 10, 10), Stored(second, 20, 20)], NOW)
+    [stored] = visible_latest(
+        [VersionedRecord(first, 10, 10), VersionedRecord(second, 20, 20)], NOW
+    )
     assert stored.record == replace(first, created_at=NOW + DAY)
 
 
 def test_when_it_was_first_said_travels() -> None:
     for said in (NOW, NOW - DAY):
         record = replace(item("1", "one"), said_at=said)
-        stored = Stored(record, 10, 10)
+        stored = VersionedRecord(record, 10, 10)
         assert from_payload(to_payload(stored)) == stored
-        raw = read_memory({"id": "s", **(storing("a", stored).body or {})})
+        raw = read_memory({"id": "s", **(store_request(stored).body or {})})
         assert raw is not None
-        assert opened(raw) == replace(stored, server_id="s")
+        assert record_from_wire(raw) == replace(stored, server_id="s")
 
 
 def test_an_envelope_of_an_earlier_version_has_no_first_saying() -> None:
-    body = dict(storing("a", Stored(replace(item("1", "one"), said_at=None), 10, 10)).body or {})
+    body = dict(
+        store_request(VersionedRecord(replace(item("1", "one"), said_at=None), 10, 10)).body or {}
+    )
     assert "said_at" not in body["metadata"]["langchain_kronvex"]
     raw = read_memory({"id": "s", **body})
     assert raw is not None
-    found = opened(raw)
+    found = record_from_wire(raw)
     assert found is not None
     assert found.record.said_at == NOW

@@ -23,22 +23,25 @@ from langchain_kronvex.core.errors import (
 )
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.backend import Record, content_key
-from langchain_kronvex.storage.rest.envelope import (
+from langchain_kronvex.storage.client_envelope import (
     AGENT_SESSION,
     RESERVED,
-    Stored,
+    VersionedRecord,
     belongs_to,
+    read_time,
+    wire_session,
+)
+from langchain_kronvex.storage.rest.envelope import (
     from_payload,
     is_as_sent,
-    opened,
-    storing,
+    record_from_wire,
+    store_request,
     to_payload,
-    wire_session,
     wire_ttl,
 )
-from langchain_kronvex.storage.rest.http import api as wire
-from langchain_kronvex.storage.rest.http.errors import refusal, retry_after, wants_other_agent_id
-from langchain_kronvex.storage.rest.options import checked_base_url
+from langchain_kronvex.storage.rest.http import answers, requests
+from langchain_kronvex.storage.rest.http.errors import refusal, retry_after
+from langchain_kronvex.storage.rest.opening import checked_base_url
 
 NOW = datetime(2026, 4, 28, 12, 30, 15, 123456, tzinfo=timezone.utc)
 FLAT = {
@@ -71,11 +74,11 @@ json_values = st.recursive(
 
 
 def test_remember_says_everything_in_the_words_of_all_dialects() -> None:
-    request = wire.remember_request(
-        "my agent", content="tea", memory_type="semantic", session="user-42", metadata={"a": 1},
+    request = requests.remember_request(
+        content="tea", memory_type="semantic", session="user-42", metadata={"a": 1},
         pinned=False, ttl_days=None,
     )  # fmt: skip
-    assert (request.method, request.path) == ("POST", "/agents/my%20agent/remember")
+    assert (request.method, request.path) == ("POST", "/remember")
     assert request.body == {
         "content": "tea", "memory_type": "semantic", "type": "semantic", "session_id": "user-42",
         "user_id": "user-42", "pinned": False, "metadata": {"a": 1},
@@ -85,9 +88,9 @@ def test_remember_says_everything_in_the_words_of_all_dialects() -> None:
 
 
 def test_recall_names_a_threshold_and_leaves_out_what_is_unset() -> None:
-    request = wire.recall_request("a", query="tea", top_k=5, session=None, memory_type=None)
+    request = requests.recall_request(query="tea", top_k=5, session=None, memory_type=None)
     assert request.body == {"query": "tea", "top_k": 5, "threshold": 0.0}
-    request = wire.recall_request("a", query="tea", top_k=5, session="u", memory_type="fact")
+    request = requests.recall_request(query="tea", top_k=5, session="u", memory_type="fact")
     assert request.body == {
         "query": "tea", "top_k": 5, "threshold": 0.0, "session_id": "u", "user_id": "u",
         "memory_type": "fact",
@@ -95,11 +98,11 @@ def test_recall_names_a_threshold_and_leaves_out_what_is_unset() -> None:
 
 
 def test_a_page_is_named_in_both_ways() -> None:
-    assert wire.list_request("a", "ana", 3, 64).query == {
+    assert requests.list_request("ana", 3, 64).query == {
         "page": 3, "per_page": 64, "limit": 64, "offset": 128, "session_id": "ana",
         "user_id": "ana",
     }  # fmt: skip
-    assert "session_id" not in wire.list_request("a", None, 1, 64).query
+    assert "session_id" not in requests.list_request(None, 1, 64).query
 
 
 @pytest.mark.parametrize(
@@ -108,7 +111,8 @@ def test_a_page_is_named_in_both_ways() -> None:
      ("ü ", "%C3%BC%20"), ("%2F", "%252F"), ("a.b", "a.b")],
 )  # fmt: skip
 def test_every_part_of_a_path_is_encoded(part: str, encoded: str) -> None:
-    assert wire.agent_path(part, "memories", part) == f"/agents/{encoded}/memories/{encoded}"
+    request = requests.of_agent(requests.delete_request(part), part)
+    assert request.path == f"/agents/{encoded}/memories/{encoded}"
 
 
 # -- answers -------------------------------------------------------------------------------------
@@ -129,7 +133,7 @@ def test_every_part_of_a_path_is_encoded(part: str, encoded: str) -> None:
     ],
 )  # fmt: skip
 def test_a_recall_is_read_in_every_form(answer: Any) -> None:
-    (memory,) = wire.read_recall(answer)
+    (memory,) = answers.read_recall(answer)
     assert (memory.id, memory.content) == ("5c1e", "User prefers concise answers")
     assert (memory.type, memory.session, memory.similarity) == ("semantic", "user-42", 0.83)
 
@@ -137,13 +141,13 @@ def test_a_recall_is_read_in_every_form(answer: Any) -> None:
 @pytest.mark.parametrize("answer", [None, 7, "x", {}, {"memories": {}}, {"context": "x"}])
 def test_an_answer_that_holds_no_list_is_refused(answer: Any) -> None:
     with pytest.raises(ServerMisbehaved):
-        wire.read_recall(answer)
+        answers.read_recall(answer)
     with pytest.raises(ServerMisbehaved):
-        wire.read_page(answer, 64)
+        answers.read_page(answer, 64)
 
 
 def test_the_tutorials_words_are_read() -> None:
-    memory = wire.read_memory({"id": "x", "content": "tea", "type": "fact", "user_id": "ana",
+    memory = answers.read_memory({"id": "x", "content": "tea", "type": "fact", "user_id": "ana",
                                "confidence": 0.7})  # fmt: skip
     assert memory
     assert (memory.type, memory.session, memory.similarity) == ("fact", "ana", 0.7)
@@ -156,7 +160,7 @@ def test_the_tutorials_words_are_read() -> None:
      (float("nan"), 0.0), (float("inf"), 0.0), (10**400, 1.0)],
 )  # fmt: skip
 def test_a_similarity_is_a_number_from_0_to_1(given: Any, similarity: float) -> None:
-    memory = wire.read_memory({"id": "x", "content": "tea", "similarity": given})
+    memory = answers.read_memory({"id": "x", "content": "tea", "similarity": given})
     assert memory
     assert memory.similarity == similarity
 
@@ -173,7 +177,7 @@ def test_a_similarity_is_a_number_from_0_to_1(given: Any, similarity: float) -> 
     ],
 )  # fmt: skip
 def test_both_forms_of_a_time_are_read(text: Any, moment: datetime | None) -> None:
-    assert wire.read_time(text) == moment
+    assert read_time(text) == moment
 
 
 @pytest.mark.parametrize(
@@ -188,35 +192,34 @@ def test_both_forms_of_a_time_are_read(text: Any, moment: datetime | None) -> No
     ],
 )
 def test_a_page_says_whether_it_is_the_last(told: dict[str, Any], last: bool) -> None:
-    assert wire.read_page({"memories": [FLAT], **told}, 64).last is last
+    assert answers.read_page({"memories": [FLAT], **told}, 64).last is last
 
 
 def test_an_empty_page_is_the_last() -> None:
-    assert wire.read_page({"memories": [], "has_more": True}, 64).last
-    assert wire.read_page([], 64).last
+    assert answers.read_page({"memories": [], "has_more": True}, 64).last
+    assert answers.read_page([], 64).last
 
 
 @given(json_values)
 def test_no_answer_makes_reading_fail_in_another_way(answer: Any) -> None:
-    for read in (wire.read_recall, lambda a: wire.read_page(a, 64)):
+    for read in (answers.read_recall, lambda a: answers.read_page(a, 64)):
         with contextlib.suppress(ServerMisbehaved):
             read(answer)
-    wire.read_agents(answer)
-    memory = wire.read_memory(answer)
+    answers.read_agents(answer)
+    memory = answers.read_memory(answer)
     if memory:
-        opened(memory)
+        record_from_wire(memory)
     text = json.dumps(answer).encode()
     assert refusal(422, {}, text)
-    wants_other_agent_id(422, text)
 
 
 @given(json_values)
 def test_no_envelope_makes_opening_fail(envelope: Any) -> None:
-    memory = wire.read_memory(
+    memory = answers.read_memory(
         {"id": "x", "content": "tea", "session_id": "ana", "metadata": {RESERVED: envelope}}
     )
     assert memory
-    opened(memory)
+    record_from_wire(memory)
 
 
 # -- refusals ------------------------------------------------------------------------------------
@@ -298,15 +301,14 @@ RECORDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("padding", ["", "\n[unlike]"])
 @pytest.mark.parametrize("sent", RECORDS, ids=range(len(RECORDS)))
-def test_a_record_comes_back_as_it_was_sent(sent: Record, padding: str) -> None:
-    stored = Stored(sent, 5, 7, ttl_days=wire_ttl(sent, NOW))
-    request = storing("a", stored, padding)
+def test_a_record_comes_back_as_it_was_sent(sent: Record) -> None:
+    stored = VersionedRecord(sent, 5, 7, ttl_days=wire_ttl(sent, NOW))
+    request = store_request(stored)
     body: Any = json.loads(json.dumps(request.body))
-    raw = wire.read_memory({"id": "m1", "created_at": "2026-01-01T00:00:00Z", **body})
+    raw = answers.read_memory({"id": "m1", "created_at": "2026-01-01T00:00:00Z", **body})
     assert raw
-    found = opened(raw)
+    found = record_from_wire(raw)
     assert found
     assert found.record == sent
     assert (found.written, found.version, found.server_id) == (5, 7, "m1")
@@ -318,7 +320,7 @@ def test_messages_of_the_same_text_are_never_the_same_text_on_the_wire() -> None
     texts = set()
     for number in range(3):
         message = record(kind="message", id=f"m{number}", key=f"m{number}", content='{"x": 1}')
-        request: Any = storing("a", Stored(message, 1, 1))
+        request: Any = store_request(VersionedRecord(message, 1, 1))
         texts.add(request.body["content"])
         assert request.body["pinned"] is True
         assert request.body["memory_type"] == "context"
@@ -334,25 +336,27 @@ def test_messages_of_the_same_text_are_never_the_same_text_on_the_wire() -> None
     ],
 )  # fmt: skip
 def test_an_answer_that_is_another_memory_is_noticed(change: dict[str, Any]) -> None:
-    stored = Stored(record(), 5, 7)
-    request = storing("a", stored)
-    raw = wire.read_memory({"id": "m1", **(request.body or {}), **change})
+    stored = VersionedRecord(record(), 5, 7)
+    request = store_request(stored)
+    raw = answers.read_memory({"id": "m1", **(request.body or {}), **change})
+    assert raw is not None
     assert not is_as_sent(raw, request, stored)
-    assert not is_as_sent(None, request, stored)
 
 
 def test_what_stands_in_another_session_than_its_owners_is_nobodys() -> None:
-    request: Any = storing("a", Stored(record(), 5, 7))
+    request: Any = store_request(VersionedRecord(record(), 5, 7))
     for session in ("bob", "Ana", None):
-        raw = wire.read_memory({"id": "m1", **request.body, "session_id": session, "user_id": None})
+        raw = answers.read_memory(
+            {"id": "m1", **request.body, "session_id": session, "user_id": None}
+        )
         assert raw
-        assert opened(raw) is None
+        assert record_from_wire(raw) is None
 
 
 def test_a_memory_of_others_is_its_sessions_owners() -> None:
-    raw = wire.read_memory({**FLAT, "metadata": {"x": 1}, "pinned": True, "access_count": 3})
+    raw = answers.read_memory({**FLAT, "metadata": {"x": 1}, "pinned": True, "access_count": 3})
     assert raw
-    found = opened(raw)
+    found = record_from_wire(raw)
     assert found
     assert found.record.scope == Scope(None, "user-42")
     assert found.record.metadata == {"x": 1}

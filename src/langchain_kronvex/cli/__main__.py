@@ -2,6 +2,6 @@
 
 import sys
 
-from langchain_kronvex.cli.main import main
+from langchain_kronvex.cli import main
 
 sys.exit(main())

@@ -137,9 +137,9 @@ def _is_unlocked(url: str, host: str) -> bool:
     Raises:
         ConfigurationError: it would, and listens to others.
     """
-    from langchain_kronvex.server.registry.admin import shelves
+    from langchain_kronvex.server.registry.admin import open_registry
 
-    with shelves(url) as (keys, _):
+    with open_registry(url) as (keys, _):
         unlocked = keys.none_made()
     if unlocked and not _is_loopback(host):
         shown = url if url.startswith("sqlite:") else "URL"  # others may hold a password
@@ -186,9 +186,9 @@ def _create_key(asked: argparse.Namespace) -> int:
 
 
 def _list_keys(asked: argparse.Namespace) -> int:
-    from langchain_kronvex.server.registry.admin import shelves
+    from langchain_kronvex.server.registry.admin import open_registry
 
-    with shelves(resolve_url(asked.url, None)) as (keys, _):
+    with open_registry(resolve_url(asked.url, None)) as (keys, _):
         for key in keys.all():
             state = "active" if key.is_active else "revoked"
             made = key.created_at.date().isoformat()
@@ -197,9 +197,9 @@ def _list_keys(asked: argparse.Namespace) -> int:
 
 
 def _revoke_key(asked: argparse.Namespace) -> int:
-    from langchain_kronvex.server.registry.admin import shelves
+    from langchain_kronvex.server.registry.admin import open_registry
 
-    with shelves(resolve_url(asked.url, None)) as (keys, _):
+    with open_registry(resolve_url(asked.url, None)) as (keys, _):
         revoked = keys.revoke(asked.key)
     if revoked is None:
         raise ConfigurationError(f"{asked.key!r} is no single key's id or prefix; see `keys list`.")

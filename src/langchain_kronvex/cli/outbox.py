@@ -1,68 +1,67 @@
-"""Outboxes looked after on the command line: what was set aside is listed, sent again, or dropped.
+"""Outboxes on the command line: list, resend, discard or hand over their entries.
 
-An entry is set aside when the server refuses it for good. It stays on this machine, where it is
-found by its owner, until somebody decides. So does what waits under an API key that was replaced.
+An entry is refused when the server will never take it. It stays on this machine, where its owner
+still finds it, until somebody decides about it. So do the entries of an API key that was replaced.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.storage.rest.options import checked_key
-from langchain_kronvex.storage.rest.outbox.files import Whose, beside, hand_over, open_outbox
+from langchain_kronvex.storage.rest.outbox.files import (
+    OutboxIdentity,
+    beside,
+    hand_over,
+    open_for_other_key,
+)
 from langchain_kronvex.storage.rest.outbox.outbox import Entry, Outbox
 
 _TIMEOUT_SECONDS = 30.0
 
 
 def add_outbox_commands(parser: argparse.ArgumentParser) -> None:
-    """Add `list`, `resend` and `discard`."""
+    """Add `list`, `resend`, `discard` and `hand-over`."""
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add(commands, "list", _list, "list the entries that were set aside, without their texts")
+    _add(commands, "list", _list, "list the refused entries, without their texts")
+    _add(commands, "resend", _resend, "send refused entries when their memory is next opened")
+    _add(commands, "discard", _discard, "erase refused entries for good; no server has them")
     _add(
-        commands, "resend", _resend, "let them be sent when their memory is next opened or written"
+        commands,
+        "hand-over",
+        _hand_over,
+        "move all entries of a replaced API key to the outbox of KRONVEX_API_KEY",
     )
-    _add(commands, "discard", _discard, "erase them for good; they are on no server")
 
 
 def _add(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: Any,  # what add_subparsers returns has no public type
     name: str,
     command: Callable[[argparse.Namespace], int],
     what: str,
 ) -> None:
     parser = commands.add_parser(name, help=what)
-    needed = name == "discard"
+    needed = name in ("discard", "hand-over")
+    where = "" if needed else " (those in the user's data folder)"
     parser.add_argument(
-        "--outbox",
-        required=needed,
-        help="its file, or the folder of several"
-        + ("" if needed else " (those in the user's data folder)"),
+        "--outbox", required=needed, help=f"its file, or the folder of several{where}"
     )
-    if name != "list":
+    if name in ("resend", "discard"):
         parser.add_argument("entries", nargs="*", type=int, help="their numbers (all)")
-    if name == "resend":
-        parser.add_argument(
-            "--with-present-key",
-            action="store_true",
-            help="send what waits in --outbox, the file of a key that was replaced, with "
-            "KRONVEX_API_KEY, and what was set aside there too",
-        )
     parser.set_defaults(command=command)
 
 
 def _list(asked: argparse.Namespace) -> int:
     for path, outbox in _outboxes(asked.outbox):
-        failed = _failed(outbox)
-        told = f"{len(failed)} set aside, {outbox.unsent()} to be sent"
-        sys.stdout.write(f"{path}: {told}{_named(Whose.read(outbox.setting('identity')))}\n")
-        for entry in failed:
+        refused = _refused(outbox)
+        counts = f"{len(refused)} refused, {outbox.unsent()} to be sent"
+        sys.stdout.write(f"{path}: {counts}{_named(_identity(outbox))}\n")
+        for entry in refused:
             record = entry.stored.record
             day, owner = record.created_at.date().isoformat(), record.scope.owner or "-"
             sys.stdout.write(
@@ -71,61 +70,41 @@ def _list(asked: argparse.Namespace) -> int:
     return 0
 
 
-def _named(whose: Whose) -> str:
-    """Name the server, the agent and the key, the last by the beginning of its digest."""
-    present = Whose.of(whose.base_url, whose.agent_id, checked_key(None)).key
-    mine = " (the present one)" if present == whose.key else ""
-    key = f", API key {whose.key[:8]}{mine}" if whose.key else ", no API key"
-    return f" ({whose.base_url}, agent {whose.agent_id!r}{key})"
+def _named(held: OutboxIdentity) -> str:
+    """Name the server, the agent and the beginning of the key's digest."""
+    mine = " (the present one)" if held == held.with_present_key() else ""
+    key = f", API key {held.key[:8]}{mine}" if held.key else ", no API key"
+    return f" ({held.base_url}, agent {held.agent_id!r}{key})"
 
 
 def _resend(asked: argparse.Namespace) -> int:
-    if asked.with_present_key:
-        return _resend_with_present_key(asked)
     for path, outbox in _outboxes(asked.outbox):
-        count = outbox.resend(_places(outbox, asked.entries))
+        count = outbox.resend(_chosen(outbox, asked.entries))
         sys.stdout.write(f"{path}: {count} to be sent again\n")
     return 0
 
 
-def _resend_with_present_key(asked: argparse.Namespace) -> int:
-    path = Path(asked.outbox or "").expanduser().absolute()
-    key = checked_key(None)
-    if key is None or not path.is_file():
-        raise ConfigurationError(
-            "--with-present-key needs KRONVEX_API_KEY, and --outbox with the file of one outbox, "
-            "as `outbox list` shows it."
-        )
-    with closing(Outbox(path, None, _TIMEOUT_SECONDS)) as source:
-        held = Whose.read(source.setting("identity"))
-        mine = Whose.of(held.base_url, held.agent_id, key)
-        places = [
-            e.place for e in source.waiting() if e.place in asked.entries or not asked.entries
-        ]
-        count = len(places)
-        if mine == held:
-            source.resend(places)
-        else:
-            with closing(open_outbox(mine, _chosen(path), _TIMEOUT_SECONDS)) as target:
-                count = hand_over(source, target, places, _TIMEOUT_SECONDS)
-    sys.stdout.write(f"{path}: {count} to be sent with the present key\n")
-    return 0
-
-
-def _chosen(path: Path) -> Path:
-    """Return what was given as `outbox=` when a file was made."""
-    if re.fullmatch("outbox-[0-9a-f]{16}(-[0-9a-f]{32})?[.]db", path.name):
-        return path.parent
-    first = path.parent / path.name[:-33]  # as `beside` names them
-    return first if first.is_file() and path in beside(first) else path
-
-
 def _discard(asked: argparse.Namespace) -> int:
     for path, outbox in _outboxes(asked.outbox):
-        places = _places(outbox, asked.entries)
+        places = _chosen(outbox, asked.entries)
         if places:
             outbox.erase(places)
         sys.stdout.write(f"{path}: {len(places)} discarded\n")
+    return 0
+
+
+def _hand_over(asked: argparse.Namespace) -> int:
+    path = Path(asked.outbox).expanduser().absolute()
+    if not path.is_file():
+        raise ConfigurationError(f"There is no outbox at {path}; `outbox list` shows the files.")
+    with closing(Outbox(path, None, _TIMEOUT_SECONDS)) as source:
+        held = _identity(source)
+        mine = held.with_present_key()
+        if mine.key in ("", held.key):
+            raise ConfigurationError("Set KRONVEX_API_KEY to the key that the entries shall go to.")
+        with closing(open_for_other_key(path, mine, _TIMEOUT_SECONDS)) as target:
+            count = hand_over(source, target, _TIMEOUT_SECONDS)
+    sys.stdout.write(f"{path}: {count} to be sent with the present key\n")
     return 0
 
 
@@ -144,9 +123,13 @@ def _outboxes(chosen: str | None) -> Iterator[tuple[Path, Outbox]]:
                 yield each, outbox
 
 
-def _failed(outbox: Outbox) -> list[Entry]:
+def _identity(outbox: Outbox) -> OutboxIdentity:
+    return OutboxIdentity.read(outbox.setting("identity"))
+
+
+def _refused(outbox: Outbox) -> list[Entry]:
     return [entry for entry in outbox.waiting() if entry.failed is not None]
 
 
-def _places(outbox: Outbox, wanted: Sequence[int]) -> list[int]:
-    return [entry.place for entry in _failed(outbox) if not wanted or entry.place in wanted]
+def _chosen(outbox: Outbox, wanted: Sequence[int]) -> list[int]:
+    return [entry.place for entry in _refused(outbox) if not wanted or entry.place in wanted]

@@ -9,8 +9,7 @@ from typing import Any
 
 from langchain_kronvex.core.types import MoveSummary
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.storage.rest.options import is_remote
-from langchain_kronvex.storage.urls import resolve_url
+from langchain_kronvex.storage.urls import is_remote, resolve_url
 
 _LAST_SECONDS = 60.0  # for what an import leaves to the background
 

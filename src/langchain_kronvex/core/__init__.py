@@ -1,1 +1,1 @@
-"""What every part of the package knows: types, errors, limits, messages, background work."""
+"""The base of every part of the package: types, errors, limits, messages, background work."""

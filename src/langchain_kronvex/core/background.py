@@ -1,20 +1,22 @@
-"""Work done behind the caller's back, without loss: one bounded queue, one thread.
+"""Background work without loss: one bounded queue, one thread.
 
-Jobs are queued in lanes. A lane keeps its order; a lane whose job fails waits and tries again
-while the others go on.
+Jobs are queued in lanes. The jobs of a lane run in order; while one lane waits to try a failed job
+again, the other lanes go on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tenacity import RetryCallState, Retrying, wait_exponential, wait_random
 
 from langchain_kronvex.core.errors import (
     EmbeddingMismatch,
@@ -29,41 +31,44 @@ logger = logging.getLogger("langchain_kronvex")
 
 Job = Callable[[], None]
 OnError = Callable[[Exception], None]
-_LONGEST_WAIT_SECONDS = 5.0
+
+
+class _Queued(NamedTuple):
+    job: Job
+    future: Future[None]
+    delay_seconds: float
 
 
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """Jobs in order; `due` is when the first may run, `tries` how often it has failed.
+    """Jobs in order; the first may run from `due` on, and has failed `tries` times."""
 
-    `pause` is how long, in seconds, a job queued while another ran waits after that one.
-    """
-
+    name: Hashable
     due: float
-    jobs: deque[tuple[Job, Future[None]]] = field(default_factory=deque)
+    jobs: deque[_Queued] = field(default_factory=deque)
     tries: int = 0
     running: bool = False
-    pause: float = 0.0
-
-    @property
-    def waiting(self) -> int:
-        return len(self.jobs) - self.running
 
 
 class BackgroundWriter(ForkAware):
-    """Runs jobs in one thread of its own; serves sync and async callers.
+    """Runs jobs in a thread of its own; serves sync and async callers.
 
-    A job that raises is tried again with growing, jittered pauses, up to `attempts` times; an
-    `InvalidInput` or `EmbeddingMismatch` is not, since it would fail for ever. A job given up is
-    counted in `failed`, logged, and reported to `on_error`. When `max_pending` jobs wait, `submit`
-    waits too: nothing is dropped. A forked child starts with an empty queue; the parent keeps its
-    own.
+    A job that raises is tried again after growing, jittered pauses, up to `attempts` times. An
+    `InvalidInput` or `EmbeddingMismatch` is not tried again, since it would fail every time. A job
+    that is given up is counted in `failed`, logged, and reported to `on_error`. While `max_pending`
+    jobs wait, `submit` waits too: nothing is dropped. A forked child starts with an empty queue;
+    the parent keeps its own.
 
     Args:
         max_pending: How many jobs may wait.
         attempts: How often a job is tried in all.
-        backoff_seconds: The first pause; it doubles with each failure, up to 5 s.
-        on_error: Called with the error of each job given up, in the writer's thread.
+        backoff_seconds: The first pause; it doubles with each failure.
+        longest_pause_seconds: The longest pause, without the jitter.
+        on_error: Called with the error of each job that is given up, in the writer's thread.
+
+    Attributes:
+        failed: How many jobs were given up.
+        last_error: The error of the last one, without any memory text.
     """
 
     def __init__(
@@ -72,11 +77,14 @@ class BackgroundWriter(ForkAware):
         max_pending: int = 1000,
         attempts: int = 8,
         backoff_seconds: float = 0.05,
+        longest_pause_seconds: float = 5.0,
         on_error: OnError | None = None,
     ) -> None:
         self._max_pending = max_pending
         self._attempts = attempts
-        self._backoff = backoff_seconds
+        self._pause = wait_exponential(
+            multiplier=backoff_seconds, max=longest_pause_seconds
+        ) + wait_random(0, min(backoff_seconds, longest_pause_seconds))
         self._on_error = on_error
         self._closed = False
         self.failed = 0
@@ -85,22 +93,17 @@ class BackgroundWriter(ForkAware):
         self.watch_forks()
 
     def after_fork_in_child(self) -> None:
-        """Start with an empty queue: what waits is the parent's to do."""
+        """Start with an empty queue: the parent does the jobs that wait."""
         self._changed = threading.Condition()
         self._lanes: dict[Hashable, _Lane] = {}
         self._pending = 0
-        self._hurried = 0
+        self._flushing = 0
         self._thread: threading.Thread | None = None
-        self._reminder: tuple[float, Hashable, Job] | None = None
 
     @property
     def pending(self) -> int:
-        """Jobs not yet done, the running one included."""
+        """How many jobs are not done yet, including the running one."""
         return self._pending
-
-    def waits(self, lane: Hashable) -> bool:
-        """Tell whether a lane holds a job, so that later work must queue behind it."""
-        return lane in self._lanes
 
     def submit(
         self, lane: Hashable, job: Job, *, once: bool = False, delay_seconds: float = 0.0
@@ -110,190 +113,93 @@ class BackgroundWriter(ForkAware):
         Args:
             lane: Jobs of one lane run in order.
             job: Called without arguments in the writer's thread.
-            once: Do nothing if a job of the lane is waiting (one that runs does not count); such
-                a job is queued even when the queue is full.
-            delay_seconds: Let an empty lane wait this long, to gather work, or one whose job runs
-                after the end of that; `flush` ends it.
+            once: Do nothing if a job of this lane is waiting already (a running one does not
+                count); such a job is queued even when the queue is full.
+            delay_seconds: How long the job waits when its turn has come, to gather work; `flush`
+                ends the wait.
 
         Returns:
-            A future that is done when the job is, fails when it is given up, and is cancelled
+            A future that completes with the job, fails when the job is given up, and is cancelled
             when it is discarded.
 
         Raises:
-            MemoryClosed: the writer was closed.
+            MemoryClosed: The writer was closed.
         """
         with self._changed:
-            queued = self._lanes.get(lane)
-            if once and queued and queued.waiting:
-                return queued.jobs[-1][1]
+            known = self._lanes.get(lane)
+            if once and known and len(known.jobs) > known.running:
+                return known.jobs[-1].future
             if not once:
                 self._changed.wait_for(lambda: self._pending < self._max_pending or self._closed)
             if self._closed:
                 raise MemoryClosed()
-            if lane not in self._lanes:
-                self._lanes[lane] = _Lane(due=time.monotonic() + delay_seconds)
-            self._lanes[lane].pause = delay_seconds
             future: Future[None] = Future()
-            self._lanes[lane].jobs.append((job, future))
+            queue = self._lanes.setdefault(lane, _Lane(lane, time.monotonic() + delay_seconds))
+            queue.jobs.append(_Queued(job, future, delay_seconds))
             self._pending += 1
-            self._start()
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(
+                    target=self._work, name="langchain-kronvex-writer", daemon=True
+                )
+                self._thread.start()
             self._changed.notify_all()
             return future
 
-    def remind(self, lane: Hashable, job: Job, after_seconds: float) -> None:
-        """Queue a job after a while, unless the writer is closed; nobody waits for it till then.
-
-        The last reminder replaces an earlier one.
-        """
-        with self._changed:
-            self._reminder = (time.monotonic() + after_seconds, lane, job)
-            self._start()
-            self._changed.notify_all()
-
     async def asubmit(self, lane: Hashable, job: Job) -> Future[None]:
-        """Twin of `submit`: waits for room without holding up the event loop."""
-        if self.pending < self._max_pending:
-            return self.submit(lane, job)
+        """Twin of `submit`, which waits for room in another thread."""
         return await asyncio.to_thread(self.submit, lane, job)
 
-    def discard(self, chosen: Callable[[Hashable], bool], timeout: float | None = None) -> int:
-        """Remove the jobs of the chosen lanes; when one of them runs, wait for its end.
-
-        Args:
-            chosen: Tells by its name whether a lane is meant.
-            timeout: Seconds to wait at most; a job that runs longer goes on.
-
-        Returns:
-            How many were removed before they ran.
-        """
-        with self._changed:
-            lanes = [self._lanes.pop(lane) for lane in list(self._lanes) if chosen(lane)]
-            dropped = [job for lane in lanes for job in list(lane.jobs)[lane.running :]]
-            self._pending -= sum(len(lane.jobs) for lane in lanes)
-            self._changed.notify_all()
-            if threading.current_thread() is not self._thread:
-                self._changed.wait_for(lambda: not any(lane.running for lane in lanes), timeout)
-        for _, future in dropped:
-            future.cancel()
-        return len(dropped)
-
-    async def adiscard(
-        self, chosen: Callable[[Hashable], bool], timeout: float | None = None
-    ) -> int:
-        """Twin of `discard`."""
-        return await asyncio.to_thread(self.discard, chosen, timeout)
-
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until every job is done or given up; return False when the time ran out first."""
+        """Wait until every job is done or given up; return False after `timeout` seconds."""
         with self._changed:
-            self._hurried += 1
+            self._flushing += 1
             self._changed.notify_all()
             try:
                 return self._changed.wait_for(lambda: self._pending == 0, timeout)
             finally:
-                self._hurried -= 1
+                self._flushing -= 1
 
     async def aflush(self, timeout: float | None = None) -> bool:
         """Twin of `flush`."""
         return await asyncio.to_thread(self.flush, timeout)
 
+    def discard(self, chosen: Callable[[Hashable], bool], timeout: float | None = None) -> int:
+        """Drop the waiting jobs of the chosen lanes, and wait for the end of a running one.
+
+        Args:
+            chosen: Called with the name of each lane; returns whether to drop its jobs.
+            timeout: Seconds to wait at most; a job that takes longer goes on.
+
+        Returns:
+            How many jobs were dropped.
+        """
+        with self._changed:
+            lanes = [self._lanes.pop(name) for name in list(self._lanes) if chosen(name)]
+            dropped = [queued for lane in lanes for queued in list(lane.jobs)[lane.running :]]
+            self._pending -= sum(len(lane.jobs) for lane in lanes)
+            self._changed.notify_all()
+            if threading.current_thread() is not self._thread:
+                self._changed.wait_for(lambda: not any(lane.running for lane in lanes), timeout)
+        for queued in dropped:
+            queued.future.cancel()
+        return len(dropped)
+
     def close(self, timeout: float | None = 10.0) -> bool:
-        """Flush, then end the thread. Jobs that did not finish in time are reported as failed."""
+        """Flush, then end the thread; jobs that are not done in time are reported as failed."""
         done = self.flush(timeout)
         with self._changed:
             self._closed = True
-            left, self._lanes = self._lanes, {}
-            self._pending = 0
+            lost = [queued.future for lane in self._lanes.values() for queued in lane.jobs]
+            self._lanes, self._pending = {}, 0
             self._changed.notify_all()
-        lost = [future for lane in left.values() for _, future in lane.jobs]
         if lost:
             error = TimeoutError(f"closed before {len(lost)} background jobs were done")
             self.report(error, len(lost))
         for future in lost:
             future.cancel()
         if self._thread and self._thread is not threading.current_thread():
-            self._thread.join(timeout if done else 0)  # a job that hangs was waited for already
+            self._thread.join(timeout if done else 0)  # for a job that hangs, time is up already
         return done
-
-    # -- the thread ----------------------------------------------------------------------------
-
-    def _start(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(
-                target=self._work, name="langchain-kronvex-writer", daemon=True
-            )
-            self._thread.start()
-
-    def _work(self) -> None:
-        while (lane := self._next()) is not None:
-            job, future = lane.jobs[0]
-            try:
-                job()
-            except Exception as error:  # noqa: BLE001 - any failure is tried again or reported
-                self._failed(lane, future, error)
-            except BaseException as end:  # noqa: BLE001 - a panic in an extension module, say
-                kind = type(end).__name__
-                self._failed(lane, future, KronvexError(f"a background job ended with {kind}"))
-            else:
-                self._finished(lane)
-                _settle(future, None)
-            del lane, job, future  # an idle thread keeps nothing of its last job alive
-
-    def _next(self) -> _Lane | None:
-        """Wait for a lane that is due; None when closed."""
-        with self._changed:
-            while not self._closed:
-                self._mind_reminder()
-                soonest = min(self._lanes.values(), key=self._due, default=None)
-                wait = None if soonest is None else self._due(soonest) - time.monotonic()
-                if soonest and wait is not None and wait <= 0:
-                    soonest.running = True
-                    return soonest
-                if self._reminder:
-                    reminded = max(self._reminder[0] - time.monotonic(), 0.0)
-                    wait = reminded if wait is None else min(wait, reminded)
-                self._changed.wait(wait)
-        return None
-
-    def _mind_reminder(self) -> None:
-        if self._reminder and self._reminder[0] <= time.monotonic():
-            _, name, job = self._reminder
-            self._reminder = None
-            lane = self._lanes.setdefault(name, _Lane(due=time.monotonic()))
-            lane.jobs.append((job, Future()))
-            self._pending += 1
-
-    def _due(self, lane: _Lane) -> float:
-        return 0.0 if self._hurried and not lane.tries else lane.due
-
-    def _finished(self, lane: _Lane) -> None:
-        """Take the first job off its lane, unless the lane was discarded while it ran."""
-        with self._changed:
-            lane.running = False
-            names = [name for name, known in self._lanes.items() if known is lane]
-            if names:
-                lane.jobs.popleft()
-                lane.tries, lane.due = 0, time.monotonic() + lane.pause
-                self._pending -= 1
-                if not lane.jobs:
-                    del self._lanes[names[0]]
-            self._changed.notify_all()
-
-    def _failed(self, lane: _Lane, future: Future[None], error: Exception) -> None:
-        lane.tries += 1
-        final = lane.tries >= self._attempts or isinstance(error, InvalidInput | EmbeddingMismatch)
-        if not final:
-            with self._changed:
-                lane.running = False
-                doubled = self._backoff * 2 ** min(lane.tries - 1, 20)
-                pause = min(doubled, _LONGEST_WAIT_SECONDS)
-                jitter = random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
-                lane.due = time.monotonic() + pause * jitter
-                self._changed.notify_all()
-            return
-        self.report(error)
-        self._finished(lane)
-        _settle(future, error)
 
     def report(self, error: Exception, count: int = 1) -> None:
         """Count, log and pass on that `count` jobs, or parts of one, were given up."""
@@ -306,11 +212,63 @@ class BackgroundWriter(ForkAware):
             except Exception as raised:  # noqa: BLE001 - no traceback: it may quote memory text
                 logger.error("on_error raised %s", type(raised).__name__)  # noqa: TRY400
 
+    # -- the thread ----------------------------------------------------------------------------
 
-def _settle(future: Future[None], error: Exception | None) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)
+    def _work(self) -> None:
+        while (lane := self._next()) is not None:
+            job, future, _ = lane.jobs[0]
+            try:
+                job()
+            except BaseException as raised:  # noqa: BLE001 - also a panic in an extension module
+                self._failed(lane, future, raised)
+            else:
+                self._take_off(lane)
+                if future.set_running_or_notify_cancel():
+                    future.set_result(None)
+            del lane, job, future  # so that an idle thread keeps nothing of its last job alive
+
+    def _next(self) -> _Lane | None:
+        """Wait until a lane is due and return it; return None once closed."""
+        with self._changed:
+            while not self._closed:
+                lane = min(self._lanes.values(), key=self._due, default=None)
+                wait = None if lane is None else self._due(lane) - time.monotonic()
+                if lane and wait is not None and wait <= 0:
+                    lane.running = True
+                    return lane
+                self._changed.wait(wait)
+        return None
+
+    def _due(self, lane: _Lane) -> float:
+        return 0.0 if self._flushing and not lane.tries else lane.due
+
+    def _failed(self, lane: _Lane, future: Future[None], raised: BaseException) -> None:
+        error = raised
+        if not isinstance(error, Exception):
+            error = KronvexError(f"a background job ended with {type(raised).__name__}")
+        lane.tries += 1
+        if lane.tries < self._attempts and not isinstance(error, InvalidInput | EmbeddingMismatch):
+            state = RetryCallState(Retrying(), None, (), {})
+            state.attempt_number = lane.tries
+            with self._changed:
+                lane.running = False
+                lane.due = time.monotonic() + self._pause(state)
+                self._changed.notify_all()
+            return
+        self.report(error)
+        self._take_off(lane)
+        if future.set_running_or_notify_cancel():
+            future.set_exception(error)
+
+    def _take_off(self, lane: _Lane) -> None:
+        """Remove the job that has run from its lane."""
+        with self._changed:
+            lane.jobs.popleft()
+            lane.running, lane.tries = False, 0
+            if lane.jobs:
+                lane.due = time.monotonic() + lane.jobs[0].delay_seconds
+            if self._lanes.get(lane.name) is lane:  # not discarded meanwhile
+                self._pending -= 1
+                if not lane.jobs:
+                    del self._lanes[lane.name]
+            self._changed.notify_all()

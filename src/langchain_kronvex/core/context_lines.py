@@ -1,4 +1,4 @@
-"""How memories look in a prompt: data on one line each, that cannot pose as anything else.
+"""How memories look in a prompt: one line each, which cannot be mistaken for anything else.
 
 A line reads `[semantic, 2026-04-28] User prefers concise answers.`
 """
@@ -15,7 +15,7 @@ PLACEHOLDER = "<memory_context>"
 
 # Control and format characters of Unicode (line breaks, bidirectional overrides, zero-width
 # characters, tags), line and paragraph separators, lone surrogates. The zero-width joiners that
-# emoji and some scripts are written with stay.
+# emoji and some scripts need are kept.
 _CONTROL = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f"
     "\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000110bd\U000110cd"
@@ -26,14 +26,14 @@ _LINE_HEAD = re.compile(r"\[(\s*\w+\s*,\s*\d{4}-\d{2}-\d{2}\s*)\]")
 
 
 def memory_line(memory: Memory) -> str:
-    """Return the one line that stands for a memory in a prompt."""
+    """Return the line of a memory in a prompt."""
     return (
         f"[{memory.memory_type}, {memory.created_at.date().isoformat()}] {neutral(memory.content)}"
     )
 
 
 def neutral(text: str) -> str:
-    """Return a text as one line without control characters and without our own markers."""
+    """Return a text as one line, without control characters and our own markers."""
     one_line = " ".join(_CONTROL.sub(" ", text).split())
     return _LINE_HEAD.sub(r"(\1)", _TAG.sub("(", one_line))
 
@@ -44,7 +44,7 @@ def context_text(memories: Sequence[RecalledMemory]) -> str:
 
 
 def within(memories: Sequence[RecalledMemory], max_tokens: int | None) -> list[RecalledMemory]:
-    """Leave out the least similar memories until their lines fit; the order stays."""
+    """Return the most similar memories whose lines fit, in their order."""
     if max_tokens is None:
         return list(memories)
     kept: set[str] = set()

@@ -17,7 +17,7 @@
         ├── StoreBusy
         ├── NotAStore
         ├── SchemaTooNew
-        └── ServiceError          what a Kronvex server answered, or that it did not
+        └── ServiceError          a Kronvex server failed or did not answer
             ├── AgentNotFound
             ├── BadRequest
             ├── QuotaExceeded
@@ -57,7 +57,7 @@ class ScopeRequired(InvalidInput):
 
 
 class MemoryNotFound(KronvexError, LookupError):
-    """There is no memory with this id: it never existed, has expired, or was forgotten."""
+    """No memory has this id: it never existed, has expired, or was forgotten."""
 
 
 class ConfigurationError(KronvexError):
@@ -77,11 +77,11 @@ class MemoryClosed(KronvexError):
 
 
 class EmbeddingsError(KronvexError):
-    """The embeddings object failed, or returned something that is no list of finite numbers."""
+    """The embeddings failed, or did not return lists of finite numbers."""
 
 
 class EmbeddingMismatch(EmbeddingsError):
-    """The memories were indexed with other embeddings than the ones given."""
+    """The memories were indexed with embeddings other than those given."""
 
 
 class StoreError(KronvexError):
@@ -111,7 +111,7 @@ class ServiceError(StoreError):
 
 
 class Unauthorized(ServiceError):
-    """The server refused the API key. Check KRONVEX_API_KEY or api_key; keys begin with "kv-"."""
+    """The server rejected the API key. Check KRONVEX_API_KEY or api_key; keys begin with "kv-"."""
 
 
 class QuotaExceeded(ServiceError):
@@ -122,26 +122,26 @@ class RateLimited(ServiceError):
     """Too many requests in a minute. Wait, or spread them.
 
     Attributes:
-        retry_after_seconds: How long the server asks to wait.
+        retry_after_seconds: How long the server asks clients to wait.
     """
 
     retry_after_seconds: float = 60.0
 
 
 class AgentNotFound(ServiceError):
-    """The server knows no such agent under this API key. Check KRONVEX_AGENT_ID or agent_id."""
+    """The server has no such agent for this API key. Check KRONVEX_AGENT_ID or agent_id."""
 
 
 class BadRequest(ServiceError):
-    """The server refused the request, and would refuse it again."""
+    """The server rejected the request, and would reject it again."""
 
 
 class ServerUnavailable(ServiceError):
-    """The server cannot be reached, or failed for a moment; try again.
+    """The server cannot be reached, or failed temporarily; try again.
 
     Attributes:
-        unsent: The request cannot have reached the server, so repeating it is safe.
-        retry_after_seconds: How long the server asks to wait, or None.
+        unsent: Whether the request cannot have reached the server, so that repeating it is safe.
+        retry_after_seconds: How long the server asks clients to wait, or None.
     """
 
     unsent: bool = False
@@ -149,19 +149,19 @@ class ServerUnavailable(ServiceError):
 
 
 class ServerMisbehaved(ServiceError):
-    """The server's answer cannot be used: not what the API promises, or not what was asked."""
+    """The server's answer is unusable: it does not follow the API, or answers another request."""
 
 
 class WriteLost(ServerMisbehaved):
-    """The server answered as if it had stored a memory, but returned another one. It was kept
-    aside on this machine. Use one agent for each user, or a server that keeps users apart.
+    """The server reported a memory as stored, but returned another one. The memory was kept on
+    this machine. Use one agent for each user, or a server that keeps users apart.
     """
 
 
 def described(error: Exception) -> str:
-    """Return what may be logged of an error: our own text and the system's, else only the kind.
+    """Return the text to log for an error: its message if ours or the system's, else its type.
 
-    Other libraries quote in their messages what they were given, which may be memory text.
+    Messages of other libraries may quote memory text.
     """
     kind = type(error).__name__
     return f"{kind}: {error}" if isinstance(error, KronvexError | OSError) else kind

@@ -1,8 +1,8 @@
-"""What must not be shared with a forked child: locks, threads, database connections.
+"""Forks of the process: locks, threads and database connections must not pass to the child.
 
-Web servers open a memory and then fork their workers. A child inherits locks that another thread
-held and SQLite's notes on the parent's file locks, and would hang on the ones and lose writes by
-the others (https://www.sqlite.org/howtocorrupt.html, section 2.6).
+Some web servers open a memory and then fork their workers. The child inherits locks that another
+thread held, and would hang on them. It also inherits SQLite's notes on the parent's file locks, and
+would lose writes (https://www.sqlite.org/howtocorrupt.html, section 2.6).
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import weakref
 
 
 class ForkAware:
-    """Told before and after a fork of the process, from `watch_forks` on."""
+    """Base of objects that prepare for a fork of the process, once they call `watch_forks`."""
 
     def watch_forks(self) -> None:
-        """Start being told."""
+        """Have the other methods called at every fork."""
         _aware.add(self)
 
     def before_fork(self) -> None:
-        """Come to rest; in the forking thread."""
+        """Finish the work of other threads; called in the thread that forks."""
 
     def after_fork_in_parent(self) -> None:
-        """Go on."""
+        """Let other threads go on."""
 
     def after_fork_in_child(self) -> None:
-        """Start anew: the only thread is the one that forked."""
+        """Start afresh: only the thread that forked exists here."""
 
 
 _aware: weakref.WeakSet[ForkAware] = weakref.WeakSet()

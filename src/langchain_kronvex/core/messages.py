@@ -25,10 +25,10 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def check_messages(messages: Sequence[BaseMessage]) -> None:
-    """Refuse what is no list of messages.
+    """Check that a value is a list of messages.
 
     Raises:
-        InvalidInput: it is something else, or holds something else.
+        InvalidInput: It is not, or holds something else.
     """
     if isinstance(messages, Sequence) and all(isinstance(m, BaseMessage) for m in messages):
         return
@@ -41,11 +41,11 @@ def check_messages(messages: Sequence[BaseMessage]) -> None:
 def encode_message(message: BaseMessage) -> str:
     """Return a message as JSON text; a chunk of a stream as the message it belongs to.
 
-    Values that JSON does not know (a tool's artifact, say) are stored as pydantic writes them,
-    or else as their `repr`.
+    Values that JSON cannot hold, for example a tool's artifact, are stored as pydantic writes
+    them, or else as their `repr`.
 
     Raises:
-        InvalidInput: it could not be read again.
+        InvalidInput: The message could not be read again.
     """
     try:
         return _encoded(message)
@@ -73,10 +73,10 @@ def _encoded(message: BaseMessage) -> str:
 
 
 def jsonable(value: Any) -> Any:
-    """Return a value as JSON can hold it: as pydantic writes it, or else as its `repr`."""
+    """Return a value that JSON can hold: as pydantic writes it, or else its `repr`."""
     try:
         return to_jsonable_python(value, fallback=repr, bytes_mode="base64")
-    except (TypeError, ValueError, RecursionError):  # it holds itself, say
+    except (TypeError, ValueError, RecursionError):  # for example, it contains itself
         return repr(value)
 
 
@@ -89,7 +89,8 @@ def window(messages: Sequence[BaseMessage], max_messages: int) -> list[BaseMessa
     """Return the last whole turns that hold at most `max_messages` messages.
 
     A turn starts with a human message, so no tool message loses its call. The last turn is
-    returned whole even when it alone is longer. Without any human message the cut is plain.
+    returned whole even if it alone is longer. Without any human message, the last messages are
+    returned.
     """
     turns = [place for place, message in enumerate(messages) if isinstance(message, HumanMessage)]
     if len(messages) <= max_messages:
@@ -100,34 +101,34 @@ def window(messages: Sequence[BaseMessage], max_messages: int) -> list[BaseMessa
 
 
 def text_of(message: BaseMessage) -> str:
-    """Return the text of a message, without what cannot be stored as text; "" for none."""
+    """Return the text of a message, without characters that cannot be stored; "" if it has none."""
     return _UNSTORABLE.sub("", str(message.text)).strip()
 
 
 def exchange_content(user_text: str, assistant_text: str | None) -> str:
-    """Return how an exchange is remembered; without an answer, the user's words alone."""
+    """Return the content of a memory of an exchange; without an answer, of the user's words."""
     said = f"User: {user_text}"
     return f"{said}\n{answer_content(assistant_text)}" if assistant_text else said
 
 
 def answer_in(content: str, user_text: str) -> str:
-    """Return what the assistant said in an exchange that is remembered as `content`."""
+    """Return the assistant's words in the memory of an exchange."""
     said = exchange_content(user_text, None)
     if content.startswith(said):
         return content[len(said) :].removeprefix(f"\n{answer_content('')}")
-    # Too long to be kept in one: then either the user's words stand there, or the answer.
+    # The exchange was too long for one memory: this one holds the user's words or the answer.
     return "" if said.startswith(content) or content == user_text else content
 
 
 def answer_content(assistant_text: str) -> str:
-    """Return how an answer is remembered to which the user said nothing in words."""
+    """Return the content of a memory of an answer to a turn without words."""
     return f"Assistant: {assistant_text}"
 
 
 def exchanges(messages: Iterable[BaseMessage]) -> list[tuple[str, str]]:
-    """Return (what the user said, what the assistant answered) for each turn, "" for nothing.
+    """Return (the user's text, the assistant's text) of each turn, "" for a missing one.
 
-    Only texts count: tool calls, tool messages and system messages are passed over.
+    Tool calls, tool messages and system messages are ignored.
     """
     found: list[tuple[str, str]] = []
     for message in messages:
@@ -141,7 +142,7 @@ def exchanges(messages: Iterable[BaseMessage]) -> list[tuple[str, str]]:
 
 
 def visible_texts(messages: Sequence[BaseMessage]) -> set[str]:
-    """Return every text by which a memory could repeat what these messages show."""
+    """Return every content of a memory that would only repeat these messages."""
     texts = {text_of(message) for message in messages}
     texts |= {answer_content(text) for text in texts}
     for user, answer in exchanges(messages):
@@ -150,7 +151,7 @@ def visible_texts(messages: Sequence[BaseMessage]) -> set[str]:
 
 
 def query_of(messages: Sequence[BaseMessage]) -> str:
-    """Return what to look for: the text of the last human message, or else of the last one."""
+    """Return the query: the text of the last human message, or else of the last message."""
     for message in reversed(messages):
         if isinstance(message, HumanMessage):
             return text_of(message)

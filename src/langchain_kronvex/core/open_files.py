@@ -1,8 +1,8 @@
-"""The files that this process holds as stores: nothing else in it may open and close them.
+"""The files that this process has open as stores: nothing else in it may open and close them.
 
-When a process closes any descriptor of a file, POSIX takes away all its locks on that file
-(fcntl(2)), SQLite's with them (https://www.sqlite.org/howtocorrupt.html, section 2.2). Another
-process then takes the store for abandoned and deletes the log of what was written last.
+When a process closes any descriptor of a file, POSIX removes all its locks on that file
+(fcntl(2)), including those of SQLite (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+Another process then takes the store for abandoned and deletes the log of the latest writes.
 """
 
 from __future__ import annotations
@@ -15,25 +15,29 @@ from pathlib import Path
 
 from langchain_kronvex.core.fork_safety import ForkAware
 
-_Identity = tuple[int, int]  # device and number of a file, whatever its names
+_Identity = tuple[int, int]  # device and inode of a file, the same for all its names
 
 
 class HeldFiles(ForkAware):
-    """Who holds which files; safe for threads and forks."""
+    """The holders of each file; safe for threads and forks."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._holders: dict[_Identity, weakref.WeakSet[object]] = {}
+        self.after_fork_in_child()
         self.watch_forks()
+
+    def after_fork_in_child(self) -> None:
+        """Replace the lock, which a thread of the parent may have held."""
+        self._lock = threading.Lock()
 
     def hold(self, path: Path, holder: object, prepare: Callable[[], None]) -> None:
         """Note that a holder opens a file.
 
         Args:
-            path: The file; `prepare` makes it when it does not exist.
-            holder: As long as it lives, or until it lets go, the file counts as held.
-            prepare: Done before, unless somebody holds the file already: only then may it open
-                and close the file.
+            path: The file; `prepare` creates it if it does not exist.
+            holder: The file counts as held until this object is gone, or passed to `let_go`.
+            prepare: Called first, unless the file is held already: only then may it open and close
+                the file.
         """
         with self._lock:
             identity = _identity(path)
@@ -52,22 +56,10 @@ class HeldFiles(ForkAware):
                     del self._holders[identity]
 
     def holds(self, path: Path) -> bool:
-        """Tell whether somebody in this process holds a file."""
+        """Return whether this process has a file open as a store."""
         with self._lock:
             identity = _identity(path)
             return identity is not None and bool(self._holders.get(identity))
-
-    def before_fork(self) -> None:
-        """Wait until no other thread is at it."""
-        self._lock.acquire()
-
-    def after_fork_in_parent(self) -> None:
-        """Let the others go on."""
-        self._lock.release()
-
-    def after_fork_in_child(self) -> None:
-        """Start with a lock that nobody holds."""
-        self._lock = threading.Lock()
 
 
 def _identity(path: Path) -> _Identity | None:

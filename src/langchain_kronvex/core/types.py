@@ -1,4 +1,4 @@
-"""The words of this package: scopes, memories, drafts, contexts, summaries. Data, no behaviour."""
+"""The data types of this package: scopes, memories, drafts, contexts, summaries."""
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
@@ -17,16 +17,16 @@ class Unchanged(Enum):
     UNCHANGED = "unchanged"
 
 
-UNCHANGED = Unchanged.UNCHANGED  # what `update` leaves as it is; None would be a value
+UNCHANGED = Unchanged.UNCHANGED  # leaves a value as it is in `update`, where None is a value
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose memory: ids exactly as given, both optional; neither means agent-level memory.
+    """The owner of a memory: ids exactly as given, both optional; neither means agent level.
 
     A memory belongs to one owner: the user, or, without a `user_id`, the user whose name is the
-    `session_id`. Writing and reading with the same ids therefore always meet, and leaving an id
-    out when reading never shows more than one owner's memories.
+    `session_id`. Writes and reads with the same ids always match, and leaving an id out never
+    reveals the memories of another owner.
     """
 
     user_id: str | None = None
@@ -37,7 +37,7 @@ class Scope:
         """Check both ids.
 
         Raises:
-            InvalidInput: an id is blank, too long, or no text.
+            InvalidInput: An id is blank, too long, or not a string.
         """
         return cls(
             check_optional_id(user_id, "user_id"), check_optional_id(session_id, "session_id")
@@ -45,7 +45,7 @@ class Scope:
 
     @property
     def owner(self) -> str:
-        """The user that everything in this scope belongs to; "" for the agent level."""
+        """The user who owns everything in this scope; "" for the agent level."""
         return self.user_id or self.session_id or ""
 
     @property
@@ -68,12 +68,12 @@ class Memory:
         user_id: As given when it was stored, or None.
         session_id: As given when it was stored, or None.
         metadata: The caller's own JSON values.
-        created_at: When it was said, or last said again; UTC.
+        created_at: When it was said, or repeated last; UTC.
         expires_at: When it becomes invisible; None for never. A pinned memory never expires.
         pinned: Kept whatever its expiry says.
         access_count: How many times recall has returned it.
-        deduplicated: The text was already there; its dates were renewed instead of storing it
-            again. Only ever true on what `remember`, `remember_many` and `save_exchange` return.
+        deduplicated: The text was stored already, and its dates were renewed instead. True only on
+            results of `remember`, `remember_many` and `save_exchange`.
     """
 
     id: str
@@ -94,10 +94,10 @@ class RecalledMemory(Memory):
     """A memory found by `recall`. The three scores are numbers from 0 to 1.
 
     Attributes:
-        similarity: How well it fits the query. The same scale for every query.
+        similarity: How well it fits the query, on the same scale for every query.
         confidence: `0.6 * similarity + 0.2 * recency + 0.2 * frequency`.
-        probability: How likely it is that this memory is one the query asks for, given that the
-            answer is among the owner's memories.
+        probability: How likely this memory answers the query, given that one of the owner's
+            memories does.
     """
 
     similarity: float
@@ -122,12 +122,12 @@ class MemoryDraft:
 
 @dataclass(frozen=True, slots=True)
 class MemoryContext:
-    """The text for a prompt's `{memory_context}` and the memories it was made of.
+    """The text for a prompt's `{memory_context}`, and its memories.
 
     Attributes:
-        context: One line per memory, or "" when there is none.
+        context: One line per memory, or "" without memories.
         memories: The memories in the text, in its order.
-        degraded: Something failed on the way, so the text may hold less than the store does.
+        degraded: Something failed, so memories may be missing.
     """
 
     context: str = ""
@@ -145,7 +145,7 @@ class MemoryContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSummary:
-    """One session of one user: how much it holds, and when it was last written to (UTC)."""
+    """One session of one user: its size, and when it was last written to (UTC)."""
 
     user_id: str | None
     session_id: str | None
@@ -156,13 +156,13 @@ class SessionSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveSummary:
-    """What an export wrote, or an import read.
+    """The result of an export or import.
 
     Attributes:
         memories: How many memories.
         messages: How many chat messages.
         items: How many items, such as key-value pairs.
-        stored: How many of them were not there before; of an export, all.
+        stored: How many of them were new; for an export, all.
     """
 
     memories: int
@@ -173,20 +173,20 @@ class MoveSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryStats:
-    """What the memory holds and how its background work stands.
+    """The size of the memory, and the state of its background work.
 
     Attributes:
         location: Where the memories are kept.
         memories: Visible memories of this agent.
         messages: Stored chat messages of this agent.
         users: Owners with at least one record.
-        unembedded: Memories that are found by their words only, until their vectors arrive.
-        pending: Background jobs not yet done.
+        unembedded: Memories without a vector yet, which are found by their words only.
+        pending: Background jobs not done yet.
         failed: Background jobs given up after all their tries, and texts that the embeddings
-            refuse.
-        degraded: Turns that went on without memory, or with less of it, because something failed.
-        last_error: The most recent background or degraded failure, without any memory text.
-        size_bytes: What the store takes on disk, or None when it cannot tell.
+            rejected.
+        degraded: Turns that went on with no memory, or part of it, because something failed.
+        last_error: The latest error of those, without any memory text.
+        size_bytes: The size of the store on disk, or None if unknown.
     """
 
     location: str

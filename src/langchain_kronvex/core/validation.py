@@ -1,10 +1,11 @@
-"""What fits: the limits of ids, contents, times and counts, each checked in one place.
+"""The limits of ids, contents, times and counts, each checked in one place.
 
-Every function returns the value it was given, in its stored form, or raises `InvalidInput` with a
-message that says what to do. Nothing is cut, stripped or guessed: an id that is quietly changed is
-an id that may become another user's.
+Every `check_...` function returns the value it was given, in its stored form, or raises
+`InvalidInput` with a message that says what to do. Values are never truncated, stripped or guessed:
+an id that is changed silently may become the id of another user.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -17,49 +18,46 @@ MAX_ID_CHARS = 255
 MAX_CONTENT_CHARS = 1_048_576
 MAX_TTL_DAYS = 36_500
 MAX_METADATA_DEPTH = 64
+MAX_JSON_CHARS = 16 * 1024 * 1024
+MAX_JSON_DEPTH = 128
+DIGESTED = "#blake2b:"
 MEMORY_TYPES = ("episodic", "semantic", "procedural", "fact", "preference", "context")
 
 
 def check_id(value: object, name: str) -> str:
     """Return an id of 1 to 255 characters, not blank, without NUL, encodable as UTF-8."""
-    if not isinstance(value, str):
-        raise InvalidInput(f"{name} must be a string, not {type(value).__name__}.")
-    if not value.strip():
-        raise InvalidInput(
-            f"{name} is blank; pass 1 to {MAX_ID_CHARS} characters, or leave it out."
-        )
-    if len(value) > MAX_ID_CHARS:
-        raise InvalidInput(
-            f"{name} has {len(value)} characters; at most {MAX_ID_CHARS} are allowed."
-        )
-    return check_text(value, name)
+    hint = f"pass 1 to {MAX_ID_CHARS} characters, or leave it out."
+    return check_text(_filled(value, name, hint, MAX_ID_CHARS), name)
 
 
 def check_optional_id(value: object, name: str) -> str | None:
-    """Return None, or what `check_id` returns."""
+    """Return None for None, otherwise the checked id."""
     return None if value is None else check_id(value, name)
 
 
 def check_content(value: object, name: str = "content") -> str:
     """Return a text of 1 to 1,048,576 characters, not blank, without NUL or lone surrogates."""
-    if not isinstance(value, str):
-        raise InvalidInput(f"{name} must be a string, not {type(value).__name__}.")
-    if not value.strip():
-        raise InvalidInput(f"{name} is blank; there is nothing to remember.")
-    if len(value) > MAX_CONTENT_CHARS:
-        raise InvalidInput(
-            f"{name} has {len(value)} characters; at most {MAX_CONTENT_CHARS} are allowed. "
-            "Split it into several memories."
-        )
-    return check_text(value, name)
+    hint = "there is nothing to remember."
+    return check_text(_filled(value, name, hint, MAX_CONTENT_CHARS), name)
 
 
 def check_query(value: object) -> str:
     """Return a query that is a string and not blank; any other character is allowed."""
+    return _filled(value, "query", "ask for something.")
+
+
+def _filled(value: object, name: str, hint: str, most_chars: int | None = None) -> str:
+    text = _string(value, name)
+    if not text.strip():
+        raise InvalidInput(f"{name} is blank; {hint}")
+    if most_chars is not None and len(text) > most_chars:
+        raise InvalidInput(f"{name} has {len(text)} characters; at most {most_chars} are allowed.")
+    return text
+
+
+def _string(value: object, name: str) -> str:
     if not isinstance(value, str):
-        raise InvalidInput(f"query must be a string, not {type(value).__name__}.")
-    if not value.strip():
-        raise InvalidInput("query is blank; ask for something.")
+        raise InvalidInput(f"{name} must be a string, not {type(value).__name__}.")
     return value
 
 
@@ -72,10 +70,12 @@ def check_type(value: object) -> str:
     return str(value)
 
 
-def check_count(value: object, name: str, *, least: int) -> int:
-    """Return a whole number of at least `least`."""
+def check_count(value: object, name: str, *, least: int, most: int | None = None) -> int:
+    """Return a whole number from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InvalidInput(f"{name} must be a whole number of at least {least}, not {value!r}.")
+    if most is not None and value > most:
+        raise InvalidInput(f"{name} is {value}; at most {most} is allowed.")
     return value
 
 
@@ -92,8 +92,8 @@ def check_time(value: object, name: str) -> datetime:
         raise InvalidInput(f"{name} must be a datetime, not {type(value).__name__}.")
     if value.utcoffset() is None:
         raise InvalidInput(
-            f"{name} has no time zone, so the moment it means is unknown; "
-            "pass an aware one, for example datetime.now(timezone.utc)."
+            f"{name} has no time zone, so its moment is ambiguous; "
+            "pass an aware datetime, such as datetime.now(timezone.utc)."
         )
     try:
         return value.astimezone(timezone.utc)
@@ -130,7 +130,7 @@ def check_metadata(value: object) -> dict[str, Any]:
 
 
 def check_json(value: Any, name: str, most_levels: int) -> Any:
-    """Return a copy of a JSON value; tuples become lists, what JSON would lose is refused."""
+    """Return a copy of a JSON value; tuples become lists; values JSON cannot hold are rejected."""
     copy = _json_copy(value, name, most_levels, most_levels)
     try:
         json.dumps(copy)
@@ -144,30 +144,60 @@ def _json_copy(value: Any, name: str, most_levels: int, levels_left: int) -> Any
         raise InvalidInput(f"{name} is nested deeper than {most_levels} levels.")
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise InvalidInput(f"{name} must have strings as keys, also inside.")
+            raise InvalidInput(f"{name} must have strings as keys, at every level.")
         return {
             key: _json_copy(item, name, most_levels, levels_left - 1) for key, item in value.items()
         }
     if isinstance(value, list | tuple):
         return [_json_copy(item, name, most_levels, levels_left - 1) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidInput(f"{name} must hold JSON values only; NaN and infinity are none.")
+        raise InvalidInput(f"{name} must hold JSON values only, not NaN or infinity.")
     if value is None or isinstance(value, str | int | float):
         return value
     raise InvalidInput(
-        f"{name} must hold JSON values only; {type(value).__name__} is none. Convert it first."
+        f"{name} must hold JSON values only, not {type(value).__name__}. Convert it first."
     )
 
 
-def check_text(value: str, name: str) -> str:
+def check_text(value: object, name: str) -> str:
     """Return a text without NUL and lone surrogates; it may be empty."""
-    if "\0" in value:
+    text = _string(value, name)
+    if "\0" in text:
         raise InvalidInput(f"{name} contains a NUL character; remove it.")
     try:
-        value.encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InvalidInput(
-            f"{name} contains a lone surrogate at character {error.start}, which is no Unicode "
-            "text; decode its source correctly, or replace it with '\\ufffd'."
+            f"{name} contains a lone surrogate at character {error.start}, which is not valid "
+            "Unicode text; decode its source correctly, or replace it with '\\ufffd'."
         ) from error
-    return value
+    return text
+
+
+def canonical_json(value: Any, name: str) -> str:
+    """Return the JSON text of a value; equal values have the same text. Tuples become lists.
+
+    Raises:
+        InvalidInput: It is not a JSON value, or too large.
+    """
+    copy = check_json(value, name, MAX_JSON_DEPTH)
+    text = json.dumps(copy, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # lone surrogates survive as escapes only
+        text = json.dumps(copy, separators=(",", ":"), sort_keys=True)
+    if len(text) > MAX_JSON_CHARS:
+        raise InvalidInput(
+            f"{name} has {len(text)} characters as JSON; at most {MAX_JSON_CHARS} are allowed."
+        )
+    return text
+
+
+def short_name(name: str) -> str:
+    """Return a name that fits the index of every store: itself, or a digest of a long one.
+
+    Different names stay different: a short name that looks like a digest is digested too.
+    """
+    if len(name) <= MAX_ID_CHARS and not name.startswith(DIGESTED):
+        return name
+    return DIGESTED + hashlib.blake2b(name.encode(), digest_size=32).hexdigest()

@@ -1,4 +1,4 @@
-"""What an `Embeddings` object returns, checked: finite numbers, one width, unit length."""
+"""An `Embeddings` object whose vectors are checked: finite numbers, one width, unit length."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class EmbeddingModel(ForkAware):
         embeddings: The object that turns texts into vectors.
 
     Attributes:
-        name: Tells models apart; it stands in the store.
-        width: Dimensions of its vectors; None until it has made the first.
+        name: Identifies the model; kept in the store.
+        width: Dimensions of its vectors; None until the first is known.
         is_local: Whether it is the bundled table, whose vectors are stored with the text.
 
     Raises:
-        InvalidInput: it is no LangChain `Embeddings`.
+        InvalidInput: It is not a LangChain `Embeddings` object.
     """
 
     def __init__(self, embeddings: Embeddings) -> None:
@@ -50,7 +50,7 @@ class EmbeddingModel(ForkAware):
         self.watch_forks()
 
     def after_fork_in_child(self) -> None:
-        """Start with an empty cache and a lock that nobody holds."""
+        """Start with an empty cache and a new lock."""
         self._cache: OrderedDict[bytes, Floats] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -58,9 +58,10 @@ class EmbeddingModel(ForkAware):
         """Return the unit vectors of texts, shape (texts, width).
 
         Raises:
-            EmbeddingsError: the embeddings failed, or returned something else.
+            EmbeddingsError: The embeddings failed, or did not return a vector for each text.
+            EmbeddingMismatch: The vectors have another width than before.
         """
-        if self._table:  # one array of unit vectors: nothing to convert and to check
+        if self._table:  # one array of unit vectors, which needs no check
             return self._table.embed_array(texts)
         try:
             raw = self.embeddings.embed_documents(list(texts))
@@ -69,76 +70,69 @@ class EmbeddingModel(ForkAware):
                 f"{self.name} failed ({type(error).__name__}); memories are found by their words "
                 "until their vectors can be fetched."
             ) from error
-        return self.checked(raw, len(texts))
+        return self._checked(raw, len(texts))
 
     def query_vector(self, query: str) -> Floats:
-        """Return the unit vector of a query, kept for when it is asked again.
+        """Return the unit vector of a query; those of the latest queries are remembered.
 
         Raises:
-            EmbeddingsError: the embeddings failed, or returned something else.
+            EmbeddingsError: The embeddings failed, or did not return a vector.
+            EmbeddingMismatch: The vector has another width than before.
         """
-        known = self.cached(query)
+        key = hashlib.blake2b(query.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        with self._lock:
+            known = self._cache.get(key)
         if known is not None:
             return known
-        if self._table:
-            return self._cache_vector(query, self._table.embed_array([query])[0])
-        try:
-            raw = self.embeddings.embed_query(query)
-        except Exception as error:
-            raise EmbeddingsError(
-                f"{self.name} failed on the query ({type(error).__name__})."
-            ) from error
-        return self.keep(query, raw)
-
-    def load(self) -> None:
-        """Read the tables that the first recall would have to read."""
-        thesaurus.load()
-        if self.is_local:
-            StaticEmbeddings.load()
-
-    def cached(self, query: str) -> Floats | None:
-        """Return the vector of a query asked before."""
+        vector = self._embed_query(query)
         with self._lock:
-            return self._cache.get(_digest(query))
-
-    def keep(self, query: str, raw: Any) -> Floats:
-        """Check what `embed_query` returned and keep it; the cache holds no text."""
-        return self._cache_vector(query, self.checked([raw])[0])
-
-    def _cache_vector(self, query: str, vector: Floats) -> Floats:
-        with self._lock:
-            self._cache[_digest(query)] = vector
+            self._cache[key] = vector
             if len(self._cache) > _CACHED_QUERIES:
                 self._cache.popitem(last=False)
         return vector
+
+    def _embed_query(self, query: str) -> Floats:
+        if self._table:
+            vectors = self._table.embed_array([query])
+        else:
+            try:
+                raw = self.embeddings.embed_query(query)
+            except Exception as error:
+                raise EmbeddingsError(
+                    f"{self.name} failed on the query ({type(error).__name__})."
+                ) from error
+            vectors = self._checked([raw], 1)
+        vector: Floats = vectors[0]
+        return vector
+
+    def load(self) -> None:
+        """Read the tables that the first recall needs."""
+        thesaurus.load()
+        if self.is_local:
+            StaticEmbeddings.load()
 
     def forget_queries(self) -> None:
         """Empty the cache."""
         with self._lock:
             self._cache.clear()
 
-    def checked(self, raw: Sequence[Any], count: int | None = None) -> Floats:
-        """Return unit vectors, shape (count, width); a vector of zeros stays one.
-
-        Raises:
-            EmbeddingsError: wrong number, ragged, not numbers, NaN, infinite.
-            EmbeddingMismatch: another width than before.
-        """
+    def _checked(self, raw: Sequence[Any], count: int) -> Floats:
+        """Return unit vectors, shape (count, width); a vector of zeros is left as it is."""
         try:
             vectors = np.array(raw, np.float64)
         except (TypeError, ValueError) as error:
-            kind = type(error).__name__  # what it says may quote a text
-            raise EmbeddingsError(f"{self.name} returned no list of numbers ({kind}).") from error
+            kind = type(error).__name__  # its message may quote a text
+            raise EmbeddingsError(f"{self.name} did not return numbers ({kind}).") from error
         if vectors.ndim != 2 or vectors.shape[1] == 0:
             raise EmbeddingsError(f"{self.name} returned vectors of shape {vectors.shape}.")
-        if count is not None and len(vectors) != count:
+        if len(vectors) != count:
             raise EmbeddingsError(f"{self.name} returned {len(vectors)} vectors for {count} texts.")
         if not np.isfinite(vectors).all():
             raise EmbeddingsError(f"{self.name} returned NaN or infinite numbers.")
         if self.width not in (None, vectors.shape[1]):
             raise EmbeddingMismatch(
                 f"{self.name} returned {vectors.shape[1]} dimensions where it returned "
-                f"{self.width} before. If it now does so always, call memory.reindex()."
+                f"{self.width} before. If that is intended, call memory.reindex()."
             )
         self.width = vectors.shape[1]
         largest = np.abs(vectors).max(axis=1, keepdims=True)
@@ -150,27 +144,27 @@ class EmbeddingModel(ForkAware):
 class ModelInUse:
     """The embeddings of an open memory, and those it is being reindexed with.
 
-    Both change while other threads recall and save. Whoever is refused by the store because the
-    vectors are of another model asks `after` which to try instead.
+    Both change while other threads recall and save. When the store rejects vectors of one model,
+    `after` returns the model to try instead.
 
     Args:
         model: The embeddings; None for words alone.
     """
 
     def __init__(self, model: EmbeddingModel | None) -> None:
-        self._models = (model, model)  # replaced as a whole, so that nobody sees half a change
+        self._models = (model, model)  # replaced as a whole: no thread sees half a change
 
     @property
     def current(self) -> EmbeddingModel | None:
-        """What to embed with."""
+        """The model to embed with."""
         return self._models[0]
 
     def after(self, refused: EmbeddingModel | None) -> EmbeddingModel | None:
-        """Return the model that may have taken the place of another; None when none has."""
+        """Return the model that may have replaced the refused one, or None."""
         return next((model for model in self._models if model is not refused), None)
 
     def prepare(self, upcoming: EmbeddingModel) -> None:
-        """Let a model be tried where the current one is refused."""
+        """Offer a model where the store rejects the current one."""
         self._models = (self._models[0], upcoming)
 
     def settle(self, model: EmbeddingModel | None) -> None:
@@ -190,7 +184,3 @@ def _name(embeddings: Embeddings) -> str:
         if isinstance(value, str) and value:
             return f"{type(embeddings).__name__}:{value}"
     return type(embeddings).__qualname__
-
-
-def _digest(query: str) -> bytes:
-    return hashlib.blake2b(query.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,8 +1,8 @@
 """Text to word pieces, by the rules of BERT's uncased tokenizer, in plain Python.
 
-The token table was distilled from a model that reads these pieces, so text has to be cut exactly
-as that model cuts it. A `WordPiece` keeps what it has already seen, which makes a batch fast; it is
-meant to live for one call, so that no word of a user outlives the call that brought it.
+The bundled vectors come from a model that reads these pieces, so text must be cut exactly as that
+model cuts it. A `WordPiece` remembers the words it has seen, which makes a batch fast. It is meant
+to live for one call, so that no user's word outlives the call it came with.
 """
 
 from __future__ import annotations
@@ -11,13 +11,8 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 
-UNKNOWN = "[UNK]"
-"""What stands for a word that cannot be cut into known pieces."""
-
-MAX_WORD_CHARACTERS = 100
-"""A longer word is unknown, as in BERT."""
-
-_MAX_REMEMBERED_WORDS = 65_536
+UNKNOWN = "[UNK]"  # a word that cannot be cut into known pieces
+_MAX_WORD_CHARACTERS = 100  # a longer word is unknown, as in BERT
 
 _ASCII_PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 _ASCII_WORD = re.compile(r"[a-z0-9]+|[!-/:-@\[-`{-~]")
@@ -36,7 +31,7 @@ _IDEOGRAPHS = (
 
 
 class _Characters(dict[int, str]):
-    """What each code point of decomposed text becomes; filled as code points are met."""
+    """The replacement of each code point of decomposed text; filled as code points occur."""
 
     def __missing__(self, code_point: int) -> str:
         character = chr(code_point)
@@ -52,8 +47,8 @@ class _Characters(dict[int, str]):
         ):
             becomes = f" {character} "
         else:
-            # One character at a time: lowering whole words would turn a final sigma into another
-            # letter than the model's vocabulary was made with.
+            # One character at a time: lower-casing whole words would give a final sigma another
+            # letter than the model's vocabulary has.
             becomes = character.lower()
         self[code_point] = becomes
         return becomes
@@ -65,23 +60,27 @@ class WordPiece:
     Args:
         rows: Row of each piece; a piece that continues a word starts with ``##``.
         longest_piece: Characters of the longest key of `rows`.
+        max_remembered_words: How many words to remember at most.
     """
 
-    def __init__(self, rows: Mapping[str, int], longest_piece: int) -> None:
+    def __init__(
+        self, rows: Mapping[str, int], longest_piece: int, *, max_remembered_words: int = 65_536
+    ) -> None:
         self._rows = rows
         self._longest_piece = longest_piece
+        self._max_remembered_words = max_remembered_words
         self._characters = _Characters()
         self._rows_of_word: dict[str, tuple[int, ...]] = {}
 
     def words(self, text: str) -> list[str]:
-        """Lower-cased words and punctuation marks, without accents and control characters."""
+        """Return lower-cased words and punctuation, without accents and control characters."""
         if text.isascii() and not _ASCII_CONTROL.search(text):
             return _ASCII_WORD.findall(text.lower())
         return unicodedata.normalize("NFD", text).translate(self._characters).split()
 
     def pieces(self, word: str) -> list[str]:
-        """The longest known pieces of a word from left to right, or `UNKNOWN` alone."""
-        if len(word) > MAX_WORD_CHARACTERS:
+        """Return the longest known pieces of a word from left to right, or `UNKNOWN` alone."""
+        if len(word) > _MAX_WORD_CHARACTERS:
             return [UNKNOWN]
         found: list[str] = []
         start = 0
@@ -94,11 +93,11 @@ class WordPiece:
         return found
 
     def tokens(self, text: str) -> list[str]:
-        """All pieces of a text, as the reference tokenizer gives them."""
+        """Return all pieces of a text, the same as the reference tokenizer."""
         return [piece for word in self.words(text) for piece in self.pieces(word)]
 
     def rows(self, text: str) -> list[int]:
-        """Table rows of a text; what is unknown is left out."""
+        """Return the table rows of a text, without unknown pieces."""
         rows: list[int] = []
         known = self._rows_of_word
         for word in self.words(text):
@@ -109,9 +108,9 @@ class WordPiece:
         return rows
 
     def _remember(self, word: str) -> tuple[int, ...]:
-        if len(self._rows_of_word) >= _MAX_REMEMBERED_WORDS:
+        if len(self._rows_of_word) >= self._max_remembered_words:
             self._rows_of_word.clear()
-        whole = self._rows.get(word)  # most words are: then no shorter piece has to be looked for
+        whole = self._rows.get(word)  # most words: no shorter piece is needed
         rows: tuple[int, ...] = (
             (whole,)
             if whole is not None
@@ -125,7 +124,7 @@ class WordPiece:
         if pieces != [UNKNOWN]:
             yield from pieces
             return
-        # A smiley glued to a word makes the whole word unknown; its letters still say something.
+        # A smiley attached to a word makes the whole word unknown; its letters are still useful.
         for part in _ALPHANUMERIC.findall(word):
             if part != word:
                 yield from (piece for piece in self.pieces(part) if piece != UNKNOWN)

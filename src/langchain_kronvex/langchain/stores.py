@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 from langchain_core.stores import BaseStore
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.canonical_json import from_text, to_text
 from langchain_kronvex.core.errors import InvalidInput, StoreBusy
+from langchain_kronvex.core.validation import canonical_json
 from langchain_kronvex.memory.keyed_values import KeyedValues, check_key
 from langchain_kronvex.memory.memory import KronvexMemory
 
@@ -50,7 +51,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of a key, or `default` if it has none."""
         record = self._values.find([key]).get(key)
-        return default if record is None else from_text(record.content)
+        return default if record is None else json.loads(record.content)
 
     async def aget(self, key: str, default: Any = None) -> Any:
         """Async version of `get`."""
@@ -165,7 +166,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
         """
         for _ in range(_MAX_TRIES):
             there = self._values.find([key]).get(key)
-            value = function(from_text(_encoded(default) if there is None else there.content))
+            value = function(json.loads(_encoded(default) if there is None else there.content))
             if value is None:
                 raise InvalidInput("The function returned None; it must return the new value.")
             expires_at, content = (there.expires_at, there.content) if there else (None, None)
@@ -182,7 +183,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
     def mget(self, keys: Sequence[str]) -> list[Any]:
         """Return the values of keys, with None for each key that has no value."""
         found = self._values.find(keys)
-        return [from_text(found[key].content) if key in found else None for key in keys]
+        return [json.loads(found[key].content) if key in found else None for key in keys]
 
     async def amget(self, keys: Sequence[str]) -> list[Any]:
         """Async version of `mget`."""
@@ -217,7 +218,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
 
 def _encoded(value: Any) -> str:
     try:
-        return to_text(value, "value")
+        return canonical_json(value, "value")
     except InvalidInput as error:
         raise InvalidInput(
             f"{error} For bytes and other objects, wrap the store in LangChain's "

@@ -14,7 +14,6 @@ from typing import Any
 from langgraph.store.base import Item, PutOp, SearchItem, get_text_at_path, tokenize_path
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.canonical_json import MAX_JSON_LEVELS
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.langgraph.namespaces import Namespace, owner_of
 from langchain_kronvex.memory.keyed_documents import document_records
@@ -102,7 +101,7 @@ def check_value(value: object) -> dict[str, Any]:
     """
     if not isinstance(value, Mapping):
         raise InvalidInput(f"value must be a mapping, not {type(value).__name__}.")
-    return dict(checks.check_json(value, "value", MAX_JSON_LEVELS))
+    return dict(checks.check_json(value, "value", checks.MAX_JSON_DEPTH))
 
 
 def check_fields(fields: object) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from langgraph.store.base import InvalidNamespaceError, ListNamespacesOp, MatchCondition
 
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.short_names import DIGESTED, short_name
+from langchain_kronvex.core.validation import DIGESTED, short_name
 
 Namespace = tuple[str, ...]
 LONG = DIGESTED  # the names of long namespaces begin with this

@@ -7,9 +7,11 @@ must not make texts look rejected. Therefore a trivial text is embedded after a 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import compress
 
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, MemoryClosed
@@ -28,14 +30,16 @@ def with_local_vectors(
 ) -> tuple[Sequence[Record], str | None]:
     """Return the records and the name of the model of their vectors.
 
-    Memories get a vector here only from the bundled embeddings, which take almost no time.
+    Memories without a vector get one if the embeddings are the bundled ones, which are fast.
     """
     if model is None or not model.is_local:
         return records, None
-    memories = [record for record in records if record.kind == "memory"]
-    vectors = model.document_vectors([record.found_by for record in memories])
-    vector_of = {record.id: vector for record, vector in zip(memories, vectors, strict=True)}
-    return [replace(record, vector=vector_of.get(record.id)) for record in records], model.name
+    missing = [r.kind == "memory" and r.vector is None for r in records]
+    vectors = iter(model.document_vectors([r.found_by for r in compress(records, missing)]))
+    return [
+        replace(record, vector=next(vectors)) if is_missing else record
+        for record, is_missing in zip(records, missing, strict=True)
+    ], model.name
 
 
 def batch_size(model: EmbeddingModel) -> int:
@@ -98,6 +102,7 @@ class BackgroundEmbedder:
         self._backend, self._model = backend, model
         self._writer, self._clock = writer, clock
         self._refused: dict[str, set[str]] = {}  # ids by the name of the model
+        self._timer = threading.Timer(0, self.wake_for_others)  # replaced when it is needed
 
     def wake(self) -> None:
         """Fetch missing vectors in the background; cheap enough to call after every write."""
@@ -126,7 +131,10 @@ class BackgroundEmbedder:
             # This memory is being reindexed, which wakes the embedder at the end.
         seconds = self._backend.embedded_elsewhere()
         if seconds is not None:
-            self._writer.remind("vectors", self._catch_up, seconds + _GRACE_SECONDS)
+            self._timer.cancel()
+            self._timer = threading.Timer(seconds + _GRACE_SECONDS, self.wake_for_others)
+            self._timer.daemon = True
+            self._timer.start()
 
     def _embed_all(self, model: EmbeddingModel) -> None:
         refused = self._refused.setdefault(model.name, set())

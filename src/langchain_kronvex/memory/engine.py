@@ -31,9 +31,8 @@ from langchain_kronvex.memory.embedder import BackgroundEmbedder, with_local_vec
 from langchain_kronvex.memory.eraser import Eraser
 from langchain_kronvex.memory.recaller import Recaller
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
-from langchain_kronvex.storage.postgres.options import PostgresOptions
-from langchain_kronvex.storage.rest.options import ServiceOptions, is_remote
-from langchain_kronvex.storage.urls import open_backend, resolve_agent_id, resolve_url
+from langchain_kronvex.storage.options import PostgresOptions, ServiceOptions
+from langchain_kronvex.storage.urls import is_remote, open_backend, resolve_agent_id, resolve_url
 
 if TYPE_CHECKING:
     import httpx

@@ -19,9 +19,8 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
-from langchain_kronvex.core.short_names import DIGESTED, short_name
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
+from langchain_kronvex.core.validation import DIGESTED, MAX_CONTENT_CHARS, short_name
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Match, Page, Record, Selection
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.short_names import short_name
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.validation import short_name
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Record, Selection
 

@@ -44,7 +44,7 @@ from langchain_kronvex.memory.engine import Engine, Settings
 from langchain_kronvex.memory.reindexing import Reindexing
 from langchain_kronvex.memory.transfer.transfer import Export, Import
 from langchain_kronvex.storage.backend import Selection
-from langchain_kronvex.storage.postgres.options import PostgresOptions
+from langchain_kronvex.storage.options import PostgresOptions
 
 if TYPE_CHECKING:
     import httpx
@@ -594,8 +594,9 @@ class KronvexMemory:
 
         Args:
             embeddings: As for the constructor; None for those of this memory.
-            progress: True draws a bar on stderr, False does not, None does if stderr is a terminal;
-                or a function that is called with (memories done, memories in all).
+            progress: True draws a bar on stderr (extra: `progress`), False draws none. None draws
+                one if stderr is a terminal and tqdm is installed. A function is called with
+                (memories done, memories in all).
 
         Returns:
             How many memories now have a vector. Texts that the embeddings reject have none: they
@@ -642,8 +643,9 @@ class KronvexMemory:
             user_id: Only the memories and chat histories of this user.
             vectors: Include the vectors, so that an import with the same embeddings need not
                 compute them; this adds about 1.1 KB for each memory.
-            progress: True draws a bar on stderr, False does not, None does if stderr is a terminal;
-                or a function that is called with (records done, records in all).
+            progress: True draws a bar on stderr (extra: `progress`), False draws none. None draws
+                one if stderr is a terminal and tqdm is installed. A function is called with
+                (records done, records in all).
 
         Returns:
             How many of each kind were written.

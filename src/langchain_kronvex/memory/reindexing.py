@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from langchain_core.embeddings import Embeddings
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from langchain_kronvex.core.errors import (
     EmbeddingMismatch,
@@ -20,8 +20,6 @@ from langchain_kronvex.embeddings.providers import resolve_embeddings
 from langchain_kronvex.memory.embedder import TRIVIAL_TEXT, batch_size, embed_batch
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Unembedded
-
-_PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)  # before a provider that fails is asked again
 
 
 @dataclass(slots=True)
@@ -38,7 +36,8 @@ class Reindexing:
     model: EmbeddingModel
     progress: bool | Progress | None
     abandoned: bool = False
-    _refused: list[str] = field(default_factory=list)
+    _refused: list[str] = field(default_factory=list, init=False)
+    first_pause_seconds: float = field(default=0.5, kw_only=True)
 
     @classmethod
     def of(
@@ -87,10 +86,10 @@ class Reindexing:
         return count
 
     def _embed_all(self) -> None:
-        vectors = self.model.document_vectors([TRIVIAL_TEXT])  # before anything is changed
-        done = self.engine.backend.prepare_reindex(self.model.name, vectors.shape[1])
-        total = self.engine.backend.stats(self.engine.clock()).memories
         with reporting("reindex", self.progress) as tell:
+            vectors = self.model.document_vectors([TRIVIAL_TEXT])  # before anything is changed
+            done = self.engine.backend.prepare_reindex(self.model.name, vectors.shape[1])
+            total = self.engine.backend.stats(self.engine.clock()).memories
             tell(min(done, total), total)
             for batch in self._batches():
                 self._refused += self._embed(batch)
@@ -108,13 +107,15 @@ class Reindexing:
             position = batch[-1].position
             yield batch
 
-    def _embed(self, batch: Sequence[Unembedded], tries: int = 0) -> list[str]:
-        try:
-            return embed_batch(self.engine.backend, self.model, batch, upcoming=True)
-        except EmbeddingMismatch:
-            raise
-        except EmbeddingsError:
-            if tries == len(_PAUSES_SECONDS):
-                raise
-        time.sleep(_PAUSES_SECONDS[tries])
-        return self._embed(batch, tries + 1)
+    def _embed(self, batch: Sequence[Unembedded]) -> list[str]:
+        retrying = Retrying(
+            retry=retry_if_exception(_may_pass),
+            wait=wait_exponential(multiplier=self.first_pause_seconds),
+            stop=stop_after_attempt(5),
+            reraise=True,
+        )
+        return retrying(embed_batch, self.engine.backend, self.model, batch, upcoming=True)
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, EmbeddingsError) and not isinstance(error, EmbeddingMismatch)

@@ -1,65 +1,53 @@
 """Growing arrays: numpy columns that are appended to without being rebuilt on each write."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 
-class Column:
-    """A numpy array that grows at its end by half its room, so appending is cheap on average."""
+class Column(NamedTuple):
+    """The type of a column, the width of its rows, () for plain numbers, and what new rows hold."""
 
-    def __init__(self, dtype: DTypeLike, *width: int, fill: float = 0) -> None:
-        self._fill = fill
-        self._room: NDArray[Any] = np.empty((0, *width), dtype)
-        self._used = 0
-
-    @property
-    def values(self) -> NDArray[Any]:
-        """The rows in use: a view, valid until the next `grow`."""
-        return self._room[: self._used]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held, the free room included."""
-        return self._room.nbytes
-
-    def grow(self, size: int) -> None:
-        """Make it `size` rows long; new rows hold the fill value."""
-        if size > len(self._room):
-            capacity = max(size, len(self._room) * 3 // 2, 64)
-            room = np.empty((capacity, *self._room.shape[1:]), self._room.dtype)
-            room[: self._used] = self.values
-            self._room = room
-        self._room[self._used : size] = self._fill
-        self._used = max(size, self._used)
+    dtype: DTypeLike
+    width: tuple[int, ...] = ()
+    fill: float = 0
 
 
 class Table:
-    """Columns of one length, by name."""
+    """Columns of one length, by name. They grow by half, so appending is cheap on average.
 
-    def __init__(self, columns: Mapping[str, Column]) -> None:
-        self._columns = dict(columns)
+    A column read with `[]` is a view, valid until the next `extend`.
+    """
+
+    def __init__(self, **columns: Column) -> None:
+        self._fill = {name: column.fill for name, column in columns.items()}
+        self._room: dict[str, NDArray[Any]] = {
+            name: np.empty((0, *column.width), column.dtype) for name, column in columns.items()
+        }
         self._size = 0
 
     def __len__(self) -> int:
         return self._size
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._columns[name].values
+        return self._room[name][: self._size]
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by all columns."""
-        return sum(column.nbytes for column in self._columns.values())
+        """Bytes held by all columns, the free room included."""
+        return sum(room.nbytes for room in self._room.values())
 
     def extend(self, count: int) -> slice:
         """Add rows that hold the fill values and return where they stand."""
         added = slice(self._size, self._size + count)
-        self._size += count
-        for column in self._columns.values():
-            column.grow(self._size)
+        for name, room in self._room.items():
+            if added.stop > len(room):
+                capacity = max(added.stop, len(room) * 3 // 2, 64)
+                self._room[name] = np.empty((capacity, *room.shape[1:]), room.dtype)
+                self._room[name][: self._size] = room[: self._size]
+            self._room[name][added] = self._fill[name]
+        self._size = added.stop
         return added
 
 

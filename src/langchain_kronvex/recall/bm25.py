@@ -1,6 +1,6 @@
-"""What the words of a query say of each memory: BM25 by its terms, and by words of like meaning.
+"""How well the words of a query fit each memory: BM25 by its terms, and by words of like meaning.
 
-A memory's count of a term holds its own, part of its neighbours', and its date's (see `ranking`).
+A memory's count of a term includes part of its neighbours' counts, and its date (see `ranking`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from langchain_kronvex.recall import ranking
 from langchain_kronvex.recall.arrays import Table
 from langchain_kronvex.recall.index import ScopeIndex
-from langchain_kronvex.recall.index_view import Pool
+from langchain_kronvex.recall.index_view import IndexView
 from langchain_kronvex.recall.postings import Entries
 from langchain_kronvex.recall.ranking import AFTER, BEFORE, Floats, Form
 from langchain_kronvex.recall.thesaurus import related
@@ -24,110 +24,52 @@ _LENT = np.array([*BEFORE, *AFTER], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class QueryTerms:
-    """The terms of a query that tell an owner's memories apart, the rarest first.
+class ParsedQuery:
+    """A query with its terms looked up in an index.
 
     Attributes:
-        terms: Stems, each once.
-        opening: All terms, in which a speaker's name is looked for.
-        found: Where the terms stand, row i for term i, and after those rows, when they count,
-            where words of like meaning stand, in the same order.
+        text: The query.
+        vector: Of length 1; without one, words of like meaning do not count either.
+        terms: Stems that tell the owner's memories apart, each once, the rarest first.
+        all_terms: All stems, among which a speaker's name is looked for.
+        found: Where the terms stand, row i for term i; with a vector, after those rows in the same
+            order, where words of like meaning stand.
         rows: How many rows there are.
         replied: Where the terms stand in replies; row i for term i.
-        dated: For each term the memories whose date it names; None for no date's term.
+        dated: For each term the memories whose date it names; None for other terms.
     """
 
+    text: str
+    vector: Floats | None
     terms: Sequence[str]
-    opening: Sequence[str]
+    all_terms: Sequence[str]
     found: Entries
     rows: int
     replied: Entries
     dated: Sequence[NDArray[np.bool_] | None]
 
 
-def query_terms(index: ScopeIndex, query: str, *, expand: bool) -> QueryTerms:
-    """Read a query and look its words up.
+def parse_query(index: ScopeIndex, text: str, vector: Floats | None) -> ParsedQuery:
+    """Look the terms of a query up.
 
-    Terms that most memories hold tell nothing, and the work for a query that is a whole document
-    has a bound.
+    Terms that most memories hold do not count, and the number of terms is limited for queries
+    that are whole documents.
     """
-    found = list(dict.fromkeys(terms(query)))
-    most = max(index.population, ranking.LEAST_DOCUMENTS) / 2
-    held = {term: holding for term in found if (holding := index.holding(term)) < most}
-    telling = sorted(held, key=held.__getitem__)[: ranking.MAX_QUERY_TERMS]
-    rows: list[Iterable[tuple[str, float]]] = [((term, 1.0),) for term in telling]
+    all_terms = list(dict.fromkeys(terms(text)))
+    most = max(len(index), ranking.LEAST_DOCUMENTS) / 2
+    held = {term: n for term in all_terms if (n := index.postings.document_frequency(term)) < most}
+    rarest = sorted(held, key=held.__getitem__)[: ranking.MAX_QUERY_TERMS]
+    rows: list[Iterable[tuple[str, float]]] = [((term, 1.0),) for term in rarest]
     replied = index.replies.entries(enumerate(rows))
-    if expand:
-        rows += map(related, telling)
-    return QueryTerms(
-        terms=telling,
-        opening=found,
-        found=index.postings.entries(enumerate(rows)),
-        rows=len(rows),
-        replied=replied,
-        dated=[matching_dates(index.table, term) for term in telling],
-    )
+    if vector is not None:
+        rows += map(related, rarest)
+    found = index.postings.entries(enumerate(rows))
+    dated = [_matching_dates(index.table, term) for term in rarest]
+    return ParsedQuery(text, vector, rarest, all_terms, found, len(rows), replied, dated)
 
 
-@dataclass(frozen=True, slots=True)
-class WordScores:
-    """BM25 scores by slot, saturated; `related` is None when no words of like meaning count."""
-
-    words: Floats
-    related: Floats | None
-
-
-def word_scores(pool: Pool, query: QueryTerms, *, expand: bool) -> WordScores:
-    """Score the memories of a pool by the words of a query."""
-    size, rows, index = len(pool), len(query.terms), pool.index
-    if not rows:
-        nothing = np.zeros(size, np.float32)
-        return WordScores(nothing, nothing if expand else None)
-    counts = _windowed(pool, pool.inside(query.found), query.rows)
-    exact = counts[:rows]
-    for row, same in enumerate(query.dated):
-        if same is not None:
-            exact[row] += same if pool.places is None else same[pool.places]
-    if expand:
-        counts[rows:] += exact
-    containing = _containing(pool, exact, query)
-    share = ranking.frequency_share(counts, pool.column("length"), index.average_length)
-    words = ranking.saturate(ranking.rarity(index.population, containing) @ share[:rows], rows)
-    if not expand:
-        return WordScores(words, None)
-    related = ranking.mild_rarity(index.population, containing) @ share[rows:]
-    return WordScores(words, ranking.saturate(related, rows))
-
-
-def reply_scores(pool: Pool, query: QueryTerms) -> Floats:
-    """Score exchanges by the words of the replies alone: BM25, saturated."""
-    size, rows, index = len(pool), len(query.terms), pool.index
-    found = pool.inside(query.replied)
-    if not len(found.row):
-        return np.zeros(size, np.float32)
-    counts = np.bincount(found.row * size + found.place, found.value, rows * size)
-    share = ranking.frequency_share(
-        counts.astype(np.float32).reshape(rows, size), pool.column("reply"), index.average_reply
-    )
-    containing = np.array([index.replying(term) for term in query.terms], np.float32)
-    return ranking.saturate(ranking.rarity(index.population, containing) @ share, rows)
-
-
-def _windowed(pool: Pool, entries: Entries, rows: int) -> Floats:
-    """Return how often each memory holds each term, its neighbours' words counted in."""
-    size = 1 + len(pool)  # the first one is for slot -1, nobody
-    near = pool.near.take(entries.place, axis=0)
-    start = entries.row * size + 1
-    counts = np.bincount(
-        np.concatenate([start + entries.place, (start[:, None] + near).ravel()]),
-        np.concatenate([entries.value, (entries.value[:, None] * _LENT).ravel()]),
-        rows * size,
-    )
-    return counts.reshape(rows, size)[:, 1:].astype(np.float32)
-
-
-def matching_dates(table: Table, term: str) -> NDArray[np.bool_] | None:
-    """Mark the memories, statements apart, whose date a term names; None for no date's term."""
+def _matching_dates(table: Table, term: str) -> NDArray[np.bool_] | None:
+    """Mark the memories, except statements, whose date a term names; None for other terms."""
     parts = date_parts(term)
     if not parts:
         return None
@@ -137,15 +79,64 @@ def matching_dates(table: Table, term: str) -> NDArray[np.bool_] | None:
     return same
 
 
-def _containing(pool: Pool, counts: Floats, query: QueryTerms) -> Floats:
-    """Return in how many memories of the owner each term counts."""
-    index = pool.index
-    if pool.places is None and index.whole:
-        return np.asarray(np.count_nonzero(counts, axis=1), np.float32)
-    held = np.array([index.holding(term) for term in query.terms], np.float32)
-    # Neighbours hold it too, unless they are the same: as if they were drawn at random.
-    missing: Floats = np.exp(-held * np.float32((1 + index.average_neighbours) / index.population))
-    for row, (term, same) in enumerate(zip(query.terms, query.dated, strict=True)):
+def word_scores(view: IndexView, query: ParsedQuery) -> list[tuple[str, Floats]]:
+    """Return the features `words` and, with a vector, `related`, by slot; see `Weights`."""
+    rows, index, expand = len(query.terms), view.index, query.vector is not None
+    if not rows:
+        return [(name, np.zeros(len(view), np.float32)) for name in ("words", "related")]
+    counts = _windowed(view, view.inside(query.found), query.rows)
+    exact = counts[:rows]
+    for row, same in enumerate(query.dated):
         if same is not None:
-            missing[row] *= 1 - np.float32(index.dated(term, same))
-    return index.population * (1 - missing)
+            exact[row] += view.of(same)
+    if expand:
+        counts[rows:] += exact
+    frequency = _document_frequency(view, exact, query)
+    weight = ranking.tf_weight(counts, view.column("length"), index.average_length)
+    words = ranking.saturate(ranking.idf(len(index), frequency) @ weight[:rows], rows)
+    if not expand:
+        return [("words", words)]
+    like = ranking.positive_idf(len(index), frequency) @ weight[rows:]
+    return [("words", words), ("related", ranking.saturate(like, rows))]
+
+
+def reply_scores(view: IndexView, query: ParsedQuery) -> Floats:
+    """Return the BM25 score of the replies alone, saturated, by slot."""
+    size, rows, index = len(view), len(query.terms), view.index
+    found = view.inside(query.replied)
+    if not len(found.row):
+        return np.zeros(size, np.float32)
+    held = np.bincount(found.row * size + found.place, found.value, rows * size)
+    counts = held.astype(np.float32).reshape(rows, size)
+    weight = ranking.tf_weight(counts, view.column("reply_length"), index.average_reply_length)
+    frequency = [index.replies.document_frequency(term) for term in query.terms]
+    idf = ranking.idf(len(index), np.array(frequency, np.float32))
+    return ranking.saturate(idf @ weight, rows)
+
+
+def _windowed(view: IndexView, entries: Entries, rows: int) -> Floats:
+    """Return how often each memory holds each term, its neighbours' words counted in."""
+    size = 1 + len(view)  # the first one is for slot -1, no memory
+    near = view.neighbours.take(entries.place, axis=0)
+    start = entries.row * size + 1
+    counts = np.bincount(
+        np.concatenate([start + entries.place, (start[:, None] + near).ravel()]),
+        np.concatenate([entries.value, (entries.value[:, None] * _LENT).ravel()]),
+        rows * size,
+    )
+    return counts.reshape(rows, size)[:, 1:].astype(np.float32)
+
+
+def _document_frequency(view: IndexView, counts: Floats, query: ParsedQuery) -> Floats:
+    """Return in how many memories of the owner each term counts."""
+    index = view.index
+    if view.places is None:
+        return np.asarray(np.count_nonzero(counts, axis=1), np.float32)
+    held = np.array([index.postings.document_frequency(t) for t in query.terms], np.float32)
+    # Neighbours hold it too, unless they are the same: as if they were drawn at random.
+    copies = 1 + index.neighbours.links / len(index)
+    missing: Floats = np.exp(-held * np.float32(copies / len(index)))
+    for row, same in enumerate(query.dated):
+        if same is not None:
+            missing[row] *= 1 - np.float32(np.mean(same))
+    return len(index) * (1 - missing)

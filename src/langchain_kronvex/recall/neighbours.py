@@ -1,20 +1,37 @@
-"""Which turns of running conversations stand next to each other, and may borrow words."""
+"""Conversations: which turns stand next to each other, and so share their words and vectors."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
 
-from langchain_kronvex.recall.ranking import BEFORE
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_kronvex.recall import ranking
+from langchain_kronvex.recall.arrays import Table
+from langchain_kronvex.recall.ranking import AFTER, BEFORE
+from langchain_kronvex.recall.text_features import TextFeatures
+
+COLUMNS = len(BEFORE) + len(AFTER)  # of neighbours of a turn: later ones first
+# Columns whose vectors a turn takes in, with their weights.
+VECTOR_WINDOW = [
+    *((len(BEFORE) + n, weight) for n, weight in enumerate(ranking.MEANING_BEFORE)),
+    *enumerate(ranking.MEANING_AFTER),
+]
+_BEFORE = np.array(BEFORE, np.float32)
+_AFTER = np.array([*AFTER, *[0] * (len(BEFORE) - len(AFTER))], np.float32)
 
 
 @dataclass(slots=True)
-class Tail:
-    """The end of a session's running conversation.
+class ConversationTail:
+    """The end of a session's current conversation.
 
     Attributes:
         conversation: Its number.
-        turns: Places of the last turns; -1 for one too long to lend its words.
-        asks: The last turn asks a question.
+        turns: Places of the last turns; -1 for one that is too long to lend its words.
+        asks: Whether the last turn asks a question.
         said: When the last turn was said.
     """
 
@@ -24,24 +41,110 @@ class Tail:
     said: float = 0.0
 
 
-@dataclass(slots=True)
-class Joined:
-    """What a batch of turns adds to the conversations; link i lets two turns borrow words."""
+class Turn(NamedTuple):
+    """A turn to be added: the number of its text, its session, and when it was first said."""
 
-    places: list[int] = field(default_factory=list)
-    conversations: list[int] = field(default_factory=list)
-    priors: list[tuple[bool, ...]] = field(default_factory=list)
-    earlier: list[int] = field(default_factory=list)
-    later: list[int] = field(default_factory=list)
-    distance: list[int] = field(default_factory=list)
+    text: int
+    session: int
+    said: float
 
-    def add(self, tail: Tail, place: int, *, short: bool) -> None:
-        """Let a turn follow the end of a conversation."""
-        self.places.append(place)
-        self.conversations.append(tail.conversation)
-        for distance, other in enumerate(reversed(tail.turns)):
-            if short and other >= 0:
-                self.earlier.append(other)
-                self.later.append(place)
-                self.distance.append(distance)
-        tail.turns = [*tail.turns, place if short else -1][-len(BEFORE) :]
+
+@dataclass(frozen=True, slots=True)
+class ConversationOrder:
+    """Turns sorted by conversation.
+
+    Attributes:
+        places: Of the turns.
+        starts: Where each conversation begins among them.
+        sizes: How many turns each conversation has.
+        base: For each turn a number that grows by `apart` from conversation to conversation.
+    """
+
+    places: NDArray[np.intp]
+    starts: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+    base: NDArray[np.float64]
+    apart: ClassVar[float] = 64.0  # more than any relevance
+
+    @classmethod
+    def of(cls, conversation: NDArray[np.int32]) -> ConversationOrder:
+        """Sort the memories that have a conversation; -1 marks the others."""
+        turns = np.flatnonzero(conversation >= 0)
+        places = turns[np.argsort(conversation[turns], kind="stable")]
+        of = conversation[places]
+        starts = np.flatnonzero(np.append(True, of[1:] != of[:-1])[: len(of)])
+        sizes = np.diff(np.append(starts, len(of)))
+        return cls(places, starts, sizes, np.repeat(cls.apart * np.arange(len(starts)), sizes))
+
+
+class Neighbours:
+    """Links between the turns of an index, written to its columns.
+
+    Args:
+        table: The columns of the memories.
+        first_words: For each first word, how many turns open with it, and the sum of their priors.
+
+    Attributes:
+        conversations: How many conversations there are.
+        links: From how many neighbours the turns borrow words, counted over all turns.
+        borrowed_length: The sum of what the turns borrow, in terms.
+    """
+
+    def __init__(self, table: Table, first_words: Table) -> None:
+        self._table, self._first_words = table, first_words
+        self._tails: dict[int, ConversationTail] = {}
+        self._order: ConversationOrder | None = None
+        self.conversations = self.links = 0
+        self.borrowed_length = 0.0
+
+    def order(self) -> ConversationOrder:
+        """Return all turns by conversation; computed again only after a turn was added."""
+        if self._order is None:
+            self._order = ConversationOrder.of(self._table["conversation"])
+        return self._order
+
+    def add(self, turns: Sequence[Turn], start: int, features: TextFeatures) -> None:
+        """Add turns in the order of writing; the place of a text is its number plus `start`."""
+        conversations: list[int] = []
+        priors: list[tuple[bool, ...]] = []
+        links: list[tuple[int, int, int]] = []
+        short = (features.word_count <= ranking.SHORT_WORDS).tolist()
+        personal, timed = features.personal.tolist(), features.timed.tolist()
+        for turn in turns:
+            n, place, tail = turn.text, start + turn.text, self._tail_before(turn)
+            conversations.append(tail.conversation)
+            priors.append((tail.asks, features.asks[n], not tail.turns, personal[n], timed[n]))
+            for distance, earlier in enumerate(reversed(tail.turns)):
+                if short[n] and earlier >= 0:
+                    links.append((earlier, place, distance))
+            tail.turns = [*tail.turns, place if short[n] else -1][-len(BEFORE) :]
+            tail.asks, tail.said = features.asks[n], turn.said
+        self._order = None
+        places = [start + turn.text for turn in turns]
+        self._table["conversation"][places] = conversations
+        self._table["priors"][places] = priors
+        first_word = self._table["first_word"][places]
+        np.add.at(self._first_words["count"], first_word, 1)
+        np.add.at(self._first_words["sum"], first_word, np.array(priors, np.float32))
+        self._write_links(*np.array(links, np.intp).reshape(-1, 3).T)
+
+    def _tail_before(self, turn: Turn) -> ConversationTail:
+        """Return the end of the conversation that a turn continues or begins."""
+        tail = self._tails.get(turn.session)
+        if tail is None or abs(turn.said - tail.said) > ranking.SESSION_GAP_SECONDS:
+            tail = self._tails[turn.session] = ConversationTail(self.conversations)
+            self.conversations += 1
+        return tail
+
+    def _write_links(
+        self, earlier: NDArray[np.intp], later: NDArray[np.intp], distance: NDArray[np.intp]
+    ) -> None:
+        back = distance < len(AFTER)
+        near, own = self._table["neighbours"], self._table["own_length"]
+        near[earlier, distance] = later
+        near[later[back], len(BEFORE) + distance[back]] = earlier[back]
+        # In the order of the links, so that one batch and many make the same sums.
+        lent = np.stack([_BEFORE[distance] * own[earlier], _AFTER[distance] * own[later]], 1)
+        np.add.at(self._table["length"], np.stack([later, earlier], 1), lent)
+        self.links += len(earlier) + int(back.sum())
+        self.borrowed_length += float(lent.sum(dtype=np.float64))

@@ -1,4 +1,4 @@
-"""Which memories hold which words: for each term the places of its memories, and how often."""
+"""The inverted index: for each term the places of the memories that hold it, and how often."""
 
 from __future__ import annotations
 
@@ -18,26 +18,22 @@ _TERM_BYTES = 250  # what a term takes beside its postings
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Words found: in which row of a query, at which place, and how much that counts."""
+    """Words found: in which row of a query, at which place, and how much each counts."""
 
     row: NDArray[np.intp]
     place: NDArray[np.int32]
     value: Floats
 
-    def of(self, kept: NDArray[np.bool_] | slice) -> Entries:
-        """Return those marked."""
-        return Entries(self.row[kept], self.place[kept], self.value[kept])
-
     def at(self, numbers: NDArray[np.intp]) -> Entries:
-        """Return some by their numbers."""
+        """Return the entries with these numbers."""
         return Entries(self.row.take(numbers), self.place.take(numbers), self.value.take(numbers))
 
 
 class Postings:
     """An inverted index of terms; appended to only.
 
-    Each term's postings are the bytes of an array, which grow in place and are no burden to
-    Python's garbage collector, as millions of objects would be.
+    Each term's postings are the bytes of an array. They grow in place, and Python's garbage
+    collector need not visit millions of objects.
     """
 
     def __init__(self) -> None:
@@ -53,7 +49,7 @@ class Postings:
         return self._size * _POSTING.itemsize * 9 // 8 + _TERM_BYTES * len(self._of)
 
     def add(self, terms: TermCounts, places: NDArray[np.intp]) -> None:
-        """Note the terms of memories at `places` that have none yet."""
+        """Add the terms of memories at `places` that have none yet."""
         postings = np.empty(len(terms.term), _POSTING)
         postings["place"] = places[terms.text]
         postings["count"] = terms.count
@@ -70,7 +66,7 @@ class Postings:
         self._size += len(postings)
 
     def add_more(self, place: int, terms: Mapping[str, int]) -> None:
-        """Note more terms of a memory that has some."""
+        """Add more terms to a memory that has some."""
         for term, count in terms.items():
             known = self._of.setdefault(term, bytearray())
             postings = np.frombuffer(known, _POSTING)
@@ -82,7 +78,7 @@ class Postings:
                 known += np.array([(place, count)], _POSTING).tobytes()
                 self._size += 1
 
-    def holding(self, term: str) -> int:
+    def document_frequency(self, term: str) -> int:
         """Return how many memories hold a term."""
         return len(self._of.get(term, b"")) // _POSTING.itemsize
 
@@ -90,7 +86,7 @@ class Postings:
         """Look terms up.
 
         Args:
-            wanted: Rows, each with the terms it stands for and what one occurrence counts.
+            wanted: Rows, each with the terms it stands for and the weight of one occurrence.
         """
         found = [
             (row, weight, posting)

@@ -1,4 +1,4 @@
-"""The vectors of one owner's memories: a byte a dimension, and one bit a dimension to preselect.
+"""The vectors of one owner's memories: a byte per dimension, and a bit per dimension to preselect.
 
 A stored vector differs from the given one by about half a percent of its largest component; no
 recall was measured to be lost by it. Signs alone are enough to find the few hundred vectors among
@@ -7,12 +7,10 @@ which the nearest are (Charikar, "Similarity estimation techniques from rounding
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.recall.arrays import Column
+from langchain_kronvex.recall.arrays import Column, Table
 from langchain_kronvex.recall.ranking import Floats
 
 # Rows made floats at a time: few enough to stay in a core's cache, and for numpy to use one
@@ -36,7 +34,7 @@ def _bits_set_by_bytes(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
 _bits_set = getattr(np, "bitwise_count", _bits_set_by_bytes)  # numpy 1 has none
 
 
-class Meanings:
+class QuantizedVectors:
     """Unit vectors by place; zeros where a memory has none.
 
     Args:
@@ -45,21 +43,16 @@ class Meanings:
 
     def __init__(self, width: int) -> None:
         self.width = width
-        self._codes = Column(np.int8, width)
-        self._scales = Column(np.float32)
-        self._signs = [Column(np.uint64) for _ in range(-(-width // 64))]
+        self._signs = [f"signs{n}" for n in range(-(-width // 64))]
+        signs = dict.fromkeys(self._signs, Column(np.uint64))
+        self._table = Table(codes=Column(np.int8, (width,)), scale=Column(np.float32), **signs)
         self._sum = np.zeros(width, np.float64)
         self._count = 0
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return sum(column.nbytes for column in self._columns())
-
-    def _columns(self) -> Iterator[Column]:
-        yield self._codes
-        yield self._scales
-        yield from self._signs
+        return self._table.nbytes
 
     @property
     def centre(self) -> Floats:
@@ -69,32 +62,33 @@ class Meanings:
 
     def grow(self, size: int) -> None:
         """Make room for places below `size`."""
-        for column in self._columns():
-            column.grow(size)
+        self._table.extend(max(size - len(self._table), 0))
 
     def put(self, places: NDArray[np.intp], vectors: Floats) -> None:
         """Set the vectors of places, shape (places, width), of length 1 or 0."""
-        self._sum -= self.at(places).sum(axis=0, dtype=np.float64)
-        self._count -= int(np.count_nonzero(self._scales.values[places]))
+        self._count_in(places, -1)
         largest = np.abs(vectors).max(axis=1, keepdims=True)
         codes = np.rint(vectors * (127 / np.where(largest > 0, largest, 1)))
         length = np.linalg.norm(codes, axis=1)
-        self._codes.values[places] = codes
-        self._scales.values[places] = np.divide(1, length, where=length > 0, out=length)
-        for column, signs in zip(self._signs, _signs(codes).T, strict=True):
-            column.values[places] = signs
-        self._sum += self.at(places).sum(axis=0, dtype=np.float64)
-        self._count += int(np.count_nonzero(self._scales.values[places]))
+        self._table["codes"][places] = codes
+        self._table["scale"][places] = np.divide(1, length, where=length > 0, out=length)
+        for name, signs in zip(self._signs, _signs(codes).T, strict=True):
+            self._table[name][places] = signs
+        self._count_in(places, 1)
+
+    def _count_in(self, places: NDArray[np.intp], times: int) -> None:
+        self._sum += times * self.at(places).sum(axis=0, dtype=np.float64)
+        self._count += times * int(np.count_nonzero(self._table["scale"][places]))
 
     def at(self, places: NDArray[np.intp]) -> Floats:
         """Return the vectors of places."""
-        codes = self._codes.values[places].astype(np.float32)
-        codes *= self._scales.values[places, None]
+        codes = self._table["codes"][places].astype(np.float32)
+        codes *= self._table["scale"][places, None]
         return codes
 
     def products(self, vector: Floats, places: NDArray[np.intp] | None = None) -> Floats:
         """Return the products of a vector with those of places, of all by default."""
-        codes, scales = self._codes.values, self._scales.values
+        codes, scales = self._table["codes"], self._table["scale"]
         size = len(codes) if places is None else len(places)
         found = np.empty(size, np.float32)
         for start in range(0, size, _ROWS_AT_ONCE):
@@ -114,17 +108,16 @@ class Meanings:
             count: How many at least, if there are so many.
             among: Marks the places that may be returned.
         """
-        signs = _signs(vector[None])[0]
-        distance = np.zeros(len(self._scales.values), np.uint16)
+        signs, has_vector = _signs(vector[None])[0], self._table["scale"] > 0
+        distance = np.zeros(len(self._table), np.uint16)
+        eligible = has_vector if among is None else has_vector & among
         far = 64 * len(self._signs) + 1  # more bits than may differ
         histogram = np.zeros(far + 1, np.intp)
         for start in range(0, len(distance), _SIGNS_AT_ONCE):
             part = slice(start, start + _SIGNS_AT_ONCE)
-            for column, bits in zip(self._signs, signs, strict=True):
-                distance[part] += _bits_set(column.values[part] ^ bits)
-            distance[part][self._scales.values[part] == 0] = far
-            if among is not None:
-                distance[part][~among[part]] = far
+            for name, bits in zip(self._signs, signs, strict=True):
+                distance[part] += _bits_set(self._table[name][part] ^ bits)
+            distance[part][~eligible[part]] = far
             histogram += np.bincount(distance[part], minlength=far + 1)
         within = np.cumsum(histogram[:far])
         least = int(np.searchsorted(within, min(count, int(within[-1]))))

@@ -1,11 +1,11 @@
-"""How recall decides: every constant and formula of relevance, order and cut. Pure functions.
+"""How recall decides: every constant and formula of relevance and order. Pure functions.
 
 *Find* by relevance, a fixed weighted sum of features of words, meaning, neighbours and dates.
 *Choose* the `top_k` most relevant. Only then *order* them by confidence: choosing by confidence
 feeds back on itself, since what was recalled once is recalled for ever.
 
-- relevance: what the weighted sum of a memory's formula (see `Form`) stands for on one scale, so
-  that memories found by different formulas compare.
+- relevance: the weighted sum of a memory's formula (see `Form`), put on one scale so that
+  memories found by different formulas compare.
 - similarity: `tanh(relevance)`, in [0, 1]. The map is fixed, so a threshold means the same for
   every question.
 - recency: `1 / (1 + exp(0.05 * (age_days - 30)))` for memories that fade (episodic, context);
@@ -13,7 +13,8 @@ feeds back on itself, since what was recalled once is recalled for ever.
 - frequency: `min(ln(1 + access_count) / ln(11), 1)`.
 - confidence: `0.6 * similarity + 0.2 * recency + 0.2 * frequency`.
 - probability: the softmax of relevance over all memories of the owner, calibrated by a logistic
-  curve. It tells how likely a memory is the one asked for, given that the owner has one that is.
+  curve. It estimates how likely a memory is the one asked for, given that the owner has such a
+  memory.
 
 The words' part is BM25 (Robertson and Zaragoza, 2009). The weights were chosen on conversations
 other than those in the tests.
@@ -58,25 +59,24 @@ MAX_QUERY_TERMS = 64
 LEAST_DOCUMENTS = 100
 
 
-def rarity(documents: int, containing: Floats) -> Floats:
-    """Return BM25's inverse document frequency of terms, never below 1e-6.
-
-    A store of a few memories says little about how rare a word is: it counts as one of 100.
-    """
-    documents = max(documents, LEAST_DOCUMENTS)
-    odds = (documents - containing + 0.5) / (containing + 0.5)
-    return np.maximum(np.log(odds), 1e-6).astype(np.float32)
+def idf(documents: int, containing: Floats) -> Floats:
+    """Return BM25's inverse document frequency of terms, never below 1e-6."""
+    return np.maximum(np.log(_odds(documents, containing)), 1e-6).astype(np.float32)
 
 
-def mild_rarity(documents: int, containing: Floats) -> Floats:
+def positive_idf(documents: int, containing: Floats) -> Floats:
     """Return the inverse document frequency that stays positive for words of most documents."""
-    documents = max(documents, LEAST_DOCUMENTS)
-    odds = (documents - containing + 0.5) / (containing + 0.5)
-    return np.log1p(odds).astype(np.float32)
+    return np.log1p(_odds(documents, containing)).astype(np.float32)
 
 
-def frequency_share(counts: Floats, lengths: Floats, average_length: float) -> Floats:
-    """Return BM25's share of the frequency of terms.
+def _odds(documents: int, containing: Floats) -> Floats:
+    # A store of a few memories says little about how rare a word is: it counts as one of 100.
+    odds: Floats = (max(documents, LEAST_DOCUMENTS) - containing + 0.5) / (containing + 0.5)
+    return odds
+
+
+def tf_weight(counts: Floats, lengths: Floats, average_length: float) -> Floats:
+    """Return BM25's weight of the frequency of terms.
 
     Args:
         counts: How often each memory holds each term, shape (terms, memories).
@@ -167,7 +167,7 @@ PRIORS = ("answer", "question", "first", "personal", "when")
 NAME_SHARE = 0.1  # a word that opens more than this share of the memories is a speaker's name
 
 
-def comparable(sums: Floats, formula: Weights, context: float = 1.0) -> Floats:
+def comparable(sums: Floats, formula: Weights, density: float = 1.0) -> Floats:
     """Return the relevance that weighted sums of one formula stand for.
 
     Strictly monotone; 0 stays 0.
@@ -175,10 +175,10 @@ def comparable(sums: Floats, formula: Weights, context: float = 1.0) -> Floats:
     Args:
         sums: Of memories.
         formula: Whose sums they are.
-        context: How embedded the owner's turns are in conversations, from 0 to 1.
+        density: How many neighbours the owner's turns have, from 0 for none to 1 for many.
     """
     if formula.bend:
-        least = formula.least * (1 + context) / 2 / formula.bend
+        least = formula.least * (1 + density) / 2 / formula.bend
         sums = np.logaddexp(0, sums / formula.bend - least) - math.log1p(math.exp(-least))
         sums *= formula.bend
     return (formula.scale * sums).astype(np.float32, copy=False)

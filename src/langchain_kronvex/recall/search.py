@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.core.errors import EmbeddingMismatch
-from langchain_kronvex.recall import ranking
-from langchain_kronvex.recall.bm25 import QueryTerms, query_terms, reply_scores, word_scores
-from langchain_kronvex.recall.conversation_signals import add_hints
-from langchain_kronvex.recall.index import MEANING_WINDOW, ScopeIndex
-from langchain_kronvex.recall.index_view import Pool
-from langchain_kronvex.recall.prefilter import candidates
-from langchain_kronvex.recall.quantized_vectors import Meanings
+from langchain_kronvex.recall import prefilter, ranking
+from langchain_kronvex.recall.bm25 import ParsedQuery, parse_query, reply_scores, word_scores
+from langchain_kronvex.recall.conversation_signals import add_signals
+from langchain_kronvex.recall.index import ScopeIndex
+from langchain_kronvex.recall.index_view import IndexView
+from langchain_kronvex.recall.neighbours import VECTOR_WINDOW
+from langchain_kronvex.recall.quantized_vectors import QuantizedVectors
 from langchain_kronvex.recall.ranking import Floats, Form, Formulas
 from langchain_kronvex.recall.request import RecallRequest
 
-_LENDERS = [column for column, _ in MEANING_WINDOW]
-_LENT = np.array([weight for _, weight in MEANING_WINDOW], np.float32)
+_WINDOW_COLUMNS = [column for column, _ in VECTOR_WINDOW]
+_WINDOW_WEIGHTS = np.array([weight for _, weight in VECTOR_WINDOW], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,129 +32,119 @@ class Hits:
     probability: list[float]
 
 
-def search(index: ScopeIndex, request: RecallRequest) -> Hits:
+def search(
+    index: ScopeIndex, request: RecallRequest, limits: prefilter.Limits | None = None
+) -> Hits:
     """Return the `top_k` most relevant visible memories that reach the threshold."""
     if not len(index):
         return Hits([], [], [])
-    now = request.now.timestamp()
-    asked = _Asked.of(index, request)
-    wanted = _wanted(index, request)
-    pool = Pool(index, candidates(index, asked.terms, asked.vector, wanted, request.top_k), now)
-    relevance = _relevance(pool, asked)
-    pool.blank_expired(relevance, -np.inf)
-    open_to = relevance
-    if wanted is not None:
-        open_to = np.where(
-            wanted if pool.places is None else wanted[pool.places], relevance, -np.inf
-        )
-    chosen = ranking.best(open_to, request.top_k)
+    query = parse_query(index, request.query, _checked_vector(index, request))
+    allowed = _allowed(index, request)
+    places = prefilter.candidates(index, query, allowed, request.top_k, limits or prefilter.LIMITS)
+    view = IndexView(index, places, request.now.timestamp())
+    relevance = _relevance(view, query)
+    view.blank_expired(relevance, -np.inf)
+    eligible = relevance if allowed is None else np.where(view.of(allowed), relevance, -np.inf)
+    chosen = ranking.best(eligible, request.top_k)
     similarity = ranking.similarity(relevance[chosen])
     kept = chosen[similarity >= request.threshold]
     if not len(kept):
         return Hits([], [], [])
-    return Hits(
-        pool.seqs(kept),
-        similarity[: len(kept)].tolist(),
-        ranking.probability(relevance, kept, index.population - len(pool)).tolist(),
-    )
+    probability = ranking.probability(relevance, kept, len(index) - len(view))
+    seqs = index.table["seq"][view.placed(kept)]
+    return Hits(seqs.tolist(), similarity[: len(kept)].tolist(), probability.tolist())
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A question, read: with the formulas that fit what is known of it and of the memories."""
-
-    query: str
-    terms: QueryTerms
-    vector: Floats | None
-    formulas: Formulas
-
-    @classmethod
-    def of(cls, index: ScopeIndex, request: RecallRequest) -> _Asked:
-        vector = request.vector if index.meanings else None
-        if vector is not None and index.meanings and index.meanings.width != len(vector):
-            raise EmbeddingMismatch(
-                f"The memories were indexed in {index.meanings.width} dimensions, but the query "
-                f"has {len(vector)}. Use the embeddings they were indexed with."
-            )
-        formulas = ranking.BY_WORDS if vector is None else ranking.BY_WORDS_AND_MEANING
-        terms = query_terms(index, request.query, expand=vector is not None)
-        return cls(request.query, terms, vector, formulas)
+def _checked_vector(index: ScopeIndex, request: RecallRequest) -> Floats | None:
+    """Return the vector of a request; None when the memories have none to compare it with."""
+    vectors, vector = index.vectors, request.vector
+    if vectors is None or vector is None:
+        return None
+    if vectors.width != len(vector):
+        raise EmbeddingMismatch(
+            f"The memories were indexed in {vectors.width} dimensions, but the query "
+            f"has {len(vector)}. Use the embeddings they were indexed with."
+        )
+    return vector
 
 
-def _wanted(index: ScopeIndex, request: RecallRequest) -> NDArray[np.bool_] | None:
-    """Mark the memories that may be returned; None when all may."""
+def _allowed(index: ScopeIndex, request: RecallRequest) -> NDArray[np.bool_] | None:
+    """Mark the memories that may be returned; None for all."""
     now = request.now.timestamp()
-    wanted: NDArray[np.bool_] | None = None
+    allowed: NDArray[np.bool_] | None = None
     if index.soonest_expiry <= now:
         alive = index.table["expires"] > now
-        wanted = None if alive.all() else alive
+        allowed = None if alive.all() else alive
     for column, name in (("type", request.memory_type), ("session", request.scope.only_session)):
         if name is not None:
-            same = index.table[column] == index.code(f"{column} {name}")
-            wanted = same if wanted is None else wanted & same
-    return wanted
+            same = index.table[column] == index.codes.get(f"{column} {name}", -1)
+            allowed = same if allowed is None else allowed & same
+    return allowed
 
 
-def _relevance(pool: Pool, asked: _Asked) -> Floats:
-    """Return the relevance of every memory of the pool; see `ranking`."""
-    scores = word_scores(pool, asked.terms, expand=asked.vector is not None)
-    features: list[tuple[str, Floats]] = [("words", scores.words)]
-    if scores.related is not None:
-        features.append(("related", scores.related))
-    if len(pool.index.replies):
-        features.append(("reply", reply_scores(pool, asked.terms)))
-    meanings = pool.index.meanings
-    if asked.vector is not None and meanings is not None:
-        features.append(("meaning", _meaning(pool, meanings, asked.vector)))
-    relevance = _weighed(pool, features, asked.formulas)
-    if Form.TURN in pool.index.forms:
-        weights = asked.formulas[Form.TURN]
-        add_hints(relevance, pool, asked.query, asked.terms.opening, weights)
-        if asked.vector is not None and meanings is not None:
-            _add_feedback(relevance, pool, meanings, weights.feedback)
-    return _comparable(pool, relevance, asked.formulas)
+def _relevance(view: IndexView, query: ParsedQuery) -> Floats:
+    """Return the relevance of every memory of the view; see `ranking`."""
+    index, vectors = view.index, view.index.vectors
+    formulas = ranking.BY_WORDS if query.vector is None else ranking.BY_WORDS_AND_MEANING
+    features = word_scores(view, query)
+    if len(index.replies):
+        features.append(("reply", reply_scores(view, query)))
+    if query.vector is not None and vectors is not None:
+        features.append(("meaning", _meaning(view, vectors, query.vector)))
+    relevance = _weighed(view, features, formulas)
+    if Form.TURN in index.forms:
+        weights = formulas[Form.TURN]
+        add_signals(relevance, view, query, weights)
+        if query.vector is not None and vectors is not None:
+            _add_feedback(relevance, view, vectors, weights.feedback)
+    return _on_one_scale(view, relevance, formulas)
 
 
-def _weighed(pool: Pool, features: Sequence[tuple[str, Floats]], formulas: Formulas) -> Floats:
+def _weighed(view: IndexView, features: Sequence[tuple[str, Floats]], formulas: Formulas) -> Floats:
     """Return the weighted sum of features, each memory by the formula of its form."""
-    total = np.zeros(len(pool), np.float32)
+    total = np.zeros(len(view), np.float32)
     for name, values in features:
         weights = np.array([getattr(formula, name) for formula in formulas], np.float32)
-        total += (weights[0] if pool.turns is None else weights[pool.column("form")]) * values
+        total += (weights[0] if view.turns is None else weights[view.column("form")]) * values
     return total
 
 
-def _comparable(pool: Pool, sums: Floats, formulas: Formulas) -> Floats:
-    """Put the weighted sums of all forms on one scale."""
-    if pool.turns is None:
-        return ranking.comparable(sums, formulas[Form.TURN], pool.index.context)
-    form = pool.column("form")
-    for kind in pool.index.forms:
+def _on_one_scale(view: IndexView, sums: Floats, formulas: Formulas) -> Floats:
+    """Return the relevance that the weighted sums of memories of all forms stand for."""
+    density = view.index.neighbour_density
+    if view.turns is None:
+        return ranking.comparable(sums, formulas[Form.TURN], density)
+    form = view.column("form")
+    for kind in view.index.forms:
         of_form = form == kind
-        sums[of_form] = ranking.comparable(sums[of_form], formulas[kind], pool.index.context)
+        sums[of_form] = ranking.comparable(sums[of_form], formulas[kind], density)
     return sums
 
 
-def _meaning(pool: Pool, meanings: Meanings, vector: Floats) -> Floats:
-    """Return what the vectors say: the cosine, joined with the neighbours' or less the mean."""
-    cosine = meanings.products(vector, pool.places)
-    pool.blank_expired(cosine, 0)
-    found = _windowed(pool, cosine)
-    if pool.turns is not None:
-        alone = np.flatnonzero(~pool.turns)
-        centre = pool.index.centre
-        to_centre = meanings.products(centre, pool.placed(alone))
+# -- vectors -----------------------------------------------------------------------------------
+
+
+def _meaning(view: IndexView, vectors: QuantizedVectors, vector: Floats) -> Floats:
+    """Return cosines: of turns summed with their neighbours, of other memories less the mean."""
+    cosine = vectors.products(vector, view.places)
+    view.blank_expired(cosine, 0)
+    found = _windowed(view, cosine)
+    if view.turns is not None:
+        alone = np.flatnonzero(~view.turns)
+        centre = vectors.centre
+        to_centre = vectors.products(centre, view.placed(alone))
         found[alone] = _centred(cosine[alone], to_centre, vector, centre)
     return np.maximum(found, 0)
 
 
-def _windowed(pool: Pool, own: Floats) -> Floats:
-    """Return each memory's own cosine joined with its neighbours', for a vector of length 1."""
-    padded = np.append(own, np.float32(0))  # slot -1, nobody, adds nothing
-    lent: Floats = np.einsum("ij,j->i", padded[pool.near[:, _LENDERS]], _LENT)
-    lent += own
-    lent *= pool.column("scale")
-    return lent
+def _windowed(view: IndexView, own: Floats) -> Floats:
+    """Return the cosine of each memory's vector summed with its neighbours'."""
+    padded = np.append(own, np.float32(0))  # slot -1, no memory, adds nothing
+    near = view.neighbours[:, _WINDOW_COLUMNS]
+    windowed: Floats = np.einsum("ij,j->i", padded[near], _WINDOW_WEIGHTS)
+    windowed += own
+    windowed *= view.column("vector_scale")
+    return windowed
 
 
 def _centred(cosine: Floats, to_centre: Floats, vector: Floats, centre: Floats) -> Floats:
@@ -167,13 +157,15 @@ def _centred(cosine: Floats, to_centre: Floats, vector: Floats, centre: Floats) 
     return np.where(cosine == 0, 0, centred)  # there is no vector
 
 
-def _add_feedback(relevance: Floats, pool: Pool, meanings: Meanings, weight: float) -> None:
+def _add_feedback(
+    relevance: Floats, view: IndexView, vectors: QuantizedVectors, weight: float
+) -> None:
     """Add to the best turns how near they are to the mean of the very best."""
-    ranked = relevance if pool.turns is None else np.where(pool.turns, relevance, -np.inf)
+    ranked = relevance if view.turns is None else np.where(view.turns, relevance, -np.inf)
     slots = ranking.best(ranked, ranking.FEEDBACK_TO)
-    vectors = meanings.at(pool.placed(slots))
-    vectors -= pool.index.centre
-    vectors *= 1 / np.sqrt(np.einsum("ij,ij->i", vectors, vectors) + 1e-6)[:, None]
-    middle = vectors[: ranking.FEEDBACK_OF].sum(axis=0)
+    best = vectors.at(view.placed(slots))
+    best -= vectors.centre
+    best *= 1 / np.sqrt(np.einsum("ij,ij->i", best, best) + 1e-6)[:, None]
+    middle = best[: ranking.FEEDBACK_OF].sum(axis=0)
     middle /= np.sqrt(middle @ middle) + np.float32(1e-6)
-    relevance[slots] += np.float32(weight) * (vectors @ middle)
+    relevance[slots] += np.float32(weight) * (best @ middle)

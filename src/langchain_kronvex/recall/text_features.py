@@ -1,6 +1,6 @@
-"""What texts show beside their terms: who opens them, whether they ask, of whom and when they tell.
+"""Features of texts: terms, first words, questions, and words of time and of the first person.
 
-Texts are read together: each distinct word is looked at once, and the rest is counted in arrays.
+Texts are read together: each distinct word is handled once, and the rest is counted in arrays.
 """
 
 from __future__ import annotations
@@ -51,29 +51,29 @@ class TermCounts:
 
 @dataclass(frozen=True, slots=True)
 class TextFeatures:
-    """Texts, read once. All but `terms` hold one value for each text.
+    """The features of some texts. All but `terms` hold one value for each text.
 
     Attributes:
         terms: Stems without stop words.
         term_count: How many terms, repeated ones each time.
         word_count: All words, stop words too.
-        openers: The stem of the first word, "" for none.
-        asks: It holds a question mark.
-        personal: It speaks in the first person.
-        timed: It holds a word of time or a number of up to four digits.
+        first_words: The stem of the first word, "" for none.
+        asks: Whether the text has a question mark.
+        personal: Whether it speaks in the first person.
+        timed: Whether it has a word of time or a number of up to four digits.
     """
 
     terms: TermCounts
     term_count: NDArray[np.intp]
     word_count: NDArray[np.intp]
-    openers: list[str]
+    first_words: list[str]
     asks: list[bool]
     personal: NDArray[np.bool_]
     timed: NDArray[np.bool_]
 
 
 def text_features(texts: Sequence[str]) -> TextFeatures:
-    """Read texts."""
+    """Return the features of texts."""
     split = [words(text) for text in texts]
     distinct = list(dict.fromkeys(chain.from_iterable(split)))
     number_of = {word: number for number, word in enumerate(distinct)}
@@ -87,20 +87,16 @@ def text_features(texts: Sequence[str]) -> TextFeatures:
         of_words = np.array(marked, np.bool_)[word]
         return np.bincount(text[of_words], minlength=len(texts)) > 0
 
-    counted, term_count = _counted(distinct, stem_of, word, text, len(texts))
+    counted = _counted(distinct, stem_of, word, text, len(texts))
     return TextFeatures(
         terms=counted,
-        term_count=term_count,
+        term_count=np.bincount(counted.text, counted.count, len(texts)).astype(np.intp),
         word_count=sizes,
-        openers=[stem_of[number_of[found[0]]] if found else "" for found in split],
+        first_words=[stem_of[number_of[found[0]]] if found else "" for found in split],
         asks=["?" in each or "？" in each for each in texts],  # noqa: RUF001 - of CJK text
         personal=holding([each in FIRST_PERSON for each in distinct]),
-        timed=holding([each in TIME_WORDS or _has_number(each) for each in distinct]),
+        timed=holding([each in TIME_WORDS or bool(_NUMBER.search(each)) for each in distinct]),
     )
-
-
-def _has_number(word: str) -> bool:
-    return not word.isalpha() and _NUMBER.search(word) is not None
 
 
 def _counted(
@@ -109,8 +105,8 @@ def _counted(
     word: NDArray[np.intp],
     text: NDArray[np.intp],
     texts: int,
-) -> tuple[TermCounts, NDArray[np.intp]]:
-    """Count terms; also return how many each text has."""
+) -> TermCounts:
+    """Count terms."""
     term_of: dict[str, int] = {}
     of_word = np.array(
         [
@@ -123,10 +119,9 @@ def _counted(
     told = term >= 0
     term, text = term[told], text[told]
     pair, count = value_counts(term * max(texts, 1) + text)
-    counts = TermCounts(
+    return TermCounts(
         names=list(term_of),
         term=pair // max(texts, 1),
         text=pair % max(texts, 1),
         count=count.astype(np.float32),
     )
-    return counts, np.bincount(text, minlength=texts)

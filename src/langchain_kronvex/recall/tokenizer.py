@@ -1,4 +1,4 @@
-"""Words: how a text becomes the terms that memories are found by. Pure, any language.
+"""From a text to the terms that memories are found by. Pure functions, for any language.
 
 Words are runs of letters and digits, compared without case, width or accents' encoding (NFKC).
 English words are stemmed (Snowball English) and common English function words left out. Scripts
@@ -75,7 +75,7 @@ _MONTH_OF_TERM = {stem: n for n, stem in enumerate(stems(_MONTHS), 1)}
 
 
 def date_parts(term: str) -> dict[str, int]:
-    """Say which parts of a date a term may name: its "month", or its "day" or "year".
+    """Return the parts of a date that a term may name: its "month", or its "day" or "year".
 
     >>> date_parts("march"), date_parts("07"), date_parts("2023"), date_parts("tea")
     ({'month': 3}, {'day': 7}, {'year': 2023}, {})

@@ -15,8 +15,8 @@ engines do not compare; the same text of the same type is stored once for each u
 ever superseded or merged; deleting erases for good, so `restore` finds nothing; an agent of a
 readable name is made by the first memory it is sent; `bulk-import` takes sessions and dates.
 
-501 for what makes no sense here: ingest (it needs a language model), graph, conflicts, audit,
-consolidate, demo keys and webhooks.
+It answers 501 for ingest (which needs a language model), graph, conflicts, audit, consolidate, the
+reports with scores (health of an agent, weekly, global), demo keys and webhooks.
 
 Needs the extra: `pip install "langchain-kronvex[server]"`.
 """

@@ -1,4 +1,4 @@
-"""The app: a memory behind the REST API, to be run on its own or mounted in another app."""
+"""The ASGI app: the REST API on a memory, run on its own or mounted in another app."""
 
 from __future__ import annotations
 
@@ -7,40 +7,44 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from langchain_kronvex.core.errors import KronvexError
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.server.api import agents, memories, reports, status, transfer
-from langchain_kronvex.server.api import not_offered as absent
-from langchain_kronvex.server.api import recall as recalling
-from langchain_kronvex.server.http import errors as faults
-from langchain_kronvex.server.http.access_log import VERSION, AccessLog
-from langchain_kronvex.server.http.auth import Gate
-from langchain_kronvex.server.http.fast_path import Express
+from langchain_kronvex.server.api import agents, memories, not_offered, recall, status
+from langchain_kronvex.server.api.responses import VERSION
+from langchain_kronvex.server.http.errors import on_http_exception
+from langchain_kronvex.server.http.middleware import AccessLog, AuthMiddleware
 from langchain_kronvex.server.service import Service
 from langchain_kronvex.server.settings import ServerSettings
 
-# FastAPI's own telemetry sends what it is told to by the environment; this server sends nothing.
+# FastAPI's telemetry sends what the environment tells it to; this server sends nothing.
 _SILENT: Any = {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}
+_ROUTERS = (
+    recall.router,
+    recall.remember_router,
+    agents.router,
+    memories.router,
+    status.usage_router,
+    not_offered.router,
+    status.router,
+    status.key_router,
+)
 
 
 def create_app(memory: KronvexMemory, settings: ServerSettings | None = None) -> FastAPI:
     """Return an ASGI app that offers the Kronvex REST API on a memory's store.
 
     Run it (`uvicorn module:app`) or mount it: `other_app.mount("/memory", create_app(memory))`.
-    Each agent of the API has its own memory in the same place, opened when it is first asked for;
-    the given one is served under its own `agent_id`, and stays yours to close.
+    Each agent of the API has its own memory in the same place, opened by the first request for
+    it. The given memory is served under its own `agent_id`, and stays yours to close.
 
     Args:
         memory: Any memory with a store of its own.
         settings: Limits and options.
 
     Raises:
-        ConfigurationError: the memory is kept by a server itself.
+        ConfigurationError: a server keeps the memory.
     """
     settings = settings or ServerSettings()
     service = Service(memory, settings)
@@ -48,17 +52,17 @@ def create_app(memory: KronvexMemory, settings: ServerSettings | None = None) ->
         title="Kronvex memory API",
         version=VERSION,
         description="Long-term memory for agents, served by langchain-kronvex.",
-        docs_url=None,  # both pages load their scripts from other people's servers
+        docs_url=None,  # both pages load scripts from servers of others
         redoc_url=None,
-        redirect_slashes=False,  # from the memory without an id to all of them
+        redirect_slashes=False,  # would lead from a memory without an id to all memories
         lifespan=_lifespan,
-        generate_unique_id_function=_operation_id,
         telemetry=_SILENT,
     )
     app.state.service = service
-    _include(app)
-    _handle_errors(app)
-    _surround(app, service, settings)
+    for router in _ROUTERS:  # not included: FastAPI would match the path of each request twice
+        app.router.routes.extend(router.routes)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    _add_middlewares(app, service, settings)
     return app
 
 
@@ -68,26 +72,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.service.close()
 
 
-def _include(app: FastAPI) -> None:
-    for module in (agents, recalling, transfer, memories, reports, absent):
-        app.include_router(module.router, prefix="/api/v1")
-    app.include_router(status.router)
-    app.include_router(status.key_router, prefix="/auth")
-    app.include_router(absent.auth_router, prefix="/auth")
-
-
-def _handle_errors(app: FastAPI) -> None:
-    app.add_exception_handler(faults.Refused, faults.on_refused)
-    app.add_exception_handler(RequestValidationError, faults.on_invalid)
-    app.add_exception_handler(HTTPException, faults.on_http)
-    app.add_exception_handler(KronvexError, faults.on_error)
-
-
-def _surround(app: FastAPI, service: Service, settings: ServerSettings) -> None:
-    """Put the layers around the endpoints; the last one added is the outermost."""
-    gate: Any = Gate
-    app.add_middleware(Express)
-    app.add_middleware(gate, keys=service.keys, settings=settings)
+def _add_middlewares(app: FastAPI, service: Service, settings: ServerSettings) -> None:
+    """Add the middlewares; the last one added is the outermost."""
+    auth: Any = AuthMiddleware
+    app.add_middleware(auth, keys=service.keys, settings=settings)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -97,7 +85,3 @@ def _surround(app: FastAPI, service: Service, settings: ServerSettings) -> None:
             expose_headers=["*"],
         )
     app.add_middleware(AccessLog)
-
-
-def _operation_id(route: APIRoute) -> str:
-    return route.name

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from datetime import datetime, timezone
 
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.server.api.requests import NewMemory
 from langchain_kronvex.storage.backend import Record
-from langchain_kronvex.storage.rest.envelope import Stored, opened, wire_session
-from langchain_kronvex.storage.rest.http.api import WireMemory
-
-_UNDATED = datetime.fromtimestamp(0, timezone.utc)
+from langchain_kronvex.storage.client_envelope import (
+    VersionedRecord,
+    record_in_envelope,
+    wire_session,
+)
 
 
 def owners_of(user_id: str) -> tuple[str, str]:
@@ -29,24 +29,15 @@ def owners_of(user_id: str) -> tuple[str, str]:
     return wire_session("memory", user), wire_session("message", user).rpartition(":")[0] + ":"
 
 
-def envelope_of(body: NewMemory) -> Stored | None:
+def envelope_of(body: NewMemory) -> VersionedRecord | None:
     """Return what the client says of a memory that is to be stored; None without an envelope."""
     if body.scope.user_id:  # the client gives both ids the same name
         return None
-    raw = WireMemory(
-        id="new",
-        content=body.content,
-        session=body.session_id or body.user_id,
-        type=body.memory_type,
-        metadata=body.metadata,
-        has_metadata=True,
-        created_at=_UNDATED,
-    )
-    found = opened(raw)
-    return found if found is not None and found.ours else None
+    session = body.session_id or body.user_id
+    return record_in_envelope(body.metadata, content=body.content, session=session)
 
 
-def understood(record: Record, told: Stored, agent_id: str) -> Record:
+def understood(record: Record, told: VersionedRecord, agent_id: str) -> Record:
     """Return the record of a memory with what its client says of it.
 
     Its id is made of what stays the same when it is sent again, and of whose it is, so that nobody

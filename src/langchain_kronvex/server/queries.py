@@ -1,84 +1,65 @@
-"""What the API asks of a memory beyond its verbs: agent-wide listing, erasure by any condition.
-
-This module reaches into `KronvexMemory` and its backend; the rest of the server does not.
-"""
+"""What the server needs of a memory beyond its verbs: listing a whole agent, erasing by ids."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
 from langchain_kronvex.memory.conversions import draft_record, to_memory
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.server.api.requests import Question
 from langchain_kronvex.server.client_envelope import owners_of, understood
-from langchain_kronvex.server.registry.shelf import SERVER_AGENT
-from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
-from langchain_kronvex.storage.postgres.options import PostgresOptions
-from langchain_kronvex.storage.rest.envelope import Stored
+from langchain_kronvex.storage.backend import MemoryBackend, Page, Selection
+from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.urls import open_backend
 
 _IN_RAM = "sqlite://"
-_COMPANION = ".langgraph"  # ends the id of the agent that keeps an agent's LangGraph items
-
-
-def clock_of(memory: KronvexMemory) -> Any:
-    """Return the clock of a memory."""
-    return memory.engine.clock
+_NEWEST_FIRST = Page(by="created", newest_first=True)
+_COMPANION = ".langgraph"  # ends the id of the agent that keeps another one's LangGraph items
 
 
 def is_in_ram(memory: KronvexMemory) -> bool:
-    """Tell whether closing a memory loses it."""
+    """Return whether closing a memory loses it."""
     return memory.location == _IN_RAM
 
 
 def only_computes(memory: KronvexMemory) -> bool:
-    """Tell whether a memory waits for nobody: no database server, no provider of embeddings."""
+    """Return whether a recall waits for no database server and no embeddings provider."""
     model = memory.engine.model.current
     return memory.location.startswith("sqlite:") and (model is None or model.is_local)
 
 
 def check_servable(memory: KronvexMemory) -> None:
-    """Refuse a memory that is itself kept by a server.
+    """Check that a memory is not kept by a server itself.
 
     Raises:
         ConfigurationError: it is.
     """
     if memory.location.startswith(("http://", "https://")):
         raise ConfigurationError(
-            f"The memory is kept by {memory.location}, which serves the API already. "
+            f"{memory.location} keeps the memory, and serves the API already. "
             "Serve a memory with a store of its own, such as sqlite:///memory.db."
         )
 
 
-def open_shelves(url: str, postgres: PostgresOptions | None = None) -> MemoryBackend:
-    """Open the place where the server keeps agents and keys, beside the memories."""
-    return open_backend(url, SERVER_AGENT, timeout=30.0, cache_bytes=0, postgres=postgres)
-
-
-def shelves_beside(memory: KronvexMemory) -> MemoryBackend:
-    """Open the shelves in the place of a memory."""
-    return open_shelves(memory.engine.url, memory.engine.settings.postgres)
-
-
-def beside(memory: KronvexMemory, agent_id: str, cache_megabytes: int) -> KronvexMemory:
-    """Open the memory of another agent in the same place, with the same embeddings."""
-    return memory.for_agent(agent_id, cache_megabytes=cache_megabytes)
+def open_store(memory: KronvexMemory, agent_id: str) -> MemoryBackend:
+    """Open the records of another agent in the place of a memory, for lookups."""
+    url, postgres = memory.engine.url, memory.engine.settings.postgres
+    return open_backend(url, agent_id, timeout=30.0, cache_bytes=0, postgres=postgres)
 
 
 def holds_anything(memory: KronvexMemory, agent_id: str) -> bool:
-    """Tell whether an agent in the place of a memory has anything: also items, which no verb shows.
+    """Return whether an agent in the place of a memory has any record, items included.
 
-    It asks past the agents that requests have open, and so waits for none of them.
+    It opens a backend of its own, and so does not wait for the agents that requests have open.
     """
     if agent_id == memory.agent_id:
         return _has_records(memory.engine.backend, memory)
     if is_in_ram(memory):
-        return False  # nobody but this server can have put anything there
-    place, postgres = memory.engine.url, memory.engine.settings.postgres
-    backend = open_backend(place, agent_id, timeout=30.0, cache_bytes=0, postgres=postgres)
+        return False  # only this server can have put anything there
+    backend = open_store(memory, agent_id)
     try:
         return _has_records(backend, memory)
     finally:
@@ -89,10 +70,10 @@ def _has_records(backend: MemoryBackend, memory: KronvexMemory) -> bool:
     return bool(backend.export_page(None, 1, memory.engine.clock(), after=0, model=None))
 
 
-def of_one_owner(agent_id: str) -> tuple[str, str]:
-    """Return an agent's id and that of the other one that its owner has as well.
+def with_companion(agent_id: str) -> tuple[str, str]:
+    """Return an agent's id and the id of its companion, which has the same owner.
 
-    An agent's LangGraph items are kept by an agent of their own beside it.
+    The companion keeps the agent's LangGraph items.
     """
     if agent_id.endswith(_COMPANION):
         return agent_id, agent_id[: -len(_COMPANION)]
@@ -103,22 +84,17 @@ def find(
     memory: KronvexMemory,
     scope: Scope | None,
     memory_type: str | None = None,
-    *,
-    oldest_first: bool = False,
-    limit: int | None = None,
-    offset: int = 0,
+    page: Page = _NEWEST_FIRST,
 ) -> list[Memory]:
-    """List memories of one scope, or of the whole agent for None, by their dates.
+    """List memories of one scope, or of the whole agent for None, newest first unless paged.
 
-    Their access counts are those of this moment, also where the store does not know them yet.
+    Their access counts include accesses that the store does not know yet.
     """
     chosen = Selection(kind="memory", scope=scope, type=memory_type)
-    page = Page(by="created", newest_first=not oldest_first, limit=limit, offset=offset)
-    found: list[Record] = memory.engine.backend.find(chosen, page, memory.engine.clock())
-    accesses = memory.engine.recaller.accesses
+    uncounted = memory.engine.accesses.uncounted
     return [
-        replace(each, access_count=each.access_count + accesses.uncounted(each.id))
-        for each in map(to_memory, found)
+        replace(each, access_count=each.access_count + uncounted(each.id))
+        for each in map(to_memory, memory.engine.find(chosen, page))
     ]
 
 
@@ -131,19 +107,19 @@ def sessions(memory: KronvexMemory, scope: Scope | None = None) -> list[SessionS
 def erase(
     memory: KronvexMemory, scope: Scope | None = None, ids: Sequence[str] | None = None
 ) -> int:
-    """Erase memories for good, in one rewriting of the store; return how many."""
+    """Erase memories for good, rewriting the store once; return how many."""
     chosen = Selection(kind="memory", scope=scope, ids=None if ids is None else tuple(ids))
     return memory.engine.erase(chosen)
 
 
 def find_user(memory: KronvexMemory, user_id: str) -> list[Memory]:
-    """List the memories of a user, newest first, with what this package's client keeps apart."""
+    """List the memories of a user, newest first, with those that this package's client adds."""
     found = find(memory, Scope.of(user_id, None)) + _kept_apart(memory, user_id)
     return sorted(found, key=lambda each: each.created_at, reverse=True)
 
 
 def erase_user(memory: KronvexMemory, user_id: str) -> int:
-    """Erase everything of a user for good, chat messages too; return how much it was."""
+    """Erase everything of a user for good, chat messages too; return how many records."""
     user = Scope.of(user_id, None)
     apart = [each.id for each in _kept_apart(memory, user_id)]
     erased = erase(memory, ids=apart) if apart else 0
@@ -151,14 +127,14 @@ def erase_user(memory: KronvexMemory, user_id: str) -> int:
 
 
 def _kept_apart(memory: KronvexMemory, user_id: str) -> list[Memory]:
-    """List what this package's client keeps of a user under other names, such as its chats."""
+    """List what this package's client keeps of a user under other names, for example chats."""
     name, beginning = owners_of(user_id)
     names = {name, *memory.engine.backend.owners(beginning, memory.engine.clock())} - {user_id}
     return [each for owner in sorted(names) for each in find(memory, Scope.of(owner, None))]
 
 
-def remember(memory: KronvexMemory, draft: MemoryDraft, told: Stored | None) -> Memory:
-    """Store a memory, with what its client says of it; one that was sent before is left as it is.
+def remember(memory: KronvexMemory, draft: MemoryDraft, told: VersionedRecord | None) -> Memory:
+    """Store a memory with what its client says of it; one that was sent before is not changed.
 
     Raises:
         InvalidInput: a value does not fit.
@@ -168,24 +144,24 @@ def remember(memory: KronvexMemory, draft: MemoryDraft, told: Stored | None) -> 
     if told is not None:
         record = understood(record, told, memory.agent_id)
         chosen = Selection(kind="memory", scope=record.scope, ids=(record.id,))
-        there = memory.engine.backend.find(chosen, Page(), now)
-        if there:
+        if there := memory.engine.find(chosen):
             return to_memory(there[0])
     [stored] = memory.engine.add([record], now)
     return to_memory(stored)
 
 
-def recall_everywhere(
-    memory: KronvexMemory, query: str, *, top_k: int, memory_type: str | None, threshold: float
-) -> list[RecalledMemory]:
+def recall_everywhere(memory: KronvexMemory, text: str, question: Question) -> list[RecalledMemory]:
     """Recall from every scope of the agent: the most similar of all, the most confident first."""
-    owners = {(s.user_id or s.session_id) for s in sessions(memory)}
     found = [
         recalled
-        for owner in owners
+        for owner in {session.user_id or session.session_id for session in sessions(memory)}
         for recalled in memory.recall(
-            query, user_id=owner, top_k=top_k, memory_type=memory_type, threshold=threshold
+            text,
+            user_id=owner,
+            top_k=question.top_k,
+            memory_type=question.memory_type,
+            threshold=question.threshold,
         )
     ]
-    chosen = sorted(found, key=lambda recalled: -recalled.similarity)[:top_k]
+    chosen = sorted(found, key=lambda recalled: -recalled.similarity)[: question.top_k]
     return sorted(chosen, key=lambda recalled: -recalled.confidence)

@@ -1,141 +1,302 @@
-"""What the endpoints share: the agents of a key and their memories, opened and guarded."""
+"""What the endpoints share: the agents of a key, their memories while open, and worker threads."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 import weakref
-from collections.abc import Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date, datetime
-from typing import cast
+from typing import Literal, TypeVar, cast, get_args
 
 from starlette.requests import Request
 
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.server import queries as engine
-from langchain_kronvex.server.fair_queue import Turns
-from langchain_kronvex.server.http.errors import AGENT_NOT_FOUND, Refused
-from langchain_kronvex.server.memory_pool import OpenAgent, OpenAgents
+from langchain_kronvex.server import queries
+from langchain_kronvex.server.http.errors import AGENT_NOT_FOUND, ApiError
 from langchain_kronvex.server.registry.agents import NOBODY, Agent, Agents, check_agent_id, is_uuid
 from langchain_kronvex.server.registry.api_keys import ApiKeys
+from langchain_kronvex.server.registry.item_table import SERVER_AGENT
 from langchain_kronvex.server.settings import ServerSettings
-from langchain_kronvex.server.usage import Usage
+from langchain_kronvex.storage.backend import MemoryBackend
+
+_THREADS = 40
+_RECALL_THREADS = 4  # more of them would only compete for the interpreter
+_COUNT_SECONDS = 10.0  # other processes write to the store, and memories expire
+Call = Literal["recalls", "stores", "injects"]
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """One request at one agent."""
+class OpenAgent:
+    """One agent's memory while it is open.
 
-    agent: Agent
-    opened: OpenAgent
+    Args:
+        id: The agent.
+        open: Opens its memory; called on first use.
+
+    Attributes:
+        users: How many requests use it now.
+    """
+
+    def __init__(self, id: str, open: Callable[[str], KronvexMemory]) -> None:
+        self.id = id
+        self.users = 0
+        self._open = open
+        self._memory: KronvexMemory | None = None
+        self._lock = threading.Lock()
+        self._count: int | None = None
+        self._counted_at = 0.0
 
     @property
     def memory(self) -> KronvexMemory:
-        """The agent's memory."""
-        return self.opened.memory
+        """The memory, opened on first use."""
+        with self._lock:
+            if self._memory is None:
+                self._memory = self._open(self.id)
+            return self._memory
+
+    def close(self) -> None:
+        """Close the memory, if it was opened."""
+        with self._lock:
+            if self._memory is not None:
+                self._memory.close()
+
+    def count(self) -> int:
+        """Return how many memories there are, read from the store every few seconds only."""
+        now = time.monotonic()
+        if self._count is None or now - self._counted_at > _COUNT_SECONDS:
+            self._count, self._counted_at = self.memory.stats().memories, now
+        return self._count
+
+    def added(self, memories: int) -> int:
+        """Note that memories were stored; return how many there are now."""
+        with self._lock:
+            if self._count is not None:
+                self._count += memories
+        return self.count()
+
+    def removed(self) -> None:
+        """Note that memories were erased."""
+        self._count = None
+
+
+class OpenAgents:
+    """Keeps the memories used last open; closes one only when no request uses it.
+
+    Args:
+        first: The memory the server was given; it belongs to its owner and is never closed here.
+        open: Opens the memory of another agent in the same place.
+        most: How many may stay open; None for all, when closing would lose them.
+    """
+
+    def __init__(
+        self, first: KronvexMemory, open: Callable[[str], KronvexMemory], most: int | None
+    ) -> None:
+        self._first = first
+        self._open = open
+        self._most = most
+        self._changed = threading.Condition()
+        self._agents: OrderedDict[str, OpenAgent] = OrderedDict()
+        self._exclusive: set[str] = set()
+
+    @contextmanager
+    def use(self, agent_id: str) -> Iterator[OpenAgent]:
+        """Keep an agent's memory open during one request."""
+        with self._changed:
+            self._changed.wait_for(lambda: agent_id not in self._exclusive)
+            agent = self._agent(agent_id)
+            agent.users += 1
+        try:
+            yield agent
+        finally:
+            with self._changed:
+                agent.users -= 1
+                self._changed.notify_all()
+                surplus = self._surplus()
+            for each in surplus:
+                each.close()
+
+    @contextmanager
+    def use_alone(self, agent_id: str) -> Iterator[OpenAgent]:
+        """Wait until no other request uses this agent, and make new requests wait."""
+        with self._changed:
+            self._changed.wait_for(lambda: agent_id not in self._exclusive)
+            self._exclusive.add(agent_id)
+            self._changed.wait_for(lambda: self._agent(agent_id).users == 0)
+            agent = self._agent(agent_id)
+        try:
+            yield agent
+        finally:
+            with self._changed:
+                self._exclusive.discard(agent_id)
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Close every memory opened here."""
+        with self._changed:
+            agents = list(self._agents.values())
+            self._agents.clear()
+        for agent in agents:
+            if agent.id != self._first.agent_id:
+                agent.close()
+
+    def _agent(self, agent_id: str) -> OpenAgent:
+        agent = self._agents.get(agent_id)
+        if agent is None:
+            is_first = agent_id == self._first.agent_id
+            agent = OpenAgent(agent_id, (lambda _: self._first) if is_first else self._open)
+            self._agents[agent_id] = agent
+        self._agents.move_to_end(agent_id)
+        return agent
+
+    def _surplus(self) -> list[OpenAgent]:
+        """Take out the agents that were not used for longest, if there are too many."""
+        over = 0 if self._most is None else len(self._agents) - self._most
+        if over <= 0:
+            return []
+        kept = (self._first.agent_id, *self._exclusive)
+        idle = [each for each in self._agents.values() if not each.users and each.id not in kept]
+        return [self._agents.pop(each.id) for each in idle[:over]]
 
 
 class Service:
-    """The engine behind one app.
+    """The parts of one app that its endpoints share.
 
     Args:
         memory: Says where all agents' memories are kept; its own agent is served too.
         settings: What the server allows.
+
+    Attributes:
+        keys: The API keys of the store.
+        agents: The registered agents of the store.
+        open_agents: Those whose memories are open.
     """
 
     def __init__(self, memory: KronvexMemory, settings: ServerSettings) -> None:
-        engine.check_servable(memory)
+        queries.check_servable(memory)
         self._first = memory
-        self._clock = engine.clock_of(memory)
+        self._clock = memory.engine.clock
         self.settings = settings
-        shelves = engine.shelves_beside(memory)
-        self.keys = ApiKeys(shelves, self._clock)
-        self.agents = Agents(shelves, self._clock)
-        self.usage = Usage()
-        self.turns = Turns(one_by_one=engine.only_computes(memory))
-        self.opened = OpenAgents(
+        tables = queries.open_store(memory, SERVER_AGENT)
+        self.keys = ApiKeys(tables, self._clock)
+        self.agents = Agents(tables, self._clock)
+        self.open_agents = OpenAgents(
             memory,
-            lambda agent_id: engine.beside(memory, agent_id, settings.cache_megabytes),
-            None if engine.is_in_ram(memory) else settings.open_memories,
+            lambda agent_id: memory.for_agent(agent_id, cache_megabytes=settings.cache_megabytes),
+            None if queries.is_in_ram(memory) else settings.open_memories,
         )
-        self._removals = 0
-        self._removing = threading.Lock()
-        self.close = weakref.finalize(self, _close, self.opened, self.turns, shelves)
+        self._threads = ThreadPoolExecutor(_THREADS, "kronvex-server")
+        recalling = _RECALL_THREADS if queries.only_computes(memory) else _THREADS
+        self._recall_threads = ThreadPoolExecutor(recalling, "kronvex-recall")
+        self._counting = threading.Lock()
+        self._calls: tuple[date, Counter[tuple[str, Call]]] = self.now().date(), Counter()
+        self.close = weakref.finalize(
+            self, _close, self.open_agents, (self._threads, self._recall_threads), tables
+        )
+
+    async def run(self, call: Callable[[], T], *, recalls: bool) -> T:
+        """Call a function in a worker thread.
+
+        Recalls have threads of their own, so that they do not wait for what may wait for the store.
+        """
+        threads = self._recall_threads if recalls else self._threads
+        return await asyncio.get_running_loop().run_in_executor(threads, call)
 
     def now(self) -> datetime:
         """Return the time of the memory's clock."""
-        return cast(datetime, self._clock())
+        return self._clock()
 
-    def today(self) -> date:
-        """Return the day, UTC."""
-        return self.now().date()
+    def count_calls(self, request: Request, call: Call, times: int = 1) -> None:
+        """Count calls of the request's key, for today (UTC) only."""
+        with self._counting:
+            self._calls_today()[owner_of(request), call] += times
+
+    def calls_today(self, request: Request) -> dict[str, int]:
+        """Return how often the request's key called today (UTC), since the server started."""
+        owner = owner_of(request)
+        with self._counting:
+            calls = self._calls_today()
+            return {call: calls[owner, call] for call in get_args(Call)}
+
+    def _calls_today(self) -> Counter[tuple[str, Call]]:
+        today = self.now().date()
+        if self._calls[0] != today:
+            self._calls = today, Counter()
+        return self._calls[1]
+
+    def memory_count(self, agent_id: str) -> int:
+        """Return how many memories an agent has."""
+        with self.open_agents.use(agent_id) as agent:
+            return agent.count()
 
     @contextmanager
-    def visit(self, request: Request, agent_id: str, *, make: bool = False) -> Iterator[Visit]:
-        """Keep an agent of the asking key open.
+    def use(self, request: Request, agent_id: str, *, make: bool = False) -> Iterator[OpenAgent]:
+        """Keep an agent of the request's key open.
 
         Args:
-            request: Who asks.
-            agent_id: Which agent.
-            make: Make an agent of a readable name that does not exist yet.
+            request: The request.
+            agent_id: The agent.
+            make: Make an agent with a readable name that does not exist yet.
 
         Raises:
-            Refused: there is no such agent, or it is another key's.
+            ApiError: the agent does not exist, or belongs to another key.
         """
-        owner, id_ = owner_of(request), check_agent_id(agent_id)
-        removals = self._removals
-        agent = self._agent(owner, id_, make=make)
-        with self.opened.use(agent.id) as opened:
-            if removals != self._removals:  # it may have been removed before we were at it
-                agent = self._agent(owner, id_, make=make)
-            yield Visit(agent, opened)
+        agent = self.registered(request, agent_id, make=make)
+        with self.open_agents.use(agent.id) as opened:
+            # Again, now that nobody can remove it: it may have been removed since.
+            self.registered(request, agent.id, make=make)
+            yield opened
 
     def remove(self, request: Request, agent_id: str) -> None:
-        """Erase an agent with all it remembers, when no other request is at it.
+        """Erase an agent with all its memories, when no other request uses it.
 
         Raises:
-            Refused: there is no such agent, or it is another key's.
+            ApiError: the agent does not exist, or belongs to another key.
         """
-        owner, id_ = owner_of(request), check_agent_id(agent_id)
-        self._agent(owner, id_)
-        with self.opened.use_alone(id_) as opened:
-            agent = self.agents.find(owner, id_)
-            if agent is None:  # another request has removed it meanwhile
-                raise Refused(404, AGENT_NOT_FOUND)
+        agent = self.registered(request, agent_id)
+        with self.open_agents.use_alone(agent.id) as opened:
+            self.registered(request, agent_id)  # another request may have removed it meanwhile
             opened.memory.clear()
-            with self._removing:
-                self._removals += 1
             self.agents.remove(agent)
             opened.removed()
 
-    def _agent(self, owner: str, agent_id: str, *, make: bool = False) -> Agent:
-        found = self.agents.find(owner, agent_id)
-        if found is None and self._may_register(owner, agent_id, make=make):
-            found = self.agents.register(owner, agent_id)
+    def registered(self, request: Request, agent_id: str, *, make: bool = False) -> Agent:
+        """Return an agent of the request's key.
+
+        Raises:
+            ApiError: the agent does not exist, or belongs to another key.
+        """
+        owner, id_ = owner_of(request), check_agent_id(agent_id)
+        found = self.agents.find(owner, id_)
+        if found is None and self._may_register(owner, id_, make=make):
+            found = self.agents.register(owner, id_)
         if found is None:
-            raise Refused(404, AGENT_NOT_FOUND)
+            raise ApiError(404, AGENT_NOT_FOUND)
         return found
 
     def _may_register(self, owner: str, agent_id: str, *, make: bool) -> bool:
-        """Tell whether an agent that is not registered may become this owner's.
+        """Return whether an agent that is not registered may become this owner's.
 
-        What programs keep in this store without a server is for whoever needs no key; a key gets
-        new names only, or what it is given when it is made.
+        Agents that programs keep in this store without a server belong to callers without a key.
+        A key gets new names only, or the agents named when the key is made.
         """
         if owner == NOBODY and agent_id == self._first.agent_id:
-            return make or engine.holds_anything(self._first, agent_id)
+            return make or queries.holds_anything(self._first, agent_id)
         if not make or is_uuid(agent_id):
             return False
         return owner == NOBODY or not any(
-            self._is_of_others(owner, each) for each in engine.of_one_owner(agent_id)
+            self._belongs_to_others(owner, each) for each in queries.with_companion(agent_id)
         )
 
-    def _is_of_others(self, owner: str, agent_id: str) -> bool:
+    def _belongs_to_others(self, owner: str, agent_id: str) -> bool:
         agent_id = agent_id.lower() if is_uuid(agent_id) else agent_id
         if self.agents.is_registered(agent_id):
             return self.agents.find(owner, agent_id) is None
-        return bool(agent_id.strip()) and engine.holds_anything(self._first, agent_id)
+        return bool(agent_id.strip()) and queries.holds_anything(self._first, agent_id)
 
 
 def service_of(request: Request) -> Service:
@@ -148,7 +309,10 @@ def owner_of(request: Request) -> str:
     return cast(str, request.state.owner)
 
 
-def _close(opened: OpenAgents, turns: Turns, shelves: object) -> None:
-    opened.close()
-    turns.close()
-    getattr(shelves, "close", lambda: None)()
+def _close(
+    agents: OpenAgents, pools: tuple[ThreadPoolExecutor, ...], tables: MemoryBackend
+) -> None:
+    agents.close()
+    for threads in pools:
+        threads.shutdown(wait=False)
+    tables.close()

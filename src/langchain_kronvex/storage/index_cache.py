@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from langchain_kronvex.recall.index import ScopeIndex
 
-_LOOK_AGAIN_SECONDS = 0.002
 _ENTRY_BYTES = 6_144  # the size of an empty entry
 
 State = tuple[int, int, int]
-
-
-class Gate:
-    """A lock for threads and tasks alike; a task that waits for it holds up no other."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def enter(self) -> None:
-        """Wait until nobody else is inside."""
-        self._lock.acquire()
-
-    async def aenter(self) -> None:
-        """Twin of `enter`."""
-        while not self._lock.acquire(blocking=False):
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-
-    def leave(self) -> None:
-        """Let the next one in."""
-        self._lock.release()
 
 
 @dataclass(slots=True)
@@ -53,7 +31,7 @@ class CachedIndex:
     checked: tuple[tuple[int, int] | None, str | None] = (None, None)
     index: ScopeIndex = field(default_factory=ScopeIndex)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    loading: Gate = field(default_factory=Gate)
+    loading: threading.Lock = field(default_factory=threading.Lock)
 
 
 class IndexCache:

@@ -22,7 +22,7 @@ def index_row(
     created: int,
     expires: float | None,
     pinned: bool,
-    vector: Floats | None,
+    vector: Floats | None = None,
 ) -> IndexRow:
     """Build the row of a memory; times in seconds since 1970.
 
@@ -66,8 +66,7 @@ def index_row_of(seq: int, record: Record) -> IndexRow:
         None if record.search_text is None else record.content,
         record.scope.session_id or "",
         record.said_at.timestamp() if record.said_at else created,
-        int(created // 1),
+        math.floor(created),
         expires.timestamp() if expires else None,
         record.pinned,
-        None,
     )

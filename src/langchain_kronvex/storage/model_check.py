@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from langchain_kronvex.core.errors import EmbeddingMismatch
+from langchain_kronvex.recall.request import RecallRequest
 
 Model = tuple[str, int | None]  # its name, and the width of its vectors when that is known
 
@@ -32,6 +33,18 @@ def refuse(location: str, known: Model | None, model: str, width: int | None) ->
         "new KronvexMemory with the embeddings they are indexed with, or call "
         "memory.reindex() to index them with these."
     )
+
+
+def check_request(location: str, known: Model | None, request: RecallRequest) -> None:
+    """Refuse a request whose vector cannot be compared with those of the memories.
+
+    Raises:
+        EmbeddingMismatch: the vector is of another model.
+    """
+    if request.vector is None or request.model is None or known is None:
+        return
+    if not fits(known, request.model, len(request.vector)):
+        refuse(location, known, request.model, len(request.vector))
 
 
 def mismatched(location: str, known: Model, model: str, width: int | None) -> EmbeddingMismatch:

@@ -89,7 +89,7 @@ def is_visible(record: Record, now: datetime) -> bool:
     return record.pinned or record.expires_at is None or record.expires_at > now
 
 
-def from_cells(cells: Sequence[Any]) -> Record:
+def from_cells(cells: Sequence[Any], vector: Floats | None = None) -> Record:
     """Build a record from the cells that the SQL stores select for it, in this order.
 
     Kind, id, user, session, key, type, content, search text, metadata as JSON; first said, last
@@ -111,6 +111,7 @@ def from_cells(cells: Sequence[Any]) -> Record:
         expires_at=None if expires is None else from_micros(expires),
         pinned=bool(pinned),
         access_count=count,
+        vector=vector,
     )
 
 

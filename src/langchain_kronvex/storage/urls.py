@@ -8,10 +8,9 @@ from pathlib import Path
 from langchain_kronvex.core.errors import ConfigurationError, MissingExtra
 from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.storage.backend import MemoryBackend
-from langchain_kronvex.storage.postgres.options import PostgresOptions
-from langchain_kronvex.storage.rest.options import HOSTED_URL, SCHEMES, ServiceOptions, open_service
+from langchain_kronvex.storage.options import PostgresOptions, ServiceOptions
 
-__all__ = ["HOSTED_URL", "default_url", "open_backend", "resolve_agent_id", "resolve_url"]
+HOSTED_URL = "https://api.kronvex.io"
 _KNOWN = (
     "sqlite:///path/to/memory.db for a file, sqlite:// for this process's memory only, "
     "postgresql://user:password@host/database, or https:// for a Kronvex API"
@@ -24,8 +23,7 @@ def resolve_url(url: str | None, api_key: object, postgres: PostgresOptions | No
     hosted service when there is an API key (KRONVEX_BASE_URL moves it), else a file in the user's
     data folder.
     """
-    pools = (None, None) if postgres is None else (postgres.pool, postgres.async_pool)
-    if url is None and pools != (None, None):
+    if url is None and postgres is not None and postgres.pool is not None:
         return "postgresql://"
     if url is None:
         url = os.environ.get("KRONVEX_URL") or None
@@ -71,7 +69,9 @@ def open_backend(
 
         path = _sqlite_path(rest)
         return SqliteBackend(path, agent_id, timeout=timeout, cache_bytes=cache_bytes)
-    if scheme.lower() in SCHEMES and separator:
+    if is_remote(url):
+        from langchain_kronvex.storage.rest.opening import open_service
+
         return open_service(url, agent_id, service or ServiceOptions(), timeout=timeout)
     if is_postgres(url):
         return _postgres(url, agent_id, postgres, timeout=timeout, cache_bytes=cache_bytes)
@@ -80,8 +80,14 @@ def open_backend(
     raise ConfigurationError(f"{named} is no URL that this package can open. Use {_KNOWN}.")
 
 
+def is_remote(url: object) -> bool:
+    """Return whether a URL names a Kronvex API."""
+    scheme, separator, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
+    return bool(separator) and scheme.lower() in ("http", "https")
+
+
 def is_postgres(url: object) -> bool:
-    """Tell whether a URL is that of a PostgreSQL database."""
+    """Return whether a URL names a PostgreSQL database."""
     scheme, separator, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
     return bool(separator) and scheme in _POSTGRES
 

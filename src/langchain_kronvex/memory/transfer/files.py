@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import io
+import json
 import os
 import uuid
 import zlib
@@ -14,15 +14,16 @@ from typing import IO, Any, NamedTuple
 
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.open_files import HELD
-from langchain_kronvex.memory.transfer.format import MAX_LINE_CHARS, Fields, to_line
+from langchain_kronvex.memory.transfer.format import Fields, to_line
 
 File = str | os.PathLike[str] | IO[str] | IO[bytes]
-Write = Callable[[Fields], None]
+Write = Callable[[Fields], object]
 
+MAX_LINE_CHARS = 256 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _SQLITE_MAGIC = b"SQLite format 3\0"
-_SIDE_FILES = ("-wal", "-shm", "-journal")  # of a store, beside it
-_GZIP_LEVEL = 4  # half the time of the usual 6, and a few per cent more bytes
+_SIDE_FILES = ("", "-wal", "-shm", "-journal")  # endings of the files of a store
+_GZIP_LEVEL = 4  # half the time of the usual 6, for a few per cent more bytes
 _BUFFER_BYTES = 1 << 20
 
 
@@ -36,27 +37,27 @@ class Line(NamedTuple):
 
 @contextmanager
 def writing(file: File) -> Iterator[Write]:
-    """Give what writes an object as a line.
+    """Provide the function that writes an object as a line.
 
-    A path appears when all is written, for its owner alone; a stream is left open.
+    A path appears when everything is written, readable by its owner alone; a stream is left open.
 
     Raises:
-        InvalidInput: it is no path and no stream, or the path is no file's.
-        OSError: the file cannot be written.
+        InvalidInput: It is neither a path nor a stream, or the path is not a file's.
+        OSError: The file cannot be written.
     """
     if not isinstance(file, str | os.PathLike):
-        yield _stream_writer(file)
+        yield _writer(file)
         return
-    path = _path_of(file)
+    path = _checked_path(file)
     if path.exists() and not path.is_file():
-        raise InvalidInput(f"{path} is no file. Name one, or pass an open stream.")
-    _refuse_store(path)
+        raise InvalidInput(f"{path} is not a file. Name one, or pass an open stream.")
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "wb", _BUFFER_BYTES) as raw:
-            with _compressed(raw) if path.suffix == ".gz" else nullcontext(raw) as stream:
-                yield _stream_writer(stream)
+            packed = gzip.GzipFile("", "wb", _GZIP_LEVEL, raw, 0) if path.suffix == ".gz" else None
+            with packed or nullcontext(raw) as stream:
+                yield _writer(stream)
             raw.flush()
             os.fsync(raw.fileno())
         os.replace(partial, path)
@@ -65,83 +66,53 @@ def writing(file: File) -> Iterator[Write]:
         raise
 
 
-def _path_of(file: str | os.PathLike[str]) -> Path:
-    """Return a path that the system can be asked about."""
-    try:
-        path = Path(file)
-        os.fsencode(path)
-    except (TypeError, UnicodeEncodeError):
-        raise InvalidInput("file is no path that this system could have.") from None
-    if "\0" in str(path):
-        raise InvalidInput("file must be a path without a NUL character.")
-    return path
-
-
-def _compressed(raw: IO[bytes]) -> Any:
-    """Return a gzip stream that names no file and no time."""
-    packed = gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=_GZIP_LEVEL, filename="", mtime=0)
-    return io.BufferedWriter(packed, _BUFFER_BYTES)
-
-
-def _stream_writer(stream: Any) -> Write:
+def _writer(stream: Any) -> Write:
     try:
         stream.write(b"")
-    except TypeError:  # of text, in whatever encoding
-        return lambda fields: stream.write(to_line(fields, ascii_only=True))
+    except TypeError:  # a text stream, of any encoding
+        return lambda fields: stream.write(f"{json.dumps(fields)}\n")
     except AttributeError as error:
-        raise _no_file(stream) from error
-
-    def write(fields: Fields) -> None:
-        try:
-            line = to_line(fields).encode()
-        except UnicodeEncodeError:  # lone surrogates in metadata survive as escapes only
-            line = to_line(fields, ascii_only=True).encode()
-        stream.write(line)
-
-    return write
+        raise _not_a_file(stream) from error
+    return lambda fields: stream.write(to_line(fields))
 
 
 @contextmanager
-def reading(file: File) -> Iterator[Iterator[Line]]:
-    """Give the lines of a file or stream, which are read as they are wanted.
+def reading(file: File, *, max_line_chars: int = MAX_LINE_CHARS) -> Iterator[Iterator[Line]]:
+    """Provide the lines of a file or stream, read one at a time.
 
     Raises:
-        InvalidInput: it is no path and no stream.
-        OSError: the file cannot be read.
+        InvalidInput: It is neither a path nor a stream.
+        OSError: The file cannot be read.
     """
     if not isinstance(file, str | os.PathLike):
         if not hasattr(file, "readline"):
-            raise _no_file(file)
-        yield _lines(file)
+            raise _not_a_file(file)
+        yield _lines(file, max_line_chars)
         return
-    path = _path_of(file)
-    _refuse_store(path)
-    with path.open("rb") as raw:
-        if raw.peek(2)[:2] == _GZIP_MAGIC:
-            with gzip.GzipFile(fileobj=raw, mode="rb") as unpacked:
-                yield _lines(unpacked)
-        else:
-            yield _lines(raw)
+    with _checked_path(file).open("rb") as raw:
+        packed = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP_MAGIC else None
+        with packed or nullcontext(raw) as stream:
+            yield _lines(stream, max_line_chars)
 
 
-def _lines(stream: Any) -> Iterator[Line]:
+def _lines(stream: Any, max_chars: int) -> Iterator[Line]:
     number = 0
     while True:
         number += 1
         try:
-            text = _decoded(stream.readline(MAX_LINE_CHARS))
+            text = _decoded(stream.readline(max_chars))
         except EOFError:  # a compressed file that was cut off
             yield Line(number, "", complete=False)
             return
         except UnicodeDecodeError as error:
-            raise InvalidInput(f"Line {number} is no UTF-8 text.") from error
+            raise InvalidInput(f"Line {number} is not UTF-8 text.") from error
         except (zlib.error, gzip.BadGzipFile) as error:
             raise InvalidInput(f"Line {number}: the compressed file is damaged.") from error
         if not text:
             return
         complete = text.endswith("\n")
-        if not complete and len(text) >= MAX_LINE_CHARS // 4:  # of four bytes each
-            raise InvalidInput(f"Line {number} is longer than {MAX_LINE_CHARS} characters.")
+        if not complete and len(text) >= max_chars // 4:  # of four bytes each
+            raise InvalidInput(f"Line {number} is longer than {max_chars} characters.")
         yield Line(number, text, complete)
 
 
@@ -152,22 +123,34 @@ def _decoded(raw: str | bytes) -> str:
     return raw.decode() if raw.endswith(b"\n") else raw.decode(errors="replace")
 
 
-def _refuse_store(path: Path) -> None:
-    """Keep a store from being replaced, and one that is open here from being opened beside it."""
+def _checked_path(file: str | os.PathLike[str]) -> Path:
+    """Return a path that the system accepts and that does not belong to a store.
+
+    A store must not be replaced, and one that is open here must not be opened a second time.
+    """
+    try:
+        path = Path(file)
+        if b"\0" in os.fsencode(path):
+            raise InvalidInput("file must be a path without a NUL character.")
+    except (TypeError, UnicodeEncodeError):
+        raise InvalidInput("file is not a path that this system accepts.") from None
     for ending in _SIDE_FILES:
-        if path.name.endswith(ending):
-            _refuse_store(path.with_name(path.name.removesuffix(ending)))
+        if str(path).endswith(ending) and _is_store(Path(str(path).removesuffix(ending))):
+            raise InvalidInput(
+                f"{path} is a store, or part of one, not a file of exported memories. Name "
+                "another file; this one was not changed."
+            )
+    return path
+
+
+def _is_store(path: Path) -> bool:
     if not path.is_file():
-        return
-    if not HELD.holds(path):
-        with path.open("rb") as file:
-            if file.read(len(_SQLITE_MAGIC)) != _SQLITE_MAGIC:
-                return
-    raise InvalidInput(
-        f"{path} is a store, or its log, no file of exported memories. Name another one; it was "
-        "left as it is."
-    )
+        return False
+    if HELD.holds(path):
+        return True
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
 
 
-def _no_file(file: object) -> InvalidInput:
+def _not_a_file(file: object) -> InvalidInput:
     return InvalidInput(f"file must be a path or an open file, not {type(file).__name__}.")

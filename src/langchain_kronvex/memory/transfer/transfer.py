@@ -1,4 +1,4 @@
-"""Moving house: all memories, or one user's, into a file, and from a file into a store."""
+"""Export of all memories, or one user's, to a file, and import from a file into a store."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from langchain_kronvex.core.errors import InvalidInput, KronvexError, NotSupport
 from langchain_kronvex.core.progress import Progress, reporting
 from langchain_kronvex.core.types import MoveSummary, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel
+from langchain_kronvex.memory.embedder import with_local_vectors
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.memory.transfer.files import File, Write, reading, writing
 from langchain_kronvex.memory.transfer.format import (
@@ -28,8 +29,7 @@ from langchain_kronvex.memory.transfer.reader import ArchiveReader
 from langchain_kronvex.storage.backend import Record
 
 logger = logging.getLogger("langchain_kronvex")
-_PAGE_RECORDS = 1000
-_SETTLE_SECONDS = 10.0  # for what waits to be written, such as access counts
+_SETTLE_SECONDS = 10.0  # for background writes, such as access counts
 
 
 @dataclass(slots=True)
@@ -42,6 +42,7 @@ class Export:
     model: EmbeddingModel | None
     progress: bool | Progress | None
     abandoned: bool = False
+    page_records: int = field(default=1000, kw_only=True)
 
     @classmethod
     def of(
@@ -69,9 +70,17 @@ class Export:
     def complete(self) -> MoveSummary:
         """Write the file; return how many records are in it."""
         self.engine.writer.flush(_SETTLE_SECONDS)
-        with writing(self.file) as write, reporting("export", self.progress) as tell:
+        with reporting("export", self.progress) as tell, writing(self.file) as write:
             total = self._expected()
-            write(header_fields(self._header(total)))
+            header = Header(
+                agent_id=self.engine.agent_id,
+                user_id=self.user_id,
+                model=self.model.name if self.model else None,
+                created_at=self.engine.clock(),
+                package=version("langchain-kronvex"),
+                records=total,
+            )
+            write(header_fields(header))
             counts: Counts = Counter()
             tell(0, total)
             for page in self._pages():
@@ -84,40 +93,30 @@ class Export:
     def _write(self, page: Sequence[Record], write: Write, counts: Counts) -> None:
         for record in page:
             fields = record_fields(record)
-            if self.engine.backend.is_remote and not _can_be_read(fields):
+            if self.engine.backend.is_remote and not _is_valid(fields):
                 continue
             write(fields)
             counts[record.kind] += 1
 
     def _pages(self) -> Iterator[list[Record]]:
         model, position = self.model.name if self.model else None, 0
-        last = self.engine.backend.last_position()  # others may be writing without end
+        last = self.engine.backend.last_position()  # others may write without end
         while position < last and (
             page := self.engine.backend.export_page(
-                self.user_id, _PAGE_RECORDS, self.engine.clock(), after=position, model=model
+                self.user_id, self.page_records, self.engine.clock(), after=position, model=model
             )
         ):
             position = page[-1][0]
             yield [record for place, record in page if place <= last]
 
     def _expected(self) -> int:
-        """Return about how many there are, without the items."""
+        """Return about how many records there are, without the items."""
         now = self.engine.clock()
         if self.user_id is None:
             stats = self.engine.backend.stats(now)
             return stats.memories + stats.messages
         found = self.engine.backend.sessions(Scope(self.user_id), now)
         return sum(session.memories + session.messages for session in found)
-
-    def _header(self, total: int) -> Header:
-        return Header(
-            agent_id=self.engine.agent_id,
-            user_id=self.user_id,
-            model=self.model.name if self.model else None,
-            created_at=self.engine.clock(),
-            package=version("langchain-kronvex"),
-            records=total,
-        )
 
 
 @dataclass(slots=True)
@@ -128,57 +127,44 @@ class Import:
     file: File
     progress: bool | Progress | None
     abandoned: bool = False
-    _stored: int = field(default=0, init=False)
+    batch_records: int = field(default=1000, kw_only=True)
 
     def complete(self) -> MoveSummary:
-        """Store what the file holds; return how many records it holds, and how many were new."""
+        """Store the records of the file; return how many there are, and how many were new."""
         try:
             return self._complete()
         finally:
             self.engine.embedder.wake()
 
     def _complete(self) -> MoveSummary:
-        with reading(self.file) as lines, reporting("import", self.progress) as tell:
+        with reporting("import", self.progress) as tell, reading(self.file) as lines:
             reader = ArchiveReader(lines)
-            done, total = 0, reader.header.records
+            done, stored, total = 0, 0, reader.header.records
             tell(0, total)
-            for batch in self._batches(reader):
-                try:
-                    self._stored += self._store(batch, reader.header)
-                except InvalidInput as error:  # more than this place takes
-                    raise InvalidInput(f"{error} {_taken_in(done, self._stored)}") from error
-                done += len(batch)
-                tell(done, max(done, total))
-                _go_on(self.abandoned)
+            try:
+                for batch in reader.batches(self.batch_records):
+                    stored += self._store(batch, reader.header.model)
+                    done += len(batch)
+                    tell(done, max(done, total))
+                    _go_on(self.abandoned)
+            except InvalidInput as error:
+                raise InvalidInput(f"{error} {_imported_so_far(done, stored)}") from error
             if done < total:  # some were erased while the file was written
                 tell(done, done)
-        return _summary(reader.counts, self._stored)
+        return _summary(reader.counts, stored)
 
-    def _batches(self, reader: ArchiveReader) -> Iterator[list[Record]]:
-        done = 0
-        try:
-            for batch in reader.batches():
-                yield batch
-                done += len(batch)
-        except InvalidInput as error:
-            raise InvalidInput(f"{error} {_taken_in(done, self._stored)}") from error
-
-    def _store(self, batch: Sequence[Record], header: Header) -> int:
+    def _store(self, batch: Sequence[Record], maker: str | None) -> int:
+        """Store a batch whose vectors are of the model `maker`; return how many were new."""
         now, model = self.engine.clock(), self.engine.model.current
         records = [r for r in batch if r.pinned or r.expires_at is None or r.expires_at > now]
-        if model is None or not _are_comparable(records, header, model):
-            records = [replace(r, vector=None) if r.vector is not None else r for r in records]
-        if model is not None and model.is_local:
-            records = _with_vectors(records, model)
+        width = next((len(r.vector) for r in records if r.vector is not None), None)
+        is_ours = model and maker == model.name and model.width in (None, width)
+        if width is not None and not is_ours:
+            records = [replace(record, vector=None) for record in records]
         if not records:
             return 0
-        return self.engine.backend.restore(records, now, model.name if model else None)
-
-
-def _are_comparable(records: Sequence[Record], header: Header, model: EmbeddingModel) -> bool:
-    """Return whether the vectors are like those of this memory's own embeddings."""
-    width = next((len(r.vector) for r in records if r.vector is not None), None)
-    return header.model == model.name and (width is None or model.width in (None, width))
+        complete, _ = with_local_vectors(model, records)
+        return self.engine.backend.restore(complete, now, model.name if model else None)
 
 
 def _go_on(abandoned: bool) -> None:
@@ -186,24 +172,14 @@ def _go_on(abandoned: bool) -> None:
         raise KronvexError("The export or import was abandoned.")
 
 
-def _can_be_read(fields: Fields) -> bool:
-    """Tell whether an import would take a record; a server's may be by anybody, and of any form."""
+def _is_valid(fields: Fields) -> bool:
+    """Return whether an import would accept a record; a server's may come from any client."""
     try:
         read_record(fields)
     except InvalidInput as error:
-        logger.warning("left out of the export: %.80r, of which %s", fields["id"], error)
+        logger.warning("left out of the export: record %.80r: %s", fields["id"], error)
         return False
     return True
-
-
-def _with_vectors(records: Sequence[Record], model: EmbeddingModel) -> list[Record]:
-    """Return the records; memories that have no vector get one."""
-    missing = [r for r in records if r.kind == "memory" and r.vector is None]
-    if not missing:
-        return list(records)
-    vectors = model.document_vectors([record.found_by for record in missing])
-    vector_of = {id(record): vector for record, vector in zip(missing, vectors, strict=True)}
-    return [replace(r, vector=vector_of[id(r)]) if id(r) in vector_of else r for r in records]
 
 
 def _summary(counts: Counts, stored: int) -> MoveSummary:
@@ -215,10 +191,10 @@ def _summary(counts: Counts, stored: int) -> MoveSummary:
     )
 
 
-def _taken_in(done: int, stored: int) -> str:
+def _imported_so_far(done: int, stored: int) -> str:
     if not done:
         return "Nothing was stored."
     return (
-        f"The first {done:,} records are in, {stored:,} of them new; to import the mended file "
+        f"The first {done:,} records are in, {stored:,} of them new; importing the corrected file "
         "adds what is missing."
     )

@@ -1,1 +1,1 @@
-"""The endpoints, by what they are about."""
+"""The endpoints of the REST API, and the models of their requests and responses."""

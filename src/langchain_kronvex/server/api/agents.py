@@ -1,64 +1,95 @@
-"""Agents: create, list, get, change, delete."""
+"""Agents: create, list, get, change, delete, and counts over their memories."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date, timedelta
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
-from langchain_kronvex.server.api.dialects import zulu
-from langchain_kronvex.server.api.requests import AgentChange, NewAgent
-from langchain_kronvex.server.api.responses import AgentAnswer, Answer
+from langchain_kronvex.core.types import Memory, SessionSummary
+from langchain_kronvex.server import queries
+from langchain_kronvex.server.api import responses
+from langchain_kronvex.server.api.requests import AgentChange, DaysQuery, NewAgent
+from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.api.router import guarded_router
 from langchain_kronvex.server.registry.agents import Agent
 from langchain_kronvex.server.service import owner_of, service_of
 
 router = guarded_router("agents")
+_DAYS = 14
+_TOP = 10
+_CUT_CHARS = 120
 
 
-@router.post("/agents", status_code=201, response_model=AgentAnswer)
-def create_agent(body: NewAgent, request: Request) -> Answer:
+@router.post("/agents", status_code=201, response_model=responses.AgentAnswer)
+def create_agent(body: NewAgent, request: Request) -> JsonResponse:
     """Make an agent. Names need not be unique."""
     agents = service_of(request).agents
     made = agents.create(owner_of(request), body.name, body.description, body.metadata)
-    return Answer(_agent_object(made, 0), 201)
+    return JsonResponse(_agent_object(made, 0), 201)
 
 
-@router.get("/agents", response_model=list[AgentAnswer])
-def list_agents(request: Request) -> Answer:
+@router.get("/agents", response_model=list[responses.AgentAnswer])
+def list_agents(request: Request) -> JsonResponse:
     """List the agents of the key, newest first."""
     service = service_of(request)
-    listed = []
-    for agent in service.agents.all(owner_of(request)):
-        with service.opened.use(agent.id) as opened:
-            listed.append(_agent_object(agent, opened.count()))
-    return Answer(listed)
+    agents = service.agents.all(owner_of(request))
+    return JsonResponse([_agent_object(each, service.memory_count(each.id)) for each in agents])
 
 
-@router.get("/agents/{agent_id}", response_model=AgentAnswer)
-def get_agent(agent_id: str, request: Request) -> Answer:
+@router.get("/agents/{agent_id}", response_model=responses.AgentAnswer)
+def get_agent(agent_id: str, request: Request) -> JsonResponse:
     """Return one agent."""
-    with service_of(request).visit(request, agent_id) as visit:
-        return Answer(_agent_object(visit.agent, visit.opened.count()))
-
-
-@router.patch("/agents/{agent_id}", response_model=AgentAnswer)
-def change_agent(agent_id: str, body: AgentChange, request: Request) -> Answer:
-    """Change what is given; metadata is replaced, not merged."""
     service = service_of(request)
-    with service.visit(request, agent_id) as visit:
-        given = body.model_dump(exclude_unset=True)
-        changed = replace(visit.agent, **given)
+    with service.use(request, agent_id) as agent:
+        return JsonResponse(_agent_object(service.registered(request, agent_id), agent.count()))
+
+
+@router.patch("/agents/{agent_id}", response_model=responses.AgentAnswer)
+def change_agent(agent_id: str, body: AgentChange, request: Request) -> JsonResponse:
+    """Change the fields given; metadata is replaced, not merged."""
+    service = service_of(request)
+    with service.use(request, agent_id) as agent:
+        changed = replace(
+            service.registered(request, agent_id), **body.model_dump(exclude_unset=True)
+        )
         service.agents.change(changed)
-        return Answer(_agent_object(changed, visit.opened.count()))
+        return JsonResponse(_agent_object(changed, agent.count()))
 
 
 @router.delete("/agents/{agent_id}", status_code=204, response_class=Response)
 def delete_agent(agent_id: str, request: Request) -> Response:
-    """Erase an agent and all it remembers, for good."""
+    """Erase an agent and all its memories for good."""
     service_of(request).remove(request, agent_id)
     return Response(status_code=204)
+
+
+@router.get("/agents/{agent_id}/analytics", response_model=responses.AnalyticsAnswer)
+def agent_analytics(
+    agent_id: str, query: Annotated[DaysQuery, Query()], request: Request
+) -> JsonResponse:
+    """Count the memories of an agent."""
+    service = service_of(request)
+    with service.use(request, agent_id) as agent:
+        memories = queries.find(agent.memory, None)
+        sessions = responses.as_listed(queries.sessions(agent.memory))
+    top = sorted(memories, key=lambda memory: -memory.access_count)[:_TOP]
+    return JsonResponse(
+        {
+            "agent_id": agent.id,
+            "total_memories": len(memories),
+            "pinned_memories": sum(memory.pinned for memory in memories),
+            "top_memories": [_cut(memory) for memory in top],
+            "by_type": Counter(memory.memory_type for memory in memories),
+            "sessions": [_session(each) for each in sessions],
+            "daily_memories": _daily(memories, service.now().date()),
+        }
+    )
 
 
 def _agent_object(agent: Agent, memories: int) -> dict[str, object]:
@@ -67,6 +98,34 @@ def _agent_object(agent: Agent, memories: int) -> dict[str, object]:
         "name": agent.name,
         "description": agent.description,
         "metadata": dict(agent.metadata),
-        "created_at": zulu(agent.created_at),
+        "created_at": responses.zulu(agent.created_at),
         "memory_count": memories,
+    }
+
+
+def _daily(memories: Sequence[Memory], today: date) -> list[dict[str, Any]]:
+    """Return how many memories each of the last days (UTC) has, the oldest day first."""
+    counts = Counter(memory.created_at.date() for memory in memories)
+    days = [today - timedelta(days=back) for back in reversed(range(_DAYS))]
+    return [{"date": day.isoformat(), "count": counts[day]} for day in days]
+
+
+def _cut(memory: Memory) -> dict[str, Any]:
+    return {
+        "id": memory.id,
+        "content": memory.content[:_CUT_CHARS],
+        "memory_type": memory.memory_type,
+        "access_count": memory.access_count,
+        "session_id": memory.session_id or memory.user_id,
+        "user_id": memory.user_id,
+        "created_at": responses.with_offset(memory.created_at),
+    }
+
+
+def _session(session: SessionSummary) -> dict[str, Any]:
+    return {
+        "session_id": session.session_id,
+        "user_id": session.user_id,
+        "memory_count": session.memories,
+        "last_at": responses.with_offset(session.last_at),
     }

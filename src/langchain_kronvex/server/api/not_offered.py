@@ -1,67 +1,42 @@
-"""What the hosted service offers and this server does not: 501, and the reason."""
+"""Parts of the hosted service that this server does not offer: answered with 501 and the reason."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
-from fastapi import APIRouter
-
-from langchain_kronvex.server.http.errors import Refused
+from fastapi import APIRouter, HTTPException, Request
+from starlette.responses import Response
 
 router = APIRouter(include_in_schema=False)
-auth_router = APIRouter(include_in_schema=False)
 
+_NO_SCORES = "its figures would be invented. Use analytics, which counts."
 _REASONS = {
-    "ingest": "taking memories out of a text needs a language model. Use remember or bulk-import.",
-    "graph": "there is no graph of entities; recall finds memories by their words and meaning.",
-    "conflicts": "memories are never superseded, so there are no conflicts.",
-    "audit": "no activity is recorded beyond the server's log.",
-    "consolidate": "memories are never merged.",
+    "POST /api/v1/agents/{agent_id}/ingest": "extracting memories from a text needs a language "
+    "model. Use remember or bulk-import.",
+    "GET /api/v1/agents/{agent_id}/graph": "there is no graph of entities; recall finds memories "
+    "by their words and meaning.",
+    "GET /api/v1/agents/{agent_id}/conflicts": "memories are never superseded, so there are no "
+    "conflicts.",
+    "GET /api/v1/agents/{agent_id}/audit": "only the server's log records activity.",
+    "POST /api/v1/agents/{agent_id}/consolidate": "memories are never merged.",
+    "GET /api/v1/agents/{agent_id}/health": _NO_SCORES,
+    "GET /api/v1/stats/weekly": _NO_SCORES,
+    "GET /api/v1/analytics/global": _NO_SCORES,
+    "POST /auth/demo": "the command `langchain-kronvex keys create` makes keys.",
+    "GET /auth/webhooks": "it sends no requests.",
+    "POST /auth/webhooks": "it sends no requests.",
+    "DELETE /auth/webhooks/{webhook_id}": "it sends no requests.",
 }
 
 
-def _refuse(what: str) -> NoReturn:
-    raise Refused(501, f"Not offered by this server: {_REASONS[what]}")
+def _refusal(reason: str) -> Callable[[Request], Awaitable[Response]]:
+    async def refuse(_: Request) -> NoReturn:
+        raise HTTPException(501, f"Not offered by this server: {reason}")
+
+    return refuse
 
 
-@router.post("/agents/{agent_id}/ingest")
-def ingest(agent_id: str) -> None:
-    """Refuse."""
-    _refuse("ingest")
-
-
-@router.get("/agents/{agent_id}/graph")
-def graph(agent_id: str) -> None:
-    """Refuse."""
-    _refuse("graph")
-
-
-@router.get("/agents/{agent_id}/conflicts")
-def conflicts(agent_id: str) -> None:
-    """Refuse."""
-    _refuse("conflicts")
-
-
-@router.get("/agents/{agent_id}/audit")
-def audit(agent_id: str) -> None:
-    """Refuse."""
-    _refuse("audit")
-
-
-@router.post("/agents/{agent_id}/consolidate")
-def consolidate(agent_id: str) -> None:
-    """Refuse."""
-    _refuse("consolidate")
-
-
-@auth_router.post("/demo")
-def demo() -> None:
-    """Refuse."""
-    raise Refused(501, "Not offered by this server: keys are made by `keys create`.")
-
-
-@auth_router.api_route("/webhooks", methods=["GET", "POST"])
-@auth_router.delete("/webhooks/{webhook_id}")
-def webhooks(webhook_id: str = "") -> None:
-    """Refuse."""
-    raise Refused(501, "Not offered by this server: it calls nobody.")
+for _operation, _reason in _REASONS.items():
+    _method, _, _path = _operation.partition(" ")
+    router.add_route(_path, _refusal(_reason), [_method])

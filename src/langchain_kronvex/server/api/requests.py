@@ -1,24 +1,55 @@
 """What requests may hold: the fields of every dialect, checked.
 
-Unknown fields are passed over, and null means the same as leaving a field out. Where two names
-mean the same, the first one given counts: `memory_type` before `type`, `query` before `message`
-in recall, `message` before `query` in inject-context.
+Unknown fields are ignored, and null means the same as leaving a field out. Where two names mean
+the same, the first one given counts: `memory_type` before `type`, `query` before `message` in
+recall, `message` before `query` in inject-context.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+import uuid
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.server.api.dialects import whose
+from langchain_kronvex.core.types import MemoryDraft, Scope
 
-MAX_TTL_SECONDS = 3650 * 86_400
-MemoryTypeName = Literal["episodic", "semantic", "procedural", "fact", "preference", "context"]
-T = TypeVar("T")
+_SECONDS_PER_DAY = 86_400
+_DEFAULT_LIMIT = 20
+_FAR = 1 << 53
+
+
+def scope_of(session_id: str | None, user_id: str | None) -> Scope:
+    """Return the scope that the two ids of a request name; an empty one when it names none.
+
+    Both say whose memory it is, so either one alone, or the same text in both, is the same scope.
+    Two different texts are a user and one session of theirs.
+    """
+    if session_id and user_id and session_id != user_id:
+        return Scope.of(user_id, session_id)
+    name = session_id or user_id
+    return Scope.of(None, name) if name else Scope()
+
+
+def stored_id(memory_id: str) -> str:
+    """Return a memory id as it is stored; UUIDs may also be written with dashes."""
+    try:
+        return uuid.UUID(memory_id).hex if len(memory_id) == 36 else memory_id
+    except ValueError:
+        return memory_id
+
+
+def _utc(moment: datetime) -> datetime:
+    """Return a time with a zone; one without is taken as UTC."""
+    return moment if moment.utcoffset() is not None else moment.replace(tzinfo=timezone.utc)
+
+
+def lifetime_days(ttl_days: int | None, ttl_seconds: int | None) -> float | None:
+    """Return the days that a memory lives; seconds win over days."""
+    return ttl_days if ttl_seconds is None else ttl_seconds / _SECONDS_PER_DAY
 
 
 def _text(value: str) -> str:
@@ -29,43 +60,19 @@ def _name(value: str) -> str:
     return checks.check_id(value, "the name")
 
 
-def _empty_is_none(value: Any) -> Any:
-    return None if value == "" else value
-
-
 def _id(value: str | None) -> str | None:
     return checks.check_optional_id(value, "the id")
 
 
-def _plain(value: str) -> str:
-    _check_strings(value)
-    return value
+def _type(value: str) -> str:
+    return checks.check_text(value, "memory_type")
 
 
-def _metadata(value: dict[str, Any]) -> dict[str, Any]:
-    copy = checks.check_metadata(value)
-    _check_strings(copy)
-    return copy
+def _empty_is_none(value: Any) -> Any:
+    return None if value == "" else value
 
 
-def _check_strings(value: Any) -> None:
-    """Refuse what is no text in any string of a JSON value, keys included."""
-    if isinstance(value, str):
-        if "\0" in value:
-            raise ValueError("a text contains a NUL character; remove it.")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise ValueError("a text contains a lone surrogate, which is no character.") from None
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _check_strings(key)
-            _check_strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            _check_strings(item)
-
-
+MemoryTypeName = Literal["episodic", "semantic", "procedural", "fact", "preference", "context"]
 Text = Annotated[str, AfterValidator(_text), Field(min_length=1, max_length=1_048_576)]
 Name = Annotated[str, AfterValidator(_name), Field(min_length=1, max_length=255)]
 Id = Annotated[
@@ -74,17 +81,27 @@ Id = Annotated[
     AfterValidator(_id),
     Field(description="Whose memory. Null and '' mean the agent itself."),
 ]
-Description = Annotated[str, AfterValidator(_plain), Field(max_length=10_000)]
-Metadata = Annotated[dict[str, Any], AfterValidator(_metadata)]
+GivenId = Annotated[str, AfterValidator(_id), Field(min_length=1, max_length=255)] | None
+Description = Annotated[str, Field(max_length=10_000)]
+Metadata = Annotated[dict[str, Any], AfterValidator(checks.check_metadata)]
+AnyType = Annotated[str, AfterValidator(_type)] | None
+Moment = Annotated[datetime, AfterValidator(_utc)]
 Alias = Annotated[Any, Field(json_schema_extra={"type": "string"})]
+TypeAlias = Annotated[Alias, Field(description="Another name of memory_type, which wins.")]
 TtlDays = Annotated[int, Field(ge=1, le=3650)] | None
-TtlSeconds = Annotated[int, Field(ge=60, le=MAX_TTL_SECONDS)] | None
+TtlSeconds = Annotated[
+    Annotated[int, Field(ge=60, le=3650 * _SECONDS_PER_DAY)] | None,
+    Field(description="Wins over ttl_days."),
+]
+
+
+def _example(**fields: str) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [dict(fields)]})
 
 
 class Body(BaseModel):
     """A request's body: aliases are resolved, and null counts as left out."""
 
-    model_config = ConfigDict(extra="ignore")
     aliases: ClassVar[dict[str, str]] = {}
     nullable: ClassVar[bool] = True
 
@@ -109,7 +126,7 @@ class Scoped(Body):
     @property
     def scope(self) -> Scope:
         """The scope meant; an empty one for the agent itself."""
-        return whose(self.session_id, self.user_id)
+        return scope_of(self.session_id, self.user_id)
 
 
 class NewMemory(Scoped):
@@ -118,81 +135,74 @@ class NewMemory(Scoped):
     aliases: ClassVar[dict[str, str]] = {"memory_type": "type"}
     content: Text
     memory_type: MemoryTypeName = "episodic"
-    type: Alias = Field(None, description="Another name of memory_type, which wins.")
+    type: TypeAlias = None
     metadata: Metadata = Field(default_factory=dict)
     ttl_days: TtlDays = None
-    ttl_seconds: TtlSeconds = Field(None, description="Wins over ttl_days.")
+    ttl_seconds: TtlSeconds = None
     pinned: bool = Field(False, description="Never expires.")
 
-    @property
-    def lifetime_days(self) -> float | None:
-        """How long the memory lives; None for ever."""
-        return lifetime_days(self.ttl_days, self.ttl_seconds)
+    def draft(self) -> MemoryDraft:
+        """Return the memory to store."""
+        scope = self.scope
+        return MemoryDraft(
+            self.content,
+            memory_type=self.memory_type,
+            ttl_days=lifetime_days(self.ttl_days, self.ttl_seconds),
+            pinned=self.pinned,
+            metadata=self.metadata,
+            user_id=scope.user_id,
+            session_id=scope.session_id,
+        )
 
 
 class RememberBody(NewMemory):
     """Store one memory."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "content": "User prefers concise answers",
-                    "memory_type": "semantic",
-                    "session_id": "user-42",
-                }
-            ]
-        }
+    model_config = _example(
+        content="User prefers concise answers", memory_type="semantic", session_id="user-42"
     )
 
 
-class RecallBody(Scoped):
+class Question(Scoped):
+    """What recall and inject-context share."""
+
+    top_k: int = Field(5, ge=1, le=20)
+    threshold: float = Field(0.0, ge=0, le=1, description="The least similarity.")
+    memory_type: MemoryTypeName | None = None
+    type: TypeAlias = None
+
+
+class RecallBody(Question):
     """Find memories of one user; without ids, those of the agent itself."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"query": "How long should answers be?", "session_id": "user-42"}]
-        }
-    )
+    model_config = _example(query="How long should answers be?", session_id="user-42")
     aliases: ClassVar[dict[str, str]] = {"query": "message", "memory_type": "type"}
     query: Text
     message: Alias = Field(None, description="Another name of query, which wins.")
-    top_k: int = Field(5, ge=1, le=20)
-    threshold: float = Field(0.0, ge=0, le=1, description="The least similarity.")
-    memory_type: MemoryTypeName | None = None
-    type: Alias = Field(None, description="Another name of memory_type, which wins.")
-    include_shared: bool = Field(False, description="Look at the agent's own memories as well.")
+    include_shared: bool = Field(False, description="Search the agent's own memories as well.")
 
 
-class InjectBody(Scoped):
-    """Make a text for a prompt out of what is remembered."""
+class InjectBody(Question):
+    """Make a text for a prompt from the memories of one user."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"message": "How long should answers be?", "session_id": "user-42"}]
-        }
-    )
+    model_config = _example(message="How long should answers be?", session_id="user-42")
     aliases: ClassVar[dict[str, str]] = {"message": "query", "memory_type": "type"}
     message: Text
     query: Alias = Field(None, description="Another name of message, which wins.")
-    top_k: int = Field(5, ge=1, le=20)
-    threshold: float = Field(0.0, ge=0, le=1, description="The least similarity.")
-    memory_type: MemoryTypeName | None = None
-    type: Alias = Field(None, description="Another name of memory_type, which wins.")
     max_tokens: int | None = Field(None, ge=1, description="About how long the text may be.")
 
 
 class NewAgent(Body):
-    """Make an agent; its id is chosen by the server."""
+    """Make an agent; the server chooses its id."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "support-bot"}]})
+    model_config = _example(name="support-bot")
     name: Name
     description: Description | None = None
     metadata: Metadata = Field(default_factory=dict)
 
 
 class AgentChange(Body):
-    """Change what is given; metadata is replaced, not merged."""
+    """Change the fields given; metadata is replaced, not merged."""
 
     name: Name | None = None
     description: Description | None = None
@@ -200,16 +210,16 @@ class AgentChange(Body):
 
 
 class MemoryChange(Body):
-    """Change what is given. The text of a memory never changes."""
+    """Change the fields given. The text of a memory never changes."""
 
     aliases: ClassVar[dict[str, str]] = {"memory_type": "type"}
     nullable: ClassVar[bool] = False
     pinned: bool = False
     memory_type: MemoryTypeName = "episodic"
-    type: Alias = Field(None, description="Another name of memory_type, which wins.")
+    type: TypeAlias = None
     metadata: Metadata = Field(default_factory=dict, description="Replaces the metadata.")
     ttl_days: TtlDays = Field(None, description="From created_at; null for no expiry.")
-    ttl_seconds: TtlSeconds = Field(None, description="Wins over ttl_days.")
+    ttl_seconds: TtlSeconds = None
 
 
 class BulkDelete(Scoped):
@@ -218,8 +228,8 @@ class BulkDelete(Scoped):
     aliases: ClassVar[dict[str, str]] = {"memory_type": "type"}
     memory_ids: list[Name] | None = Field(None, max_length=10_000)
     memory_type: MemoryTypeName | None = None
-    type: Alias = Field(None, description="Another name of memory_type, which wins.")
-    before_date: datetime | None = None
+    type: TypeAlias = None
+    before_date: Moment | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -238,8 +248,21 @@ class BulkDelete(Scoped):
 class ImportedMemory(NewMemory):
     """One memory of an import, as exports hold it."""
 
-    created_at: datetime | None = None
-    expires_at: datetime | None = Field(None, description="Used when no ttl is given.")
+    created_at: Moment | None = None
+    expires_at: Moment | None = Field(None, description="Used when no ttl is given.")
+
+    @property
+    def expiry(self) -> datetime | None:
+        """When the memory expires if no lifetime is given; None for never."""
+        return None if self.pinned else self.expires_at
+
+    def dated_draft(self, now: datetime) -> MemoryDraft:
+        """Return the memory to store, with its own date, or else the time `now`."""
+        draft, created = self.draft(), self.created_at or now
+        lifetime = draft.ttl_days
+        if lifetime is None and self.expiry is not None:
+            lifetime = (self.expiry - created).total_seconds() / _SECONDS_PER_DAY
+        return replace(draft, created_at=created, ttl_days=lifetime)
 
 
 class BulkImport(Body):
@@ -248,6 +271,47 @@ class BulkImport(Body):
     memories: list[ImportedMemory] = Field(min_length=1, max_length=100)
 
 
-def lifetime_days(ttl_days: int | None, ttl_seconds: int | None) -> float | None:
-    """Return the days that a memory lives; seconds win over days."""
-    return ttl_days if ttl_seconds is None else ttl_seconds / 86_400
+class WhoseQuery(BaseModel):
+    """The user or session whose memories to erase; without ids, all of the agent's."""
+
+    model_config = ConfigDict(extra="forbid")
+    session_id: GivenId = None
+    user_id: GivenId = None
+
+    @property
+    def scope(self) -> Scope | None:
+        """The scope meant; None for the whole agent."""
+        return scope_of(self.session_id, self.user_id) or None
+
+
+class ListQuery(BaseModel):
+    """Which memories to list, in which order, and which page, in the words of every dialect."""
+
+    page: int = Field(1, ge=1, le=_FAR)
+    per_page: int | None = Field(None, ge=1, le=100)
+    limit: int | None = Field(None, ge=1, le=1000)
+    offset: int | None = Field(None, ge=0, le=_FAR)
+    session_id: Id = None
+    user_id: Id = None
+    memory_type: AnyType = None
+    type: AnyType = None
+    search: str | None = None
+    q: str | None = None
+    sort: Literal["recent", "oldest", "access_count", "date_desc", "date_asc"] = "recent"
+
+    @property
+    def scope(self) -> Scope | None:
+        """The scope meant; None for the whole agent."""
+        return scope_of(self.session_id, self.user_id) or None
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """Limit and offset; `limit` wins over `per_page`, and `offset` over `page`."""
+        size = self.limit or self.per_page or _DEFAULT_LIMIT
+        return size, (self.page - 1) * size if self.offset is None else self.offset
+
+
+class DaysQuery(BaseModel):
+    """Accepted because the API has it; the answer covers the last 14 days."""
+
+    days: int = Field(14, ge=1, le=3650)

@@ -1,50 +1,45 @@
-"""What the server answers: the union of what all dialects read, and how it is written as JSON."""
+"""What the server answers: the union of the keys that all dialects of the API read."""
 
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
-EXAMPLE_MEMORY: dict[str, Any] = {
-    "id": "5c1e3b6a0c3f4c0f9d0e6d8f7a1b2c3d",
-    "agent_id": "9f2c1a34-5b6d-4e7f-8a9b-0c1d2e3f4a5b",
-    "content": "User prefers concise answers",
-    "session_id": "user-42",
-    "memory_type": "semantic",
-    "type": "semantic",
-    "metadata": {},
-    "created_at": "2026-01-05T10:00:00.000000Z",
-    "access_count": 0,
-    "expires_at": None,
-    "pinned": False,
-    "agent_memory_count": 1,
-    "deduplicated": False,
-    "superseded": False,
-    "superseded_by": None,
-    "conflict_detected": False,
-    "conflicts_resolved": 0,
-    "is_meta": False,
-    "consolidation_count": 0,
-    "user_id": None,
-}
+from langchain_kronvex.core.types import Memory, RecalledMemory, SessionSummary
+
+VERSION = version("langchain-kronvex")
 
 
-class Answer(Response):
-    """JSON, written so that no stored text can make it fail."""
+class JsonResponse(Response):
+    """JSON in UTF-8, in which a lone surrogate of a stored text becomes a question mark."""
 
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        """Write JSON as UTF-8."""
+        """Return the body."""
+        if isinstance(content, BaseModel):
+            content = content.model_dump()
         return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(
             "utf-8", "replace"
         )
 
 
-class AgentAnswer(BaseModel):
+class Answer(BaseModel):
+    """The keys of a response; those with a default have no other value in this server."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+
+class AgentAnswer(Answer):
     """An agent."""
 
     id: str
@@ -55,10 +50,9 @@ class AgentAnswer(BaseModel):
     memory_count: int
 
 
-class MemoryAnswer(BaseModel):
+class MemoryAnswer(Answer):
     """A memory."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_MEMORY]})
     id: str
     agent_id: str
     content: str
@@ -70,18 +64,18 @@ class MemoryAnswer(BaseModel):
     access_count: int
     expires_at: str | None
     pinned: bool
-    agent_memory_count: int | None
     deduplicated: bool
-    superseded: bool
-    superseded_by: str | None
-    conflict_detected: bool
-    conflicts_resolved: int
-    is_meta: bool
-    consolidation_count: int
     user_id: str | None
+    agent_memory_count: int | None = None
+    superseded: bool = False
+    superseded_by: str | None = None
+    conflict_detected: bool = False
+    conflicts_resolved: int = 0
+    is_meta: bool = False
+    consolidation_count: int = 0
 
 
-class Scores(BaseModel):
+class Scores(Answer):
     """How well a memory fits, each from 0 to 1."""
 
     similarity: float
@@ -102,13 +96,13 @@ class FlatResult(MemoryAnswer, Scores):
 
 
 class ContextResult(FlatResult):
-    """Both forms at once."""
+    """A recalled memory in both forms at once."""
 
     memory: MemoryAnswer
 
 
-class RecallAnswer(BaseModel):
-    """What was found, the most confident first, in both forms."""
+class RecallAnswer(Answer):
+    """The memories found, the most confident first, in both forms."""
 
     query: str
     total_found: int
@@ -116,7 +110,7 @@ class RecallAnswer(BaseModel):
     memories: list[FlatResult]
 
 
-class ContextAnswer(BaseModel):
+class ContextAnswer(Answer):
     """A text for a prompt; "" when nothing was found."""
 
     context: str
@@ -126,8 +120,8 @@ class ContextAnswer(BaseModel):
     degraded: bool
 
 
-class ListAnswer(BaseModel):
-    """One page of memories, counted in both ways."""
+class ListAnswer(Answer):
+    """One page of memories, numbered in both ways."""
 
     memories: list[MemoryAnswer]
     total: int
@@ -139,21 +133,21 @@ class ListAnswer(BaseModel):
     has_more: bool
 
 
-class DeletedAnswer(BaseModel):
+class DeletedAnswer(Answer):
     """How many memories were erased."""
 
     deleted: int
 
 
-class ImportAnswer(BaseModel):
-    """What became of an import."""
+class ImportAnswer(Answer):
+    """How many memories were imported, and which were not."""
 
     imported: int
     failed: int
     errors: list[dict[str, Any]]
 
 
-class ExportAnswer(BaseModel):
+class ExportAnswer(Answer):
     """All memories of an agent, newest first."""
 
     agent_id: str
@@ -161,48 +155,39 @@ class ExportAnswer(BaseModel):
     memories: list[MemoryAnswer]
 
 
-class SessionAnswer(BaseModel):
-    """A session; `user_id` when it is one of several of a user."""
+class SessionAnswer(Answer):
+    """A session; `user_id` is null when `session_id` names the user."""
 
     session_id: str
     user_id: str | None
     count: int
 
 
-class SessionsAnswer(BaseModel):
+class SessionsAnswer(Answer):
     """The sessions of an agent, the last written to first."""
 
     sessions: list[SessionAnswer]
 
 
-class UserMemory(BaseModel):
+class UserMemory(MemoryAnswer):
     """A memory in a user's export."""
 
-    id: str
-    content: str
-    memory_type: str
-    session_id: str | None
-    user_id: str | None
-    metadata: dict[str, Any]
-    created_at: str
-    last_accessed_at: str | None
-    access_count: int
-    pinned: bool
+    last_accessed_at: str | None = None
 
 
-class UserExportAnswer(BaseModel):
+class UserExportAnswer(Answer):
     """Everything remembered about one user."""
 
     user_id: str
     agent_id: str
     exported_at: str
-    gdpr_article: str
     memory_count: int
     memories: list[UserMemory]
+    gdpr_article: str
 
 
-class UserEraseAnswer(BaseModel):
-    """What was erased of a user, for good."""
+class UserEraseAnswer(Answer):
+    """How much of a user was erased for good."""
 
     erased: int
     user_id: str
@@ -211,26 +196,8 @@ class UserEraseAnswer(BaseModel):
     gdpr_article: str
 
 
-class HealthAnswer(BaseModel):
-    """How an agent's memory does; every score from 0 to 1."""
-
-    score: float
-    coverage_score: float
-    freshness_score: float
-    coherence_score: float
-    utilization_score: float
-    recommendations: list[str]
-
-
-class DayCount(BaseModel):
-    """Memories of one day (UTC)."""
-
-    date: str
-    count: int
-
-
-class AnalyticsAnswer(BaseModel):
-    """Counts over the memories of one agent."""
+class AnalyticsAnswer(Answer):
+    """Counts over the memories of one agent; `daily_memories` covers the last 14 days (UTC)."""
 
     agent_id: str
     total_memories: int
@@ -238,77 +205,172 @@ class AnalyticsAnswer(BaseModel):
     top_memories: list[dict[str, Any]]
     by_type: dict[str, int]
     sessions: list[dict[str, Any]]
-    daily_memories: list[DayCount]
+    daily_memories: list[dict[str, Any]]
 
 
-class UsageAnswer(BaseModel):
-    """What the key asked for today, and its limits: none."""
+class UsageAnswer(Answer):
+    """The key's calls of today, and its limits: none."""
 
     today: dict[str, int]
-    limits: dict[str, int | None]
-    cost_estimate_today_eur: float
+    limits: dict[str, int | None] = {"recalls_day": None, "stores_day": None}
+    cost_estimate_today_eur: float = 0.0
 
 
-class WeeklyAnswer(BaseModel):
-    """Memories stored on each of the last 14 days."""
-
-    daily_memories: list[DayCount]
-    total: int
-
-
-class AgentCount(BaseModel):
-    """How much an agent remembers."""
-
-    id: str
-    name: str
-    memory_count: int
-
-
-class GlobalAnswer(BaseModel):
-    """Totals over all agents of the key."""
-
-    total_agents: int
-    total_memories: int
-    pinned_memories: int
-    by_type: dict[str, int]
-    agents: list[AgentCount]
-    daily_memories: list[DayCount]
-
-
-class KeyAnswer(BaseModel):
+class KeyAnswer(Answer):
     """An API key, without its secret."""
 
     id: str
     name: str
     key_prefix: str
     is_active: bool
-    is_demo: bool
-    plan: str
-    memory_limit: int | None
-    agent_limit: int | None
     memories_used: int
-    deleted_memories_count: int
     created_at: str
-    last_used_at: str | None
+    is_demo: bool = False
+    plan: str = "self-hosted"
+    memory_limit: int | None = None
+    agent_limit: int | None = None
+    deleted_memories_count: int = 0
+    last_used_at: str | None = None
 
 
-class ServiceAnswer(BaseModel):
-    """The server is there."""
+class ServiceAnswer(Answer):
+    """The server can read its store."""
 
-    status: str
-    service: str
-    version: str
-
-
-class VersionAnswer(BaseModel):
-    """Which server this is."""
-
-    version: str
-    api: str
-    env: str
+    status: str = "ok"
+    service: str = "kronvex"
+    version: str = VERSION
 
 
-class Problem(BaseModel):
-    """What went wrong."""
+class VersionAnswer(Answer):
+    """The version of the server."""
+
+    version: str = VERSION
+    api: str = "v1"
+    env: str = "self-hosted"
+
+
+class Problem(Answer):
+    """Why a request was refused."""
 
     detail: Any
+
+
+_CONSTANT = {
+    name: field.default
+    for name, field in MemoryAnswer.model_fields.items()
+    if not field.is_required()
+}
+
+
+def memory_object(agent_id: str, memory: Memory) -> dict[str, Any]:
+    """Return a memory with the keys of all dialects.
+
+    `user_id` and `session_id` are those it was stored with. Only when it has no session,
+    `session_id` repeats the user, because the API's clients look for the user there.
+    """
+    return {
+        "id": memory.id,
+        "agent_id": agent_id,
+        "content": memory.content,
+        "session_id": memory.session_id or memory.user_id,
+        "memory_type": memory.memory_type,
+        "type": memory.memory_type,
+        "metadata": dict(memory.metadata),
+        "created_at": zulu(memory.created_at),
+        "access_count": memory.access_count,
+        "expires_at": None if memory.pinned or not memory.expires_at else zulu(memory.expires_at),
+        "pinned": memory.pinned,
+        "deduplicated": memory.deduplicated,
+        "user_id": memory.user_id,
+        **_CONSTANT,
+    }
+
+
+def recall_answer(query: str, agent_id: str, found: Sequence[RecalledMemory]) -> dict[str, Any]:
+    """Return found memories nested, as in the open-source server, and flat, as in the SDKs."""
+    each = [(memory_object(agent_id, memory), _scores(memory)) for memory in found]
+    return {
+        "query": query,
+        "total_found": len(found),
+        "results": [{"memory": memory, **scores} for memory, scores in each],
+        "memories": [_flat(memory, scores) for memory, scores in each],
+    }
+
+
+def context_answer(
+    context: str, agent_id: str, found: Sequence[RecalledMemory], *, degraded: bool
+) -> dict[str, Any]:
+    """Return a context with its memories, for every dialect at once."""
+    each = [(memory_object(agent_id, memory), _scores(memory)) for memory in found]
+    return {
+        "context": context,
+        "context_block": context,
+        "memories_used": len(found),
+        "memories": [{**_flat(memory, scores), "memory": memory} for memory, scores in each],
+        "degraded": degraded,
+    }
+
+
+def page_keys(total: int, limit: int, offset: int) -> Mapping[str, Any]:
+    """Return the position of a page in a list, in both ways of counting."""
+    return {
+        "total": total,
+        "page": offset // limit + 1,
+        "per_page": limit,
+        "pages": math.ceil(total / limit),
+        "limit": limit,
+        "offset": offset,
+        "has_more": offset + limit < total,
+    }
+
+
+def as_listed(stored: Sequence[SessionSummary]) -> list[SessionSummary]:
+    """Return sessions under the ids that list them, each with the number that such a list has.
+
+    The ids are those of the session and its user. For what was stored under one name alone, they
+    are that name and None: a request with that id means everything of the user of that name, and
+    so does the number.
+
+    Args:
+        stored: The sessions of an agent, the last written to first.
+    """
+    of_user: Counter[str | None] = Counter()
+    last_at: dict[str | None, datetime] = {}
+    for each in stored:
+        owner = each.user_id or each.session_id
+        of_user[owner] += each.memories
+        last_at.setdefault(owner, each.last_at)
+    found: dict[tuple[str | None, str | None], SessionSummary] = {}
+    for each in stored:
+        owner = each.user_id or each.session_id
+        if each.session_id not in (owner, None):
+            found[each.session_id, each.user_id] = each
+        elif owner:
+            total, last = of_user[owner], last_at[owner]
+            found[owner, None] = replace(
+                each, user_id=None, session_id=owner, memories=total, last_at=last
+            )
+    return list(found.values())
+
+
+def zulu(moment: datetime) -> str:
+    """Return a time as memories and agents carry it: microseconds, UTC, `Z`."""
+    return with_offset(moment).replace("+00:00", "Z")
+
+
+def with_offset(moment: datetime) -> str:
+    """Return a time as reports carry it: microseconds, UTC, `+00:00`."""
+    return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
+
+
+def _flat(memory: dict[str, Any], scores: dict[str, float]) -> dict[str, Any]:
+    return {**memory, "score": scores["similarity"], **scores}
+
+
+def _scores(found: RecalledMemory) -> dict[str, float]:
+    """Return the scores unrounded: a rounded one could seem to miss the threshold it reached."""
+    return {
+        "similarity": found.similarity,
+        "confidence": found.confidence,
+        "probability": found.probability,
+    }

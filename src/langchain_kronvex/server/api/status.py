@@ -1,48 +1,58 @@
-"""Is the server there, which one is it, and which keys are there: outside /api/v1."""
+"""The state of the server, and of the calling key: its calls of today, and itself."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from langchain_kronvex.server.api.dialects import zulu
-from langchain_kronvex.server.api.responses import Answer, KeyAnswer, ServiceAnswer, VersionAnswer
+from langchain_kronvex.server.api import responses
+from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.api.router import PROBLEMS, guarded_router
-from langchain_kronvex.server.http.access_log import VERSION
-from langchain_kronvex.server.http.errors import Refused
-from langchain_kronvex.server.http.strict_route import StrictRoute
+from langchain_kronvex.server.http.endpoint import Endpoint
+from langchain_kronvex.server.http.errors import ApiError
 from langchain_kronvex.server.registry.agents import NOBODY
 from langchain_kronvex.server.registry.api_keys import ApiKey
 from langchain_kronvex.server.service import Service, owner_of, service_of
 
-router = APIRouter(route_class=StrictRoute, tags=["status"])
-key_router = guarded_router("keys")
+router = APIRouter(
+    route_class=Endpoint, tags=["status"], generate_unique_id_function=lambda route: route.name
+)
+usage_router = guarded_router("reports")
+key_router = guarded_router("keys", "/auth")
 
 
-@router.get("/health", response_model=ServiceAnswer, responses={503: PROBLEMS[503]})
-def health(request: Request) -> Answer:
-    """Tell whether the store can be read; 503 when not. Needs no key."""
+@router.get("/health", response_model=responses.ServiceAnswer, responses={503: PROBLEMS[503]})
+def health(request: Request) -> JsonResponse:
+    """Return whether the store can be read; 503 when it cannot. Needs no key."""
     service_of(request).keys.none_made()
-    return Answer({"status": "ok", "service": "kronvex", "version": VERSION})
+    return JsonResponse(responses.ServiceAnswer())
 
 
-@router.get("/version", response_model=VersionAnswer)
-def api_version() -> Answer:
-    """Tell the version. Needs no key."""
-    return Answer({"version": VERSION, "api": "v1", "env": "self-hosted"})
+@router.get("/version", response_model=responses.VersionAnswer)
+def api_version(request: Request) -> JsonResponse:
+    """Return the version. Needs no key."""
+    return JsonResponse(responses.VersionAnswer())
 
 
 @router.get("/ping", response_model=str)
-def ping() -> Answer:
-    """Answer "pong". Needs no key."""
-    return Answer("pong")
+def ping(request: Request) -> JsonResponse:
+    """Return "pong". Needs no key."""
+    return JsonResponse("pong")
 
 
-@key_router.get("/keys", response_model=list[KeyAnswer])
-def list_keys(request: Request) -> Answer:
-    """Return the calling key, alone; nothing while the server needs none."""
+@usage_router.get("/usage/today", response_model=responses.UsageAnswer)
+def usage_today(request: Request) -> JsonResponse:
+    """Count the key's calls of today (UTC), since the server started."""
+    calls = service_of(request).calls_today(request)
+    return JsonResponse(responses.UsageAnswer(today={**calls, "tokens": 0}))
+
+
+@key_router.get("/keys", response_model=list[responses.KeyAnswer])
+def list_keys(request: Request) -> JsonResponse:
+    """Return the calling key alone; nothing while the server needs none."""
     service, owner = service_of(request), owner_of(request)
-    return Answer([_key_object(key, service) for key in service.keys.all() if key.id == owner])
+    keys = [key for key in service.keys.all() if key.id == owner]
+    return JsonResponse([_key_answer(key, service) for key in keys])
 
 
 @key_router.delete("/keys/{key_id}", status_code=204, response_class=Response)
@@ -50,27 +60,17 @@ def revoke_key(key_id: str, request: Request) -> Response:
     """Revoke the calling key; other keys are revoked on the command line."""
     owner = owner_of(request)
     if owner == NOBODY or key_id.replace("-", "").lower() != owner:
-        raise Refused(404, "Key not found")
+        raise ApiError(404, "Key not found")
     service_of(request).keys.revoke(owner)
     return Response(status_code=204)
 
 
-def _key_object(key: ApiKey, service: Service) -> dict[str, object]:
-    used = 0
-    for agent in service.agents.all(key.id):
-        with service.opened.use(agent.id) as opened:
-            used += opened.count()
-    return {
-        "id": key.id,
-        "name": key.name,
-        "key_prefix": key.prefix,
-        "is_active": key.is_active,
-        "is_demo": False,
-        "plan": "self-hosted",
-        "memory_limit": None,
-        "agent_limit": None,
-        "memories_used": used,
-        "deleted_memories_count": 0,
-        "created_at": zulu(key.created_at),
-        "last_used_at": None,
-    }
+def _key_answer(key: ApiKey, service: Service) -> dict[str, object]:
+    return responses.KeyAnswer(
+        id=key.id,
+        name=key.name,
+        key_prefix=key.prefix,
+        is_active=key.is_active,
+        memories_used=sum(service.memory_count(each.id) for each in service.agents.all(key.id)),
+        created_at=responses.zulu(key.created_at),
+    ).model_dump()

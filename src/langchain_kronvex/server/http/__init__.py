@@ -1,1 +1,1 @@
-"""What every request passes: authentication, rate limits, error bodies, the access log."""
+"""HTTP: the middlewares, the route class of every endpoint, rate limits, and error responses."""

@@ -1,11 +1,10 @@
-"""From errors to answers, in the API's own words. No answer quotes SQL, a path, or a trace."""
+"""Error responses, in the API's own words. None of them quotes SQL, a path or a traceback."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -18,7 +17,7 @@ from langchain_kronvex.core.errors import (
     StoreError,
     described,
 )
-from langchain_kronvex.server.api.responses import Answer
+from langchain_kronvex.server.api.responses import JsonResponse
 
 logger = logging.getLogger("langchain_kronvex.server")
 
@@ -27,92 +26,80 @@ INVALID_KEY = "Invalid or revoked API key."
 NOT_FOUND = "Not Found"
 AGENT_NOT_FOUND = "Agent not found"
 MEMORY_NOT_FOUND = "Memory not found"
-FAULT = "An internal error occurred. Please try again or contact support."
+INTERNAL_ERROR = "An internal error occurred. Please try again or contact support."
 _SHOWN_CHARS = 100
 
 
-class Refused(Exception):
-    """A request that is answered with an error.
+class ApiError(Exception):
+    """An error that is answered with a status of its own.
 
     Args:
-        status: Of HTTP.
-        detail: What the answer says.
+        status: The HTTP status.
+        detail: The `detail` of the response.
+        headers: Headers of the response.
     """
 
     def __init__(self, status: int, detail: Any, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
-        self.headers = dict(headers or {})
+        self.headers = headers
+
+    def response(self) -> JsonResponse:
+        """Return the response."""
+        return JsonResponse({"detail": self.detail}, self.status, self.headers)
 
 
-def problem(status: int, detail: Any, headers: Mapping[str, str] | None = None) -> Answer:
-    """Return an answer that tells what went wrong."""
-    return Answer({"detail": detail}, status, headers)
+class InvalidRequest(ApiError):
+    """A request that does not fit: 422 with a list of what is wrong, in FastAPI's format."""
+
+    def __init__(self, errors: Iterable[Mapping[str, Any]]) -> None:
+        super().__init__(422, [_violation(error) for error in errors])
+
+    @classmethod
+    def of(cls, place: str, message: str, kind: str = "value_error") -> InvalidRequest:
+        """Return the error for one violation in the body, the query or the headers."""
+        return cls([{"type": kind, "loc": [place], "msg": message, "input": None}])
 
 
-def fault() -> Answer:
-    """Return the answer to a request that failed for no reason of its own."""
-    return problem(500, FAULT, {"Connection": "close"})
-
-
-def on_refused(_: Request, error: Exception) -> Answer:
-    """Answer with what an endpoint decided."""
-    if not isinstance(error, Refused):
-        return fault()
-    return problem(error.status, error.detail, error.headers)
-
-
-def on_http(_: Request, error: Exception) -> Answer:
-    """Answer what the router refuses: an unknown path, a method."""
-    return problem(
-        getattr(error, "status_code", 500),
-        getattr(error, "detail", FAULT),
-        getattr(error, "headers", None),
-    )
-
-
-def on_invalid(_: Request, error: Exception) -> Answer:
-    """Answer a request that does not fit, as FastAPI does, with inputs that are safe to print."""
-    errors: Sequence[Any] = getattr(error, "errors", list)()
-    return problem(422, [_violation(each) for each in errors])
-
-
-def on_error(_: Request, error: Exception) -> Answer:
-    """Answer an error of the engine."""
+def error_response(error: Exception) -> JsonResponse:
+    """Return the response for any error that an endpoint raised."""
+    if isinstance(error, ApiError):
+        return error.response()
     if isinstance(error, MemoryNotFound):
-        return problem(404, MEMORY_NOT_FOUND)
+        return ApiError(404, MEMORY_NOT_FOUND).response()
     if isinstance(error, InvalidInput):
-        return problem(422, [invalid("body", str(error))])
-    logger.error("a request failed: %s", described(error))
+        return InvalidRequest.of("body", str(error)).response()
+    logger.error("a request failed: %s", described(error))  # a traceback may quote memory text
     if isinstance(error, EmbeddingsError):
         return _unavailable("embedding_unavailable", "The embeddings failed; try again.")
     if isinstance(error, (StoreError, MemoryClosed)):
         return _unavailable("store_unavailable", "The store cannot be used now; try again.")
-    return fault()
+    return ApiError(500, INTERNAL_ERROR, {"Connection": "close"}).response()
 
 
-def invalid(place: str, message: str) -> dict[str, Any]:
-    """Return one violation found by the engine."""
-    return {"type": "value_error", "loc": [place], "msg": message, "input": None}
+async def on_http_exception(_: Request, error: Exception) -> JsonResponse:
+    """Return the response for an unknown path or method, which the router refuses."""
+    status, detail = getattr(error, "status_code", 500), getattr(error, "detail", INTERNAL_ERROR)
+    return ApiError(status, detail, getattr(error, "headers", None)).response()
 
 
-def _unavailable(error: str, message: str) -> Answer:
-    return problem(503, {"error": error, "message": message}, {"Retry-After": "1"})
+def _unavailable(error: str, message: str) -> JsonResponse:
+    return ApiError(503, {"error": error, "message": message}, {"Retry-After": "1"}).response()
 
 
 def _violation(error: Mapping[str, Any]) -> dict[str, Any]:
-    why = error.get("ctx", {}).get("error", "") if error.get("type") == "json_invalid" else ""
+    """Return one violation, with nothing of the request that is unsafe to print."""
     return {
-        "type": str(error.get("type", "value_error")),
+        "type": str(error["type"]),
         "loc": [part if isinstance(part, int) else _shown(str(part)) for part in error["loc"]],
-        "msg": _shown(str(error.get("msg", "")) + (f": {why}" if why else "")),
+        "msg": _shown(str(error["msg"])),
         "input": _safe(error.get("input")),
     }
 
 
 def _safe(value: Any) -> Any:
-    """Return what an answer may repeat of an input: short, and writable as JSON."""
+    """Return what a response may repeat of an input: something short that JSON can hold."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -129,8 +116,3 @@ def _safe(value: Any) -> Any:
 def _shown(text: str) -> str:
     cut = text if len(text) <= _SHOWN_CHARS * 3 else f"{text[:_SHOWN_CHARS]}…"
     return cut.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-
-
-def unreadable(message: str) -> json.JSONDecodeError:
-    """Return the error for a body that is no JSON the server takes."""
-    return json.JSONDecodeError(message, "", 0)

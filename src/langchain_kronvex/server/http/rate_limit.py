@@ -1,4 +1,4 @@
-"""How often a key may ask: a sliding window, so that what the headers say is exact."""
+"""Rate limits: a sliding window for each key, so that the headers are exact."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-WINDOW_SECONDS = 60.0
+_WINDOW_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """Whether a request may go on, and what the caller is told."""
+    """Whether a request is within the limit, and the figures for its headers."""
 
     allowed: bool
     limit: int
     remaining: int
     retry_after: int
 
-    def headers(self) -> dict[str, str]:
+    def headers(self) -> list[tuple[bytes, bytes]]:
         """Return the `X-RateLimit-*` headers, and `Retry-After` for a refused request."""
-        told = {
-            "X-RateLimit-Limit": str(self.limit),
-            "X-RateLimit-Remaining": str(self.remaining),
-            "X-RateLimit-Window": str(int(WINDOW_SECONDS)),
+        values = {
+            "x-ratelimit-limit": self.limit,
+            "x-ratelimit-remaining": self.remaining,
+            "x-ratelimit-window": int(_WINDOW_SECONDS),
+            **({} if self.allowed else {"retry-after": self.retry_after}),
         }
-        return told if self.allowed else {**told, "Retry-After": str(self.retry_after)}
+        return [(name.encode(), str(value).encode()) for name, value in values.items()]
 
 
 class RateLimiter:
@@ -36,7 +37,7 @@ class RateLimiter:
 
     Args:
         limit: Requests per minute.
-        clock: Seconds that never go back; for tests.
+        clock: Returns seconds that never go back; for tests.
     """
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -46,14 +47,14 @@ class RateLimiter:
         self._times: dict[str, deque[float]] = {}
 
     def ask(self, key: str) -> Allowance:
-        """Count a request of a key, if it is allowed."""
+        """Count a request of a key, if it is within the limit."""
         now = self._clock()
         with self._lock:
             times = self._times.setdefault(key, deque())
-            while times and now - times[0] >= WINDOW_SECONDS:
+            while times and now - times[0] >= _WINDOW_SECONDS:
                 times.popleft()
             allowed = len(times) < self._limit
             if allowed:
                 times.append(now)
-            wait = WINDOW_SECONDS - (now - times[0]) if times else 0.0
+            wait = _WINDOW_SECONDS - (now - times[0]) if times else 0.0
             return Allowance(allowed, self._limit, self._limit - len(times), math.ceil(wait))

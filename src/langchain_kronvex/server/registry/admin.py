@@ -1,4 +1,4 @@
-"""Keys and agents of a store, looked after without a running server."""
+"""Management of the keys and agents of a store, without a running server."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.server import queries as engine
 from langchain_kronvex.server.registry.agents import Agents, check_agent_id
 from langchain_kronvex.server.registry.api_keys import ApiKey, ApiKeys
+from langchain_kronvex.server.registry.item_table import SERVER_AGENT
+from langchain_kronvex.storage.urls import open_backend
 
 
 @contextmanager
-def shelves(url: str) -> Iterator[tuple[ApiKeys, Agents]]:
+def open_registry(url: str) -> Iterator[tuple[ApiKeys, Agents]]:
     """Open the keys and agents of a store."""
-    backend = engine.open_shelves(url)
+    backend = open_backend(url, SERVER_AGENT, timeout=30.0, cache_bytes=0)
     try:
         yield ApiKeys(backend, _now), Agents(backend, _now)
     finally:
@@ -23,15 +24,15 @@ def shelves(url: str) -> Iterator[tuple[ApiKeys, Agents]]:
 
 
 def create_key(url: str, name: str, agent_ids: Sequence[str] = ()) -> tuple[ApiKey, str]:
-    """Make a key, and give it the agents named; returns what is kept of it, and the key.
+    """Create a key and give it the agents named; return the key and its secret.
 
-    The first key also gets the agents that were made while the server needed none.
+    The first key also gets the agents that were made while the server had no keys.
 
     Raises:
-        ConfigurationError: one of the agents is another key's.
+        ConfigurationError: one of the agents belongs to another key.
     """
     wanted = [check_agent_id(agent_id) for agent_id in agent_ids]
-    with shelves(url) as (keys, agents):
+    with open_registry(url) as (keys, agents):
         is_first = keys.none_made()
         key, secret = keys.create(name)
         if is_first:

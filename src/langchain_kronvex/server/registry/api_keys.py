@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked, and recognised."""
+"""API keys: created, listed, revoked and recognised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from langchain_kronvex.core.validation import check_id
-from langchain_kronvex.server.registry.shelf import Shelf
+from langchain_kronvex.server.registry.item_table import ItemTable
 from langchain_kronvex.storage.backend import MemoryBackend, Record
 
 _PREFIX_CHARS = 8  # of a key, shown in lists
@@ -18,7 +18,7 @@ _PREFIX_CHARS = 8  # of a key, shown in lists
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is kept of a key; the key itself is nowhere."""
+    """A stored key; the secret itself is stored nowhere."""
 
     id: str
     name: str
@@ -31,50 +31,50 @@ class ApiKeys:
     """The keys of one store."""
 
     def __init__(self, backend: MemoryBackend, clock: Callable[[], datetime]) -> None:
-        self._shelf = Shelf(backend, "keys", clock)
+        self._table = ItemTable(backend, "keys", clock)
         self._clock = clock
 
     @property
-    def are_at_hand(self) -> bool:
-        """Whether looking one up takes no longer than a few instructions: nobody is waited for."""
-        return self._shelf.is_at_hand
+    def is_fast(self) -> bool:
+        """Whether a lookup takes less time than changing to another thread."""
+        return self._table.is_fast
 
     def create(self, name: str) -> tuple[ApiKey, str]:
-        """Make a key; returns what is kept of it, and the key, which cannot be shown again.
+        """Create a key; return it and its secret, which cannot be shown again.
 
         Raises:
-            InvalidInput: the name is blank, too long, or no text.
+            InvalidInput: the name is blank, too long, or not text.
         """
         secret = f"kv-{secrets.token_urlsafe(32)}"
         about = {"prefix": secret[:_PREFIX_CHARS], "revoked_at": None}
-        return _key(self._shelf.put(_digest(secret), check_id(name, "name"), about)), secret
+        return _key(self._table.put(_digest(secret), check_id(name, "name"), about)), secret
 
     def all(self) -> Sequence[ApiKey]:
         """Return every key, revoked ones included, the newest first."""
-        return [_key(item) for item in self._shelf.all()]
+        return [_key(item) for item in self._table.all()]
 
     def none_made(self) -> bool:
-        """Tell whether no key was ever made; a revoked one still keeps the server locked."""
-        return self._shelf.is_empty()
+        """Return whether no key was ever created; a revoked one still keeps the server locked."""
+        return self._table.is_empty()
 
     def revoke(self, id_or_prefix: str) -> ApiKey | None:
-        """Revoke the key with this id or prefix; None when there is not exactly one."""
+        """Revoke the key with this id or prefix; return None when there is not exactly one."""
         found = [
             item
-            for item in self._shelf.all()
+            for item in self._table.all()
             if id_or_prefix in (item.id, item.metadata.get("prefix"))
         ]
         if len(found) != 1:
             return None
         changed = {**found[0].metadata, "revoked_at": self._clock().isoformat()}
         item = replace(found[0], metadata=changed)
-        self._shelf.change(item)
+        self._table.change(item)
         return _key(item)
 
     def recognise(self, secret: str) -> ApiKey | None:
-        """Return the active key that somebody presents; None for any other text."""
+        """Return the active key with this secret; None for any other text."""
         digest = _digest(secret)
-        item = self._shelf.find(digest)
+        item = self._table.find(digest)
         if item is None or not hmac.compare_digest(item.key, digest):
             return None
         key = _key(item)
@@ -92,10 +92,10 @@ def _key(item: Record) -> ApiKey:
 
 
 def _digest(secret: str) -> str:
-    """Return what is stored in a key's place.
+    """Return the hash that is stored instead of a secret.
 
-    One round of SHA-256 is enough: a key has 256 random bits, so there is nothing to guess that a
-    slow hash would protect, as it does for passwords. And since the lookup is by this hash, its
-    timing tells nothing about any key: nobody can choose a text whose hash begins as they like.
+    One round of SHA-256 is enough: a secret has 256 random bits, so it cannot be guessed as
+    passwords can. The lookup is by this hash, so its timing reveals nothing about any secret:
+    callers cannot choose a text whose hash begins as they like.
     """
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

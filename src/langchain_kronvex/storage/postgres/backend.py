@@ -1,47 +1,53 @@
-"""The backend for PostgreSQL with pgvector: the same records, for many workers on many machines.
-
-Every verb is a job (`postgres_writing.py`, `postgres_reading.py`, `postgres_vectors.py`) that the
-database runs in either colour. How recall finds is in `postgres_recall.py`.
-"""
+"""The store for PostgreSQL with pgvector: the same records, for many workers on many machines."""
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from langchain_kronvex.core.errors import EmbeddingMismatch, KronvexError
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
-from langchain_kronvex.storage.backend import Page, Record, Selection
-from langchain_kronvex.storage.index_cache import IndexCache
-from langchain_kronvex.storage.postgres import erasing, reading, rows, transfer, writing
-from langchain_kronvex.storage.postgres import migrations as schema
-from langchain_kronvex.storage.postgres.connections.conninfo import location_of
-from langchain_kronvex.storage.postgres.connections.shared_pools import pools_for
-from langchain_kronvex.storage.postgres.database import Database
-from langchain_kronvex.storage.postgres.large_owners.index_builder import IndexMaker
-from langchain_kronvex.storage.postgres.large_owners.search import HugeOwners
-from langchain_kronvex.storage.postgres.options import PostgresOptions
-from langchain_kronvex.storage.postgres.recall import PostgresRecall
-from langchain_kronvex.storage.postgres.statements import (
-    Job,
-    Work,
-    telling_retries,
-    telling_the_most,
+from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.storage.backend import (
+    Match,
+    MemoryBackend,
+    Page,
+    Record,
+    Selection,
+    Unembedded,
 )
-from langchain_kronvex.storage.postgres.vector_verbs import PostgresEmbedding
+from langchain_kronvex.storage.index_cache import IndexCache
+from langchain_kronvex.storage.options import PostgresOptions
+from langchain_kronvex.storage.postgres import erasing, reading, recall, transfer, writing
+from langchain_kronvex.storage.postgres import vectors as stored_vectors
+from langchain_kronvex.storage.postgres.connections import connections_to, location_of
+from langchain_kronvex.storage.postgres.database import Database, Reach, most_of_attempts
+from langchain_kronvex.storage.postgres.migrations import migrate
+from langchain_kronvex.storage.postgres.row_level_security import secure
+from langchain_kronvex.storage.postgres.rows import scopes_of
+
+_RELEASING_SECONDS = 2.0
 
 
-class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
+class PostgresBackend(MemoryBackend, ForkAware):
     """Records of one agent in a PostgreSQL database.
 
     Args:
-        conninfo: A URL, as libpq reads it.
-        agent_id: Whose records these are; other agents in the same tables are never touched.
-        options: How the database is spoken to.
-        timeout: Seconds to go on trying when the server is away, or no connection free.
-        cache_bytes: Bound of the indexes kept in RAM.
+        conninfo: A connection string of libpq; "" with a pool of the user's.
+        agent_id: The agent; records of other agents in the same tables are never touched.
+        options: How to use the database.
+        timeout: Seconds to go on trying when the server is away, or no connection is free.
+        cache_bytes: The most RAM for indexes.
+
+    Attributes:
+        claim_seconds: After this time, other workers may embed what this one has claimed.
     """
+
+    claim_seconds = 120.0
 
     def __init__(
         self,
@@ -53,84 +59,45 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         cache_bytes: int,
     ) -> None:
         self.location = location_of(conninfo, options)
-        self._agent_id = agent_id
-        self._cache_bytes, self._exact_up_to = cache_bytes, options.exact_up_to
-        pools = pools_for(conninfo, options, timeout)
-        self._db = Database(pools, options, self.location, timeout)
+        self._agent_id, self._cache_bytes = agent_id, cache_bytes
+        self._on_unembedded: Callable[[], None] = lambda: None
+        connections = connections_to(conninfo, options, timeout)
+        self.db = Database(connections, options, self.location, agent_id, timeout)
         try:
-            pools.probe(self.location)
-            schema.prepare(self._db, options.schema, self.location)
-            if schema.secure(self._db, self.location, wanted=options.row_level_security):
-                self._db.limit_reach()
-            self._maker = IndexMaker.of(self._db, self.location, options.exact_up_to)
+            connections.probe(self.location)
+            migrate(self.db, options.schema)
+            self.db.is_limited = secure(self.db, wanted=options.row_level_security)
         except BaseException:
-            self._db.close()
+            self.db.close()
             raise
         self.after_fork_in_child()
         self.watch_forks()
 
     def after_fork_in_child(self) -> None:
-        """Start without indexes: another thread may have been changing one."""
+        """Start without indexes, which another thread may have been changing, and claims."""
         self._cache = IndexCache(self._cache_bytes)
-        self._huge = HugeOwners(self._db, self._agent_id, self._exact_up_to, self._maker)
-        if self._maker is not None:
-            self._maker.after_fork_in_child()
         self._worker = uuid.uuid4()
-        self._may_hold_claims = False  # those are the parent's
-
-    def start(self, report: Callable[[Exception], None]) -> None:
-        """See `MemoryBackend.start`."""
-        if self._maker is not None:
-            self._maker.report = report
-            self._sweep()
+        self._may_hold_claims = False
 
     def now(self) -> datetime:
         """Return the server's time, which all workers share."""
-        return self._db.now()
+        return self.db.clock.now()
 
-    def _reach_of(self, selection: Selection) -> tuple[str, ...] | None:
-        scopes = rows.scopes_of(selection, self._agent_id)
+    def _reach_of(self, selection: Selection) -> Reach:
+        scopes = scopes_of(selection, self._agent_id)
         return None if scopes is None else tuple(map(str, scopes))
 
     # -- writing -------------------------------------------------------------------------------
-
-    def _adding(
-        self, records: Sequence[Record], now: datetime, model: str | None
-    ) -> Job[list[Record]]:
-        reach = rows.reach(self._agent_id, *{record.scope.owner for record in records})
-        return Job(
-            lambda: writing.adding(self._agent_id, records, now, model), reach, is_quick=True
-        )
 
     def add(
         self, records: Sequence[Record], now: datetime, model: str | None = None
     ) -> list[Record]:
         """See `MemoryBackend.add`."""
-        return self._db.run(self._adding(records, now, model))
-
-    async def aadd(
-        self, records: Sequence[Record], now: datetime, model: str | None = None
-    ) -> list[Record]:
-        """Twin of `add`."""
-        return await self._db.arun(self._adding(records, now, model))
-
-    def _putting(
-        self,
-        records: Sequence[Record],
-        now: datetime,
-        model: str | None,
-        expected: Sequence[str | None] | None,
-        deleted: Sequence[Selection],
-    ) -> Job[bool]:
-        scopes = [r.scope for r in records] + [s.scope for s in deleted if s.scope is not None]
-        reach = rows.reach(self._agent_id, *{scope.owner for scope in scopes})
-
-        def work(retried: bool) -> Work[bool]:
-            return writing.putting(
-                self._agent_id, records, now, model, expected, deleted=deleted, retried=retried
-            )
-
-        return Job(telling_retries(work), reach, is_quick=True)
+        return self.db.run(
+            lambda tx: writing.add(tx, records, now, model),
+            self.db.reach_of(*(record.scope.owner for record in records)),
+            is_quick=True,
+        )
 
     def put(
         self,
@@ -142,157 +109,133 @@ class PostgresBackend(PostgresRecall, PostgresEmbedding, ForkAware):
         deleted: Sequence[Selection] = (),
     ) -> bool:
         """See `MemoryBackend.put`."""
-        return self._db.run(self._putting(records, now, model, expected, deleted))
-
-    async def aput(
-        self,
-        records: Sequence[Record],
-        now: datetime,
-        model: str | None = None,
-        *,
-        expected: Sequence[str | None] | None = None,
-        deleted: Sequence[Selection] = (),
-    ) -> bool:
-        """Twin of `put`."""
-        return await self._db.arun(self._putting(records, now, model, expected, deleted))
-
-    def _changing(self, record: Record, now: datetime) -> Job[None]:
-        reach = rows.reach(self._agent_id, record.scope.owner)
-        return Job(lambda: writing.changing(self._agent_id, record, now), reach, is_quick=True)
+        scopes = [*(r.scope for r in records), *(s.scope for s in deleted if s.scope is not None)]
+        return self.db.run(
+            lambda tx: writing.put(tx, records, now, model, expected, deleted),
+            self.db.reach_of(*(scope.owner for scope in scopes)),
+            is_quick=True,
+        )
 
     def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`."""
-        self._db.run(self._changing(record, now))
-
-    async def achange(self, record: Record, now: datetime) -> None:
-        """Twin of `change`."""
-        await self._db.arun(self._changing(record, now))
+        self.db.run(
+            lambda tx: writing.change(tx, record, now),
+            self.db.reach_of(record.scope.owner),
+            is_quick=True,
+        )
 
     def count_accesses(self, counts: Mapping[str, int]) -> None:
         """See `MemoryBackend.count_accesses`."""
-        self._db.run(Job(lambda: writing.counting_accesses(self._agent_id, counts)))
+        self.db.run(lambda tx: writing.count_accesses(tx, counts))
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def find(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
+        """See `MemoryBackend.find`."""
+        return self.db.run(
+            lambda tx: reading.find(tx, selection, page, now),
+            self._reach_of(selection),
+            reads_once=selection.scope is not None or selection.ids is not None,
+        )
+
+    def recall(self, request: RecallRequest) -> list[Match]:
+        """See `MemoryBackend.recall`."""
+        return recall.recall(self.db, self._cache, request, self._on_unembedded)
+
+    def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
+        """See `MemoryBackend.sessions`."""
+        reach = None if scope is None else self.db.reach_of(scope.owner)
+        return self.db.run(lambda tx: reading.sessions(tx, scope, now), reach)
+
+    def owners(self, beginning: str, now: datetime) -> list[str]:
+        """See `MemoryBackend.owners`."""
+        return self.db.run(lambda tx: reading.owners(tx, beginning, now))
+
+    def stats(self, now: datetime) -> MemoryStats:
+        """See `MemoryBackend.stats`."""
+        stats = self.db.run(lambda tx: reading.stats(tx, now))
+        if stats.unembedded:
+            self._on_unembedded()
+        return stats
 
     # -- erasing -------------------------------------------------------------------------------
 
-    def _erasing(self, selection: Selection, now: datetime) -> Job[erasing.Erased]:
-        def work() -> Work[erasing.Erased]:
-            return erasing.erasing(self._agent_id, selection, now)
-
-        return Job(telling_the_most(work, lambda erased: erased[0]), self._reach_of(selection))
-
     def delete(self, selection: Selection, now: datetime) -> int:
         """See `MemoryBackend.delete`."""
-        return self._erased(self._db.run(self._erasing(selection, now)))
-
-    async def adelete(self, selection: Selection, now: datetime) -> int:
-        """Twin of `delete`."""
-        return self._erased(await self._db.arun(self._erasing(selection, now)))
-
-    def _erased(self, erased: erasing.Erased) -> int:
-        if erased.left_over and self._maker is not None:
-            self._maker.sweep()
+        work = most_of_attempts(lambda tx: erasing.delete(tx, selection, now))
+        erased = self.db.run(work, self._reach_of(selection))
         for owner in erased.owners:
             self._cache.drop(owner)
-            self._huge.drop(owner)
         return erased.visible
 
     def purge(self, now: datetime) -> int:
         """See `MemoryBackend.purge`."""
-        removed = self._db.run(Job(lambda: erasing.purging(now)))
-        if removed:
-            self._sweep()
-        return removed
+        return self.db.run(lambda tx: erasing.purge(tx, now))
 
-    def _sweep(self) -> None:
-        """Drop the indexes of huge owners who are gone, in the background."""
-        are_used = not self._db.is_limited
-        job = Job(lambda: erasing.leaving_over(are_used=are_used), reads_once=True)
-        if self._maker is not None and self._db.run(job):
-            self._maker.sweep()
+    # -- vectors -------------------------------------------------------------------------------
 
-    # -- reading -------------------------------------------------------------------------------
+    def when_unembedded(self, tell: Callable[[], None]) -> None:
+        """See `MemoryBackend.when_unembedded`."""
+        self._on_unembedded = tell
 
-    def _finding(self, selection: Selection, page: Page, now: datetime) -> Job[list[Record]]:
-        return Job(
-            lambda: reading.finding(self._agent_id, selection, page, now),
-            self._reach_of(selection),
-            reads_once=True,
-            is_quick=selection.scope is not None or selection.ids is not None,
-        )
+    def settle_embeddings(self, model: str, width: int | None) -> int | None:
+        """See `MemoryBackend.settle_embeddings`."""
+        return self.db.run(lambda tx: stored_vectors.settle(tx, model, width))
 
-    def find(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
-        """See `MemoryBackend.find`."""
-        return self._db.run(self._finding(selection, page, now))
+    def unembedded(
+        self, limit: int, now: datetime, *, after: int = 0, upcoming: bool = False
+    ) -> list[Unembedded]:
+        """See `MemoryBackend.unembedded`; without `upcoming`, they are claimed for this worker."""
+        if upcoming:
+            return self.db.run(lambda tx: stored_vectors.without_upcoming(tx, limit, now, after))
+        self._may_hold_claims = True
+        worker, seconds = self._worker, self.claim_seconds
+        return self.db.run(lambda tx: stored_vectors.claim(tx, worker, limit, now, after, seconds))
 
-    async def afind(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
-        """Twin of `find`."""
-        return await self._db.arun(self._finding(selection, page, now))
+    def embed(self, vectors: Mapping[str, Floats], model: str, *, upcoming: bool = False) -> None:
+        """See `MemoryBackend.embed`."""
+        try:
+            self.db.run(lambda tx: stored_vectors.embed(tx, vectors, model, upcoming=upcoming))
+        except EmbeddingMismatch:
+            self.db.run(lambda tx: stored_vectors.release(tx, self._worker))
+            raise
 
-    def _summing_up(self, scope: Scope | None, now: datetime) -> Job[list[SessionSummary]]:
-        reach = None if scope is None else rows.reach(self._agent_id, scope.owner)
-        return Job(lambda: reading.summing_up(self._agent_id, scope, now), reach, reads_once=True)
+    def embedded_elsewhere(self) -> float | None:
+        """See `MemoryBackend.embedded_elsewhere`."""
+        return self.db.run(lambda tx: stored_vectors.claimed_by_others(tx, self._worker))
 
-    def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
-        """See `MemoryBackend.sessions`."""
-        return self._db.run(self._summing_up(scope, now))
+    def prepare_reindex(self, model: str, width: int) -> int:
+        """See `MemoryBackend.prepare_reindex`."""
+        return self.db.run(lambda tx: stored_vectors.prepare_reindex(tx, model, width))
 
-    async def asessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
-        """Twin of `sessions`."""
-        return await self._db.arun(self._summing_up(scope, now))
+    def finish_reindex(self, model: str) -> int:
+        """See `MemoryBackend.finish_reindex`."""
+        return self.db.run(lambda tx: stored_vectors.finish_reindex(tx, model))
 
-    def _owning(self, beginning: str, now: datetime) -> Job[list[str]]:
-        return Job(lambda: reading.owning(self._agent_id, beginning, now), reads_once=True)
-
-    def owners(self, beginning: str, now: datetime) -> list[str]:
-        """See `MemoryBackend.owners`."""
-        return self._db.run(self._owning(beginning, now))
-
-    async def aowners(self, beginning: str, now: datetime) -> list[str]:
-        """Twin of `owners`."""
-        return await self._db.arun(self._owning(beginning, now))
-
-    def _counting(self, now: datetime) -> Job[MemoryStats]:
-        return Job(lambda: reading.counting(self._agent_id, self.location, now), reads_once=True)
-
-    def stats(self, now: datetime) -> MemoryStats:
-        """See `MemoryBackend.stats`."""
-        return self._counted(self._db.run(self._counting(now)))
-
-    async def astats(self, now: datetime) -> MemoryStats:
-        """Twin of `stats`."""
-        return self._counted(await self._db.arun(self._counting(now)))
-
-    def _counted(self, stats: MemoryStats) -> MemoryStats:
-        if stats.unembedded:
-            self._tell_of_unembedded()
-        return stats
-
-    # -- moving --------------------------------------------------------------------------------
+    # -- export and import ---------------------------------------------------------------------
 
     def export_page(
         self, owner: str | None, limit: int, now: datetime, *, after: int, model: str | None
     ) -> list[tuple[int, Record]]:
         """See `MemoryBackend.export_page`."""
-        return self._db.run(
-            Job(lambda: transfer.exporting(self._agent_id, owner, limit, now, after, model))
-        )
+        return self.db.run(lambda tx: transfer.export_page(tx, owner, limit, now, after, model))
 
     def last_position(self) -> int:
         """See `MemoryBackend.last_position`."""
-        return self._db.run(Job(transfer.last_position, reads_once=True))
+        return self.db.run(reading.last_position)
 
     def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
         """See `MemoryBackend.restore`."""
-
-        def work() -> Work[int]:
-            return transfer.restoring(self._agent_id, records, now, model)
-
-        return self._db.run(Job(telling_the_most(work, int)))
+        return self.db.run(most_of_attempts(lambda tx: transfer.restore(tx, records, now, model)))
 
     def close(self) -> None:
         """See `MemoryBackend.close`."""
-        if self._maker is not None:
-            self._maker.close()
-        self.release()
-        self._db.close()
-        self._cache = IndexCache(0)  # a closed memory that is still referred to holds no words
+        if self._may_hold_claims:
+            self._may_hold_claims = False
+            with contextlib.suppress(KronvexError):  # then the claims end by themselves
+                self.db.run(
+                    lambda tx: stored_vectors.release(tx, self._worker),
+                    patience_seconds=_RELEASING_SECONDS,
+                )
+        self.db.close()
+        self._cache = IndexCache(0)  # a closed memory that is still referred to holds no texts

@@ -1,191 +1,266 @@
-"""Running work on PostgreSQL, natively in both colours: transactions, attempts, and the clock."""
+"""Transactions on PostgreSQL: repeated after a lost connection, and the server's time."""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import re
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from uuid import UUID
 
 import psycopg
 from psycopg.rows import tuple_row
 
 from langchain_kronvex.core.errors import MemoryClosed
-from langchain_kronvex.storage.postgres.clock import ServerClock
-from langchain_kronvex.storage.postgres.connections.pools import Pools
-from langchain_kronvex.storage.postgres.connections.stall_guard import heard
-from langchain_kronvex.storage.postgres.errors import Attempts, is_full, is_lost, lacks_reach
-from langchain_kronvex.storage.postgres.options import PostgresOptions, settings_of
-from langchain_kronvex.storage.postgres.statements import (
-    Job,
-    Rows,
-    Statement,
-    Vector,
-    VectorDumper,
-    Work,
-)
+from langchain_kronvex.storage.options import PostgresOptions
+from langchain_kronvex.storage.postgres.connections import Connection, Connections, milliseconds
+from langchain_kronvex.storage.postgres.errors import Attempts, is_lost, lacks_reach
+from langchain_kronvex.storage.postgres.rows import scope_key
 
+P = ParamSpec("P")
 T = TypeVar("T")
-psycopg.adapters.register_dumper(Vector, VectorDumper)
-_NOW = Statement("SELECT clock_timestamp()")
+Rows = list[tuple[Any, ...]]
+Reach = tuple[str, ...] | None  # scopes, for row-level security; None for all
+REACH = "kronvex.reach"  # the setting that row-level security checks
+_ASK_TIME_EVERY_SECONDS = 60.0
+_BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)  # on Linux
 _SCHEMAS = re.compile(r"('?)\b(langchain_kronvex|pgvector)(?=\.|$)")
 
 
+class Statement(NamedTuple):
+    """One statement; with `many`, the same for each of several rows of parameters."""
+
+    sql: str
+    parameters: Sequence[Any] = ()
+    many: bool = False
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One attempt to do a piece of work, as one transaction over one connection.
+
+    Attributes:
+        agent_id: The agent whose records the work is about.
+        location: Of the store, for messages.
+        is_retry: An earlier attempt was interrupted, perhaps after everything was done.
+    """
+
+    agent_id: str
+    location: str
+    is_retry: bool
+    _connection: Connection
+    _placed: Callable[[str], str]
+    _settings: list[Statement]  # sent together with the first statement
+
+    def scope(self, owner: str) -> UUID:
+        """Return the key of an owner's records."""
+        return scope_key(self.agent_id, owner)
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), *, many: bool = False) -> Rows:
+        """Run one statement and return its rows."""
+        return self.execute_all([Statement(sql, parameters, many)])[0]
+
+    def execute_all(self, statements: Sequence[Statement]) -> list[Rows]:
+        """Run statements in one round trip and return the rows of each."""
+        sent = [*self._settings, *statements]
+        # Plain cursors, whatever kind the user's own connections make.
+        cursors = [psycopg.Cursor(self._connection, row_factory=tuple_row) for _ in sent]
+        with self._connection.pipeline() if len(sent) > 1 else nullcontext():
+            for cursor, each in zip(cursors, sent, strict=True):
+                if each.many:
+                    cursor.executemany(self._placed(each.sql), each.parameters)
+                else:
+                    cursor.execute(self._placed(each.sql), each.parameters, binary=True)
+        answers = [each.fetchall() if each.description else [] for each in cursors]
+        answers = answers[len(self._settings) :]
+        self._settings = []
+        return answers
+
+    def execute_script(self, script: str) -> None:
+        """Run all statements of a script, which has no parameters."""
+        self.execute_all([])
+        self._connection.execute(self._placed(script).replace("%%", "%"))
+
+
 class Database:
-    """One database with the schema of the store.
+    """One database with the schema of the store, for one agent.
 
     Args:
-        pools: Connections to it.
-        options: How it is spoken to.
-        location: For messages.
+        connections: To the database.
+        options: How to use it.
+        location: Of the store, for messages.
+        agent_id: The agent.
         patience_seconds: How long to go on trying when the server is away or busy.
+
+    Attributes:
+        is_limited: Row-level security is on.
     """
 
     def __init__(
-        self, pools: Pools, options: PostgresOptions, location: str, patience_seconds: float
+        self,
+        connections: Connections,
+        options: PostgresOptions,
+        location: str,
+        agent_id: str,
+        patience_seconds: float,
     ) -> None:
-        self._open_pools: Pools | None = pools
-        self._options = options
-        self._location, self._patience = location, patience_seconds
-        self._vector_schema = "public"
+        self.location, self.agent_id = location, agent_id
         self.is_limited = False
-        self.vector_version: tuple[int, ...] = (0,)
-        self._clock = ServerClock(self._time_there)
+        self.clock = ServerClock(self._server_time)
+        self._connections: Connections | None = connections
+        self._options, self._patience = options, patience_seconds
+        self._vector_schema = "public"
 
-    @property
-    def _pools(self) -> Pools:
-        if self._open_pools is None:
-            raise MemoryClosed()
-        return self._open_pools
-
-    # -- both colours --------------------------------------------------------------------------
-
-    def run(self, job: Job[T], patience_seconds: float | None = None) -> T:
-        """Run a job, again when it is broken off.
+    def run(
+        self,
+        work: Callable[[Transaction], T],
+        reach: Reach = None,
+        *,
+        is_quick: bool = False,
+        reads_once: bool = False,
+        patience_seconds: float | None = None,
+    ) -> T:
+        """Do a piece of work as one transaction; repeat it when it is interrupted.
 
         Args:
-            job: What to do.
-            patience_seconds: How long to go on trying, when that is not the database's own.
+            work: Called anew for each attempt.
+            reach: The scopes that it touches, for row-level security.
+            is_quick: Each statement must end in time; otherwise it may take long.
+            reads_once: It is one quick statement that reads.
+            patience_seconds: How long to go on trying; None for the database's own patience.
 
         Raises:
             StoreError: it cannot be done.
         """
         patience = self._patience if patience_seconds is None else patience_seconds
-        attempts = Attempts(self._location, patience)
+        attempts, is_retry = Attempts(self.location, patience), False
         while True:
-            limited = self.is_limited
+            connections, limited = self.connections, self.is_limited
             try:
-                with self._pools.connection(attempts.seconds_left()) as connection:
-                    left = attempts.seconds_left()
-                    before = self._before(job, left, connection.autocommit)
-                    with heard(connection, left if job.is_quick else None):
-                        return _drive(connection, job, before, self._text)
+                with connections.connection(attempts.seconds_left()) as connection:
+                    settings = self._settings(
+                        connection, reach, attempts.seconds_left(), is_quick or reads_once
+                    )
+                    alone = reads_once and not settings and connection.autocommit
+                    with nullcontext() if alone else connection.transaction():
+                        return work(self._transaction(connection, settings, is_retry=is_retry))
             except (psycopg.Error, OSError) as error:
-                if not limited and lacks_reach(error):  # it was turned on meanwhile
-                    self.limit_reach()
+                if not limited and lacks_reach(error):  # another worker turned it on meanwhile
+                    self.is_limited = True
                     continue
-                pause = attempts.pause_after(self._pools.reason_of(error))
+                pause = attempts.pause_after(connections.reason_of(error))
                 if is_lost(error):
-                    self._pools.check()
+                    connections.check()
+            is_retry = True
             time.sleep(pause)
 
-    async def arun(self, job: Job[T]) -> T:
-        """Twin of `run`."""
-        if self._pools.needs_threads():
-            return await asyncio.to_thread(self.run, job)
-        attempts = Attempts(self._location, self._patience)
-        while True:
-            limited = self.is_limited
-            try:
-                async with self._pools.aconnection() as connection:
-                    left = attempts.seconds_left()
-                    before = self._before(job, left, connection.autocommit)
-                    with heard(connection, left if job.is_quick else None):
-                        return await _adrive(connection, job, before, self._text)
-            except (psycopg.Error, OSError) as error:
-                if not limited and lacks_reach(error):  # it was turned on meanwhile
-                    self.limit_reach()
-                    continue
-                if is_full(error):  # perhaps of those for threads
-                    return await asyncio.to_thread(self.run, job, attempts.seconds_left())
-                pause = attempts.pause_after(await self._pools.areason_of(error))
-                if is_lost(error):
-                    await self._pools.acheck()
-            await asyncio.sleep(pause)
+    def read(
+        self,
+        work: Callable[Concatenate[Transaction, str, P], T],
+        owner: str,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Read from one owner's records with one quick statement."""
+        reach = self.reach_of(owner)
+        return self.run(lambda tx: work(tx, owner, *args, **kwargs), reach, reads_once=True)
 
-    @contextmanager
-    def apart(self) -> Iterator[tuple[psycopg.Connection[Any], Callable[[str], str]]]:
-        """Lend a connection for work of minutes, and what puts the schemas' names in its SQL."""
-        with self._pools.apart() as connection:
-            yield connection, self._text
+    def reach_of(self, *owners: str) -> Reach:
+        """Return the reach of a transaction that touches only these owners."""
+        return tuple({str(scope_key(self.agent_id, owner)) for owner in owners})
 
-    def _before(self, job: Job[Any], patience_seconds: float, autocommit: bool) -> Statement | None:
-        settings = settings_of(
-            self._options,
-            job.reach,
-            limited=self.is_limited,
-            # A read by itself has no transaction that could be told; see `Pools` and `heard`.
-            patience_seconds=None if job.reads_once and autocommit else patience_seconds,
-        )
-        if not settings:
-            return None
-        calls = ", ".join("set_config(%s, %s, true)" for _ in settings)
-        return Statement(f"SELECT {calls}", [each for pair in settings.items() for each in pair])
+    @property
+    def connections(self) -> Connections:
+        """The connections to the database.
 
-    def _text(self, sql: str) -> str:
-        return _placed(sql, self._options.schema, self._vector_schema)
+        Raises:
+            MemoryClosed: they are closed.
+        """
+        if self._connections is None:
+            raise MemoryClosed()
+        return self._connections
 
-    # -- what differs from server to server ------------------------------------------------------
+    def _transaction(
+        self, connection: Connection, settings: list[Statement], *, is_retry: bool
+    ) -> Transaction:
+        def placed(sql: str) -> str:
+            return _placed(sql, self._options.schema, self._vector_schema)
 
-    def limit_reach(self) -> None:
-        """Say in each transaction what it reaches, for row-level security."""
-        self.is_limited = True
+        return Transaction(self.agent_id, self.location, is_retry, connection, placed, settings)
+
+    def _settings(
+        self, connection: Connection, reach: Reach, seconds_left: float, is_quick: bool
+    ) -> list[Statement]:
+        """Return the statements that set what holds for one transaction alone."""
+        settings: dict[str, str] = {}
+        if self.is_limited:
+            settings[REACH] = "*" if reach is None else ",".join(reach)
+        limit = self._options.statement_timeout_seconds
+        is_bounded = self.connections.bounds_statements(connection)
+        if not is_bounded:
+            settings["lock_timeout"] = milliseconds(seconds_left)
+            if limit is not None:
+                settings["statement_timeout"] = milliseconds(limit)
+        statements = []
+        if is_bounded and limit is None and not is_quick:
+            statements.append(Statement("SET LOCAL statement_timeout TO DEFAULT"))
+        if settings:
+            calls = ", ".join("set_config(%s, %s, true)" for _ in settings)
+            values = [each for pair in settings.items() for each in pair]
+            statements.append(Statement(f"SELECT {calls}", values))
+        return statements
 
     def find_vectors(self) -> str | None:
-        """Note in which schema pgvector is installed; return its version, None without it."""
-
-        def work() -> Work[Rows]:
-            found: Rows = yield Statement(
+        """Note the schema in which pgvector is installed; return its version, None without it."""
+        found = self.run(
+            lambda tx: tx.execute(
                 "SELECT e.extversion, n.nspname FROM pg_extension AS e "
                 "JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
             )
-            return found
-
-        found = self.run(Job(work))
+        )
         if not found:
             return None
         version, self._vector_schema = found[0]
-        self.vector_version = tuple(int(part) for part in version.split(".")[:2])
         return str(version)
 
-    def now(self) -> datetime:
-        """Return the server's time, which is every worker's. Waits for it but the first time."""
-        return self._clock.now()
-
-    def _time_there(self) -> datetime:
-        def work() -> Work[Rows]:
-            told: Rows = yield _NOW
-            return told
-
-        ((told,),) = self.run(Job(work, reads_once=True, is_quick=True))
-        there: datetime = told
+    def _server_time(self) -> datetime:
+        ((now,),) = self.run(lambda tx: tx.execute("SELECT clock_timestamp()"), reads_once=True)
+        there: datetime = now
         return there
 
     def close(self) -> None:
-        """Let go of the connections that are ours."""
-        pools, self._open_pools = self._open_pools, None
-        if pools is not None:
-            pools.close()
+        """Close the connections that are ours."""
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            connections.close()
+
+
+def most_of_attempts(work: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
+    """Return work whose answer is the largest of its attempts.
+
+    An attempt that was interrupted at its very end may have done everything; the next one then
+    finds nothing left to do.
+    """
+    answers: list[Any] = []
+
+    def attempt(tx: Transaction) -> T:
+        answers.append(work(tx))
+        most: T = max(answers)
+        return most
+
+    return attempt
 
 
 @lru_cache(maxsize=512)
 def _placed(sql: str, schema: str, vector_schema: str) -> str:
-    """Return a statement with the names of the schemas as they are, also within literals."""
-    names = {"langchain_kronvex": quoted(schema), "pgvector": quoted(vector_schema)}
+    """Return a statement with the real names of the schemas, also within literals."""
+    names = {"langchain_kronvex": _quoted(schema), "pgvector": _quoted(vector_schema)}
 
     def placed(found: re.Match[str]) -> str:
         quote, name = found[1], names[found[2]]
@@ -194,88 +269,58 @@ def _placed(sql: str, schema: str, vector_schema: str) -> str:
     return _SCHEMAS.sub(placed, sql)
 
 
-def quoted(name: str) -> str:
+def _quoted(name: str) -> str:
     """Return a name as an identifier; a % is doubled for the driver."""
     return '"' + name.replace('"', '""').replace("%", "%%") + '"'
 
 
-# The functions of each pair differ in the words `async` and `await` alone. Cursors are of the
-# plain kind, whatever kind a user's own connections make.
+def _elapsed() -> float:
+    """Return seconds since some moment, including those during which the machine slept."""
+    return time.clock_gettime(_BOOT_CLOCK) if _BOOT_CLOCK is not None else time.monotonic()
 
 
-def _drive(
-    connection: psycopg.Connection[Any],
-    job: Job[T],
-    before: Statement | None,
-    text: Callable[[str], str],
-) -> T:
-    answer: Any = None
-    work = job.work()
-    alone = job.reads_once and before is None and connection.autocommit
-    with nullcontext() if alone else connection.transaction():
-        while True:
-            try:
-                wanted = work.send(answer)
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
-            single = isinstance(wanted, Statement)
-            statements = [wanted] if isinstance(wanted, Statement) else wanted
-            if before is not None:  # it goes out together with what comes first
-                answers = (_answers(connection, [before, *statements], text))[1:]
-                before = None
-            else:
-                answers = _answers(connection, statements, text)
-            answer = answers[0] if single else answers
+class ServerClock:
+    """The server's time, which all workers share, whatever the clocks of their machines say.
 
+    The server is asked again once a minute, in the background. Only the first answer is waited
+    for.
 
-def _answers(
-    connection: psycopg.Connection[Any], statements: list[Statement], text: Callable[[str], str]
-) -> list[Any]:
-    cursors = [psycopg.Cursor(connection, row_factory=tuple_row) for _ in statements]
-    with connection.pipeline() if len(statements) > 1 else nullcontext():
-        for cursor, each in zip(cursors, statements, strict=True):
-            if each.many:
-                cursor.executemany(text(each.sql), each.parameters)
-            else:
-                cursor.execute(text(each.sql), each.parameters, binary=True)
-    return [c.fetchall() if c.description else c.rowcount for c in cursors]
+    Args:
+        ask: Returns the server's time.
+        elapsed: Returns seconds since some moment.
+    """
 
+    def __init__(
+        self, ask: Callable[[], datetime], elapsed: Callable[[], float] = _elapsed
+    ) -> None:
+        self._ask, self._elapsed = ask, elapsed
+        self._known: tuple[datetime, float] | None = None  # a server time, and when it was true
+        self._next_at = 0.0
 
-async def _adrive(
-    connection: psycopg.AsyncConnection[Any],
-    job: Job[T],
-    before: Statement | None,
-    text: Callable[[str], str],
-) -> T:
-    answer: Any = None
-    work = job.work()
-    alone = job.reads_once and before is None and connection.autocommit
-    async with nullcontext() if alone else connection.transaction():
-        while True:
-            try:
-                wanted = work.send(answer)
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
-            single = isinstance(wanted, Statement)
-            statements = [wanted] if isinstance(wanted, Statement) else wanted
-            if before is not None:
-                answers = (await _aanswers(connection, [before, *statements], text))[1:]
-                before = None
-            else:
-                answers = await _aanswers(connection, statements, text)
-            answer = answers[0] if single else answers
+    def now(self) -> datetime:
+        """Return the server's time."""
+        known = self._known
+        if known is None:
+            known = self._renew()
+        elif self._elapsed() >= self._next_at:
+            self.renew_soon()
+        told, at = known
+        return told + timedelta(seconds=self._elapsed() - at)
 
+    def renew_soon(self) -> None:
+        """Ask the server again in the background."""
+        self._next_at = self._elapsed() + _ASK_TIME_EVERY_SECONDS
+        threading.Thread(target=self._try_to_renew, daemon=True).start()
 
-async def _aanswers(
-    connection: psycopg.AsyncConnection[Any],
-    statements: list[Statement],
-    text: Callable[[str], str],
-) -> list[Any]:
-    cursors = [psycopg.AsyncCursor(connection, row_factory=tuple_row) for _ in statements]
-    async with connection.pipeline() if len(statements) > 1 else nullcontext():
-        for cursor, each in zip(cursors, statements, strict=True):
-            if each.many:
-                await cursor.executemany(text(each.sql), each.parameters)
-            else:
-                await cursor.execute(text(each.sql), each.parameters, binary=True)
-    return [await c.fetchall() if c.description else c.rowcount for c in cursors]
+    def _renew(self) -> tuple[datetime, float]:
+        before = self._elapsed()
+        # In UTC: arithmetic in a zone with summer time would follow the hands of its clocks.
+        told = self._ask().astimezone(timezone.utc)
+        after = self._elapsed()
+        self._next_at = after + _ASK_TIME_EVERY_SECONDS
+        self._known = known = (told, (before + after) / 2)
+        return known
+
+    def _try_to_renew(self) -> None:
+        with contextlib.suppress(Exception):  # the next attempt is a minute later
+            self._renew()

@@ -9,15 +9,9 @@ from uuid import UUID
 
 from langchain_kronvex.storage.backend import Selection
 from langchain_kronvex.storage.postgres import rows
-from langchain_kronvex.storage.postgres.large_owners.index_sql import ARE_LEFT_OVER
-from langchain_kronvex.storage.postgres.statements import Rows, Statement, Work
+from langchain_kronvex.storage.postgres.database import Statement, Transaction
 
-NEW_GENERATION = (
-    "UPDATE langchain_kronvex.scopes SET generation = nextval('langchain_kronvex.generations') "
-    "WHERE scope = ANY(%s)"
-)
-
-_HANGING = ("accesses", "upcoming_vectors", "claims")  # tables whose rows are about records
+_DEPENDENT = ("accesses", "upcoming_vectors", "claims")  # tables whose rows are about records
 _SWEEP = (
     "DELETE FROM langchain_kronvex.{table} AS h WHERE h.scope = ANY(%s) AND NOT EXISTS "
     "(SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = h.scope AND r.seq = h.seq)"
@@ -26,7 +20,6 @@ _LEAVE = (
     "DELETE FROM langchain_kronvex.scopes AS s WHERE s.scope = ANY(%s) AND NOT EXISTS "
     "(SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = s.scope)"
 )
-
 _LEAVE_PLACE = (
     "UPDATE langchain_kronvex.records AS r SET content = '', search_text = NULL, "
     "metadata = '{{}}', vector = NULL, type = '', key = r.id, "
@@ -34,145 +27,140 @@ _LEAVE_PLACE = (
     "revision = (SELECT s.revision FROM langchain_kronvex.scopes AS s WHERE s.scope = r.scope) "
     "WHERE {chosen}"
 )
-
-
-def delete_rows(condition: str) -> str:
-    """Return the statement that deletes records `r`, with what hangs on them.
-
-    Returns a row for each, with its scope and number.
-    """
-    hanging = ", ".join(
-        f"{table}_gone AS (DELETE FROM langchain_kronvex.{table} AS h USING gone "
-        "WHERE h.scope = gone.scope AND h.seq = gone.seq)"
-        for table in _HANGING
-    )
-    return (
-        f"WITH gone AS (DELETE FROM langchain_kronvex.records AS r WHERE {condition} "
-        f"RETURNING r.scope, r.seq, r.pinned, r.expires), {hanging} "
-    )
-
-
-def locking(scopes: Sequence[UUID]) -> Work[list[UUID]]:
-    """Lock owners, in the order in which all do; return those that exist.
-
-    The others must be left alone: somebody may be making them now.
-    """
-    locked: Rows = yield Statement(f"{_OWNERS} FOR UPDATE", [list(scopes)])
-    return [scope for (scope,) in locked]
-
-
-def keeping(scopes: Sequence[UUID]) -> Work[None]:
-    """See to it that nothing of these owners is erased until the transaction ends.
-
-    What is written about a record without its owner's lock could outlive the record otherwise.
-    """
-    yield Statement(f"{_OWNERS} FOR KEY SHARE", [list(scopes)])
-
-
 _OWNERS = "SELECT scope FROM langchain_kronvex.scopes WHERE scope = ANY(%s) ORDER BY scope"
 
 
 class Erased(NamedTuple):
-    """How many visible records, and whose; `left_over`: indexes of owners who are gone."""
+    """How many visible records were erased, and whose."""
 
     visible: int
     owners: list[str]
-    left_over: bool
 
 
-def erasing(agent_id: str, selection: Selection, now: datetime) -> Work[Erased]:
-    """Delete the selected records for good."""
-    condition, parameters = rows.where(selection, agent_id)
-    scopes = yield from locking((yield from _touched(agent_id, selection)))
-    condition, parameters = f"{condition} AND r.scope = ANY(%s)", [*parameters, scopes]
-    gone: Rows = yield Statement(
-        f"{delete_rows(condition)} SELECT count(*) FROM gone AS r WHERE {rows.VISIBLE}",
-        [*parameters, now],
+def delete_rows(condition: str) -> str:
+    """Return the statement that deletes records `r`, with the rows that depend on them.
+
+    It is to be continued with a SELECT from `gone`, which has a row for each record.
+    """
+    dependent = ", ".join(
+        f"{table}_gone AS (DELETE FROM langchain_kronvex.{table} AS h USING gone "
+        "WHERE h.scope = gone.scope AND h.seq = gone.seq)"
+        for table in _DEPENDENT
     )
-    owners: Rows = yield Statement(
+    return (
+        f"WITH gone AS (DELETE FROM langchain_kronvex.records AS r WHERE {condition} "
+        f"RETURNING r.scope, r.seq, r.pinned, r.expires), {dependent} "
+    )
+
+
+def lock_owners(tx: Transaction, scopes: Sequence[UUID]) -> list[UUID]:
+    """Lock owners in the order common to all workers; return those that exist.
+
+    The others must be left alone: another worker may be making them now.
+    """
+    return [scope for (scope,) in tx.execute(f"{_OWNERS} FOR UPDATE", [list(scopes)])]
+
+
+def keep_owners(tx: Transaction, scopes: Sequence[UUID]) -> None:
+    """Let nothing of these owners be erased until the transaction ends.
+
+    A row about a record that is written without this lock could outlive the record.
+    """
+    tx.execute(f"{_OWNERS} FOR KEY SHARE", [list(scopes)])
+
+
+def renew_generation(tx: Transaction, scopes: Sequence[UUID]) -> list[str]:
+    """Make all workers read the indexes of these owners anew; return the owners."""
+    found = tx.execute(
         "UPDATE langchain_kronvex.scopes SET generation = nextval('langchain_kronvex.generations') "
         "WHERE scope = ANY(%s) RETURNING owner",
-        [scopes],
+        [list(scopes)],
     )
-    *_, left_over = yield [
-        # Again, with new eyes: a claim may have come while the deletion waited for who claimed.
-        *(Statement(_SWEEP.format(table=table), [scopes]) for table in _HANGING),
-        Statement(_LEAVE, [scopes]),
-        Statement(ARE_LEFT_OVER, [False]),
-    ]
-    return Erased(int(gone[0][0]), [owner for (owner,) in owners], left_over[0][0])
+    return [owner for (owner,) in found]
 
 
-def leaving_over(*, are_used: bool) -> Work[bool]:
-    """Tell whether there are indexes of owners who are gone; or any, where none are used."""
-    found: Rows = yield Statement(ARE_LEFT_OVER, [not are_used])
-    return bool(found[0][0])
+def delete(tx: Transaction, selection: Selection, now: datetime) -> Erased:
+    """Delete the selected records for good; see `MemoryBackend.delete`."""
+    condition, parameters = rows.where(selection, tx.agent_id)
+    scopes = lock_owners(tx, _touched(tx, selection))
+    gone = tx.execute(
+        f"{delete_rows(f'{condition} AND r.scope = ANY(%s)')} "
+        f"SELECT count(*) FROM gone AS r WHERE {rows.VISIBLE}",
+        [*parameters, scopes, now],
+    )
+    owners = renew_generation(tx, scopes)
+    # Statements of their own: a claim may have come while the deletion waited for its lock.
+    _sweep(tx, scopes)
+    return Erased(int(gone[0][0]), owners)
 
 
-def emptying(agent_id: str, deleted: Sequence[Selection]) -> list[Statement]:
-    """Return what leaves of the selected records their places alone, as of replaced ones.
+def empty_places(tx: Transaction, deleted: Sequence[Selection]) -> None:
+    """Leave only the places of the selected records, as of replaced records.
 
-    Their owners are locked, with a new revision, so that indexes in RAM learn of it.
+    Their owners are locked and have a new revision, so that indexes in RAM notice it.
     """
-    chosen = [rows.where(selection, agent_id) for selection in deleted]
-    return [
-        Statement(_LEAVE_PLACE.format(chosen=condition), values) for condition, values in chosen
-    ]
+    chosen = [rows.where(selection, tx.agent_id) for selection in deleted]
+    tx.execute_all(
+        [Statement(_LEAVE_PLACE.format(chosen=condition), values) for condition, values in chosen]
+    )
 
 
-def vacating(scopes: Sequence[UUID], now: datetime) -> Work[None]:
-    """Forget which of these owners have nothing left, and the places of what they had."""
+def forget_empty_owners(tx: Transaction, scopes: Sequence[UUID], now: datetime) -> None:
+    """Delete those of the owners that have no visible record, with all of their rows."""
     if not scopes:
         return
-    found: Rows = yield Statement(
+    found = tx.execute(
         "SELECT w.scope FROM unnest(%s::uuid[]) AS w (scope) WHERE NOT EXISTS (SELECT 1 FROM "
         f"langchain_kronvex.records AS r WHERE r.scope = w.scope AND {rows.VISIBLE})",
         [list(scopes), now],
     )
-    vacant = [scope for (scope,) in found]
-    if vacant:
-        yield [
-            Statement(f"{delete_rows('r.scope = ANY(%s)')} SELECT count(*) FROM gone", [vacant]),
-            *(Statement(_SWEEP.format(table=table), [vacant]) for table in _HANGING),
-            Statement(_LEAVE, [vacant]),
-        ]
+    empty = [scope for (scope,) in found]
+    if empty:
+        tx.execute(f"{delete_rows('r.scope = ANY(%s)')} SELECT count(*) FROM gone", [empty])
+        _sweep(tx, empty)
 
 
-def _touched(agent_id: str, selection: Selection) -> Work[list[UUID]]:
-    """Return the owners of what is selected; named ones also when they have nothing."""
-    named = rows.scopes_of(selection, agent_id)
-    if named is not None:
-        return list(named)
-    if selection.is_everything:
-        found: Rows = yield Statement(
-            "SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s", [agent_id]
-        )
-    else:
-        condition, parameters = rows.where(selection, agent_id)
-        found = yield Statement(
-            f"SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r WHERE {condition}",
-            parameters,
-        )
-    return [scope for (scope,) in found]
-
-
-def purging(now: datetime, scope: UUID | None = None) -> Work[int]:
-    """Remove what has expired, of everybody or of one owner; return how many."""
+def purge(tx: Transaction, now: datetime, scope: UUID | None = None) -> int:
+    """Remove the expired records of all agents, or of one owner; return how many."""
     expired = "r.expires IS NOT NULL AND NOT r.pinned AND r.expires <= %s"
     parameters: list[Any] = [now]
     if scope is not None:
         expired += " AND r.scope = %s"
         parameters.append(scope)
-    owners: Rows = yield Statement(
+    owners = tx.execute(
         f"SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r WHERE {expired}", parameters
     )
     if not owners:
         return 0
-    scopes = yield from locking([owner for (owner,) in owners])
-    removed: Rows = yield Statement(
+    scopes = lock_owners(tx, [owner for (owner,) in owners])
+    removed = tx.execute(
         f"{delete_rows(f'{expired} AND r.scope = ANY(%s)')} SELECT count(*) FROM gone",
         [*parameters, scopes],
     )
-    yield Statement(NEW_GENERATION, [scopes])
-    yield Statement(_LEAVE, [scopes])
+    renew_generation(tx, scopes)
+    tx.execute(_LEAVE, [scopes])
     return int(removed[0][0])
+
+
+def _sweep(tx: Transaction, scopes: list[UUID]) -> None:
+    """Delete rows about records that are gone, and owners without records."""
+    sweeps = [_SWEEP.format(table=table) for table in _DEPENDENT]
+    tx.execute_all([Statement(sql, [scopes]) for sql in (*sweeps, _LEAVE)])
+
+
+def _touched(tx: Transaction, selection: Selection) -> list[UUID]:
+    """Return the owners of the selected records; a named owner even without records."""
+    named = rows.scopes_of(selection, tx.agent_id)
+    if named is not None:
+        return list(named)
+    if selection.is_everything:
+        found = tx.execute(
+            "SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s", [tx.agent_id]
+        )
+    else:
+        condition, parameters = rows.where(selection, tx.agent_id)
+        found = tx.execute(
+            f"SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r WHERE {condition}",
+            parameters,
+        )
+    return [scope for (scope,) in found]

@@ -1,28 +1,32 @@
-"""Rows and records of the PostgreSQL store, and the SQL that selects them. Pure functions."""
+"""Rows and records of the PostgreSQL store, and the SQL that selects them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from langchain_kronvex.core.types import Scope
+import numpy as np
+import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
 from langchain_kronvex.recall.index import IndexRow
+from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.storage.backend import KINDS, Page, Record, Selection
 from langchain_kronvex.storage.index_rows import index_row
-from langchain_kronvex.storage.postgres.statements import Vector, from_halfvec
-from langchain_kronvex.storage.timestamps import from_micros
 
 
 def micros(column: str) -> str:
-    """Return a moment as microseconds since 1970, which any year and any time zone survives."""
+    """Return SQL for a moment in microseconds since 1970, exact in any year and time zone."""
     return f"(extract(epoch FROM {column}) * 1000000)::bigint"
 
 
-# Accesses are looked up for each record: a join lets the planner read those of all records of an
-# owner, of which there may be many, for the ten that are wanted.
+# For `from_cells`. Accesses are looked up for each record: with a join the planner reads those of
+# all records of an owner, for the ten that are wanted.
 RECORD_COLUMNS = (
     "r.kind, r.id, r.user_id, r.session_id, r.key, r.type, r.content, r.search_text, "
     f"r.metadata::text, {micros('r.said')}, {micros('r.created')}, {micros('r.expires')}, "
@@ -37,7 +41,7 @@ INDEX_COLUMNS = (
 )
 VISIBLE = "(r.pinned OR r.expires IS NULL OR r.expires > %s)"
 OF_AGENT = "r.scope IN (SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s)"
-# The same of a few rows, asked of each: that few are found by an id, no statistics tell.
+# The same for a few rows, checked for each: the planner cannot know that an id finds few rows.
 EACH_OF_AGENT = (
     "(SELECT o.agent_id FROM langchain_kronvex.scopes AS o WHERE o.scope = r.scope) = %s"
 )
@@ -46,8 +50,7 @@ EACH_OF_AGENT = (
 def scope_key(agent_id: str, owner: str) -> UUID:
     """Return the key of an owner's records: 16 bytes of BLAKE2b over both names.
 
-    Any other owner differs in it, and every worker computes the same, so that it needs no table
-    that all share.
+    Every worker computes the same key, so that no shared table is needed.
     """
     digest = hashlib.blake2b(digest_size=16)
     for name in (agent_id, owner):
@@ -56,46 +59,20 @@ def scope_key(agent_id: str, owner: str) -> UUID:
     return UUID(bytes=digest.digest())
 
 
-def reach(agent_id: str, *owners: str) -> tuple[str, ...]:
-    """Return what row-level security lets a transaction of these owners reach."""
-    return tuple(str(scope_key(agent_id, owner)) for owner in owners)
-
-
 def key_digest(key: str) -> bytes:
-    """Return what stands for a key in the index, where a long one has no room."""
+    """Return the digest of a key for the index, which has no room for a long key."""
     return hashlib.blake2b(key.encode(), digest_size=16).digest()
 
 
-def to_record(row: Sequence[Any]) -> Record:
-    """Build a record from a row of `RECORD_COLUMNS`."""
-    kind, id_, user, session, key, type_, content, search_text, metadata, *rest = row
-    said, created, expires, pinned, count = rest
-    return Record(
-        kind=kind,
-        id=id_,
-        scope=Scope(user or None, session or None),
-        key=key,
-        type=type_,
-        content=content,
-        search_text=search_text,
-        metadata=json.loads(metadata) if metadata != "{}" else {},
-        created_at=from_micros(created),
-        said_at=from_micros(said),
-        expires_at=None if expires is None else from_micros(expires),
-        pinned=pinned,
-        access_count=count,
-    )
-
-
 def to_index_row(row: Sequence[Any]) -> IndexRow:
-    """Build what the index needs from a row of `INDEX_COLUMNS`."""
+    """Build a row of the index from a row of `INDEX_COLUMNS`."""
     seq, text, type_, exchange, session, said, created, expires, pinned, vector = row
     sent = None if vector is None else from_halfvec(vector)
     return index_row(seq, text, type_, exchange, session, said, created, expires, pinned, sent)
 
 
 def mutable_cells(record: Record) -> tuple[Any, ...]:
-    """Return the cells that may change in the life of a record, in the order of the UPDATE."""
+    """Return the cells that may change, in the order of the UPDATE."""
     return (
         record.key,
         key_digest(record.key),
@@ -110,7 +87,7 @@ def mutable_cells(record: Record) -> tuple[Any, ...]:
 
 
 def constant_cells(record: Record) -> tuple[Any, ...]:
-    """Return the cells that a record is born with, in the order of the INSERT."""
+    """Return the cells that never change, and the vector, in the order of the INSERT."""
     return (
         record.kind,
         record.id,
@@ -167,3 +144,36 @@ def order(page: Page) -> tuple[str, list[Any]]:
     most = 2**62  # more rows than there can be
     limit = most if page.limit is None else min(page.limit, most)
     return f"ORDER BY {by} LIMIT %s OFFSET %s", [limit, min(page.offset, most)]
+
+
+class Vector(NamedTuple):
+    """A vector as a parameter; it travels as `real[]`, whose type every server knows."""
+
+    values: Floats
+
+
+class _VectorDumper(Dumper):
+    """Writes a vector in the binary form of a one-dimensional array, as `array_recv` reads it.
+
+    Number of dimensions, a flag for NULLs, type of the elements, length and lower bound, then each
+    element after its size.
+    """
+
+    oid = 1021  # float4[]
+    format = Format.BINARY
+    _ELEMENT = np.dtype([("size", ">i4"), ("value", ">f4")])
+
+    def dump(self, obj: Vector) -> bytes:
+        """Return the bytes of a vector."""
+        cells = np.empty(len(obj.values), self._ELEMENT)
+        cells["size"], cells["value"] = 4, obj.values
+        return struct.pack(">5i", 1, 0, 700, len(cells), 1) + cells.tobytes()
+
+
+psycopg.adapters.register_dumper(Vector, _VectorDumper)
+
+
+def from_halfvec(sent: bytes) -> Floats:
+    """Read the output of `halfvec_send`: the width, two unused bytes, 16-bit floats."""
+    found: Floats = np.frombuffer(sent, ">f2", offset=4).astype(np.float32)
+    return found

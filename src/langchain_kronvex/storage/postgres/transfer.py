@@ -1,47 +1,41 @@
-"""How the records of PostgreSQL move house: out with their vectors, in as they were."""
+"""Export and import of the records of PostgreSQL: out with their vectors, in as they were."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from uuid import UUID
 
 from langchain_kronvex.storage.backend import Record, moved_id, renewed
 from langchain_kronvex.storage.model_check import fits
 from langchain_kronvex.storage.postgres import rows
-from langchain_kronvex.storage.postgres.batch import Batch, place_of
-from langchain_kronvex.storage.postgres.erasing import NEW_GENERATION, delete_rows
-from langchain_kronvex.storage.postgres.statements import (
-    Rows,
-    Statement,
-    Work,
-    from_halfvec,
-    in_order,
-)
-from langchain_kronvex.storage.postgres.vectors import model_of
+from langchain_kronvex.storage.postgres.batch import Batch
+from langchain_kronvex.storage.postgres.database import Statement, Transaction
+from langchain_kronvex.storage.postgres.erasing import delete_rows, renew_generation
+from langchain_kronvex.storage.postgres.reading import in_order
+from langchain_kronvex.storage.postgres.vectors import model_of, set_width
 from langchain_kronvex.storage.postgres.writing import (
     at_place,
     holding_model,
-    is_visible,
-    locked_for_writing,
-    same_keys,
-    sent,
-    without_vectors,
+    lock_for_writing,
+    same_places,
 )
+from langchain_kronvex.storage.record import from_cells, is_visible, place_of, without_vectors
 
-_PAGE_CHARS = 8 << 20  # of text, by which a page is cut short
+_PAGE_CHARS = 8 << 20  # the most text of a page
 _ALONE = Statement("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", ["kronvex import"])
-_Where = tuple[str, str, str]  # owner, kind and session
+_Session = tuple[UUID, str, str]  # scope, kind and session
 
 
-def exporting(
-    agent_id: str, owner: str | None, limit: int, now: datetime, after: int, model: str | None
-) -> Work[list[tuple[int, Record]]]:
-    """Return a page of records in the order of writing; see `MemoryBackend.export_page`."""
-    known = (yield from model_of(agent_id)) if model is not None else None
+def export_page(
+    tx: Transaction, owner: str | None, limit: int, now: datetime, after: int, model: str | None
+) -> list[tuple[int, Record]]:
+    """See `MemoryBackend.export_page`."""
+    known = model_of(tx) if model is not None else None
     vector = "pgvector.halfvec_send(r.vector)" if known and known[0] == model else "NULL::bytea"
     whose = rows.OF_AGENT if owner is None else "r.scope = %s AND r.kind <> 'item'"
-    of = agent_id if owner is None else rows.scope_key(agent_id, owner)
+    of = tx.agent_id if owner is None else tx.scope(owner)
 
     def part(start: int, end: int) -> Statement:
         return Statement(
@@ -53,40 +47,29 @@ def exporting(
             [of, now, start, end, limit, _PAGE_CHARS],
         )
 
-    found = yield from in_order(after, part)
-    return [(row[0], _with_vector(rows.to_record(row[3:]), row[2])) for row in found]
+    return [
+        (seq, replace(from_cells(cells), vector=None if sent is None else rows.from_halfvec(sent)))
+        for seq, _, sent, *cells in in_order(tx, after, part)
+    ]
 
 
-def last_position() -> Work[int]:
-    """Return the last position that was given away; see `MemoryBackend.last_position`."""
-    ((last,),) = yield Statement("SELECT last_value FROM langchain_kronvex.records_seq")
-    return int(last)
-
-
-def _with_vector(record: Record, sent: bytes | None) -> Record:
-    return record if sent is None else replace(record, vector=from_halfvec(sent))
-
-
-def restoring(
-    agent_id: str, records: Sequence[Record], now: datetime, model: str | None
-) -> Work[int]:
-    """Store what was exported as it was; see `MemoryBackend.restore`."""
-    # Two at once could find the same id free for two owners, and an id is one memory's alone. It
-    # comes before all other locks, and nothing but an import asks for it: nobody waits in a circle.
-    yield [_ALONE, holding_model(agent_id)]
-    if not (yield from _fits(agent_id, records, model)):
+def restore(tx: Transaction, records: Sequence[Record], now: datetime, model: str | None) -> int:
+    """See `MemoryBackend.restore`."""
+    # An id belongs to one memory, and two imports could find the same id free for two owners. Only
+    # imports take this lock, before all others: no two transactions deadlock.
+    tx.execute_all([_ALONE, holding_model(tx.agent_id)])
+    if not _vectors_fit(tx, records, model):
         records = without_vectors(records)
-    revisions = yield from locked_for_writing(agent_id, records)
-    batch = Batch(agent_id, revisions)
-    fresh = yield from _with_free_ids(batch, records, now)
-    found: Rows = yield same_keys(agent_id, fresh)
-    there = {place_of(older): older for older in map(rows.to_record, found)}
+    batch = Batch(tx, lock_for_writing(tx, records))
+    fresh = _with_free_ids(tx, records, now)
+    (found,) = tx.execute_all([same_places(tx, fresh)])
+    there = {place_of(older): older for older in map(from_cells, found)}
     stored = 0
     for record in fresh:
         older = there.get(place_of(record))
         if batch.touches(record, older):
-            batch = yield from sent(batch)
-            older = yield from at_place(agent_id, record)
+            batch.send()
+            older = at_place(tx, record)
         if older and not is_visible(older, now):
             batch.drop(older)
             older = None
@@ -99,66 +82,58 @@ def restoring(
             batch.retire(older, emptied=True)
         batch.insert(record)
         stored += 1
-    yield from sent(batch)
+    batch.send()
     return stored
 
 
-def _fits(agent_id: str, records: Sequence[Record], model: str | None) -> Work[bool]:
-    """Tell whether the vectors can be stored; their width is that of the store's from now on."""
+def _vectors_fit(tx: Transaction, records: Sequence[Record], model: str | None) -> bool:
+    """Return whether the vectors can be stored; the store has their width from now on."""
     width = next((len(r.vector) for r in records if r.vector is not None), None)
-    known = yield from model_of(agent_id)
+    known = model_of(tx)
     if width is None or model is None or known is None or not fits(known, model, width):
         return False
     if known[1] is None:
-        yield Statement(
-            "UPDATE langchain_kronvex.models SET width = %s WHERE agent_id = %s AND NOT upcoming",
-            [width, agent_id],
-        )
+        set_width(tx, width)
     return True
 
 
-def _with_free_ids(batch: Batch, records: Sequence[Record], now: datetime) -> Work[list[Record]]:
-    """Return the records that are not there, with other ids where theirs stand for others."""
+def _with_free_ids(tx: Transaction, records: Sequence[Record], now: datetime) -> list[Record]:
+    """Return the records that are not stored yet, with other ids where theirs are taken."""
     fresh: list[Record | None] = list(records)
-    taken: dict[str, _Where] = {}
-    asking = list(range(len(records)))
-    while asking:
-        ids = [record.id for record in (fresh[n] for n in asking) if record is not None]
-        known: Rows = yield Statement(
+    taken: dict[str, _Session] = {}
+    to_check = list(range(len(records)))
+    while to_check:
+        ids = [record.id for record in (fresh[n] for n in to_check) if record is not None]
+        known = tx.execute(
             f"SELECT r.id, r.scope, r.kind, r.session_id, {rows.VISIBLE} "
             "FROM langchain_kronvex.records AS r WHERE r.id = ANY(%s)",
             [now, ids],
         )
-        expired = [(scope, id_) for id_, scope, _, _, visible in known if not visible]
-        yield from _make_room(expired)
-        there = {id_: (str(scope), kind, session) for id_, scope, kind, session, v in known if v}
-        again = []
-        for n in asking:
+        for id_, scope, _, _, visible in known:
+            if not visible:
+                _remove(tx, scope, id_)
+        there = {id_: (scope, kind, session) for id_, scope, kind, session, v in known if v}
+        moved = []
+        for n in to_check:
             record = fresh[n]
             if record is None:
                 continue
-            own = _where(batch.agent_id, record)
+            own = (tx.scope(record.scope.owner), record.kind, record.scope.session_id or "")
             holder = there.get(record.id) or taken.get(record.id)
             if holder is None:
                 taken[record.id] = own
             elif holder == own:
                 fresh[n] = None
             else:
-                fresh[n] = replace(record, id=moved_id(record, batch.agent_id))
-                again.append(n)
-        asking = again
+                fresh[n] = replace(record, id=moved_id(record, tx.agent_id))
+                moved.append(n)
+        to_check = moved
     return [record for record in fresh if record is not None]
 
 
-def _where(agent_id: str, record: Record) -> _Where:
-    scope = rows.scope_key(agent_id, record.scope.owner)
-    return (str(scope), record.kind, record.scope.session_id or "")
-
-
-def _make_room(expired: Sequence[tuple[object, str]]) -> Work[None]:
-    """Remove expired or emptied records at once, which indexes in RAM may still know."""
-    for scope, id_ in expired:
-        yield Statement(NEW_GENERATION, [[scope]])
-        yield Statement(
-            f"{delete_rows('r.scope = %s AND r.id = %s')} SELECT count(*) FROM gone", [scope, id_]
-        )
+def _remove(tx: Transaction, scope: UUID, id_: str) -> None:
+    """Remove an expired or emptied record at once, which indexes in RAM may still know."""
+    renew_generation(tx, [scope])
+    tx.execute(
+        f"{delete_rows('r.scope = %s AND r.id = %s')} SELECT count(*) FROM gone", [scope, id_]
+    )

@@ -1,7 +1,4 @@
-"""One agent on a server: its id there, its listings, and what is known of its memories.
-
-Plans only; `transport` does what they ask for.
-"""
+"""One agent on a server: its id there, requests about it, and what is known of its memories."""
 
 from __future__ import annotations
 
@@ -9,29 +6,26 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 from langchain_kronvex.core.background import OnError
-from langchain_kronvex.core.effects import Plan
-from langchain_kronvex.core.errors import AgentNotFound, MemoryNotFound, ServerMisbehaved
-from langchain_kronvex.storage.rest.envelope import Stored, opened
-from langchain_kronvex.storage.rest.http import api as wire
-from langchain_kronvex.storage.rest.http.api import Request, WireMemory
-from langchain_kronvex.storage.rest.http.errors import refusal, wants_other_agent_id
-from langchain_kronvex.storage.rest.http.transport import AnswerTooLarge, Reply, Transport
+from langchain_kronvex.core.errors import AgentNotFound, MemoryNotFound
+from langchain_kronvex.storage.client_envelope import VersionedRecord
+from langchain_kronvex.storage.record import Place, place_of
+from langchain_kronvex.storage.rest.http import answers, requests
+from langchain_kronvex.storage.rest.http.requests import Request, of_agent
+from langchain_kronvex.storage.rest.http.transport import Transport
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
-from langchain_kronvex.storage.rest.versions import Ticks
 
-_MOST_PAGES = 20_000
-_KNOWN_MEMORIES = 100_000
-_MOST_UNREADABLE = 1000  # that are told of
-_NOTHING = b'{"memories": []}'
+_MAX_POSITIONS = 100_000
+_MAX_PLACES = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where the last version of a record stands, as far as this process knows."""
+class RemotePosition:
+    """Where the last version of a record is on the server, as far as this process knows."""
 
     server_id: str
     session: str | None
@@ -39,194 +33,174 @@ class Standing:
     version: int
 
 
-class ServerAgent:
+class VersionClock:
+    """Version numbers: microseconds since 1970, larger than all that were given or seen before."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def next(self) -> int:
+        """Return a number larger than all before."""
+        with self._lock:
+            self._last = max(self._last + 1, time.time_ns() // 1000)
+            return self._last
+
+    def saw(self, number: int) -> None:
+        """Note a number of another process, whose clock may be ahead by up to a day."""
+        with self._lock:
+            if number < time.time_ns() // 1000 + 86_400_000_000:
+                self._last = max(self._last, number)
+
+
+class KnownRecords:
+    """What this process knows of the records on the server; safe for threads.
+
+    Args:
+        clock: Moved past the versions that are seen.
+    """
+
+    def __init__(self, clock: VersionClock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._positions: OrderedDict[str, RemotePosition] = OrderedDict()
+        self._listed: set[str] = set()  # the server's sessions of which all places are known
+        self._places: set[Place] = set()
+
+    def note(self, stored: VersionedRecord, session: str | None) -> None:
+        """Note where a record is on the server."""
+        assert stored.server_id is not None  # noqa: S101 - it was read from a server
+        self._clock.saw(max(stored.written, stored.version))
+        id_ = stored.record.id
+        with self._lock:
+            known = self._positions.get(id_)
+            if known is None or known.version <= stored.version:
+                self._positions[id_] = RemotePosition(
+                    stored.server_id, session, stored.written, stored.version
+                )
+                self._positions.move_to_end(id_)
+            if len(self._positions) > _MAX_POSITIONS:
+                self._positions.popitem(last=False)
+
+    def position(self, record_id: str) -> RemotePosition | None:
+        """Return where a record was last seen."""
+        return self._positions.get(record_id)
+
+    def forget(self, record_ids: Iterable[str] | None) -> None:
+        """Forget the positions of records; None for all."""
+        with self._lock:
+            for id_ in list(self._positions) if record_ids is None else record_ids:
+                self._positions.pop(id_, None)
+
+    def is_current(self, stored: VersionedRecord) -> bool:
+        """Return whether a version is the last one that this process knows of."""
+        known = self.position(stored.record.id)
+        return known is None or stored.version >= known.version
+
+    def add_place(self, place: Place) -> None:
+        """Note that a record takes a place, or is about to."""
+        with self._lock:
+            self._places.add(place)
+
+    def add_session(self, session: str, found: Iterable[VersionedRecord]) -> None:
+        """Note everything in one of the server's sessions."""
+        with self._lock:
+            if len(self._places) > _MAX_PLACES:
+                self._listed, self._places = set(), set()
+            self._places.update(place_of(stored.record) for stored in found)
+            self._listed.add(session)
+
+    def is_free(self, session: str, places: Iterable[Place]) -> bool:
+        """Return whether a session certainly holds none of these places."""
+        with self._lock:
+            return session in self._listed and self._places.isdisjoint(places)
+
+    def forget_places(self, session: str | None = None) -> None:
+        """Forget which places a session takes, or all sessions."""
+        with self._lock:
+            self._listed = set() if session is None else self._listed - {session}
+
+
+class RemoteAgent:
     """An agent of a server, by id or by name.
 
     Args:
-        transport: To the server.
-        name: The agent's id; where the server wants ids of its own, the agent's name.
-        outbox: Remembers the server's id.
-        ticks: Told of the numbers that are read.
-        report: Told when a memory cannot be read.
+        transport: Connects to the server.
+        name: The agent's id; if the server wants ids of its own, the agent's name.
+        outbox: Remembers the server's id of the agent.
+        check_seconds: How long to wait for the server's answer before a record is stored.
+
+    Attributes:
+        clock: Numbers the versions.
+        known: What is known of the records on the server.
+        report: Called with each failure that no caller waits for.
+        outage: Why nothing can be sent at the moment; None if all is well.
     """
 
     def __init__(
-        self, transport: Transport, name: str, outbox: Outbox, ticks: Ticks, report: OnError
+        self, transport: Transport, name: str, outbox: Outbox, *, check_seconds: float = 3.0
     ) -> None:
-        self.transport = transport
-        self._name, self._outbox, self._ticks, self._report = name, outbox, ticks, report
+        self.transport, self.outbox, self.check_seconds = transport, outbox, check_seconds
+        self.clock = VersionClock()
+        self.known = KnownRecords(self.clock)
+        self.report: OnError = lambda error: None
+        self.outage: str | None = None
+        self.no_checks_before = 0.0  # a moment of time.monotonic(), after a check that failed
+        self.unreadable: set[str] = set()  # server ids that were reported
+        self._name = name
         self._id = outbox.setting("agent") or name
-        self._lock = threading.Lock()
-        self._known: OrderedDict[str, Standing] = OrderedDict()
-        self._unreadable: set[str] = set()  # ids that were reported
 
-    # -- asking --------------------------------------------------------------------------------
+    def ask(self, request: Request) -> Any:
+        """Send a request about the agent; find the agent by name if the server has no such id.
 
-    def ask(self, build: Callable[[str], Request]) -> Plan[bytes]:
-        """Send a request about the agent; find it by name when the server knows no such id.
+        A missing agent is created when something is to be stored; for other requests it is an agent
+        without memories.
 
-        An agent that is nowhere is made when something is to be stored; to all others it is an
-        agent without memories.
+        Returns:
+            The JSON answer; see `Transport.exchange`.
 
         Raises:
             ServiceError: the server refused, or cannot be reached.
-            MemoryNotFound: the request names a memory that is not there.
+            MemoryNotFound: the request names a memory that does not exist.
         """
         used = self._id
-        request = build(used)
-        reply: Reply = yield from self.transport.exchange(request)
-        if self._is_unknown(reply):
-            if not (yield from self._resolve(used, make=request.path.endswith("/remember"))):
-                return _NOTHING
-            reply = yield from self.transport.exchange(build(self._id))
-        if not reply.succeeded:
-            raise refusal(reply.status, reply.headers, reply.body)
-        return reply.body
-
-    def _is_unknown(self, reply: Reply) -> bool:
-        if _is_uuid(self._name):
-            return False
-        if wants_other_agent_id(reply.status, reply.body):
-            return True
-        return reply.status == 404 and isinstance(
-            refusal(reply.status, reply.headers, reply.body), AgentNotFound
-        )
-
-    def _resolve(self, wrong: str, *, make: bool) -> Plan[bool]:
-        """Find the agent by its name; of several the oldest, so that all processes agree."""
-        if self._id != wrong:
-            return True  # somebody else has found it meanwhile
-        found = yield from self._named()
-        if not found and not make:
-            return False
-        if not found:
-            body = yield from self.transport.succeed(wire.create_agent_request(self._name))
-            made = wire.read_agent(wire.read_json(body))
-            found = (yield from self._named()) or ([made] if made else [])
-        if not found:
-            raise AgentNotFound()
-        self._id = min(found, key=lambda agent: (agent[2], agent[0]))[0]
-        self._outbox.note("agent", self._id)
-        return True
-
-    def _named(self) -> Plan[list[tuple[str, str, str]]]:
-        body = yield from self.transport.succeed(wire.list_agents_request())
-        return [a for a in wire.read_agents(wire.read_json(body)) if a[1] == self._name]
-
-    def delete(self, server_id: str) -> Plan[bool]:
-        """Delete a memory; False when it was gone already."""
         try:
-            yield from self.ask(lambda agent: wire.delete_request(agent, server_id))
+            return self.transport.exchange(of_agent(request, used))
+        except AgentNotFound:
+            if _is_uuid(self._name):
+                raise
+        if not self._resolve(used, create=request.path == "/remember"):
+            return {"memories": []}
+        return self.transport.exchange(of_agent(request, self._id))
+
+    def delete(self, server_id: str) -> bool:
+        """Delete a memory; return False if it was gone already."""
+        try:
+            self.ask(requests.delete_request(server_id))
         except MemoryNotFound:
             return False
         return True
 
-    # -- listing -------------------------------------------------------------------------------
+    def _resolve(self, wrong: str, *, create: bool) -> bool:
+        """Find the agent by its name; of several the oldest, so that all processes agree."""
+        if self._id != wrong:
+            return True  # another thread has found it
+        found = self._named()
+        if not found and not create:
+            return False
+        if not found:
+            answer = self.transport.exchange(requests.create_agent_request(self._name))
+            created = answers.read_agent(answer)
+            found = self._named() or ([created] if created else [])
+        if not found:
+            raise AgentNotFound()
+        self._id = min(found, key=lambda agent: (agent[2], agent[0]))[0]
+        self.outbox.note("agent", self._id)
+        return True
 
-    def listing(
-        self, session: str | None, within_seconds: float | None = None
-    ) -> Plan[list[WireMemory]]:
-        """List all of a session, or of the agent. What the server adds of others is among it.
-
-        A listing that is shorter than the server says is made once more: others were writing.
-
-        Raises:
-            ServerUnavailable: it took longer than `within_seconds`.
-        """
-        found: dict[str, WireMemory] = {}
-        deadline = None if within_seconds is None else time.monotonic() + within_seconds
-        for _ in range(2):
-            total = yield from self._pages(session, found, deadline)
-            if total is None or total <= len(found):
-                break
-        return list(found.values())
-
-    def _pages(
-        self, session: str | None, found: dict[str, WireMemory], deadline: float | None
-    ) -> Plan[int | None]:
-        """Read page after page until one brings nothing new, or the server says it is the last."""
-        size, number = wire.PAGE_ITEMS, 1
-        seen: set[str] = set()
-        while number <= _MOST_PAGES:
-
-            def asked(agent: str, number: int = number, size: int = size) -> Request:
-                request = wire.list_request(agent, session, number, size)
-                return replace(request, deadline=deadline)
-
-            try:
-                body = yield from self.ask(asked)
-            except AnswerTooLarge:
-                if size == 1:
-                    raise
-                number, size = 2 * number - 1, size // 2
-                continue
-            page = wire.read_page(wire.read_json(body), size)
-            fresh = {memory.id: memory for memory in page.memories if memory.id not in seen}
-            seen.update(fresh)
-            found.update(fresh)
-            told = page.page_items
-            if page.last or not fresh or (told == size and page.received < size):
-                return page.total
-            size = told or size
-            number += 1
-        raise ServerMisbehaved("The server's listing does not end.")
-
-    def stored(
-        self, session: str | None, within_seconds: float | None = None
-    ) -> Plan[list[Stored]]:
-        """Return the records of a wire session, or of the whole agent."""
-        found = yield from self.listing(session, within_seconds)
-        return self.read(raw for raw in found if session is None or raw.session == session)
-
-    def read(self, found: Iterable[WireMemory]) -> list[Stored]:
-        """Return the records of memories, and take note of where they stand."""
-        records = []
-        for raw in found:
-            stored = opened(raw)
-            if stored is not None:
-                self.note(stored, raw.session)
-                records.append(stored)
-            elif raw.unreadable:
-                self._tell_of(raw.id)
-        return records
-
-    def _tell_of(self, server_id: str) -> None:
-        """Report a memory that cannot be read, once."""
-        if server_id in self._unreadable or len(self._unreadable) >= _MOST_UNREADABLE:
-            return
-        self._unreadable.add(server_id)
-        self._report(
-            ServerMisbehaved(
-                "The server returned a memory that cannot be read: it holds characters that are "
-                "no text, or is nested too deeply. It was left out; forgetting its user erases it."
-            )
-        )
-
-    # -- what is known -------------------------------------------------------------------------
-
-    def note(self, stored: Stored, session: str | None) -> None:
-        """Take note of where a record stands."""
-        assert stored.server_id is not None  # noqa: S101 - only what a server holds is noted
-        self._ticks.saw(max(stored.written, stored.version))
-        with self._lock:
-            known = self._known.get(stored.record.id)
-            if known is None or known.version <= stored.version:
-                self._known[stored.record.id] = Standing(
-                    stored.server_id, session, stored.written, stored.version
-                )
-                self._known.move_to_end(stored.record.id)
-            if len(self._known) > _KNOWN_MEMORIES:
-                self._known.popitem(last=False)
-
-    def known(self, record_id: str) -> Standing | None:
-        """Return where a record was last seen."""
-        return self._known.get(record_id)
-
-    def forget(self, record_ids: Iterable[str] | None) -> None:
-        """Know no longer of records; None for all."""
-        with self._lock:
-            for id_ in list(self._known) if record_ids is None else record_ids:
-                self._known.pop(id_, None)
+    def _named(self) -> list[tuple[str, str, str]]:
+        found = answers.read_agents(self.transport.exchange(requests.list_agents_request()))
+        return [agent for agent in found if agent[1] == self._name]
 
 
 def _is_uuid(text: str) -> bool:

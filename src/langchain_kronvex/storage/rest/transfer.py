@@ -1,58 +1,44 @@
-"""Moving house with a Kronvex server: read out and stored by the verbs that its API has.
+"""Restoring exported records on a server, with the verbs that its API has.
 
-What the API has no word for does not move: access counts and vectors are the server's own.
+Access counts and vectors are not restored: the API has no fields for them. Pure functions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection, moved_id
+from langchain_kronvex.storage.backend import Record, moved_id
+from langchain_kronvex.storage.record import place_of
 
 
-class RemoteTransfer(MemoryBackend):
-    """The verbs of a backend by which records move, made of others."""
+def to_restore(
+    held: Sequence[Record], records: Sequence[Record], location: str
+) -> tuple[list[Record], int]:
+    """Return the records to store, and how many of them count as new.
 
-    def export_page(
-        self, owner: str | None, limit: int, now: datetime, *, after: int, model: str | None
-    ) -> list[tuple[int, Record]]:
-        """See `MemoryBackend.export_page`: all that there is, since a server lists everything."""
-        if after:
-            return []
-        scope = None if owner is None else Scope(owner or None)
-        found = self.find(Selection(kind=None, scope=scope), Page(), now)
-        return list(enumerate(found, 1))
-
-    def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
-        """See `MemoryBackend.restore`; nobody else must be writing the same records meanwhile."""
-        there = {record.id: record for record in self.find(_EVERYTHING, Page(), now)}
-        places = {_place(record): record for record in there.values()}
-        new, fresh = [], 0
-        for given in records:
-            record = given
-            while record.id in there and _place(there[record.id])[:3] != _place(record)[:3]:
-                record = replace(record, id=moved_id(record, self.location))
-            if record.id in there:
+    Args:
+        held: All records of the agent.
+        records: The exported records; see `MemoryBackend.restore`.
+        location: The URL of the server.
+    """
+    by_id = {record.id: record for record in held}
+    by_place = {place_of(record): record for record in held}
+    chosen, fresh = [], 0
+    for given in records:
+        record = given
+        while record.id in by_id and place_of(by_id[record.id])[:3] != place_of(record)[:3]:
+            record = replace(record, id=moved_id(record, location))
+        if record.id in by_id:
+            continue
+        older = by_place.get(place_of(record))
+        if older is not None and older.content != record.content:
+            if older.created_at >= record.created_at:
                 continue
-            older = places.get(_place(record))
-            if older is not None and older.content != record.content:
-                if older.created_at >= record.created_at:
-                    continue
-                record = replace(record, id=older.id, completes=True)
-                fresh += 1
-            elif older is None:
-                fresh += 1
-            there[record.id] = places[_place(record)] = record
-            new.append(record)
-        self.add(new, now)
-        return fresh
-
-
-_EVERYTHING = Selection(kind=None, scope=None)
-
-
-def _place(record: Record) -> tuple[str, str, str, str]:
-    return (record.kind, record.scope.owner, record.scope.session_id or "", record.key)
+            record = replace(record, id=older.id, completes=True)
+            fresh += 1
+        elif older is None:
+            fresh += 1
+        by_id[record.id] = by_place[place_of(record)] = record
+        chosen.append(record)
+    return chosen, fresh

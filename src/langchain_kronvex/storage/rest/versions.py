@@ -1,62 +1,27 @@
-"""From what a server and the outbox hold to what there is: versions, copies, what is asked for.
+"""From the entries of a server and the outbox to the records they mean. Pure functions.
 
-Nothing on a server is changed in place, so a record may stand there in several versions, and the
-same text may have been stored by two machines at once. Reading puts it right. Pure functions.
+Nothing on a server is changed in place, so it may hold several versions of a record, and copies of
+a text that two machines stored at the same time. Reading keeps the latest version and one copy.
 """
 
 from __future__ import annotations
 
-import math
-import threading
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.core.messages import answer_in
 from langchain_kronvex.core.types import Scope, SessionSummary
-from langchain_kronvex.recall.index import IndexRow, ScopeIndex
-from langchain_kronvex.recall.ranking import Form
+from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import search
 from langchain_kronvex.storage.backend import Match, Page, Record, Selection, renewed
-from langchain_kronvex.storage.rest.envelope import Stored
-
-Place = tuple[str, str, str, str]
-
-
-class Ticks:
-    """Numbers that only grow: microseconds since 1970, and past whatever was seen elsewhere."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._last = 0
-
-    def next(self) -> int:
-        """Return a number larger than every one before."""
-        with self._lock:
-            self._last = max(self._last + 1, time.time_ns() // 1000)
-            return self._last
-
-    def saw(self, number: int) -> None:
-        """Take note of a number of another process, whose clock may be ahead by up to a day."""
-        with self._lock:
-            if number < time.time_ns() // 1000 + 86_400_000_000:
-                self._last = max(self._last, number)
-
-
-def place_of(record: Record) -> Place:
-    """Return what is unique: records of one place are one record."""
-    return (record.kind, record.scope.owner, record.scope.session_id or "", record.key)
-
-
-def is_visible(record: Record, now: datetime) -> bool:
-    """Tell whether a record has not expired."""
-    return record.pinned or record.expires_at is None or record.expires_at > now
+from langchain_kronvex.storage.client_envelope import VersionedRecord
+from langchain_kronvex.storage.index_rows import index_row_of
+from langchain_kronvex.storage.record import Place, is_visible, place_of
 
 
 def is_selected(record: Record, chosen: Selection) -> bool:
-    """Tell whether a record meets every condition of a selection."""
+    """Return whether a record meets every condition of a selection."""
     scope = chosen.scope
     if scope is not None:
         shared = chosen.include_shared and not record.scope.owner
@@ -74,9 +39,9 @@ def is_selected(record: Record, chosen: Selection) -> bool:
     )
 
 
-def newest(found: Iterable[Stored]) -> list[Stored]:
+def latest(found: Iterable[VersionedRecord]) -> list[VersionedRecord]:
     """Return the last version of each record, in the order of writing."""
-    last: dict[tuple[str, str], Stored] = {}
+    last: dict[tuple[str, str], VersionedRecord] = {}
     for stored in found:
         name = (stored.record.kind, stored.record.id)
         if name not in last or stored.version >= last[name].version:
@@ -84,10 +49,10 @@ def newest(found: Iterable[Stored]) -> list[Stored]:
     return sorted(last.values(), key=lambda stored: (stored.written, stored.record.id))
 
 
-def present(found: Iterable[Stored], now: datetime) -> list[Stored]:
+def visible_latest(found: Iterable[VersionedRecord], now: datetime) -> list[VersionedRecord]:
     """Return the visible records, copies of the same text as one, in the order of writing."""
-    one: dict[Place, Stored] = {}
-    for stored in newest(found):
+    one: dict[Place, VersionedRecord] = {}
+    for stored in latest(found):
         if not is_visible(stored.record, now):
             continue
         place = place_of(stored.record)
@@ -97,14 +62,14 @@ def present(found: Iterable[Stored], now: datetime) -> list[Stored]:
         elif older.record.content == stored.record.content:
             merged = replace(renewed(older.record, stored.record), deduplicated=False)
             one[place] = replace(older, record=merged)
-        else:  # it was put in the older one's place
+        else:  # it has replaced the older one
             del one[place]
             said = older.record.said_at or older.record.created_at
             one[place] = replace(stored, record=replace(stored.record, said_at=said))
     return list(one.values())
 
 
-def on_page(found: Sequence[Stored], page: Page) -> list[Record]:
+def on_page(found: Sequence[VersionedRecord], page: Page) -> list[Record]:
     """Return the records of a page; `found` is in the order of writing."""
     records = [stored.record for stored in found]
     if page.by == "created":
@@ -115,21 +80,21 @@ def on_page(found: Sequence[Stored], page: Page) -> list[Record]:
     return records[page.offset : end]
 
 
-def ranked(found: Sequence[Stored], asked: RecallRequest) -> list[Match]:
-    """Return the best matches by their words, as the embedded store finds them."""
+def ranked(found: Sequence[VersionedRecord], request: RecallRequest) -> list[Match]:
+    """Return the best matches by their words, as a SQLite store finds them."""
     if not found:
         return []
     index = ScopeIndex()
-    index.apply(_row(number, stored.record) for number, stored in enumerate(found))
-    by_words = replace(asked, scope=Scope(), memory_type=None, vector=None)
-    hits = search(index, replace(by_words, top_k=min(asked.top_k, len(found))))
+    index.apply(index_row_of(number, stored.record) for number, stored in enumerate(found))
+    by_words = replace(request, scope=Scope(), memory_type=None, vector=None)
+    hits = search(index, replace(by_words, top_k=min(request.top_k, len(found))))
     scored = zip(hits.seqs, hits.similarity, hits.probability, strict=True)
     return [Match(found[seq].record, sim, probability) for seq, sim, probability in scored]
 
 
-def summaries(found: Iterable[Stored]) -> list[SessionSummary]:
+def summaries(found: Iterable[VersionedRecord]) -> list[SessionSummary]:
     """Return the sessions of records, the last written to first."""
-    groups: dict[tuple[str | None, str | None], list[Stored]] = {}
+    groups: dict[tuple[str | None, str | None], list[VersionedRecord]] = {}
     for stored in found:
         scope = stored.record.scope
         groups.setdefault((scope.user_id, scope.session_id), []).append(stored)
@@ -146,20 +111,3 @@ def summaries(found: Iterable[Stored]) -> list[SessionSummary]:
         dated.append((summary.last_at, max(stored.written for stored in members), summary))
     dated.sort(key=lambda each: each[:2], reverse=True)
     return [summary for _, _, summary in dated]
-
-
-def _row(number: int, record: Record) -> IndexRow:
-    exchange = record.search_text is not None
-    episodic = Form.TURN if record.type == "episodic" else Form.STATEMENT
-    return IndexRow(
-        seq=number,
-        text=record.found_by,
-        reply=answer_in(record.content, record.found_by) if exchange else "",
-        memory_type=record.type,
-        form=Form.EXCHANGE if exchange else episodic,
-        session_id=record.scope.session_id or "",
-        said=record.created_at.timestamp(),
-        created=int(record.created_at.timestamp()),
-        expires=math.inf,
-        vector=None,
-    )

@@ -1,8 +1,8 @@
-"""Writing to a server: what is to be stored goes into the outbox, as a new version of its record.
+"""Writing to a server: each change goes into the outbox as a new version of its record.
 
 Nothing on a server is changed in place. Before a record is stored, the server is asked whether one
-with its key is there, unless that is known; where it cannot be asked, copies may come to be, and
-reading makes one of them (`versions.py`). Plans only.
+with its key exists, unless that is known. If the server cannot be asked, copies may arise, which
+reading merges (`versions.py`).
 """
 
 from __future__ import annotations
@@ -12,240 +12,206 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from langchain_kronvex.core.effects import Plan, call
-from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound, NotSupported, ServiceError
+from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound, ServiceError
 from langchain_kronvex.storage.backend import Record, Selection, renewed
-from langchain_kronvex.storage.rest.envelope import Stored, one_session, wire_session, wire_ttl
-from langchain_kronvex.storage.rest.envelope_size import check_sizes
-from langchain_kronvex.storage.rest.known_texts import KnownTexts
-from langchain_kronvex.storage.rest.outbox.outbox import Outbox
-from langchain_kronvex.storage.rest.outbox.sender import Courier
-from langchain_kronvex.storage.rest.remote_agent import ServerAgent
-from langchain_kronvex.storage.rest.versions import (
-    Place,
-    Ticks,
-    is_selected,
-    newest,
-    place_of,
-    present,
-)
+from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
+from langchain_kronvex.storage.record import Place, place_of
+from langchain_kronvex.storage.rest.envelope import check_sizes, one_session, wire_ttl
+from langchain_kronvex.storage.rest.reading import stored_records
+from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
+from langchain_kronvex.storage.rest.versions import is_selected, latest, visible_latest
 
-_CHECK_SECONDS = 3.0  # for an answer without which a memory is stored as well
 _PAUSE_AFTER_FAILED_CHECK_SECONDS = 30.0
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-class RemoteWriting:
-    """Stores and changes records of one agent.
+def add(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> list[Record]:
+    """Store records; one whose key exists renews the older record."""
+    check_sizes(records)
+    held = _held(agent, records, now)
+    written = _written(agent, records, held)
+    taken: list[VersionedRecord] = []
+    retired: list[VersionedRecord] = []
+    stored_as: list[Record] = []
+    for record in records:
+        if record.completes and record.id in written and written[record.id] is None:
+            stored_as.append(record)  # the record that it completes is erased
+            continue
+        stored = _new_version(agent, record, held, written, now)
+        stored_as.append(stored.record)
+        taken.append(_noted(agent, stored, held))
+        if record.completes and stored.record.id != record.id:
+            retired.append(_retired(agent, record, written.get(record.id)))
+    agent.outbox.put([*taken, *retired])
+    return stored_as
 
-    Args:
-        agent: Whose.
-        outbox: Where they are put.
-        courier: Told of them.
-        ticks: Numbers the versions.
+
+def put(
+    agent: RemoteAgent, records: Sequence[Record], now: datetime, deleted: Sequence[Selection]
+) -> None:
+    """Store records in place of those with their keys; of several the latest stays.
+
+    Deletions go through the outbox too, behind the records: the server may hold both for a
+    moment, also after a crash, but never neither.
     """
+    check_sizes(records)
+    leaving = _leaving(agent, deleted)
+    held = _held(agent, records, now)
+    taken: list[VersionedRecord] = []
+    retired = [_retired(agent, _emptied(s.record), s.written) for s in leaving]
+    for stored in leaving:
+        held.pop(place_of(stored.record), None)
+    for record in records:
+        older = held.get(place_of(record))
+        version = agent.clock.next()
+        said = older.record.said_at if older else record.said_at
+        record = replace(record, said_at=said or record.created_at, vector=None)
+        new = VersionedRecord(record, version, version, ttl_days=wire_ttl(record, now))
+        taken.append(_noted(agent, new, held))
+        if older is not None:
+            retired.append(_retired(agent, older.record, older.written))
+    agent.outbox.put([*taken, *retired])
 
-    def __init__(self, agent: ServerAgent, outbox: Outbox, courier: Courier, ticks: Ticks) -> None:
-        self._agent, self._outbox, self._courier, self._ticks = agent, outbox, courier, ticks
-        self._texts = KnownTexts()
-        self._no_checks_before = 0.0
 
-    def forget_texts(self) -> None:
-        """Know nothing of what the server holds."""
-        self._texts.forget()
+def change(agent: RemoteAgent, record: Record, now: datetime) -> None:
+    """Write a new version of an existing record.
 
-    def add(self, records: Sequence[Record], now: datetime) -> Plan[list[Record]]:
-        """Store records; one whose key is there renews that one."""
-        check_sizes(records)
-        there = yield from self._there(records, now)
-        written = yield from self._written(records, there)
-        taken: list[Stored] = []
-        retired: list[Stored] = []
-        answers: list[Record] = []
-        for record in records:
-            if record.completes and record.id in written and written[record.id] is None:
-                answers.append(record)  # what it was to complete is erased
-                continue
-            stored = self._new_version(record, there, written, now)
-            answers.append(stored.record)
-            taken.append(self._noted(stored, there))
-            if record.completes and stored.record.id != record.id:
-                retired.append(self._retired(record, written.get(record.id)))
-        yield call(self._outbox, "put", [*taken, *retired])
-        self._courier.wake()
-        return answers
-
-    def put(
-        self,
-        records: Sequence[Record],
-        now: datetime,
-        expected: Sequence[str | None] | None,
-        deleted: Sequence[Selection],
-    ) -> Plan[bool]:
-        """Store records in the place of those with their keys; the latest of several stays.
-
-        What is deleted with them goes through the outbox too, behind them: on the server both may
-        stand for a moment, also after a crash, but never neither.
-        """
-        if expected is not None:
-            raise NotSupported(
-                "A Kronvex server cannot store a record on the condition that another one is there "
-                "still; use a store of this package: sqlite:///path.db"
-            )
-        check_sizes(records)
-        leaving = yield from self._leaving(deleted)
-        there = yield from self._there(records, now)
-        taken: list[Stored] = []
-        retired = [self._retired(_emptied(s.record), s.written) for s in leaving]
-        for stored in leaving:
-            there.pop(place_of(stored.record), None)
-        for record in records:
-            older = there.get(place_of(record))
-            version = self._ticks.next()
-            said = older.record.said_at if older else record.said_at
-            record = replace(record, said_at=said or record.created_at, vector=None)
-            new = Stored(record, version, version, ttl_days=wire_ttl(record, now))
-            taken.append(self._noted(new, there))
-            if older is not None:
-                retired.append(self._retired(older.record, older.written))
-        yield call(self._outbox, "put", [*taken, *retired])
-        self._courier.wake()
-        return True
-
-    def _leaving(self, deleted: Sequence[Selection]) -> Plan[list[Stored]]:
-        """Return the selected records, copies too.
-
-        Raises:
-            ServiceError: the server cannot be asked.
-        """
-        owners = {selection.scope.owner for selection in deleted if selection.scope is not None}
-        found = [e.stored for e in self._outbox.waiting(sorted(owners))] if owners else []
-        for session in dict.fromkeys(map(one_session, deleted)):
-            found += yield from self._agent.stored(session)
-            self._texts.forget(session)
-        return [s for s in newest(found) if any(is_selected(s.record, d) for d in deleted)]
-
-    def _noted(self, stored: Stored, there: dict[Place, Stored]) -> Stored:
-        """Take note of a record that is about to be stored."""
-        there[place_of(stored.record)] = stored
-        apart = self._texts.is_elsewhere(stored.record)
-        self._texts.add([stored.record])
-        return replace(stored, apart=apart)
-
-    def _new_version(
-        self,
-        record: Record,
-        there: Mapping[Place, Stored],
-        places: Mapping[str, int | None],
-        now: datetime,
-    ) -> Stored:
-        version = self._ticks.next()
-        older = there.get(place_of(record))
-        written = version
-        if older is not None and older.record.id != record.id:
-            record, written = renewed(older.record, record), older.written
-        elif record.completes:
-            written = places.get(record.id) or version
-            record = replace(record, completes=False)
-        said = record.said_at or record.created_at
-        record = replace(record, vector=None, said_at=said)
-        return Stored(record, written, version, ttl_days=wire_ttl(record, now))
-
-    def _written(
-        self, records: Sequence[Record], there: Mapping[Place, Stored]
-    ) -> Plan[dict[str, int | None]]:
-        """Return when the records that are to be completed were first written, by id.
-
-        None is for one that is nowhere. One that may be on a server that cannot be asked is
-        left out.
-        """
-        completing = [record for record in records if record.completes]
-        places: dict[str, int | None] = {s.record.id: s.written for s in there.values()}
-        # The outbox first: what is sent while it is being read, is known from then on.
-        owners = sorted({record.scope.owner for record in completing})
-        for entry in self._outbox.waiting(owners) if owners else []:
-            places[entry.stored.record.id] = entry.stored.written
-        for record in completing:
-            known = self._agent.known(record.id)
-            if record.id not in places and known:
-                places[record.id] = known.written
-        unknown = [record for record in completing if record.id not in places]
-        for session in sorted({wire_session(r.kind, r.scope) for r in unknown}):
-            found = yield from self._asked(session)
-            if found is not None:
-                held = {stored.record.id: stored.written for stored in found}
-                of_session = [r for r in unknown if wire_session(r.kind, r.scope) == session]
-                places |= {record.id: held.get(record.id) for record in of_session}
-        return places
-
-    def _retired(self, record: Record, written: int | None) -> Stored:
-        """Return the last version of a record that gives way to another one."""
-        over = replace(record, key=record.id, expires_at=_LONG_AGO, pinned=False, completes=False)
-        version = self._ticks.next()
-        return Stored(over, written or version - 1, version, gone=True)
-
-    def _there(self, records: Sequence[Record], now: datetime) -> Plan[dict[Place, Stored]]:
-        """Return the visible records that the new ones may meet, by place.
-
-        The server is asked once for each of its sessions, and again when a text is told again.
-        When it cannot be asked, copies may come to be; reading makes one of them.
-        """
-        meeting = [record for record in records if record.key != record.id]
-        owners = sorted({record.scope.owner for record in meeting})
-        found = [entry.stored for entry in self._outbox.waiting(owners)] if owners else []
-        for session in sorted({wire_session(record.kind, record.scope) for record in meeting}):
-            of_session = [r for r in meeting if wire_session(r.kind, r.scope) == session]
-            if not all(map(self._texts.is_new, of_session)):
-                found += (yield from self._asked(session)) or []
-        return {place_of(stored.record): stored for stored in present(found, now)}
-
-    def _asked(self, session: str) -> Plan[list[Stored] | None]:
-        """Return what the server holds of a session; None when it cannot be asked."""
-        if self._courier.outage is not None or time.monotonic() < self._no_checks_before:
-            return None
-        try:
-            found = yield from self._agent.stored(session, _CHECK_SECONDS)
-        except ServiceError:
-            self._no_checks_before = time.monotonic() + _PAUSE_AFTER_FAILED_CHECK_SECONDS
-            return None
-        self._texts.add(stored.record for stored in found)
-        self._texts.listed(session)
-        return found
-
-    def change(self, record: Record, now: datetime) -> Plan[None]:
-        """Write a new version of a record that is there.
-
-        Raises:
-            MemoryNotFound: it is gone.
-            InvalidInput: another visible record of the same scope has its key.
-        """
-        check_sizes([record])
-        session = wire_session(record.kind, record.scope)
-        waiting = [entry.stored for entry in self._outbox.waiting([record.scope.owner])]
-        found = yield from self._agent.stored(session)
-        before = {stored.record.id: stored for stored in present([*found, *waiting], now)}
-        if record.id not in before:
-            raise MemoryNotFound()
-        place = place_of(record)
-        if any(place_of(s.record) == place and id_ != record.id for id_, s in before.items()):
-            raise InvalidInput(
-                "A memory with this text and type exists in the same scope already; "
-                "forget one of the two."
-            )
-        version = self._ticks.next()
-        self._texts.add(stored.record for stored in before.values())
-        new = Stored(
-            record,
-            before[record.id].written,
-            version,
-            ttl_days=wire_ttl(record, now),
-            apart=self._texts.is_elsewhere(record),
+    Raises:
+        MemoryNotFound: the record is gone.
+        InvalidInput: another visible record of the same scope has its key.
+    """
+    check_sizes([record])
+    session = wire_session(record.kind, record.scope)
+    waiting = [e.stored for e in agent.outbox.waiting([record.scope.owner])]
+    found = visible_latest([*stored_records(agent, session), *waiting], now)
+    before = {stored.record.id: stored for stored in found}
+    if record.id not in before:
+        raise MemoryNotFound()
+    place = place_of(record)
+    if any(place_of(s.record) == place and id_ != record.id for id_, s in before.items()):
+        raise InvalidInput(
+            "A memory with this text and type exists in the same scope already; "
+            "forget one of the two."
         )
-        yield call(self._outbox, "put", [new])
-        self._texts.forget(session)
-        self._courier.wake()
+    version = agent.clock.next()
+    ttl = wire_ttl(record, now)
+    new = VersionedRecord(record, before[record.id].written, version, ttl_days=ttl)
+    agent.outbox.put([new])
+    agent.known.forget_places(session)
+
+
+def _leaving(agent: RemoteAgent, deleted: Sequence[Selection]) -> list[VersionedRecord]:
+    """Return the selected records, including copies.
+
+    Raises:
+        ServiceError: the server cannot be asked.
+    """
+    owners = {selection.scope.owner for selection in deleted if selection.scope is not None}
+    found = [e.stored for e in agent.outbox.waiting(sorted(owners))] if owners else []
+    for session in dict.fromkeys(map(one_session, deleted)):
+        found += stored_records(agent, session)
+        agent.known.forget_places(session)
+    return [s for s in latest(found) if any(is_selected(s.record, d) for d in deleted)]
+
+
+def _noted(
+    agent: RemoteAgent, stored: VersionedRecord, held: dict[Place, VersionedRecord]
+) -> VersionedRecord:
+    """Note the place of a record that is about to be stored."""
+    held[place_of(stored.record)] = stored
+    agent.known.add_place(place_of(stored.record))
+    return stored
+
+
+def _new_version(
+    agent: RemoteAgent,
+    record: Record,
+    held: Mapping[Place, VersionedRecord],
+    written_at: Mapping[str, int | None],
+    now: datetime,
+) -> VersionedRecord:
+    version = agent.clock.next()
+    older = held.get(place_of(record))
+    written = version
+    if older is not None and older.record.id != record.id:
+        record, written = renewed(older.record, record), older.written
+    elif record.completes:
+        written = written_at.get(record.id) or version
+        record = replace(record, completes=False)
+    said = record.said_at or record.created_at
+    record = replace(record, vector=None, said_at=said)
+    return VersionedRecord(record, written, version, ttl_days=wire_ttl(record, now))
+
+
+def _written(
+    agent: RemoteAgent, records: Sequence[Record], held: Mapping[Place, VersionedRecord]
+) -> dict[str, int | None]:
+    """Return when the records that are to be completed were first written, by id.
+
+    None stands for a record that does not exist. A record that may be on a server that cannot
+    be asked is left out.
+    """
+    completing = [record for record in records if record.completes]
+    written: dict[str, int | None] = {s.record.id: s.written for s in held.values()}
+    # The outbox first: an entry that is sent while it is being read is known from then on.
+    owners = sorted({record.scope.owner for record in completing})
+    for entry in agent.outbox.waiting(owners) if owners else []:
+        written[entry.stored.record.id] = entry.stored.written
+    for record in completing:
+        known = agent.known.position(record.id)
+        if record.id not in written and known:
+            written[record.id] = known.written
+    unknown = [record for record in completing if record.id not in written]
+    for session in sorted({wire_session(r.kind, r.scope) for r in unknown}):
+        found = _asked(agent, session)
+        if found is not None:
+            there = {stored.record.id: stored.written for stored in found}
+            of_session = [r for r in unknown if wire_session(r.kind, r.scope) == session]
+            written |= {record.id: there.get(record.id) for record in of_session}
+    return written
+
+
+def _retired(agent: RemoteAgent, record: Record, written: int | None) -> VersionedRecord:
+    """Return the last version of a record that another record replaces."""
+    over = replace(record, key=record.id, expires_at=_LONG_AGO, pinned=False, completes=False)
+    version = agent.clock.next()
+    return VersionedRecord(over, written or version - 1, version, gone=True)
+
+
+def _held(
+    agent: RemoteAgent, records: Sequence[Record], now: datetime
+) -> dict[Place, VersionedRecord]:
+    """Return the visible records that the new ones may meet, by place.
+
+    The server is asked once for each of its sessions, and again when a text is repeated.
+    """
+    meeting = [record for record in records if record.key != record.id]
+    owners = sorted({record.scope.owner for record in meeting})
+    found = [e.stored for e in agent.outbox.waiting(owners)] if owners else []
+    places: dict[str, list[Place]] = {}
+    for record in meeting:
+        session = wire_session(record.kind, record.scope)
+        places.setdefault(session, []).append(place_of(record))
+    for session in sorted(places):
+        if not agent.known.is_free(session, places[session]):
+            found += _asked(agent, session) or []
+    visible = visible_latest(found, now) if found else ()
+    return {place_of(stored.record): stored for stored in visible}
+
+
+def _asked(agent: RemoteAgent, session: str) -> list[VersionedRecord] | None:
+    """Return the server's records of a session; None if it cannot be asked."""
+    if agent.outage is not None or time.monotonic() < agent.no_checks_before:
+        return None
+    try:
+        found = stored_records(agent, session, agent.check_seconds)
+    except ServiceError:
+        agent.no_checks_before = time.monotonic() + _PAUSE_AFTER_FAILED_CHECK_SECONDS
+        return None
+    agent.known.add_session(session, found)
+    return found
 
 
 def _emptied(record: Record) -> Record:
-    """Return a record without what it says."""
+    """Return a record without its text and metadata."""
     return replace(record, content="-", search_text=None, metadata={})

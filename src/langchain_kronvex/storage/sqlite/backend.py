@@ -24,7 +24,7 @@ from langchain_kronvex.storage.backend import (
 from langchain_kronvex.storage.index_cache import IndexCache
 from langchain_kronvex.storage.sqlite import erasing, reading, recall, transfer, writing
 from langchain_kronvex.storage.sqlite import vectors as stored_vectors
-from langchain_kronvex.storage.sqlite.file import AgentFile, Schema, SqliteFile
+from langchain_kronvex.storage.sqlite.file import Schema, SqliteFile
 
 SCHEMA = Schema("langchain_kronvex.storage.sqlite", "records")
 
@@ -45,10 +45,9 @@ class SqliteBackend(MemoryBackend, ForkAware):
     def __init__(
         self, path: Path | None, agent_id: str, *, timeout: float, cache_bytes: int
     ) -> None:
-        self.file = SqliteFile(path, timeout, SCHEMA)
+        self.file = SqliteFile(path, timeout, SCHEMA, agent_id)
         self.location = self.file.location
         self.page_rows = 2000
-        self._agent = AgentFile(self.file, agent_id)
         self._cache_bytes = cache_bytes
         self._cache = IndexCache(cache_bytes)
         self.watch_forks()
@@ -63,7 +62,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
         self, records: Sequence[Record], now: datetime, model: str | None = None
     ) -> list[Record]:
         """See `MemoryBackend.add`."""
-        with self._agent.writing() as db:
+        with self.file.transaction() as db:
             return writing.add(db, records, now, model)
 
     def put(
@@ -76,45 +75,45 @@ class SqliteBackend(MemoryBackend, ForkAware):
         deleted: Sequence[Selection] = (),
     ) -> bool:
         """See `MemoryBackend.put`."""
-        with self._agent.writing() as db:
+        with self.file.transaction() as db:
             vacant = writing.put(db, records, now, model, expected=expected, deleted=deleted)
         self._cache.drop(*vacant or ())
         return vacant is not None
 
     def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`."""
-        with self._agent.writing() as db:
+        with self.file.transaction() as db:
             writing.change(db, record, now)
 
     def count_accesses(self, counts: Mapping[str, int]) -> None:
         """See `MemoryBackend.count_accesses`."""
-        with self._agent.writing() as db:
+        with self.file.transaction() as db:
             writing.count_accesses(db, counts)
 
     # -- reading -------------------------------------------------------------------------------
 
     def find(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
         """See `MemoryBackend.find`."""
-        with self._agent.reading() as db:
+        with self.file.snapshot() as db:
             return reading.find(db, selection, page, now)
 
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""
-        return recall.recall(self._agent, self._cache, request, self.page_rows)
+        return recall.recall(self.file, self._cache, request, self.page_rows)
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""
-        with self._agent.reading() as db:
+        with self.file.snapshot() as db:
             return reading.sessions(db, scope, now)
 
     def owners(self, beginning: str, now: datetime) -> list[str]:
         """See `MemoryBackend.owners`."""
-        with self._agent.reading() as db:
+        with self.file.snapshot() as db:
             return reading.owners(db, beginning, now)
 
     def stats(self, now: datetime) -> MemoryStats:
         """See `MemoryBackend.stats`."""
-        with self._agent.reading() as db:
+        with self.file.snapshot() as db:
             return reading.stats(db, now, self.file.size_bytes())
 
     def version(self) -> tuple[int, int] | None:
@@ -125,7 +124,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
 
     def delete(self, selection: Selection, now: datetime) -> int:
         """See `MemoryBackend.delete`."""
-        with self._agent.writing() as db:
+        with self.file.transaction() as db:
             visible, owners = erasing.delete(db, selection, now)
         self._cache.drop(*owners)
         self.file.erase_freed()
@@ -133,42 +132,42 @@ class SqliteBackend(MemoryBackend, ForkAware):
 
     def finish_erasing(self, now: datetime) -> None:
         """See `MemoryBackend.finish_erasing`."""
-        with self._agent.writing() as db:
+        with self.file.transaction() as db:
             erasing.purge_many(db, now)
         self.file.erase_freed()
 
     def purge(self, now: datetime) -> int:
         """See `MemoryBackend.purge`."""
-        with self._agent.writing() as db:
+        with self.file.transaction() as db:
             return erasing.purge(db, now)
 
     # -- vectors -------------------------------------------------------------------------------
 
     def settle_embeddings(self, model: str, width: int | None) -> int | None:
         """See `MemoryBackend.settle_embeddings`."""
-        with self._agent.writing() as db:
+        with self.file.transaction() as db:
             return stored_vectors.settle(db, model, width)
 
     def unembedded(
         self, limit: int, now: datetime, *, after: int = 0, upcoming: bool = False
     ) -> list[Unembedded]:
         """See `MemoryBackend.unembedded`."""
-        with self._agent.reading() as db:
+        with self.file.snapshot() as db:
             return stored_vectors.unembedded(db, limit, now, after=after, upcoming=upcoming)
 
     def embed(self, vectors: Mapping[str, Floats], model: str, *, upcoming: bool = False) -> None:
         """See `MemoryBackend.embed`."""
-        with self._agent.writing() as db:
+        with self.file.transaction() as db:
             stored_vectors.embed(db, vectors, model, upcoming=upcoming)
 
     def prepare_reindex(self, model: str, width: int) -> int:
         """See `MemoryBackend.prepare_reindex`."""
-        with self._agent.writing() as db:
+        with self.file.transaction() as db:
             return stored_vectors.prepare_reindex(db, model, width)
 
     def finish_reindex(self, model: str) -> int:
         """See `MemoryBackend.finish_reindex`."""
-        with self._agent.writing() as db:
+        with self.file.transaction() as db:
             return stored_vectors.finish_reindex(db, model)
 
     # -- export and import ---------------------------------------------------------------------
@@ -177,8 +176,8 @@ class SqliteBackend(MemoryBackend, ForkAware):
         self, owner: str | None, limit: int, now: datetime, *, after: int, model: str | None
     ) -> list[tuple[int, Record]]:
         """See `MemoryBackend.export_page`."""
-        with self._agent.reading() as db:
-            return transfer.export_page(db, owner, limit, now, after=after, model=model)
+        with self.file.snapshot() as db:
+            return transfer.export_page(db, owner, limit, now, after, model)
 
     def last_position(self) -> int:
         """See `MemoryBackend.last_position`."""
@@ -186,7 +185,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
 
     def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
         """See `MemoryBackend.restore`."""
-        with self._agent.writing() as db:
+        with self.file.transaction() as db:
             return transfer.restore(db, records, now, model)
 
     def close(self) -> None:

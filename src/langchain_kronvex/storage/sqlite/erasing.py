@@ -28,9 +28,8 @@ def delete(db: AgentConnection, selection: Selection, now: datetime) -> tuple[in
         [*parameters, to_micros(now)],
     ).fetchone()
     deleted, owners = remove(db, *rows.chosen(selection, db.agent_id))
-    emptied = db.execute(
-        "DELETE FROM scopes WHERE scope NOT IN (SELECT scope FROM records)"
-    ).rowcount
+    unused = "scope NOT IN (SELECT scope FROM records)"
+    emptied = db.execute(f"DELETE FROM scopes WHERE {unused}").rowcount
     purged = db.execute("SELECT 1 FROM settings WHERE name = 'purged'").fetchall()
     if deleted or emptied or purged:
         db.mark("erasing")
@@ -63,13 +62,11 @@ def leave(db: AgentConnection, selections: Sequence[Selection]) -> None:
     """Empty the selected records, as if they had been replaced."""
     for selection in selections:
         condition, parameters = rows.chosen(selection, db.agent_id)
-        found = db.execute(
-            "UPDATE scopes SET revision = revision + 1 WHERE scope IN "
-            f"(SELECT scope FROM records WHERE {condition})",
-            parameters,
+        found = f"SELECT scope FROM records WHERE {condition}"
+        db.execute(
+            f"UPDATE scopes SET revision = revision + 1 WHERE scope IN ({found})", parameters
         )
-        if found.rowcount:
-            empty(db, condition, parameters)
+        if empty(db, condition, parameters):
             db.mark("erasing")
 
 
@@ -90,24 +87,22 @@ def vacate(db: AgentConnection, selections: Sequence[Selection], now: datetime) 
     return vacant
 
 
-def empty(db: AgentConnection, condition: str, parameters: Sequence[Any]) -> None:
+def empty(db: AgentConnection, condition: str, parameters: Sequence[Any]) -> int:
     """Make records invisible and leave only their places, which indexes in RAM still know.
 
-    The revision of their scope has been increased before.
+    The revision of their scope has been increased before. Returns how many records.
     """
     _delete_dependents(db, condition, parameters)
     db.mark("purged")
-    db.execute(f"{_EMPTY} WHERE {condition}", parameters)
+    return db.execute(f"{_EMPTY} WHERE {condition}", parameters).rowcount
 
 
 def remove(db: AgentConnection, condition: str, parameters: Sequence[Any]) -> tuple[int, list[str]]:
     """Delete records that indexes in RAM may know; return how many, and their owners."""
-    owners = db.execute(
-        "UPDATE scopes SET generation = generation + 1 WHERE scope IN "
-        f"(SELECT scope FROM records WHERE {condition}) RETURNING owner",
-        parameters,
-    ).fetchall()
-    return delete_rows(db, condition, parameters), [owner for (owner,) in owners]
+    of_them = f"scope IN (SELECT scope FROM records WHERE {condition})"
+    changed = f"UPDATE scopes SET generation = generation + 1 WHERE {of_them}"
+    owners = [owner for (owner,) in db.execute(f"{changed} RETURNING owner", parameters)]
+    return delete_rows(db, condition, parameters), owners
 
 
 def delete_rows(db: AgentConnection, condition: str, parameters: Sequence[Any]) -> int:

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -35,7 +35,6 @@ _PRAGMAS = (
 )
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
 _LEFT_ALONE = "Choose another path; the file was left as it is."
-Mark = Literal["erasing", "purged"]
 Rows = list[tuple[Any, ...]]
 T = TypeVar("T")
 
@@ -59,6 +58,22 @@ class Schema:
         return [each.read_text(encoding="utf-8") for each in ordered if each.name.endswith(".sql")]
 
 
+class AgentConnection(sqlite3.Connection):
+    """A connection that knows the agent whose records are read or written through it."""
+
+    agent_id: str
+    location: str
+
+    def mark(self, state: Literal["erasing", "purged"]) -> None:
+        """Note, in a deleting transaction, that the file holds bytes of deleted rows.
+
+        `erasing`: the file must be rewritten; after a crash that happens when it is next opened.
+        `purged`: the next erasure rewrites the file for these rows too.
+        """
+        each = (state, uuid.uuid4().hex)  # an erasure removes only the marks it has read
+        self.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", each)
+
+
 class SqliteFile(ForkAware):
     """A store file with one connection for reading and one for writing, each behind a lock.
 
@@ -68,22 +83,26 @@ class SqliteFile(ForkAware):
         path: The file, or None for a store in the memory of this process.
         timeout: Seconds to wait for another process that is writing.
         schema: What the file holds.
+        agent_id: Whose records are meant, where there are those of several agents.
     """
 
-    def __init__(self, path: Path | None, timeout: float, schema: Schema) -> None:
+    def __init__(
+        self, path: Path | None, timeout: float, schema: Schema, agent_id: str = ""
+    ) -> None:
         self.path = path
+        self._agent_id = agent_id
         self.location = f"sqlite:///{path}" if path else "sqlite://"
         self._timeout = timeout
         self._closed = False
         self._opened = 0
-        self._connections: dict[str, sqlite3.Connection] = {}
+        self._connections: dict[str, AgentConnection] = {}
         self._new_locks()
         with self._translated():
             if path is not None:
                 HELD.hold(path, self, lambda: _prepare(path))
             try:
                 self._migrate(schema)
-                self._finish_erasing()
+                self.erase_freed()
             except BaseException:
                 self.close()
                 raise
@@ -111,7 +130,7 @@ class SqliteFile(ForkAware):
 
     # -- connections ---------------------------------------------------------------------------
 
-    def _connection(self, use: Literal["reader", "writer"]) -> sqlite3.Connection:
+    def _connection(self, use: Literal["reader", "writer"]) -> AgentConnection:
         """Return the connection for reading or writing; the caller holds its lock."""
         if self._closed:
             raise MemoryClosed()
@@ -120,7 +139,7 @@ class SqliteFile(ForkAware):
             self._connections[name] = self._connect()
         return self._connections[name]
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> AgentConnection:
         self._opened += 1
         connection = sqlite3.connect(
             str(self.path) if self.path else ":memory:",
@@ -128,7 +147,9 @@ class SqliteFile(ForkAware):
             isolation_level=None,
             check_same_thread=False,
             cached_statements=64,
+            factory=AgentConnection,
         )
+        connection.agent_id, connection.location = self._agent_id, self.location
         try:
             # In this order the header says whose file it is before anything else is in it.
             self._patiently(lambda: _stamp(connection))
@@ -179,7 +200,7 @@ class SqliteFile(ForkAware):
             return self._opened, version
 
     @contextmanager
-    def snapshot(self) -> Iterator[sqlite3.Connection]:
+    def snapshot(self) -> Iterator[AgentConnection]:
         """Yield a connection whose queries all see the store at one moment."""
         with self._translated(), self._reading:
             connection = self._connection("reader")
@@ -192,7 +213,7 @@ class SqliteFile(ForkAware):
                     connection.execute("COMMIT")
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[AgentConnection]:
         """Hold the write lock; commit at the end, or roll back on any error."""
         with self._translated(), self._writing:
             connection = self._connection("writer")
@@ -214,27 +235,13 @@ class SqliteFile(ForkAware):
 
     # -- erasing -------------------------------------------------------------------------------
 
-    @staticmethod
-    def mark(connection: sqlite3.Connection, state: Mark) -> None:
-        """Note, in a deleting transaction, that the file holds bytes of deleted rows.
-
-        `erasing`: the file must be rewritten; after a crash that happens when it is next opened.
-        `purged`: the next erasure rewrites the file for these rows too.
-        """
-        each = (state, uuid.uuid4().hex)  # an erasure removes only the marks it has read
-        connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", each)
-
     def erase_freed(self) -> None:
         """Rewrite the file without the unused space in its pages and empty the write-ahead log.
 
         Deleting with `secure_delete` is not enough: rows that were moved between pages leave
         copies of their bytes behind in the pages they came from.
         """
-        with self._translated():
-            self._finish_erasing()
-
-    def _finish_erasing(self) -> None:
-        with self._writing:
+        with self._translated(), self._writing:
             connection = self._connection("writer")
             marks = connection.execute(
                 "SELECT name, value FROM settings WHERE name IN ('erasing', 'purged')"
@@ -272,67 +279,24 @@ class SqliteFile(ForkAware):
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise self._translate(error) from error
-
-    def _translate(self, error: Exception) -> StoreError:
-        text = str(error)
-        if "not a database" in text or "malformed" in text or "file is encrypted" in text:
-            return NotAStore(
-                f"{self.path} is not an SQLite database, or it is damaged ({text}). Choose another "
-                "path, or restore the file from a backup."
-            )
-        if isinstance(error, sqlite3.OperationalError) and _is_busy(error):
-            return StoreBusy(
-                f"{self.path} was held by another process for {self._timeout:g} s ({text}). "
-                "Try again, or open the memory with a longer timeout."
-            )
-        if isinstance(error, (OSError, sqlite3.OperationalError)):
-            return StoreUnavailable(
-                f"{self.path or 'the store'} cannot be opened, read or written: {text}. Check that "
-                "the folder exists, that this user may write to it, and that the disk has room."
-            )
-        return StoreError(f"SQLite failed: {text}")
-
-
-@dataclass(frozen=True, slots=True)
-class AgentConnection:
-    """A connection, and the agent whose records are read or written through it."""
-
-    connection: sqlite3.Connection
-    agent_id: str
-    location: str
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Run one statement."""
-        return self.connection.execute(sql, parameters)
-
-    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
-        """Run one statement for each of several parameters."""
-        self.connection.executemany(sql, parameters)
-
-    def mark(self, state: Mark) -> None:
-        """See `SqliteFile.mark`."""
-        SqliteFile.mark(self.connection, state)
-
-
-@dataclass(frozen=True, slots=True)
-class AgentFile:
-    """A store file, seen by one agent."""
-
-    file: SqliteFile
-    agent_id: str
-
-    @contextmanager
-    def reading(self) -> Iterator[AgentConnection]:
-        """See `SqliteFile.snapshot`."""
-        with self.file.snapshot() as connection:
-            yield AgentConnection(connection, self.agent_id, self.file.location)
-
-    @contextmanager
-    def writing(self) -> Iterator[AgentConnection]:
-        """See `SqliteFile.transaction`."""
-        with self.file.transaction() as connection:
-            yield AgentConnection(connection, self.agent_id, self.file.location)
+            text = str(error)
+            if "not a database" in text or "malformed" in text or "file is encrypted" in text:
+                raise NotAStore(
+                    f"{self.path} is not an SQLite database, or it is damaged ({text}). Choose "
+                    "another path, or restore the file from a backup."
+                ) from error
+            if isinstance(error, sqlite3.OperationalError) and _is_busy(error):
+                raise StoreBusy(
+                    f"{self.path} was held by another process for {self._timeout:g} s ({text}). "
+                    "Try again, or open the memory with a longer timeout."
+                ) from error
+            if isinstance(error, (OSError, sqlite3.OperationalError)):
+                raise StoreUnavailable(
+                    f"{self.path or 'the store'} cannot be opened, read or written: {text}. Check "
+                    "that the folder exists, that this user may write to it, and that the disk "
+                    "has room."
+                ) from error
+            raise StoreError(f"SQLite failed: {text}") from error
 
 
 def _prepare(path: Path) -> None:

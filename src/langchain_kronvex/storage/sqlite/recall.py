@@ -8,90 +8,73 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from heapq import nlargest
 
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.recall.search import Hits, search
-from langchain_kronvex.storage.backend import Match
+from langchain_kronvex.recall.search import search
+from langchain_kronvex.storage.backend import Match, Record
 from langchain_kronvex.storage.index_cache import CachedIndex, IndexCache, State
-from langchain_kronvex.storage.model_check import fits, refuse
+from langchain_kronvex.storage.matches import matches_of, recall_owners
+from langchain_kronvex.storage.model_check import check_request
 from langchain_kronvex.storage.record import from_cells
 from langchain_kronvex.storage.sqlite import rows, vectors
-from langchain_kronvex.storage.sqlite.file import AgentConnection, AgentFile
+from langchain_kronvex.storage.sqlite.file import AgentConnection, SqliteFile
 from langchain_kronvex.storage.timestamps import to_micros
 
 _ROUNDS = 20  # of looking at what is being written meanwhile, before a recall makes do
 
 
 def recall(
-    agent: AgentFile, cache: IndexCache, request: RecallRequest, page_rows: int
+    file: SqliteFile, cache: IndexCache, request: RecallRequest, page_rows: int
 ) -> list[Match]:
     """Return the best matches, most similar first.
 
     Args:
-        agent: The store.
+        file: The store.
         cache: The indexes.
         request: What to recall.
         page_rows: How many memories are read into an index at a time.
     """
-    requests = request.by_owner()
-    matches = [m for each in requests for m in _of_owner(agent, cache, each, page_rows)]
-    if len(requests) == 1:
-        return matches
-    return nlargest(request.top_k, matches, key=lambda match: match.similarity)
+    return recall_owners(request, lambda each: _recall_owner(file, cache, each, page_rows))
 
 
-def _of_owner(
-    agent: AgentFile, cache: IndexCache, request: RecallRequest, page_rows: int
+def _recall_owner(
+    file: SqliteFile, cache: IndexCache, request: RecallRequest, page_rows: int
 ) -> list[Match]:
     owner = request.scope.owner
     entry = cache.entry(owner)
     for _ in range(_ROUNDS):
         with entry.lock:
-            seen = (agent.file.version(), request.model)
+            seen = (file.version(), request.model)
             if entry.checked != seen or seen[0] is None:
-                _bring_up_to_date(agent, entry, owner, page_rows)
+                _bring_up_to_date(file, entry, owner, page_rows)
                 cache.shrink(owner)
-                _check_model(agent, request)  # last: the index holds no vectors of a later model
+                with file.snapshot() as db:  # last: the index has no vectors of a later model
+                    check_request(file.location, vectors.model_of(db), request)
                 entry.checked = seen
             scope, hits = entry.state[0], search(entry.index, request)
-        matches = _fetch(agent, scope, hits, request.now)
+        matches = matches_of(hits, _fetch(file, scope, hits.seqs, request.now))
         if len(matches) == len(hits.seqs):
             break
     return matches
 
 
-def _fetch(agent: AgentFile, scope: int, hits: Hits, now: datetime) -> list[Match]:
-    """Return the chosen records that are still there and visible."""
-    if not hits.seqs:
-        return []
+def _fetch(file: SqliteFile, scope: int, seqs: list[int], now: datetime) -> dict[int, Record]:
+    """Return those of the numbered records that are still there and visible."""
     # The + keeps SQLite to the few rows with these numbers, not to all of the scope.
-    found = agent.file.read(
+    found = file.read(
         f"SELECT r.seq, {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
         f"WHERE r.seq IN (SELECT value FROM json_each(?)) AND +r.scope = ? AND {rows.VISIBLE}",
-        (json.dumps(hits.seqs), scope, to_micros(now)),
+        (json.dumps(seqs), scope, to_micros(now)),
     )
-    record_of = {row[0]: from_cells(row[1:]) for row in found}
-    scored = zip(hits.seqs, hits.similarity, hits.probability, strict=True)
-    return [Match(record_of[seq], sim, prob) for seq, sim, prob in scored if seq in record_of]
+    return {seq: from_cells(cells) for seq, *cells in found}
 
 
-def _check_model(agent: AgentFile, request: RecallRequest) -> None:
-    """Refuse a request whose vector cannot be compared with those of the memories."""
-    if request.vector is None or request.model is None:
-        return
-    with agent.reading() as db:
-        known = vectors.model_of(db)
-    if known and not fits(known, request.model, len(request.vector)):
-        refuse(agent.file.location, known, request.model, len(request.vector))
-
-
-def _bring_up_to_date(agent: AgentFile, entry: CachedIndex, owner: str, page_rows: int) -> None:
+def _bring_up_to_date(file: SqliteFile, entry: CachedIndex, owner: str, page_rows: int) -> None:
     """Take into an index what was written since; read it anew when records have vanished."""
     rounds = 0
     while rounds < _ROUNDS:
-        with agent.reading() as db:
+        with file.snapshot() as db:
             state = _state(db, owner)
             if state == entry.state:
                 return
@@ -103,14 +86,14 @@ def _bring_up_to_date(agent: AgentFile, entry: CachedIndex, owner: str, page_row
                 (entry.state[0], entry.state[2]),
             ).fetchall()
         pages = [changed[start : start + page_rows] for start in range(0, len(changed), page_rows)]
-        if all(_read_page(agent, entry, owner, [seq for (seq,) in page]) for page in pages):
+        if all(_read_page(file, entry, owner, [seq for (seq,) in page]) for page in pages):
             entry.state = state
             rounds += 1  # some may have been replaced between two pages: look again
 
 
-def _read_page(agent: AgentFile, entry: CachedIndex, owner: str, seqs: list[int]) -> bool:
+def _read_page(file: SqliteFile, entry: CachedIndex, owner: str, seqs: list[int]) -> bool:
     """Read some memories into an index; False when others of the owner have vanished."""
-    with agent.reading() as db:
+    with file.snapshot() as db:
         if _state(db, owner)[:2] != entry.state[:2]:
             return False
         page = db.execute(

@@ -23,7 +23,9 @@ RECORD_COLUMNS = (
 RECORD_TABLES = "records AS r LEFT JOIN accesses AS a ON a.seq = r.seq"
 INDEX_COLUMNS = (
     "seq, coalesce(search_text, content), type, iif(search_text IS NULL, NULL, content), "
-    "session_id, said, created, expires, pinned, vector"
+    # Rounding `created` up rather than down could leave the calendar.
+    "session_id, said / 1e6, (created - 999999 * (created < 0)) / 1000000, expires / 1e6, pinned, "
+    "vector"
 )
 VISIBLE = "(r.pinned OR r.expires IS NULL OR r.expires > ?)"
 OF_AGENT = "SELECT scope FROM scopes WHERE agent_id = ?"
@@ -31,15 +33,9 @@ OF_AGENT = "SELECT scope FROM scopes WHERE agent_id = ?"
 
 def to_index_row(row: Sequence[Any]) -> IndexRow:
     """Build an index row from a row of `INDEX_COLUMNS`."""
-    seq, text, type_, exchange, session, said, created, expires, pinned, vector = row
-    return index_row(
-        seq, text, type_, exchange, session,
-        said / 1e6,
-        created // 1_000_000,  # only its date counts; rounding up could leave the calendar
-        None if expires is None else expires / 1e6,
-        pinned,
-        None if vector is None else np.frombuffer(vector, "<f2"),
-    )  # fmt: skip
+    seq, text, type_, exchange, session, said, created, expires, pinned, blob = row
+    vector = None if blob is None else np.frombuffer(blob, "<f2")
+    return index_row(seq, text, type_, exchange, session, said, created, expires, pinned, vector)
 
 
 def to_blob(vector: Floats) -> bytes:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
+from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.storage.backend import Record, moved_id, renewed
 from langchain_kronvex.storage.record import from_cells, place_of
 from langchain_kronvex.storage.sqlite import erasing, rows, vectors, writing
@@ -27,13 +28,7 @@ _PAGE = (
 
 
 def export_page(
-    db: AgentConnection,
-    owner: str | None,
-    limit: int,
-    now: datetime,
-    *,
-    after: int,
-    model: str | None,
+    db: AgentConnection, owner: str | None, limit: int, now: datetime, after: int, model: str | None
 ) -> list[tuple[int, Record]]:
     """Return visible records in the order of writing, each with its position in that order."""
     known = vectors.model_of(db)
@@ -44,46 +39,35 @@ def export_page(
         "WHERE page.before <= ? ORDER BY page.seq",
         (db.agent_id, owner, owner, owner, to_micros(now), after, limit, _PAGE_CHARS),
     )
-    return [(seq, _with_vector(from_cells(cells), blob)) for seq, blob, *cells in found]
+    return [(seq, from_cells(cells, _vector(blob))) for seq, blob, *cells in found]
 
 
-def _with_vector(record: Record, blob: bytes | None) -> Record:
-    if blob is None:
-        return record
-    return replace(record, vector=np.frombuffer(blob, "<f2").astype(np.float32))
+def _vector(blob: bytes | None) -> Floats | None:
+    return None if blob is None else np.frombuffer(blob, "<f2").astype(np.float32)
 
 
 def restore(
-    db: AgentConnection,
-    records: Sequence[Record],
-    now: datetime,
-    model: str | None,
+    db: AgentConnection, records: Sequence[Record], now: datetime, model: str | None
 ) -> int:
     """Store what was exported as it was; return how many records were stored as new."""
     records = vectors.usable(db, records, model)
     writes = writing.number_writes(db, records)
-    return sum(_restore(db, r, *writes[r.scope.owner], now) for r in records)
+    return sum(_restore(db, record, writes[record.scope.owner], now) for record in records)
 
 
-def _restore(
-    db: AgentConnection,
-    record: Record,
-    scope: int,
-    revision: int,
-    now: datetime,
-) -> bool:
-    free = _with_free_id(db, record, scope, now)
+def _restore(db: AgentConnection, record: Record, write: writing.Write, now: datetime) -> bool:
+    free = _with_free_id(db, record, write.scope, now)
     if free is None:
         return False
-    older = writing.same_key(db, free, scope, now)
+    older = writing.same_key(db, free, write.scope, now)
     if older and older.content == free.content:
-        writing.update(db, renewed(older, free), scope, revision)
+        writing.update(db, renewed(older, free), write)
         return False
     if older and older.created_at >= free.created_at:
         return False
     if older:
         erasing.empty(db, "id = ?", [older.id])
-    writing.insert(db, free, scope, revision)
+    writing.insert(db, free, write)
     if free.access_count:
         writing.count_accesses(db, {free.id: free.access_count})
     return True

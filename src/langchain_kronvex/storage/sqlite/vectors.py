@@ -61,12 +61,7 @@ def usable(db: AgentConnection, records: Sequence[Record], model: str | None) ->
 
 
 def unembedded(
-    db: AgentConnection,
-    limit: int,
-    now: datetime,
-    *,
-    after: int,
-    upcoming: bool,
+    db: AgentConnection, limit: int, now: datetime, *, after: int, upcoming: bool
 ) -> list[Unembedded]:
     """Return memories without a vector that were written after a position, oldest first."""
     missing = f"NOT EXISTS ({_UPCOMING})" if upcoming else "r.vector IS NULL"
@@ -81,11 +76,7 @@ def unembedded(
 
 
 def embed(
-    db: AgentConnection,
-    vectors: Mapping[str, Floats],
-    model: str,
-    *,
-    upcoming: bool,
+    db: AgentConnection, vectors: Mapping[str, Floats], model: str, *, upcoming: bool
 ) -> None:
     """Store a model's unit vectors by record id."""
     width = next((len(vector) for vector in vectors.values()), 0)

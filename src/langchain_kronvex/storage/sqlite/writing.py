@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.storage.backend import Record, Selection, renewed
@@ -26,30 +27,34 @@ _SELECT = f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} WHERE "
 _SAME_KEY = "r.scope = ? AND r.kind = ? AND r.session_id = ? AND r.key = ?"
 
 
+class Write(NamedTuple):
+    """The scope of an owner, and the number of a write to it."""
+
+    scope: int
+    revision: int
+
+
 def add(
-    db: AgentConnection,
-    records: Sequence[Record],
-    now: datetime,
-    model: str | None,
+    db: AgentConnection, records: Sequence[Record], now: datetime, model: str | None
 ) -> list[Record]:
     """Store records, those with a known key by renewing the older record."""
     records = vectors.usable(db, records, model)
     writes = number_writes(db, records)
-    return [_add(db, r, *writes[r.scope.owner], now) for r in records]
+    return [_add(db, record, writes[record.scope.owner], now) for record in records]
 
 
-def _add(db: AgentConnection, record: Record, scope: int, revision: int, now: datetime) -> Record:
-    record = _rebased(db, record, scope)
-    older = same_key(db, record, scope, now) if record.key != record.id else None
+def _add(db: AgentConnection, record: Record, write: Write, now: datetime) -> Record:
+    record = _rebased(db, record, write.scope)
+    older = same_key(db, record, write.scope, now) if record.key != record.id else None
     if older and older.id != record.id:
         erasing.empty(db, "id = ?", [record.id])
         record = renewed(older, record)
     if record.completes:
         vectors.renew(db, record)
     if older or record.completes:
-        update(db, record, scope, revision)
+        update(db, record, write)
     else:
-        insert(db, record, scope, revision)
+        insert(db, record, write)
     return record
 
 
@@ -75,12 +80,12 @@ def put(
     records = vectors.usable(db, records, model)
     writes = number_writes(db, records)
     for record in records:
-        scope, revision = writes[record.scope.owner]
-        older = same_key(db, record, scope, now)
+        write = writes[record.scope.owner]
+        older = same_key(db, record, write.scope, now)
         if older:
             erasing.empty(db, "id = ?", [older.id])
             record = replace(record, said_at=older.said_at)
-        insert(db, record, scope, revision)
+        insert(db, record, write)
     if records:
         erasing.sweep(db, len(records), now)
     return erasing.vacate(db, deleted, now)
@@ -107,15 +112,15 @@ def change(db: AgentConnection, record: Record, now: datetime) -> None:
     ).fetchone()
     if row is None:
         raise MemoryNotFound()
-    scope, revision = row
-    record = _rebased(db, record, scope)
-    older = same_key(db, record, scope, now)
+    write = Write(*row)
+    record = _rebased(db, record, write.scope)
+    older = same_key(db, record, write.scope, now)
     if older and older.id != record.id:
         raise InvalidInput(
             "A memory with this text and type already exists in the same scope; "
             "forget one of the two."
         )
-    update(db, record, scope, revision)
+    update(db, record, write)
 
 
 def count_accesses(db: AgentConnection, counts: Mapping[str, int]) -> None:
@@ -130,26 +135,27 @@ def count_accesses(db: AgentConnection, counts: Mapping[str, int]) -> None:
 # -- steps, also of restoring ------------------------------------------------------------------
 
 
-def number_writes(db: AgentConnection, records: Sequence[Record]) -> dict[str, tuple[int, int]]:
-    """Return the scope and the number of this write, by owner."""
+def number_writes(db: AgentConnection, records: Sequence[Record]) -> dict[str, Write]:
+    """Return this write of each owner."""
     next_revision = (
         "INSERT INTO scopes (agent_id, owner, revision) VALUES (?, ?, 1) "
         "ON CONFLICT (agent_id, owner) DO UPDATE SET revision = revision + 1 "
         "RETURNING scope, revision"
     )
     owners = {record.scope.owner for record in records}
-    return {o: db.execute(next_revision, (db.agent_id, o)).fetchone() for o in owners}
+    return {o: Write(*db.execute(next_revision, (db.agent_id, o)).fetchone()) for o in owners}
 
 
-def insert(db: AgentConnection, record: Record, scope: int, revision: int) -> None:
+def insert(db: AgentConnection, record: Record, write: Write) -> None:
     """Store a new record."""
-    cells = (*rows.mutable_cells(record), revision, scope, *rows.constant_cells(record))
+    number = (write.revision, write.scope)
+    cells = (*rows.mutable_cells(record), *number, *rows.constant_cells(record))
     db.execute(_INSERT, cells)
 
 
-def update(db: AgentConnection, record: Record, scope: int, revision: int) -> None:
+def update(db: AgentConnection, record: Record, write: Write) -> None:
     """Write the cells that may change of a record."""
-    db.execute(_UPDATE, (*rows.mutable_cells(record), revision, record.id, scope))
+    db.execute(_UPDATE, (*rows.mutable_cells(record), write.revision, record.id, write.scope))
 
 
 def same_key(db: AgentConnection, record: Record, scope: int, now: datetime) -> Record | None:

@@ -1,4 +1,4 @@
-"""What a server's refusal means: from a status and a body to one of our errors. Pure functions."""
+"""A server's refusal, from a status and a body to one of our errors. Pure functions."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from langchain_kronvex.core.errors import (
     ServiceError,
     Unauthorized,
 )
-from langchain_kronvex.storage.rest.http.api import is_shallow
+from langchain_kronvex.storage.client_envelope import is_shallow
 
-LONGEST_MINUTE_SECONDS = 3600.0  # a longer Retry-After is a daily quota, not a rate limit
+_MAX_RATE_LIMIT_SECONDS = 3600.0  # a longer Retry-After is a daily quota, not a rate limit
 
 NO_API = (
-    "There is no Kronvex API at this URL (HTTP 404): agents are not even known there. Check url, "
-    "KRONVEX_URL or KRONVEX_BASE_URL; it is the part before /api/v1."
+    "There is no Kronvex API at this URL (HTTP 404). Check url, KRONVEX_URL or KRONVEX_BASE_URL; "
+    "it is the part before /api/v1."
 )
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Exception:
-    """Return the error for an answer that is no success.
+    """Return the error for an answer that is not a success.
 
-    A server's own words may quote what it was sent, so only words that the API defines are read.
+    A server's message may quote the text it was sent, so only words that the API defines are read.
     """
     detail = _detail(body)
     said = _said(detail)
@@ -41,19 +41,21 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Exception:
         error = Unauthorized()
     elif status == 402 or (status == 429 and _is_daily(said, headers)):
         error = QuotaExceeded(f"{QuotaExceeded.__doc__}{_figures(detail)}")
-    elif status == 404:
-        error = MemoryNotFound() if "memory not found" in said else _not_found(said)
+    elif status == 404 and "memory not found" in said:
+        error = MemoryNotFound()
+    elif status == 404 or (status == 422 and _wants_other_agent_id(detail)):
+        error = AgentNotFound() if status == 422 or "agent" in said else AgentNotFound(NO_API)
     elif status == 429:
         wait = retry_after(headers) or RateLimited.retry_after_seconds
         error = RateLimited(f"Too many requests in a minute; wait {wait:g} s, or spread them.")
         error.retry_after_seconds = wait
     elif status >= 500:
         error = ServerUnavailable(f"The server failed (HTTP {status}); try again.")
-        error.retry_after_seconds = retry_after(headers)
+        error.retry_after_seconds = retry_after(headers) or None
     elif 300 <= status < 400:
         error = ServerMisbehaved(
-            f"The server redirects (HTTP {status}) to another place, to which the API key was not "
-            "sent. Write the URL of the API itself."
+            f"The server redirects (HTTP {status}) to another place; the API key was not sent "
+            "there. Use the URL of the API itself."
         )
     else:
         error = BadRequest(f"The server refused the request (HTTP {status}){_places(detail)}.")
@@ -62,13 +64,8 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Exception:
     return error
 
 
-def _not_found(said: str) -> AgentNotFound:
-    """Tell an agent that is not there from an API that is not there: no API says so of an agent."""
-    return AgentNotFound() if "agent" in said else AgentNotFound(NO_API)
-
-
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a Retry-After header, which names seconds or a date."""
+    """Return the seconds of a Retry-After header, which is a number of seconds or a date."""
     text = headers.get("retry-after", "").strip()
     try:
         return max(float(text), 0.0) if text.isdigit() else _until(text)
@@ -76,12 +73,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def wants_other_agent_id(status: int, body: bytes) -> bool:
-    """Tell whether the server refuses the agent's id as no UUID."""
-    detail = _detail(body)
-    if status != 422 or not isinstance(detail, list):
-        return False
-    return any(
+def _wants_other_agent_id(detail: object) -> bool:
+    """Return whether the server refuses the agent's id because it is not a UUID."""
+    return isinstance(detail, list) and any(
         isinstance(one, Mapping)
         and "uuid" in str(one.get("type", "")).lower()
         and "agent_id" in str(one.get("loc", ""))
@@ -113,7 +107,7 @@ def _said(detail: object) -> str:
 
 def _is_daily(said: str, headers: Mapping[str, str]) -> bool:
     wait = retry_after(headers)
-    return "daily_quota" in said or (wait is not None and wait > LONGEST_MINUTE_SECONDS)
+    return "daily_quota" in said or (wait is not None and wait > _MAX_RATE_LIMIT_SECONDS)
 
 
 def _figures(detail: object) -> str:

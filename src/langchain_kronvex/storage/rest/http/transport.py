@@ -1,112 +1,53 @@
-"""HTTP: one request, one bounded answer, in both colours. The key is added here and nowhere else.
+"""HTTP: one request, one bounded answer. The API key is added here and nowhere else.
 
-httpx does the work, with a pool of kept connections; an asynchronous pool belongs to one event
-loop, so there is one for each loop.
+httpx does the work, with a pool of connections that are kept open; tenacity repeats what failed.
 """
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import contextlib
 import random
 import ssl
 import threading
 import time
-import weakref
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
+from typing import Any
 
 import httpx
 from pydantic import SecretStr
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from langchain_kronvex.core.effects import Plan, call
-from langchain_kronvex.core.errors import MemoryClosed, ServerMisbehaved, ServerUnavailable
+from langchain_kronvex.core.errors import (
+    MemoryClosed,
+    RateLimited,
+    ServerMisbehaved,
+    ServerUnavailable,
+)
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.storage.rest.http.api import Request
-from langchain_kronvex.storage.rest.http.deadline import keep_deadlines, until
-from langchain_kronvex.storage.rest.http.errors import refusal, retry_after
+from langchain_kronvex.storage.rest.http.answers import read_json
+from langchain_kronvex.storage.rest.http.errors import refusal
+from langchain_kronvex.storage.rest.http.requests import Request
 
 MAX_ANSWER_BYTES = 32 << 20
-_TRIES = 3
-_FIRST_PAUSE_SECONDS = 0.1
-_LONGEST_RETRY_AFTER_SECONDS = 5.0  # a caller waits for the answer
-_PASSING = (429, 500, 502, 503, 504)
-_MOST_REDIRECTS = 3
-_CLOSING_SECONDS = 2.0  # for an event loop that is busy
-_AGENT = "langchain-kronvex"
-
-
+_ATTEMPTS = 3
+_MAX_RETRY_AFTER_SECONDS = 5.0  # a caller waits for the answer
+# As many connections as there are threads; most of them stay open for the next request.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64)
 _FAULTS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, RuntimeError)
-_Held = tuple[httpx.AsyncClient, AsyncGenerator[None, None]]
 
 
 class AnswerTooLarge(ServerMisbehaved):
     """The server's answer is larger than any that this package asks for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer, read to its end."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether it is any 2xx."""
-        return 200 <= self.status < 300
-
-
-@dataclass(slots=True)
-class _Body:
-    """Gathers an answer, within its limits of size and time."""
-
-    deadline: float
-    chunks: list[bytes]
-    size: int = 0
-
-    def take(self, chunk: bytes) -> None:
-        self.chunks.append(chunk)
-        self.size += len(chunk)
-        if self.size > MAX_ANSWER_BYTES:
-            raise AnswerTooLarge(
-                f"The server's answer is larger than {MAX_ANSWER_BYTES >> 20} MiB; the rest was "
-                "not read."
-            )
-        if time.monotonic() > self.deadline:
-            raise httpx.ReadTimeout("the answer came too slowly")
-
-
-def _read(client: httpx.Client, request: httpx.Request, deadline: float) -> Reply:
-    body = _Body(deadline, [])
-    with contextlib.closing(client.send(request, stream=True, follow_redirects=False)) as answer:
-        for chunk in answer.iter_bytes():
-            body.take(chunk)
-        return Reply(answer.status_code, _lower(answer.headers), b"".join(body.chunks))
-
-
-async def _aread(client: httpx.AsyncClient, request: httpx.Request, deadline: float) -> Reply:
-    body = _Body(deadline, [])
-    async with contextlib.aclosing(
-        await client.send(request, stream=True, follow_redirects=False)
-    ) as answer:
-        async for chunk in answer.aiter_bytes():
-            body.take(chunk)
-        return Reply(answer.status_code, _lower(answer.headers), b"".join(body.chunks))
-
-
 class Transport(ForkAware):
     """Sends requests to one API.
 
     Args:
-        base_url: Of the API, with `/api/v1`.
+        base_url: The URL of the API, with `/api/v1`.
         api_key: Sent as `X-API-Key`, to this origin only.
-        timeout: Seconds to wait for each step of an answer, and twice that for all of it.
+        timeout: Seconds for each step of an answer, and twice that for all of it.
         client: Used instead of a client of our own, and never closed.
-        async_client: As `client`, for the `a…` verbs.
+        first_pause: About how many seconds pass before the second attempt; the pauses double.
     """
 
     def __init__(
@@ -116,155 +57,63 @@ class Transport(ForkAware):
         *,
         timeout: float,
         client: httpx.Client | None = None,
-        async_client: httpx.AsyncClient | None = None,
+        first_pause: float = 0.1,
     ) -> None:
         self.base_url = base_url
         self._key = api_key
-        self._timeout = httpx.Timeout(timeout, connect=min(timeout, 10.0))
-        self._longest = 2 * timeout
-        self._given, self._given_async = client, async_client
+        self._timeout, self._first_pause = timeout, first_pause
+        self._given = client
         self._closed = False
         self.after_fork_in_child()
         self.watch_forks()
 
     def after_fork_in_child(self) -> None:
-        """Open connections of our own: those of the parent are the parent's."""
+        """Open new connections: those of the parent process belong to it."""
         self._lock = threading.Lock()
         self._own: httpx.Client | None = None
-        self._left = getattr(self, "_loops", None)  # ended here, it would end in the parent
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Held] = (
-            weakref.WeakKeyDictionary()
-        )
-        self._tls: ssl.SSLContext | bool | None = None
 
-    # -- one request ---------------------------------------------------------------------------
+    def exchange(self, request: Request) -> Any:
+        """Send a request, again when that is safe and the fault may pass; return the JSON answer.
 
-    def exchange(self, request: Request) -> Plan[Reply]:
-        """Send a request, again when that is safe and the fault may pass; return any answer."""
-        for attempt in range(1, _TRIES + 1):
-            pause = _FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311
-            over = request.deadline is not None and time.monotonic() + pause > request.deadline
-            last = attempt == _TRIES or over
-            try:
-                reply: Reply = yield call(self, "send", request)
-            except ServerUnavailable as error:
-                if last or not (error.unsent or request.repeatable):
-                    raise
-                if error.retry_after_seconds == 0:  # it has hung once: do not wait as long again
-                    raise
-            else:
-                wait = retry_after(reply.headers) or 0.0
-                if (
-                    last
-                    or reply.status not in _PASSING
-                    or not request.repeatable
-                    or wait > _LONGEST_RETRY_AFTER_SECONDS
-                    or (reply.status == 429 and not wait)
-                ):
-                    return reply
-                pause = max(pause, wait)
-            yield call(self, "pause", pause)
-        raise AssertionError("unreachable")
-
-    def succeed(self, request: Request) -> Plan[bytes]:
-        """Send a request and return the body of its success.
+        Returns:
+            None for an empty answer, and for that to a deletion, which says nothing.
 
         Raises:
-            ServiceError: the server refused it, or cannot be reached.
+            ServiceError: the server refused the request, or cannot be reached.
+            MemoryNotFound: the request names a memory that does not exist.
         """
-        reply = yield from self.exchange(request)
-        if not reply.succeeded:
-            raise refusal(reply.status, reply.headers, reply.body)
-        return reply.body
+        retrying = Retrying(
+            retry=retry_if_exception(lambda error: _may_repeat(error, request)),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=self._pause,
+            reraise=True,
+        )
+        body: bytes = retrying(self._send, request)
+        return read_json(body) if body.strip() and request.method != "DELETE" else None
 
-    def send(self, request: Request) -> Reply:
-        """Send a request once, and after redirects within the same origin."""
+    def _send(self, request: Request) -> bytes:
+        """Send a request once. Redirects are not followed: the API key stays with this origin."""
         client = self._client()
-        url, deadline = self._url(request), self._deadline(request)
-        for _ in range(_MOST_REDIRECTS):
-            try:
-                with until(deadline):
-                    reply = _read(client, self._built(client, request, url), deadline)
-            except _FAULTS as error:
-                raise self._unavailable(error) from None
-            following = self._redirected(url, reply)
-            if following is None:
-                return reply
-            url = following
-        return reply
-
-    async def asend(self, request: Request) -> Reply:
-        """Twin of `send`."""
-        client = await self._async_client()
-        url, deadline = self._url(request), self._deadline(request)
-        for _ in range(_MOST_REDIRECTS):
-            try:
-                reading = _aread(client, self._built(client, request, url), deadline)
-                reply = await asyncio.wait_for(reading, deadline - time.monotonic())
-            except asyncio.TimeoutError:
-                raise self._unavailable(httpx.ReadTimeout("the exchange took too long")) from None
-            except _FAULTS as error:
-                raise self._unavailable(error) from None
-            following = self._redirected(url, reply)
-            if following is None:
-                return reply
-            url = following
-        return reply
-
-    def pause(self, seconds: float) -> None:
-        """Wait."""
-        time.sleep(seconds)
-
-    async def apause(self, seconds: float) -> None:
-        """Twin of `pause`."""
-        await asyncio.sleep(seconds)
-
-    def _deadline(self, request: Request) -> float:
-        return request.deadline or time.monotonic() + self._longest
-
-    def _url(self, request: Request) -> str:
-        query = httpx.QueryParams(dict(request.query))
-        return f"{self.base_url}{request.path}{'?' if request.query else ''}{query}"
-
-    def _built(
-        self, client: httpx.Client | httpx.AsyncClient, request: Request, url: str
-    ) -> httpx.Request:
-        headers = {"Accept": "application/json", "User-Agent": _AGENT}
-        if self._key is not None:
-            headers["X-API-Key"] = self._key.get_secret_value()
-        return client.build_request(
-            request.method,
-            url,
-            headers=headers,
-            json=None if request.body is None else dict(request.body),
-            timeout=self._timeout,
-        )
-
-    def _redirected(self, url: str, reply: Reply) -> str | None:
-        """Return where to go on, when that is the same origin and the method stays."""
-        target = reply.headers.get("location")
-        if reply.status not in (307, 308) or not target:
-            return None
+        deadline = request.deadline or time.monotonic() + 2 * self._timeout
         try:
-            following = urljoin(url, target)
-            same = urlsplit(following)[:2] == urlsplit(self.base_url)[:2]
-        except ValueError:
-            return None
-        return following if same else None
+            built = self._built(client, request, deadline)
+            with contextlib.closing(
+                client.send(built, stream=True, follow_redirects=False)
+            ) as answer:
+                body = _read(answer, deadline)
+        except _FAULTS as error:
+            raise self._unavailable(error) from None
+        if not answer.is_success:
+            raise refusal(answer.status_code, answer.headers, body)
+        return body
 
-    def _unavailable(self, error: Exception) -> ServerUnavailable | MemoryClosed:
-        if self._closed:
-            return MemoryClosed()
-        kind = type(error).__name__
-        unavailable = ServerUnavailable(
-            f"{self.base_url} cannot be reached, or broke off ({kind}); try again."
-        )
-        unavailable.unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-        if isinstance(error, httpx.TimeoutException):
-            unavailable.retry_after_seconds = 0.0
-        return unavailable
-
-    # -- clients -------------------------------------------------------------------------------
+    def close(self) -> None:
+        """Close our own connections."""
+        self._closed = True
+        with self._lock:
+            own, self._own = self._own, None
+        if own is not None:
+            own.close()
 
     def _client(self) -> httpx.Client:
         if self._closed:
@@ -273,79 +122,71 @@ class Transport(ForkAware):
             return self._given
         with self._lock:
             if self._own is None:
-                self._own = httpx.Client(verify=self._verify(), timeout=self._timeout)
-                keep_deadlines(self._own)
+                # Reading the certificates takes longer than a request.
+                secure = self.base_url.startswith("https:")
+                tls: ssl.SSLContext | bool = httpx.create_ssl_context() if secure else False
+                self._own = httpx.Client(verify=tls, limits=_LIMITS)
             return self._own
 
-    async def _async_client(self) -> httpx.AsyncClient:
+    def _built(self, client: httpx.Client, request: Request, deadline: float) -> httpx.Request:
+        headers = {"Accept": "application/json", "User-Agent": "langchain-kronvex"}
+        if self._key is not None:
+            headers["X-API-Key"] = self._key.get_secret_value()
+        step = max(min(self._timeout, deadline - time.monotonic()), 0.001)
+        return client.build_request(
+            request.method,
+            f"{self.base_url}{request.path}",
+            params=dict(request.query) or None,
+            headers=headers,
+            json=None if request.body is None else dict(request.body),
+            timeout=httpx.Timeout(step, connect=min(step, 10.0)),
+        )
+
+    def _unavailable(self, error: Exception) -> ServerUnavailable | MemoryClosed:
         if self._closed:
-            raise MemoryClosed()
-        if self._given_async is not None:
-            return self._given_async
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            known = self._loops.get(loop)
-            if known is not None:
-                return known[0]
-            client = httpx.AsyncClient(verify=self._verify(), timeout=self._timeout)
-            held = self._while_it_runs(loop, client)
-            self._loops[loop] = client, held
-        await held.__anext__()
-        return client
+            return MemoryClosed()
+        unavailable = ServerUnavailable(
+            f"{self.base_url} cannot be reached, or the connection broke "
+            f"({type(error).__name__}); try again."
+        )
+        unavailable.unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+        if isinstance(error, httpx.TimeoutException):
+            unavailable.retry_after_seconds = 0.0
+        return unavailable
 
-    async def _while_it_runs(
-        self, loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient
-    ) -> AsyncGenerator[None, None]:
-        """Hold a client until its event loop ends; then its connections could not be closed.
-
-        A loop that ends, such as that of `asyncio.run`, first ends the generators begun in it.
-        """
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._loops.pop(loop, None)
-            await client.aclose()
-
-    def _verify(self) -> ssl.SSLContext | bool:
-        if self._tls is None:  # reading the certificates takes longer than a request
-            secure = self.base_url.startswith("https:")
-            self._tls = httpx.create_ssl_context() if secure else False
-        return self._tls
-
-    def close(self) -> None:
-        """Close our own connections, also those of event loops."""
-        self._closed = True
-        with self._lock:
-            own, loops = self._own, list(self._loops.items())
-            self._own = None
-            self._loops = weakref.WeakKeyDictionary()
-        if own is not None:
-            own.close()
-        for loop, (_, held) in loops:
-            _end_within(loop, held)
+    def _pause(self, state: RetryCallState) -> float:
+        """Return the seconds before the next attempt: growing ones, or what the server asks."""
+        error = None if state.outcome is None else state.outcome.exception()
+        pause: float = self._first_pause * 2**state.attempt_number
+        asked: float = getattr(error, "retry_after_seconds", None) or 0.0
+        return max(pause * random.uniform(0.5, 1.0), asked)  # noqa: S311 - not a secret
 
 
-def _end_within(loop: asyncio.AbstractEventLoop, held: AsyncGenerator[None, None]) -> None:
-    """Close a client in the loop that its connections belong to, whatever state that is in."""
-    if loop.is_closed():
-        return
-    closing = _end(held)
-    if loop.is_running():
-        closing_there = asyncio.run_coroutine_threadsafe(closing, loop)
-        if asyncio._get_running_loop() is not loop:
-            with contextlib.suppress(TimeoutError, concurrent.futures.TimeoutError):
-                closing_there.result(_CLOSING_SECONDS)
-        return
-    try:
-        loop.run_until_complete(closing)
-    except RuntimeError:  # this thread runs another loop
-        closing.close()
+def _read(answer: httpx.Response, deadline: float) -> bytes:
+    """Read an answer, within its limits of size and time."""
+    chunks, size = [], 0
+    for chunk in answer.iter_bytes():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise AnswerTooLarge(
+                f"The server's answer is larger than {MAX_ANSWER_BYTES >> 20} MiB; the rest was "
+                "not read."
+            )
+        if time.monotonic() > deadline:
+            raise httpx.ReadTimeout("the answer came too slowly")
+    return b"".join(chunks)
 
 
-async def _end(held: AsyncGenerator[None, None]) -> None:
-    await held.aclose()
+def _may_repeat(error: BaseException, request: Request) -> bool:
+    """Return whether a request that failed may be sent again, and soon.
 
-
-def _lower(headers: httpx.Headers) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+    After a timeout it is not sent again: the caller would wait as long once more.
+    """
+    if not isinstance(error, ServerUnavailable | RateLimited) or error.retry_after_seconds == 0:
+        return False
+    if (error.retry_after_seconds or 0.0) > _MAX_RETRY_AFTER_SECONDS:
+        return False
+    if request.deadline is not None and time.monotonic() >= request.deadline:
+        return False
+    return request.repeatable or (isinstance(error, ServerUnavailable) and error.unsent)

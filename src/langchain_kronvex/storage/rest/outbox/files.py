@@ -1,7 +1,8 @@
-"""Which outbox belongs to a server, an agent and an API key: its file, and whose it is.
+"""The file of the outbox of a server, an agent and an API key.
 
-What waits under one key is not sent with another one by itself: the two may be two customers'.
-When a key was replaced, its owner is told of what waits, and decides (`outbox_commands.py`).
+Entries stored with one key are never sent with another one unasked: the keys may belong to two
+customers. After a key was replaced, a warning counts the entries of the old one, and a command
+hands them over (`cli/outbox.py`).
 """
 
 from __future__ import annotations
@@ -10,28 +11,29 @@ import hashlib
 import logging
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import SecretStr
 
-from langchain_kronvex.core.errors import StoreBusy, StoreError
+from langchain_kronvex.core.errors import StoreError
+from langchain_kronvex.storage.rest.opening import checked_key
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
 logger = logging.getLogger("langchain_kronvex")
+_DIGEST = "[0-9a-f]{32}"
 _NO_KEY = "0" * 32  # in the name of a file beside one that is taken
-_GLANCE_SECONDS = 1.0  # for an outbox that is not ours
+_OTHERS_TIMEOUT_SECONDS = 1.0  # for an outbox that is not ours
 
 
 @dataclass(frozen=True, slots=True)
-class Whose:
-    """Whose outbox: all three decide.
+class OutboxIdentity:
+    """The server, agent and API key that an outbox belongs to.
 
     Attributes:
-        base_url: Of the API, with `/api/v1`.
-        agent_id: As the user calls it.
+        base_url: The URL of the API, with `/api/v1`.
+        agent_id: As the user gave it.
         key: A digest of the API key, never the key; "" for none.
     """
 
@@ -40,8 +42,8 @@ class Whose:
     key: str = ""
 
     @classmethod
-    def of(cls, base_url: str, agent_id: str, api_key: SecretStr | None) -> Whose:
-        """Take the digest of a key."""
+    def of(cls, base_url: str, agent_id: str, api_key: SecretStr | None) -> OutboxIdentity:
+        """Return the identity with the digest of a key."""
         if api_key is None:
             return cls(base_url, agent_id)
         digest = hashlib.blake2b(
@@ -50,105 +52,116 @@ class Whose:
         return cls(base_url, agent_id, digest.hexdigest())
 
     @classmethod
-    def read(cls, identity: str | None) -> Whose:
-        """Read what `identity` wrote."""
-        base_url, _, rest = (identity or "").partition("\n")
+    def read(cls, text: str | None) -> OutboxIdentity:
+        """Read an identity from its text."""
+        base_url, _, rest = (text or "").partition("\n")
         agent_id, _, key = rest.partition("\0")  # ids hold no NUL
         return cls(base_url, agent_id, key)
 
     @property
-    def identity(self) -> str:
-        """All of it as one text, which the outbox keeps."""
+    def text(self) -> str:
+        """The identity as one text, which the outbox keeps."""
         return f"{self.base_url}\n{self.agent_id}" + (f"\0{self.key}" if self.key else "")
 
-    def is_of_other_key(self, other: Whose) -> bool:
-        """Tell whether only the key differs."""
+    def with_present_key(self) -> OutboxIdentity:
+        """Return the identity of the same server and agent with KRONVEX_API_KEY, if it is set."""
+        return OutboxIdentity.of(self.base_url, self.agent_id, checked_key(None))
+
+    def is_of_other_key(self, other: OutboxIdentity) -> bool:
+        """Return whether only the key differs."""
         same = (self.base_url, self.agent_id) == (other.base_url, other.agent_id)
         return same and self.key != other.key
 
 
-def outbox_path(whose: Whose, chosen: str | Path | None) -> Path:
-    """Return the file: the chosen one, or one of its own in the user's data folder.
+def open_outbox(
+    identity: OutboxIdentity,
+    chosen: str | Path | None,
+    timeout: float,
+    *,
+    max_entries: int = 10_000,
+) -> Outbox:
+    """Open an outbox: the chosen file, or a file in the chosen folder or the user's data folder.
 
-    A chosen folder gets the file inside.
+    If the chosen file belongs to another key, the outbox is a file beside it.
+
+    Raises:
+        StoreUnavailable: the file is the outbox of another server or agent.
     """
+    path = _path(identity, chosen)
+    with closing(Outbox(path, None, timeout)) as found:
+        held = OutboxIdentity.read(found.setting("identity", identity.text))
+    if held.is_of_other_key(identity):
+        path = path.with_name(f"{path.name}-{identity.key or _NO_KEY}")
+    return Outbox(path, identity.text, timeout, max_entries=max_entries)
+
+
+def open_for_other_key(path: Path, identity: OutboxIdentity, timeout: float) -> Outbox:
+    """Open the outbox of an identity whose server and agent have the outbox at `path`."""
+    if re.fullmatch(f"outbox-[0-9a-f]{{16}}(-{_DIGEST})?[.]db", path.name):
+        return open_outbox(identity, path.parent, timeout)
+    first = path.with_name(re.sub(f"-{_DIGEST}$", "", path.name))
+    return open_outbox(identity, first if first.is_file() else path, timeout)
+
+
+def beside(path: Path) -> list[Path]:
+    """Return the outboxes of other keys beside a chosen file."""
+    named = re.compile(f"{re.escape(path.name)}-{_DIGEST}")
+    return sorted(p for p in path.parent.iterdir() if named.fullmatch(p.name) and p.is_file())
+
+
+def warn_of_other_keys(identity: OutboxIdentity, chosen: str | Path | None) -> None:
+    """Log how many entries of the same server and agent wait under other keys."""
+    path = _path(identity, chosen)
+    in_folder = chosen is None or Path(chosen).expanduser().is_dir()
+    folder = path.parent.glob(f"outbox-{_place(identity)}*.db")
+    for each in sorted(folder) if in_folder else [path, *beside(path)]:
+        count = _waiting_under_other_key(identity, each)
+        if count:
+            logger.warning(
+                "%d entries for this server and agent wait in the outbox of another API key, and "
+                "are not sent with this one. If the key was replaced: "
+                "langchain-kronvex outbox hand-over --outbox %s",
+                count,
+                each,
+            )
+
+
+def _waiting_under_other_key(identity: OutboxIdentity, path: Path) -> int:
+    try:
+        with closing(Outbox(path, None, _OTHERS_TIMEOUT_SECONDS)) as outbox:
+            if not identity.is_of_other_key(OutboxIdentity.read(outbox.setting("identity"))):
+                return 0
+            with outbox.sending():  # otherwise a process is sending them
+                return outbox.unsent()
+    except (StoreError, OSError, sqlite3.Error):
+        return 0  # it is not ours, and nothing of ours depends on it
+
+
+def hand_over(source: Outbox, target: Outbox, timeout: float) -> int:
+    """Move all entries to another outbox, to be sent from there; return how many.
+
+    After an interruption some are in both: they are sent twice, and read as one.
+
+    Raises:
+        StoreBusy: another process went on sending them for `timeout` seconds.
+    """
+    with source.sending(timeout):
+        entries = source.waiting()
+        target.put([entry.stored for entry in entries], tries=[entry.tries for entry in entries])
+        source.erase([entry.place for entry in entries])
+    return len(entries)
+
+
+def _path(identity: OutboxIdentity, chosen: str | Path | None) -> Path:
     from platformdirs import user_data_path
 
-    name = f"outbox-{_place(whose)}{'-' if whose.key else ''}{whose.key}.db"
+    name = f"outbox-{_place(identity)}{'-' if identity.key else ''}{identity.key}.db"
     if chosen is None:
         return user_data_path("langchain-kronvex", appauthor=False) / name
     path = Path(chosen).expanduser().absolute()
     return path / name if path.is_dir() else path
 
 
-def open_outbox(whose: Whose, chosen: str | Path | None, timeout: float) -> Outbox:
-    """Open an outbox; beside the chosen file when that belongs to another key.
-
-    Raises:
-        StoreUnavailable: the file is the outbox of another server or agent.
-    """
-    path = outbox_path(whose, chosen)
-    with closing(Outbox(path, None, timeout)) as there:
-        held = Whose.read(there.setting("identity", whose.identity))
-    if held.is_of_other_key(whose):
-        path = path.with_name(f"{path.name}-{whose.key or _NO_KEY}")
-    return Outbox(path, whose.identity, timeout)
-
-
-def beside(path: Path) -> list[Path]:
-    """Return the outboxes that `open_outbox` has put beside a chosen file."""
-    named = re.compile(re.escape(path.name) + "-[0-9a-f]{32}")
-    return sorted(p for p in path.parent.iterdir() if named.fullmatch(p.name) and p.is_file())
-
-
-def warn_of_other_keys(whose: Whose, chosen: str | Path | None) -> None:
-    """Log how many entries of the same server and agent wait under other keys."""
-    path = outbox_path(whose, chosen)
-    if chosen is not None and not Path(chosen).expanduser().is_dir():
-        found = [path, *beside(path)]
-    else:
-        found = sorted(path.parent.glob(f"outbox-{_place(whose)}*.db"))
-    for each, count in _waiting_under_other_keys(whose, found):
-        logger.warning(
-            "%d entries for this server and agent wait in the outbox of another API key, and are "
-            "not sent with this one. If the key was replaced: langchain-kronvex outbox resend "
-            "--with-present-key --outbox %s",
-            count,
-            each,
-        )
-
-
-def _waiting_under_other_keys(whose: Whose, found: Sequence[Path]) -> Iterator[tuple[Path, int]]:
-    for path in found:
-        try:
-            with closing(Outbox(path, None, _GLANCE_SECONDS)) as outbox:
-                if not whose.is_of_other_key(Whose.read(outbox.setting("identity"))):
-                    continue
-                with outbox.sending() as alone:  # else somebody is at it
-                    count = outbox.unsent() if alone else 0
-        except (StoreError, OSError, sqlite3.Error):
-            continue  # it is not ours, and nothing of ours depends on it
-        if count:
-            yield path, count
-
-
-def hand_over(source: Outbox, target: Outbox, places: Sequence[int], timeout: float) -> int:
-    """Move entries to another outbox, to be sent from there; return how many.
-
-    Broken off, some are in both: they are sent twice, and read as one.
-
-    Raises:
-        StoreBusy: a process is sending them for longer than `timeout` seconds.
-    """
-    with source.sending(timeout) as alone:
-        if not alone:
-            raise StoreBusy("Another process is sending what is in the outbox; try again.")
-        chosen = [entry for entry in source.waiting() if entry.place in set(places)]
-        target.put([entry.stored for entry in chosen], tries=[entry.tries for entry in chosen])
-        source.erase([entry.place for entry in chosen])
-    return len(chosen)
-
-
-def _place(whose: Whose) -> str:
-    text = f"{whose.base_url}\0{whose.agent_id}"
+def _place(identity: OutboxIdentity) -> str:
+    text = f"{identity.base_url}\0{identity.agent_id}"
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,13 +1,12 @@
-"""What is to be sent to a server, on disk until the server has it.
+"""The outbox: writes on disk until the server has them.
 
-An entry is acknowledged when it is here. One SQLite file, of its owner alone, for each server,
-agent and API key (`outbox_places.py`); several processes may share it, and only the one that holds
-`sending` sends.
+A write is acknowledged once it is in the outbox. There is one SQLite file for each server, agent
+and API key (`files.py`), readable by its owner alone. Several processes may share it; only the one
+that holds `sending` sends.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import sqlite3
@@ -18,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from langchain_kronvex.core.errors import StoreBusy, StoreUnavailable
-from langchain_kronvex.storage.rest.envelope import Stored, from_payload, to_payload, wire_session
+from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
+from langchain_kronvex.storage.rest.envelope import from_payload, to_payload
 from langchain_kronvex.storage.sqlite.file import Schema, SqliteFile
 
-MAX_ENTRIES = 10_000
 MAX_BYTES = 256 << 20
 _ROOM_PAUSE_SECONDS = 0.05
 _LOCK_PAUSE_SECONDS = 0.02
@@ -31,11 +30,19 @@ _COLUMNS = "place, session, record, payload, tries, failed"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One record to be sent; `tries` counts the times that it was begun before."""
+    """One record to be sent.
+
+    Attributes:
+        place: Its place in the order of sending.
+        session: The server's session; entries of one session are sent in order.
+        stored: The record.
+        tries: How often sending it was begun before.
+        failed: Why the server refused it for good; None while it is to be sent.
+    """
 
     place: int
     session: str
-    stored: Stored
+    stored: VersionedRecord
     tries: int
     failed: str | None
 
@@ -45,14 +52,19 @@ class Outbox:
 
     Args:
         path: The file.
-        identity: Whose they are; a file of others is refused. None for whatever it is.
+        identity: The server, agent and key; the file of another identity is refused. None accepts
+            any.
         timeout: Seconds to wait for other processes, and for room.
+        max_entries: How many entries may wait to be sent.
     """
 
-    def __init__(self, path: Path, identity: str | None, timeout: float) -> None:
-        self._timeout = timeout
+    def __init__(
+        self, path: Path, identity: str | None, timeout: float, *, max_entries: int = 10_000
+    ) -> None:
+        self._timeout, self._max_entries = timeout, max_entries
         self._file = SqliteFile(path, timeout, _SCHEMA)
         self._lock_path = Path(f"{path}.lock")
+        self._senders: set[sqlite3.Connection] = set()
         if identity is not None and self.setting("identity", identity) != identity:
             self._file.close()
             raise StoreUnavailable(
@@ -62,41 +74,36 @@ class Outbox:
 
     # -- filling -------------------------------------------------------------------------------
 
-    def put(self, records: Sequence[Stored], tries: Sequence[int] | None = None) -> None:
-        """Take records in, all or none; wait for room.
+    def put(self, records: Sequence[VersionedRecord], tries: Sequence[int] | None = None) -> None:
+        """Store records to be sent, all or none; wait for room.
 
         Args:
-            records: What is to be sent.
-            tries: How often each was begun before; a record that was may be on the server.
+            records: The records.
+            tries: How often sending each was begun before; if it was, the server may have it.
 
         Raises:
-            StoreBusy: no room came; nothing was taken in.
+            StoreBusy: there was no room in time; nothing was stored.
         """
         payloads = [json.dumps(to_payload(stored)) for stored in records]
         deadline = time.monotonic() + self._timeout
         while not self._try_put(records, payloads, tries or [0] * len(records)):
             if time.monotonic() > deadline:
                 raise StoreBusy(
-                    "The outbox is full: the server has not been reached for long. Nothing was "
-                    "stored; try again when the server is back."
+                    "The outbox is full: the server has not been reached for a long time. Nothing "
+                    "was stored; try again when the server is back."
                 )
             time.sleep(_ROOM_PAUSE_SECONDS)
 
-    async def aput(self, records: Sequence[Stored]) -> None:
-        """Twin of `put`."""
-        await asyncio.to_thread(self.put, records)
-
     def _try_put(
-        self, records: Sequence[Stored], payloads: Sequence[str], tries: Sequence[int]
+        self, records: Sequence[VersionedRecord], payloads: Sequence[str], tries: Sequence[int]
     ) -> bool:
         with self._file.transaction() as connection:
             count, size = connection.execute(
                 "SELECT count(*), coalesce(sum(length(payload)), 0) FROM entries "
                 "WHERE failed IS NULL"
             ).fetchone()
-            if count and (
-                count + len(records) > MAX_ENTRIES or size + sum(map(len, payloads)) > MAX_BYTES
-            ):
+            size += sum(map(len, payloads))
+            if count and (count + len(records) > self._max_entries or size > MAX_BYTES):
                 return False
             connection.executemany(
                 "INSERT INTO entries (owner, session, record, payload, tries) "
@@ -117,50 +124,50 @@ class Outbox:
     # -- reading -------------------------------------------------------------------------------
 
     def waiting(self, owners: Sequence[str] | None = None) -> list[Entry]:
-        """Return the entries of owners, or all, in order; also those that were set aside."""
-        condition = "" if owners is None else "WHERE owner IN (SELECT value FROM json_each(?))"
-        parameters = () if owners is None else (json.dumps(list(owners)),)
-        found = self._file.read(
-            f"SELECT {_COLUMNS} FROM entries {condition} ORDER BY place", parameters
-        )
-        return [_entry(row) for row in found]
+        """Return the entries of owners, or all, in order; including those that were refused."""
+        condition, parameters = _of_owners(owners)
+        sql = f"SELECT {_COLUMNS} FROM entries WHERE {condition} ORDER BY place"
+        return [_entry(row) for row in self._file.read(sql, parameters)]
 
     def unsent(self, owners: Sequence[str] | None = None) -> int:
         """Return how many entries are still to be sent."""
-        condition = "" if owners is None else "AND owner IN (SELECT value FROM json_each(?))"
-        parameters = () if owners is None else (json.dumps(list(owners)),)
-        sql = f"SELECT count(*) FROM entries WHERE failed IS NULL {condition}"
+        condition, parameters = _of_owners(owners)
+        sql = f"SELECT count(*) FROM entries WHERE failed IS NULL AND {condition}"
         return int(self._file.read(sql, parameters)[0][0])
 
-    def set_aside(self) -> int:
-        """Return how many entries were set aside."""
+    def refused(self) -> int:
+        """Return how many entries the server refused for good."""
         return int(self._file.read("SELECT count(*) FROM entries WHERE failed IS NOT NULL")[0][0])
 
     # -- sending -------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def sending(self, timeout: float = 0.0) -> Iterator[bool]:
-        """Be the only one, of all processes, who sends; yields False when another one is.
+    def sending(self, timeout: float = 0.0) -> Iterator[None]:
+        """Hold the right to send, which one process has at a time.
 
-        The lock is SQLite's own, on a file beside: it goes with the process, however that ends.
+        The lock is SQLite's own, on a file beside the outbox: it ends with the process.
+
+        Raises:
+            StoreBusy: another process held it for `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         connection = sqlite3.connect(
             self._lock_path, timeout=0, isolation_level=None, check_same_thread=False
         )
+        self._senders.add(connection)
         try:
             self._lock_path.chmod(0o600)
             while not _lock(connection):
                 if time.monotonic() >= deadline:
-                    yield False
-                    return
+                    raise StoreBusy("Another process is sending what is in the outbox; try again.")
                 time.sleep(_LOCK_PAUSE_SECONDS)
-            yield True
+            yield
         finally:
+            self._senders.discard(connection)
             connection.close()
 
     def next(self, after: int, passing: Sequence[str]) -> Entry | None:
-        """Return the first entry to be sent after a place, passing over some sessions."""
+        """Return the first entry to be sent after a place, skipping some sessions."""
         found = self._file.read(
             f"SELECT {_COLUMNS} FROM entries WHERE failed IS NULL AND place > ? "
             "AND session NOT IN (SELECT value FROM json_each(?)) ORDER BY place LIMIT 1",
@@ -169,52 +176,44 @@ class Outbox:
         return _entry(found[0]) if found else None
 
     def begin(self, entry: Entry) -> bool:
-        """Note that an entry may reach the server from now on; False when it is gone."""
-        with self._file.transaction() as connection:
-            return (
-                connection.execute(
-                    "UPDATE entries SET tries = tries + 1 WHERE place = ?", (entry.place,)
-                ).rowcount
-                == 1
-            )
+        """Note that an entry may reach the server from now on; return False if it is gone."""
+        sql = "UPDATE entries SET tries = tries + 1 WHERE place = ?"
+        return self._execute(sql, entry.place) == 1
 
     def sent(self, entry: Entry) -> None:
-        """Let go of an entry that the server has."""
-        with self._file.transaction() as connection:
-            connection.execute("DELETE FROM entries WHERE place = ?", (entry.place,))
+        """Remove an entry that the server has."""
+        self._execute("DELETE FROM entries WHERE place = ?", entry.place)
 
-    def fail(self, entry: Entry, reason: str) -> None:
-        """Set an entry aside: it is not sent again, and still found on this machine."""
-        with self._file.transaction() as connection:
-            connection.execute(
-                "UPDATE entries SET failed = ? WHERE place = ?", (reason, entry.place)
-            )
+    def refuse(self, entry: Entry, reason: str) -> None:
+        """Keep an entry as refused: it is not sent again, and still found on this machine."""
+        self._execute("UPDATE entries SET failed = ? WHERE place = ?", reason, entry.place)
 
     def resend(self, places: Sequence[int]) -> int:
-        """Let entries that were set aside be sent after all; return how many."""
+        """Let refused entries be sent again; return how many."""
+        sql = "UPDATE entries SET failed = NULL WHERE failed IS NOT NULL AND place IN "
+        return self._execute(f"{sql}(SELECT value FROM json_each(?))", json.dumps(list(places)))
+
+    def _execute(self, sql: str, *parameters: Any) -> int:
+        """Run one statement; return how many entries it changed."""
         with self._file.transaction() as connection:
-            return connection.execute(
-                "UPDATE entries SET failed = NULL WHERE failed IS NOT NULL "
-                "AND place IN (SELECT value FROM json_each(?))",
-                (json.dumps(list(places)),),
-            ).rowcount
+            return connection.execute(sql, parameters).rowcount
 
     # -- erasing -------------------------------------------------------------------------------
 
     def erase(self, places: Sequence[int]) -> None:
-        """Remove entries so that no byte of them is left, nor of any that were sent before."""
+        """Remove entries so that no byte of them is left, nor of any that was sent before."""
         with self._file.transaction() as connection:
             connection.execute(
                 "DELETE FROM entries WHERE place IN (SELECT value FROM json_each(?))",
                 (json.dumps(list(places)),),
             )
-            self._file.mark(connection, "erasing")
+            connection.mark("erasing")
         self._file.erase_freed()
 
     # -- settings ------------------------------------------------------------------------------
 
     def setting(self, name: str, default: str | None = None) -> str | None:
-        """Return what was noted; notes the default where there is nothing yet."""
+        """Return a value that was noted; note the default if there is none."""
         with self._file.transaction() as connection:
             if default is not None:
                 connection.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (name, default))
@@ -223,25 +222,27 @@ class Outbox:
             ).fetchone()
             return row[0] if row else None
 
-    def note(self, name: str, value: str | None) -> None:
-        """Note a value; None takes the note away."""
-        with self._file.transaction() as connection:
-            connection.execute("DELETE FROM settings WHERE name = ?", (name,))
-            if value is not None:
-                connection.execute("INSERT INTO settings VALUES (?, ?)", (name, value))
-
-    def size_bytes(self) -> int | None:
-        """Return what the outbox takes on disk."""
-        return self._file.size_bytes()
+    def note(self, name: str, value: str) -> None:
+        """Note a value."""
+        self._execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, value)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file. A request that still hangs no longer keeps others from sending."""
+        for connection in list(self._senders):
+            connection.close()
         self._file.close()
 
 
 def _entry(row: Sequence[Any]) -> Entry:
     place, session, _, payload, tries, failed = row
     return Entry(place, session, from_payload(json.loads(payload)), tries, failed)
+
+
+def _of_owners(owners: Sequence[str] | None) -> tuple[str, tuple[str, ...]]:
+    """Return the SQL condition for the entries of owners, or of all, and its parameters."""
+    if owners is None:
+        return "TRUE", ()
+    return "owner IN (SELECT value FROM json_each(?))", (json.dumps(list(owners)),)
 
 
 def _lock(connection: sqlite3.Connection) -> bool:

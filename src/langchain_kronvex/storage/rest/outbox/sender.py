@@ -1,26 +1,23 @@
-"""Brings what is in the outbox to the server: in order, once, and whatever happens in between.
+"""Sends the entries of the outbox in the background: in order, until the server has them.
 
-A server may hold an entry although its answer never came. So a second try first looks whether the
-first one arrived; where the answer was a success that does not show the memory, it only looks. A
-server may also answer with another memory than the one it was sent, because it
-takes the two for the same; then the text is sent once more in a form that is like no other.
+The server may hold an entry although its answer never arrived. So a later attempt first looks
+whether an earlier one did. After a success that does not show the memory, the entry is only looked
+for. A server may also answer with another memory, because it merged the two: that write is lost on
+the server, so the entry is kept as refused and the loss is reported.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
 import time
-import uuid
 from collections.abc import Callable, Sequence
 
-from langchain_kronvex.core.background import BackgroundWriter, OnError
-from langchain_kronvex.core.effects import Plan, run
+from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_exponential
+
+from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.errors import (
     BadRequest,
     MemoryClosed,
-    MemoryNotFound,
     QuotaExceeded,
     RateLimited,
     ServerMisbehaved,
@@ -30,118 +27,87 @@ from langchain_kronvex.core.errors import (
     WriteLost,
     described,
 )
-from langchain_kronvex.storage.backend import Record
+from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
 from langchain_kronvex.storage.rest.envelope import (
-    Stored,
     is_as_sent,
-    opened,
+    record_from_wire,
     says_too_little,
-    storing,
-    wire_session,
-    wire_type,
+    store_request,
 )
-from langchain_kronvex.storage.rest.http import api as wire
-from langchain_kronvex.storage.rest.http.api import WireMemory
-from langchain_kronvex.storage.rest.outbox.outbox import Entry, Outbox
-from langchain_kronvex.storage.rest.remote_agent import ServerAgent
+from langchain_kronvex.storage.rest.http import answers
+from langchain_kronvex.storage.rest.http.answers import WireMemory
+from langchain_kronvex.storage.rest.opening import RemoteLimits
+from langchain_kronvex.storage.rest.outbox.outbox import Entry
+from langchain_kronvex.storage.rest.reading import listing, read, stored_records
+from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 
 logger = logging.getLogger("langchain_kronvex")
-_FOR_EVER = 10**9  # tries; an entry is on disk and waits for its server
-_NEVER_SUCCEED = (400, 409, 413, 414, 415, 422, 431)
-_AT_ONCE = 50  # entries, before another process may send
-_MOST_FAULTS = 8  # of the server, on one entry while others go through
-_MOST_LOOKS = 6  # within three seconds, for what the server took without showing it
-_CLOSING_SECONDS = 10.0
-_QUOTA_PAUSE_SECONDS = 900.0
-_LONGEST_SESSION_PAUSE_SECONDS = 300.0
-_LONGEST_PAUSE_SECONDS = 300.0  # however long the server asks to wait
+_ENDLESS = 10**9  # attempts; an entry is on disk and waits for its server
+_PERMANENT = (400, 409, 413, 414, 415, 422, 431)
+_BATCH = 50  # entries, before another process may send
+_MAX_FAULTS = 10  # of the server, on one entry while others go through
 
 
-class Courier:
-    """Sends the entries of an outbox in the background.
+class OutboxSender:
+    """Sends the entries of an agent's outbox in a thread of its own.
 
     Args:
-        agent: To whom.
-        outbox: What.
-        report: Told of each failure that matters.
-
-    Attributes:
-        outage: Why nothing can be sent just now; None when all is well.
+        agent: The agent, with its outbox; its `outage` and `report` are kept up to date.
+        limits: How long the pauses are.
     """
 
-    def __init__(self, agent: ServerAgent, outbox: Outbox, report: OnError) -> None:
-        self._agent, self._outbox, self._report = agent, outbox, report
-        self._writer = BackgroundWriter(attempts=_FOR_EVER)
+    def __init__(self, agent: RemoteAgent, limits: RemoteLimits) -> None:
+        self._agent, self._outbox, self._limits = agent, agent.outbox, limits
+        self._writer = BackgroundWriter(attempts=_ENDLESS)
         self._closing = False
         self._not_before = 0.0
         self._sent = 0
         self._faults: dict[int, tuple[int, int]] = {}  # by place: how many, and sent at the first
-        self._resting: dict[str, float] = {}  # sessions, until when
-        self._unseen: dict[int, int] = {}  # by place: how often looked for after a success
-        self.outage: str | None = None
 
     def wake(self) -> None:
-        """Send what there is, in the background."""
+        """Send everything in the outbox, in the background."""
         self._writer.submit("outbox", self._drain, once=True)
 
     def settle(self, owners: Sequence[str] | None, seconds: float) -> None:
-        """Wait until nothing of these owners is to be sent, unless the server is away."""
+        """Wait until no entry of these owners is unsent, unless the server is away."""
         deadline, pause = time.monotonic() + seconds, 0.001
-        while self._is_worth_waiting(owners, deadline):
+        while self._agent.outage is None and self._outbox.unsent(owners):
+            if time.monotonic() >= deadline:
+                return
             time.sleep(pause)
             pause = min(pause * 1.5, 0.02)
 
-    async def asettle(self, owners: Sequence[str] | None, seconds: float) -> None:
-        """Twin of `settle`."""
-        deadline, pause = time.monotonic() + seconds, 0.001
-        while self._is_worth_waiting(owners, deadline):
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 0.02)
-
-    def _is_worth_waiting(self, owners: Sequence[str] | None, deadline: float) -> bool:
-        if self.outage is not None or time.monotonic() >= deadline:
-            return False
-        return self._outbox.unsent(owners) > 0
-
-    def withdraw(self, chosen: Callable[[Stored], bool], timeout: float) -> list[Stored]:
-        """Take entries back so that they are never sent; what is under way is waited for.
+    def withdraw(
+        self, chosen: Callable[[VersionedRecord], bool], timeout: float
+    ) -> list[VersionedRecord]:
+        """Remove entries so that they are never sent; wait for a request that is under way.
 
         Raises:
             StoreBusy: another process went on sending for `timeout` seconds.
         """
-        if not any(chosen(entry.stored) for entry in self._outbox.waiting()):
-            with self._outbox.sending(timeout) as alone:  # what was just sent has arrived
-                _check(alone)
-                self._outbox.erase([])
-            return []
-        with self._outbox.sending(timeout) as alone:
-            _check(alone)
-            entries = [e for e in self._outbox.waiting() if chosen(e.stored)]
+        with self._outbox.sending(timeout):
+            entries = [entry for entry in self._outbox.waiting() if chosen(entry.stored)]
             self._outbox.erase([entry.place for entry in entries])
         return [entry.stored for entry in entries]
 
-    async def awithdraw(self, chosen: Callable[[Stored], bool], timeout: float) -> list[Stored]:
-        """Twin of `withdraw`."""
-        return await asyncio.to_thread(self.withdraw, chosen, timeout)
-
     def flush(self, timeout: float | None) -> bool:
-        """Wait until all is sent or set aside; False when the time ran out first."""
+        """Wait until every entry is sent or refused; return False after `timeout` seconds."""
         return self._writer.flush(timeout)
 
-    async def aflush(self, timeout: float | None) -> bool:
-        """Twin of `flush`."""
-        return await self._writer.aflush(timeout)
+    def stop(self) -> None:
+        """Send nothing more, apart from a request that is under way."""
+        self._closing = True
 
     def close(self) -> None:
-        """Send what can be sent soon; the rest stays on disk and is sent when opened again.
+        """Send what can be sent soon; the rest stays on disk until the memory is opened again.
 
-        A request that hangs is not waited for any longer: it ends with the connections.
+        A request that hangs is abandoned.
         """
-        deadline = time.monotonic() + _CLOSING_SECONDS
-        while self.outage is None and time.monotonic() < deadline:
+        deadline = time.monotonic() + self._limits.closing
+        while self._agent.outage is None and time.monotonic() < deadline:
             if self._writer.flush(0.05):
                 break
-        self._closing = True
+        self.stop()
         self._writer.discard(lambda lane: True, max(deadline - time.monotonic(), 0.0))
         self._writer.close(0.0)
         left = self._outbox.unsent()
@@ -153,44 +119,43 @@ class Courier:
     # -- the background ------------------------------------------------------------------------
 
     def _drain(self) -> None:
-        """Send all there is; what this raises is tried again after a pause."""
+        """Send everything; after an error from here the writer tries again."""
+        skipped: list[str] = []
         while not self._closing and self._outbox.unsent():
             if time.monotonic() < self._not_before:
                 raise StoreBusy("The server asked to wait.")
-            with self._outbox.sending() as alone:
-                _check(alone)
-                done = self._send_some()
-            if not done:
+            with self._outbox.sending():
+                more = self._send_batch(skipped)
+            if not more:
                 return
-            time.sleep(0.03)  # so that others get their turn
+            time.sleep(0.03)  # so that other processes get their turn
 
-    def _send_some(self) -> bool:
-        """Send the first entries; return whether there are more."""
-        after, now = 0, time.monotonic()
-        resting = [session for session, until in self._resting.items() if until > now]
-        for _ in range(_AT_ONCE):
+    def _send_batch(self, skipped: list[str]) -> bool:
+        """Send the first entries, except those of skipped sessions; return whether to go on."""
+        after = 0
+        for _ in range(_BATCH):
             if self._closing:
                 return False
-            entry = self._outbox.next(after, resting)
+            entry = self._outbox.next(after, skipped)
             if entry is None:
-                if resting:
+                if skipped:
                     raise StoreBusy("Some entries are tried again later.")
                 return False
             after = entry.place
             if not self._send(entry):
-                resting.append(entry.session)
+                skipped.append(entry.session)
         return True
 
     def _send(self, entry: Entry) -> bool:
-        """Send one entry, or set it aside; False when its session has to wait.
+        """Send one entry, or refuse it; return False if its session has to wait.
 
         Raises:
-            ServiceError: it is not the entry: nothing can be sent just now.
+            ServiceError: nothing can be sent at the moment.
         """
         if not self._outbox.begin(entry):
             return True
         try:
-            run(self._deliver(entry))
+            deliver(self._agent, entry)
         except MemoryClosed:
             self._closing = True
             return True
@@ -199,16 +164,14 @@ class Courier:
         self._outbox.sent(entry)
         self._sent += 1
         self._faults.pop(entry.place, None)
-        self._unseen.pop(entry.place, None)
-        self._resting.pop(entry.session, None)
-        self.outage = None
+        self._agent.outage = None
         return True
 
     def _failed(self, entry: Entry, error: Exception) -> bool:
         status = getattr(error, "status", None)
-        hopeless = isinstance(error, BadRequest) and status in _NEVER_SUCCEED
-        if hopeless or isinstance(error, WriteLost | ValueError):
-            self._set_aside(entry, error)
+        permanent = isinstance(error, BadRequest) and status in _PERMANENT
+        if permanent or isinstance(error, WriteLost | ValueError):
+            self._refuse(entry, error)
             return True
         if isinstance(error, ServerMisbehaved) or status == 500:
             return self._try_later(entry, error)
@@ -216,144 +179,108 @@ class Courier:
         raise error
 
     def _try_later(self, entry: Entry, error: Exception) -> bool:
-        """Let a session wait after a fault; give the entry up when only it fails, and often."""
-        count, sent_then = self._faults.get(entry.place, (0, self._sent))
-        self._faults[entry.place] = (count + 1, sent_then)
-        if count + 1 >= _MOST_FAULTS and self._sent > sent_then:
-            self._set_aside(entry, error)
+        """Let a session wait after a fault, or refuse its entry if only that one keeps failing.
+
+        Returns:
+            Whether the entry was refused.
+        """
+        count, sent_before = self._faults.get(entry.place, (0, self._sent))
+        self._faults[entry.place] = (count + 1, sent_before)
+        if count + 1 >= _MAX_FAULTS and self._sent > sent_before:
+            self._refuse(entry, error)
             return True
         if count == 0:
-            self._report(error)
-        pause = min(0.1 * 2**count, _LONGEST_SESSION_PAUSE_SECONDS)
-        self._resting[entry.session] = time.monotonic() + pause
-        if self.outage is None:
-            self.outage = described(error)
+            self._agent.report(error)
+        self._agent.outage = self._agent.outage or described(error)
         return False
 
-    def _set_aside(self, entry: Entry, error: Exception) -> None:
-        self._outbox.fail(entry, described(error))
+    def _refuse(self, entry: Entry, error: Exception) -> None:
+        self._outbox.refuse(entry, described(error))
         self._faults.pop(entry.place, None)
-        self._unseen.pop(entry.place, None)
-        logger.error("an entry of the outbox was set aside: %s", described(error))
-        self._report(error)
+        logger.error("the server refused an entry of the outbox: %s", described(error))
+        self._agent.report(error)
 
     def _note_outage(self, error: Exception) -> None:
-        wait = min(getattr(error, "retry_after_seconds", None) or 0.0, _LONGEST_PAUSE_SECONDS)
+        wait = min(getattr(error, "retry_after_seconds", None) or 0.0, self._limits.outage_pause)
         if isinstance(error, QuotaExceeded):
-            wait = _QUOTA_PAUSE_SECONDS
+            wait = self._limits.quota_pause
         if isinstance(error, RateLimited | QuotaExceeded | ServerUnavailable) and wait:
             self._not_before = time.monotonic() + wait
-        if self.outage is None:
-            self._report(error)
-        self.outage = described(error)
+        if self._agent.outage is None:
+            self._agent.report(error)
+        self._agent.outage = described(error)
 
-    # -- one entry -----------------------------------------------------------------------------
 
-    def _deliver(self, entry: Entry) -> Plan[None]:
-        stored = entry.stored
-        if entry.place in self._unseen:
-            yield from self._look_for(entry)
-            return
-        older, arrived = yield from self._standing(entry)
-        for server_id in older:
-            yield from self._agent.delete(server_id)
-        if arrived or stored.gone:
-            return
-        for padding in _paddings(stored.record):
-            raw, shown = yield from self._store(stored, padding)
-            if not shown:
-                yield from self._look_for(entry)
-                return
-            if raw is not None:
-                yield from self._look_at(stored, raw)
-                return
-            logger.warning(
-                "the server took a memory for another one and did not store it; it is sent once "
-                "more, with an addition that tells them apart"
-            )
+# -- one entry -----------------------------------------------------------------------------------
+
+
+def deliver(agent: RemoteAgent, entry: Entry) -> None:
+    """Bring an entry to the server, in place of older versions of its record.
+
+    Raises:
+        ServiceError: the server refused, or cannot be reached.
+        WriteLost: the server answered with another memory, or never shows this one.
+    """
+    stored = entry.stored
+    older, arrived = _versions_on_server(agent, entry)
+    for server_id in older:
+        agent.delete(server_id)
+    if arrived or stored.gone:
+        return
+    sent = store_request(stored)
+    raw = answers.read_memory(agent.ask(sent))
+    if raw and is_as_sent(raw, sent, stored):
+        _note(agent, raw)
+    elif (raw is not None and not says_too_little(raw, sent)) or not _appears(agent, stored):
         raise WriteLost()
 
-    def _standing(self, entry: Entry) -> Plan[tuple[list[str], bool]]:
-        """Return the ids of older versions on the server, and whether this one is there."""
-        stored = entry.stored
-        known = self._agent.known(stored.record.id)
-        if entry.tries == 0 and (stored.version == stored.written or known):
-            return ([known.server_id] if known and known.version < stored.version else []), False
-        session = wire_session(stored.record.kind, stored.record.scope)
-        found = yield from self._agent.stored(session)
-        mine = [each for each in found if each.record.id == stored.record.id]
-        older = [e.server_id for e in mine if e.version < stored.version and e.server_id]
-        return older, any(each.version >= stored.version for each in mine)
 
-    def _store(self, stored: Stored, padding: str) -> Plan[tuple[WireMemory | None, bool]]:
-        """Send a record; return the server's memory, or None when it is another one's.
+def _versions_on_server(agent: RemoteAgent, entry: Entry) -> tuple[list[str], bool]:
+    """Return the server's ids of older versions, and whether this version is there."""
+    stored = entry.stored
+    known = agent.known.position(stored.record.id)
+    if entry.tries == 0 and (stored.version == stored.written or known):
+        return ([known.server_id] if known and known.version < stored.version else []), False
+    session = wire_session(stored.record.kind, stored.record.scope)
+    found = [s for s in stored_records(agent, session) if s.record.id == stored.record.id]
+    older = [s.server_id for s in found if s.version < stored.version and s.server_id]
+    return older, any(s.version >= stored.version for s in found)
 
-        And whether the answer shows a memory at all: some servers only say that it went well.
-        """
-        body = yield from self._agent.ask(lambda agent: storing(agent, stored, padding))
-        raw = wire.read_memory(wire.read_json(body)) if body.strip() else None
-        sent = storing("", stored, padding)
-        if is_as_sent(raw, sent, stored):
-            return raw, True
-        return None, raw is not None and not says_too_little(raw, sent)
 
-    def _look_for(self, entry: Entry) -> Plan[None]:
-        """Look whether an entry is there which the server took without showing it.
+def _appears(agent: RemoteAgent, stored: VersionedRecord) -> bool:
+    """Return whether the server lists an entry that it took without showing it; look repeatedly."""
+    sent = store_request(stored)
+    session = wire_session(stored.record.kind, stored.record.scope)
 
-        Raises:
-            ServerMisbehaved: not yet.
-            WriteLost: it was looked for often enough.
-        """
-        stored = entry.stored
-        session = wire_session(stored.record.kind, stored.record.scope)
-        listed = yield from self._agent.listing(session)
-        sent = storing("", stored)
-        for raw in listed:
-            if is_as_sent(raw, sent, stored):
-                self._agent.read([raw])
-                return
-        looks = self._unseen[entry.place] = self._unseen.get(entry.place, 0) + 1
-        if looks >= _MOST_LOOKS:
-            raise WriteLost()
-        raise ServerMisbehaved(
-            "The server answered that it had stored a memory, without showing it, and does not "
-            "list it; it is looked for again."
+    def look() -> bool:
+        found = [raw for raw in listing(agent, session) if is_as_sent(raw, sent, stored)]
+        return bool(read(agent, found[:1]))
+
+    looking = Retrying(
+        retry=retry_if_result(lambda found: not found),
+        stop=stop_after_attempt(6),
+        wait=wait_exponential(multiplier=0.05, max=1.0),
+        retry_error_callback=lambda state: False,
+    )
+    return bool(looking(look))
+
+
+def _note(agent: RemoteAgent, raw: WireMemory) -> None:
+    """Note where a record is now, and report what storing it did to other memories."""
+    found = record_from_wire(raw)
+    if found is not None and found.ours:
+        agent.known.note(found, raw.session)
+    if raw.deduplicated:
+        agent.report(
+            ServerMisbehaved(
+                "The server merged a memory with another one of the same text; if that belonged to "
+                "another session, it is lost."
+            )
         )
-
-    def _look_at(self, stored: Stored, raw: WireMemory) -> Plan[None]:
-        """Take note of where a record stands now, and of what storing it did to others."""
-        found = opened(raw)
-        if found is not None and found.ours:
-            self._agent.note(found, raw.session)
-        if raw.deduplicated:
-            self._report(
-                ServerMisbehaved(
-                    "The server made one of a memory and of another one of the same text; if that "
-                    "was of another session, it is lost."
-                )
+    if raw.hidden:
+        agent.report(
+            ServerMisbehaved(
+                f"Storing a memory made the server hide {raw.hidden} similar ones of this agent. "
+                "Use one agent for each user, or a server that separates users."
             )
-        if raw.hidden:
-            self._report(
-                ServerMisbehaved(
-                    f"Storing a memory made the server hide {raw.hidden} similar ones of this "
-                    "agent. Use one agent for each user, or a server that keeps users apart."
-                )
-            )
-        sent_type = wire_type(stored.record)
-        if raw.type != sent_type:
-            try:
-                yield from self._agent.ask(lambda a: wire.retype_request(a, raw.id, sent_type))
-            except (ServiceError, MemoryNotFound) as error:  # it is stored, and read as it was
-                self._report(error)
-
-
-def _paddings(record: Record) -> list[str]:
-    """Return additions that make a text ever more unlike others."""
-    words = min(max(len(record.content.split()), 8), 400)
-    unlike = " ".join(f"{random.getrandbits(40):x}" for _ in range(words))
-    return ["", f"\n[{uuid.uuid4().hex}]", f"\n[{unlike}]"]
-
-
-def _check(alone: bool) -> None:
-    if not alone:
-        raise StoreBusy("Another process is sending what is in the outbox; try again.")
+        )

@@ -1,0 +1,244 @@
+"""The middlewares: the access log around everything, and the checks before an endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import re
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar
+from urllib.parse import quote, unquote
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from langchain_kronvex.core.errors import described
+from langchain_kronvex.server.api.responses import VERSION
+from langchain_kronvex.server.http.errors import (
+    INTERNAL_ERROR,
+    INVALID_KEY,
+    MISSING_KEY,
+    NOT_FOUND,
+    ApiError,
+)
+from langchain_kronvex.server.http.rate_limit import RateLimiter
+from langchain_kronvex.server.registry.agents import NOBODY
+from langchain_kronvex.server.registry.api_keys import ApiKeys
+from langchain_kronvex.server.settings import ServerSettings
+
+_VERSION_HEADER = (b"x-kronvex-version", VERSION.encode())
+_GUARDED = ("/api/v1", "/auth")
+_SLOW_SECONDS = 1.0  # of receiving a body
+_LOCAL_NAMES = ("localhost", "testclient")
+_USER_PATH = ["", "api", "v1", "agents", "memories", "user"]
+_USER_PART = 7
+_ODD = re.compile(r"[/\x00-\x1f\x7f]")
+logger = logging.getLogger("langchain_kronvex.server")
+T = TypeVar("T")
+
+
+class AccessLog:
+    """Logs each request, adds headers to its response, and answers 500 for one that failed.
+
+    A line holds method, route, status, time and the key's id. It never holds content, a query, a
+    key, or the id of a user, which may be a name or an address.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status, logged = time.perf_counter(), 0, False
+
+        def log() -> None:
+            nonlocal logged
+            if not logged:
+                logged = True
+                _log(scope, status, (time.perf_counter() - started) * 1000)
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                limits = scope.get("state", {}).get("rate_limit", ())
+                headers = [*message.get("headers", ()), _VERSION_HEADER, *limits]
+                message = {**message, "headers": headers}
+            elif not message.get("more_body"):
+                log()  # before the last part is sent, so that a client finds its request logged
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed)
+        except Exception as error:  # noqa: BLE001 - a traceback may quote memory text
+            logger.error("a request failed: %s", described(error))  # noqa: TRY400
+            if not status:
+                failed = ApiError(500, INTERNAL_ERROR, {"Connection": "close"}).response()
+                await failed(scope, receive, observed)
+        log()
+
+
+def _log(scope: Scope, status: int, milliseconds: float) -> None:
+    facts = {
+        "method": scope["method"] if scope["method"].isalpha() else "?",
+        "route": getattr(scope.get("route"), "path_format", "-").removeprefix("/api/v1"),
+        "status": status,
+        "ms": round(milliseconds, 1),
+        "key": scope.get("state", {}).get("owner") or "-",
+    }
+    logger.info(" ".join(f"{name}={value}" for name, value in facts.items()), extra=facts)
+
+
+class AuthMiddleware:
+    """Lets a request through if its key is valid, its rate allowed, and its body not too large.
+
+    The key is checked before anything else, so that responses tell strangers nothing.
+    """
+
+    def __init__(self, app: ASGIApp, keys: ApiKeys, settings: ServerSettings) -> None:
+        self._app = app
+        self._keys = keys
+        self._settings = settings
+        per_minute = settings.requests_per_minute
+        self._limiter = None if per_minute is None else RateLimiter(per_minute)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        try:
+            self._check_host(headers.get("host", ""))
+            guarded = _inner_path(scope).startswith(_GUARDED)
+            if guarded:
+                scope.setdefault("state", {})["owner"] = await self._owner(scope, headers)
+                self._limit(scope["state"])
+            _check_path(scope)
+            started = time.monotonic()
+            receive = await self._buffered(headers, receive)
+            if guarded and (self._keys.is_fast or time.monotonic() - started > _SLOW_SECONDS):
+                await self._owner(scope, headers)  # the key may have been revoked meanwhile
+        except ApiError as error:
+            await error.response()(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _check_host(self, host: str) -> None:
+        """Refuse other names: a web page may point a name of its own at this machine."""
+        known = self._settings.allowed_hosts
+        name, _, port = host.rpartition(":")
+        if known is not None and (name if port.isdigit() else host).lower() not in known:
+            raise ApiError(400, "Invalid host header")
+
+    async def _owner(self, scope: Scope, headers: Headers) -> str:
+        """Return the id of the key, or `NOBODY` while there is no key and the caller is local."""
+        secrets = headers.getlist("x-api-key")
+        if len(secrets) == 1 and secrets[0]:
+            key = await self._lookup(lambda: self._keys.recognise(secrets[0]))
+            if key:
+                return key.id
+        if _is_local(scope) and await self._lookup(self._keys.none_made):
+            return NOBODY
+        raise ApiError(401, INVALID_KEY if any(secrets) else MISSING_KEY)
+
+    async def _lookup(self, question: Callable[[], T]) -> T:
+        """Look keys up, in a thread unless the lookup is faster than changing threads."""
+        return question() if self._keys.is_fast else await asyncio.to_thread(question)
+
+    def _limit(self, state: dict[str, Any]) -> None:
+        """Count a request of a key, and note the headers that tell how many are left."""
+        if self._limiter is None:
+            return
+        allowance = self._limiter.ask(state["owner"])
+        state["rate_limit"] = allowance.headers()
+        if not allowance.allowed:
+            limit, wait = allowance.limit, allowance.retry_after
+            raise ApiError(429, f"Rate limit exceeded ({limit} req/min). Try again in {wait} s.")
+
+    async def _buffered(self, headers: Headers, receive: Receive) -> Receive:
+        """Read the whole body, up to the limit; return a `receive` that gives it again."""
+        most = self._settings.max_body_bytes
+        announced = headers.get("content-length", "0")
+        if announced.isascii() and announced.isdigit() and int(announced[:20]) > most:
+            raise _too_large(most)
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] != "http.request":
+                return _replayed(message, receive)
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > most:
+                raise _too_large(most)
+            more = message.get("more_body", False)
+        return _replayed({"type": "http.request", "body": b"".join(parts)}, receive)
+
+
+def _too_large(most: int) -> ApiError:
+    return ApiError(413, f"The request is too large: at most {most} bytes are allowed.")
+
+
+def _replayed(first: Message, receive: Receive) -> Receive:
+    waiting = [first]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay
+
+
+def _is_local(scope: Scope) -> bool:
+    """Return whether the caller is on this machine; Unix sockets and tests have no address."""
+    client = scope.get("client")
+    return client is None or client[0] in _LOCAL_NAMES or _is_loopback(client[0])
+
+
+@lru_cache(1024)
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _inner_path(scope: Scope) -> str:
+    """Return the path inside the app, wherever the app is mounted, as the router does."""
+    path: str = scope["path"]
+    prefix: str = scope.get("root_path", "")
+    inside = path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] == "/"
+    return path[len(prefix) :] if inside else path
+
+
+def _check_path(scope: Scope) -> None:
+    """Refuse a path with an empty part, or with a slash or control character within a part.
+
+    Endpoints are chosen by the decoded path. An encoded slash or line break in an id could turn
+    the request for one memory into the request for all of them. Only the id of a user may hold
+    these characters.
+    """
+    parts = [unquote(part) for part in _encoded_path(scope).split("/")]
+    is_empty = "" in parts[1:]
+    if [*parts[:4], *parts[5:_USER_PART]] == _USER_PATH:
+        del parts[_USER_PART : _USER_PART + 1]
+    if is_empty or any(map(_ODD.search, parts)):
+        raise ApiError(404, NOT_FOUND)
+
+
+def _encoded_path(scope: Scope) -> str:
+    inner, raw = _inner_path(scope), scope.get("raw_path")
+    if raw is None:
+        return quote(inner)
+    sent: str = raw.partition(b"?")[0].decode("latin-1")
+    for _ in range(scope.get("root_path", "").count("/") + 1):
+        if unquote(sent) == inner:
+            return sent
+        sent = "/" + sent[1:].partition("/")[2]
+    return quote(inner)  # another middleware has changed the path

@@ -1,0 +1,105 @@
+"""Key-value tables for the server's own data (agents, API keys), in the store of the memories.
+
+Items are records of a kind of their own. Their agent id holds a slash, so no request can name it:
+the id of an agent is one segment of a path.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from langchain_kronvex.core.types import Scope
+from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
+
+SERVER_AGENT = "langchain-kronvex/server"
+_CACHED = 1000  # lookups
+_Cache = tuple[object, dict[tuple[tuple[str, ...] | None, int | None], list[Record]]]
+
+
+class ItemTable:
+    """Items of one type, each found by a key that is unique in the table.
+
+    Args:
+        backend: Of the agent `SERVER_AGENT`.
+        name: Of the table.
+        clock: Returns the time.
+
+    Attributes:
+        is_fast: A lookup takes less time than changing to another thread.
+    """
+
+    def __init__(self, backend: MemoryBackend, name: str, clock: Callable[[], datetime]) -> None:
+        self._backend = backend
+        self._name = name
+        self._clock = clock
+        self._place = Scope(name, name)  # with both ids a key is looked up in the store's index
+        self._cache: _Cache = (None, {})
+        self.is_fast = backend.version() is not None
+
+    def put(self, key: str, content: str, metadata: Mapping[str, Any]) -> Record:
+        """Add an item; if the key is taken, return the existing item unchanged."""
+        now = self._clock()
+        item = Record(
+            kind="item",
+            id=uuid.uuid4().hex,
+            scope=self._place,
+            key=key,
+            type=self._name,
+            content=content,
+            metadata=metadata,
+            created_at=now,
+        )
+        return self._backend.add([item], now)[0]
+
+    def find(self, key: str) -> Record | None:
+        """Return the item with this key, as it is now."""
+        found = self._cached((key,), None)
+        return found[0] if found else None
+
+    def all(self) -> Sequence[Record]:
+        """Return every item, newest first."""
+        return self._read()
+
+    def is_empty(self) -> bool:
+        """Return whether the table has no item."""
+        return not self._cached(None, 1)
+
+    def change(self, item: Record) -> None:
+        """Write the metadata of an item."""
+        self._backend.change(item, self._clock())
+
+    def rewrite(self, item: Record, content: str) -> None:
+        """Write the content of an item."""
+        self._backend.add([replace(item, content=content, completes=True)], self._clock())
+
+    def remove(self, item: Record) -> None:
+        """Erase an item."""
+        chosen = Selection(kind="item", scope=self._place, ids=(item.id,))
+        self._backend.delete(chosen, self._clock())
+
+    def _cached(self, keys: tuple[str, ...] | None, limit: int | None) -> list[Record]:
+        """Read from the store, unless nothing was written since the same lookup.
+
+        Every request needs items. A store knows far sooner whether any process has written than
+        what it has written.
+        """
+        version = self._backend.version()
+        if version is None:
+            return self._read(keys=keys, limit=limit)
+        cached_at, found = self._cache
+        if cached_at != version or len(found) > _CACHED:
+            found = {}
+            self._cache = version, found
+        if (keys, limit) not in found:
+            found[keys, limit] = self._read(keys=keys, limit=limit)
+        return found[keys, limit]
+
+    def _read(
+        self, *, keys: tuple[str, ...] | None = None, limit: int | None = None
+    ) -> list[Record]:
+        chosen = Selection(kind="item", scope=self._place, keys=keys)
+        return self._backend.find(chosen, Page(newest_first=True, limit=limit), self._clock())

@@ -1,0 +1,98 @@
+"""How a store is reached: options of users, checked before anything is opened."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+from langchain_kronvex.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import httpx
+    import psycopg
+    from psycopg_pool import ConnectionPool
+
+DEFAULT_SCHEMA = "langchain_kronvex"
+_MAX_IDENTIFIER_BYTES = 63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresOptions:
+    """How a PostgreSQL store is reached, for `KronvexMemory(postgres=…)`.
+
+    Attributes:
+        pool: An open `psycopg_pool.ConnectionPool` of yours. It is used and never closed. Without
+            it, all memories of this process that open the same database share a pool of ours.
+        async_pool: Removed: the `a…` verbs run in threads and use `pool`.
+        schema: Where the tables are; made when it is not there.
+        max_connections: The most connections of our own pool.
+        prepared_statements: Turn this off behind a pooler in transaction mode that does not keep
+            them (PgBouncer before 1.21).
+        statement_timeout_seconds: How long the server may take for one statement; None for what
+            the server is set to.
+        row_level_security: Let the database itself refuse rows of another user. The role must not
+            be a superuser nor have BYPASSRLS, for which PostgreSQL makes an exception.
+        exact_up_to: Removed: every user is searched in RAM, whatever the number of memories.
+    """
+
+    pool: ConnectionPool[psycopg.Connection[Any]] | None = None
+    async_pool: None = None
+    schema: str = DEFAULT_SCHEMA
+    max_connections: int = 10
+    prepared_statements: bool = True
+    statement_timeout_seconds: float | None = None
+    row_level_security: bool = False
+    exact_up_to: None = None
+
+    def __post_init__(self) -> None:
+        _check_schema(self.schema)
+        _check_pool(self.pool)
+        if self.async_pool is not None:
+            raise ConfigurationError(
+                "async_pool was removed: the a… verbs run in threads. Pass an open "
+                "psycopg_pool.ConnectionPool as pool."
+            )
+        if not isinstance(self.max_connections, int) or self.max_connections < 1:
+            raise ConfigurationError("max_connections must be a whole number of at least 1.")
+        if self.exact_up_to is not None:
+            raise ConfigurationError(
+                "exact_up_to was removed: every user is searched in RAM. Leave it out, and bound "
+                "the RAM with cache_megabytes of KronvexMemory."
+            )
+        timeout = self.statement_timeout_seconds
+        is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+        if timeout is not None and not (is_number and 0 < timeout < 1e6):
+            raise ConfigurationError("statement_timeout_seconds must be a positive number.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceOptions:
+    """How a Kronvex API is reached; see `KronvexMemory`."""
+
+    api_key: str | SecretStr | None = field(default=None, repr=False)
+    http_client: httpx.Client | None = None
+    outbox: str | Path | None = None
+    allow_http: bool = False
+
+
+def _check_schema(name: object) -> None:
+    try:
+        size = len(name.encode()) if isinstance(name, str) and "\0" not in name else 0
+    except UnicodeEncodeError:
+        size = 0
+    if not 1 <= size <= _MAX_IDENTIFIER_BYTES:
+        raise ConfigurationError("schema must be a name of 1 to 63 bytes.")
+    if str(name).startswith("pg_"):
+        raise ConfigurationError('schema must not begin with "pg_": PostgreSQL keeps these names.')
+
+
+def _check_pool(pool: object) -> None:
+    is_async = inspect.iscoroutinefunction(getattr(pool, "getconn", None))
+    if pool is not None and (is_async or not callable(getattr(pool, "connection", None))):
+        raise ConfigurationError(
+            f"pool must be a psycopg_pool.ConnectionPool, not {type(pool).__name__}."
+        )

@@ -1,1 +1,0 @@
-"""Searching the memories of very large owners in the database."""

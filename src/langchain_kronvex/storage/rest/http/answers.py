@@ -1,0 +1,229 @@
+"""Answers of the REST API, read from any of its dialects. Pure functions.
+
+An answer is accepted in whatever form it comes, and no key is relied on to be there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from langchain_kronvex.core.errors import ServerMisbehaved
+from langchain_kronvex.storage.client_envelope import is_shallow, is_text, read_time
+
+NOBODY = "\0"  # not an id: the session of a memory whose owner cannot be read
+_MAX_ACCESSES = 2**53
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireMemory:
+    """A memory as a server returned it.
+
+    Attributes:
+        id: The server's, not empty.
+        content: The text as stored there.
+        session: The owner: the server's `user_id` if it differs from its `session_id`, else the
+            `session_id`, which names both; None if there is none.
+        user: The `user_id` if it differs from the `session_id`.
+        within: The `session_id` beside such a user, or None.
+        type: The memory type; "episodic" if the server names none.
+        metadata: A JSON object.
+        has_metadata: Whether the server returned metadata at all.
+        created_at: UTC; 1970 if the server gives no date.
+        expires_at: UTC, or None.
+        pinned: Whether the server keeps it from expiring.
+        access_count: The server's count.
+        similarity: To the query, 0 to 1.
+        probability: That it is relevant, if the server says so; else the similarity.
+        deduplicated: Whether the server had it already.
+        superseded: Whether the server no longer finds it.
+        merged: Whether the server made it from other memories.
+        hidden: How many other memories the server no longer finds because of this one.
+        unreadable: Whether it holds something that is not text, or is nested too deeply; then
+            text and metadata are empty.
+    """
+
+    id: str
+    content: str = field(repr=False)
+    session: str | None = None
+    user: str | None = None
+    within: str | None = None
+    type: str = "episodic"
+    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    has_metadata: bool = False
+    created_at: datetime
+    expires_at: datetime | None = None
+    pinned: bool = False
+    access_count: int = 0
+    similarity: float = 0.0
+    probability: float = 0.0
+    deduplicated: bool = False
+    superseded: bool = False
+    merged: bool = False
+    hidden: int = 0
+    unreadable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListPage:
+    """One page of a listing; a number that the server leaves out is None."""
+
+    memories: list[WireMemory]
+    total: int | None
+    page_items: int | None
+    last: bool
+
+
+def read_json(body: bytes) -> Any:
+    """Return the JSON value of an answer.
+
+    Raises:
+        ServerMisbehaved: it is not JSON.
+    """
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise ServerMisbehaved(
+            f"The server answered {len(body)} bytes that are not JSON. Check that the URL belongs "
+            "to a Kronvex API, not to a web page or a proxy."
+        ) from None
+
+
+def read_memory(raw: object) -> WireMemory | None:
+    """Return one memory; None if it is not one."""
+    if not isinstance(raw, Mapping):
+        return None
+    id_, content = raw.get("id"), raw.get("content")
+    if not isinstance(id_, str) or not id_ or not isinstance(content, str):
+        return None
+    metadata, type_ = raw.get("metadata"), _first(raw, "memory_type", "type")
+    names = (raw.get("user_id"), raw.get("session_id"))
+    named = is_text(id_) and all(name is None or is_text(name) for name in names)
+    user, session = map(_text, names) if named else (None, NOBODY)
+    apart = user is not None and user != session
+    readable = named and is_text(content) and (type_ is None or is_text(type_))
+    readable = readable and is_shallow(metadata)
+    similarity = _share(_first(raw, "similarity", "score", "confidence"))
+    probability = raw.get("probability")
+    return WireMemory(
+        id=id_ if is_text(id_) else ascii(id_),
+        content=content if readable else "",
+        session=user if apart else session,
+        user=user if apart else None,
+        within=session if apart else None,
+        type=_text(type_) or "episodic",
+        metadata=metadata if readable and isinstance(metadata, Mapping) else {},
+        has_metadata=isinstance(metadata, Mapping),
+        unreadable=not readable,
+        created_at=read_time(raw.get("created_at")) or datetime.fromtimestamp(0, timezone.utc),
+        expires_at=read_time(raw.get("expires_at")),
+        pinned=raw.get("pinned") is True,
+        access_count=_count(raw.get("access_count")),
+        similarity=similarity,
+        probability=similarity if probability is None else _share(probability),
+        deduplicated=raw.get("deduplicated") is True,
+        superseded=raw.get("superseded") is True or _text(raw.get("superseded_by")) is not None,
+        merged=raw.get("is_meta") is True or _count(raw.get("consolidation_count")) > 0,
+        hidden=_count(raw.get("conflicts_resolved")),
+    )
+
+
+def read_recall(answer: object) -> list[WireMemory]:
+    """Return the memories of a recall, in the server's order.
+
+    They are flat under `memories`, nested under `results`, or the whole answer.
+
+    Raises:
+        ServerMisbehaved: the answer has none of these forms.
+    """
+    if isinstance(answer, Mapping):
+        for key in ("memories", "results"):
+            if isinstance(answer.get(key), list):
+                return _memories(answer[key])
+    if isinstance(answer, list):
+        return _memories(answer)
+    raise ServerMisbehaved(
+        f"The server answered a recall with {_kind(answer)} that holds no memories."
+    )
+
+
+def read_page(answer: object, page_items: int) -> ListPage:
+    """Return one page of a listing; `page_items` is the size that was requested.
+
+    Raises:
+        ServerMisbehaved: it is not a page.
+    """
+    memories = answer.get("memories") if isinstance(answer, Mapping) else answer
+    if not isinstance(memories, list):
+        raise ServerMisbehaved(f"The server answered a listing with {_kind(answer)}, not a page.")
+    told: Mapping[str, Any] = answer if isinstance(answer, Mapping) else {}
+    page, pages = _number(told.get("page")), _number(told.get("pages"))
+    answered = _number(_first(told, "per_page", "limit"))
+    by_pages = page is not None and pages is not None and page >= pages
+    return ListPage(
+        memories=_memories(memories),
+        total=_number(told.get("total")),
+        page_items=answered if answered and 0 < answered <= page_items else None,
+        last=not memories or told.get("has_more") is False or by_pages,
+    )
+
+
+def read_agents(answer: object) -> list[tuple[str, str, str]]:
+    """Return (id, name, date of creation as text) of each agent in a listing."""
+    listed = answer.get("agents") if isinstance(answer, Mapping) else answer
+    found = (read_agent(raw) for raw in listed) if isinstance(listed, list) else ()
+    return [agent for agent in found if agent is not None]
+
+
+def read_agent(raw: object) -> tuple[str, str, str] | None:
+    """Return (id, name, date of creation as text) of an agent; None if it is not one."""
+    if not isinstance(raw, Mapping):
+        return None
+    id_, name = _text(raw.get("id")), _text(raw.get("name"))
+    return (id_, name or "", _text(raw.get("created_at")) or "") if id_ else None
+
+
+def _memories(items: Sequence[object]) -> list[WireMemory]:
+    found = (read_memory(_flat(item)) for item in items)
+    return [memory for memory in found if memory is not None]
+
+
+def _flat(item: object) -> object:
+    """Return an item without its nesting: the scores beside the memory's fields."""
+    if not isinstance(item, Mapping) or not isinstance(item.get("memory"), Mapping):
+        return item
+    return {**item, **item["memory"], **{k: item[k] for k in ("similarity",) if k in item}}
+
+
+def _first(raw: Mapping[str, Any], *names: str) -> Any:
+    return next((raw[name] for name in names if raw.get(name) is not None), None)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value and is_text(value) else None
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _count(value: object) -> int:
+    return min(max(_number(value) or 0, 0), _MAX_ACCESSES)
+
+
+def _share(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    try:
+        number = float(value)
+    except OverflowError:
+        return 1.0 if value > 0 else 0.0
+    return min(max(number, 0.0), 1.0) if math.isfinite(number) else 0.0
+
+
+def _kind(answer: object) -> str:
+    return "an object" if isinstance(answer, Mapping) else f"a {type(answer).__name__}"

@@ -1,0 +1,143 @@
+"""Opens the backend of a Kronvex API from a URL, a key and an agent; refuses unsafe settings."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from langchain_kronvex.core.errors import ConfigurationError
+from langchain_kronvex.storage.backend import MemoryBackend
+from langchain_kronvex.storage.options import ServiceOptions
+
+_API = "/api/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteLimits:
+    """Times in seconds, and how many entries may wait in the outbox.
+
+    Attributes:
+        first_pause: About how long a failed request waits for its second attempt.
+        check: How long to wait for the server's answer before a memory is stored without it.
+        outage_pause: The longest pause of the outbox, however long the server asks to wait.
+        quota_pause: The pause of the outbox after a quota was reached.
+        closing: How long closing waits for entries that can still be sent.
+        outbox_entries: How many entries may wait before callers are slowed down.
+    """
+
+    first_pause: float = 0.1
+    check: float = 3.0
+    outage_pause: float = 300.0
+    quota_pause: float = 900.0
+    closing: float = 10.0
+    outbox_entries: int = 10_000
+
+
+def open_service(
+    url: str, agent_id: str, options: ServiceOptions, *, timeout: float
+) -> MemoryBackend:
+    """Open the backend of a Kronvex API. Nothing is sent yet.
+
+    Raises:
+        ConfigurationError: the URL, the key or the client cannot be used.
+        StoreError: the outbox cannot be opened.
+    """
+    from langchain_kronvex.storage.rest.backend import KronvexBackend
+    from langchain_kronvex.storage.rest.http.transport import Transport
+    from langchain_kronvex.storage.rest.outbox.files import (
+        OutboxIdentity,
+        open_outbox,
+        warn_of_other_keys,
+    )
+    from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
+
+    base_url = checked_base_url(url, allow_http=options.allow_http)
+    key = checked_key(options.api_key)
+    if key is None and not _is_loopback(base_url):
+        raise ConfigurationError(
+            f"{base_url} needs an API key: set KRONVEX_API_KEY, or pass api_key."
+        )
+    _check_client(options.http_client)
+    limits, client = RemoteLimits(), options.http_client
+    transport = Transport(
+        base_url, key, timeout=timeout, client=client, first_pause=limits.first_pause
+    )
+    identity = OutboxIdentity.of(base_url, agent_id, key)
+    outbox = open_outbox(identity, options.outbox, timeout, max_entries=limits.outbox_entries)
+    try:
+        warn_of_other_keys(identity, options.outbox)
+        agent = RemoteAgent(transport, agent_id, outbox, check_seconds=limits.check)
+        return KronvexBackend(agent, limits, timeout=timeout)
+    except BaseException:
+        outbox.close()
+        raise
+
+
+def checked_base_url(url: str, *, allow_http: bool) -> str:
+    """Return the URL of the API with `/api/v1`, given with or without it and a slash at the end.
+
+    Raises:
+        ConfigurationError: it is not a plain URL, or not encrypted.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ConfigurationError("The URL of the Kronvex API is not well-formed.") from None
+    if not host or parts.query or parts.fragment or parts.username or parts.password:
+        raise ConfigurationError(
+            "The URL of the Kronvex API must be like https://host, without a user, a password or "
+            "parameters. The key goes into KRONVEX_API_KEY or api_key."
+        )
+    place = f"{parts.scheme.lower()}://{parts.netloc.lower()}"
+    path = parts.path.rstrip("/").removesuffix(_API).rstrip("/")
+    if parts.scheme.lower() == "http" and not allow_http and not _is_loopback(url):
+        raise ConfigurationError(
+            f"{place} is not encrypted: others could read the memories and the API key. Use "
+            "https, or pass allow_http=True if the network is safe."
+        )
+    return f"{place}{path}{_API}"
+
+
+def checked_key(api_key: str | SecretStr | None) -> SecretStr | None:
+    """Return the key: the argument, else KRONVEX_API_KEY, else None.
+
+    Raises:
+        ConfigurationError: it cannot be sent in a header; the message does not quote it.
+    """
+    if api_key is None:
+        api_key = os.environ.get("KRONVEX_API_KEY") or None
+    if api_key is None:
+        return None
+    if not isinstance(api_key, str | SecretStr):
+        raise ConfigurationError(f"api_key must be a string, not {type(api_key).__name__}.")
+    secret = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
+    secret = secret.strip()
+    if not secret or not secret.isascii() or not secret.isprintable() or " " in secret:
+        raise ConfigurationError(
+            "The API key is blank, or has characters that no key contains. Copy it again."
+        )
+    return SecretStr(secret)
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url.strip()).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_client(client: object) -> None:
+    import httpx
+
+    if client is not None and not isinstance(client, httpx.Client):
+        raise ConfigurationError(
+            f"http_client must be an httpx.Client, not {type(client).__name__}."
+        )

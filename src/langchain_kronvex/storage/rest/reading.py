@@ -1,0 +1,170 @@
+"""Reading from a server: listings, and what a listing and the outbox hold together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import datetime
+
+from langchain_kronvex.core.errors import ServerMisbehaved, ServiceError, described
+from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
+from langchain_kronvex.storage.backend import Page, Record, Selection
+from langchain_kronvex.storage.client_envelope import VersionedRecord
+from langchain_kronvex.storage.rest.envelope import one_session, record_from_wire
+from langchain_kronvex.storage.rest.http import answers, requests
+from langchain_kronvex.storage.rest.http.answers import WireMemory
+from langchain_kronvex.storage.rest.http.transport import AnswerTooLarge
+from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
+from langchain_kronvex.storage.rest.versions import (
+    is_selected,
+    on_page,
+    summaries,
+    visible_latest,
+)
+
+_MAX_PAGES = 20_000
+_MAX_UNREADABLE = 1000  # that are reported
+
+
+def find(agent: RemoteAgent, selection: Selection, page: Page, now: datetime) -> list[Record]:
+    """Return the selected records in the order of the page."""
+    # The outbox first: an entry that is sent during the listing is then seen twice, which does no
+    # harm, and not missed.
+    scope = selection.scope
+    owners = None if scope is None else [scope.owner, *([""] * selection.include_shared)]
+    waiting = [entry.stored for entry in agent.outbox.waiting(owners)]
+    chosen = [s for s in visible_latest(waiting, now) if is_selected(s.record, selection)]
+    if not selection.ids or {s.record.id for s in chosen} != set(selection.ids):
+        # Otherwise the outbox is enough, also while the server is away.
+        everything = visible_latest([*_on_server(agent, selection), *waiting], now)
+        chosen = [s for s in everything if is_selected(s.record, selection)]
+    return on_page(chosen, page)
+
+
+def _on_server(agent: RemoteAgent, selection: Selection) -> list[VersionedRecord]:
+    """Return all selected records that the server holds, and more."""
+    ids = selection.ids or ()
+    known = [position for id_ in ids if (position := agent.known.position(id_))]
+    if ids and len(known) == len(ids):
+        found: list[VersionedRecord] = []
+        for session in sorted({position.session for position in known if position.session}):
+            found += stored_records(agent, session)
+        if {s.record.id for s in found} >= set(ids):
+            return found
+    return stored_records(agent, one_session(selection))
+
+
+def sessions(agent: RemoteAgent, scope: Scope | None, now: datetime) -> list[SessionSummary]:
+    """Return the sessions of one owner, or of all owners."""
+    selection = Selection(kind=None, scope=scope)
+    waiting = [entry.stored for entry in agent.outbox.waiting()]
+    everything = visible_latest([*stored_records(agent, None), *waiting], now)
+    return summaries(
+        stored
+        for stored in everything
+        if stored.record.kind != "item" and is_selected(stored.record, selection)
+    )
+
+
+def stats(agent: RemoteAgent, location: str, now: datetime) -> MemoryStats:
+    """Return the figures of the agent; while the server is away, those of the outbox alone."""
+    everything = [entry.stored for entry in agent.outbox.waiting()]
+    problem = agent.outage
+    try:
+        everything += stored_records(agent, None)
+    except ServiceError as error:
+        problem = described(error)
+    records = (stored.record for stored in visible_latest(everything, now))
+    visible = [record for record in records if record.kind != "item"]
+    messages = sum(record.kind == "message" for record in visible)
+    return MemoryStats(
+        location=location,
+        memories=len(visible) - messages,
+        messages=messages,
+        users=len({record.scope.owner for record in visible}),
+        unembedded=0,
+        pending=agent.outbox.unsent(),
+        failed=agent.outbox.refused(),
+        last_error=problem,
+    )
+
+
+def stored_records(
+    agent: RemoteAgent, session: str | None, within_seconds: float | None = None
+) -> list[VersionedRecord]:
+    """Return the records of one of the server's sessions, or of the whole agent."""
+    found = listing(agent, session, within_seconds)
+    return read(agent, (raw for raw in found if session is None or raw.session == session))
+
+
+def listing(
+    agent: RemoteAgent, session: str | None, within_seconds: float | None = None
+) -> list[WireMemory]:
+    """List all of a session, or of the agent, and whatever the server adds of other sessions.
+
+    A listing that is shorter than the server says is repeated once: other clients were writing.
+
+    Raises:
+        ServerUnavailable: it took longer than `within_seconds`.
+    """
+    found: dict[str, WireMemory] = {}
+    deadline = None if within_seconds is None else time.monotonic() + within_seconds
+    for _ in range(2):
+        total = _read_pages(agent, session, found, deadline)
+        if total is None or total <= len(found):
+            break
+    return list(found.values())
+
+
+def _read_pages(
+    agent: RemoteAgent,
+    session: str | None,
+    found: dict[str, WireMemory],
+    deadline: float | None,
+) -> int | None:
+    """Read pages until one brings nothing new, or the server says that it is the last."""
+    size, number = requests.PAGE_ITEMS, 1
+    seen: set[str] = set()
+    while number <= _MAX_PAGES:
+        try:
+            answer = agent.ask(requests.list_request(session, number, size, deadline))
+        except AnswerTooLarge:
+            if size == 1:
+                raise
+            number, size = 2 * number - 1, size // 2
+            continue
+        page = answers.read_page(answer, size)
+        fresh = {memory.id: memory for memory in page.memories if memory.id not in seen}
+        seen.update(fresh)
+        found.update(fresh)
+        if page.last or not fresh:
+            return page.total
+        size = page.page_items or size
+        number += 1
+    raise ServerMisbehaved("The server's listing does not end.")
+
+
+def read(agent: RemoteAgent, found: Iterable[WireMemory]) -> list[VersionedRecord]:
+    """Return the records of memories, and note where they are."""
+    records = []
+    for raw in found:
+        stored = record_from_wire(raw)
+        if stored is not None:
+            agent.known.note(stored, raw.session)
+            records.append(stored)
+        elif raw.unreadable:
+            _report_unreadable(agent, raw.id)
+    return records
+
+
+def _report_unreadable(agent: RemoteAgent, server_id: str) -> None:
+    """Report a memory that cannot be read, once."""
+    if server_id in agent.unreadable or len(agent.unreadable) >= _MAX_UNREADABLE:
+        return
+    agent.unreadable.add(server_id)
+    agent.report(
+        ServerMisbehaved(
+            "The server returned a memory that cannot be read: it holds characters that are not "
+            "text, or is nested too deeply. It was left out; forgetting its user erases it."
+        )
+    )
