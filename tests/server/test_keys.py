@@ -1,4 +1,4 @@
-"""API keys: authentication, the agents of each key, and the commands that create and revoke keys."""
+"""API keys: authentication, the agents of each key, and the commands that manage keys."""
 
 from __future__ import annotations
 
