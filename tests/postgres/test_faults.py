@@ -134,10 +134,10 @@ def test_a_server_that_gives_out_no_more_connections(server: Server) -> None:
     memory = KronvexMemory(server.url(database, role), timeout_seconds=1)
     memory.remember("before", user_id="ana")
     connections = memory.engine.backend.db.connections
-    with connections.connection(), connections.connection():  # all that there are
-        with pytest.raises(StoreBusy, match=r"no more connections.*max_connections"):
+    with connections.connection(1), connections.connection(1):  # all that there are
+        with pytest.raises(StoreBusy, match=r"allows no more connections.*max_connections"):
             memory.recall("before", user_id="ana")
-        with pytest.raises(StoreBusy, match=r"no more connections.*max_connections"):
+        with pytest.raises(StoreBusy, match=r"allows no more connections.*max_connections"):
             asyncio.run(memory.arecall("before", user_id="ana"))
     assert len(asyncio.run(memory.arecall("before", user_id="ana"))) == 1
     memory.close()
@@ -325,7 +325,7 @@ def test_an_exhausted_pool_says_so_in_time(
 def test_no_free_connection_names_what_to_allow(open_memory: OpenMemory) -> None:
     memory = open_memory(postgres=PostgresOptions(max_connections=1), timeout_seconds=1)
     memory.remember("before", user_id="ana")
-    with memory.engine.backend.db.connections.connection():
+    with memory.engine.backend.db.connections.connection(1):
         started = time.monotonic()
         with pytest.raises(StoreBusy, match=r"max_connections.*timeout_seconds"):
             memory.remember("second", user_id="ana")

@@ -127,6 +127,6 @@ def test_a_lower_limit_of_the_server_stays(server: Server) -> None:
         connection.execute(f"GRANT CREATE ON DATABASE {database} TO {role}")
         connection.execute(f"ALTER ROLE {role} SET statement_timeout = '7s'")
     with KronvexMemory(server.url(database, role)) as memory:
-        with memory.engine.backend.db.connections.connection() as connection:
+        with memory.engine.backend.db.connections.connection(1) as connection:
             assert connection.execute("SHOW statement_timeout").fetchone() == ("7s",)
         assert memory.clear() == 0

@@ -23,7 +23,6 @@ from langchain_kronvex import (
     SchemaTooNew,
     StoreError,
 )
-from langchain_kronvex.storage.postgres.connections import connections_to
 from langchain_kronvex.storage.postgres.database import Database
 from langchain_kronvex.storage.postgres.migrations import migrate, steps
 from postgres.program import in_both_colours
@@ -78,12 +77,11 @@ def catalog(url: str) -> list[Any]:
 
 def prepare(url: str, scripts: Sequence[str] | None = None) -> None:
     """Bring the tables up to date, and nothing else."""
-    options = PostgresOptions()
-    connections = connections_to(url, options, 10)
+    database = Database(url, PostgresOptions(), "default", 10)
     try:
-        migrate(Database(connections, options, url, "default", 10), options.schema, scripts)
+        migrate(database, scripts)
     finally:
-        connections.close()
+        database.close()
 
 
 def test_ten_workers_at_once_make_the_tables_once(store_url: str, crew: Crew, sql: Sql) -> None:

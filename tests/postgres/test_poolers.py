@@ -126,6 +126,6 @@ def test_statements_are_prepared_or_not(wanted: bool, open_with: OpenMemory) -> 
         )
         memory.recall("text", user_id="ana")
     run_program(memory, "plain")
-    with memory.engine.backend.db.connections.connection() as connection:
+    with memory.engine.backend.db.connections.connection(1) as connection:
         ((prepared,),) = connection.execute(PREPARED, prepare=False).fetchall()
     assert (prepared > 0) is wanted

@@ -310,7 +310,7 @@ def test_verbs_of_one_user_reach_that_user_alone(
     run = memory.engine.backend.db.run
 
     def noting(work: Any, reach: Any = None, **how: Any) -> Any:
-        asked.append(reach)
+        asked.append(reach and set(reach))
         return run(work, reach, **how)
 
     monkeypatch.setattr(memory.engine.backend.db, "run", noting)
@@ -322,9 +322,9 @@ def test_verbs_of_one_user_reach_that_user_alone(
     memory.sessions(user_id="ana")
     memory.forget(user_id="ana", session_id="s")
     memory.forget(user_id="ana")
-    own = (str(scope_key("default", "ana")),)
+    own = {scope_key("default", "ana")}
     assert len(asked) >= 7
-    assert set(asked) == {own}
+    assert all(reach == own for reach in asked)
 
 
 @pytest.mark.parametrize("user", ["superuser", "exempt"])

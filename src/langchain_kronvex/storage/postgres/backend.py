@@ -22,13 +22,11 @@ from langchain_kronvex.storage.backend import (
 )
 from langchain_kronvex.storage.index_cache import IndexCache
 from langchain_kronvex.storage.options import PostgresOptions
-from langchain_kronvex.storage.postgres import erasing, reading, recall, transfer, writing
+from langchain_kronvex.storage.postgres import erasing, reading, recall, rows, transfer, writing
 from langchain_kronvex.storage.postgres import vectors as stored_vectors
-from langchain_kronvex.storage.postgres.connections import connections_to, location_of
-from langchain_kronvex.storage.postgres.database import Database, Reach, most_of_attempts
+from langchain_kronvex.storage.postgres.database import Database, most_of_attempts
 from langchain_kronvex.storage.postgres.migrations import migrate
 from langchain_kronvex.storage.postgres.row_level_security import secure
-from langchain_kronvex.storage.postgres.rows import scopes_of
 
 _RELEASING_SECONDS = 2.0
 
@@ -58,14 +56,13 @@ class PostgresBackend(MemoryBackend, ForkAware):
         timeout: float,
         cache_bytes: int,
     ) -> None:
-        self.location = location_of(conninfo, options)
-        self._agent_id, self._cache_bytes = agent_id, cache_bytes
+        self._cache_bytes = cache_bytes
         self._on_unembedded: Callable[[], None] = lambda: None
-        connections = connections_to(conninfo, options, timeout)
-        self.db = Database(connections, options, self.location, agent_id, timeout)
+        self.db = Database(conninfo, options, agent_id, timeout)
+        self.location = self.db.location
         try:
-            connections.probe(self.location)
-            migrate(self.db, options.schema)
+            self.db.probe()
+            migrate(self.db)
             self.db.is_limited = secure(self.db, wanted=options.row_level_security)
         except BaseException:
             self.db.close()
@@ -83,10 +80,6 @@ class PostgresBackend(MemoryBackend, ForkAware):
         """Return the server's time, which all workers share."""
         return self.db.clock.now()
 
-    def _reach_of(self, selection: Selection) -> Reach:
-        scopes = scopes_of(selection, self._agent_id)
-        return None if scopes is None else tuple(map(str, scopes))
-
     # -- writing -------------------------------------------------------------------------------
 
     def add(
@@ -95,7 +88,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
         """See `MemoryBackend.add`."""
         return self.db.run(
             lambda tx: writing.add(tx, records, now, model),
-            self.db.reach_of(*(record.scope.owner for record in records)),
+            self.db.reach_of(record.scope for record in records),
             is_quick=True,
         )
 
@@ -112,7 +105,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
         scopes = [*(r.scope for r in records), *(s.scope for s in deleted if s.scope is not None)]
         return self.db.run(
             lambda tx: writing.put(tx, records, now, model, expected, deleted),
-            self.db.reach_of(*(scope.owner for scope in scopes)),
+            self.db.reach_of(scopes),
             is_quick=True,
         )
 
@@ -120,7 +113,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
         """See `MemoryBackend.change`."""
         self.db.run(
             lambda tx: writing.change(tx, record, now),
-            self.db.reach_of(record.scope.owner),
+            self.db.reach_of([record.scope]),
             is_quick=True,
         )
 
@@ -134,7 +127,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
         """See `MemoryBackend.find`."""
         return self.db.run(
             lambda tx: reading.find(tx, selection, page, now),
-            self._reach_of(selection),
+            rows.scopes_of(selection, self.db.agent_id),
             reads_once=selection.scope is not None or selection.ids is not None,
         )
 
@@ -144,7 +137,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""
-        reach = None if scope is None else self.db.reach_of(scope.owner)
+        reach = None if scope is None else self.db.reach_of([scope])
         return self.db.run(lambda tx: reading.sessions(tx, scope, now), reach)
 
     def owners(self, beginning: str, now: datetime) -> list[str]:
@@ -163,10 +156,9 @@ class PostgresBackend(MemoryBackend, ForkAware):
     def delete(self, selection: Selection, now: datetime) -> int:
         """See `MemoryBackend.delete`."""
         work = most_of_attempts(lambda tx: erasing.delete(tx, selection, now))
-        erased = self.db.run(work, self._reach_of(selection))
-        for owner in erased.owners:
-            self._cache.drop(owner)
-        return erased.visible
+        visible, owners = self.db.run(work, rows.scopes_of(selection, self.db.agent_id))
+        self._cache.drop(*owners)
+        return visible
 
     def purge(self, now: datetime) -> int:
         """See `MemoryBackend.purge`."""
@@ -232,10 +224,8 @@ class PostgresBackend(MemoryBackend, ForkAware):
         """See `MemoryBackend.close`."""
         if self._may_hold_claims:
             self._may_hold_claims = False
-            with contextlib.suppress(KronvexError):  # then the claims end by themselves
-                self.db.run(
-                    lambda tx: stored_vectors.release(tx, self._worker),
-                    patience_seconds=_RELEASING_SECONDS,
-                )
+            with contextlib.suppress(KronvexError):  # then the claims run out
+                self.db.patience_seconds = _RELEASING_SECONDS
+                self.db.run(lambda tx: stored_vectors.release(tx, self._worker))
         self.db.close()
         self._cache = IndexCache(0)  # a closed memory that is still referred to holds no texts

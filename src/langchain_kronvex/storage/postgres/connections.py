@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -17,8 +18,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from langchain_kronvex.core.errors import ConfigurationError, MemoryClosed, StoreUnavailable
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.storage.options import PostgresOptions
-from langchain_kronvex.storage.postgres.errors import translated
+from langchain_kronvex.storage.options import DEFAULT_SCHEMA, PostgresOptions
 
 Connection = psycopg.Connection[Any]
 # The store is written for this level: a transaction that waited for a lock sees what the former
@@ -46,7 +46,7 @@ _FORKED = (
     "The pool that was given was opened before this process was forked, and its connections belong "
     "to the parent process. Open a pool and a memory in each process."
 )
-_Place = tuple[str, float, int, bool, float | None]
+_Place = tuple[str, float, PostgresOptions]
 
 
 class Connections(ForkAware):
@@ -78,42 +78,29 @@ class Connections(ForkAware):
         self._lock = threading.Lock()
         self._pool = None
 
-    def connection(
-        self, timeout_seconds: float | None = None
-    ) -> AbstractContextManager[Connection]:
-        """Lend a connection.
+    def connection(self, seconds: float) -> AbstractContextManager[Connection]:
+        """Lend a connection, waiting at most so many seconds.
 
         Raises:
             MemoryClosed: all memories that used this are closed.
             PoolTimeout: no connection became free in time.
             StoreUnavailable: the user's pool cannot be used.
         """
-        timeout = self._timeout if timeout_seconds is None else timeout_seconds
         if self._options.pool is None:
-            return self._own().connection(timeout)
+            return self._own().connection(seconds)
         if self._forked:
             raise StoreUnavailable(_FORKED)
-        return _lent(self._options.pool, timeout, prepared=self._options.prepared_statements)
+        return _lent(self._options.pool, seconds, prepared=self._options.prepared_statements)
 
     def bounds_statements(self, connection: Connection) -> bool:
         """Return whether the session of a connection limits its statements by itself."""
         return self._options.pool is None and connection.autocommit
 
-    def probe(self, location: str) -> None:
-        """Connect once: a pool does not say why it has no connection.
-
-        Raises:
-            StoreUnavailable: the server cannot be reached, or refuses.
-        """
-        refused = None if self._options.pool is not None else self._refusal()
-        if refused is not None:
-            raise translated(refused, location, self._timeout) from None
-
     def reason_of(self, error: Exception) -> Exception:
         """Return why the pool had no connection to lend, which its own error does not say."""
-        return (self._refusal() or error) if isinstance(error, PoolTimeout) else error
+        return (self.refusal() or error) if isinstance(error, PoolTimeout) else error
 
-    def _refusal(self) -> Exception | None:
+    def refusal(self) -> Exception | None:
         """Return why a connection fails now; None if it succeeds, or if a pool computes how."""
         conninfo: Any = self._conninfo
         kwargs: Any = self._kwargs
@@ -201,18 +188,11 @@ def connections_to(conninfo: str, options: PostgresOptions, timeout_seconds: flo
     Memories of one database share them. A server opens a memory for each agent, and a LangGraph
     store one beside the memory; a pool for each would use up the connections of the database.
     """
-    place = (
-        conninfo,
-        timeout_seconds,
-        options.max_connections,
-        options.prepared_statements,
-        options.statement_timeout_seconds,
-    )
-    connections = None if options.pool is not None else _open.get(place)
+    shared = replace(options, schema=DEFAULT_SCHEMA, row_level_security=False)
+    place = (conninfo, timeout_seconds, shared)
+    connections = _open.get(place)
     if connections is None:
-        connections = Connections(conninfo, options, timeout_seconds)
-        if options.pool is None:
-            _open[place] = connections
+        connections = _open[place] = Connections(conninfo, options, timeout_seconds)
     connections.enter()
     return connections
 

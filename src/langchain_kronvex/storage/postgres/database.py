@@ -6,31 +6,36 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import tuple_row
 
 from langchain_kronvex.core.errors import MemoryClosed
+from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.options import PostgresOptions
-from langchain_kronvex.storage.postgres.connections import Connection, Connections, milliseconds
-from langchain_kronvex.storage.postgres.errors import Attempts, is_lost, lacks_reach
+from langchain_kronvex.storage.postgres.connections import (
+    Connection,
+    Connections,
+    connections_to,
+    location_of,
+    milliseconds,
+)
+from langchain_kronvex.storage.postgres.errors import Attempts, is_lost, lacks_reach, translated
 from langchain_kronvex.storage.postgres.rows import scope_key
 
-P = ParamSpec("P")
 T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
-Reach = tuple[str, ...] | None  # scopes, for row-level security; None for all
+Reach = Iterable[UUID] | None  # scopes, for row-level security; None for all
 REACH = "kronvex.reach"  # the setting that row-level security checks
 _ASK_TIME_EVERY_SECONDS = 60.0
 _BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", None)  # on Linux
-_SCHEMAS = re.compile(r"('?)\b(langchain_kronvex|pgvector)(?=\.|$)")
+_SCHEMAS = re.compile(r"('?)\b(langchain_kronvex|pgvector)(?=['.]|$)")
 
 
 class Statement(NamedTuple):
@@ -41,22 +46,37 @@ class Statement(NamedTuple):
     many: bool = False
 
 
-@dataclass(slots=True)
+def locking(name: str, *, shared: bool = False) -> Statement:
+    """Return the statement that takes a lock of this name until the transaction ends."""
+    function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    return Statement(f"SELECT {function}(hashtextextended(%s, 0))", [name])
+
+
 class Transaction:
     """One attempt to do a piece of work, as one transaction over one connection.
+
+    Args:
+        database: Where.
+        connection: The connection.
+        settings: Statements to send together with the first one.
+        is_retry: An earlier attempt was interrupted, perhaps after everything was done.
 
     Attributes:
         agent_id: The agent whose records the work is about.
         location: Of the store, for messages.
-        is_retry: An earlier attempt was interrupted, perhaps after everything was done.
     """
 
-    agent_id: str
-    location: str
-    is_retry: bool
-    _connection: Connection
-    _placed: Callable[[str], str]
-    _settings: list[Statement]  # sent together with the first statement
+    def __init__(
+        self,
+        database: Database,
+        connection: Connection,
+        settings: list[Statement],
+        *,
+        is_retry: bool,
+    ) -> None:
+        self.agent_id, self.location = database.agent_id, database.location
+        self.is_retry = is_retry
+        self._connection, self._settings, self._placed = connection, settings, database.placed
 
     def scope(self, owner: str) -> UUID:
         """Return the key of an owner's records."""
@@ -92,30 +112,38 @@ class Database:
     """One database with the schema of the store, for one agent.
 
     Args:
-        connections: To the database.
+        conninfo: A connection string of libpq; "" with a pool of the user's.
         options: How to use it.
-        location: Of the store, for messages.
         agent_id: The agent.
         patience_seconds: How long to go on trying when the server is away or busy.
 
     Attributes:
+        location: The URL without the password.
+        patience_seconds: As given; it may be changed.
         is_limited: Row-level security is on.
+
+    Raises:
+        ConfigurationError: the URL cannot be read.
     """
 
     def __init__(
-        self,
-        connections: Connections,
-        options: PostgresOptions,
-        location: str,
-        agent_id: str,
-        patience_seconds: float,
+        self, conninfo: str, options: PostgresOptions, agent_id: str, patience_seconds: float
     ) -> None:
-        self.location, self.agent_id = location, agent_id
-        self.is_limited = False
-        self.clock = ServerClock(self._server_time)
-        self._connections: Connections | None = connections
-        self._options, self._patience = options, patience_seconds
-        self._vector_schema = "public"
+        self.location, self.agent_id = location_of(conninfo, options), agent_id
+        self.patience_seconds, self.is_limited = patience_seconds, False
+        self.clock = ServerClock(lambda: self.read("SELECT clock_timestamp()")[0][0])
+        self._options, self._vector_schema = options, "public"
+        self._connections: Connections | None = connections_to(conninfo, options, patience_seconds)
+
+    def probe(self) -> None:
+        """Connect once: a pool of ours does not say why it has no connection.
+
+        Raises:
+            StoreUnavailable: the server cannot be reached, or refuses.
+        """
+        refused = None if self._options.pool is not None else self.connections.refusal()
+        if refused is not None:
+            raise translated(refused, self.location, self.patience_seconds) from None
 
     def run(
         self,
@@ -124,7 +152,6 @@ class Database:
         *,
         is_quick: bool = False,
         reads_once: bool = False,
-        patience_seconds: float | None = None,
     ) -> T:
         """Do a piece of work as one transaction; repeat it when it is interrupted.
 
@@ -133,13 +160,11 @@ class Database:
             reach: The scopes that it touches, for row-level security.
             is_quick: Each statement must end in time; otherwise it may take long.
             reads_once: It is one quick statement that reads.
-            patience_seconds: How long to go on trying; None for the database's own patience.
 
         Raises:
             StoreError: it cannot be done.
         """
-        patience = self._patience if patience_seconds is None else patience_seconds
-        attempts, is_retry = Attempts(self.location, patience), False
+        attempts, is_retry = Attempts(self.location, self.patience_seconds), False
         while True:
             connections, limited = self.connections, self.is_limited
             try:
@@ -149,7 +174,7 @@ class Database:
                     )
                     alone = reads_once and not settings and connection.autocommit
                     with nullcontext() if alone else connection.transaction():
-                        return work(self._transaction(connection, settings, is_retry=is_retry))
+                        return work(Transaction(self, connection, settings, is_retry=is_retry))
             except (psycopg.Error, OSError) as error:
                 if not limited and lacks_reach(error):  # another worker turned it on meanwhile
                     self.is_limited = True
@@ -160,20 +185,13 @@ class Database:
             is_retry = True
             time.sleep(pause)
 
-    def read(
-        self,
-        work: Callable[Concatenate[Transaction, str, P], T],
-        owner: str,
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        """Read from one owner's records with one quick statement."""
-        reach = self.reach_of(owner)
-        return self.run(lambda tx: work(tx, owner, *args, **kwargs), reach, reads_once=True)
+    def read(self, sql: str, parameters: Sequence[Any] = (), reach: Reach = None) -> Rows:
+        """Run one quick statement that reads, and return its rows."""
+        return self.run(lambda tx: tx.execute(sql, parameters), reach, reads_once=True)
 
-    def reach_of(self, *owners: str) -> Reach:
-        """Return the reach of a transaction that touches only these owners."""
-        return tuple({str(scope_key(self.agent_id, owner)) for owner in owners})
+    def reach_of(self, scopes: Iterable[Scope]) -> Reach:
+        """Return the reach of a transaction that touches only the owners of these scopes."""
+        return {scope_key(self.agent_id, scope.owner) for scope in scopes}
 
     @property
     def connections(self) -> Connections:
@@ -186,53 +204,39 @@ class Database:
             raise MemoryClosed()
         return self._connections
 
-    def _transaction(
-        self, connection: Connection, settings: list[Statement], *, is_retry: bool
-    ) -> Transaction:
-        def placed(sql: str) -> str:
-            return _placed(sql, self._options.schema, self._vector_schema)
-
-        return Transaction(self.agent_id, self.location, is_retry, connection, placed, settings)
-
     def _settings(
         self, connection: Connection, reach: Reach, seconds_left: float, is_quick: bool
     ) -> list[Statement]:
         """Return the statements that set what holds for one transaction alone."""
-        settings: dict[str, str] = {}
+        settings: dict[str, str | None] = {}
         if self.is_limited:
-            settings[REACH] = "*" if reach is None else ",".join(reach)
+            settings[REACH] = "*" if reach is None else ",".join(map(str, reach))
         limit = self._options.statement_timeout_seconds
-        is_bounded = self.connections.bounds_statements(connection)
-        if not is_bounded:
+        if not self.connections.bounds_statements(connection):
             settings["lock_timeout"] = milliseconds(seconds_left)
             if limit is not None:
                 settings["statement_timeout"] = milliseconds(limit)
-        statements = []
-        if is_bounded and limit is None and not is_quick:
-            statements.append(Statement("SET LOCAL statement_timeout TO DEFAULT"))
-        if settings:
-            calls = ", ".join("set_config(%s, %s, true)" for _ in settings)
-            values = [each for pair in settings.items() for each in pair]
-            statements.append(Statement(f"SELECT {calls}", values))
-        return statements
+        elif limit is None and not is_quick:
+            settings["statement_timeout"] = None  # as the server sets it
+        if not settings:
+            return []
+        calls = ", ".join("set_config(%s, %s, true)" for _ in settings)
+        return [Statement(f"SELECT {calls}", [each for pair in settings.items() for each in pair])]
 
     def find_vectors(self) -> str | None:
         """Note the schema in which pgvector is installed; return its version, None without it."""
-        found = self.run(
-            lambda tx: tx.execute(
-                "SELECT e.extversion, n.nspname FROM pg_extension AS e "
-                "JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
-            )
+        found = self.read(
+            "SELECT e.extversion, n.nspname FROM pg_extension AS e "
+            "JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
         )
         if not found:
             return None
         version, self._vector_schema = found[0]
         return str(version)
 
-    def _server_time(self) -> datetime:
-        ((now,),) = self.run(lambda tx: tx.execute("SELECT clock_timestamp()"), reads_once=True)
-        there: datetime = now
-        return there
+    def placed(self, sql: str) -> str:
+        """Return a statement with the real names of the schemas, also within literals."""
+        return _placed(sql, self._options.schema, self._vector_schema)
 
     def close(self) -> None:
         """Close the connections that are ours."""
@@ -294,32 +298,27 @@ class ServerClock:
         self, ask: Callable[[], datetime], elapsed: Callable[[], float] = _elapsed
     ) -> None:
         self._ask, self._elapsed = ask, elapsed
-        self._known: tuple[datetime, float] | None = None  # a server time, and when it was true
+        self._zero: datetime | None = None  # the server's time when `elapsed` was 0
         self._next_at = 0.0
 
     def now(self) -> datetime:
         """Return the server's time."""
-        known = self._known
-        if known is None:
-            known = self._renew()
+        zero = self._zero
+        if zero is None:
+            zero = self._renew()
         elif self._elapsed() >= self._next_at:
-            self.renew_soon()
-        told, at = known
-        return told + timedelta(seconds=self._elapsed() - at)
+            self._next_at = self._elapsed() + _ASK_TIME_EVERY_SECONDS
+            threading.Thread(target=self._try_to_renew, daemon=True).start()
+        return zero + timedelta(seconds=self._elapsed())
 
-    def renew_soon(self) -> None:
-        """Ask the server again in the background."""
-        self._next_at = self._elapsed() + _ASK_TIME_EVERY_SECONDS
-        threading.Thread(target=self._try_to_renew, daemon=True).start()
-
-    def _renew(self) -> tuple[datetime, float]:
+    def _renew(self) -> datetime:
         before = self._elapsed()
         # In UTC: arithmetic in a zone with summer time would follow the hands of its clocks.
-        told = self._ask().astimezone(timezone.utc)
+        now = self._ask().astimezone(timezone.utc)
         after = self._elapsed()
         self._next_at = after + _ASK_TIME_EVERY_SECONDS
-        self._known = known = (told, (before + after) / 2)
-        return known
+        self._zero = zero = now - timedelta(seconds=(before + after) / 2)
+        return zero
 
     def _try_to_renew(self) -> None:
         with contextlib.suppress(Exception):  # the next attempt is a minute later

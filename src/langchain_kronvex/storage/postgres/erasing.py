@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from langchain_kronvex.storage.backend import Selection
@@ -20,21 +20,7 @@ _LEAVE = (
     "DELETE FROM langchain_kronvex.scopes AS s WHERE s.scope = ANY(%s) AND NOT EXISTS "
     "(SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = s.scope)"
 )
-_LEAVE_PLACE = (
-    "UPDATE langchain_kronvex.records AS r SET content = '', search_text = NULL, "
-    "metadata = '{{}}', vector = NULL, type = '', key = r.id, "
-    "key_digest = decode(md5(r.id), 'hex'), expires = to_timestamp(0), pinned = false, "
-    "revision = (SELECT s.revision FROM langchain_kronvex.scopes AS s WHERE s.scope = r.scope) "
-    "WHERE {chosen}"
-)
 _OWNERS = "SELECT scope FROM langchain_kronvex.scopes WHERE scope = ANY(%s) ORDER BY scope"
-
-
-class Erased(NamedTuple):
-    """How many visible records were erased, and whose."""
-
-    visible: int
-    owners: list[str]
 
 
 def delete_rows(condition: str) -> str:
@@ -50,6 +36,21 @@ def delete_rows(condition: str) -> str:
     return (
         f"WITH gone AS (DELETE FROM langchain_kronvex.records AS r WHERE {condition} "
         f"RETURNING r.scope, r.seq, r.pinned, r.expires), {dependent} "
+    )
+
+
+def empty_rows(condition: str) -> str:
+    """Return the statement that makes records `r` invisible and leaves only their places.
+
+    Their owners are locked and have a new revision, so that indexes in RAM notice it. A purge
+    removes the places.
+    """
+    return (
+        "UPDATE langchain_kronvex.records AS r SET content = '', search_text = NULL, "
+        "metadata = '{}', vector = NULL, type = '', key = r.id, "
+        "key_digest = decode(md5(r.id), 'hex'), expires = to_timestamp(0), pinned = false, "
+        "revision = (SELECT s.revision FROM langchain_kronvex.scopes AS s WHERE s.scope = r.scope) "
+        f"WHERE {condition}"
     )
 
 
@@ -79,8 +80,8 @@ def renew_generation(tx: Transaction, scopes: Sequence[UUID]) -> list[str]:
     return [owner for (owner,) in found]
 
 
-def delete(tx: Transaction, selection: Selection, now: datetime) -> Erased:
-    """Delete the selected records for good; see `MemoryBackend.delete`."""
+def delete(tx: Transaction, selection: Selection, now: datetime) -> tuple[int, list[str]]:
+    """Delete the selected records; return how many were visible, and their owners."""
     condition, parameters = rows.where(selection, tx.agent_id)
     scopes = lock_owners(tx, _touched(tx, selection))
     gone = tx.execute(
@@ -91,24 +92,11 @@ def delete(tx: Transaction, selection: Selection, now: datetime) -> Erased:
     owners = renew_generation(tx, scopes)
     # Statements of their own: a claim may have come while the deletion waited for its lock.
     _sweep(tx, scopes)
-    return Erased(int(gone[0][0]), owners)
-
-
-def empty_places(tx: Transaction, deleted: Sequence[Selection]) -> None:
-    """Leave only the places of the selected records, as of replaced records.
-
-    Their owners are locked and have a new revision, so that indexes in RAM notice it.
-    """
-    chosen = [rows.where(selection, tx.agent_id) for selection in deleted]
-    tx.execute_all(
-        [Statement(_LEAVE_PLACE.format(chosen=condition), values) for condition, values in chosen]
-    )
+    return int(gone[0][0]), owners
 
 
 def forget_empty_owners(tx: Transaction, scopes: Sequence[UUID], now: datetime) -> None:
     """Delete those of the owners that have no visible record, with all of their rows."""
-    if not scopes:
-        return
     found = tx.execute(
         "SELECT w.scope FROM unnest(%s::uuid[]) AS w (scope) WHERE NOT EXISTS (SELECT 1 FROM "
         f"langchain_kronvex.records AS r WHERE r.scope = w.scope AND {rows.VISIBLE})",

@@ -8,17 +8,19 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable
 
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from langchain_kronvex.core.errors import MemoryClosed, StoreBusy, StoreError, StoreUnavailable
 
+# Codes of our own, for errors that have none.
+_NO_CONNECTION, _CLOSED, _UNREACHABLE = "no connection", "closed", "08000"
+_NO_REACH = "KX001"  # raised by 002_statistics.sql
 _CONFLICTS = ("40001", "40P01")  # serialization failure, deadlock: the other transaction has won
-# Shut down, crashed, starting, full; idle for too long, also in a transaction; a long transaction.
-_COMING_BACK = ("57P01", "57P02", "57P03", "53300", "57P05", "25P03", "25P04")
-_NO_REACH = "KX001"  # our own code, see 002_statistics.sql
+# A broken connection. Then: shut down, crashed, starting, no more connections. At last: idle for
+# too long, also in a transaction; a transaction that took too long.
+_LOST = ("08", "57P01", "57P02", "57P03", "53300", "57P05", "25P03", "25P04")
 _FULL = re.compile("too many (connections|clients)|connection slots are reserved")
 _LONGEST_PAUSE_SECONDS = 1.0
 
@@ -49,17 +51,17 @@ class Attempts:
         """
         pause = min(0.01 * 2**self._failures, _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1)  # noqa: S311
         self._failures += 1
-        if not _is_passing(error) or time.monotonic() + pause > self._deadline:
+        if (
+            not _code(error).startswith((*_LOST, *_CONFLICTS))
+            or time.monotonic() + pause > self._deadline
+        ):
             raise translated(error, self._location, self._patience) from error
         return 0.0 if self._failures == 1 else pause
 
 
 def is_lost(error: Exception) -> bool:
     """Return whether the connection is gone, or the server unavailable for a while."""
-    code = _code(error)
-    if code is None:
-        return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, OSError))
-    return code.startswith("08") or code in _COMING_BACK
+    return _code(error).startswith(_LOST)
 
 
 def lacks_reach(error: Exception) -> bool:
@@ -69,35 +71,28 @@ def lacks_reach(error: Exception) -> bool:
 
 def translated(error: Exception, location: str, patience_seconds: float) -> Exception:
     """Return our own error for one of the driver or the pool."""
-    if isinstance(error, PoolClosed):
+    code, said = _code(error), _first_line(error)
+    if code == _CLOSED:
         return MemoryClosed()
-    said = _first_line(error)
-    for applies, kind, text in _ADVICE:
-        if applies(error):
+    for codes, kind, text in _ADVICE:
+        if code.startswith(codes):
             return kind(f"{location}: {text.format(said=said, patience=patience_seconds)}")
-    return StoreError(f"{location}: PostgreSQL failed ({type(error).__name__}, {_code(error)}).")
+    return StoreError(f"{location}: PostgreSQL failed ({type(error).__name__}, {code}).")
 
 
-def _is_passing(error: Exception) -> bool:
-    """Return whether the same work may succeed when it is repeated."""
-    if isinstance(error, (PoolTimeout, PoolClosed, TooManyRequests)):
-        return False
-    return is_lost(error) or _code(error) in _CONFLICTS
-
-
-def _is_full(error: Exception) -> bool:
-    """Return whether the server refused one more connection, for which libpq gives no code."""
-    code = _code(error)
-    return code == "53300" or (code is None and _FULL.search(str(error)) is not None)
-
-
-def _has(*codes: str) -> Callable[[Exception], bool]:
-    return lambda error: (_code(error) or "").startswith(codes)
-
-
-def _code(error: Exception) -> str | None:
-    code: str | None = getattr(error, "sqlstate", None)
-    return code
+def _code(error: Exception) -> str:
+    """Return the SQLSTATE of an error, or the code that stands for it."""
+    code = getattr(error, "sqlstate", None)
+    if isinstance(code, str):
+        return code
+    if isinstance(error, PoolClosed):
+        return _CLOSED
+    if isinstance(error, (PoolTimeout, TooManyRequests)):
+        return _NO_CONNECTION
+    if _FULL.search(str(error)):
+        return "53300"
+    is_lost = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, OSError))
+    return _UNREACHABLE if is_lost else ""
 
 
 def _first_line(error: Exception) -> str:
@@ -107,60 +102,60 @@ def _first_line(error: Exception) -> str:
     return said or (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-# The first that applies.
-_ADVICE: tuple[tuple[Callable[[Exception], bool], type[StoreError], str], ...] = (
+# The first that applies: the beginnings of codes, our error, and what it says.
+_ADVICE: tuple[tuple[tuple[str, ...], type[StoreError], str], ...] = (
     (
-        lambda error: isinstance(error, (PoolTimeout, TooManyRequests)),
+        (_NO_CONNECTION,),
         StoreBusy,
         "no connection became free within {patience:g} s ({said}). All are in use, or the server "
         "cannot be reached. Allow more connections (max_connections of PostgresOptions, or your "
         "pool's own limit), or more time (timeout_seconds).",
     ),
     (
-        _has("57014"),
+        ("57014",),
         StoreBusy,
         "a statement took longer than allowed and was cancelled ({said}). Try again, or allow more "
         "time (timeout_seconds, or statement_timeout_seconds of PostgresOptions).",
     ),
     (
-        _has("55P03"),
+        ("55P03",),
         StoreBusy,
-        "another worker kept memories of the same user locked for longer than allowed, or someone "
-        "locked a whole table ({said}). Try again, or allow more time (timeout_seconds).",
+        "another worker kept memories of the same user locked for longer than allowed, or a whole "
+        "table is locked ({said}). Try again, or allow more time (timeout_seconds).",
     ),
     (
-        _has(*_CONFLICTS),
+        _CONFLICTS,
         StoreBusy,
         "other workers kept changing the same memories ({said}). Try again.",
     ),
     (
-        _is_full,
+        ("53300",),
         StoreBusy,
-        "the server gives out no more connections ({said}). Allow fewer here (max_connections of "
+        "the server allows no more connections ({said}). Allow fewer here (max_connections of "
         "PostgresOptions), or more there.",
     ),
     (
-        _has("53"),
+        ("53",),
         StoreUnavailable,
         "the server has run out of a resource ({said}). Nothing was stored; make room, then try "
         "again.",
     ),
     (
-        _has("42501", "25006"),
+        ("42501", "25006"),
         StoreUnavailable,
         "this role cannot read or write the store ({said}). Grant it the rights that the "
         "documentation lists, or choose another server.",
     ),
     (
-        is_lost,
+        _LOST,
         StoreUnavailable,
         "the database cannot be reached ({said}). Check that the server runs, and the host, port, "
         "database, user and password of the URL.",
     ),
     (
-        _has("26000", "42P05"),  # a prepared statement is unknown, or known already
+        ("26000", "42P05"),  # a prepared statement is unknown, or known already
         StoreError,
-        "a pooler gave a statement to a connection that does not know it ({said}). Use "
+        "a pooler sent a prepared statement to a connection that does not know it ({said}). Use "
         "PostgresOptions(prepared_statements=False).",
     ),
 )

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from langchain_kronvex.core.errors import ConfigurationError, SchemaTooNew, StoreError
-from langchain_kronvex.storage.postgres.database import Database, Statement, Transaction
+from langchain_kronvex.storage.postgres.database import Database, Transaction, locking
 
-LOCK = Statement(
-    "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", ["langchain-kronvex schema"]
-)
+LOCK = locking("langchain-kronvex schema")
+_STEPS_ARE_THERE = "SELECT to_regclass('langchain_kronvex.schema_steps') IS NOT NULL"
 _OLDEST_SERVER = 140000
 _OLDEST_VECTOR = (0, 7)  # the first with halfvec
 
@@ -23,12 +22,11 @@ def steps() -> list[str]:
     return [script.read_text(encoding="utf-8") for script in scripts]
 
 
-def migrate(database: Database, schema: str, scripts: Sequence[str] | None = None) -> None:
+def migrate(database: Database, scripts: Sequence[str] | None = None) -> None:
     """Make the tables, or bring them up to date; ten workers at once make them once.
 
     Args:
         database: Where.
-        schema: Of the tables.
         scripts: The steps; None for all.
 
     Raises:
@@ -39,10 +37,9 @@ def migrate(database: Database, schema: str, scripts: Sequence[str] | None = Non
     _check_server(database)
     _check_pgvector(database)
     scripts = steps() if scripts is None else scripts
-    taken = database.run(lambda tx: _last_step(tx, schema))
-    if taken is None:
-        database.run(lambda tx: _make_schema(tx, schema))
-        taken = 0
+    if not database.read(_STEPS_ARE_THERE)[0][0]:
+        database.run(_make_schema)
+    taken = database.read("SELECT coalesce(max(step), 0) FROM langchain_kronvex.schema_steps")[0][0]
     if taken > len(scripts):
         raise SchemaTooNew(
             f"{database.location} has schema version {taken}; this langchain-kronvex knows "
@@ -53,11 +50,10 @@ def migrate(database: Database, schema: str, scripts: Sequence[str] | None = Non
 
 
 def _check_server(database: Database) -> None:
-    asked = (
+    ((version, server, client),) = database.read(
         "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), "
         "current_setting('client_encoding')"
     )
-    ((version, server, client),) = database.run(lambda tx: tx.execute(asked))
     if version < _OLDEST_SERVER:
         raise ConfigurationError(
             f"{database.location} is PostgreSQL {version // 10000}; 14 or later is needed."
@@ -96,22 +92,9 @@ def _create_extension(tx: Transaction) -> None:
     tx.execute(f"CREATE EXTENSION IF NOT EXISTS vector{where}")
 
 
-def _last_step(tx: Transaction, schema: str) -> int | None:
-    """Return the number of the last step that was taken; None when there are no tables."""
-    there = tx.execute(
-        "SELECT 1 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
-        "WHERE n.nspname = %s AND c.relname = 'schema_steps'",
-        [schema],
-    )
-    if not there:
-        return None
-    found = tx.execute("SELECT coalesce(max(step), 0) FROM langchain_kronvex.schema_steps")
-    return int(found[0][0])
-
-
-def _make_schema(tx: Transaction, schema: str) -> None:
+def _make_schema(tx: Transaction) -> None:
     tx.execute_all([LOCK])
-    if not tx.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema]):
+    if not tx.execute("SELECT to_regnamespace('langchain_kronvex')")[0][0]:
         tx.execute("CREATE SCHEMA IF NOT EXISTS langchain_kronvex")
     tx.execute(
         "CREATE TABLE IF NOT EXISTS langchain_kronvex.schema_steps "

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.storage.postgres.database import Database, Transaction
 from langchain_kronvex.storage.postgres.migrations import LOCK
 
+_EXEMPT = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
+# Whether security is on, whether tables of the role lack something, and those of others that do.
 _GUARDS = (
     "SELECT (SELECT relrowsecurity FROM pg_class "
     "WHERE oid = 'langchain_kronvex.records'::regclass), coalesce(bool_or(is_own), false), "
     "coalesce(array_agg(part::text) FILTER (WHERE is_open AND NOT is_own AND has_table_privilege("
     "part, 'SELECT, INSERT, UPDATE, DELETE')), '{}') FROM langchain_kronvex.unguarded()"
 )
-
-
-class _Guards(NamedTuple):
-    """Whether security is on, whether tables of the role lack something, and those of others."""
-
-    is_limited: bool
-    lacks: bool
-    leaking: list[str]
 
 
 def secure(database: Database, *, wanted: bool) -> bool:
@@ -32,32 +24,28 @@ def secure(database: Database, *, wanted: bool) -> bool:
     Raises:
         ConfigurationError: it is wanted, and would not hold for the role, or not everywhere.
     """
-    if wanted and database.run(_is_exempt):
+    if wanted and database.read(_EXEMPT)[0][0]:
         raise ConfigurationError(
             f"{database.location}: row_level_security does not hold for this role, which is a "
             "superuser or has BYPASSRLS. Connect as a role without these; it may own the tables."
         )
-    guards = database.run(lambda tx: _guard(tx, wanted=wanted))
-    if wanted and guards.leaking:
+    is_limited, leaking = database.run(lambda tx: _guard(tx, wanted=wanted))
+    if wanted and leaking:
         raise ConfigurationError(
-            f"{database.location}: row-level security does not hold on "
-            f"{', '.join(guards.leaking)}, which the role may use but does not own. Let the owner "
-            "run: SELECT langchain_kronvex.guard_tables()"
+            f"{database.location}: row-level security does not hold on {', '.join(leaking)}, "
+            "which the role may use but does not own. Let the owner run: "
+            "SELECT langchain_kronvex.guard_tables()"
         )
-    return guards.is_limited
+    return is_limited
 
 
-def _is_exempt(tx: Transaction) -> bool:
-    found = tx.execute("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
-    return bool(found[0][0])
-
-
-def _guard(tx: Transaction, *, wanted: bool) -> _Guards:
-    guards = _Guards(*tx.execute(_GUARDS)[0])
-    if (guards.is_limited or not wanted) and not guards.lacks:
-        return guards
-    tx.execute_all([LOCK])
-    if wanted:
-        tx.execute("ALTER TABLE langchain_kronvex.records ENABLE ROW LEVEL SECURITY")
-    tx.execute("SELECT langchain_kronvex.guard_tables()")
-    return _Guards(*tx.execute(_GUARDS)[0])
+def _guard(tx: Transaction, *, wanted: bool) -> tuple[bool, list[str]]:
+    """Give the role's tables what they lack; return whether security is on, and where it leaks."""
+    ((is_limited, lacks, leaking),) = tx.execute(_GUARDS)
+    if lacks or (wanted and not is_limited):
+        tx.execute_all([LOCK])
+        if wanted:
+            tx.execute("ALTER TABLE langchain_kronvex.records ENABLE ROW LEVEL SECURITY")
+        tx.execute("SELECT langchain_kronvex.guard_tables()")
+        ((is_limited, _, leaking),) = tx.execute(_GUARDS)
+    return is_limited, leaking

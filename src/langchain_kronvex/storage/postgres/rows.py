@@ -19,6 +19,8 @@ from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.storage.backend import KINDS, Page, Record, Selection
 from langchain_kronvex.storage.index_rows import index_row
 
+_MOST = 2**62  # more rows than there can be
+
 
 def micros(column: str) -> str:
     """Return SQL for a moment in microseconds since 1970, exact in any year and time zone."""
@@ -71,7 +73,7 @@ def to_index_row(row: Sequence[Any]) -> IndexRow:
     return index_row(seq, text, type_, exchange, session, said, created, expires, pinned, sent)
 
 
-def mutable_cells(record: Record) -> tuple[Any, ...]:
+def mutable_cells(record: Record, revision: int) -> tuple[Any, ...]:
     """Return the cells that may change, in the order of the UPDATE."""
     return (
         record.key,
@@ -83,18 +85,18 @@ def mutable_cells(record: Record) -> tuple[Any, ...]:
         record.created_at,
         record.expires_at,
         record.pinned,
+        revision,
+        None if record.vector is None else Vector(record.vector),
     )
 
 
 def constant_cells(record: Record) -> tuple[Any, ...]:
-    """Return the cells that never change, and the vector, in the order of the INSERT."""
+    """Return the cells that never change, in the order of the INSERT."""
     return (
         record.kind,
-        record.id,
         record.scope.user_id or "",
         record.scope.session_id or "",
         record.said_at or record.created_at,
-        None if record.vector is None else Vector(record.vector),
     )
 
 
@@ -132,14 +134,9 @@ def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
 def order(page: Page) -> tuple[str, list[Any]]:
     """Return the ORDER BY and LIMIT of a page, and their parameters."""
     direction = "DESC" if page.newest_first else "ASC"
-    by = (
-        f"r.created {direction}, r.seq {direction}"
-        if page.by == "created"
-        else f"r.seq {direction}"
-    )
-    most = 2**62  # more rows than there can be
-    limit = most if page.limit is None else min(page.limit, most)
-    return f"ORDER BY {by} LIMIT %s OFFSET %s", [limit, min(page.offset, most)]
+    first = f"r.created {direction}, " if page.by == "created" else ""
+    limit = _MOST if page.limit is None else min(page.limit, _MOST)
+    return f"ORDER BY {first}r.seq {direction} LIMIT %s OFFSET %s", [limit, min(page.offset, _MOST)]
 
 
 class Vector(NamedTuple):

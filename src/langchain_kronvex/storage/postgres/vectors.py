@@ -11,16 +11,17 @@ from datetime import datetime
 from uuid import UUID
 
 from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.storage.backend import Unembedded
+from langchain_kronvex.storage.backend import Record, Unembedded
 from langchain_kronvex.storage.model_check import Model, fits, mismatched, refuse
 from langchain_kronvex.storage.postgres import rows
-from langchain_kronvex.storage.postgres.database import Statement, Transaction
+from langchain_kronvex.storage.postgres.database import Statement, Transaction, locking
 from langchain_kronvex.storage.postgres.erasing import keep_owners, lock_owners, renew_generation
 from langchain_kronvex.storage.postgres.reading import in_order
 from langchain_kronvex.storage.postgres.rows import Vector
-from langchain_kronvex.storage.postgres.writing import holding_model
+from langchain_kronvex.storage.record import without_vectors
 
 _OF_AGENT = f"r.kind = 'memory' AND {rows.OF_AGENT}"
+_EMBEDDED = f"{_OF_AGENT} AND r.vector IS NOT NULL"
 _PUT_VECTOR = (
     "UPDATE langchain_kronvex.records AS r SET vector = %s::real[]::pgvector.halfvec, "
     "revision = (SELECT s.revision FROM langchain_kronvex.scopes AS s WHERE s.scope = r.scope) "
@@ -38,21 +39,40 @@ _UPCOMING = (
 )
 
 
-def model_of(tx: Transaction, *, upcoming: bool = False) -> Model | None:
-    """Return the model of the agent's vectors, and their width when it is known."""
-    found = tx.execute(
+def holding_model(tx: Transaction, *, to_change: bool = False) -> Statement:
+    """Return the statement that keeps an agent's model unchanged until the transaction ends.
+
+    With `to_change`, it waits for all transactions that do so, and keeps others out.
+    """
+    return locking(f"kronvex model {tx.agent_id}", shared=not to_change)
+
+
+def finding_model(tx: Transaction, *, upcoming: bool = False) -> Statement:
+    """Return the statement that finds the model of the agent's vectors, or the upcoming one."""
+    return Statement(
         "SELECT model, width FROM langchain_kronvex.models WHERE agent_id = %s AND upcoming = %s",
         [tx.agent_id, upcoming],
     )
-    return (found[0][0], found[0][1]) if found else None
 
 
-def set_width(tx: Transaction, width: int) -> None:
-    """Note the width of the agent's vectors."""
-    tx.execute(
-        "UPDATE langchain_kronvex.models SET width = %s WHERE agent_id = %s AND NOT upcoming",
-        [width, tx.agent_id],
-    )
+def model_of(tx: Transaction, *, upcoming: bool = False) -> Model | None:
+    """Return the model of the agent's vectors, and their width when it is known."""
+    (found,) = tx.execute_all([finding_model(tx, upcoming=upcoming)])
+    return found[0] if found else None
+
+
+def usable(
+    tx: Transaction, records: Sequence[Record], model: str | None, known: Model | None
+) -> Sequence[Record]:
+    """Return the records, without vectors that are not of the known model and width."""
+    width = next((len(r.vector) for r in records if r.vector is not None), None)
+    if width is None:
+        return records
+    if known is None or model is None or not fits(known, model, width):
+        return without_vectors(records)
+    if known[1] is None:
+        _put_model(tx, model, width)
+    return records
 
 
 def settle(tx: Transaction, model: str, width: int | None) -> int | None:
@@ -60,19 +80,14 @@ def settle(tx: Transaction, model: str, width: int | None) -> int | None:
     known = model_of(tx)
     if known == (model, width):
         return width  # the usual case needs no lock
-    _hold_model(tx, to_change=True)
+    tx.execute_all([holding_model(tx, to_change=True)])
     known = model_of(tx)
-    if known and not fits(known, model, width):
-        has_vectors = tx.execute(
-            f"SELECT 1 FROM langchain_kronvex.records AS r WHERE {_OF_AGENT} "
-            "AND r.vector IS NOT NULL LIMIT 1",
-            [tx.agent_id],
-        )
-        if has_vectors:
-            raise mismatched(tx.location, known, model, width)
+    a_vector = f"SELECT 1 FROM langchain_kronvex.records AS r WHERE {_EMBEDDED} LIMIT 1"
+    if known and not fits(known, model, width) and tx.execute(a_vector, [tx.agent_id]):
+        raise mismatched(tx.location, known, model, width)
     if known and known[0] == model:
         width = width or known[1]
-    _put_model(tx, model, width, upcoming=False)
+    _put_model(tx, model, width)
     return width
 
 
@@ -123,13 +138,11 @@ def without_upcoming(tx: Transaction, limit: int, now: datetime, after: int) -> 
     found = in_order(
         tx,
         after,
-        lambda start, end: Statement(
-            "SELECT r.seq, r.id, coalesce(r.search_text, r.content) "
-            "FROM langchain_kronvex.records AS r "
-            f"WHERE {_OF_AGENT} AND r.seq > %s AND r.seq <= %s "
-            f"AND NOT EXISTS ({_UPCOMING}) AND {rows.VISIBLE} ORDER BY r.seq LIMIT %s",
-            [tx.agent_id, start, end, now, limit],
-        ),
+        "SELECT r.seq, r.id, coalesce(r.search_text, r.content) "
+        "FROM langchain_kronvex.records AS r "
+        f"WHERE r.seq > %s AND r.seq <= %s AND {_OF_AGENT} "
+        f"AND NOT EXISTS ({_UPCOMING}) AND {rows.VISIBLE} ORDER BY r.seq LIMIT %s",
+        [tx.agent_id, now, limit],
     )
     return [Unembedded(*row) for row in found]
 
@@ -137,7 +150,7 @@ def without_upcoming(tx: Transaction, limit: int, now: datetime, after: int) -> 
 def embed(tx: Transaction, vectors: Mapping[str, Floats], model: str, *, upcoming: bool) -> None:
     """See `MemoryBackend.embed`."""
     width = next((len(vector) for vector in vectors.values()), 0)
-    _hold_model(tx)
+    tx.execute_all([holding_model(tx)])
     known = model_of(tx, upcoming=upcoming)
     if known is None or not fits(known, model, width):
         refuse(tx.location, known or model_of(tx), model, width)
@@ -146,21 +159,14 @@ def embed(tx: Transaction, vectors: Mapping[str, Floats], model: str, *, upcomin
         f"WHERE r.id = ANY(%s) AND r.kind = 'memory' AND {rows.EACH_OF_AGENT}",
         [list(vectors), tx.agent_id],
     )
+    cells = [(Vector(vectors[id_]), scope, seq) for scope, seq, id_ in found]
+    scopes = sorted({scope for scope, _, _ in found})
     if not found:
         return
-    cells = [(Vector(vectors[id_]), scope, seq) for scope, seq, id_ in found]
     if upcoming:
-        keep_owners(tx, sorted({scope for _, scope, _ in cells}))
+        keep_owners(tx, scopes)
         tx.execute(_PUT_UPCOMING, cells, many=True)
         return
-    _store(tx, cells)
-    if known[1] != width:
-        set_width(tx, width)
-
-
-def _store(tx: Transaction, cells: Sequence[tuple[Vector, UUID, int]]) -> None:
-    """Store vectors, given with scope and number of their memories, and end the claims."""
-    scopes = sorted({scope for _, scope, _ in cells})
     lock_owners(tx, scopes)
     tx.execute_all(
         [
@@ -172,15 +178,17 @@ def _store(tx: Transaction, cells: Sequence[tuple[Vector, UUID, int]]) -> None:
             Statement(
                 "DELETE FROM langchain_kronvex.claims AS c USING unnest(%s::uuid[], %s::bigint[]) "
                 "AS d (scope, seq) WHERE c.scope = d.scope AND c.seq = d.seq",
-                [[scope for _, scope, _ in cells], [seq for _, _, seq in cells]],
+                [[scope for scope, _, _ in found], [seq for _, seq, _ in found]],
             ),
         ]
     )
+    if known[1] != width:
+        _put_model(tx, model, width)
 
 
 def prepare_reindex(tx: Transaction, model: str, width: int) -> int:
     """See `MemoryBackend.prepare_reindex`."""
-    _hold_model(tx, to_change=True)
+    tx.execute_all([holding_model(tx, to_change=True)])
     if model_of(tx, upcoming=True) != (model, width):
         _drop_upcoming(tx)
         _put_model(tx, model, width, upcoming=True)
@@ -189,7 +197,7 @@ def prepare_reindex(tx: Transaction, model: str, width: int) -> int:
 
 def finish_reindex(tx: Transaction, model: str) -> int:
     """See `MemoryBackend.finish_reindex`."""
-    _hold_model(tx, to_change=True)
+    tx.execute_all([holding_model(tx, to_change=True)])
     known = model_of(tx, upcoming=True)
     if known is None and tx.is_retry:
         current = model_of(tx)
@@ -211,15 +219,11 @@ def finish_reindex(tx: Transaction, model: str) -> int:
     renew_generation(tx, [scope for (scope,) in scopes])
     _drop_upcoming(tx)
     tx.execute("DELETE FROM langchain_kronvex.models WHERE agent_id = %s", [tx.agent_id])
-    _put_model(tx, *known, upcoming=False)
+    _put_model(tx, *known)
     return count
 
 
-def _hold_model(tx: Transaction, *, to_change: bool = False) -> None:
-    tx.execute_all([holding_model(tx.agent_id, to_change=to_change)])
-
-
-def _put_model(tx: Transaction, model: str, width: int | None, *, upcoming: bool) -> None:
+def _put_model(tx: Transaction, model: str, width: int | None, *, upcoming: bool = False) -> None:
     tx.execute(
         "INSERT INTO langchain_kronvex.models (agent_id, upcoming, model, width) "
         "VALUES (%s, %s, %s, %s) ON CONFLICT (agent_id, upcoming) "

@@ -6,58 +6,131 @@ to all workers. So the writes of one owner have one order, and no two transactio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from uuid import UUID
+from typing import Any
 
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.storage.backend import Record, Selection, renewed
-from langchain_kronvex.storage.postgres import rows
-from langchain_kronvex.storage.postgres.batch import Batch
-from langchain_kronvex.storage.postgres.database import Statement, Transaction
-from langchain_kronvex.storage.postgres.erasing import (
-    empty_places,
-    forget_empty_owners,
-    keep_owners,
-    purge,
-    renew_generation,
-)
-from langchain_kronvex.storage.record import (
-    Place,
-    from_cells,
-    is_visible,
-    place_of,
-    rebased,
-    without_vectors,
-)
+from langchain_kronvex.storage.postgres import erasing, rows, vectors
+from langchain_kronvex.storage.postgres.database import Rows, Statement, Transaction
+from langchain_kronvex.storage.record import Place, from_cells, is_visible, place_of, rebased
 
 _PURGE_EVERY = 256  # writes of one owner
+_MUTABLE = (
+    "key, key_digest, type, content, search_text, metadata, created, expires, pinned, revision, "
+    "vector"
+)
+_TEN = ", ".join(["%s"] * 10)  # all cells before the vector
+_THIS = "scope = %s AND id = %s"
+_DROP = f"{erasing.delete_rows(f'r.{_THIS}')} SELECT count(*) FROM gone"
+_RETIRE = erasing.empty_rows(_THIS)
+# A completed record with another text makes all workers read the owner's index anew.
+_RENEW = (
+    "UPDATE langchain_kronvex.scopes SET generation = nextval('langchain_kronvex.generations') "
+    "WHERE scope = (SELECT scope FROM langchain_kronvex.records "
+    f"WHERE coalesce(search_text, content) <> %s AND {_THIS})"
+)
+_UPDATE = (  # without a new vector, the old one stays if the text does
+    f"UPDATE langchain_kronvex.records SET ({_MUTABLE}) = ({_TEN}, "
+    "coalesce(%s::real[]::pgvector.halfvec, "
+    f"CASE WHEN coalesce(search_text, content) = %s THEN vector END)) WHERE {_THIS}"
+)
+_INSERT = (
+    f"INSERT INTO langchain_kronvex.records ({_MUTABLE}, kind, user_id, session_id, said, "
+    f"scope, id) VALUES ({_TEN}, %s::real[]::pgvector.halfvec, %s, %s, %s, %s, %s, %s) "
+    "ON CONFLICT (scope, id) DO NOTHING"  # from an earlier attempt
+)
+# In this order no key is taken twice.
+_ORDER = (_DROP, _RETIRE, _RENEW, _UPDATE, _INSERT)
+
+
+class Batch:
+    """The changes of one write, gathered so that each kind is sent at once.
+
+    Args:
+        tx: The transaction that writes.
+        revisions: The number of this write for each owner; the owners are locked.
+        there: The records at the places that the write may change, also expired ones.
+    """
+
+    def __init__(
+        self, tx: Transaction, revisions: Mapping[str, int], there: dict[Place, Record]
+    ) -> None:
+        self.revisions, self.there = revisions, there
+        self._tx = tx
+        self._changes: dict[str, list[Sequence[Any]]] = {sql: [] for sql in _ORDER}
+        self._changed_ids: set[str] = set()
+
+    def drop(self, record: Record) -> None:
+        """Delete a record that has expired."""
+        self._change(_DROP, record)
+
+    def retire(self, record: Record) -> None:
+        """Make a record invisible, of which only its place stays until a purge."""
+        self._change(_RETIRE, record)
+
+    def update(self, record: Record) -> None:
+        """Write a record over the one with its id."""
+        self._change(_UPDATE, record, *self._mutable_cells(record), record.found_by)
+        if record.completes:
+            self._add(_RENEW, record, record.found_by)
+            others = {place: r for place, r in self.there.items() if r.id != record.id}
+            self.there = others  # its key may have changed
+        self.there[place_of(record)] = record
+
+    def insert(self, record: Record) -> None:
+        """Write a new record."""
+        cells = (*self._mutable_cells(record), *rows.constant_cells(record))
+        self._change(_INSERT, record, *cells)
+        self.there[place_of(record)] = record
+
+    def send(self) -> None:
+        """Send the changes; then the batch is empty."""
+        statements = [
+            Statement(sql, cells, many=True) if len(cells) > 1 else Statement(sql, cells[0])
+            for sql, cells in self._changes.items()
+            if cells
+        ]
+        if statements:
+            self._tx.execute_all(statements)
+        self._changes = {sql: [] for sql in _ORDER}
+        self._changed_ids.clear()
+
+    def _mutable_cells(self, record: Record) -> tuple[Any, ...]:
+        return rows.mutable_cells(record, self.revisions[record.scope.owner])
+
+    def _change(self, sql: str, record: Record, *cells: Any) -> None:
+        if record.id in self._changed_ids:  # the order in which it changes matters
+            self.send()
+        self._changed_ids.add(record.id)
+        self._add(sql, record, *cells)
+
+    def _add(self, sql: str, record: Record, *cells: Any) -> None:
+        self._changes[sql].append((*cells, self._tx.scope(record.scope.owner), record.id))
 
 
 def add(
     tx: Transaction, records: Sequence[Record], now: datetime, model: str | None
 ) -> list[Record]:
     """See `MemoryBackend.add`."""
-    batch, there, fits = _begin(tx, records, model)
+    batch, records = begin(tx, records, model, [r for r in records if r.key != r.id])
     stored: list[Record] = []
-    for record in records if fits else without_vectors(records):
-        has_key = record.key != record.id
-        older = there.get(place_of(record)) if has_key else None
+    for record in records:
         if record.base is not None:
-            record = _rebase(tx, record)
-            older = at_place(tx, record)
-        if batch.touches(record, older):  # the same again: send the first one before
             batch.send()
-            older = at_place(tx, record) if has_key else None
+            record = _rebase(tx, record)
+            batch.there.update(_at_places(tx, [record]))
+        older = batch.there.get(place_of(record))
         if older and not is_visible(older, now):
             batch.drop(older)
             older = None
         if older and older.id != record.id:
-            batch.retire(record)
+            if record.completes:
+                batch.retire(record)
             record = renewed(older, record)
         if older or record.completes:
-            _note_other_text(tx, record)
             batch.update(record)
         else:
             batch.insert(record)
@@ -76,33 +149,33 @@ def put(
 ) -> bool:
     """See `MemoryBackend.put`."""
     leaving = {selection.scope.owner for selection in deleted if selection.scope is not None}
-    batch, there, fits = _begin(tx, records, model, leaving)
+    keyed = [record for record in records if record.key != record.id]
+    batch, records = begin(tx, records, model, keyed, leaving)
     if tx.is_retry and _are_stored(tx, records):
         return True
     if expected is not None:
-        found = [there.get(place_of(record)) for record in records]
+        found = [batch.there.get(place_of(record)) for record in records]
         contents = [each.content if each and is_visible(each, now) else None for each in found]
         if contents != list(expected):
             return False
     if deleted:
-        empty_places(tx, deleted)
-        there = _at_places(tx, records)
-    for record in records if fits else without_vectors(records):
-        older = there.get(place_of(record))
-        if batch.touches(record):
-            batch.send()
-            older = at_place(tx, record)
+        chosen = [rows.where(selection, tx.agent_id) for selection in deleted]
+        tx.execute_all([Statement(erasing.empty_rows(sql), values) for sql, values in chosen])
+        batch.there = _at_places(tx, records)
+    for record in records:
+        older = batch.there.get(place_of(record))
         if older and is_visible(older, now):
-            batch.retire(older, emptied=True)
+            batch.retire(older)
             record = replace(record, said_at=older.said_at or older.created_at)
         elif older:
             batch.drop(older)
         batch.insert(record)
     batch.send()
-    forget_empty_owners(tx, [tx.scope(owner) for owner in sorted(leaving)], now)
+    if leaving:
+        erasing.forget_empty_owners(tx, [tx.scope(owner) for owner in sorted(leaving)], now)
     for owner, revision in batch.revisions.items():
         if revision % _PURGE_EVERY == 0:
-            purge(tx, now, tx.scope(owner))
+            erasing.purge(tx, now, tx.scope(owner))
     return True
 
 
@@ -120,16 +193,16 @@ def change(tx: Transaction, record: Record, now: datetime) -> None:
         raise MemoryNotFound()
     if record.base is not None:
         record = _rebase(tx, record)
-    batch = Batch(tx, {record.scope.owner: locked[0][0]})
-    other = at_place(tx, record)
+    batch = Batch(tx, {record.scope.owner: locked[0][0]}, _at_places(tx, [record]))
+    other = batch.there.get(place_of(record))
     if other and other.id != record.id:
         if is_visible(other, now):
             raise InvalidInput(
-                "A memory with this text and type exists in the same scope already; "
+                "A memory with this text and type already exists in the same scope; "
                 "forget one of the two."
             )
         batch.drop(other)
-    batch.update(replace(record, completes=False))
+    batch.update(record)
     batch.send()
 
 
@@ -140,7 +213,7 @@ def count_accesses(tx: Transaction, counts: Mapping[str, int]) -> None:
         f"WHERE r.id = ANY(%s) AND {rows.EACH_OF_AGENT}",
         [list(counts), tx.agent_id],
     )
-    keep_owners(tx, [scope for (scope,) in owners])
+    erasing.keep_owners(tx, [scope for (scope,) in owners])
     tx.execute(
         "INSERT INTO langchain_kronvex.accesses AS a (scope, seq, count) "
         "SELECT r.scope, r.seq, w.count FROM unnest(%s::text[], %s::bigint[]) AS w (id, count) "
@@ -154,29 +227,47 @@ def count_accesses(tx: Transaction, counts: Mapping[str, int]) -> None:
 # -- steps that other writes share -----------------------------------------------------------------
 
 
-def holding_model(agent_id: str, *, to_change: bool = False) -> Statement:
-    """Return the statement that keeps an agent's model unchanged until the transaction ends.
+def begin(
+    tx: Transaction,
+    records: Sequence[Record],
+    model: str | None,
+    placed: Sequence[Record],
+    others: Collection[str] = (),
+) -> tuple[Batch, Sequence[Record]]:
+    """Keep the model unchanged, lock owners, and look at the places of some records.
 
-    With `to_change`: that waits for all who do so, and keeps others out.
+    Args:
+        tx: The transaction that writes.
+        records: The records to write; their owners are locked.
+        model: Of the vectors of the records.
+        placed: Those of the records whose places may be in use.
+        others: More owners to lock.
+
+    Returns:
+        A batch for these owners, and the records without vectors that do not fit.
     """
-    function = "pg_advisory_xact_lock" if to_change else "pg_advisory_xact_lock_shared"
-    return Statement(f"SELECT {function}(hashtextextended(%s, 0))", [f"kronvex model {agent_id}"])
+    owners = {record.scope.owner for record in records}.union(others)
+    scopes = sorted((tx.scope(owner), owner) for owner in owners)
+    _, known, locked, found = tx.execute_all(
+        [
+            vectors.holding_model(tx),
+            vectors.finding_model(tx),
+            Statement(
+                "INSERT INTO langchain_kronvex.scopes AS s (scope, agent_id, owner, revision) "
+                "SELECT scope, %s, owner, 1 FROM unnest(%s::uuid[], %s::text[]) "
+                "AS w (scope, owner) ORDER BY scope "
+                "ON CONFLICT (scope) DO UPDATE SET revision = s.revision + 1 "
+                "RETURNING owner, revision",
+                [tx.agent_id, [scope for scope, _ in scopes], [owner for _, owner in scopes]],
+            ),
+            _finding_places(tx, placed),
+        ]
+    )
+    usable = vectors.usable(tx, records, model, known[0] if known else None)
+    return Batch(tx, dict(locked), _by_place(found)), usable
 
 
-def lock_for_writing(tx: Transaction, records: Sequence[Record]) -> dict[str, int]:
-    """Lock the owners of records; return the number of this write for each owner."""
-    owners = {record.scope.owner for record in records}
-    (locked,) = tx.execute_all([_locking(tx, owners)])
-    return _by_owner(tx, owners, dict(locked))
-
-
-def at_place(tx: Transaction, record: Record) -> Record | None:
-    """Return the record at the place of this one, expired or not."""
-    return _at_places(tx, [record]).get(place_of(record))
-
-
-def same_places(tx: Transaction, records: Sequence[Record]) -> Statement:
-    """Return the statement that finds the records at the places of these, also expired ones."""
+def _finding_places(tx: Transaction, records: Sequence[Record]) -> Statement:
     places = [
         (tx.scope(place.owner), place.kind, place.session, rows.key_digest(place.key))
         for place in map(place_of, records)
@@ -191,53 +282,13 @@ def same_places(tx: Transaction, records: Sequence[Record]) -> Statement:
     )
 
 
-def _at_places(tx: Transaction, records: Sequence[Record]) -> dict[Place, Record]:
-    (found,) = tx.execute_all([same_places(tx, records)])
+def _by_place(found: Rows) -> dict[Place, Record]:
     return {place_of(record): record for record in map(from_cells, found)}
 
 
-def _begin(
-    tx: Transaction, records: Sequence[Record], model: str | None, others: Iterable[str] = ()
-) -> tuple[Batch, dict[Place, Record], bool]:
-    """Lock the owners of records, and other owners.
-
-    Returns:
-        A batch, the records at the same places, and whether the vectors fit those of the store.
-    """
-    owners = {record.scope.owner for record in records}.union(others)
-    with_key = [record for record in records if record.key != record.id]
-    _, known, locked, found = tx.execute_all(
-        [
-            holding_model(tx.agent_id),
-            Statement(
-                "SELECT model FROM langchain_kronvex.models WHERE agent_id = %s AND NOT upcoming",
-                [tx.agent_id],
-            ),
-            _locking(tx, owners),
-            same_places(tx, with_key),
-        ]
-    )
-    there = {place_of(record): record for record in map(from_cells, found)}
-    batch = Batch(tx, _by_owner(tx, owners, dict(locked)))
-    return batch, there, bool(known) and known[0][0] == model
-
-
-def _locking(tx: Transaction, owners: Iterable[str]) -> Statement:
-    """Return the statement that locks owners in the order common to all workers."""
-    ordered = sorted((tx.scope(owner), owner) for owner in owners)
-    return Statement(
-        "INSERT INTO langchain_kronvex.scopes AS s (scope, agent_id, owner, revision) "
-        "SELECT scope, %s, owner, 1 FROM unnest(%s::uuid[], %s::text[]) AS w (scope, owner) "
-        "ORDER BY scope ON CONFLICT (scope) DO UPDATE SET revision = s.revision + 1 "
-        "RETURNING scope, revision",
-        [tx.agent_id, [scope for scope, _ in ordered], [owner for _, owner in ordered]],
-    )
-
-
-def _by_owner(
-    tx: Transaction, owners: Iterable[str], revision_of: Mapping[UUID, int]
-) -> dict[str, int]:
-    return {owner: revision_of[tx.scope(owner)] for owner in owners}
+def _at_places(tx: Transaction, records: Sequence[Record]) -> dict[Place, Record]:
+    """Return the records at the places of these, also expired ones."""
+    return _by_place(tx.execute_all([_finding_places(tx, records)])[0])
 
 
 def _rebase(tx: Transaction, record: Record) -> Record:
@@ -248,19 +299,6 @@ def _rebase(tx: Transaction, record: Record) -> Record:
         [tx.scope(record.scope.owner), record.id],
     )
     return rebased(record, from_cells(found[0])) if found else record
-
-
-def _note_other_text(tx: Transaction, record: Record) -> None:
-    """Have indexes read anew when a completed record gets another text."""
-    if not record.completes:
-        return
-    scope = tx.scope(record.scope.owner)
-    if tx.execute(
-        "SELECT 1 FROM langchain_kronvex.records WHERE scope = %s AND id = %s "
-        "AND coalesce(search_text, content) <> %s",
-        [scope, record.id, record.found_by],
-    ):
-        renew_generation(tx, [scope])
 
 
 def _are_stored(tx: Transaction, records: Sequence[Record]) -> bool:
