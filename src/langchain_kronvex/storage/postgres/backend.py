@@ -57,7 +57,6 @@ class PostgresBackend(MemoryBackend, ForkAware):
         cache_bytes: int,
     ) -> None:
         self._cache_bytes = cache_bytes
-        self._on_unembedded: Callable[[], None] = lambda: None
         self.db = Database(conninfo, options, agent_id, timeout)
         self.location = self.db.location
         try:
@@ -133,7 +132,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
 
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""
-        return recall.recall(self.db, self._cache, request, self._on_unembedded)
+        return recall.recall(self.db, self._cache, request)
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""
@@ -148,7 +147,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
         """See `MemoryBackend.stats`."""
         stats = self.db.run(lambda tx: reading.stats(tx, now))
         if stats.unembedded:
-            self._on_unembedded()
+            self.db.on_unembedded()
         return stats
 
     # -- erasing -------------------------------------------------------------------------------
@@ -168,7 +167,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
 
     def when_unembedded(self, tell: Callable[[], None]) -> None:
         """See `MemoryBackend.when_unembedded`."""
-        self._on_unembedded = tell
+        self.db.on_unembedded = tell
 
     def settle_embeddings(self, model: str, width: int | None) -> int | None:
         """See `MemoryBackend.settle_embeddings`."""

@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -52,31 +53,22 @@ def locking(name: str, *, shared: bool = False) -> Statement:
     return Statement(f"SELECT {function}(hashtextextended(%s, 0))", [name])
 
 
+@dataclass(slots=True)
 class Transaction:
     """One attempt to do a piece of work, as one transaction over one connection.
-
-    Args:
-        database: Where.
-        connection: The connection.
-        settings: Statements to send together with the first one.
-        is_retry: An earlier attempt was interrupted, perhaps after everything was done.
 
     Attributes:
         agent_id: The agent whose records the work is about.
         location: Of the store, for messages.
+        is_retry: An earlier attempt was interrupted, perhaps after everything was done.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        connection: Connection,
-        settings: list[Statement],
-        *,
-        is_retry: bool,
-    ) -> None:
-        self.agent_id, self.location = database.agent_id, database.location
-        self.is_retry = is_retry
-        self._connection, self._settings, self._placed = connection, settings, database.placed
+    agent_id: str
+    location: str
+    _placed: Callable[[str], str]
+    is_retry: bool
+    _connection: Connection
+    _settings: list[Statement]  # sent together with the first statement
 
     def scope(self, owner: str) -> UUID:
         """Return the key of an owner's records."""
@@ -97,10 +89,9 @@ class Transaction:
                     cursor.executemany(self._placed(each.sql), each.parameters)
                 else:
                     cursor.execute(self._placed(each.sql), each.parameters, binary=True)
-        answers = [each.fetchall() if each.description else [] for each in cursors]
-        answers = answers[len(self._settings) :]
+        asked = cursors[len(self._settings) :]
         self._settings = []
-        return answers
+        return [each.fetchall() if each.description else [] for each in asked]
 
     def execute_script(self, script: str) -> None:
         """Run all statements of a script, which has no parameters."""
@@ -121,6 +112,7 @@ class Database:
         location: The URL without the password.
         patience_seconds: As given; it may be changed.
         is_limited: Row-level security is on.
+        on_unembedded: Called when somebody reads memories without a vector.
 
     Raises:
         ConfigurationError: the URL cannot be read.
@@ -131,9 +123,11 @@ class Database:
     ) -> None:
         self.location, self.agent_id = location_of(conninfo, options), agent_id
         self.patience_seconds, self.is_limited = patience_seconds, False
+        self.on_unembedded: Callable[[], None] = lambda: None
         self.clock = ServerClock(lambda: self.read("SELECT clock_timestamp()")[0][0])
         self._options, self._vector_schema = options, "public"
         self._connections: Connections | None = connections_to(conninfo, options, patience_seconds)
+        self._begin = partial(Transaction, agent_id, self.location, self._placed)
 
     def probe(self) -> None:
         """Connect once: a pool of ours does not say why it has no connection.
@@ -174,7 +168,7 @@ class Database:
                     )
                     alone = reads_once and not settings and connection.autocommit
                     with nullcontext() if alone else connection.transaction():
-                        return work(Transaction(self, connection, settings, is_retry=is_retry))
+                        return work(self._begin(is_retry, connection, settings))
             except (psycopg.Error, OSError) as error:
                 if not limited and lacks_reach(error):  # another worker turned it on meanwhile
                     self.is_limited = True
@@ -234,7 +228,7 @@ class Database:
         version, self._vector_schema = found[0]
         return str(version)
 
-    def placed(self, sql: str) -> str:
+    def _placed(self, sql: str) -> str:
         """Return a statement with the real names of the schemas, also within literals."""
         return _placed(sql, self._options.schema, self._vector_schema)
 

@@ -141,14 +141,11 @@ def _touched(tx: Transaction, selection: Selection) -> list[UUID]:
     named = rows.scopes_of(selection, tx.agent_id)
     if named is not None:
         return list(named)
-    if selection.is_everything:
-        found = tx.execute(
-            "SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s", [tx.agent_id]
-        )
-    else:
+    sql, parameters = (
+        "SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s",
+        [tx.agent_id],
+    )
+    if not selection.is_everything:
         condition, parameters = rows.where(selection, tx.agent_id)
-        found = tx.execute(
-            f"SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r WHERE {condition}",
-            parameters,
-        )
-    return [scope for (scope,) in found]
+        sql = f"SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r WHERE {condition}"
+    return [scope for (scope,) in tx.execute(sql, parameters)]

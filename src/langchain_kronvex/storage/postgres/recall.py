@@ -8,7 +8,6 @@ next recall, at the cost of one round trip.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -39,54 +38,32 @@ class State(NamedTuple):
     revision: int
 
 
-class Found(NamedTuple):
-    """Records by their numbers; the owner's state and the model of the vectors at that time."""
-
-    state: State
-    model: Model | None
-    records: dict[int, Record]
+def recall(database: Database, cache: IndexCache, request: RecallRequest) -> list[Match]:
+    """Return the best matches, most similar first."""
+    return recall_owners(request, lambda each: _recall_owner(database, cache, each))
 
 
-def recall(
-    database: Database,
-    cache: IndexCache,
-    request: RecallRequest,
-    on_unembedded: Callable[[], None],
-) -> list[Match]:
-    """Return the best matches, most similar first.
-
-    Args:
-        database: The store.
-        cache: The indexes.
-        request: What to recall.
-        on_unembedded: Called when an index takes in memories without a vector.
-    """
-    return recall_owners(request, lambda each: _recall_owner(database, cache, each, on_unembedded))
-
-
-def _recall_owner(
-    database: Database,
-    cache: IndexCache,
-    request: RecallRequest,
-    on_unembedded: Callable[[], None],
-) -> list[Match]:
+def _recall_owner(database: Database, cache: IndexCache, request: RecallRequest) -> list[Match]:
     owner = request.scope.owner
     entry = cache.entry(owner)
     begun: State | None = None
     for _ in range(_ROUNDS):
-        state, hits = _search(entry, request)
-        found = _fetch(database, owner, hits.seqs if hits else [], request.now)
-        begun = begun or found.state
-        if found.state == state or _is_recent(state, hits, found, begun):
-            check_request(database.location, found.model, request)
+        seen, hits = _search(entry, request)
+        state, model, records = _fetch(database, owner, hits.seqs if hits else [], request.now)
+        begun = begun or state
+        # Later writes are for the next recall, unless they replaced or erased a hit.
+        is_recent = seen.generation == state.generation and seen.revision >= begun.revision
+        is_whole = hits is not None and len(records) == len(hits.seqs)
+        if seen == state or (is_recent and is_whole):
+            check_request(database.location, model, request)
             if hits is None:
                 width = 0 if request.vector is None else len(request.vector)
-                refuse(database.location, found.model, request.model or "", width)
-            return matches_of(hits, found.records)
+                refuse(database.location, model, request.model or "", width)
+            return matches_of(hits, records)
         with entry.loading:
             known = State(*entry.state[1:])
-            if known.generation != found.state.generation or known.revision < found.state.revision:
-                _add_new_rows(database, entry, owner, on_unembedded)
+            if known.generation != state.generation or known.revision < state.revision:
+                _add_new_rows(database, entry, owner)
         cache.shrink(owner)
     raise StoreBusy(f"{database.location}: other workers write faster than this one can read.")
 
@@ -101,18 +78,7 @@ def _search(entry: CachedIndex, request: RecallRequest) -> tuple[State, Hits | N
             return state, None  # the memories may have been reindexed since it was read
 
 
-def _is_recent(state: State, hits: Hits | None, found: Found, begun: State) -> bool:
-    """Return whether a search saw everything written before the recall began.
-
-    Later writes are for the next recall, unless they replaced or erased a hit.
-    """
-    seen = state.generation == found.state.generation and state.revision >= begun.revision
-    return seen and hits is not None and len(found.records) == len(hits.seqs)
-
-
-def _add_new_rows(
-    database: Database, entry: CachedIndex, owner: str, on_unembedded: Callable[[], None]
-) -> None:
+def _add_new_rows(database: Database, entry: CachedIndex, owner: str) -> None:
     """Add the rows written since, page by page; all rows anew when records vanished."""
     after, target = 0, None
     while True:
@@ -132,14 +98,16 @@ def _add_new_rows(
             if is_last:
                 entry.state = (0, state.generation, target)
         if any(row.vector is None for row in page):
-            on_unembedded()
+            database.on_unembedded()
         if is_last:
             return
         after = page[-1].seq
 
 
-def _fetch(database: Database, owner: str, seqs: list[int], now: datetime) -> Found:
-    """Return an owner's visible memories by their numbers, and the owner's state."""
+def _fetch(
+    database: Database, owner: str, seqs: list[int], now: datetime
+) -> tuple[State, Model | None, dict[int, Record]]:
+    """Return the owner's state, the model of the vectors, and visible memories by their numbers."""
     scope, agent_id = rows.scope_key(database.agent_id, owner), database.agent_id
     found = database.read(
         "SELECT s.generation, s.revision, m.model, m.width, r.seq, "
@@ -154,11 +122,8 @@ def _fetch(database: Database, owner: str, seqs: list[int], now: datetime) -> Fo
         (scope,),
     )
     generation, revision, model, width, *_ = found[0]
-    return Found(
-        State(generation or 0, revision or 0),
-        None if model is None else (model, width),
-        {row[4]: from_cells(row[5:]) for row in found if row[4] is not None},
-    )
+    records = {row[4]: from_cells(row[5:]) for row in found if row[4] is not None}
+    return State(generation or 0, revision or 0), model and (model, width), records
 
 
 def _read_page(

@@ -159,10 +159,10 @@ def embed(tx: Transaction, vectors: Mapping[str, Floats], model: str, *, upcomin
         f"WHERE r.id = ANY(%s) AND r.kind = 'memory' AND {rows.EACH_OF_AGENT}",
         [list(vectors), tx.agent_id],
     )
-    cells = [(Vector(vectors[id_]), scope, seq) for scope, seq, id_ in found]
-    scopes = sorted({scope for scope, _, _ in found})
     if not found:
         return
+    cells = [(Vector(vectors[id_]), scope, seq) for scope, seq, id_ in found]
+    scopes = sorted({scope for scope, _, _ in found})
     if upcoming:
         keep_owners(tx, scopes)
         tx.execute(_PUT_UPCOMING, cells, many=True)

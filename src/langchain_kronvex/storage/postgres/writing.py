@@ -6,6 +6,7 @@ to all workers. So the writes of one owner have one order, and no two transactio
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -60,7 +61,7 @@ class Batch:
     ) -> None:
         self.revisions, self.there = revisions, there
         self._tx = tx
-        self._changes: dict[str, list[Sequence[Any]]] = {sql: [] for sql in _ORDER}
+        self._changes: defaultdict[str, list[Sequence[Any]]] = defaultdict(list)
         self._changed_ids: set[str] = set()
 
     def drop(self, record: Record) -> None:
@@ -90,12 +91,11 @@ class Batch:
         """Send the changes; then the batch is empty."""
         statements = [
             Statement(sql, cells, many=True) if len(cells) > 1 else Statement(sql, cells[0])
-            for sql, cells in self._changes.items()
-            if cells
+            for sql in _ORDER
+            if (cells := self._changes.pop(sql, None))
         ]
         if statements:
             self._tx.execute_all(statements)
-        self._changes = {sql: [] for sql in _ORDER}
         self._changed_ids.clear()
 
     def _mutable_cells(self, record: Record) -> tuple[Any, ...]:
