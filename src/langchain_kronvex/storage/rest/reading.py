@@ -32,7 +32,7 @@ def find(agent: RemoteAgent, selection: Selection, page: Page, now: datetime) ->
     # harm, and not missed.
     scope = selection.scope
     owners = None if scope is None else [scope.owner, *([""] * selection.include_shared)]
-    waiting = [entry.stored for entry in agent.outbox.waiting(owners)]
+    waiting = agent.outbox.records(owners)
     chosen = [s for s in visible_latest(waiting, now) if is_selected(s.record, selection)]
     if not selection.ids or {s.record.id for s in chosen} != set(selection.ids):
         # Otherwise the outbox is enough, also while the server is away.
@@ -57,7 +57,7 @@ def _on_server(agent: RemoteAgent, selection: Selection) -> list[VersionedRecord
 def sessions(agent: RemoteAgent, scope: Scope | None, now: datetime) -> list[SessionSummary]:
     """Return the sessions of one owner, or of all owners."""
     selection = Selection(kind=None, scope=scope)
-    waiting = [entry.stored for entry in agent.outbox.waiting()]
+    waiting = agent.outbox.records()
     everything = visible_latest([*stored_records(agent, None), *waiting], now)
     return summaries(
         stored
@@ -68,7 +68,7 @@ def sessions(agent: RemoteAgent, scope: Scope | None, now: datetime) -> list[Ses
 
 def stats(agent: RemoteAgent, location: str, now: datetime) -> MemoryStats:
     """Return the figures of the agent; while the server is away, those of the outbox alone."""
-    everything = [entry.stored for entry in agent.outbox.waiting()]
+    everything = agent.outbox.records()
     problem = agent.outage
     try:
         everything += stored_records(agent, None)

@@ -31,8 +31,7 @@ _Found = list[tuple[VersionedRecord, WireMemory]]
 def recall(agent: RemoteAgent, request: RecallRequest) -> list[Match]:
     """Return the best matches on the server and in the outbox, most similar first."""
     asked = request.by_owner()
-    waiting = agent.outbox.waiting([each.scope.owner for each in asked])
-    unsent = [entry.stored for entry in waiting]
+    unsent = agent.outbox.records([each.scope.owner for each in asked])
     matches = [match for each in asked for match in _recall_owner(agent, each, unsent)]
     matches.sort(key=lambda match: -match.similarity)
     return matches[: request.top_k]
