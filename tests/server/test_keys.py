@@ -1,4 +1,4 @@
-"""API keys: authentication, the agents of each key, and the commands for keys."""
+"""API keys: authentication, the agents of each key, and the commands that manage keys."""
 
 from __future__ import annotations
 

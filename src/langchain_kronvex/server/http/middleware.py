@@ -49,13 +49,7 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status, logged = time.perf_counter(), 0, False
-
-        def log() -> None:
-            nonlocal logged
-            if not logged:
-                logged = True
-                _log(scope, status, (time.perf_counter() - started) * 1000)
+        started, status = time.perf_counter(), 0
 
         async def observed(message: Message) -> None:
             nonlocal status
@@ -65,7 +59,8 @@ class AccessLog:
                 headers = [*message.get("headers", ()), _VERSION_HEADER, *limits]
                 message = {**message, "headers": headers}
             elif not message.get("more_body"):
-                log()  # before the last part is sent, so that a client finds its request logged
+                # Before the last part is sent, so that a client finds its request logged.
+                _log(scope, status, (time.perf_counter() - started) * 1000)
             await send(message)
 
         try:
@@ -74,7 +69,6 @@ class AccessLog:
             logger.error("a request failed: %s", described(error))  # noqa: TRY400
             if not status:
                 await internal_error()(scope, receive, observed)
-        log()
 
 
 def _log(scope: Scope, status: int, milliseconds: float) -> None:

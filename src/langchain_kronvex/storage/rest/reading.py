@@ -23,7 +23,10 @@ from langchain_kronvex.storage.rest.versions import (
 )
 
 _MAX_PAGES = 20_000
-_MAX_UNREADABLE = 1000  # that are reported
+_UNREADABLE = (
+    "The server returned a memory that cannot be read: it holds characters that are not text, or "
+    "is nested too deeply. It was left out; forgetting its user erases it."
+)
 
 
 def find(agent: RemoteAgent, selection: Selection, page: Page, now: datetime) -> list[Record]:
@@ -145,26 +148,14 @@ def _read_pages(
 
 
 def read(agent: RemoteAgent, found: Iterable[WireMemory]) -> list[VersionedRecord]:
-    """Return the records of memories, and note where they are."""
+    """Return the records of memories, and note where they are; report once what is unreadable."""
     records = []
     for raw in found:
         stored = record_from_wire(raw)
         if stored is not None:
             agent.known.note(stored, raw.session)
             records.append(stored)
-        elif raw.unreadable:
-            _report_unreadable(agent, raw.id)
+        elif raw.unreadable and raw.id not in agent.unreadable:
+            agent.unreadable.add(raw.id)
+            agent.report(ServerMisbehaved(_UNREADABLE))
     return records
-
-
-def _report_unreadable(agent: RemoteAgent, server_id: str) -> None:
-    """Report a memory that cannot be read, once."""
-    if server_id in agent.unreadable or len(agent.unreadable) >= _MAX_UNREADABLE:
-        return
-    agent.unreadable.add(server_id)
-    agent.report(
-        ServerMisbehaved(
-            "The server returned a memory that cannot be read: it holds characters that are not "
-            "text, or is nested too deeply. It was left out; forgetting its user erases it."
-        )
-    )

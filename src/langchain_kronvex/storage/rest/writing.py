@@ -58,7 +58,10 @@ def put(
     leaving = _leaving(agent, deleted)
     held = _held(agent, records, now)
     taken: list[VersionedRecord] = []
-    retired = [_retired(agent, _emptied(s.record), s.written) for s in leaving]
+    retired = [
+        _retired(agent, replace(s.record, content="-", search_text=None, metadata={}), s.written)
+        for s in leaving
+    ]
     for stored in leaving:
         held.pop(place_of(stored.record), None)
     for record in records:
@@ -208,8 +211,3 @@ def _asked(agent: RemoteAgent, session: str) -> list[VersionedRecord] | None:
         return None
     agent.known.add_session(session, found)
     return found
-
-
-def _emptied(record: Record) -> Record:
-    """Return a record without its text and metadata."""
-    return replace(record, content="-", search_text=None, metadata={})
