@@ -124,7 +124,7 @@ def recall(client: Client, query: str) -> None:
 
 
 def write(client: Client, text: str) -> bool:
-    """Store one memory; tell whether that was acknowledged."""
+    """Store one memory; return whether the server acknowledged it."""
     try:
         status, _ = client.post("remember", {"content": text, "user_id": USER})
     except (OSError, http.client.HTTPException):

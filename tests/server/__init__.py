@@ -1,1 +1,1 @@
-"""The REST API, asked by real clients over real sockets."""
+"""The REST API, called by real clients over real sockets."""

@@ -1,4 +1,4 @@
-"""One server without keys for most tests; each test has agents of its own."""
+"""One server without keys for most tests; each test uses its own agents."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def api(server: Process) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def agent() -> str:
-    """The readable name of an agent that nobody has used."""
+    """The readable name of an unused agent."""
     return f"agent-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture
 def serve(store_url: str) -> Iterator[Callable[..., str]]:
-    """Serves the test's store with settings of its own; returns the base URL."""
+    """Serve the test's store with the settings given; return the base URL."""
     from contextlib import ExitStack
 
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Servers to talk to: a process of the command line, or an app in a thread of this process."""
+"""Servers for the tests: a process of the command line, or an app in a thread of this process."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Process:
 
 @contextmanager
 def serving(app: Any) -> Iterator[str]:
-    """Serve an app from a thread; gives the base URL."""
+    """Serve an app from a thread; yield the base URL."""
     config = uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

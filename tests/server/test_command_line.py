@@ -1,4 +1,4 @@
-"""The commands: what they refuse, and how they say so."""
+"""The commands: the arguments they refuse, and their error messages."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_with_a_key_it_listens_to_others_and_limits_them(
     key = capsys.readouterr().out.strip()
     process = Process(store_url, log_file, "--host", "0.0.0.0")
     try:
-        assert "no API key is configured" not in process.log
+        assert "no API key exists" not in process.log
         with client(process.base_url.replace("0.0.0.0", "127.0.0.1"), key) as api:
             answer = api.get("/agents", headers={"Host": "memory.example.com"})
             assert answer.status_code == 200
@@ -77,7 +77,7 @@ def test_with_a_key_it_listens_to_others_and_limits_them(
 
 
 def test_it_says_when_nobody_needs_a_key(server: Process) -> None:
-    assert "no API key is configured" in server.log
+    assert "no API key exists" in server.log
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What tutorials and the open-source server's users send by hand, and the answers they read."""
+"""Requests as tutorials and users of the open-source server write them, and their responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said twice in one request, and keys that end while it is being sent."""
+"""Names given twice in one request, and keys revoked while a request is being sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JSON = ("Content-Type", "application/json")
 def test_a_name_that_stands_twice_is_refused(
     api: httpx.Client, agent: str, kind: str, body: str
 ) -> None:
-    """Others on the way, who may have looked whose it is, may go by the other one."""
+    """A proxy that checks ids may look at the other one of the two."""
     headers = {"Content-Type": kind}
     answer = api.post(f"/agents/{agent}/remember", content=body.encode(), headers=headers)
     assert answer.status_code == 422

@@ -1,4 +1,4 @@
-"""What the server acknowledged is there, once, whatever ends the server."""
+"""Acknowledged memories are stored exactly once, however the server ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WRITERS = 8
 
 
 class Writer(threading.Thread):
-    """Remembers one thing after the other until the server is gone."""
+    """Remembers one text after another until the server is gone."""
 
     def __init__(self, base_url: str, name: str) -> None:
         super().__init__()

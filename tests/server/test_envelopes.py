@@ -1,4 +1,4 @@
-"""What this package's client says beside the API's words is understood, and nothing more is."""
+"""The server understands the envelopes of this package's client, and only those."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is deleted is gone: from answers, and from the store's files."""
+"""Deleted memories are gone from responses and from the store's files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is sent, the server answers in its own words, and never with a fault."""
+"""Any input gets a proper response, and never an internal error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever their ids look like, users see their own memories only, on every path that reads."""
+"""Users see only their own memories on every path that reads, whatever their ids look like."""
 
 from __future__ import annotations
 

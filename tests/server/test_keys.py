@@ -1,4 +1,4 @@
-"""API keys: who gets in, whose agents they see, and the commands that make and revoke them."""
+"""API keys: authentication, the agents of each key, and the commands that manage keys."""
 
 from __future__ import annotations
 

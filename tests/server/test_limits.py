@@ -1,4 +1,4 @@
-"""How much and how often one may ask, from where, and what the log says of it."""
+"""Limits on size, rate and origin of requests, and the access log."""
 
 from __future__ import annotations
 

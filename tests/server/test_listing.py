@@ -1,4 +1,4 @@
-"""Pages end, in both ways of counting; filters and orders do what they say."""
+"""Pages end, in both ways of counting; filters and orders work."""
 
 from __future__ import annotations
 

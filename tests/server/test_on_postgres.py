@@ -1,4 +1,4 @@
-"""The same API from PostgreSQL: what was stored is there after a restart, for each agent apart."""
+"""The same API on PostgreSQL: memories survive a restart, separately for each agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many agents in one process: few are open at a time, and none is closed under a request."""
+"""Many agents in one process: few are open at a time, and none is closed during a request."""
 
 from __future__ import annotations
 

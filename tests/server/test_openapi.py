@@ -1,4 +1,4 @@
-"""The OpenAPI document is valid, complete, and true of what is answered."""
+"""The OpenAPI document is valid, complete, and describes the actual responses."""
 
 from __future__ import annotations
 

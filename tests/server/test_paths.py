@@ -1,4 +1,4 @@
-"""A request does what its path says, however it is written; sent as raw as attackers would."""
+"""However a path is written, a request never reaches another endpoint; paths are sent raw."""
 
 from __future__ import annotations
 

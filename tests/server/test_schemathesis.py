@@ -1,4 +1,4 @@
-"""Whatever the OpenAPI document allows, or just does not: never a fault, and what it says."""
+"""Requests that the OpenAPI document allows, or just does not: documented responses, no 500."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ bounded = settings(
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A server of these tests alone: they erase what they find."""
+    """A server for these tests alone, because they erase everything."""
     url = f"sqlite:///{tmp_path_factory.mktemp('served') / 'memory.db'}"
     with KronvexMemory(url) as memory, serving(create_app(memory)) as base, client(base) as opened:
         yield opened
@@ -59,7 +59,7 @@ def session() -> Iterator[requests.Session]:
 
 
 def known(api: httpx.Client, operation: APIOperation) -> dict[str, str]:
-    """Ids of what is there, for the path of an operation."""
+    """Return existing ids for the path of an operation."""
     body = {"content": f"Ana likes {operation.label}", "session_id": "monday", "user_id": USER}
     stored = api.post(f"/agents/{AGENT}/remember", json=body).json()
     ids = {"agent_id": AGENT, "memory_id": stored["id"], "uid": USER}

@@ -1,4 +1,4 @@
-"""The official SDK drives the server, in both colours."""
+"""The official SDK uses the server, sync and async."""
 
 from __future__ import annotations
 

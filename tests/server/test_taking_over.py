@@ -1,4 +1,4 @@
-"""What programs keep in a store without a server is not to be had by naming its agent."""
+"""A key cannot take over data that programs stored without a server by naming its agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Out of one agent and into another, with nothing lost but the counts of accesses."""
+"""Export from one agent and import into another: only the access counts are lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users and sessions of different names: what programs stored is there for every HTTP client."""
+"""Users and sessions with different names: HTTP clients find what programs stored."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_what_is_exported_is_imported_as_it_was(api: httpx.Client) -> None:
 
 
 def test_a_user_is_erased_with_what_our_client_keeps(serve: Callable[..., str]) -> None:
-    """Its chats stand on the server under names of their own."""
+    """The client keeps its chats on the server under names of their own."""
     base = serve()
     with client(base) as api, KronvexMemory(base) as memory:
         for user in ("ana", "anabel"):

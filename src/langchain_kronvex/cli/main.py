@@ -1,4 +1,4 @@
-"""The command line: serve a store over HTTP, look after its API keys, move its memories."""
+"""The command line: serve a store over HTTP, manage its API keys, move its memories."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_kronvex.cli.outbox import add_outbox_commands
-from langchain_kronvex.cli.transfer import add_moving_commands
+from langchain_kronvex.cli.transfer import add_transfer_commands
 from langchain_kronvex.core.errors import ConfigurationError, KronvexError, MissingExtra
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.urls import resolve_url
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("langchain_kronvex.server")
 
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
-_DEFAULT_PER_MINUTE = 600  # for each key, when others than this machine can ask
+_DEFAULT_PER_MINUTE = 600  # for each key, when other machines can reach the server
 _SHUTDOWN_SECONDS = 30
-_KEEP_ALIVE_SECONDS = 75  # longer than clients keep a connection, so that they close it
+_KEEP_ALIVE_SECONDS = 75  # longer than clients do, so that the client closes a connection
 _INSTALL = 'pip install "langchain-kronvex[server]"'
 
 
@@ -41,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="langchain-kronvex", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serve = commands.add_parser("serve", help="offer the REST API on a store")
+    add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
+    serve = add("serve", help="serve the REST API from a store")
     _add_url(serve)
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     serve.add_argument("--port", type=int, default=8400, help="0 takes any free one (%(default)s)")
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"for each key; 0 for no limit (none on loopback, else {_DEFAULT_PER_MINUTE})",
     )
     serve.add_argument(
-        "--cors-origin", action="append", default=[], help="a page that may call; repeatable"
+        "--cors-origin", action="append", default=[], help="a web page that may call; repeatable"
     )
     serve.add_argument(
         "--all-sessions",
@@ -68,26 +68,24 @@ def _parser() -> argparse.ArgumentParser:
         help="a recall without session_id sees every session of the agent",
     )
     serve.set_defaults(command=_serve)
-    keys = commands.add_parser("keys", help="look after API keys")
-    _add_key_commands(keys.add_subparsers(required=True, metavar="COMMAND"))
-    add_moving_commands(commands)
-    add_outbox_commands(
-        commands.add_parser("outbox", help="what a Kronvex API refused: list, resend, discard")
-    )
+    _add_key_commands(add("keys", help="manage API keys"))
+    add_transfer_commands(add)
+    add_outbox_commands(add("outbox", help="manage what a Kronvex API refused"))
     return parser
 
 
-def _add_key_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    create = commands.add_parser("create", help="make a key, and print it this once")
+def _add_key_commands(keys: argparse.ArgumentParser) -> None:
+    add = keys.add_subparsers(required=True, metavar="COMMAND").add_parser
+    create = add("create", help="create a key, and print it this once")
     create.add_argument("--name", required=True, help="what the key is for")
     create.add_argument(
         "--agent", action="append", default=[], help="an agent in the store to give it; repeatable"
     )
     create.set_defaults(command=_create_key)
-    listing = commands.add_parser("list", help="list the keys")
+    listing = add("list", help="list the keys")
     listing.set_defaults(command=_list_keys)
-    revoke = commands.add_parser("revoke", help="revoke a key for good")
-    revoke.add_argument("key", help="its id or its prefix, as `keys list` shows them")
+    revoke = add("revoke", help="revoke a key for good")
+    revoke.add_argument("key", help="its id or prefix, as `keys list` shows them")
     revoke.set_defaults(command=_revoke_key)
     for command in (create, listing, revoke):
         _add_url(command)
@@ -127,15 +125,15 @@ def _serve(asked: argparse.Namespace) -> int:
 
 
 def _leave(*_: object) -> None:
-    """Close the store on the way out; Uvicorn repeats the signal when its own work is done."""
+    """Close the store when the program ends; Uvicorn repeats the signal after its own shutdown."""
     sys.exit(0)
 
 
 def _is_unlocked(url: str, host: str) -> bool:
-    """Tell whether the server asks for no key, which is for this machine's programs only.
+    """Return whether the server needs no key, which only programs on this machine may use.
 
     Raises:
-        ConfigurationError: it would, and listens to others.
+        ConfigurationError: it needs none, and listens to other machines.
     """
     from langchain_kronvex.server.registry.admin import open_registry
 
@@ -144,12 +142,12 @@ def _is_unlocked(url: str, host: str) -> bool:
     if unlocked and not _is_loopback(host):
         shown = url if url.startswith("sqlite:") else "URL"  # others may hold a password
         raise ConfigurationError(
-            f"Without an API key the server listens on this machine only, not on {host}. Make a "
+            f"Without an API key the server listens on this machine only, not on {host}. Create a "
             f"key first: langchain-kronvex keys create --url {shown} --name NAME"
         )
     if unlocked:
         logger.warning(
-            "no API key is configured: programs on this machine need none, nobody else may ask"
+            "no API key exists: programs on this machine need none, other machines are refused"
         )
     return unlocked
 
@@ -202,6 +200,8 @@ def _revoke_key(asked: argparse.Namespace) -> int:
     with open_registry(resolve_url(asked.url, None)) as (keys, _):
         revoked = keys.revoke(asked.key)
     if revoked is None:
-        raise ConfigurationError(f"{asked.key!r} is no single key's id or prefix; see `keys list`.")
+        raise ConfigurationError(
+            f"No single key has the id or prefix {asked.key!r}; see `keys list`."
+        )
     sys.stdout.write(f"revoked {revoked.id}  {revoked.name}\n")
     return 0

@@ -1,4 +1,4 @@
-"""The commands `export` and `import`: memories out of a store into a file, and back into one."""
+"""The commands `export` and `import`: from a store into a file, and from a file into a store."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from langchain_kronvex.core.types import MoveSummary
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.urls import is_remote, resolve_url
 
-_LAST_SECONDS = 60.0  # for what an import leaves to the background
+_LAST_SECONDS = 60.0  # for the background work of an import
 
 
-def add_moving_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_transfer_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the two commands to the command line."""
-    export = commands.add_parser("export", help="write the memories of an agent to a file")
+    export = add("export", help="write the memories of an agent to a file")
     export.add_argument("--user", help="the memories and chat histories of this user alone")
     export.add_argument("--vectors", action="store_true", help="with their vectors")
-    export.set_defaults(command=lambda asked: _told(_export, asked))
-    import_ = commands.add_parser("import", help="store the memories of a file")
-    import_.set_defaults(command=lambda asked: _told(_import, asked))
+    export.set_defaults(command=lambda asked: _reported(_export, asked))
+    import_ = add("import", help="store the memories of a file")
+    import_.set_defaults(command=lambda asked: _reported(_import, asked))
     for command in (export, import_):
         command.add_argument("--url", help="the store, such as sqlite:///memory.db (KRONVEX_URL)")
         command.add_argument("--agent", help="the agent in the store (KRONVEX_AGENT_ID)")
@@ -33,7 +33,9 @@ def add_moving_commands(commands: argparse._SubParsersAction[argparse.ArgumentPa
         command.add_argument("file", help="JSON lines, compressed in NAME.gz; - for a pipe")
 
 
-def _told(command: Callable[[argparse.Namespace], MoveSummary], asked: argparse.Namespace) -> int:
+def _reported(
+    command: Callable[[argparse.Namespace], MoveSummary], asked: argparse.Namespace
+) -> int:
     try:
         moved = command(asked)
     except OSError as error:
@@ -59,8 +61,7 @@ def _import(asked: argparse.Namespace) -> MoveSummary:
         moved = memory.import_(file)
         if not memory.flush(_LAST_SECONDS):
             sys.stderr.write(
-                "Some are still to be sent, or to be embedded; whoever opens the store next goes "
-                "on with it.\n"
+                "Some are not sent or embedded yet. That goes on when the store is next opened.\n"
             )
         return moved
 

@@ -1,8 +1,8 @@
-"""What this package's own client says of a memory beside the API's words, understood.
+"""The envelope: what this package's own client sends beyond the fields of the API.
 
-The client keeps in `metadata.langchain_kronvex` what the API has no field for. Knowing it, the
-server finds an exchange by the user's words, dates a memory by when it was said, and takes a
-memory that is sent twice (because the answer to the first time was lost) for one.
+The client puts it in `metadata.langchain_kronvex`. With it, the server finds an exchange by the
+user's words, dates a memory by when it was said, and stores a memory once that was sent twice
+because the first response was lost.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from langchain_kronvex.storage.client_envelope import (
 
 
 def owners_of(user_id: str) -> tuple[str, str]:
-    """Return under which other names the client keeps what is a user's: memories and chats.
+    """Return the other owners under which the client keeps a user's memories and chats.
 
-    The first is a name, the second the beginning of the names of all chats.
+    The first is the owner of the memories, the second a prefix of the owners of all chats.
     """
     user = Scope(user_id)
     return wire_session("memory", user), wire_session("message", user).rpartition(":")[0] + ":"
 
 
 def envelope_of(body: NewMemory) -> VersionedRecord | None:
-    """Return what the client says of a memory that is to be stored; None without an envelope."""
+    """Return the record in the envelope of a new memory; None without an envelope."""
     if body.scope.user_id:  # the client gives both ids the same name
         return None
     session = body.session_id or body.user_id
@@ -38,11 +38,12 @@ def envelope_of(body: NewMemory) -> VersionedRecord | None:
 
 
 def understood(record: Record, told: VersionedRecord, agent_id: str) -> Record:
-    """Return the record of a memory with what its client says of it.
+    """Return the record of a memory, completed from its envelope.
 
-    Its id is made of what stays the same when it is sent again, and of whose it is, so that nobody
-    can name the id of another's. It is never taken for another memory of the same text: the client
-    has looked for those, and knows which of them have expired by its clock.
+    Its id is a hash of its scope and of what stays the same when the client sends it again, so
+    that no client can name the id of a memory in another scope. Its key is the id, not the text:
+    the client has already looked for memories of the same text, and knows by its own clock which
+    of them have expired.
     """
     scope = record.scope
     whose = (agent_id, scope.user_id or "", scope.session_id or "")

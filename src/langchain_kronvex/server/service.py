@@ -17,7 +17,7 @@ from starlette.requests import Request
 
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import queries
-from langchain_kronvex.server.http.errors import AGENT_NOT_FOUND, ApiError
+from langchain_kronvex.server.http.errors import ApiError
 from langchain_kronvex.server.registry.agents import NOBODY, Agent, Agents, check_agent_id, is_uuid
 from langchain_kronvex.server.registry.api_keys import ApiKeys
 from langchain_kronvex.server.registry.item_table import SERVER_AGENT
@@ -247,7 +247,7 @@ class Service:
         """
         agent = self.registered(request, agent_id, make=make)
         with self.open_agents.use(agent.id) as opened:
-            # Again, now that nobody can remove it: it may have been removed since.
+            # Again, since it may have been removed before `use` began to prevent that.
             self.registered(request, agent.id, make=make)
             yield opened
 
@@ -275,7 +275,7 @@ class Service:
         if found is None and self._may_register(owner, id_, make=make):
             found = self.agents.register(owner, id_)
         if found is None:
-            raise ApiError(404, AGENT_NOT_FOUND)
+            raise ApiError(404, "Agent not found")
         return found
 
     def _may_register(self, owner: str, agent_id: str, *, make: bool) -> bool:

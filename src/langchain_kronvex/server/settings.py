@@ -1,4 +1,4 @@
-"""What a server allows and bounds."""
+"""The settings of a server."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ class ServerSettings:
     """How `create_app` serves.
 
     Attributes:
-        max_body_bytes: Larger requests are refused with 413. The default of 16 MiB takes the
-            longest text (1,048,576 characters, of up to 12 bytes each where a client writes JSON
-            in ASCII) with almost 4 MiB of metadata.
+        max_body_bytes: Larger requests are rejected with 413. The default of 16 MiB fits the
+            longest text (1,048,576 characters, of up to 12 bytes each in ASCII JSON) with almost
+            4 MiB of metadata.
         requests_per_minute: How many requests each API key may make in any 60 seconds; None for
-            no limit. Every request under /api/v1 counts.
+            no limit. Every request under /api/v1 and /auth counts.
         cors_origins: Web pages of these origins may call the API, for example
             `("https://app.example.com",)`; none by default.
-        allowed_hosts: Names by which the server may be called (the Host header, without a port);
-            None for any. Names keep web pages from reaching a server on this machine under a name
-            of their own that leads here.
-        all_sessions: What a recall without `session_id` and `user_id` looks at: False for the
-            memories stored without either, True for those of every session of the agent, as
-            the hosted service does. True makes every forgotten id a leak between users.
+        allowed_hosts: The host names that requests may use (the Host header, without a port);
+            None for any. This keeps web pages from reaching a server on this machine by pointing
+            a name of their own at it.
+        all_sessions: What a recall without `session_id` and `user_id` searches: False for the
+            memories stored without either, True for all sessions of the agent, as the hosted
+            service does. With True, a missing id reveals other users' memories.
         open_memories: How many agents' memories stay open, with their indexes in RAM.
         cache_megabytes: Bound of the indexes kept in RAM, in MiB, for each open memory.
     """

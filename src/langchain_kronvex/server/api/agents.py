@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from langchain_kronvex.core.types import Memory, SessionSummary
+from langchain_kronvex.core.types import Memory
 from langchain_kronvex.server import queries
 from langchain_kronvex.server.api import responses
 from langchain_kronvex.server.api.requests import AgentChange, DaysQuery, NewAgent
@@ -77,16 +77,19 @@ def agent_analytics(
     service = service_of(request)
     with service.use(request, agent_id) as agent:
         memories = queries.find(agent.memory, None)
-        sessions = responses.as_listed(queries.sessions(agent.memory))
+        sessions = queries.sessions(agent.memory)
     top = sorted(memories, key=lambda memory: -memory.access_count)[:_TOP]
     return JsonResponse(
         {
             "agent_id": agent.id,
             "total_memories": len(memories),
             "pinned_memories": sum(memory.pinned for memory in memories),
-            "top_memories": [_cut(memory) for memory in top],
+            "top_memories": [
+                {**responses.report_object(agent.id, each), "content": each.content[:_CUT_CHARS]}
+                for each in top
+            ],
             "by_type": Counter(memory.memory_type for memory in memories),
-            "sessions": [_session(each) for each in sessions],
+            "sessions": responses.session_objects(sessions),
             "daily_memories": _daily(memories, service.now().date()),
         }
     )
@@ -108,24 +111,3 @@ def _daily(memories: Sequence[Memory], today: date) -> list[dict[str, Any]]:
     counts = Counter(memory.created_at.date() for memory in memories)
     days = [today - timedelta(days=back) for back in reversed(range(_DAYS))]
     return [{"date": day.isoformat(), "count": counts[day]} for day in days]
-
-
-def _cut(memory: Memory) -> dict[str, Any]:
-    return {
-        "id": memory.id,
-        "content": memory.content[:_CUT_CHARS],
-        "memory_type": memory.memory_type,
-        "access_count": memory.access_count,
-        "session_id": memory.session_id or memory.user_id,
-        "user_id": memory.user_id,
-        "created_at": responses.with_offset(memory.created_at),
-    }
-
-
-def _session(session: SessionSummary) -> dict[str, Any]:
-    return {
-        "session_id": session.session_id,
-        "user_id": session.user_id,
-        "memory_count": session.memories,
-        "last_at": responses.with_offset(session.last_at),
-    }

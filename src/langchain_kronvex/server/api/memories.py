@@ -7,12 +7,13 @@ Paths with a fixed word come before those that end in an id. Everything is erase
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query, Request
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
+from langchain_kronvex.core.errors import MemoryNotFound
 from langchain_kronvex.core.types import Memory
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import queries
@@ -28,7 +29,7 @@ from langchain_kronvex.server.api.requests import (
 )
 from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.api.router import guarded_router
-from langchain_kronvex.server.http.errors import MEMORY_NOT_FOUND, ApiError
+from langchain_kronvex.server.http.errors import ApiError
 from langchain_kronvex.server.service import OpenAgent, service_of
 from langchain_kronvex.storage.backend import Page
 
@@ -65,15 +66,15 @@ def list_memories(
 
 def _page(memory: KronvexMemory, query: ListQuery) -> tuple[list[Memory], int]:
     """Return the memories of a page, and how many there are on all pages."""
-    limit, offset = query.bounds
+    scope, (limit, offset) = query.scope or None, query.bounds
     memory_type, search = query.memory_type or query.type, query.search or query.q
     order = Page(by="created", newest_first=query.sort not in ("oldest", "date_asc"))
     if not memory_type and not search and query.sort != "access_count":
         # The store itself can count, and choose the page.
-        total = sum(session.memories for session in queries.sessions(memory, query.scope))
+        total = sum(session.memories for session in queries.sessions(memory, scope))
         page = replace(order, limit=limit, offset=offset)
-        return queries.find(memory, query.scope, page=page), total
-    found = queries.find(memory, query.scope, memory_type or None, order)
+        return queries.find(memory, scope, page=page), total
+    found = queries.find(memory, scope, memory_type or None, order)
     if search:
         text = search.casefold()
         found = [each for each in found if text in each.content.casefold()]
@@ -91,7 +92,7 @@ def delete_memories(
     An empty id is refused: only a request without both ids means every memory.
     """
     with service_of(request).use(request, agent_id) as agent:
-        return _deleted(agent, queries.erase(agent.memory, query.scope))
+        return _deleted(agent, queries.erase(agent.memory, query.scope or None))
 
 
 @router.delete("/agents/{agent_id}/memories/bulk-delete", response_model=responses.DeletedAnswer)
@@ -150,12 +151,8 @@ def list_sessions(agent_id: str, request: Request) -> JsonResponse:
     The ids of each, sent as parameters of a listing, list as many memories as it counts.
     """
     with service_of(request).use(request, agent_id) as agent:
-        sessions = responses.as_listed(queries.sessions(agent.memory))
-    listing = [
-        {"session_id": each.session_id, "user_id": each.user_id, "count": each.memories}
-        for each in sessions
-    ]
-    return JsonResponse({"sessions": listing})
+        sessions = responses.session_objects(queries.sessions(agent.memory))
+    return JsonResponse({"sessions": sessions})
 
 
 @router.get(
@@ -173,14 +170,11 @@ def export_user(agent_id: str, uid: str, request: Request) -> JsonResponse:
         "exported_at": responses.with_offset(service.now()),
         "gdpr_article": "Article 20",
         "memory_count": len(found),
-        "memories": [_user_memory(agent.id, each) for each in found],
+        "memories": [
+            {**responses.report_object(agent.id, each), "last_accessed_at": None} for each in found
+        ],
     }
     return JsonResponse(answer, headers=_as_file("user-export"))
-
-
-def _user_memory(agent_id: str, memory: Memory) -> dict[str, Any]:
-    changed = {"created_at": responses.with_offset(memory.created_at), "last_accessed_at": None}
-    return {**responses.memory_object(agent_id, memory), **changed}
 
 
 @router.delete(
@@ -230,7 +224,7 @@ def delete_memory(agent_id: str, memory_id: str, request: Request) -> Response:
     """Erase one memory for good."""
     with service_of(request).use(request, agent_id) as agent:
         if not agent.memory.forget(id=_existing(agent, memory_id).id):
-            raise ApiError(404, MEMORY_NOT_FOUND)
+            raise MemoryNotFound
         agent.removed()
     return Response(status_code=204)
 
@@ -246,7 +240,7 @@ def restore_memory(agent_id: str, memory_id: str, request: Request) -> JsonRespo
 def _existing(agent: OpenAgent, memory_id: str) -> Memory:
     found = agent.memory.get(stored_id(memory_id))
     if found is None:
-        raise ApiError(404, MEMORY_NOT_FOUND)
+        raise MemoryNotFound
     return found
 
 

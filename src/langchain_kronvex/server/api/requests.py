@@ -22,18 +22,6 @@ _DEFAULT_LIMIT = 20
 _FAR = 1 << 53
 
 
-def scope_of(session_id: str | None, user_id: str | None) -> Scope:
-    """Return the scope that the two ids of a request name; an empty one when it names none.
-
-    Both say whose memory it is, so either one alone, or the same text in both, is the same scope.
-    Two different texts are a user and one session of theirs.
-    """
-    if session_id and user_id and session_id != user_id:
-        return Scope.of(user_id, session_id)
-    name = session_id or user_id
-    return Scope.of(None, name) if name else Scope()
-
-
 def stored_id(memory_id: str) -> str:
     """Return a memory id as it is stored; UUIDs may also be written with dashes."""
     try:
@@ -117,16 +105,26 @@ class Body(BaseModel):
         return given
 
 
-class Scoped(Body):
-    """A body that says whose memory it is about."""
+class Whose(BaseModel):
+    """The two ids that say whose memory a request is about."""
 
     session_id: Id = None
     user_id: Id = None
 
     @property
     def scope(self) -> Scope:
-        """The scope meant; an empty one for the agent itself."""
-        return scope_of(self.session_id, self.user_id)
+        """The scope meant; an empty one without ids.
+
+        Both ids say whose memory it is, so either one alone, or the same text in both, is the same
+        scope. Two different texts are a user and one session of theirs.
+        """
+        if self.session_id and self.user_id and self.session_id != self.user_id:
+            return Scope.of(self.user_id, self.session_id)
+        return Scope.of(None, self.session_id or self.user_id)
+
+
+class Scoped(Body, Whose):
+    """A body that says whose memory it is about."""
 
 
 class NewMemory(Scoped):
@@ -230,13 +228,8 @@ class BulkDelete(Scoped):
     memory_type: MemoryTypeName | None = None
     type: TypeAlias = None
     before_date: Moment | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_empty_id(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "" in (data.get("session_id"), data.get("user_id")):
-            raise ValueError("session_id and user_id must not be empty")
-        return data
+    session_id: GivenId = None
+    user_id: GivenId = None
 
     @model_validator(mode="after")
     def _names_something(self) -> BulkDelete:
@@ -271,38 +264,26 @@ class BulkImport(Body):
     memories: list[ImportedMemory] = Field(min_length=1, max_length=100)
 
 
-class WhoseQuery(BaseModel):
+class WhoseQuery(Whose):
     """The user or session whose memories to erase; without ids, all of the agent's."""
 
     model_config = ConfigDict(extra="forbid")
     session_id: GivenId = None
     user_id: GivenId = None
 
-    @property
-    def scope(self) -> Scope | None:
-        """The scope meant; None for the whole agent."""
-        return scope_of(self.session_id, self.user_id) or None
 
-
-class ListQuery(BaseModel):
+class ListQuery(Whose):
     """Which memories to list, in which order, and which page, in the words of every dialect."""
 
     page: int = Field(1, ge=1, le=_FAR)
     per_page: int | None = Field(None, ge=1, le=100)
     limit: int | None = Field(None, ge=1, le=1000)
     offset: int | None = Field(None, ge=0, le=_FAR)
-    session_id: Id = None
-    user_id: Id = None
     memory_type: AnyType = None
     type: AnyType = None
     search: str | None = None
     q: str | None = None
     sort: Literal["recent", "oldest", "access_count", "date_desc", "date_asc"] = "recent"
-
-    @property
-    def scope(self) -> Scope | None:
-        """The scope meant; None for the whole agent."""
-        return scope_of(self.session_id, self.user_id) or None
 
     @property
     def bounds(self) -> tuple[int, int]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import Any
@@ -161,6 +159,8 @@ class SessionAnswer(Answer):
     session_id: str
     user_id: str | None
     count: int
+    memory_count: int
+    last_at: str
 
 
 class SessionsAnswer(Answer):
@@ -204,7 +204,7 @@ class AnalyticsAnswer(Answer):
     pinned_memories: int
     top_memories: list[dict[str, Any]]
     by_type: dict[str, int]
-    sessions: list[dict[str, Any]]
+    sessions: list[SessionAnswer]
     daily_memories: list[dict[str, Any]]
 
 
@@ -286,6 +286,11 @@ def memory_object(agent_id: str, memory: Memory) -> dict[str, Any]:
     }
 
 
+def report_object(agent_id: str, memory: Memory) -> dict[str, Any]:
+    """Return a memory as reports hold it: with the other form of the time."""
+    return {**memory_object(agent_id, memory), "created_at": with_offset(memory.created_at)}
+
+
 def recall_answer(query: str, agent_id: str, found: Sequence[RecalledMemory]) -> dict[str, Any]:
     """Return found memories nested, as in the open-source server, and flat, as in the SDKs."""
     each = [(memory_object(agent_id, memory), _scores(memory)) for memory in found]
@@ -324,33 +329,40 @@ def page_keys(total: int, limit: int, offset: int) -> Mapping[str, Any]:
     }
 
 
-def as_listed(stored: Sequence[SessionSummary]) -> list[SessionSummary]:
+def session_objects(stored: Sequence[SessionSummary]) -> list[dict[str, Any]]:
     """Return sessions under the ids that list them, each with the number that such a list has.
 
     The ids are those of the session and its user. For what was stored under one name alone, they
-    are that name and None: a request with that id means everything of the user of that name, and
+    are that name and null: a request with that id means everything of the user of that name, and
     so does the number.
 
     Args:
         stored: The sessions of an agent, the last written to first.
     """
-    of_user: Counter[str | None] = Counter()
-    last_at: dict[str | None, datetime] = {}
+    of_user: dict[str | None, dict[str, Any]] = {}
+    found: dict[tuple[str | None, str | None], dict[str, Any]] = {}
     for each in stored:
         owner = each.user_id or each.session_id
-        of_user[owner] += each.memories
-        last_at.setdefault(owner, each.last_at)
-    found: dict[tuple[str | None, str | None], SessionSummary] = {}
-    for each in stored:
-        owner = each.user_id or each.session_id
+        user = of_user.setdefault(owner, _session_object(owner, None, 0, each.last_at))
+        user["count"] = user["memory_count"] = user["count"] + each.memories
         if each.session_id not in (owner, None):
-            found[each.session_id, each.user_id] = each
+            ids = each.session_id, each.user_id
+            found[ids] = _session_object(*ids, each.memories, each.last_at)
         elif owner:
-            total, last = of_user[owner], last_at[owner]
-            found[owner, None] = replace(
-                each, user_id=None, session_id=owner, memories=total, last_at=last
-            )
+            found[owner, None] = user
     return list(found.values())
+
+
+def _session_object(
+    session_id: str | None, user_id: str | None, count: int, last_at: datetime
+) -> dict[str, Any]:
+    return {
+        "session_id": session_id,
+        "user_id": user_id,
+        "count": count,
+        "memory_count": count,
+        "last_at": with_offset(last_at),
+    }
 
 
 def zulu(moment: datetime) -> str:

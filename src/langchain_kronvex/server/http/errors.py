@@ -21,12 +21,6 @@ from langchain_kronvex.server.api.responses import JsonResponse
 
 logger = logging.getLogger("langchain_kronvex.server")
 
-MISSING_KEY = "Missing API key. Add header: X-API-Key: kv-..."
-INVALID_KEY = "Invalid or revoked API key."
-NOT_FOUND = "Not Found"
-AGENT_NOT_FOUND = "Agent not found"
-MEMORY_NOT_FOUND = "Memory not found"
-INTERNAL_ERROR = "An internal error occurred. Please try again or contact support."
 _SHOWN_CHARS = 100
 
 
@@ -67,7 +61,7 @@ def error_response(error: Exception) -> JsonResponse:
     if isinstance(error, ApiError):
         return error.response()
     if isinstance(error, MemoryNotFound):
-        return ApiError(404, MEMORY_NOT_FOUND).response()
+        return ApiError(404, "Memory not found").response()
     if isinstance(error, InvalidInput):
         return InvalidRequest.of("body", str(error)).response()
     logger.error("a request failed: %s", described(error))  # a traceback may quote memory text
@@ -75,13 +69,18 @@ def error_response(error: Exception) -> JsonResponse:
         return _unavailable("embedding_unavailable", "The embeddings failed; try again.")
     if isinstance(error, (StoreError, MemoryClosed)):
         return _unavailable("store_unavailable", "The store cannot be used now; try again.")
-    return ApiError(500, INTERNAL_ERROR, {"Connection": "close"}).response()
+    return internal_error()
 
 
-async def on_http_exception(_: Request, error: Exception) -> JsonResponse:
+def internal_error() -> JsonResponse:
+    """Return the response for a request that failed because of the server."""
+    detail = "An internal error occurred. Please try again or contact support."
+    return ApiError(500, detail, {"Connection": "close"}).response()
+
+
+async def on_http_exception(_: Request, error: Any) -> JsonResponse:
     """Return the response for an unknown path or method, which the router refuses."""
-    status, detail = getattr(error, "status_code", 500), getattr(error, "detail", INTERNAL_ERROR)
-    return ApiError(status, detail, getattr(error, "headers", None)).response()
+    return ApiError(error.status_code, error.detail, error.headers).response()
 
 
 def _unavailable(error: str, message: str) -> JsonResponse:

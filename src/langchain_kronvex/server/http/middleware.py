@@ -17,13 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from langchain_kronvex.core.errors import described
 from langchain_kronvex.server.api.responses import VERSION
-from langchain_kronvex.server.http.errors import (
-    INTERNAL_ERROR,
-    INVALID_KEY,
-    MISSING_KEY,
-    NOT_FOUND,
-    ApiError,
-)
+from langchain_kronvex.server.http.errors import ApiError, internal_error
 from langchain_kronvex.server.http.rate_limit import RateLimiter
 from langchain_kronvex.server.registry.agents import NOBODY
 from langchain_kronvex.server.registry.api_keys import ApiKeys
@@ -55,13 +49,7 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status, logged = time.perf_counter(), 0, False
-
-        def log() -> None:
-            nonlocal logged
-            if not logged:
-                logged = True
-                _log(scope, status, (time.perf_counter() - started) * 1000)
+        started, status = time.perf_counter(), 0
 
         async def observed(message: Message) -> None:
             nonlocal status
@@ -71,7 +59,8 @@ class AccessLog:
                 headers = [*message.get("headers", ()), _VERSION_HEADER, *limits]
                 message = {**message, "headers": headers}
             elif not message.get("more_body"):
-                log()  # before the last part is sent, so that a client finds its request logged
+                # Before the last part is sent, so that a client finds its request logged.
+                _log(scope, status, (time.perf_counter() - started) * 1000)
             await send(message)
 
         try:
@@ -79,9 +68,7 @@ class AccessLog:
         except Exception as error:  # noqa: BLE001 - a traceback may quote memory text
             logger.error("a request failed: %s", described(error))  # noqa: TRY400
             if not status:
-                failed = ApiError(500, INTERNAL_ERROR, {"Connection": "close"}).response()
-                await failed(scope, receive, observed)
-        log()
+                await internal_error()(scope, receive, observed)
 
 
 def _log(scope: Scope, status: int, milliseconds: float) -> None:
@@ -146,7 +133,9 @@ class AuthMiddleware:
                 return key.id
         if _is_local(scope) and await self._lookup(self._keys.none_made):
             return NOBODY
-        raise ApiError(401, INVALID_KEY if any(secrets) else MISSING_KEY)
+        if any(secrets):
+            raise ApiError(401, "Invalid or revoked API key.")
+        raise ApiError(401, "Missing API key. Add header: X-API-Key: kv-...")
 
     async def _lookup(self, question: Callable[[], T]) -> T:
         """Look keys up, in a thread unless the lookup is faster than changing threads."""
@@ -229,7 +218,7 @@ def _check_path(scope: Scope) -> None:
     if [*parts[:4], *parts[5:_USER_PART]] == _USER_PATH:
         del parts[_USER_PART : _USER_PART + 1]
     if is_empty or any(map(_ODD.search, parts)):
-        raise ApiError(404, NOT_FOUND)
+        raise ApiError(404, "Not Found")
 
 
 def _encoded_path(scope: Scope) -> str:

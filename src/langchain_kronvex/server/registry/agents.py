@@ -44,7 +44,7 @@ class Agents:
         return _agent(self._table.put(str(uuid.uuid4()), owner, about))
 
     def register(self, owner: str, agent_id: str) -> Agent | None:
-        """Return the owner's agent of this name, made if it is new; None if it is another's."""
+        """Return the owner's agent of this name, made if new; None if another key owns it."""
         with self._registering:
             item = self._table.find(agent_id)
             if item is None:  # if two processes do this at once, the first one's content stays
@@ -78,7 +78,7 @@ class Agents:
             self._table.remove(item)
 
     def give(self, owner: str, agent_id: str) -> bool:
-        """Give a key an agent that is new or nobody's; return False if it is another key's."""
+        """Give a key an agent that is new or has no key; return False if another key owns it."""
         item = self._table.find(agent_id)
         if item is not None and item.content == NOBODY:
             self._table.rewrite(item, owner)
@@ -86,7 +86,7 @@ class Agents:
         return self.register(owner, agent_id) is not None
 
     def hand_over(self, new_owner: str) -> int:
-        """Give the agents that nobody owns to a key; return how many."""
+        """Give the agents without a key to a key; return how many."""
         items = [item for item in self._table.all() if item.content == NOBODY]
         for item in items:
             self._table.rewrite(item, new_owner)

@@ -17,7 +17,7 @@ from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selec
 
 SERVER_AGENT = "langchain-kronvex/server"
 _CACHED = 1000  # lookups
-_Cache = tuple[object, dict[tuple[tuple[str, ...] | None, int | None], list[Record]]]
+_Cache = tuple[object, dict[tuple[str, ...] | None, list[Record]]]
 
 
 class ItemTable:
@@ -57,7 +57,7 @@ class ItemTable:
 
     def find(self, key: str) -> Record | None:
         """Return the item with this key, as it is now."""
-        found = self._cached((key,), None)
+        found = self._read((key,))
         return found[0] if found else None
 
     def all(self) -> Sequence[Record]:
@@ -66,7 +66,7 @@ class ItemTable:
 
     def is_empty(self) -> bool:
         """Return whether the table has no item."""
-        return not self._cached(None, 1)
+        return not self._read()
 
     def change(self, item: Record) -> None:
         """Write the metadata of an item."""
@@ -81,25 +81,17 @@ class ItemTable:
         chosen = Selection(kind="item", scope=self._place, ids=(item.id,))
         self._backend.delete(chosen, self._clock())
 
-    def _cached(self, keys: tuple[str, ...] | None, limit: int | None) -> list[Record]:
-        """Read from the store, unless nothing was written since the same lookup.
+    def _read(self, keys: tuple[str, ...] | None = None) -> list[Record]:
+        """Return the items with some keys, or all of them, newest first.
 
-        Every request needs items. A store knows far sooner whether any process has written than
-        what it has written.
+        Every request needs items, so they are cached until anything is written to the store. A
+        store knows far sooner whether any process has written than what it has written.
         """
         version = self._backend.version()
-        if version is None:
-            return self._read(keys=keys, limit=limit)
-        cached_at, found = self._cache
-        if cached_at != version or len(found) > _CACHED:
-            found = {}
-            self._cache = version, found
-        if (keys, limit) not in found:
-            found[keys, limit] = self._read(keys=keys, limit=limit)
-        return found[keys, limit]
-
-    def _read(
-        self, *, keys: tuple[str, ...] | None = None, limit: int | None = None
-    ) -> list[Record]:
-        chosen = Selection(kind="item", scope=self._place, keys=keys)
-        return self._backend.find(chosen, Page(newest_first=True, limit=limit), self._clock())
+        if version is None or self._cache[0] != version or len(self._cache[1]) > _CACHED:
+            self._cache = version, {}
+        found = self._cache[1]
+        if keys not in found:
+            chosen = Selection(kind="item", scope=self._place, keys=keys)
+            found[keys] = self._backend.find(chosen, Page(newest_first=True), self._clock())
+        return found[keys]
