@@ -90,12 +90,8 @@ class Turn:
         except concurrent.futures.CancelledError:
             return  # the user has been forgotten in the meantime
         except concurrent.futures.TimeoutError:
-            seconds = f"{PATIENCE_SECONDS:g} s"
-            self._degrade(
-                StoreBusy(
-                    f"The turn was not saved within {seconds}; saving continues in the background."
-                )
-            )
+            limit = f"{PATIENCE_SECONDS:g} s"
+            self._degrade(StoreBusy(f"Saving took over {limit}; it continues in the background."))
         except Exception as error:  # noqa: BLE001 - the chat goes on
             self._degrade(error)
 

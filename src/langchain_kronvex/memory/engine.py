@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.background import BackgroundWriter, OnError
+from langchain_kronvex.core.background import BackgroundWriter, OnError, notify
 from langchain_kronvex.core.errors import (
     ConfigurationError,
     InvalidInput,
@@ -69,11 +69,7 @@ class DegradedTurns:
         self.count += 1
         self.last_error = described(error)
         logger.warning("memory degraded, the chat goes on: %s", self.last_error)
-        if self._on_error is not None:
-            try:
-                self._on_error(error)
-            except Exception as raised:  # noqa: BLE001 - no traceback: it may quote memory text
-                logger.error("on_error raised %s", type(raised).__name__)  # noqa: TRY400
+        notify(self._on_error, error)
 
 
 class Engine:
