@@ -19,7 +19,7 @@ def main() -> None:
             OfflineChatModel(),
             system_prompt="You plan trips. What you know of the user:\n{memory_context}",
             middleware=[KronvexMemoryMiddleware(memory=memory)],
-            checkpointer=InMemorySaver(),  # keeps a thread; the memory keeps what was said in all
+            checkpointer=InMemorySaver(),  # stores one thread; the memory stores all
         )
 
         def ask(text: str, config: RunnableConfig) -> str:
@@ -29,12 +29,12 @@ def main() -> None:
         ask("I am afraid of flying.", scope("ana", "january"))
         ask("I love flying.", scope("ben", "january-2"))
 
-        # Another thread: the agent's state is empty, the memory is not.
+        # In another thread, the agent's state is empty, but the memory is not.
         answer = ask("How do I feel about flying?", scope("ana", "march"))
         print(answer)
         assert "afraid of flying" in answer
 
-        # What was recalled was shown to the model, and is in no state.
+        # Recalled memories were part of the prompt, but are not in the state.
         state = agent.get_state(scope("ana", "march")).values
         assert [message.type for message in state["messages"]] == ["human", "ai"]
 

@@ -1,4 +1,4 @@
-"""`create_memory_tools`: the model decides what to remember, recall and forget; never for whom."""
+"""`create_memory_tools`: the model chooses what to remember, recall and forget, not for whom."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from offline_chat_model import OfflineChatModel
 
 
 class OfflineToolModel(OfflineChatModel):
-    """No AI model either: it remembers what it is told to, and recalls for everything else."""
+    """A scripted stand-in, not an AI model: it remembers on request, and otherwise recalls."""
 
     def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
-        """Take the tools as known."""
+        """Ignore the tools, because this stand-in knows them already."""
         return self
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
@@ -26,7 +26,7 @@ class OfflineToolModel(OfflineChatModel):
         elif last.text.startswith("Remember: "):
             reply = calling("remember", content=last.text.removeprefix("Remember: "))
         else:
-            # A model may be talked into asking for somebody else; it is of no use.
+            # A model may be tricked into asking for another user; this has no effect.
             reply = calling("recall", query=last.text, user_id="ana")
         return ChatResult(generations=[ChatGeneration(message=reply)])
 

@@ -1,7 +1,8 @@
-"""An agent with a memory in one object: `learn`, `chat`, `stream`, and `achat` for servers.
+"""An agent with a memory as one object: `learn`, `chat`, `stream`, and `achat` for servers.
 
-`with_memory` does the work: the session's history, what is known of the user, and saving. Needs
-`pip install "langchain-kronvex[openai]"`; without OPENAI_API_KEY an offline stand-in answers.
+`with_memory` does the work: it loads the session's history, recalls memories of the user, and saves
+each exchange. Requires `pip install "langchain-kronvex[openai]"`. Without OPENAI_API_KEY, an
+offline stand-in answers.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ PROMPT = ChatPromptTemplate.from_messages(
 
 
 class AgentWithMemory:
-    """An agent in one session of one user; it knows what the user said in any."""
+    """An agent in one session of one user; it knows what the user said in all sessions."""
 
     def __init__(
         self, memory: KronvexMemory, model: Runnable[Any, Any], *, user_id: str, session_id: str
@@ -34,20 +35,20 @@ class AgentWithMemory:
         self._chain = with_memory(PROMPT | model, memory, user_id=user_id, session_id=session_id)
 
     def learn(self, fact: str) -> Memory:
-        """Remember what is so, whatever the conversation; the same fact twice is kept once."""
+        """Remember a fact for all conversations; a fact that is known already is stored once."""
         return self._memory.remember(fact, memory_type="semantic", user_id=self._user_id)
 
     def chat(self, message: str) -> str:
-        """Answer; when this returns, both messages survive the process."""
+        """Answer; once this returns, both messages survive the process."""
         return str(self._chain.invoke({"input": message}).text)
 
     def stream(self, message: str) -> Iterator[str]:
-        """Answer word by word; what was said is saved, also if nobody listens to the end."""
+        """Answer word by word; the words so far are saved even if the caller stops early."""
         for chunk in self._chain.stream({"input": message}):
             yield chunk.text
 
     async def achat(self, message: str) -> str:
-        """Answer without holding up the event loop."""
+        """Answer without blocking the event loop."""
         return str((await self._chain.ainvoke({"input": message})).text)
 
 
@@ -57,7 +58,7 @@ def main() -> None:
         ana.learn("The user is allergic to peanuts.")
         print(ana.chat("My favourite dessert is tiramisu."))
 
-        # Another session: the history is empty, the memory is not.
+        # In another session, the history is empty, but the memory is not.
         ana = AgentWithMemory(memory, model, user_id="ana", session_id="ana-2")
         told = ""
         for word in ana.stream("Which food am I allergic to?"):
@@ -67,7 +68,7 @@ def main() -> None:
         assert "peanuts" in told
         assert "tiramisu" in asyncio.run(ana.achat("Which dessert is my favourite?"))
 
-        # Another user: nothing of Ana's.
+        # Another user sees nothing from Ana.
         ben = AgentWithMemory(memory, model, user_id="ben", session_id="ben-1")
         foreign = ben.chat("Which food am I allergic to, and which dessert is my favourite?")
         assert "peanuts" not in foreign

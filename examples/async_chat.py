@@ -1,4 +1,4 @@
-"""Two users at once on one chain and one memory, with `ainvoke` and `astream`."""
+"""Two concurrent users of one chain and one memory, with `ainvoke` and `astream`."""
 
 import asyncio
 import tempfile

@@ -1,4 +1,4 @@
-"""`with_memory` around a chain: history, memories and saving in one; here with streaming."""
+"""`with_memory` gives a chain history, memories and saving; here with streaming."""
 
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnableConfig
@@ -24,7 +24,7 @@ def main() -> None:
         chain = with_memory(PROMPT | OfflineChatModel(), memory)
         chain.invoke({"input": "We deploy on Thursdays."}, config=scope("ana", "january"))
 
-        # Another session: the history is empty, the memory is not.
+        # In another session, the history is empty, but the memory is not.
         reply = ""
         question = {"input": "On which day do we deploy?"}
         for chunk in chain.stream(question, config=scope("ana", "march")):
@@ -33,7 +33,7 @@ def main() -> None:
         print()
         assert "Thursdays" in reply
 
-        # The streamed exchange was saved as well, as that session's history.
+        # The streamed exchange was saved too, as the history of that session.
         saved = memory.chat_history("march", user_id="ana").messages
         assert [message.text for message in saved] == [question["input"], reply]
 

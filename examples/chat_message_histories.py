@@ -1,6 +1,6 @@
-"""`RunnableWithMessageHistory` with `memory.chat_history` as the factory of its histories.
+"""`RunnableWithMessageHistory` with `memory.chat_history` as its session history factory.
 
-LangChain announces that the class goes away in version 2; `chains.py` shows what replaces it here.
+LangChain will remove this class in version 2; `chains.py` shows the replacement, `with_memory`.
 """
 
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder

@@ -1,13 +1,14 @@
-"""The main job: one process talks and ends, a second one remembers, each user only their own.
+"""Memory across processes: one process chats and ends, and a second one remembers, per user.
 
-Process 1 replays a transcript: what the user says goes through a chain with memory, and a scripted
-model answers with the recorded reply; the memories carry the day of the replay. Process 2 shares
-nothing with it but the store: it never opens the transcript, starts in another folder, and asks
+Process 1 replays a transcript: the user's messages go through a chain with memory, and a scripted
+model answers with the recorded replies. The memories have the date of the replay. Process 2 shares
+only the store with process 1: it never opens the transcript, starts in another folder, and asks
 every question in a new session.
 
     python examples/demo.py [--transcript FILE.jsonl] [--questions FILE.jsonl] [--url sqlite:///...]
 
-Exits with 0 when every fact arrived and none of another user did, 1 when not, 2 on bad input.
+The exit code is 0 if every fact reached the prompts and no fact of another user did, 1 if not, and
+2 for invalid input.
 """
 
 import argparse
@@ -30,8 +31,8 @@ from langchain_kronvex import KronvexMemory, with_memory
 from offline_chat_model import OfflineChatModel
 from transcript import (
     BadInput,
+    Message,
     Question,
-    Turn,
     derive_questions,
     exchanges,
     read_questions,
@@ -51,7 +52,7 @@ MEMORY_LINE = re.compile(r"^\[\w+, \d{4}-\d\d-\d\d\] ")
 
 
 def main() -> int:
-    """Run the two processes, or be one of them."""
+    """Run both processes, or run as one of them."""
     options = parse_options()
     try:
         if options.process == 1:
@@ -62,7 +63,7 @@ def main() -> int:
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except Exception as error:  # noqa: BLE001 - whatever a store or model raises ends in one line
+    except Exception as error:  # noqa: BLE001 - report any error of a store or model
         traceback.print_exc()
         where = f"process {options.process}" if options.process else "the demo"
         print(f"FAILED: {where}: {type(error).__name__}: {error}")
@@ -72,26 +73,26 @@ def main() -> int:
 def parse_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--transcript", type=Path, help="JSON Lines, as conversation.jsonl")
-    parser.add_argument("--questions", type=Path, help="JSON Lines, as questions.jsonl")
+    parser.add_argument("--transcript", type=Path, help="JSON Lines, like conversation.jsonl")
+    parser.add_argument("--questions", type=Path, help="JSON Lines, like questions.jsonl")
     parser.add_argument("--url", help="the store; default: a file in a temporary folder")
     parser.add_argument("--process", type=int, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def run_both(options: argparse.Namespace) -> int:
-    """Run process 1 to its end, then process 2, and return the exit code."""
+    """Run process 1, then process 2, and return the exit code."""
     transcript = options.transcript or HERE / "conversation.jsonl"
     questions = options.questions
     if not questions and not options.transcript:
         questions = HERE / "questions.jsonl"
     with tempfile.TemporaryDirectory(prefix="kronvex-demo-") as folder:
         url = shared_url(options.url or f"sqlite:///{Path(folder, 'memory.db')}")
-        turns = read_transcript(transcript)
-        asked = read_questions(questions) if questions else derive_questions(turns)
+        messages = read_transcript(transcript)
+        asked = read_questions(questions) if questions else derive_questions(messages)
         if not asked:
-            raise BadInput(f"{transcript}: no user says anything long enough to ask for it")
-        # Process 2 gets the questions only, so whatever it knows comes from the store.
+            raise BadInput(f"{transcript}: no message of a user is long enough for a question")
+        # Process 2 only gets the questions, so everything it knows comes from the store.
         questions = Path(folder, "questions.jsonl")
         write_questions(asked, questions)
         return run_process(1, url, "--transcript", transcript, cwd=Path.cwd()) or run_process(
@@ -100,10 +101,10 @@ def run_both(options: argparse.Namespace) -> int:
 
 
 def shared_url(url: str) -> str:
-    """Make a SQLite URL mean the same file in every working directory."""
+    """Return a SQLite URL that names the same file in every working directory."""
     scheme, _, path = url.partition(":///")
     if url in ("sqlite://", "sqlite:///", "sqlite:///:memory:"):
-        raise BadInput(f"--url {url} lives in one process; two cannot share it")
+        raise BadInput(f"--url {url} exists only in one process, so two cannot share it")
     if scheme != "sqlite":
         return url
     return f"sqlite:///{Path(path).expanduser().resolve()}"
@@ -112,7 +113,7 @@ def shared_url(url: str) -> str:
 def run_process(number: int, url: str, option: str, file: Path, *, cwd: Path) -> int:
     """Run this file as process `number`, in `cwd`, and return its exit code."""
     search_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    # The URL goes through the environment: it may hold a password, and arguments are public.
+    # The URL may contain a password, so it is not passed as an argument, which others can see.
     environment = os.environ | {
         "KRONVEX_URL": url,
         "PYTHONPATH": os.pathsep.join(str(Path(part).resolve()) for part in search_path if part),
@@ -122,9 +123,9 @@ def run_process(number: int, url: str, option: str, file: Path, *, cwd: Path) ->
     return subprocess.run(command, cwd=cwd, env=environment, check=False).returncode
 
 
-def hold_conversation(turns: list[Turn]) -> int:
+def hold_conversation(messages: list[Message]) -> int:
     """Process 1: replay the transcript through a chain with memory."""
-    pairs = list(exchanges(turns))
+    pairs = list(exchanges(messages))
     replies = iter([pair[1].content for pair in pairs if len(pair) == 2])
     with KronvexMemory() as memory:  # at KRONVEX_URL
         chain = with_memory(PROMPT | GenericFakeChatModel(messages=replies), memory)
@@ -132,17 +133,19 @@ def hold_conversation(turns: list[Turn]) -> int:
             if answered:
                 scope = {"user_id": first.user_id, "session_id": first.session_id}
                 chain.invoke({"input": first.content}, config={"configurable": scope})
-            else:  # a turn without a counterpart is no run of a chain, only a message to keep
+            else:  # a message without a question or an answer is only stored
                 history = memory.chat_history(first.session_id, user_id=first.user_id)
                 history.add_messages(convert_to_messages([(first.role, first.content)]))
-    users = ", ".join(dict.fromkeys(turn.user_id for turn in turns))
-    print(f"Process 1 (pid {os.getpid()}) replayed a transcript: {len(turns)} turns of {users}.")
-    print("Its replies are the recorded ones, from a scripted model. It has ended now.", flush=True)
+    users = ", ".join(dict.fromkeys(message.user_id for message in messages))
+    print(
+        f"Process 1 (pid {os.getpid()}) replayed a transcript: {len(messages)} messages of {users}."
+    )
+    print("A scripted model gave the recorded replies. Process 1 has ended.", flush=True)
     return 0
 
 
 def ask_questions(questions: list[Question]) -> int:
-    """Process 2: ask in new sessions, show every prompt, and count what reached it."""
+    """Process 2: ask in new sessions, show every prompt, and count the facts in them."""
     model, label = chat_model()
     prompts: list[PromptValue] = []
 
@@ -165,7 +168,7 @@ def ask_questions(questions: list[Question]) -> int:
 
 
 def chat_model() -> tuple[BaseChatModel, str]:
-    """Return OpenAI's model when there is a key for it, else the offline stand-in."""
+    """Return OpenAI's model if OPENAI_API_KEY is set, else the offline stand-in."""
     if not os.environ.get("OPENAI_API_KEY"):
         return OfflineChatModel(), "OfflineChatModel, an offline stand-in and not an AI model"
     from langchain_openai import ChatOpenAI
@@ -182,7 +185,7 @@ def verdict(questions: list[Question], prompts: list[PromptValue]) -> int:
         user_id, shown = question.user_id, lines_shown(prompt, asked)
         if not any(question.expects in line for line in shown if MEMORY_LINE.match(line)):
             missing.append(f"{user_id} lacks {question.expects[:80]!r}")
-        # What is foreign to one question of a user is foreign to all of them.
+        # A text that is foreign to one question of a user is foreign to all of them.
         others = {text for each in questions if each.user_id == user_id for text in each.foreign}
         found = sorted(text for text in others if any(text in line for line in shown))
         foreign += [f"{user_id} was shown {text[:80]!r}" for text in found]
@@ -197,7 +200,7 @@ def verdict(questions: list[Question], prompts: list[PromptValue]) -> int:
 
 
 def lines_shown(prompt: PromptValue, asked: set[str]) -> list[str]:
-    """Return what a prompt holds besides the question and the memories that asking made."""
+    """Return the lines of a prompt without the question and memories of earlier questions."""
     made_by_asking = tuple(f"User: {one_line(question)}" for question in asked)
     text = "\n".join(message.text for message in prompt.to_messages()[:-1])
     lines = [one_line(line) for line in text.split("\n")]
@@ -205,7 +208,7 @@ def lines_shown(prompt: PromptValue, asked: set[str]) -> list[str]:
 
 
 def one_line(text: str) -> str:
-    """Make texts comparable that differ in white space only."""
+    """Return a text in one line, so that texts can be compared regardless of white space."""
     return " ".join(text.split())
 
 

@@ -1,4 +1,4 @@
-"""A chat endpoint: FastAPI, the answer streamed, and for each user a memory of their own.
+"""A chat endpoint with FastAPI: answers are streamed, and each user has their own memory.
 
     pip install "langchain-kronvex[openai,server]"
     uvicorn fastapi_chat:create_app --factory --app-dir examples
@@ -6,7 +6,7 @@
     curl -N localhost:8000/chat -H "Authorization: Bearer token-of-ana" \
         --json '{"session_id": "monday", "message": "I am allergic to peanuts."}'
 
-Run as a program it shows a conversation across a restart. Without OPENAI_API_KEY an offline
+Run as a program, it shows a conversation across a restart. Without OPENAI_API_KEY, an offline
 stand-in answers.
 """
 
@@ -41,14 +41,14 @@ PROMPT = ChatPromptTemplate.from_messages(
         ("human", "{input}"),
     ]
 )
-# In place of your login: a session cookie, or a signed token whose subject is the user.
+# Replace this by your own login, for example a session cookie or a signed token.
 USERS = {"token-of-ana": "ana", "token-of-ben": "ben"}
 
 
 def authenticated_user(
     token: Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())],
 ) -> str:
-    """Whose memory it is: said by the authenticated request, never by its body."""
+    """Return the user of the request; never take the user from its body."""
     if token.credentials not in USERS:
         raise HTTPException(401, "Unknown token.")
     return USERS[token.credentials]
@@ -58,7 +58,7 @@ User = Annotated[str, Depends(authenticated_user)]
 
 
 class Said(BaseModel):
-    """What a user says, and in which of their own conversations."""
+    """A message of a user in one of their conversations."""
 
     session_id: str = Field(min_length=1, max_length=255)
     message: str = Field(min_length=1, max_length=20_000)
@@ -66,7 +66,7 @@ class Said(BaseModel):
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open the memory once; closing it finishes what is still to be saved in the background."""
+    """Open the memory once; closing it finishes saving in the background."""
     async with KronvexMemory() as memory:  # at KRONVEX_URL, or a file in your data folder
         with chat_openai() as model:
             app.state.memory = memory
@@ -85,23 +85,23 @@ def create_app() -> FastAPI:
 
 
 class SpokenResponse(StreamingResponse):
-    """A stream that ends when its listener goes, not whenever the garbage is collected."""
+    """A stream that is closed as soon as the client disconnects."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it all, or as much as somebody listens to."""
+        """Send the stream until its end or until the client disconnects."""
         async with aclosing(self.body_iterator):  # type: ignore[type-var]
             await super().__call__(scope, receive, send)
 
 
 async def chat(said: Said, user_id: User, request: Request) -> StreamingResponse:
-    """Answer with a stream of text, and remember both."""
-    request.app.state.memory.chat_history(said.session_id, user_id)  # refuses ids that do not fit
+    """Answer with a stream of text, and remember both messages."""
+    request.app.state.memory.chat_history(said.session_id, user_id)  # raises for an invalid id
     config: RunnableConfig = {
         "configurable": {"user_id": user_id, "session_id": said.session_id},
     }
     words = spoken(request.app.state.chain, said.message, config)
     try:
-        await anext(words, "")  # before a status is sent: without a model it must not be 200
+        await anext(words, "")  # before the status is sent: without a model it must not be 200
     except OpenAIError as error:
         raise HTTPException(502, "The model cannot be reached; try again.") from error
     return SpokenResponse(words, media_type="text/plain; charset=utf-8")
@@ -110,9 +110,9 @@ async def chat(said: Said, user_id: User, request: Request) -> StreamingResponse
 async def spoken(
     chain: Runnable[Any, Any], message: str, config: RunnableConfig
 ) -> AsyncIterator[str]:
-    """Yield nothing but "" once the model answers, then the answer in pieces.
+    """Yield "" once the model answers, then the answer in pieces.
 
-    When the client hangs up, what was said so far is saved.
+    If the client disconnects, the answer so far is saved.
     """
     begun = False
     async with aclosing(chain.astream({"input": message}, config)) as chunks:  # type: ignore[type-var]
@@ -130,19 +130,19 @@ async def messages(session_id: str, user_id: User, request: Request) -> list[dic
 
 
 async def refuse(request: Request, error: Exception) -> JSONResponse:
-    """Say what does not fit, without quoting it."""
+    """Return the error without quoting the input."""
     detail = str(error)
     if isinstance(error, RequestValidationError):
         detail = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
     return JSONResponse({"detail": detail}, status_code=422)
 
 
-# -- the same, shown ---------------------------------------------------------------------------
+# -- a demonstration ---------------------------------------------------------------------------
 
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """Serve while in use; gives the base URL."""
+    """Run the server; yield its base URL."""
     config = uvicorn.Config(create_app(), port=0, log_level="warning", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -180,7 +180,7 @@ def main() -> None:
         with serving() as url:
             say(url, "ana", "monday", "I am allergic to peanuts.")
             say(url, "ben", "monday", "I am allergic to pollen.")
-        with serving() as url:  # a restart, and a new conversation
+        with serving() as url:  # after a restart, in a new conversation
             told = say(url, "ana", "tuesday", "Which allergy do I have?")
     assert "peanuts" in told
     assert "pollen" not in told

@@ -1,4 +1,4 @@
-"""A key-value store beside the memories: settings, caches, and lists that several workers share."""
+"""A key-value store next to the memories: settings, caches, and lists shared by workers."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,7 +17,7 @@ def main() -> None:
         settings.set("promotion", "spring", ttl_days=7)
         print(settings.get("tone"), settings.get("signature", "Ana"), "promotion" in settings)
 
-        # Eight workers append to one list; none overwrites what another has added.
+        # Eight workers append to one list without overwriting each other's entries.
         jobs = KronvexKeyValueStore(memory, "jobs")
         jobs.delete("done")
         with ThreadPoolExecutor(8) as workers:
@@ -26,7 +26,7 @@ def main() -> None:
         print(len(jobs.get("done")), "jobs are noted")
         assert len(set(jobs.get("done"))) == 40
 
-    with KronvexMemory("sqlite:///values.db") as memory:  # as another process would open it
+    with KronvexMemory("sqlite:///values.db") as memory:  # like another process
         settings = KronvexKeyValueStore(memory, "settings of ana")
         assert settings.list_keys() == ["promotion", "tone"]
         print(settings.list_keys("t"), "are still there")

@@ -1,4 +1,4 @@
-"""A LangGraph graph whose nodes remember in a `KronvexStore`, across threads and restarts."""
+"""A LangGraph graph with nodes that remember in a `KronvexStore`, across threads and restarts."""
 
 from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
@@ -13,7 +13,7 @@ from offline_chat_model import OfflineChatModel
 def answer(
     state: MessagesState, config: RunnableConfig, *, store: BaseStore
 ) -> dict[str, list[AnyMessage]]:
-    """Note what the user says; answer from what is noted of this user."""
+    """Store the user's message, and answer from the stored messages of this user."""
     notes = ("notes", config["configurable"]["user_id"])
     said = state["messages"][-1].text
     if not said.endswith("?"):
@@ -25,7 +25,7 @@ def answer(
 
 
 def ask(text: str, user_id: str) -> str:
-    """Answer one message, with a store that is opened anew, as after a restart."""
+    """Answer one message with a newly opened store, like after a restart."""
     with KronvexMemory("sqlite:///graph.db") as memory, KronvexStore(memory) as store:
         graph = StateGraph(MessagesState).add_node("answer", answer).add_edge(START, "answer")
         state = graph.compile(store=store).invoke(

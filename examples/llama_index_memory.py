@@ -1,4 +1,4 @@
-"""LlamaIndex: a `Memory` that survives the process, and recalls what was said in other sessions."""
+"""LlamaIndex: a persistent `Memory` that also recalls from other sessions."""
 
 import tempfile
 from collections.abc import Sequence
@@ -27,15 +27,15 @@ from offline_chat_model import answer
 
 
 class OfflineLLM(CustomLLM):
-    """The stand-in of the other examples, for LlamaIndex: it quotes the prompt; no AI model."""
+    """The stand-in of the other examples for LlamaIndex; it quotes the prompt, without any AI."""
 
     @property
     def metadata(self) -> LLMMetadata:
-        """Say what it is."""
+        """Return the description of the stand-in."""
         return LLMMetadata(model_name="offline stand-in, not an AI model", is_chat_model=True)
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        """Quote what the messages hold."""
+        """Quote the messages."""
         shown = [
             (SystemMessage if message.role == "system" else HumanMessage)(message.content or "")
             for message in messages
@@ -44,13 +44,13 @@ class OfflineLLM(CustomLLM):
         return ChatResponse(message=ChatMessage(answer(list(shown)), role="assistant"))
 
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        """Quote what the prompt holds."""
+        """Quote the prompt."""
         return CompletionResponse(text=answer([HumanMessage(prompt)]))
 
     def stream_complete(
         self, prompt: str, formatted: bool = False, **kwargs: Any
     ) -> CompletionResponseGen:
-        """Quote it in one piece."""
+        """Quote the prompt in one piece."""
         yield self.complete(prompt, formatted, **kwargs)
 
 
@@ -69,14 +69,14 @@ def main() -> None:
         with KronvexMemory(url) as memory:
             chat(memory, "ana", "monday").chat("I am allergic to peanuts.")
 
-        # Everything was closed. Another session: its history is empty, the memory is not.
+        # Everything was closed. In another session, the history is empty, but the memory is not.
         with KronvexMemory(url) as memory:
             reply = chat(memory, "ana", "tuesday").chat("Which allergy do I have?")
             print(reply)
             assert "peanuts" in str(reply)
             assert "peanuts" not in str(chat(memory, "ben", "tuesday").chat("Which allergy?"))
 
-            # The first session goes on where it was, and its turns are nodes as well.
+            # The first session continues, and its exchanges are also available as nodes.
             history = chat(memory, "ana", "monday").chat_history
             print([str(message.content) for message in history])
             assert len(history) == 2

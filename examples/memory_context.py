@@ -1,4 +1,4 @@
-"""`KronvexMemoryContext` fills the `{memory_context}` of a prompt with what fits the question."""
+"""`KronvexMemoryContext` fills the `{memory_context}` of a prompt with matching memories."""
 
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableConfig
@@ -17,7 +17,7 @@ def main() -> None:
         memory.remember("Ben eats meat every day.", memory_type="semantic", user_id="ben")
 
         with_context = KronvexMemoryContext(memory=memory) | PROMPT
-        # The scope travels in the config, so one chain serves every user.
+        # The user is named in the config, so one chain works for every user.
         ana: RunnableConfig = {"configurable": {"user_id": "ana"}}
         question = {"input": "Can I cook meat on weekdays?"}
 

@@ -1,7 +1,7 @@
-"""An offline stand-in for a chat model: it looks the answer up in the prompt it receives.
+"""An offline stand-in for a chat model: it looks up the answer in its prompt.
 
-It is not an AI model. It understands nothing and generates nothing; it quotes the statement of the
-prompt that shares the rarest words with the question, so the examples run without key or network.
+It is not an AI model. It only quotes the statement in the prompt that shares the rarest words with
+the question, so that the examples run without an API key and without a network.
 """
 
 import re
@@ -26,7 +26,7 @@ STOP_WORDS = frozenset(
 
 
 class OfflineChatModel(BaseChatModel):
-    """Quotes the remembered line closest to the last message; labelled as no AI model."""
+    """Quotes the remembered line closest to the last message; its label says it is not AI."""
 
     @property
     def _llm_type(self) -> str:
@@ -39,7 +39,7 @@ class OfflineChatModel(BaseChatModel):
     def _stream(
         self, messages: list[BaseMessage], *args: Any, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
-        # The metadata of chunks is added up, so the label comes once, on an empty first one.
+        # Metadata of chunks is concatenated, so only an empty first chunk has the label.
         yield ChatGenerationChunk(message=AIMessageChunk(content="", response_metadata=LABEL))
         for word in re.findall(r"\S+\s*", answer(messages)):
             yield ChatGenerationChunk(message=AIMessageChunk(content=word))
@@ -60,20 +60,20 @@ def answer(messages: list[BaseMessage]) -> str:
 
 
 def remembered(message: BaseMessage) -> list[tuple[str, str]]:
-    """Return (date in brackets, or nothing; line) for what the user is known to have said."""
+    """Return the user's remembered lines, each with its date in brackets if it is known."""
     if message.type == "system":
         return [(f" ({date})", line) for date, line in MEMORY_LINE.findall(message.text)]
     return [("", message.text)] if message.type == "human" else []
 
 
 def own_statements(line: str) -> str:
-    """Keep the user's words without questions: a question asked earlier answers nothing."""
+    """Return the user's statements; earlier questions do not answer anything."""
     own_words = line.removeprefix("User: ").split(" Assistant: ")[0]
     sentences = re.split(r"(?<=[.!?])\s+", own_words)
     return " ".join(sentence for sentence in sentences if not sentence.endswith("?"))
 
 
 def stems(text: str) -> set[str]:
-    """Return the words without stop words, crudely cut so that `allergic` meets `allergy`."""
+    """Return the words without stop words, cut so that `allergic` matches `allergy`."""
     words = re.findall(r"\w+", text.lower().replace("'s", ""))
     return {word.rstrip("s")[:5] for word in words if word not in STOP_WORDS}

@@ -1,7 +1,7 @@
-"""`ChatOpenAI` without key or network: the part of OpenAI's API that it uses, on this machine.
+"""`ChatOpenAI` without an API key or network: a local server for the part of the API it uses.
 
-The answers are those of `OfflineChatModel`, which is no AI model. With OPENAI_API_KEY set, the
-examples talk to OpenAI instead, to the model in OPENAI_MODEL if you name one.
+`OfflineChatModel` gives the answers; it is not an AI model. If OPENAI_API_KEY is set, the examples
+use OpenAI instead, with the model named in OPENAI_MODEL if it is set.
 """
 
 import json
@@ -22,7 +22,7 @@ from offline_chat_model import answer
 
 @contextmanager
 def chat_openai() -> Iterator[ChatOpenAI]:
-    """OpenAI's model when there is a key for it, else the stand-in behind the same class."""
+    """Yield OpenAI's model if OPENAI_API_KEY is set, else the stand-in in the same class."""
     if os.environ.get("OPENAI_API_KEY"):
         yield ChatOpenAI(model=os.environ.get("OPENAI_MODEL") or "gpt-5-mini", timeout=60)
         return
@@ -32,7 +32,7 @@ def chat_openai() -> Iterator[ChatOpenAI]:
 
 @contextmanager
 def offline_openai() -> Iterator[str]:
-    """Serve while in use, to programs on this machine; gives the base URL."""
+    """Run a server for programs on this machine; yield its base URL."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), ChatCompletions)
     thread = threading.Thread(target=server.serve_forever, args=[0.05])
     thread.start()
@@ -47,10 +47,10 @@ def offline_openai() -> Iterator[str]:
 class ChatCompletions(BaseHTTPRequestHandler):
     """`POST /v1/chat/completions`, in one piece or as a stream of words."""
 
-    def do_POST(self) -> None:  # noqa: D102 - the name is the base class's
+    def do_POST(self) -> None:  # noqa: D102 - the base class requires this name
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         text = answer(convert_to_messages(body["messages"]))
-        with suppress(ConnectionError):  # the listener has gone
+        with suppress(ConnectionError):  # the client has disconnected
             if body.get("stream"):
                 self.begin("text/event-stream")
                 for word in re.findall(r"\S+\s*", text):
@@ -75,7 +75,7 @@ class ChatCompletions(BaseHTTPRequestHandler):
 
 
 def completion(choice: dict[str, Any]) -> bytes:
-    """Return an answer, or a chunk of one, as OpenAI writes it."""
+    """Return an answer, or a chunk of one, in OpenAI's format."""
     model = "offline stand-in, not an AI model"
     head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 0, "model": model}
     return json.dumps({**head, "choices": [{"index": 0, **choice}]}).encode()

@@ -1,11 +1,11 @@
-"""An agent that goes on where it was: the last session survives the process, the memory all.
+"""An agent that continues its last session in a new process, and remembers all sessions.
 
     python examples/persistent_agent.py --user ana "I am allergic to peanuts."
     python examples/persistent_agent.py --user ana "What am I allergic to?"
     python examples/persistent_agent.py --user ana --new-session "Which allergy do I have?"
 
-Without a message it runs these three, each in a process of its own. Needs
-`pip install "langchain-kronvex[openai]"`; without OPENAI_API_KEY an offline stand-in answers.
+Without a message, it runs these three commands, each in its own process. Requires
+`pip install "langchain-kronvex[openai]"`. Without OPENAI_API_KEY, an offline stand-in answers.
 """
 
 import argparse
@@ -33,7 +33,7 @@ PROMPT = ChatPromptTemplate.from_messages(
 
 
 class PersistentAgent:
-    """An agent of one user. Made anew, in whatever process, it continues the last session."""
+    """An agent of one user. A new object, in any process, continues the last session."""
 
     def __init__(self, memory: KronvexMemory, model: Runnable[Any, Any], user_id: str) -> None:
         self._memory = memory
@@ -43,7 +43,7 @@ class PersistentAgent:
         self.session_id = (talks[0].session_id if talks else None) or new_session_id()
 
     def start_session(self) -> None:
-        """Begin a conversation with an empty history; what was said before can be recalled."""
+        """Begin a conversation with an empty history; earlier ones can still be recalled."""
         self.session_id = new_session_id()
 
     def chat(self, message: str) -> str:

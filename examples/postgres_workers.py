@@ -1,6 +1,6 @@
-"""PostgreSQL: two worker processes save to one session; what one learns, the other recalls.
+"""PostgreSQL: two worker processes save to one session, and recall each other's memories.
 
-Needs `pip install "langchain-kronvex[postgres]"` and a database with pgvector, in KRONVEX_URL:
+Requires `pip install "langchain-kronvex[postgres]"` and a database with pgvector, in KRONVEX_URL:
 `KRONVEX_URL=postgresql://user:password@host/database python examples/postgres_workers.py`
 """
 
@@ -19,8 +19,8 @@ AGENT, USER, SESSION = "workers-example", "ana", "support"
 
 
 def work(name: str) -> None:
-    """What each worker does; in a web application, in a request handler."""
-    # The database's own clock and locks: on another machine it would be the same.
+    """Save like a worker; in a web application, do this in a request handler."""
+    # Clock and locks are those of the database, so workers may run on several machines.
     with KronvexMemory(agent_id=AGENT, postgres=PostgresOptions(max_connections=2)) as memory:
         history = memory.chat_history(SESSION, USER)
         for number in range(3):
@@ -31,7 +31,7 @@ def work(name: str) -> None:
 
 
 async def ask() -> None:
-    """What an asynchronous server does: native connections, one pool for its event loop."""
+    """Recall like an asynchronous server."""
     async with KronvexMemory(agent_id=AGENT) as memory:
         found = await memory.arecall("What is Ana allergic to?", user_id=USER, top_k=2)
         print("recalled:", [each.content for each in found])
@@ -40,7 +40,7 @@ async def ask() -> None:
         said = [message.text for message in await memory.aload_messages(SESSION, user_id=USER)]
         print("the session, as every worker sees it:", said)
         assert len(said) == 12
-        assert all(  # a question and its answer were saved together, and stand together
+        assert all(  # a question and its answer are saved together and stay together
             answer == "answer " + question[-1]
             for question, answer in zip(said[::2], said[1::2], strict=True)
         )

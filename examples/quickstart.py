@@ -1,10 +1,10 @@
-"""Quickstart: remember something, recall it later, and only for the user it belongs to."""
+"""Quickstart: remember something, and recall it later, only for the same user."""
 
 from langchain_kronvex import KronvexMemory
 
 
 def main() -> None:
-    # `sqlite://` lives in this process only; `sqlite:///memory.db` or no URL at all outlives it.
+    # `sqlite://` exists only in this process; `sqlite:///memory.db` or no URL is persistent.
     with KronvexMemory("sqlite://") as memory:
         memory.remember("I'm allergic to peanuts.", user_id="ana")
         memory.remember("I put peanut butter on everything.", user_id="ben")
@@ -18,7 +18,7 @@ def main() -> None:
         print(f"Ben: {[memory.content for memory in everything_of_ben]}")
         assert [memory.user_id for memory in everything_of_ben] == ["ben"]
 
-        # The same memories as a block of text, ready for a system message.
+        # The same memories as a block of text for a system message.
         print(memory.inject_context("What should I know about my dog?", user_id="ana", top_k=1))
 
 

@@ -1,4 +1,4 @@
-"""A RAG chain over memories: `memory.as_retriever` gives LangChain documents."""
+"""A RAG chain over memories: `memory.as_retriever` returns LangChain documents."""
 
 from langchain_core.documents import Document
 from langchain_core.output_parsers import StrOutputParser

@@ -1,6 +1,6 @@
-"""A server of one's own: the Kronvex REST API from a local store, used by the official SDK.
+"""Serves the Kronvex REST API from a local store, and uses it with the official SDK.
 
-On its own the server is `langchain-kronvex serve --url sqlite:///memory.db`. Needs
+To run only the server: `langchain-kronvex serve --url sqlite:///memory.db`. Requires
 `pip install "langchain-kronvex[server]" kronvex`.
 """
 
@@ -18,7 +18,7 @@ from langchain_kronvex.server import create_app
 
 @contextmanager
 def serving(memory: KronvexMemory) -> Iterator[str]:
-    """Serve while in use; gives the base URL."""
+    """Run the server; yield its base URL."""
     config = uvicorn.Config(create_app(memory), port=0, log_level="warning", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -33,7 +33,7 @@ def serving(memory: KronvexMemory) -> Iterator[str]:
 
 
 def main() -> None:
-    # Without an API key only programs on this machine may ask, and any key will do.
+    # Without an API key, only programs on this machine have access, with any key.
     with (
         KronvexMemory("sqlite://") as memory,
         serving(memory) as url,
@@ -47,7 +47,7 @@ def main() -> None:
         print(f"Ana: {found['content']}  (score {found['score']:.2f})")
         assert found["content"] == "Ana prefers short answers."
 
-        # The text for a prompt holds nothing of other users.
+        # The text for a prompt contains nothing from other users.
         print(agent.inject_context("How long should answers be?", session_id="ben"))
         assert "Ana" not in agent.inject_context("Ana", session_id="ben")
 

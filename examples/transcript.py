@@ -1,4 +1,4 @@
-"""Reads the demo's two JSON Lines files, and derives questions where there is no file of them."""
+"""Reads the demo's two JSON Lines files; derives questions if there is no file with questions."""
 
 import json
 import re
@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 QUESTIONS_PER_USER = 8
-MIN_WORDS = 3  # who says fewer says too little to be asked for it
-MIN_FOREIGN_CHARS = 10  # what is shorter may stand in anybody's words by chance
+MIN_WORDS = 3  # shorter statements are not asked for
+MIN_FOREIGN_CHARS = 10  # shorter texts may appear in any message by chance
 
 
 class BadInput(Exception):
-    """A file cannot be used; the message says which one, which line, and why."""
+    """A file cannot be used; the message names the file, the line and the reason."""
 
 
 @dataclass(frozen=True)
-class Turn:
+class Message:
     """One line of a transcript."""
 
     session_id: str
@@ -31,7 +31,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Question:
-    """What to ask, the words that must reach the prompt, and those that must not."""
+    """A question, the text that must reach the prompt, and the texts that must not."""
 
     user_id: str
     question: str
@@ -39,26 +39,26 @@ class Question:
     foreign: list[str]
 
 
-def read_transcript(path: Path) -> list[Turn]:
-    """Read `{session_id, user_id, role, content, created_at}` lines, earliest turn first.
+def read_transcript(path: Path) -> list[Message]:
+    """Read `{session_id, user_id, role, content, created_at}` lines, earliest first.
 
     Raises:
-        BadInput: The file is missing or empty, or a line does not fit.
+        BadInput: The file is missing or empty, or a line is not valid.
     """
-    turns = []
+    messages = []
     for where, row in _rows(path, ("session_id", "user_id", "role", "content", "created_at")):
         if row["role"] not in ("user", "assistant"):
             raise BadInput(f'{where}: role must be "user" or "assistant", not {row["role"]!r}')
         moment = _aware_time(row["created_at"], where)
-        turns.append((moment, Turn(**row)))
-    return [turn for _, turn in sorted(turns, key=lambda pair: pair[0])]
+        messages.append((moment, Message(**row)))
+    return [message for _, message in sorted(messages, key=lambda pair: pair[0])]
 
 
 def read_questions(path: Path) -> list[Question]:
     """Read `{user_id, question, expects, foreign}` lines.
 
     Raises:
-        BadInput: The file is missing or empty, or a line does not fit.
+        BadInput: The file is missing or empty, or a line is not valid.
     """
     return [
         Question(**row) for _, row in _rows(path, ("user_id", "question", "expects", "foreign"))
@@ -66,33 +66,33 @@ def read_questions(path: Path) -> list[Question]:
 
 
 def write_questions(questions: Iterable[Question], path: Path) -> None:
-    """Write what `read_questions` reads."""
+    """Write a file for `read_questions`."""
     lines = [json.dumps(vars(question)) + "\n" for question in questions]
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def exchanges(turns: Iterable[Turn]) -> Iterator[list[Turn]]:
-    """Group turns into [user, assistant]; a turn without its counterpart comes alone."""
-    waiting: dict[tuple[str, str], Turn] = {}
-    for turn in turns:
-        conversation = (turn.user_id, turn.session_id)
+def exchanges(messages: Iterable[Message]) -> Iterator[list[Message]]:
+    """Group messages into [user, assistant]; a message without its counterpart is alone."""
+    waiting: dict[tuple[str, str], Message] = {}
+    for message in messages:
+        conversation = (message.user_id, message.session_id)
         before = waiting.pop(conversation, None)
-        if turn.role == "assistant":
-            yield [before, turn] if before else [turn]
+        if message.role == "assistant":
+            yield [before, message] if before else [message]
             continue
         if before:
             yield [before]
-        waiting[conversation] = turn
-    yield from ([turn] for turn in waiting.values())
+        waiting[conversation] = message
+    yield from ([message] for message in waiting.values())
 
 
-def derive_questions(turns: list[Turn]) -> list[Question]:
-    """Ask every user for some of their own statements by three of their rarest words."""
+def derive_questions(messages: list[Message]) -> list[Question]:
+    """Return questions about statements of every user, by three of their rarest words."""
     questions = []
-    for user_id in dict.fromkeys(turn.user_id for turn in turns):
-        heard = [_one_line(turn.content) for turn in turns if turn.user_id == user_id]
-        own = _statements(turn for turn in turns if turn.user_id == user_id)
-        others = _statements(turn for turn in turns if turn.user_id != user_id)
+    for user_id in dict.fromkeys(message.user_id for message in messages):
+        heard = [_one_line(message.content) for message in messages if message.user_id == user_id]
+        own = _statements(message for message in messages if message.user_id == user_id)
+        others = _statements(message for message in messages if message.user_id != user_id)
         foreign = [
             text
             for text in others
@@ -108,7 +108,7 @@ def derive_questions(turns: list[Turn]) -> list[Question]:
 
 
 def _rows(path: Path, keys: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield ("file:line", the row's `keys`), checked."""
+    """Yield "file:line" and the checked values of the `keys`, for each line."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
@@ -141,7 +141,7 @@ def _row(line: bytes, keys: tuple[str, ...], where: str) -> dict[str, Any]:
 
 
 def _is_text(value: object) -> bool:
-    """Tell whether it is text that can be stored: not blank, no NUL, no lone surrogate."""
+    """Return whether a value is text that can be stored: not blank, no NUL, no surrogates."""
     return (
         isinstance(value, str)
         and bool(value.strip())
@@ -151,7 +151,7 @@ def _is_text(value: object) -> bool:
 
 def _aware_time(text: str, where: str) -> datetime:
     try:
-        # Python 3.10 does not know the letter Z for UTC.
+        # Python 3.10 does not accept Z for UTC.
         moment = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
     except ValueError as error:
         raise BadInput(f'{where}: "created_at" is not an ISO 8601 time: {text!r}') from error
@@ -160,15 +160,17 @@ def _aware_time(text: str, where: str) -> datetime:
     return moment
 
 
-def _statements(turns: Iterable[Turn]) -> list[str]:
-    """Return what users said in these turns, each once, and the very short only if all are."""
-    said = dict.fromkeys(_plain_part(turn.content) for turn in turns if turn.role == "user")
+def _statements(messages: Iterable[Message]) -> list[str]:
+    """Return the users' statements, each once; very short ones only if there are no others."""
+    said = dict.fromkeys(
+        _plain_part(message.content) for message in messages if message.role == "user"
+    )
     long_enough = [text for text in said if len(_words(text)) >= MIN_WORDS]
     return long_enough or [text for text in said if _words(text)]
 
 
 def _plain_part(text: str) -> str:
-    """Return the longest part that a prompt shows unchanged: no brackets, no control characters."""
+    """Return the longest part without brackets and control characters, which prompts change."""
     marked = "".join(c if c.isprintable() and c not in "<[]" else "\n" for c in _one_line(text))
     return max(marked.split("\n"), key=len).strip()
 

@@ -1,4 +1,4 @@
-"""Stores for LangGraph in both colours: on real files, on PostgreSQL and on a served API."""
+"""Stores for LangGraph, sync and async: on real files, on PostgreSQL and on a served API."""
 
 from __future__ import annotations
 
@@ -24,45 +24,45 @@ PLACES: dict[str, Callable[[Path], str]] = {
     "postgres": DATABASES.url,
     "kronvex-api": APIS.url,
 }
-# In `make soak` these run everywhere,
+# These run everywhere in `make soak`,
 EVERYWHERE = {
     "test_items", "test_lifetimes", "test_like_langgraph", "test_namespaces", "test_searching",
     "test_several_texts",
 }  # fmt: skip
-# and in `make test` of them these.
+# and these of them in `make test`.
 SHORT = {
-    "test_an_item_comes_back_as_it_was_put",
-    "test_a_put_replaces_and_keeps_the_date_of_creation",
-    "test_of_puts_of_one_item_the_last_wins",
-    "test_results_stand_in_the_order_of_the_operations",
-    "test_what_does_not_fit_is_refused_and_nothing_written",
-    "test_agents_have_stores_of_their_own",
-    "test_tasks_at_once_break_nothing",
-    "test_items_and_memories_do_not_touch_each_other",
-    "test_reading_begins_the_lifetime_anew",
-    "test_a_new_item_in_the_place_of_an_expired_one",
-    "test_both_say_the_same",
+    "test_an_item_is_returned_as_it_was_put",
+    "test_a_put_replaces_the_value_and_keeps_the_creation_date",
+    "test_the_last_put_of_an_item_counts",
+    "test_results_are_in_the_order_of_the_operations",
+    "test_invalid_operations_are_rejected_and_nothing_is_written",
+    "test_every_agent_has_its_own_store",
+    "test_concurrent_tasks",
+    "test_items_and_memories_do_not_affect_each_other",
+    "test_reading_restarts_the_lifetime",
+    "test_a_new_item_replaces_an_expired_one",
+    "test_both_stores_return_the_same",
     "test_pages_follow_each_other",
-    "test_the_best_of_several_namespaces_come_first",
+    "test_the_best_items_of_several_namespaces_are_first",
     "test_fields_of_an_item",
-    "test_a_replaced_item_is_found_by_its_new_words",
+    "test_a_replaced_item_is_found_by_its_new_text",
     "test_namespaces_without_items_are_not_listed",
-    "test_each_field_counts_alike",
-    "test_a_deleted_item_takes_its_texts_along",
-    "test_reading_lets_all_texts_live_on",
+    "test_all_fields_count_equally",
+    "test_a_deleted_item_is_deleted_with_its_texts",
+    "test_reading_extends_the_lifetime_of_all_texts",
 }
 _READS_THE_FILE = {
-    "test_a_deleted_item_is_gone_for_good",
-    "test_what_has_expired_is_swept_from_the_file",
-    "test_replaced_texts_are_found_no_more_and_leave_no_byte",
+    "test_a_deleted_item_is_gone",
+    "test_expired_items_are_swept_from_the_file",
+    "test_replaced_texts_are_not_found_and_are_erased",
 }
 _CHOOSES_EMBEDDINGS = {
     "test_embeddings_of_the_store",
     "test_a_function_that_embeds",
-    "test_embeddings_that_cannot_be_used",
-    "test_the_embeddings_of_the_memory_are_those_of_the_store",
+    "test_embeddings_that_cannot_be_used_raise",
+    "test_the_store_uses_the_embeddings_of_the_memory",
     "test_a_store_changes_its_embeddings",
-    "test_a_store_by_words_alone",
+    "test_a_store_without_embeddings",
 }
 NOT_PROMISED = {
     "postgres": _READS_THE_FILE,
@@ -73,7 +73,7 @@ NOT_PROMISED = {
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run the tests of a store on every place that promises what they ask."""
+    """Run each test on every backend that makes the tested promise."""
     if "store_url" not in metafunc.fixturenames:
         return
     name, module = metafunc.definition.name, metafunc.definition.path.stem
@@ -104,17 +104,17 @@ class Clock:
         self.now += timedelta(**duration)
 
 
-class Colour:
-    """A store's verbs, called plainly or through their `a…` twins."""
+class Verbs:
+    """The verbs of a store, called sync or async."""
 
-    def __init__(self, store: KronvexStore, colour: str) -> None:
-        self.store, self._colour = store, colour
+    def __init__(self, store: KronvexStore, way: str) -> None:
+        self.store, self._way = store, way
 
     def __getattr__(self, verb: str) -> Any:
-        if self._colour == "sync":
+        if self._way == "sync":
             return getattr(self.store, verb)
-        twin = getattr(self.store, "a" + verb)
-        return lambda *args, **kwargs: asyncio.run(twin(*args, **kwargs))
+        method = getattr(self.store, "a" + verb)
+        return lambda *args, **kwargs: asyncio.run(method(*args, **kwargs))
 
 
 @pytest.fixture
@@ -138,11 +138,11 @@ def open_store(open_memory: OpenMemory, clock: Clock) -> Iterator[OpenStore]:
 
 @pytest.fixture
 def plain(open_store: OpenStore) -> KronvexStore:
-    """An empty store whose clock is the `clock` fixture."""
+    """An empty store with the `clock` fixture as its clock."""
     return open_store()
 
 
 @pytest.fixture(params=["sync", "async"])
-def store(request: pytest.FixtureRequest, plain: KronvexStore) -> Colour:
-    """The same, in either colour."""
-    return Colour(plain, request.param)
+def store(request: pytest.FixtureRequest, plain: KronvexStore) -> Verbs:
+    """The same store, called sync or async."""
+    return Verbs(plain, request.param)

@@ -1,4 +1,4 @@
-"""Agents and graphs of LangGraph with our store: in tools, in nodes, and after a restart."""
+"""Agents and graphs of LangGraph use our store in tools, in nodes, and after a restart."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FOOD = ("users", "ana", "food")
 
 @tool
 def note(fact: str, runtime: ToolRuntime) -> str:
-    """Note a fact."""
+    """Store a fact."""
     assert runtime.store is not None
     runtime.store.put(FOOD, "note", {"text": fact})
     return "noted"
@@ -34,7 +34,7 @@ def note(fact: str, runtime: ToolRuntime) -> str:
 
 @tool
 async def anote(fact: str, runtime: ToolRuntime) -> str:
-    """Note a fact."""
+    """Store a fact."""
     assert runtime.store is not None
     await runtime.store.aput(FOOD, "note", {"text": fact})
     return "noted"
@@ -101,7 +101,7 @@ def test_a_node_of_a_graph_asks_for_the_store(plain: KronvexStore) -> None:
     graph = StateGraph(MessagesState)
     graph.add_node("1", by_context)
     graph.add_edge(START, "1")
-    # Invoked, not awaited: LangGraph gives no context to what is awaited on Python 3.10.
+    # Called sync, because LangGraph passes no context to async calls on Python 3.10.
     state = graph.compile(store=plain).invoke({"messages": []})
 
     assert last_text(state) == "by context"
@@ -117,7 +117,7 @@ if sys.argv[2] == "write":
     store.put(("users", "ana"), "food", {"text": "Ana is allergic to peanuts."})
     store.put(("users", "ana"), "city", {"text": "Ana lives in Lisbon."}, ttl=60)
     store.put(("users", "bob"), "food", {"text": "Bob likes peanuts."})
-    print(json.dumps("written"))  # and it ends without closing anything
+    print(json.dumps("written"))  # the process ends without closing anything
 else:
     found = store.search(("users", "ana"), query="peanuts")
     item = store.get(("users", "ana"), "city")
@@ -125,7 +125,7 @@ else:
 """
 
 
-def test_another_process_remembers(store_url: str) -> None:
+def test_items_are_read_by_another_process(store_url: str) -> None:
     assert run_python(REMEMBERING, store_url, "write") == "written"
     assert run_python(REMEMBERING, store_url, "read") == [
         ["food", "city"],

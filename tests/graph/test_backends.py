@@ -1,4 +1,4 @@
-"""The store on the other backends: what it promises on SQLite holds there too."""
+"""The store on other backends keeps the same promises as on SQLite."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANA, BEN, JOHN = ("users", "ana"), ("users", "john_doe"), ("users", "john-doe")
 def test_items_are_put_found_replaced_and_deleted(
     url: Callable[[Path], str], tmp_path: Path
 ) -> None:
-    outbox = tmp_path / "outbox.db"  # of the memory; the store's own is beside it
+    outbox = tmp_path / "outbox.db"  # the outbox of the memory; the store's own is next to it
     with KronvexMemory(url(tmp_path), outbox=outbox) as memory, KronvexStore(memory) as store:
         store.put(ANA, "drink", {"text": "Ana likes tea."})
         store.put(BEN, "drink", {"text": "He likes coffee."})

@@ -1,4 +1,4 @@
-"""Filters: what each of them lets through."""
+"""Filters: the values that each of them accepts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ VALUE: dict[str, Any] = {
     ],
     ids=repr,
 )  # fmt: skip
-def test_it_passes(wanted: dict[str, Any] | None) -> None:
+def test_the_filter_accepts(wanted: dict[str, Any] | None) -> None:
     assert accepting(wanted)(VALUE)
 
 
@@ -54,7 +54,7 @@ def test_it_passes(wanted: dict[str, Any] | None) -> None:
     ],
     ids=repr,
 )  # fmt: skip
-def test_it_does_not_pass(wanted: dict[str, Any]) -> None:
+def test_the_filter_rejects(wanted: dict[str, Any]) -> None:
     assert not accepting(wanted)(VALUE)
 
 

@@ -1,4 +1,4 @@
-"""Items: put, read, replaced, deleted; what does not fit is refused, nothing half-written."""
+"""Items: put, read, replaced, deleted; invalid ones are rejected, and nothing is half-written."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from integration.parts import files_with
 from langchain_kronvex import InvalidInput, KronvexMemory, MemoryClosed
 from langchain_kronvex.langgraph import KronvexStore
 
-from .conftest import Clock, Colour
+from .conftest import Clock, Verbs
 
 OpenStore = Callable[..., KronvexStore]
 ANA = ("users", "ana")
 
 
-def test_an_item_comes_back_as_it_was_put(store: Colour, clock: Clock) -> None:
+def test_an_item_is_returned_as_it_was_put(store: Verbs, clock: Clock) -> None:
     value = {"z": [1, 2.5, None, True, {"deep": "é 🙂 \0 \ud800"}], "a": "", "": {}}
     store.put(ANA, "k", value)
 
@@ -41,7 +41,7 @@ def test_an_item_comes_back_as_it_was_put(store: Colour, clock: Clock) -> None:
     assert isinstance(item.created_at, datetime)
 
 
-def test_what_is_not_there_is_none(store: Colour) -> None:
+def test_a_missing_item_is_none(store: Verbs) -> None:
     store.put(ANA, "k", {"v": 1})
 
     assert store.get(ANA, "other") is None
@@ -51,7 +51,7 @@ def test_what_is_not_there_is_none(store: Colour) -> None:
     assert store.get((), "k") is None
 
 
-def test_a_put_replaces_and_keeps_the_date_of_creation(store: Colour, clock: Clock) -> None:
+def test_a_put_replaces_the_value_and_keeps_the_creation_date(store: Verbs, clock: Clock) -> None:
     store.put(ANA, "k", {"v": 1, "old": True})
     created = clock.now
     clock.advance(hours=1)
@@ -63,7 +63,7 @@ def test_a_put_replaces_and_keeps_the_date_of_creation(store: Colour, clock: Clo
     assert len(store.search(ANA)) == 1
 
 
-def test_a_deleted_item_is_gone_for_good(store: Colour, clock: Clock, tmp_path: Path) -> None:
+def test_a_deleted_item_is_gone(store: Verbs, clock: Clock, tmp_path: Path) -> None:
     words = [f"w{number:016x}" for number in range(9)]
     for word in words:
         store.put(ANA, "secret", {"text": word}, index=False if word == words[3] else None)
@@ -82,7 +82,7 @@ def test_a_deleted_item_is_gone_for_good(store: Colour, clock: Clock, tmp_path: 
     assert store.get(ANA, "secret").created_at == clock.now
 
 
-def test_results_stand_in_the_order_of_the_operations(store: Colour) -> None:
+def test_results_are_in_the_order_of_the_operations(store: Verbs) -> None:
     store.put(("a",), "1", {"v": 1})
     store.put(("b",), "2", {"v": 2})
 
@@ -109,7 +109,7 @@ def test_results_stand_in_the_order_of_the_operations(store: Colour) -> None:
     assert store.batch([]) == []
 
 
-def test_of_puts_of_one_item_the_last_wins(store: Colour) -> None:
+def test_the_last_put_of_an_item_counts(store: Verbs) -> None:
     store.put(("a",), "gone", {"v": 0})
     store.batch(
         [
@@ -124,7 +124,7 @@ def test_of_puts_of_one_item_the_last_wins(store: Colour) -> None:
     assert store.get(("a",), "gone") is None
 
 
-def test_an_item_may_lose_its_index_and_get_it_back(store: Colour) -> None:
+def test_an_item_may_lose_its_index_and_get_it_back(store: Verbs) -> None:
     for index, found in ((None, ["k"]), (False, []), (["v"], ["k"]), (False, [])):
         store.put(ANA, "k", {"v": "tea"}, index=index)
         assert [item.key for item in store.search(ANA, query="tea")] == found
@@ -133,7 +133,7 @@ def test_an_item_may_lose_its_index_and_get_it_back(store: Colour) -> None:
 
 
 @pytest.mark.parametrize("key", ["", " ", "a/b", "%", "_", "é", "e\u0301", "x" * 5000, "#blake2b:"])
-def test_any_text_is_a_key(store: Colour, key: str) -> None:
+def test_any_text_is_a_key(store: Verbs, key: str) -> None:
     store.put(ANA, key, {"v": key})
     store.put(ANA, key + "x", {"v": "other"})
 
@@ -149,7 +149,7 @@ def test_any_text_is_a_key(store: Colour, key: str) -> None:
     [(), ("a", ""), ("a", "b.c"), ("a", 3), ("a\0",), ("\ud800",), ("langgraph", "x")],
     ids=repr,
 )
-def test_a_namespace_that_does_not_fit_is_refused(store: Colour, namespace: Any) -> None:
+def test_an_invalid_namespace_is_rejected(store: Verbs, namespace: Any) -> None:
     with pytest.raises(InvalidNamespaceError):
         store.put(namespace, "k", {"v": 1})
     if namespace[:1] != ("langgraph",):
@@ -159,7 +159,7 @@ def test_a_namespace_that_does_not_fit_is_refused(store: Colour, namespace: Any)
 
 
 @pytest.mark.parametrize("namespace", [("a", ""), ("a", "b.c"), ("a\0",), "abc"], ids=repr)
-def test_operations_with_bad_labels_are_refused(store: Colour, namespace: Any) -> None:
+def test_operations_with_invalid_labels_are_rejected(store: Verbs, namespace: Any) -> None:
     for operation in (GetOp(namespace, "k"), SearchOp(namespace), PutOp(namespace, "k", None)):
         with pytest.raises(InvalidNamespaceError):
             store.batch([operation])
@@ -189,7 +189,7 @@ def test_operations_with_bad_labels_are_refused(store: Colour, namespace: Any) -
     ],
     ids=lambda given: ", ".join(given),
 )
-def test_what_does_not_fit_is_refused_and_nothing_written(
+def test_invalid_operations_are_rejected_and_nothing_is_written(
     plain: KronvexStore, wrong: dict[str, Any]
 ) -> None:
     plain.put(ANA, "k", {"v": "before"})
@@ -199,13 +199,13 @@ def test_what_does_not_fit_is_refused_and_nothing_written(
     assert [(item.key, item.value) for item in plain.search(ANA)] == [("k", {"v": "before"})]
 
 
-def test_only_operations_are_understood(store: Colour) -> None:
+def test_other_values_than_operations_are_rejected(store: Verbs) -> None:
     with pytest.raises(InvalidInput, match="str"):
         store.batch([PutOp(ANA, "k", {"v": 1}), "put"])
     assert store.list_namespaces() == []
 
 
-def test_lists_do_for_namespaces_too(store: Colour) -> None:
+def test_namespaces_may_be_lists(store: Verbs) -> None:
     store.put(["users", "ana"], "k", {"v": 1})
 
     assert store.get(["users", "ana"], "k").namespace == ANA
@@ -213,7 +213,7 @@ def test_lists_do_for_namespaces_too(store: Colour) -> None:
     assert store.list_namespaces(prefix=["users"]) == [ANA]
 
 
-def test_items_and_memories_do_not_touch_each_other(
+def test_items_and_memories_do_not_affect_each_other(
     open_memory: Callable[..., KronvexMemory], open_store: OpenStore
 ) -> None:
     memory = open_memory()
@@ -230,7 +230,7 @@ def test_items_and_memories_do_not_touch_each_other(
     assert store.get(ANA, "k").value == {"text": "jasmine tea"}
 
 
-def test_agents_have_stores_of_their_own(
+def test_every_agent_has_its_own_store(
     open_memory: Callable[..., KronvexMemory], open_store: OpenStore
 ) -> None:
     one = open_store(open_memory(agent_id="one"))
@@ -242,7 +242,7 @@ def test_agents_have_stores_of_their_own(
     assert open_store(open_memory(agent_id="one")).get(ANA, "k").value == {"v": 1}
 
 
-def test_a_closed_store_says_so(open_memory: Callable[..., KronvexMemory]) -> None:
+def test_a_closed_store_raises(open_memory: Callable[..., KronvexMemory]) -> None:
     memory = open_memory()
     with KronvexStore(memory) as store:
         store.put(ANA, "k", {"v": 1})
@@ -266,7 +266,7 @@ def test_a_store_in_ram(open_memory: Callable[..., KronvexMemory]) -> None:
         assert store.search((), query="tea")[0].value == {"text": "tea"}
 
 
-def test_threads_and_stores_at_once_break_nothing(open_store: OpenStore) -> None:
+def test_concurrent_threads_and_stores(open_store: OpenStore) -> None:
     stores = [open_store(), open_store()]
     failures: list[BaseException] = []
 
@@ -292,7 +292,7 @@ def test_threads_and_stores_at_once_break_nothing(open_store: OpenStore) -> None
     assert len(stores[0].search(("own",), limit=100)) == 4 * 11
 
 
-async def test_tasks_at_once_break_nothing(plain: KronvexStore) -> None:
+async def test_concurrent_tasks(plain: KronvexStore) -> None:
     await asyncio.gather(*(plain.aput(("a", str(n % 3)), str(n), {"n": n}) for n in range(30)))
     found = await asyncio.gather(*(plain.aget(("a", str(n % 3)), str(n)) for n in range(30)))
 

@@ -1,4 +1,4 @@
-"""LangMem runs on our store unchanged: its tools for agents, and its manager of memories."""
+"""LangMem works with our store: its tools for agents, and its memory manager."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage
 from langchain_kronvex.langgraph import KronvexStore
 from surfaces.agents import AgentModel, asking, calls
 
-with warnings.catch_warnings():  # what LangMem stands on imports old names of LangGraph
+with warnings.catch_warnings():  # a dependency of LangMem imports old names of LangGraph
     warnings.simplefilter("ignore", DeprecationWarning)
     from langmem import (
         create_manage_memory_tool,
@@ -27,19 +27,19 @@ NAMESPACE = ("memories", "{user_id}")
 TEXT = "The user is allergic to peanuts."
 
 
-def whose(user_id: str) -> Any:
+def config_of(user_id: str) -> Any:
     return {"configurable": {"user_id": user_id}}
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_the_tools_of_an_agent(plain: KronvexStore, colour: str) -> None:
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_the_tools_of_an_agent(plain: KronvexStore, way: str) -> None:
     tools = [create_manage_memory_tool(NAMESPACE), create_search_memory_tool(NAMESPACE)]
     script = [
         calls("manage_memory", content=TEXT, action="create"),
         calls("search_memory", query="What must I not eat?"),
         AIMessage("done"),
     ]
-    state = run(create_agent(AgentModel(replies=script), tools, store=plain), colour, "ana")
+    state = run(create_agent(AgentModel(replies=script), tools, store=plain), way, "ana")
     [item] = plain.search(("memories", "ana"))
     assert item.value == {"content": TEXT}
     found = json.loads(state["messages"][-2].text)
@@ -51,12 +51,12 @@ def test_the_tools_of_an_agent(plain: KronvexStore, colour: str) -> None:
         calls("manage_memory", action="delete", id=item.key),
         AIMessage("done"),
     ]
-    state = run(create_agent(AgentModel(replies=script), tools, store=plain), colour, "ana")
+    state = run(create_agent(AgentModel(replies=script), tools, store=plain), way, "ana")
     assert "Peanuts are fine." in state["messages"][-4].text
     assert plain.search(("memories",)) == []
 
 
-def test_users_of_the_tools_do_not_meet(plain: KronvexStore) -> None:
+def test_the_tools_keep_users_apart(plain: KronvexStore) -> None:
     plain.put(("memories", "bob"), "1", {"content": TEXT})
     script = [calls("search_memory", query="peanuts"), AIMessage("done")]
     agent = create_agent(
@@ -65,29 +65,29 @@ def test_users_of_the_tools_do_not_meet(plain: KronvexStore) -> None:
     assert run(agent, "sync", "ana")["messages"][-2].text == "[]"
 
 
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_the_manager_adds_changes_and_deletes_memories(plain: KronvexStore, colour: str) -> None:
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_the_manager_adds_changes_and_deletes_memories(plain: KronvexStore, way: str) -> None:
     plain.put(
         ("memories", "ana"), "old", {"kind": "Memory", "content": {"content": "Ana likes tea."}}
     )
     said = {"messages": [{"role": "user", "content": "I like coffee now; I live in Lisbon."}]}
     model = AgentModel(replies=[calls("Memory", content="Ana lives in Lisbon.")])
     manager = create_memory_store_manager(model, namespace=NAMESPACE, store=plain)
-    if colour == "sync":
-        manager.invoke(said, whose("ana"))
+    if way == "sync":
+        manager.invoke(said, config_of("ana"))
     else:
-        asyncio.run(manager.ainvoke(said, whose("ana")))
+        asyncio.run(manager.ainvoke(said, config_of("ana")))
 
     kept = {item.value["content"]["content"] for item in plain.search(("memories", "ana"))}
     assert kept == {"Ana likes tea.", "Ana lives in Lisbon."}
     found = plain.search(("memories", "ana"), query="Where does Ana live?")
     assert found[0].value["content"] == {"content": "Ana lives in Lisbon."}
-    assert manager.get("old", config=whose("ana")).value.content == "Ana likes tea."
-    manager.delete("old", config=whose("ana"))
-    assert len(manager.search(query="tea", config=whose("ana"))) == 1
+    assert manager.get("old", config=config_of("ana")).value.content == "Ana likes tea."
+    manager.delete("old", config=config_of("ana"))
+    assert len(manager.search(query="tea", config=config_of("ana"))) == 1
 
 
-def test_the_manager_finds_what_it_may_change(plain: KronvexStore) -> None:
+def test_the_manager_finds_the_memories_to_change(plain: KronvexStore) -> None:
     key = str(uuid.uuid4())
     plain.put(
         ("memories", "ana"), key, {"kind": "Memory", "content": {"content": "Ana likes tea."}}
@@ -101,11 +101,11 @@ def test_the_manager_finds_what_it_may_change(plain: KronvexStore) -> None:
 
     model = Watching(replies=[AIMessage("nothing new")])
     manager = create_memory_store_manager(model, namespace=NAMESPACE, store=plain)
-    manager.invoke({"messages": [{"role": "user", "content": "I drink tea."}]}, whose("ana"))
+    manager.invoke({"messages": [{"role": "user", "content": "I drink tea."}]}, config_of("ana"))
     assert "Ana likes tea." in " ".join(seen)
 
 
-def run(agent: Any, colour: str, user_id: str) -> dict[str, Any]:
-    if colour == "sync":
-        return agent.invoke(asking("hello"), whose(user_id))
-    return asyncio.run(agent.ainvoke(asking("hello"), whose(user_id)))
+def run(agent: Any, way: str, user_id: str) -> dict[str, Any]:
+    if way == "sync":
+        return agent.invoke(asking("hello"), config_of(user_id))
+    return asyncio.run(agent.ainvoke(asking("hello"), config_of(user_id)))

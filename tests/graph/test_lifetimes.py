@@ -1,4 +1,4 @@
-"""Lifetimes in minutes: what has expired is invisible at once, what is read lives on."""
+"""Lifetimes in minutes: expired items are invisible at once; reading restarts the lifetime."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from langgraph.store.base import GetOp, SearchOp
 from integration.parts import files_with
 from langchain_kronvex.langgraph import KronvexStore
 
-from .conftest import Clock, Colour
+from .conftest import Clock, Verbs
 
 OpenStore = Callable[..., KronvexStore]
 A = ("a",)
 
 
-def test_an_expired_item_is_invisible_at_once(store: Colour, clock: Clock) -> None:
+def test_an_expired_item_is_invisible_at_once(store: Verbs, clock: Clock) -> None:
     store.put(A, "short", {"text": "tea"}, ttl=1.5)
     store.put(A, "long", {"text": "tea"}, ttl=10)
     store.put(A, "for ever", {"text": "tea"})
@@ -29,7 +29,7 @@ def test_an_expired_item_is_invisible_at_once(store: Colour, clock: Clock) -> No
 
 
 @pytest.mark.parametrize("way", ["get", "search", "query"])
-def test_reading_begins_the_lifetime_anew(store: Colour, clock: Clock, way: str) -> None:
+def test_reading_restarts_the_lifetime(store: Verbs, clock: Clock, way: str) -> None:
     def read(refresh: bool | None) -> bool:
         if way == "get":
             return store.get(A, "k", refresh_ttl=refresh) is not None
@@ -44,12 +44,12 @@ def test_reading_begins_the_lifetime_anew(store: Colour, clock: Clock, way: str)
     clock.advance(minutes=8)
     assert read(False)
     item = store.get(A, "k", refresh_ttl=False)
-    assert (item.created_at, item.updated_at) == (created, created)  # reading is no change
+    assert (item.created_at, item.updated_at) == (created, created)  # reading is not a change
     clock.advance(minutes=3)
     assert not read(None)
 
 
-def test_only_what_is_returned_lives_on(store: Colour, clock: Clock) -> None:
+def test_only_returned_items_live_longer(store: Verbs, clock: Clock) -> None:
     for number in range(4):
         store.put(A, str(number), {"n": number}, ttl=10)
         clock.advance(seconds=1)
@@ -59,7 +59,7 @@ def test_only_what_is_returned_lives_on(store: Colour, clock: Clock) -> None:
     assert {item.key for item in store.search(A)} == {"3", "2"}
 
 
-def test_the_store_may_say_that_reading_does_not_count(open_store: OpenStore, clock: Clock) -> None:
+def test_the_store_may_disable_refreshing(open_store: OpenStore, clock: Clock) -> None:
     store = open_store(ttl={"default_ttl": 10, "refresh_on_read": False})
     store.put(A, "k", {"v": 1})
     clock.advance(minutes=8)
@@ -69,7 +69,7 @@ def test_the_store_may_say_that_reading_does_not_count(open_store: OpenStore, cl
     assert store.get(A, "k") is None
     store.put(A, "k", {"v": 1})
     clock.advance(minutes=8)
-    assert store.get(A, "k", refresh_ttl=True)  # unless the reader says otherwise
+    assert store.get(A, "k", refresh_ttl=True)  # unless the reader disables it
     clock.advance(minutes=8)
     assert store.get(A, "k")
 
@@ -85,7 +85,7 @@ def test_the_default_lifetime(open_store: OpenStore, clock: Clock) -> None:
     assert {item.key for item in store.search(A)} == {"none"}
 
 
-def test_a_put_begins_a_new_lifetime(store: Colour, clock: Clock) -> None:
+def test_a_put_starts_a_new_lifetime(store: Verbs, clock: Clock) -> None:
     store.put(A, "k", {"v": 1}, ttl=10)
     store.put(A, "l", {"v": 1}, ttl=10)
     clock.advance(minutes=8)
@@ -97,7 +97,7 @@ def test_a_put_begins_a_new_lifetime(store: Colour, clock: Clock) -> None:
     assert {item.key for item in store.search(A)} == {"l"}
 
 
-def test_a_new_item_in_the_place_of_an_expired_one(store: Colour, clock: Clock) -> None:
+def test_a_new_item_replaces_an_expired_one(store: Verbs, clock: Clock) -> None:
     store.put(A, "k", {"v": 1}, ttl=1)
     clock.advance(minutes=2)
     store.put(A, "k", {"v": 2})
@@ -105,7 +105,7 @@ def test_a_new_item_in_the_place_of_an_expired_one(store: Colour, clock: Clock) 
     assert (item.value, item.created_at) == ({"v": 2}, clock.now)
 
 
-def test_reading_does_not_bring_back_what_was_replaced_or_deleted(
+def test_reading_does_not_restore_replaced_or_deleted_items(
     plain: KronvexStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain.put(A, "k", {"v": 1}, ttl=10)
@@ -125,7 +125,7 @@ def test_reading_does_not_bring_back_what_was_replaced_or_deleted(
     assert plain.search(A) == []
 
 
-def test_what_has_expired_is_swept_from_the_file(
+def test_expired_items_are_swept_from_the_file(
     plain: KronvexStore, clock: Clock, tmp_path: Path
 ) -> None:
     plain.put(A, "k", {"v": "w0123456789abcdef"}, ttl=1)
@@ -138,7 +138,7 @@ def test_what_has_expired_is_swept_from_the_file(
     assert files_with(tmp_path, "w0123456789abcdef") == []
 
 
-def test_operations_in_a_batch_refresh_too(store: Colour, clock: Clock) -> None:
+def test_operations_in_a_batch_refresh_too(store: Verbs, clock: Clock) -> None:
     for key in "klm":
         store.put(A, key, {"v": key}, ttl=10)
     clock.advance(minutes=8)

@@ -1,4 +1,4 @@
-"""Whatever is done to both, our store and LangGraph's `InMemoryStore` say the same."""
+"""Our store and LangGraph's `InMemoryStore` return the same after the same operations."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ BATCHES = st.lists(BATCH, min_size=1, max_size=6)
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_both_say_the_same(batches: list[list[Any]]) -> None:
+def test_both_stores_return_the_same(batches: list[list[Any]]) -> None:
     theirs = InMemoryStore()
     with KronvexMemory("sqlite://") as memory, KronvexStore(memory) as ours:
         for operations in batches:
@@ -57,7 +57,7 @@ def test_both_say_the_same(batches: list[list[Any]]) -> None:
 
 
 def forget_empty(theirs: InMemoryStore) -> None:
-    """Let it list what holds items alone, as LangGraph's stores in databases do."""
+    """Remove empty namespaces, which LangGraph's stores in databases do not list either."""
     for namespace in [name for name, items in theirs._data.items() if not items]:
         del theirs._data[namespace]
 
@@ -89,7 +89,7 @@ def test_a_search_by_query_never_leaves_its_prefix(
     assert all(item.value == items[item.namespace, item.key] for item in found)
 
 
-def test_an_open_store_has_what_langgraph_looks_for(
+def test_the_store_has_all_attributes_that_langgraph_uses(
     open_store: Callable[..., KronvexStore],
 ) -> None:
     index: Any = {"fields": ["text"], "dims": 3}

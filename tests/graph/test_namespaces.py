@@ -1,4 +1,4 @@
-"""Namespaces: listed as LangGraph lists them, written so that no two meet."""
+"""Namespaces: listed like in LangGraph, each with its own name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from langchain_kronvex import InvalidInput
 from langchain_kronvex.langgraph import KronvexStore
 from langchain_kronvex.langgraph.namespaces import check_namespace, owner_of, read, written
 
-from .conftest import Clock, Colour
+from .conftest import Clock, Verbs
 
 OpenStore = Callable[..., KronvexStore]
 TREE = [
@@ -28,7 +28,7 @@ NAMESPACES = st.lists(LABELS, min_size=1, max_size=5).map(tuple)
 
 
 @pytest.fixture
-def tree(store: Colour) -> Colour:
+def tree(store: Verbs) -> Verbs:
     for number, namespace in enumerate(TREE):
         store.put(namespace, f"k{number}", {"n": number})
     return store
@@ -58,17 +58,17 @@ def tree(store: Colour) -> Colour:
     ],
     ids=repr,
 )
-def test_listing(tree: Colour, asked: dict[str, Any], expected: list[tuple[str, ...]]) -> None:
+def test_listing(tree: Verbs, asked: dict[str, Any], expected: list[tuple[str, ...]]) -> None:
     assert tree.list_namespaces(**asked) == sorted(expected)
 
 
-def test_all_conditions_must_hold(tree: Colour) -> None:
+def test_all_conditions_must_hold(tree: Verbs) -> None:
     conditions = tuple(MatchCondition("prefix", path) for path in (("a",), ("*", "b"), ("a", "b")))
     [found] = tree.batch([ListNamespacesOp(match_conditions=conditions)])
     assert found == TREE[:4]
 
 
-def test_a_listing_that_does_not_fit_is_refused(store: Colour) -> None:
+def test_an_invalid_listing_is_rejected(store: Verbs) -> None:
     store.put(("a",), "k", {"v": 1})
     for wrong in ({"limit": -1}, {"offset": "1"}, {"max_depth": 0}):
         with pytest.raises(InvalidInput):
@@ -81,7 +81,7 @@ def test_a_listing_that_does_not_fit_is_refused(store: Colour) -> None:
         store.batch([ListNamespacesOp((MatchCondition("prefix", ("a.b",)),))])
 
 
-def test_namespaces_without_items_are_not_listed(store: Colour, clock: Clock) -> None:
+def test_namespaces_without_items_are_not_listed(store: Verbs, clock: Clock) -> None:
     store.put(("a", "deleted"), "k", {"v": 1})
     store.put(("a", "expired"), "k", {"v": 1}, ttl=1)
     store.put(("a", "hidden"), "k", {"v": 1}, index=False)
@@ -102,7 +102,9 @@ def test_a_namespace_can_be_read_from_its_name(namespace: tuple[str, ...]) -> No
 
 @given(NAMESPACES, NAMESPACES)
 @settings(deadline=None)
-def test_names_tell_what_lies_under_what(one: tuple[str, ...], other: tuple[str, ...]) -> None:
+def test_names_of_nested_namespaces_begin_with_the_outer_name(
+    one: tuple[str, ...], other: tuple[str, ...]
+) -> None:
     under = len(other) > len(one) and other[: len(one)] == one
     assert written(other).startswith(f"{written(one)}/") is under
     assert (owner_of(one) == owner_of(other)) is (one == other)

@@ -14,7 +14,7 @@ from langchain_kronvex import ConfigurationError, EmbeddingMismatch, InvalidInpu
 from langchain_kronvex.embeddings import StaticEmbeddings
 from langchain_kronvex.langgraph import KronvexStore
 
-from .conftest import Clock, Colour
+from .conftest import Clock, Verbs
 
 OpenStore = Callable[..., KronvexStore]
 OpenMemory = Callable[..., KronvexMemory]
@@ -27,7 +27,7 @@ FACTS = {
 
 
 @pytest.fixture
-def facts(store: Colour, clock: Clock) -> Colour:
+def facts(store: Verbs, clock: Clock) -> Verbs:
     for key, value in FACTS.items():
         store.put(("users", "ana"), key, value)
         clock.advance(minutes=1)
@@ -43,7 +43,7 @@ def keys(found: list[SearchItem]) -> list[str]:
     [("peanuts", "nuts"), ("Where does she live?", "city"), ("her puppy", "dog"),
      ("engineering profession", "job")],
 )  # fmt: skip
-def test_items_are_found_by_words_and_by_meaning(facts: Colour, query: str, first: str) -> None:
+def test_items_are_found_by_words_and_by_meaning(facts: Verbs, query: str, first: str) -> None:
     found = facts.search(("users", "ana"), query=query)
 
     assert found[0].key == first
@@ -56,7 +56,7 @@ def test_items_are_found_by_words_and_by_meaning(facts: Colour, query: str, firs
 
 
 @pytest.mark.parametrize("query", [None, "", "   "])
-def test_without_a_query_the_newest_come_first(facts: Colour, query: str | None) -> None:
+def test_without_a_query_the_newest_items_are_first(facts: Verbs, query: str | None) -> None:
     found = facts.search(("users",), query=query)
     assert keys(found) == ["job", "dog", "city", "nuts"]
     assert [item.score for item in found] == [None] * 4
@@ -65,7 +65,7 @@ def test_without_a_query_the_newest_come_first(facts: Colour, query: str | None)
     assert keys(facts.search(("users",), query=query)) == ["city", "job", "dog", "nuts"]
 
 
-def test_field_names_help_to_find_but_json_does_not(store: Colour) -> None:
+def test_field_names_are_searched_but_json_syntax_is_not(store: Verbs) -> None:
     store.put(("a",), "1", {"preferred_language": "Spanish", "flags": {"beta": True}})
     store.put(("a",), "2", {"favourite_food": ["soup", "bread"]})
 
@@ -74,7 +74,7 @@ def test_field_names_help_to_find_but_json_does_not(store: Colour) -> None:
     assert store.search(("a",), query="bread")[0].key == "2"
 
 
-def test_pages_follow_each_other(facts: Colour) -> None:
+def test_pages_follow_each_other(facts: Verbs) -> None:
     for options in ({"query": "Ana in the city"}, {}):
         whole = keys(facts.search(("users",), limit=10, **options))
         pages = [
@@ -96,12 +96,12 @@ def test_pages_follow_each_other(facts: Colour) -> None:
     ],
     ids=lambda given: str(sorted(given, key=str)),
 )
-def test_filters(facts: Colour, wanted: dict[str, Any], expected: set[str]) -> None:
+def test_filters(facts: Verbs, wanted: dict[str, Any], expected: set[str]) -> None:
     for options in ({"query": "Ana"}, {}):
         assert set(keys(facts.search(("users",), filter=wanted, **options))) == expected
 
 
-def test_a_filter_is_applied_before_the_page_is_cut(store: Colour) -> None:
+def test_a_filter_is_applied_before_the_page_is_cut(store: Verbs) -> None:
     store.batch(
         [
             PutOp(("n",), f"k{number:03d}", {"text": f"note {number}", "rare": number % 90 == 7})
@@ -119,7 +119,7 @@ def test_a_filter_is_applied_before_the_page_is_cut(store: Colour) -> None:
         assert one_by_one == keys(found)
 
 
-def test_a_search_sees_what_lies_under_its_prefix_alone(store: Colour) -> None:
+def test_a_search_only_finds_items_under_its_prefix(store: Verbs) -> None:
     namespaces = [
         ("john-doe",), ("john_doe",), ("john-doe", "x"), ("john-doe", "x", "y"), ("john-doe2",),
         ("John-doe",), ("john",), ("john", "-doe"), ("a%b",), ("a_b",), ("axb",), ("a*b",),
@@ -138,7 +138,7 @@ def test_a_search_sees_what_lies_under_its_prefix_alone(store: Colour) -> None:
         assert listed == (wanted if prefix != ("*",) else set(namespaces))
 
 
-def test_long_namespaces_are_found_too(store: Colour) -> None:
+def test_long_namespaces_are_found_too(store: Verbs) -> None:
     long = ("tenant", "x" * 300, "é" * 200)
     other = ("tenant", "x" * 300, "é" * 199)
     deeper = (*long, "z")
@@ -155,7 +155,7 @@ def test_long_namespaces_are_found_too(store: Colour) -> None:
     assert set(store.list_namespaces()) == {other, deeper}
 
 
-def test_the_best_of_several_namespaces_come_first(store: Colour) -> None:
+def test_the_best_items_of_several_namespaces_are_first(store: Verbs) -> None:
     for number in range(12):
         store.put(("u", str(number)), "k", {"text": f"{'zebra ' * (number == 7)}note {number}"})
 
@@ -177,7 +177,7 @@ def test_fields_of_the_store(open_store: OpenStore) -> None:
     assert keys(store.search(("a",))) == ["3", "2", "1"]
 
 
-def test_fields_of_an_item(store: Colour) -> None:
+def test_fields_of_an_item(store: Verbs) -> None:
     store.put(("a",), "1", {"x": "zebra", "y": "tea"}, index=["y"])
     store.put(("a",), "2", {"x": "zebra", "y": "coffee"}, index=["x"])
     store.put(("a",), "3", {"x": "zebra", "y": "juice"}, index=["nothing.here"])
@@ -189,7 +189,7 @@ def test_fields_of_an_item(store: Colour) -> None:
     assert keys(store.search(("a",), query="tea"))[0] == "1"
 
 
-def test_what_is_not_indexed_is_found_without_a_query_only(store: Colour) -> None:
+def test_items_that_are_not_indexed_are_only_found_without_a_query(store: Verbs) -> None:
     store.put(("a",), "open", {"text": "tea"})
     store.put(("a",), "closed", {"text": "tea"}, index=False)
 
@@ -198,7 +198,7 @@ def test_what_is_not_indexed_is_found_without_a_query_only(store: Colour) -> Non
     assert store.get(("a",), "closed").value == {"text": "tea"}
 
 
-def test_a_replaced_item_is_found_by_its_new_words(store: Colour) -> None:
+def test_a_replaced_item_is_found_by_its_new_text(store: Verbs) -> None:
     store.put(("a",), "1", {"text": "zany zebra"})
     store.put(("a",), "2", {"text": "about birds"})
     before = store.search(("a",), query="zany zebra")[0]
@@ -213,7 +213,7 @@ def test_a_replaced_item_is_found_by_its_new_words(store: Colour) -> None:
 @pytest.mark.parametrize(
     "text", ["这是中文", "これは日本語です", "이건 한국어야", "Это русский", "यह रूसी है"]
 )
-def test_other_languages(store: Colour, text: str) -> None:
+def test_other_languages(store: Verbs, text: str) -> None:
     texts = ["这是中文", "これは日本語です", "이건 한국어야", "Это русский", "यह रूसी है"]
     for number, each in enumerate(texts):
         store.put(("a",), str(number), {"text": each})
@@ -221,7 +221,7 @@ def test_other_languages(store: Colour, text: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["test!@#$%^&*()", "tea " * 2000, "\0", "\ud800", "' OR 1=1 --"])
-def test_any_query_may_be_asked(store: Colour, query: str) -> None:
+def test_any_query_is_allowed(store: Verbs, query: str) -> None:
     store.put(("a",), "1", {"text": "tea"})
     assert keys(store.search(("a",), query=query)) == ["1"]
 
@@ -232,7 +232,7 @@ def test_any_query_may_be_asked(store: Colour, query: str) -> None:
      {"filter": "x"}, {"filter": {"a": {"$regex": "x"}}}, {"filter": {"a": {"$gt": 1, "b": 2}}}],
     ids=repr,
 )  # fmt: skip
-def test_a_search_that_does_not_fit_is_refused(store: Colour, wrong: dict[str, Any]) -> None:
+def test_an_invalid_search_is_rejected(store: Verbs, wrong: dict[str, Any]) -> None:
     operation = SearchOp(("a",))._replace(**wrong)
     with pytest.raises(InvalidInput):
         store.batch([PutOp(("a",), "k", {"v": 1}), operation])
@@ -273,7 +273,7 @@ def test_a_function_that_embeds(open_store: OpenStore) -> None:
     assert store.search(("a",), query="horse")[0].key == "2"
 
 
-def test_embeddings_that_cannot_be_used(open_store: OpenStore) -> None:
+def test_embeddings_that_cannot_be_used_raise(open_store: OpenStore) -> None:
     async def embed(texts: list[str]) -> list[list[float]]:
         return [[1.0] for _ in texts]
 
@@ -285,7 +285,7 @@ def test_embeddings_that_cannot_be_used(open_store: OpenStore) -> None:
         open_store(index={"fields": "text"})
 
 
-def test_the_embeddings_of_the_memory_are_those_of_the_store(
+def test_the_store_uses_the_embeddings_of_the_memory(
     open_memory: OpenMemory, open_store: OpenStore
 ) -> None:
     class Counted(Embeddings):
@@ -321,7 +321,7 @@ def test_a_store_changes_its_embeddings(open_memory: OpenMemory, open_store: Ope
     assert open_store(memory).search(("a",), query="zebra")[0].key == "1"
 
 
-def test_a_store_by_words_alone(open_memory: OpenMemory, open_store: OpenStore) -> None:
+def test_a_store_without_embeddings(open_memory: OpenMemory, open_store: OpenStore) -> None:
     store = open_store(open_memory(embeddings=False))
     store.put(("a",), "1", {"text": "zebra"})
     assert store.embeddings is None

@@ -1,4 +1,4 @@
-"""Items with several indexed fields, or several values on a path: each is found on its own."""
+"""Items with several indexed fields or values on a path, each of which is searched."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from langchain_kronvex import KronvexMemory
 from langchain_kronvex.langgraph import KronvexStore
 from langchain_kronvex.memory.keyed_documents import MAX_TEXTS
 
-from .conftest import Clock, Colour
+from .conftest import Clock, Verbs
 
 OpenMemory = Callable[..., KronvexMemory]
 OpenStore = Callable[..., KronvexStore]
@@ -36,7 +36,7 @@ def plain(open_store: OpenStore) -> KronvexStore:
     return open_store(index={"fields": ["title", "chapters[*].content"]})
 
 
-def test_one_sentence_of_many_is_found_as_in_langgraphs_own_store(store: Colour) -> None:
+def test_one_sentence_of_many_is_found_as_in_langgraphs_own_store(store: Verbs) -> None:
     values = {
         "whole": book(*FILLER, SENTENCE),
         "near": book("A keeper polishes the compass of a ship near the lighthouse for years."),
@@ -54,7 +54,7 @@ def test_one_sentence_of_many_is_found_as_in_langgraphs_own_store(store: Colour)
     assert found[0].value == values["whole"]
 
 
-def test_each_field_counts_alike(open_store: OpenStore) -> None:
+def test_all_fields_count_equally(open_store: OpenStore) -> None:
     store = open_store(index={"fields": ["one", "two", "three"]})
     store.put(A, "doc1", {"two": "jasmine tea", "four": "nothing", "three": "a red bicycle"})
     store.put(A, "doc2", {"one": "two cats", "two": "old maps", "three": "jasmine tea"})
@@ -68,7 +68,7 @@ def test_each_field_counts_alike(open_store: OpenStore) -> None:
     assert all(item.score < top for item in store.search(A, query="nothing"))
 
 
-def test_an_item_is_one_result_and_one_item(store: Colour) -> None:
+def test_an_item_is_one_result_and_one_item(store: Verbs) -> None:
     for number in range(5):
         store.put(BOOKS, str(number), book(*[f"{text} {number}" for text in FILLER]))
     for prefix in (BOOKS, ()):
@@ -81,7 +81,7 @@ def test_an_item_is_one_result_and_one_item(store: Colour) -> None:
     assert store.get(BOOKS, "1").value["chapters"][3] == {"content": f"{FILLER[3]} 1"}
 
 
-def test_a_filter_sees_the_value_of_the_item(store: Colour) -> None:
+def test_a_filter_sees_the_value_of_the_item(store: Verbs) -> None:
     store.put(BOOKS, "k", {**book(*FILLER, SENTENCE), "lent": True})
     store.put(BOOKS, "l", {**book(*FILLER, SENTENCE), "lent": False})
 
@@ -89,7 +89,7 @@ def test_a_filter_sees_the_value_of_the_item(store: Colour) -> None:
     assert [item.key for item in found] == ["k"]
 
 
-def test_replaced_texts_are_found_no_more_and_leave_no_byte(store: Colour, tmp_path: Path) -> None:
+def test_replaced_texts_are_not_found_and_are_erased(store: Verbs, tmp_path: Path) -> None:
     words = [f"w{number:016x}" for number in range(6)]
     store.put(BOOKS, "k", book(*words))
     store.put(BOOKS, "k", book("nothing else", "at all"))
@@ -102,7 +102,7 @@ def test_replaced_texts_are_found_no_more_and_leave_no_byte(store: Colour, tmp_p
     assert files_with(tmp_path, *words) == []
 
 
-def test_a_deleted_item_takes_its_texts_along(store: Colour, tmp_path: Path) -> None:
+def test_a_deleted_item_is_deleted_with_its_texts(store: Verbs, tmp_path: Path) -> None:
     words = [f"w{number:016x}" for number in range(40)]
     store.put(BOOKS, "k", book(*words))
     store.put(BOOKS, "k#", book("stays", "here"))
@@ -115,7 +115,7 @@ def test_a_deleted_item_takes_its_texts_along(store: Colour, tmp_path: Path) -> 
     assert store.list_namespaces() == [B]
 
 
-def test_more_texts_than_are_kept_apart_are_found_too(store: Colour) -> None:
+def test_texts_beyond_the_limit_are_found_too(store: Verbs) -> None:
     chapters = [f"Chapter {n} tells of the town of w{n:05d}." for n in range(MAX_TEXTS + 40)]
     store.put(BOOKS, "long", book(*chapters))
     store.put(BOOKS, "other", book("Nothing of it.", "Nothing at all."))
@@ -125,7 +125,7 @@ def test_more_texts_than_are_kept_apart_are_found_too(store: Colour) -> None:
     assert store.store.memory.stats().memories == MAX_TEXTS + 3
 
 
-def test_reading_lets_all_texts_live_on(store: Colour, clock: Clock) -> None:
+def test_reading_extends_the_lifetime_of_all_texts(store: Verbs, clock: Clock) -> None:
     store.put(BOOKS, "k", book(*FILLER, SENTENCE), ttl=10)
     for _ in range(3):
         clock.now += timedelta(minutes=8)
@@ -135,9 +135,7 @@ def test_reading_lets_all_texts_live_on(store: Colour, clock: Clock) -> None:
     assert store.list_namespaces() == []
 
 
-def test_texts_of_another_configuration_are_not_mistaken(
-    open_store: OpenStore, clock: Clock
-) -> None:
+def test_texts_of_another_configuration_are_ignored(open_store: OpenStore, clock: Clock) -> None:
     several, one = open_store(index={"fields": ["chapters[*].content"]}), open_store()
     several.put(BOOKS, "k", book(*FILLER, SENTENCE))
     query = "golden compass lighthouse keeper"

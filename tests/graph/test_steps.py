@@ -1,4 +1,4 @@
-"""A batch is one step, whoever reads meanwhile or dies; what was deleted leaves no byte soon."""
+"""A batch is one step for readers and after a crash; deleted items are erased soon after."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from integration.parts import files_with
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.langgraph import KronvexStore
 
-from .conftest import Colour
+from .conftest import Verbs
 
 OpenMemory = Callable[..., KronvexMemory]
 A, B = ("a",), ("b",)
@@ -44,7 +44,7 @@ def tokens(store: KronvexStore) -> int:
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_who_reads_while_an_item_is_moved_sees_it_once(
+def test_readers_see_an_item_once_while_it_is_moved(
     crew: Crew, tmp_path: Path, open_memory: OpenMemory, backend: str
 ) -> None:
     url = urls(tmp_path, backend)
@@ -70,14 +70,14 @@ def _kill_movers(
         child = crew.start("move_until_killed", url=url, rounds=10_000)
         for _ in range(luck.randint(1, 8)):
             child.hear()
-        time.sleep(luck.uniform(0, 0.004))  # the moment of death is what is random here
+        time.sleep(luck.uniform(0, 0.004))  # only the moment of death is random
         child.kill()
         with KronvexStore(open_memory(url)) as store:
             assert tokens(store) == 1
 
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_who_is_killed_while_moving_an_item_leaves_it_in_one_place(
+def test_a_process_killed_while_moving_an_item_leaves_it_in_one_place(
     crew: Crew, tmp_path: Path, open_memory: OpenMemory, backend: str
 ) -> None:
     _kill_movers(crew, urls(tmp_path, backend), open_memory, 6, random.Random(7))
@@ -85,13 +85,13 @@ def test_who_is_killed_while_moving_an_item_leaves_it_in_one_place(
 
 @pytest.mark.soak
 @pytest.mark.parametrize("backend", ["sqlite", "postgres"])
-def test_hundreds_who_are_killed_while_moving_an_item(
+def test_hundreds_of_processes_killed_while_moving_an_item(
     crew: Crew, tmp_path: Path, open_memory: OpenMemory, backend: str
 ) -> None:
     _kill_movers(crew, urls(tmp_path, backend), open_memory, 200, random.Random(8))
 
 
-def test_a_refused_batch_deletes_nothing(store: Colour) -> None:
+def test_a_rejected_batch_deletes_nothing(store: Verbs) -> None:
     store.put(A, "k", {"v": 1})
     with pytest.raises(ValueError, match="value"):
         store.batch([PutOp(A, "k", None), PutOp(B, "k", {"v": object()})])
@@ -130,7 +130,7 @@ def test_deleted_items_are_erased_in_the_background(plain: KronvexStore, tmp_pat
     assert [item.key for item in plain.search(())] == ["stays"]
 
 
-def test_what_a_killed_process_had_deleted_is_erased_by_the_next(
+def test_items_deleted_by_a_killed_process_are_erased_by_the_next(
     crew: Crew, store_url: str, tmp_path: Path, open_memory: OpenMemory
 ) -> None:
     words = [f"w{number:016x}" for number in range(9)]
@@ -143,7 +143,7 @@ def test_what_a_killed_process_had_deleted_is_erased_by_the_next(
     assert files_with(tmp_path, *words) == []
 
 
-def test_closing_erases_what_was_deleted(open_memory: OpenMemory, tmp_path: Path) -> None:
+def test_closing_erases_deleted_items(open_memory: OpenMemory, tmp_path: Path) -> None:
     with KronvexStore(open_memory()) as store:
         store.put(("secretnamespace1",), "k", {"text": "w0123456789abcdef"})
         store.delete(("secretnamespace1",), "k")
@@ -151,7 +151,7 @@ def test_closing_erases_what_was_deleted(open_memory: OpenMemory, tmp_path: Path
     assert files_with(tmp_path, "w0123456789abcdef", "secretnamespace1") == []
 
 
-def test_forgetting_a_user_erases_what_a_store_deleted_too(
+def test_forgetting_a_user_also_erases_deleted_items(
     plain: KronvexStore, open_memory: OpenMemory, tmp_path: Path
 ) -> None:
     memory = open_memory()
@@ -163,7 +163,7 @@ def test_forgetting_a_user_erases_what_a_store_deleted_too(
     assert files_with(tmp_path, "w0123456789abcdef") == []
 
 
-def test_places_of_deleted_items_do_not_pile_up(plain: KronvexStore, tmp_path: Path) -> None:
+def test_deleted_items_do_not_enlarge_the_file(plain: KronvexStore, tmp_path: Path) -> None:
     plain.batch([PutOp(A, str(number), {"v": number}) for number in range(1000)])
     plain.batch([PutOp(A, str(number), None) for number in range(999)])
     plain.memory.flush()

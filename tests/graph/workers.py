@@ -1,4 +1,4 @@
-"""What child processes do with a store. Run by `integration/zygote.py`; tests never import this."""
+"""Work of child processes with a store. `integration/zygote.py` runs it; do not import it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Hear = Callable[[], Any]
 
 
 def move_until_killed(say: Say, hear: Hear, url: str, rounds: int) -> None:
-    """Move an item to and fro between two namespaces; say so after each time."""
+    """Move an item back and forth between two namespaces; report each move."""
     store = KronvexStore(KronvexMemory(url))
     places = [("a",), ("b",)]
     if store.get(("b",), "token"):
@@ -28,9 +28,9 @@ def move_until_killed(say: Say, hear: Hear, url: str, rounds: int) -> None:
 
 
 def delete_and_wait(say: Say, hear: Hear, url: str, words: list[str]) -> None:
-    """Delete items; then wait to be killed, before the file can have been rewritten."""
+    """Delete items; then wait to be killed before the file is rewritten."""
     store = KronvexStore(KronvexMemory(url))
-    store.memory.engine.eraser._pause_seconds = 3600.0
+    store.memory.engine.eraser.pause_seconds = 3600.0
     for word in words:
         store.put(("a",), word, {"text": word})
     for word in words:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import sqlite3
 import threading
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from langchain_kronvex import KronvexMemory, with_memory
+from langchain_kronvex.storage.sqlite.file import AgentConnection
 
 from .parts import files_with, parrot
 
@@ -118,8 +118,8 @@ def test_a_turn_that_is_just_being_saved_is_erased_too(
     assert files_with(tmp_path, "zebrastripes", "gonzales") == []
 
 
-class Watched(sqlite3.Connection):
-    """Tells before and after each statement; set on the class by the test."""
+class Watched(AgentConnection):
+    """Calls hooks before and after each statement; the test sets them on the class."""
 
     before: Callable[[str], None] = staticmethod(lambda sql: None)
     after: Callable[[str], None] = staticmethod(lambda sql: None)
@@ -182,7 +182,10 @@ def _interleave(
 def test_an_erasure_never_takes_another_one_for_done(
     tmp_path: Path, open_memory: Callable[..., KronvexMemory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Watched))
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda *a, **options: connect(*a, **{**options, "factory": Watched})
+    )
     for at in range(1, 30):
         folder = tmp_path / str(at)
         url = f"sqlite:///{folder / 'memory.db'}"

@@ -1,4 +1,4 @@
-"""Where the tests of LlamaIndex run: in a file, on a served API, and on PostgreSQL."""
+"""Backends of the tests of LlamaIndex: a file, a served API, and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ PLACES: dict[str, Callable[[Path], str]] = {
     "kronvex-api": APIS.url,
     "postgres": DATABASES.url,
 }
-# Everywhere in `make test`; all else in a file, and elsewhere in `make soak`.
+# These run on all backends in `make test`; the others only on a file, and elsewhere in `make soak`.
 EVERYWHERE = {
-    "test_the_oldest_are_archived_in_their_place",
-    "test_setting_replaces_whatever_the_status",
+    "test_the_oldest_messages_are_archived_in_place",
+    "test_setting_replaces_messages_of_any_status",
     "test_memory_works_from_a_program_without_a_loop",
-    "test_a_message_is_erased_by_its_place",
-    "test_users_agents_and_the_nameless_never_meet",
-    "test_a_key_is_a_session_which_langchain_reads_and_continues",
-    "test_another_answer_is_remembered_with_its_question",
-    "test_messages_come_back_through_a_store",
-    "test_a_picture_of_two_megabytes_comes_back",
+    "test_a_message_is_erased_by_its_index",
+    "test_users_agents_and_stores_without_a_user_are_kept_apart",
+    "test_langchain_reads_and_continues_a_key_as_a_session",
+    "test_a_replaced_answer_is_remembered_with_its_question",
+    "test_messages_are_restored_from_a_store",
+    "test_a_picture_of_two_megabytes_is_restored",
     "test_a_function_agent_remembers_across_sessions",
     "test_each_exchange_is_remembered_once",
     "test_a_failing_recall_leaves_the_chat_without_memory",
 }
-# On a served API only, where messages wait to be sent.
+# These also run on a served API, where messages are sent later.
 SERVED = {
-    "test_memory_behaves_as_with_the_store_of_llamaindex",
-    "test_a_buffer_goes_on_in_a_new_process",
-    "test_two_who_erase_the_last_message_erase_two",
+    "test_memory_behaves_as_with_llamaindexs_own_store",
+    "test_a_buffer_continues_in_a_new_process",
+    "test_two_erasures_of_the_last_message_erase_two_messages",
 }
 NOT_PROMISED = {
     "test_replaced_text_is_gone_from_the_file": ("kronvex-api", "postgres"),  # it reads the file
@@ -43,7 +43,7 @@ NOT_PROMISED = {
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run the tests of a memory on every place that promises what they ask."""
+    """Run each test on every backend that makes the tested promise."""
     if "store_url" not in metafunc.fixturenames:
         return
     name = metafunc.definition.name

@@ -1,4 +1,4 @@
-"""What tests and child processes share: a model that shows its prompts, messages in short."""
+"""Shared by tests and child processes: a model that records its prompts, and short messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def assistant(text: str) -> ChatMessage:
 
 
 def texts(messages: Sequence[ChatMessage] | None) -> list[str]:
-    """The messages, each with its role in front."""
+    """The texts of the messages, each with its role."""
     return [f"{message.role.value}: {message.content}" for message in messages or []]
 
 
@@ -41,7 +41,7 @@ def parrot(messages: Sequence[ChatMessage]) -> ChatMessage:
 
 
 class ScriptedModel(FunctionCallingLLM):
-    """Answers by a function, and notes the prompts that it was shown, as text."""
+    """Answers with a function, and records its prompts as text."""
 
     answer: Answer = Field(default=parrot, exclude=True)
     shown: list[str] = Field(default_factory=list)
@@ -109,7 +109,7 @@ class ScriptedModel(FunctionCallingLLM):
         ]
 
 
-# -- ways to call a verb of a store that has twins ----------------------------------------------
+# -- ways to call a method of a store, sync or async --------------------------------------------
 
 Call = Callable[..., Awaitable[Any]]
 
@@ -119,11 +119,11 @@ async def in_sync(target: Any, verb: str, *arguments: Any) -> Any:
 
 
 async def in_async(target: Any, verb: str, *arguments: Any) -> Any:
-    twin = "async_add_message" if verb == "add_message" else f"a{verb}"
-    return await getattr(target, twin)(*arguments)
+    name = "async_add_message" if verb == "add_message" else f"a{verb}"
+    return await getattr(target, name)(*arguments)
 
 
-both_colours = pytest.mark.parametrize("call", [in_sync, in_async])
+both_ways = pytest.mark.parametrize("call", [in_sync, in_async])
 
 
 def finish(work: Awaitable[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Agents and chat engines of LlamaIndex on this memory, with a scripted model."""
+"""Agents and chat engines of LlamaIndex with this memory and a scripted model."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_a_function_agent_remembers_across_sessions(
     assert "peanuts" not in model.shown[2]
 
 
-async def test_tool_calls_are_kept_and_what_was_said_is_remembered(memory: KronvexMemory) -> None:
+async def test_tool_calls_are_stored_and_exchanges_are_remembered(memory: KronvexMemory) -> None:
     model = ScriptedModel(answer=calls_a_tool)
     agent = FunctionAgent(llm=model, tools=[weather], streaming=False)
     chat = long_term(memory, "ana", "monday")
@@ -83,7 +83,7 @@ async def test_tool_calls_are_kept_and_what_was_said_is_remembered(memory: Kronv
 
 @pytest.mark.parametrize("method", ["system", "user"])
 async def test_a_react_agent_remembers_across_sessions(memory: KronvexMemory, method: str) -> None:
-    """It drops the first system message: of its own if it has one, else that of the memory."""
+    """It drops the first system message: its own if it has one, else that of the memory."""
     model = ScriptedModel(answer=lambda _: assistant("Thought: I know.\nAnswer: Noted."))
     prompt = "Be brief." if method == "system" else None
     for session, said in (("monday", FACT), ("tuesday", "What must I not eat?")):
@@ -113,7 +113,7 @@ async def test_a_workflow_of_agents_and_two_users_at_once(memory: KronvexMemory)
     assert "alpha" not in " ".join(ben)
 
 
-def test_a_chat_engine_goes_on_with_its_buffer(memory: KronvexMemory) -> None:
+def test_a_chat_engine_continues_with_its_buffer(memory: KronvexMemory) -> None:
     model = ScriptedModel()
 
     def engine() -> SimpleChatEngine:

@@ -1,4 +1,4 @@
-"""The chat store of `Memory`: a queue, and what has left it."""
+"""The chat store of `Memory`: its queue and its archive."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def store(memory: KronvexMemory) -> KronvexAsyncChatStore:
     return KronvexAsyncChatStore(memory=memory, user_id="ana")
 
 
-async def test_the_oldest_are_archived_in_their_place(store: KronvexAsyncChatStore) -> None:
+async def test_the_oldest_messages_are_archived_in_place(store: KronvexAsyncChatStore) -> None:
     await store.add_messages("monday", TURNS)
     assert await store.archive_oldest_messages("monday", 2) == TURNS[:2]
 
@@ -44,7 +44,7 @@ async def test_the_oldest_are_archived_in_their_place(store: KronvexAsyncChatSto
     assert await store.get_keys() == []
 
 
-async def test_setting_replaces_whatever_the_status(store: KronvexAsyncChatStore) -> None:
+async def test_setting_replaces_messages_of_any_status(store: KronvexAsyncChatStore) -> None:
     await store.add_messages("monday", TURNS)
     await store.archive_oldest_messages("monday", 2)
     await store.set_messages("monday", TURNS[:3])
@@ -56,7 +56,7 @@ async def test_setting_replaces_whatever_the_status(store: KronvexAsyncChatStore
 
 
 @pytest.mark.parametrize("archived", [0, 1, 90, 300])
-async def test_a_long_queue_is_read_whole(store: KronvexAsyncChatStore, archived: int) -> None:
+async def test_a_long_queue_is_read_in_full(store: KronvexAsyncChatStore, archived: int) -> None:
     said = [user(str(number)) for number in range(300)]
     await store.add_messages("monday", said)
     await store.add_messages("monday", [user("never active")], ARCHIVED)
@@ -70,7 +70,7 @@ async def test_a_long_queue_is_read_whole(store: KronvexAsyncChatStore, archived
     )
 
 
-async def test_both_stores_keep_the_same_conversations(store: KronvexAsyncChatStore) -> None:
+async def test_both_stores_share_the_same_conversations(store: KronvexAsyncChatStore) -> None:
     await store.add_messages("monday", TURNS)
     await store.archive_oldest_messages("monday", 2)
     other = KronvexChatStore(memory=store.memory, user_id="ana")
@@ -79,7 +79,7 @@ async def test_both_stores_keep_the_same_conversations(store: KronvexAsyncChatSt
     assert other.get_keys() == await store.get_keys() == ["monday"]
 
 
-async def test_users_never_meet(memory: KronvexMemory) -> None:
+async def test_users_are_kept_apart(memory: KronvexMemory) -> None:
     ana = KronvexAsyncChatStore(memory=memory, user_id="ana")
     ben = KronvexAsyncChatStore(memory=memory, user_id="ben")
     await ana.add_messages("monday", TURNS)
@@ -91,9 +91,7 @@ async def test_users_never_meet(memory: KronvexMemory) -> None:
 
 
 @pytest.mark.parametrize("count", [-1, True, 1.5])
-async def test_a_count_that_does_not_fit_is_refused(
-    store: KronvexAsyncChatStore, count: Any
-) -> None:
+async def test_an_invalid_count_is_rejected(store: KronvexAsyncChatStore, count: Any) -> None:
     await store.add_messages("monday", TURNS)
     for verb in (store.archive_oldest_messages, store.delete_oldest_messages):
         with pytest.raises(InvalidInput, match="n must be"):
@@ -102,7 +100,7 @@ async def test_a_count_that_does_not_fit_is_refused(
 
 
 async def said_through_memory(chat_store: Any) -> list[Any]:
-    """What is seen of a chat that overflows its queue, with a given store."""
+    """The visible messages of a chat that overflows its queue, with a given store."""
     memory = Memory.from_defaults(
         session_id="monday",
         chat_store=chat_store,
@@ -122,7 +120,7 @@ async def said_through_memory(chat_store: Any) -> list[Any]:
     return [*seen, texts(await memory.aget_all())]
 
 
-async def test_memory_behaves_as_with_the_store_of_llamaindex(
+async def test_memory_behaves_as_with_llamaindexs_own_store(
     store: KronvexAsyncChatStore,
 ) -> None:
     theirs = SQLAlchemyChatStore(table_name="llama_index_memory")

@@ -1,4 +1,4 @@
-"""The chat store of the buffers: order, places, keys, whose it is, and what is remembered."""
+"""The chat store of the buffers: order, indexes, keys, users, and remembered exchanges."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from langchain_kronvex.llama_index import KronvexChatStore
 from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.storage.backend import Page
 
-from .parts import Call, ScriptedModel, assistant, both_colours, texts, user
+from .parts import Call, ScriptedModel, assistant, both_ways, texts, user
 
 TURNS = [user("a"), assistant("A"), user("b"), assistant("B")]
 
@@ -32,7 +32,7 @@ def remembered(memory: KronvexMemory, user_id: str = "ana") -> list[str]:
     return sorted(found.content for found in memory.memories(user_id=user_id))
 
 
-@both_colours
+@both_ways
 async def test_messages_are_appended_in_order(store: KronvexChatStore, call: Call) -> None:
     for message in TURNS:
         await call(store, "add_message", "monday", message)
@@ -42,8 +42,8 @@ async def test_messages_are_appended_in_order(store: KronvexChatStore, call: Cal
     assert await call(store, "get_keys") == ["monday"]
 
 
-@both_colours
-async def test_a_message_is_erased_by_its_place(store: KronvexChatStore, call: Call) -> None:
+@both_ways
+async def test_a_message_is_erased_by_its_index(store: KronvexChatStore, call: Call) -> None:
     await call(store, "set_messages", "monday", TURNS)
 
     assert await call(store, "delete_message", "monday", 4) is None
@@ -58,8 +58,8 @@ async def test_a_message_is_erased_by_its_place(store: KronvexChatStore, call: C
     assert await call(store, "get_keys") == []
 
 
-@both_colours
-async def test_setting_keeps_the_beginning_and_replaces_the_rest(
+@both_ways
+async def test_setting_messages_keeps_the_unchanged_start(
     store: KronvexChatStore, call: Call
 ) -> None:
     await call(store, "set_messages", "monday", TURNS)
@@ -85,7 +85,9 @@ def records(store: KronvexChatStore) -> list[Any]:
     status=st.booleans(),
 )
 @settings(deadline=None, max_examples=60)
-def test_what_is_set_is_what_is_there(before: list[str], after: list[str], status: bool) -> None:
+def test_set_messages_are_returned_by_get_messages(
+    before: list[str], after: list[str], status: bool
+) -> None:
     def said(letters: list[str]) -> list[ChatMessage]:
         return [assistant(letter) if letter > "b" else user(letter) for letter in letters]
 
@@ -129,11 +131,11 @@ def test_a_failing_store_leaves_the_chat_as_it_was(
         patch.setattr(backend, "delete", failing)
         with pytest.raises(StoreError):
             store.set_messages("monday", [user("new")])
-    # Not erased yet, but no reader sees the old ones any more.
+    # The old messages are not erased yet, but no reader sees them any more.
     assert store.get_messages("monday") == [user("new")]
 
 
-def test_two_who_erase_the_last_message_erase_two(store: KronvexChatStore) -> None:
+def test_two_erasures_of_the_last_message_erase_two_messages(store: KronvexChatStore) -> None:
     store.set_messages("monday", [user(str(number)) for number in range(20)])
     with ThreadPoolExecutor(4) as pool:
         erased = list(pool.map(lambda _: store.delete_last_message("monday"), range(20)))
@@ -142,10 +144,10 @@ def test_two_who_erase_the_last_message_erase_two(store: KronvexChatStore) -> No
     assert store.get_messages("monday") == []
 
 
-# -- whose it is --------------------------------------------------------------------------------
+# -- users -------------------------------------------------------------------------------------
 
 
-def test_users_agents_and_the_nameless_never_meet(memory: KronvexMemory) -> None:
+def test_users_agents_and_stores_without_a_user_are_kept_apart(memory: KronvexMemory) -> None:
     ana, ben, nobody = (
         KronvexChatStore(memory=memory, user_id=user_id) for user_id in ("ana", "ben", None)
     )
@@ -170,7 +172,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def test_hostile_keys_are_only_names(memory: KronvexMemory) -> None:
+def test_any_text_is_an_ordinary_key(memory: KronvexMemory) -> None:
     store = KronvexChatStore(memory=memory, user_id="ana")
     for name in HOSTILE:
         store.add_message(name, user(f"of {name!r}"))
@@ -184,10 +186,8 @@ def test_hostile_keys_are_only_names(memory: KronvexMemory) -> None:
 
 
 @pytest.mark.parametrize("key", ["", " ", "\n", "a" * 256, "a\0b", "\ud800", 7, None])
-@both_colours
-async def test_a_key_that_does_not_fit_is_refused(
-    store: KronvexChatStore, call: Call, key: Any
-) -> None:
+@both_ways
+async def test_an_invalid_key_is_rejected(store: KronvexChatStore, call: Call, key: Any) -> None:
     for verb, *rest in (
         ("add_message", user("x")), ("set_messages", [user("x")]), ("get_messages",),
         ("delete_messages",), ("delete_message", 0), ("delete_last_message",),
@@ -198,20 +198,20 @@ async def test_a_key_that_does_not_fit_is_refused(
 
 
 @pytest.mark.parametrize("place", [True, 1.0, "1", None])
-def test_a_place_that_is_no_number_is_refused(store: KronvexChatStore, place: Any) -> None:
+def test_an_invalid_index_is_rejected(store: KronvexChatStore, place: Any) -> None:
     store.add_message("monday", user("a"))
     with pytest.raises(InvalidInput, match="idx"):
         store.delete_message("monday", place)
     assert len(store.get_messages("monday")) == 1
 
 
-def test_a_user_that_does_not_fit_is_refused(memory: KronvexMemory) -> None:
+def test_an_invalid_user_is_rejected(memory: KronvexMemory) -> None:
     store = KronvexChatStore(memory=memory, user_id=" ")
     with pytest.raises(InvalidInput, match="user_id"):
         store.add_message("monday", user("a"))
 
 
-def test_forgetting_a_user_takes_the_conversations(store: KronvexChatStore) -> None:
+def test_forgetting_a_user_erases_the_conversations(store: KronvexChatStore) -> None:
     for key in ("monday", "tuesday"):
         store.set_messages(key, TURNS)
     store.memory.forget(user_id="ana", session_id="monday")
@@ -223,14 +223,14 @@ def test_forgetting_a_user_takes_the_conversations(store: KronvexChatStore) -> N
 # -- together with LangChain --------------------------------------------------------------------
 
 
-def test_a_key_is_a_session_which_langchain_reads_and_continues(store: KronvexChatStore) -> None:
+def test_langchain_reads_and_continues_a_key_as_a_session(store: KronvexChatStore) -> None:
     store.set_messages("monday", TURNS[:2])
     history = store.memory.chat_history("monday", "ana")
     assert [(m.type, m.text) for m in history.messages] == [("human", "a"), ("ai", "A")]
     history.add_messages([HumanMessage("b"), AIMessage("B")])
 
     assert store.get_messages("monday") == TURNS
-    # Setting what is there rewrites nothing, so nothing of LangChain's is lost.
+    # Setting unchanged messages rewrites nothing, so LangChain's form is kept.
     before = [record.id for record in records(store)]
     store.set_messages("monday", store.get_messages("monday"))
     assert [record.id for record in records(store)] == before
@@ -239,7 +239,7 @@ def test_a_key_is_a_session_which_langchain_reads_and_continues(store: KronvexCh
 # -- remembering --------------------------------------------------------------------------------
 
 
-@both_colours
+@both_ways
 async def test_exchanges_are_remembered(store: KronvexChatStore, call: Call) -> None:
     await call(store, "add_message", "monday", user("I am allergic to peanuts."))
     assert remembered(store.memory) == ["User: I am allergic to peanuts."]
@@ -249,7 +249,7 @@ async def test_exchanges_are_remembered(store: KronvexChatStore, call: Call) -> 
     assert len(remembered(store.memory)) == 3
 
 
-def test_another_answer_is_remembered_with_its_question(store: KronvexChatStore) -> None:
+def test_a_replaced_answer_is_remembered_with_its_question(store: KronvexChatStore) -> None:
     store.set_messages("monday", TURNS)
     store.set_messages("monday", [*TURNS[:3], assistant("B2")])
 
@@ -257,7 +257,7 @@ def test_another_answer_is_remembered_with_its_question(store: KronvexChatStore)
     assert not [text for text in remembered(store.memory) if text.startswith("Assistant")]
 
 
-def test_cutting_a_chat_remembers_nothing_anew(store: KronvexChatStore) -> None:
+def test_shortening_a_chat_remembers_nothing_again(store: KronvexChatStore) -> None:
     store.set_messages("monday", TURNS)
     before = remembered(store.memory)
     store.set_messages("monday", TURNS[:2])
@@ -265,7 +265,7 @@ def test_cutting_a_chat_remembers_nothing_anew(store: KronvexChatStore) -> None:
     assert remembered(store.memory) == before
 
 
-def test_nothing_is_remembered_unless_wanted(memory: KronvexMemory) -> None:
+def test_without_remember_nothing_is_remembered(memory: KronvexMemory) -> None:
     KronvexChatStore(memory=memory, user_id="ana", remember=False).set_messages("monday", TURNS)
     assert remembered(memory) == []
 
@@ -277,7 +277,7 @@ def words(text: str) -> list[str]:
     return text.split()
 
 
-def test_a_buffer_reads_its_window_and_all_is_kept(store: KronvexChatStore) -> None:
+def test_a_buffer_reads_its_window_and_all_messages_are_kept(store: KronvexChatStore) -> None:
     buffer = ChatMemoryBuffer.from_defaults(
         token_limit=3, tokenizer_fn=words, chat_store=store, chat_store_key="monday"
     )
@@ -289,7 +289,7 @@ def test_a_buffer_reads_its_window_and_all_is_kept(store: KronvexChatStore) -> N
     assert store.get_keys() == []
 
 
-def test_a_summary_buffer_works_on_it(store: KronvexChatStore) -> None:
+def test_a_summary_buffer_works_on_the_store(store: KronvexChatStore) -> None:
     model = ScriptedModel(answer=lambda _: assistant("summary"))
     buffer = ChatSummaryMemoryBuffer.from_defaults(
         chat_store=store, chat_store_key="monday", llm=model, token_limit=2, tokenizer_fn=words
@@ -300,7 +300,7 @@ def test_a_summary_buffer_works_on_it(store: KronvexChatStore) -> None:
     assert texts(store.get_messages("monday")) == ["system: summary", "user: b", "assistant: B"]
 
 
-def test_a_dump_names_the_place_and_holds_no_message(store: KronvexChatStore) -> None:
+def test_a_dump_contains_the_location_and_no_messages(store: KronvexChatStore) -> None:
     store.add_message("monday", user("xyzzy"))
     buffer = ChatMemoryBuffer.from_defaults(chat_store=store, chat_store_key="monday")
     dumped = json.loads(buffer.to_string())["chat_store"]

@@ -1,4 +1,4 @@
-"""Across processes: what one was told the next one knows, and two at once lose nothing."""
+"""Across processes: a new process continues, and concurrent processes lose nothing."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def run(script: str, *arguments: str) -> Any:
     return json.loads(said.splitlines()[-1])
 
 
-def test_a_buffer_goes_on_in_a_new_process(store_url: str) -> None:
+def test_a_buffer_continues_in_a_new_process(store_url: str) -> None:
     """With LlamaIndex's own tokenizer, which needs no network."""
     run(BUFFER, store_url, "ana ben", "one", "two")
     shown = run(BUFFER, store_url, "ana", "three", "four " * 20)["ana"]
@@ -130,7 +130,7 @@ def test_a_buffer_goes_on_in_a_new_process(store_url: str) -> None:
     assert shown[0] == [
         "user: one", "assistant: re one", "user: two", "assistant: re two", "user: three"
     ]  # fmt: skip
-    assert shown[1][0] == "user: three"  # there is no room for more
+    assert shown[1][0] == "user: three"  # the window is full
     with KronvexMemory(store_url) as memory:
         kept = [
             len(KronvexChatStore(memory=memory, user_id=name).get_messages("monday"))
@@ -140,7 +140,7 @@ def test_a_buffer_goes_on_in_a_new_process(store_url: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["function", "react"])
-def test_what_an_agent_was_told_reaches_the_prompt_of_another_process(
+def test_exchanges_of_an_agent_reach_the_prompt_of_another_process(
     store_url: str, kind: str
 ) -> None:
     told = {"ana": "My dog is called Biscuit.", "ben": "My dog is called Zorro."}
@@ -174,7 +174,7 @@ def test_two_processes_append_to_one_key_and_lose_nothing(store_url: str) -> Non
         assert mine == [f"{name} {number}" for number in range(60)]
 
 
-def test_without_llamaindex_the_import_says_what_to_install() -> None:
+def test_without_llamaindex_the_import_error_says_what_to_install() -> None:
     script = (
         "import sys; sys.modules['llama_index.core'] = None; import langchain_kronvex.llama_index"
     )

@@ -1,4 +1,4 @@
-"""Memories as LlamaIndex's nodes."""
+"""The retriever for LlamaIndex returns memories as nodes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from llama_index.core.schema import MetadataMode
 from langchain_kronvex import InvalidInput, KronvexMemory, ScopeRequired
 from langchain_kronvex.llama_index import KronvexRetriever
 
-from .parts import Call, ScriptedModel, assistant, both_colours
+from .parts import Call, ScriptedModel, assistant, both_ways
 
 
-@both_colours
-async def test_nodes_are_what_the_langchain_retriever_returns(
+@both_ways
+async def test_nodes_equal_the_documents_of_the_langchain_retriever(
     memory: KronvexMemory, call: Call
 ) -> None:
     memory.remember("Ana prefers tea.", user_id="ana", session_id="s", metadata={"page": 3})
@@ -33,8 +33,8 @@ async def test_nodes_are_what_the_langchain_retriever_returns(
     assert found[0].metadata["page"] == 3
 
 
-@both_colours
-async def test_options_are_kept_to(memory: KronvexMemory, call: Call) -> None:
+@both_ways
+async def test_options_are_respected(memory: KronvexMemory, call: Call) -> None:
     memory.remember("Ana prefers tea.", user_id="ana", session_id="monday")
     memory.remember("Ana prefers green tea.", user_id="ana", memory_type="semantic")
     memory.remember("Tea is served at four.")
@@ -51,7 +51,7 @@ async def test_options_are_kept_to(memory: KronvexMemory, call: Call) -> None:
     assert len(await found(k=1)) == 1
 
 
-def test_a_model_is_shown_the_text_the_type_and_the_date(memory: KronvexMemory) -> None:
+def test_a_model_sees_the_text_the_type_and_the_date(memory: KronvexMemory) -> None:
     memory.remember("Ana prefers tea.", user_id="ana")
     model = ScriptedModel(answer=lambda _: assistant("tea"))
     retriever = KronvexRetriever(memory=memory, user_id="ana")
@@ -73,6 +73,6 @@ def test_a_scope_is_required(memory: KronvexMemory) -> None:
 @pytest.mark.parametrize(
     "option", [{"user_id": ""}, {"k": 0}, {"threshold": 2}, {"memory_type": "dream"}]
 )
-def test_what_does_not_fit_is_refused(memory: KronvexMemory, option: Any) -> None:
+def test_invalid_options_are_rejected(memory: KronvexMemory, option: Any) -> None:
     with pytest.raises(InvalidInput):
         KronvexRetriever(memory=memory, **{"user_id": "ana", **option})

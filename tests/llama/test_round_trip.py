@@ -1,4 +1,4 @@
-"""What is stored comes back as it was: every role, every kind of block, every additional field."""
+"""Messages are restored exactly: every role, every type of block, every additional field."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ MESSAGE = st.builds(
 
 @given(message=MESSAGE)
 @settings(deadline=None, max_examples=300)
-def test_any_message_comes_back_exactly(message: ChatMessage) -> None:
+def test_any_message_is_restored_exactly(message: ChatMessage) -> None:
     kept = encode(message)
 
     assert decode(kept) == message
     assert encode(decode(kept)) == kept
-    assert kept.isascii()  # no store has to know more characters
+    assert kept.isascii()  # stores need not accept other characters
 
 
 @given(message=MESSAGE)
@@ -97,11 +97,11 @@ def test_langchain_reads_the_text_of_any_message(message: ChatMessage) -> None:
     assert decode_message(encode(message)).text == (message.content or "")
 
 
-def test_a_plain_message_is_kept_once() -> None:
+def test_a_plain_message_is_stored_once() -> None:
     assert json.loads(encode(user("hi"))) == {"type": "human", "data": {"content": "hi"}}
 
 
-def test_messages_come_back_through_a_store(memory: KronvexMemory) -> None:
+def test_messages_are_restored_from_a_store(memory: KronvexMemory) -> None:
     said = [
         ChatMessage("Be brief.", role="system"),
         ChatMessage(role="user", blocks=[TextBlock(text="What is this?"), ImageBlock(image=PNG)]),
@@ -118,7 +118,7 @@ def test_messages_come_back_through_a_store(memory: KronvexMemory) -> None:
     assert store.get_messages("monday") == said
 
 
-def test_a_picture_of_two_megabytes_comes_back(store_url: str) -> None:
+def test_a_picture_of_two_megabytes_is_restored(store_url: str) -> None:
     said = [ChatMessage(role="user", blocks=[ImageBlock(image=PNG * 40_000)]), assistant("A cat.")]
     with KronvexMemory(store_url) as memory:
         KronvexChatStore(memory=memory, user_id="ana").set_messages("monday", said)
@@ -135,7 +135,7 @@ def test_a_picture_from_a_stream_is_read_when_it_is_stored() -> None:
     assert back.resolve_image().read() == PNG
 
 
-def test_a_file_that_is_gone_does_not_make_the_chat_unreadable(tmp_path: Path) -> None:
+def test_a_missing_file_does_not_make_the_chat_unreadable(tmp_path: Path) -> None:
     picture = tmp_path / "cat.png"
     picture.write_bytes(PNG)
     nested = CitableBlock(title="t", source="s", content=[ImageBlock(path=picture)])
@@ -146,14 +146,14 @@ def test_a_file_that_is_gone_does_not_make_the_chat_unreadable(tmp_path: Path) -
     assert decode(kept) == shown
 
 
-def test_older_ways_of_showing_pictures_are_not_multiplied() -> None:
+def test_older_forms_of_pictures_are_not_duplicated() -> None:
     shown = user("look")
     shown.additional_kwargs = {"images": [{"text": "a picture"}]}
 
     assert decode(encode(shown)) == shown
 
 
-def test_objects_of_a_provider_become_what_json_knows() -> None:
+def test_objects_of_a_provider_become_json() -> None:
     called = user("x")
     called.additional_kwargs = {
         "tool_calls": [TextBlock(text="call")],
@@ -205,7 +205,7 @@ def test_langchain_reads_tool_calls_and_their_results() -> None:
     assert result.tool_call_id == "c1"
 
 
-def test_a_block_of_a_later_version_is_named() -> None:
+def test_the_error_names_a_block_of_a_later_version() -> None:
     shown = json.loads(encode(ChatMessage(role="user", blocks=[ImageBlock(image=PNG)])))
     shown["llama_index"]["blocks"][0]["block_type"] = "hologram"
 
@@ -214,7 +214,7 @@ def test_a_block_of_a_later_version_is_named() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["hi", None, HumanMessage("hi")])
-def test_what_is_no_message_is_refused(memory: KronvexMemory, wrong: Any) -> None:
+def test_a_value_that_is_not_a_message_is_rejected(memory: KronvexMemory, wrong: Any) -> None:
     store = KronvexChatStore(memory=memory, user_id="ana")
     with pytest.raises(InvalidInput, match="must be a ChatMessage"):
         store.set_messages("monday", [user("fine"), wrong])
@@ -222,7 +222,7 @@ def test_what_is_no_message_is_refused(memory: KronvexMemory, wrong: Any) -> Non
     assert store.get_messages("monday") == []
 
 
-def test_a_message_that_holds_itself_is_refused(memory: KronvexMemory) -> None:
+def test_a_message_that_contains_itself_is_rejected(memory: KronvexMemory) -> None:
     endless = user("x")
     endless.additional_kwargs["self"] = endless.additional_kwargs
     store = KronvexChatStore(memory=memory, user_id="ana")

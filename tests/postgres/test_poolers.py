@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import Queue
-from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
 
 from langchain_kronvex import KronvexMemory, MemoryDraft, PostgresOptions, StoreError
+from langchain_kronvex.storage.postgres.connections import BOUND_SESSION
 from postgres.program import in_both_colours, run_program
 
 OpenMemory = Callable[..., KronvexMemory]
@@ -33,16 +33,10 @@ class TransactionPooler:
 
     timeout = 10.0
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        discard: bool = True,
-        kind: type[psycopg.Connection[Any]] = psycopg.Connection,
-    ) -> None:
+    def __init__(self, url: str, *, discard: bool = True) -> None:
         self._free: Queue[psycopg.Connection[Any]] = Queue()
         for _ in range(3):
-            self._free.put(kind.connect(url))
+            self._free.put(psycopg.connect(url))
         self._discard = discard
         self.lent = 0
         self.kept: set[Any] = set()
@@ -91,15 +85,12 @@ def test_a_program_leaves_nothing_in_a_session_and_misses_nothing(
     pooler.end()
 
 
-class Pooled(psycopg.Connection[Any]):
-    """Tells a process number of its own, as a pooler makes one up."""
-
-    @property
-    def info(self) -> Any:
-        return SimpleNamespace(
-            backend_pid=super().info.backend_pid + 1,
-            transaction_status=super().info.transaction_status,
-        )
+def test_a_session_behind_a_pooler_gets_no_settings(store_url: str) -> None:
+    with psycopg.connect(store_url, autocommit=True) as connection:
+        another = connection.info.backend_pid + 1  # a pooler makes one up
+        assert connection.execute(BOUND_SESSION, ["9000", None, "9000", another]).fetchall() == []
+        assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)
 
 
 def test_settings_of_a_lent_session_are_as_they_were(store_url: str) -> None:

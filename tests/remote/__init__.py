@@ -1,1 +1,1 @@
-"""The backend for a Kronvex API, against servers of our own on this machine."""
+"""Tests of the backend for a Kronvex API, against servers on this machine."""

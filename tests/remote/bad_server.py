@@ -1,4 +1,4 @@
-"""A server with every weakness that has been seen in one, and ways to fail on command."""
+"""A server with every known weakness, and faults that a test can order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Fault = Callable[[Call, BaseHTTPRequestHandler], bool]
 
 
 class FaultyServer(PlainServer):
-    """A good server whose next answers can be spoilt.
+    """A good server whose next answers can be replaced by faults.
 
     Attributes:
         faults: Used up one by one, before a call has its effect.
@@ -65,7 +65,7 @@ def body(raw: bytes, code: int = 200, **headers: str) -> Fault:
 
 
 def truncated(call: Call, handler: BaseHTTPRequestHandler) -> bool:
-    """Promise more bytes than come, then hang up."""
+    """Announce more bytes than are sent, then close the connection."""
     handler.send_response(200)
     handler.send_header("Content-Length", "1000")
     handler.end_headers()
@@ -76,7 +76,7 @@ def truncated(call: Call, handler: BaseHTTPRequestHandler) -> bool:
 
 
 def reset(call: Call, handler: BaseHTTPRequestHandler) -> bool:
-    """Break the connection off with a reset, in the middle of the answer."""
+    """Reset the connection in the middle of the answer."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
     handler.wfile.flush()
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -86,7 +86,7 @@ def reset(call: Call, handler: BaseHTTPRequestHandler) -> bool:
 
 
 def hang(seconds: float) -> Fault:
-    """Say nothing for a while, then hang up."""
+    """Send nothing for a while, then close the connection."""
 
     def fault(call: Call, handler: BaseHTTPRequestHandler) -> bool:
         time.sleep(seconds)
@@ -97,7 +97,7 @@ def hang(seconds: float) -> Fault:
 
 
 def huge(megabytes: int) -> Fault:
-    """Send many megabytes of JSON, without saying how many."""
+    """Send many megabytes of JSON."""
 
     def fault(call: Call, handler: BaseHTTPRequestHandler) -> bool:
         handler.send_response(200)
@@ -111,7 +111,7 @@ def huge(megabytes: int) -> Fault:
 
 
 class BadServer(FaultyServer):
-    """The open-source server's weaknesses, all at once; it also wants ids of its own.
+    """All weaknesses of the open-source server; agents also have ids that the server chooses.
 
     Attributes:
         merge_every: After how many writes similar memories are merged.

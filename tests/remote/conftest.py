@@ -1,4 +1,4 @@
-"""Memories on servers of this machine, always closed, and with their outboxes apart."""
+"""Fixtures: servers on this machine, and memories on them that are always closed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def told() -> list[Exception]:
-    """What was reported to `on_error`."""
+    """The errors that were reported to `on_error`."""
     return []
 
 

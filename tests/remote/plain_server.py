@@ -1,4 +1,4 @@
-"""A small Kronvex server in a thread: what the contract asks of a compatible one, and no more.
+"""A small Kronvex server in a thread: a compatible one by the contract, and no more.
 
 Its methods can be overridden to make it bad (`bad_server.py`).
 """
@@ -68,7 +68,7 @@ class Item:
 
 
 class Refused(Exception):
-    """An answer that is no success."""
+    """An answer that is not a success."""
 
     def __init__(self, status: int, detail: Any, headers: dict[str, str] | None = None) -> None:
         self.status, self.detail, self.headers = status, detail, headers or {}
@@ -318,7 +318,7 @@ def send(
 
 
 def wait_until(condition: Any, seconds: float = 10.0) -> None:
-    """Wait for a condition, and fail when it does not come true."""
+    """Wait until a condition holds; fail if it never does."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come true"

@@ -1,4 +1,4 @@
-"""On a server with every known weakness nothing leaks, nothing is lost silently, nothing loops."""
+"""A server with every known weakness: no leaks, no silent losses, no endless loops."""
 
 from __future__ import annotations
 

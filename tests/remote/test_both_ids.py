@@ -1,4 +1,4 @@
-"""Memories that a server keeps of a user and a session of another name are that user's alone."""
+"""Memories with a user id and a different session id belong to that user alone."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_what_others_stored_with_both_ids(client: KronvexMemory) -> None:
 
 
 class Confused(PlainServer):
-    """Says of every memory that it is Bob's, whatever session it is in."""
+    """Returns every memory with Bob as its user, whatever its session."""
 
     def found(self, body: dict[str, Any], found: list[tuple[float, Item]]) -> dict[str, Any]:
         return self.of_bob(super().found(body, found))

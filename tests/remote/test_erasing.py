@@ -1,4 +1,4 @@
-"""Erasing what others erase at the same time: one of them counts it."""
+"""When two clients erase a memory at the same time, one of them counts it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .plain_server import Call, PlainServer
 
 
 class Together(PlainServer):
-    """Lets deletions have their effect only when two are under way."""
+    """Carries out deletions only when two are under way."""
 
     def __init__(self) -> None:
         self.barrier = threading.Barrier(2)

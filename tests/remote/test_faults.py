@@ -1,4 +1,4 @@
-"""Whatever happens on the way: one error of ours, no double, no loss, no key in any text."""
+"""Faults of network and server: errors of ours, no duplicates, no losses, no key in a text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moving house from a server and to one: what others wrote there, and a server that is away."""
+"""Export from a server and import to one, with foreign memories, and while the server is away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of messages: whatever of them waits to be sent, and whoever sends it."""
+"""Messages keep their order, whichever of them wait and whichever process sends them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def said(backend: Any) -> list[str]:
 
 
 def complete(backend: Any, first: int, last: int) -> None:
-    """Store some messages anew, in their places."""
+    """Store new versions of some messages, in their places."""
     found = backend.find(SELECTED, Page(), NOW)[first:last]
     backend.add([replace(r, content=f"{r.content}!", completes=True) for r in found], NOW)
 

@@ -1,4 +1,4 @@
-"""What is acknowledged is on disk, is sent in order and once, by whatever process is there."""
+"""Acknowledged writes are on disk, and are sent once and in order by any process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server refuses for good is kept, and can be sent again or dropped on the command line."""
+"""Refused writes are kept; the command line sends them again or erases them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What waits under one API key is never sent with another one, unless its owner says so."""
+"""Entries of one API key are sent with another key only on request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OLD, NEW = "kv-key-of-ana", "kv-key-of-bob"
 
 
 class Accounts(PlainServer):
-    """Every key has an account of its own; while `away`, nothing is stored."""
+    """Each key has an account of its own; while `away`, nothing is stored."""
 
     def __init__(self) -> None:
         self.accounts: dict[str, dict[str, list[Item]]] = {}

@@ -1,4 +1,4 @@
-"""Ids of users that look like the wire sessions of this package meet nothing but themselves."""
+"""User ids that look like sessions of this package on the server are separate users."""
 
 from __future__ import annotations
 

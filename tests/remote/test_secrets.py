@@ -1,4 +1,4 @@
-"""The API key is in no attribute of a memory that can be printed, however it was given."""
+"""No printable attribute of a memory contains the API key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is large: it reaches the server whole, or is refused at the call; never in between."""
+"""Large values reach the server whole, or are refused at the call."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def nested(levels: int) -> Any:
 
 
 def seen_by_another(memory: KronvexMemory, tmp_path: Path, session: str) -> list[Any]:
-    """Messages that the server has, not the outbox."""
+    """Return the messages on the server, without those in the outbox."""
     assert memory.flush(30)
     assert memory.stats().failed == 0
     with KronvexMemory(memory.location, outbox=tmp_path / "another.db") as other:

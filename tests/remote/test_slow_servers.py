@@ -1,4 +1,4 @@
-"""However slowly a server answers, every verb ends in time, and so does closing."""
+"""Every verb ends in time, however slowly a server answers, and so does closing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .plain_server import Call, Item, PlainServer, wait_until
 
 
 def drip_body(call: Call, handler: BaseHTTPRequestHandler) -> bool:
-    """Send a byte of the answer now and then, for long."""
+    """Send the answer very slowly, byte by byte."""
     handler.close_connection = True
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
     with contextlib.suppress(OSError):  # nobody is there any more
@@ -82,7 +82,7 @@ def test_closing_waits_no_longer_than_it_says(
 
 
 class Endless(PlainServer):
-    """Lists ever new memories."""
+    """Lists new memories without end."""
 
     def listing(self, items: list[Item], query: dict[str, str]) -> dict[str, Any]:
         new = [Item(uuid.uuid4().hex, "fact", "ana", {}, False, None) for _ in range(64)]

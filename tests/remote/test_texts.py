@@ -1,4 +1,4 @@
-"""What the errors of a service say: what happened, and where to look."""
+"""Error messages of a server say what happened and what to check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server returns and nobody can hold, and successes that do not show what was stored."""
+"""Memories that cannot be read, and successes that do not show the stored memory."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ SILENT = {
 
 
 class Silent(PlainServer):
-    """Stores what it is sent, or nothing, and says only that it went well."""
+    """Stores memories, or nothing, and returns only a success."""
 
     said = b""
     stores = True

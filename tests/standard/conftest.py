@@ -1,4 +1,4 @@
-"""LangChain's suites carry marks of plugins that are switched off here."""
+"""Registers marks in LangChain's suites; their plugins are not used here."""
 
 import pytest
 

@@ -14,7 +14,7 @@ DRINKS = ("tea", "coffee", "cocoa", "water", "mate")
 
 
 class TestKronvexRetriever(RetrieversIntegrationTests):
-    """The retriever does what LangChain expects of every retriever."""
+    """The retriever passes LangChain's suite."""
 
     @pytest.fixture(autouse=True)
     def _drinks(self, memory: KronvexMemory) -> None:

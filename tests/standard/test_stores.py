@@ -14,7 +14,7 @@ VALUES = ({"a": [1, 2.5, None]}, "text, é 🙂", [True, {"nested": {"deep": []}
 
 
 class TestKronvexKeyValueStore(BaseStoreSyncTests[Any]):
-    """The store does what LangChain expects of every store."""
+    """The store passes LangChain's suite."""
 
     @pytest.fixture
     def kv_store(self, memory: KronvexMemory) -> BaseStore[str, Any]:
@@ -26,7 +26,7 @@ class TestKronvexKeyValueStore(BaseStoreSyncTests[Any]):
 
 
 class TestKronvexKeyValueStoreAsync(BaseStoreAsyncTests[Any]):
-    """The same, awaited."""
+    """The store passes LangChain's async suite."""
 
     @pytest.fixture
     async def kv_store(self, memory: KronvexMemory) -> BaseStore[str, Any]:

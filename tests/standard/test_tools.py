@@ -14,7 +14,7 @@ from langchain_kronvex.tools import create_memory_tools
 
 
 class _OnAFile:
-    """A tool of Ana, who has one memory."""
+    """A tool for Ana, who has one memory."""
 
     place: int
 

@@ -1,1 +1,1 @@
-"""What LangChain users see: histories, retrievers, the context step and `with_memory`."""
+"""Tests of histories, retrievers, the context step, `with_memory`, tools and middleware."""

@@ -1,4 +1,4 @@
-"""Agents for the tests: a scripted model that may call tools, and ways to run an agent."""
+"""Agents for the tests: a scripted model that can call tools, and ways to run an agent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _numbers = itertools.count()
 
 
 class AgentModel(FakeModel):
-    """A `FakeModel` to which tools can be bound; it notes which."""
+    """A `FakeModel` with bound tools, which it records."""
 
     bound: list[Any] = Field(default_factory=list)
 
@@ -39,7 +39,7 @@ def calls(tool: str, text: str = "", **args: Any) -> AIMessage:
 
 
 def agent_of(model: FakeModel, memory: KronvexMemory, *more: Any, **options: Any) -> Agent:
-    """An agent with a memory, and more middleware behind it."""
+    """An agent with a memory, followed by more middleware."""
     remembering = KronvexMemoryMiddleware(memory=memory)
     return create_agent(model, middleware=[remembering, *more], **options)
 
@@ -48,29 +48,29 @@ def asking(text: str) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}]}
 
 
-def whose(user_id: str = "ana", thread_id: str = "chat") -> Any:
+def config_of(user_id: str = "ana", thread_id: str = "chat") -> Any:
     return {"configurable": {"user_id": user_id, "thread_id": thread_id}}
 
 
 async def invoke(agent: Agent, given: Any, config: Any = None, **options: Any) -> Any:
-    return agent.invoke(given, config or whose(), **options)
+    return agent.invoke(given, config or config_of(), **options)
 
 
 async def ainvoke(agent: Agent, given: Any, config: Any = None, **options: Any) -> Any:
-    return await agent.ainvoke(given, config or whose(), **options)
+    return await agent.ainvoke(given, config or config_of(), **options)
 
 
 async def stream(agent: Agent, given: Any, config: Any = None, **options: Any) -> Any:
-    states = agent.stream(given, config or whose(), stream_mode="values", **options)
+    states = agent.stream(given, config or config_of(), stream_mode="values", **options)
     return list(states)[-1]
 
 
 async def astream(agent: Agent, given: Any, config: Any = None, **options: Any) -> Any:
-    states = agent.astream(given, config or whose(), stream_mode="values", **options)
+    states = agent.astream(given, config or config_of(), stream_mode="values", **options)
     return [state async for state in states][-1]
 
 
-every_colour = pytest.mark.parametrize("call", [invoke, ainvoke, stream, astream])
+every_way = pytest.mark.parametrize("call", [invoke, ainvoke, stream, astream])
 sync_and_async = pytest.mark.parametrize("call", [invoke, ainvoke])
 # LangGraph interrupts async runs, and streams tokens out of them, only since Python 3.11.
 can_be_interrupted = pytest.mark.parametrize(

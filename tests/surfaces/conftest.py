@@ -1,4 +1,4 @@
-"""What the tests of the LangChain surfaces share."""
+"""Fixtures of the tests of the LangChain surfaces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contract.served import APIS
 from databases import DATABASES
 from langchain_kronvex import KronvexMemory, StoreError
 
-# On a served API, too: these in `make test`,
+# These also run on a served API in `make test`,
 SERVED = {
     "test_together", "test_retrievers", "test_memory_context", "test_memory_context_chains",
     "test_chains_durability",
@@ -26,28 +26,28 @@ SERVED_LONG = {
     "test_history_memories", "test_history_runnable", "test_history_sessions",
     "test_history_round_trip", "test_tools",
 }  # fmt: skip
-# On a served API and on PostgreSQL, too: these in `make soak`,
+# These also run on a served API and on PostgreSQL in `make soak`,
 AGENTS_LONG = {
     "test_middleware", "test_middleware_edits", "test_middleware_prompts",
     "test_middleware_redaction", "test_middleware_turns",
 }  # fmt: skip
-# and of them, since they ask the store for more than a save and a recall, in `make test`.
+# and these of them in `make test`, because they need more of the store than saving and recalling.
 AGENTS = {
     "test_a_turn_resumed_by_another_process_is_saved_once",
     "test_agents_that_are_nodes_of_one_graph_share_the_turn",
-    "test_edited_words_are_saved_and_the_answer_belongs_to_them",
-    "test_redacted_words_are_saved_once_through_a_failure",
-    "test_what_a_tool_forgets_is_shown_no_more",
-    "test_what_is_blocked_is_not_kept_and_neither_later",
+    "test_an_edited_message_is_saved_with_its_answer",
+    "test_redacted_messages_are_saved_once_despite_a_failure",
+    "test_memories_forgotten_by_a_tool_are_no_longer_shown",
+    "test_a_blocked_message_is_not_saved_now_or_later",
 }
 NOT_SERVED = {
-    "test_any_content_comes_back_exactly": "hundreds of contents, each with a deadline",
+    "test_any_content_is_restored_exactly": "hundreds of contents, each with a deadline",
     "test_a_failing_store_raises_and_is_traced": "makes the embedded store fail",
 }
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run tests on other stores as well, unless they make the store itself fail."""
+    """Also run tests on other stores, unless they make the store itself fail."""
     if "store_url" not in metafunc.fixturenames or "faults" in metafunc.fixturenames:
         return
     module, name = metafunc.definition.path.stem, metafunc.definition.name
@@ -63,7 +63,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a store that is empty: a file, an agent of a served API, or a database."""
+    """The URL of an empty store: a file, an agent of a served API, or a database."""
     place = getattr(request, "param", "sqlite")
     if place == "kronvex-api":
         return APIS.url(tmp_path)
@@ -74,7 +74,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def tea_lover(memory: KronvexMemory) -> KronvexMemory:
-    """A memory that knows one thing, of Ana, said on 28 April 2026."""
+    """A memory with one memory of Ana, of 28 April 2026."""
     memory.remember(
         "Ana prefers tea.",
         memory_type="semantic",
@@ -85,7 +85,7 @@ def tea_lover(memory: KronvexMemory) -> KronvexMemory:
 
 
 class Faults:
-    """Makes the store fail on demand, and notes how often it was asked."""
+    """Makes the store fail on demand, and counts its calls."""
 
     def __init__(self, memory: KronvexMemory, monkeypatch: pytest.MonkeyPatch) -> None:
         self._backend = memory.engine.backend
@@ -93,7 +93,7 @@ class Faults:
         self.calls = 0
 
     def fail(self, verb: str, *, times: int | None = None, error: Exception | None = None) -> None:
-        """Let a verb of the backend raise, the first `times` times or always."""
+        """Make a verb of the backend raise, the first `times` times or always."""
         works = getattr(self._backend, verb)
         left = [times]
 
@@ -108,7 +108,7 @@ class Faults:
         self._monkeypatch.setattr(self._backend, verb, failing)
 
     def heal(self) -> None:
-        """Let everything work again."""
+        """Make everything work again."""
         self._monkeypatch.undo()
 
 
@@ -120,7 +120,7 @@ def faults(memory: KronvexMemory) -> Iterator[Faults]:
 
 
 class EventLog(BaseCallbackHandler):
-    """Notes the custom events of a run."""
+    """Records the custom events of a run."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
@@ -131,13 +131,13 @@ class EventLog(BaseCallbackHandler):
 
 @pytest.fixture
 def event_log() -> EventLog:
-    """To be passed as a callback."""
+    """A callback that records custom events."""
     return EventLog()
 
 
 @pytest.fixture
 def warnings_logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
-    """What the package has logged so far at the level of a warning or above."""
+    """A function that returns the package's log messages so far, from warnings upwards."""
     caplog.set_level(logging.DEBUG, "langchain_kronvex")
 
     def logged() -> list[str]:

@@ -1,4 +1,4 @@
-"""Language models that are not: they answer from a script and note what they were shown."""
+"""Fake language models that answer from a script and record their prompts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class ModelDown(Exception):
 
 
 class FakeModel(BaseChatModel):
-    """Gives its replies in turn, the last one again and again; streams them word by word.
+    """Gives its replies in order, repeating the last one; streams them word by word.
 
     Attributes:
         replies: Texts, messages, errors to raise, or functions of the prompt.
-        prompts: What it was shown, call by call.
+        prompts: The prompt of each call.
         breaks_after: A stream raises `ModelDown` after this many words.
         before_word: Called with the number of each word before it is streamed.
     """
@@ -83,5 +83,5 @@ class FakeModel(BaseChatModel):
 
 
 def echo(prompt: Prompt) -> str:
-    """Answer with the user's last words."""
+    """Answer with the user's last message."""
     return f"You said: {prompt[-1].text}"

@@ -1,4 +1,4 @@
-"""Ways to call a chain, so that every test can run in every colour."""
+"""Ways to call a chain: sync, async, as a stream and in a batch."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def astream_events(chain: Chain, value: Any, config: Any = ANA) -> Any:
 
 
 CALLS = [invoke, ainvoke, stream, astream, batch, abatch, transform, atransform, astream_events]
-every_colour = pytest.mark.parametrize("call", CALLS)
+every_way = pytest.mark.parametrize("call", CALLS)
 sync_and_async = pytest.mark.parametrize("call", [invoke, ainvoke, stream, astream])
 
 

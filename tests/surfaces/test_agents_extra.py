@@ -1,4 +1,4 @@
-"""Without LangChain's agents: the middleware says what to install, the tools work."""
+"""Without LangChain's agents, the middleware says what to install, and the tools work."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from langchain_kronvex import KronvexMemory
 from langchain_kronvex.tools import create_memory_tools
 with KronvexMemory("sqlite://") as memory:
     remember, recall, forget = create_memory_tools(memory)
-    whose = {"configurable": {"user_id": "ana"}}
-    remember.invoke({"content": "Ana prefers tea."}, whose)
-    print(recall.invoke({"query": "tea"}, whose))
+    config = {"configurable": {"user_id": "ana"}}
+    remember.invoke({"content": "Ana prefers tea."}, config)
+    print(recall.invoke({"query": "tea"}, config))
 """
 
 
@@ -32,9 +32,9 @@ def run_without_agents(program: str) -> str:
     return done.stdout
 
 
-def test_the_middleware_says_what_to_install() -> None:
+def test_the_error_of_the_middleware_says_what_to_install() -> None:
     assert 'pip install "langchain-kronvex[agents]"' in run_without_agents(MIDDLEWARE)
 
 
-def test_the_tools_need_langchain_core_alone() -> None:
+def test_the_tools_need_only_langchain_core() -> None:
     assert run_without_agents(TOOLS).endswith("Ana prefers tea.\n")

@@ -1,4 +1,4 @@
-"""`with_memory` around chains of every shape, called in every colour."""
+"""`with_memory` around chains of every form, called in every way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from langchain_core.runnables import Runnable, RunnableLambda
 from langchain_kronvex import ConfigurationError, InvalidInput, KronvexMemory, with_memory
 
 from .models import FakeModel, echo
-from .runs import ANA, Call, every_colour, invoke, remembered, said, sync_and_async
+from .runs import ANA, Call, every_way, invoke, remembered, said, sync_and_async
 
 PROMPT = ChatPromptTemplate.from_messages(
     [
@@ -34,7 +34,7 @@ TWO_TURNS = [
 ]
 
 
-@every_colour
+@every_way
 async def test_a_chain_that_takes_a_dict(tea_lover: KronvexMemory, call: Call) -> None:
     model = FakeModel(replies=[echo])
     chain = with_memory(PROMPT | model, tea_lover)
@@ -53,7 +53,7 @@ async def test_a_chain_that_takes_a_dict(tea_lover: KronvexMemory, call: Call) -
     ]
 
 
-@every_colour
+@every_way
 async def test_a_bare_chat_model(tea_lover: KronvexMemory, call: Call) -> None:
     model = FakeModel(replies=[echo])
     chain = with_memory(model, tea_lover)
@@ -68,8 +68,8 @@ async def test_a_bare_chat_model(tea_lover: KronvexMemory, call: Call) -> None:
     assert said(tea_lover) == TWO_TURNS
 
 
-@every_colour
-async def test_a_chain_that_gives_text(tea_lover: KronvexMemory, call: Call) -> None:
+@every_way
+async def test_a_chain_that_returns_text(tea_lover: KronvexMemory, call: Call) -> None:
     chain = with_memory(PROMPT | FakeModel(replies=[echo]) | StrOutputParser(), tea_lover)
 
     assert await call(chain, {"input": "tea or coffee?"}) == "You said: tea or coffee?"
@@ -78,7 +78,7 @@ async def test_a_chain_that_gives_text(tea_lover: KronvexMemory, call: Call) -> 
     assert said(tea_lover) == TWO_TURNS
 
 
-@every_colour
+@every_way
 async def test_a_chain_that_takes_a_text(tea_lover: KronvexMemory, call: Call) -> None:
     given: list[str] = []
 
@@ -115,7 +115,7 @@ SYSTEM = SystemMessage("Be brief. <memory_context>")
     ],
 )
 @pytest.mark.parametrize("in_dict", [True, False])
-async def test_the_users_words_come_in_many_shapes(
+async def test_the_users_message_may_have_many_forms(
     tea_lover: KronvexMemory, call: Call, value: Any, in_dict: bool
 ) -> None:
     model = FakeModel(replies=["Tea."])
@@ -129,7 +129,7 @@ async def test_the_users_words_come_in_many_shapes(
     assert said(tea_lover) == ["human: tea or coffee?", "ai: Tea."]
 
 
-async def test_a_system_message_with_a_place_is_filled_and_never_saved(
+async def test_a_system_message_with_a_placeholder_is_filled_and_never_saved(
     tea_lover: KronvexMemory,
 ) -> None:
     model = FakeModel(replies=[echo])
@@ -145,7 +145,7 @@ async def test_a_system_message_with_a_place_is_filled_and_never_saved(
     assert said(tea_lover) == TWO_TURNS
 
 
-async def test_a_prompt_value_in_front_of_a_model(tea_lover: KronvexMemory) -> None:
+async def test_a_prompt_value_as_input_of_a_model(tea_lover: KronvexMemory) -> None:
     model = FakeModel(replies=["Tea."])
     prompt = ChatPromptTemplate.from_messages(
         [("system", "Known: <memory_context>"), ("human", "{q}")]
@@ -214,14 +214,14 @@ def test_without_a_history_key_the_chain_gets_no_history(tea_lover: KronvexMemor
     assert said(tea_lover) == ["human: tea?", "ai: Ok.", "human: tea!", "ai: Ok."]
 
 
-def test_a_chain_in_the_form_of_a_dict_or_function_is_taken(memory: KronvexMemory) -> None:
+def test_a_dict_or_a_function_is_accepted_as_a_chain(memory: KronvexMemory) -> None:
     chain = with_memory({"a": lambda d: d["input"], "output": lambda d: "both"}, memory)
 
     assert chain.invoke({"input": "Hello"}, ANA) == {"a": "Hello", "output": "both"}
     assert said(memory) == ["human: Hello", "ai: both"]
 
 
-def test_the_input_given_is_not_changed(memory: KronvexMemory) -> None:
+def test_the_input_is_not_changed(memory: KronvexMemory) -> None:
     given = {"input": [HumanMessage("Hello")]}
 
     with_memory(PROMPT | FakeModel(), memory).invoke(given, ANA)
@@ -243,20 +243,30 @@ def test_a_limited_history_still_saves_everything(memory: KronvexMemory) -> None
 
 @pytest.mark.parametrize(
     "options",
-    [{"topk": 3}, {"on_error": "hide"}, {"top_k": "many"}, {"histroy_messages_key": "x"}],
-)
-def test_an_option_that_does_not_fit_is_told_at_once(memory: KronvexMemory, options: Any) -> None:
+    [{"on_error": "hide"}, {"top_k": "many"}, {"top_k": 0}, {"memory_type": "unknown"},
+     {"max_tokens": 0}, {"max_messages": 0}],
+)  # fmt: skip
+@pytest.mark.parametrize("on_error", ["degrade", "raise"])
+def test_an_invalid_option_raises_at_once(
+    memory: KronvexMemory, options: Any, on_error: str
+) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(options))):
+        with_memory(FakeModel(), memory, **{"on_error": on_error, **options})
+
+
+def test_an_unknown_option_raises_at_once(memory: KronvexMemory) -> None:
+    options: Any = {"topk": 3}
+    with pytest.raises(TypeError, match="topk"):
         with_memory(FakeModel(), memory, **options)
 
 
-def test_what_cannot_be_a_chain_is_told_at_once(memory: KronvexMemory) -> None:
+def test_a_value_that_is_not_a_chain_raises_at_once(memory: KronvexMemory) -> None:
     with pytest.raises(ConfigurationError):
         with_memory(42, memory)
 
 
 @pytest.mark.parametrize("value", [{"question": "tea?"}, 42, {"input": 42}, {"input": None}])
-async def test_input_of_another_kind_is_refused_and_nothing_saved(
+async def test_input_of_another_type_is_rejected_and_nothing_is_saved(
     memory: KronvexMemory, value: Any
 ) -> None:
     chain = with_memory(FakeModel(), memory)
@@ -277,7 +287,7 @@ def of_messages(prompt: list[Any]) -> AIMessage:
 
 
 @pytest.mark.parametrize("answer", [of_messages, of_prompt_value])
-def test_functions_get_messages_unless_they_ask_for_text(
+def test_functions_get_messages_unless_they_are_annotated_with_str(
     memory: KronvexMemory, answer: Callable[..., Any]
 ) -> None:
     if answer is of_prompt_value:

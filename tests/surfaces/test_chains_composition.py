@@ -1,4 +1,4 @@
-"""`with_memory` as a part of larger chains: bound, configured, retried, piped, nested."""
+"""`with_memory` in larger chains: bound, configured, retried, piped, nested."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .runs import (
     ASYNC_CONFIG_COMES_ALONG,
     Call,
     ainvoke,
-    every_colour,
+    every_way,
     ids,
     invoke,
     remembered,
@@ -48,8 +48,8 @@ def talker(memory: KronvexMemory, **options: Any) -> Runnable[Any, Any]:
     return with_memory(PROMPT | FakeModel(replies=[echo]), memory, **options)
 
 
-@every_colour
-async def test_steps_in_front_and_behind(memory: KronvexMemory, call: Call) -> None:
+@every_way
+async def test_steps_before_and_after(memory: KronvexMemory, call: Call) -> None:
     front = RunnableLambda(lambda text: {"input": text})
     chain = front | talker(memory) | StrOutputParser() | RunnableLambda(str.upper)
 
@@ -57,8 +57,10 @@ async def test_steps_in_front_and_behind(memory: KronvexMemory, call: Call) -> N
     assert said(memory) == EXCHANGE
 
 
-@every_colour
-async def test_nested_it_takes_the_scope_from_the_config(memory: KronvexMemory, call: Call) -> None:
+@every_way
+async def test_a_nested_chain_takes_the_scope_from_the_config(
+    memory: KronvexMemory, call: Call
+) -> None:
     parallel: Runnable[Any, Any] = RunnableParallel(answer=talker(memory), asked=lambda d: d)
     chain = RunnablePassthrough.assign(lang=lambda _: "en") | parallel | (lambda d: d["answer"])
 
@@ -67,7 +69,7 @@ async def test_nested_it_takes_the_scope_from_the_config(memory: KronvexMemory, 
     assert said(memory) == EXCHANGE
 
 
-async def test_called_inside_a_function_it_takes_the_scope_of_the_outer_run(
+async def test_inside_a_function_the_chain_takes_the_scope_of_the_outer_run(
     memory: KronvexMemory,
 ) -> None:
     inner = talker(memory)
@@ -89,7 +91,7 @@ async def test_called_inside_a_function_it_takes_the_scope_of_the_outer_run(
 
 
 @sync_and_async
-async def test_a_config_bound_beforehand(memory: KronvexMemory, call: Call) -> None:
+async def test_a_bound_config(memory: KronvexMemory, call: Call) -> None:
     chain = talker(memory).with_config(configurable={"user_id": "ana", "session_id": "chat"})
 
     await call(chain, {"input": "Hello"}, None)
@@ -119,7 +121,7 @@ async def test_a_fallback_inside_saves_the_turn_once(memory: KronvexMemory, call
 
 
 @sync_and_async
-async def test_a_fallback_around_it_answers(memory: KronvexMemory, call: Call) -> None:
+async def test_a_fallback_outside_answers(memory: KronvexMemory, call: Call) -> None:
     down = with_memory(PROMPT | FakeModel(replies=[ModelDown()]), memory)
     up = PROMPT.partial(chat_history=[], memory_context="") | FakeModel(replies=["From above."])
 
@@ -130,7 +132,7 @@ async def test_a_fallback_around_it_answers(memory: KronvexMemory, call: Call) -
 
 
 class Bound(FakeModel):
-    """Notes what was bound to it."""
+    """Records the arguments that were bound to it."""
 
     bound: list[Any] = []  # noqa: RUF012 - a pydantic field
 
@@ -141,7 +143,7 @@ class Bound(FakeModel):
         return super()._generate(messages, stop, run_manager, **kwargs)
 
 
-async def test_what_is_bound_reaches_the_chain(memory: KronvexMemory) -> None:
+async def test_bound_arguments_reach_the_chain(memory: KronvexMemory) -> None:
     model = Bound()
     chain = with_memory(model, memory).bind(stop=["\n"], temperature=0.5)
 
@@ -171,13 +173,13 @@ def test_in_a_branch(memory: KronvexMemory) -> None:
     assert said(memory) == ["human: Hello?", "ai: You said: Hello?"]
 
 
-def test_its_graph_can_be_drawn(memory: KronvexMemory) -> None:
+def test_the_graph_can_be_drawn(memory: KronvexMemory) -> None:
     assert talker(memory).get_graph().nodes
     assert talker(memory).get_input_jsonschema()
     assert talker(memory).get_output_jsonschema()
 
 
-async def test_its_run_is_traced_with_the_chain_inside(memory: KronvexMemory) -> None:
+async def test_the_run_is_traced_with_the_chain_inside(memory: KronvexMemory) -> None:
     events = [e async for e in talker(memory).astream_events({"input": "Hello"}, ANA)]
     models = [e for e in events if e["event"] == "on_chat_model_end"]
 
@@ -206,7 +208,7 @@ def check_nobody_crossed(memory: KronvexMemory, model: FakeModel, number: int) -
 
 
 @pytest.mark.parametrize("concurrency", [None, 3])
-def test_users_never_cross_in_a_batch(memory: KronvexMemory, concurrency: int | None) -> None:
+def test_a_batch_keeps_users_apart(memory: KronvexMemory, concurrency: int | None) -> None:
     model = FakeModel(replies=[echo])
     chain = with_memory(PROMPT | model, memory)
     values, configs = turns(20)
@@ -216,7 +218,7 @@ def test_users_never_cross_in_a_batch(memory: KronvexMemory, concurrency: int | 
     check_nobody_crossed(memory, model, 20)
 
 
-async def test_users_never_cross_in_an_abatch(memory: KronvexMemory) -> None:
+async def test_an_async_batch_keeps_users_apart(memory: KronvexMemory) -> None:
     model = FakeModel(replies=[echo])
     chain = with_memory(PROMPT | model, memory)
     values, configs = turns(20)
@@ -226,7 +228,7 @@ async def test_users_never_cross_in_an_abatch(memory: KronvexMemory) -> None:
     check_nobody_crossed(memory, model, 20)
 
 
-def test_a_batch_gives_errors_back_in_their_places(memory: KronvexMemory) -> None:
+def test_a_batch_returns_errors_in_their_places(memory: KronvexMemory) -> None:
     def answer(prompt: Any) -> str:
         if prompt[-1].text == "b":
             raise ModelDown
@@ -240,7 +242,7 @@ def test_a_batch_gives_errors_back_in_their_places(memory: KronvexMemory) -> Non
     assert said(memory, "b") == ["human: b"]
 
 
-async def test_two_turns_at_once_of_one_session_keep_both(memory: KronvexMemory) -> None:
+async def test_two_concurrent_turns_of_one_session_are_both_kept(memory: KronvexMemory) -> None:
     both_inside = threading.Barrier(2)
 
     def answer(prompt: Any) -> str:
@@ -263,7 +265,7 @@ async def test_two_turns_at_once_of_one_session_keep_both(memory: KronvexMemory)
 
 @pytest.mark.parametrize("config", [None, {}, {"configurable": {"thread_id": "x"}}])
 @sync_and_async
-async def test_without_a_scope_it_says_what_to_pass_and_asks_no_model(
+async def test_without_a_scope_the_error_says_what_to_pass(
     memory: KronvexMemory, call: Call, config: Any
 ) -> None:
     model = FakeModel()

@@ -1,4 +1,4 @@
-"""What was said is on disk: before the model runs, when it fails, when a stream is broken off."""
+"""Messages are on disk before the model runs, if it fails, and if a stream breaks off."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from conftest import OpenMemory
 from langchain_kronvex import KronvexMemory, with_memory
 
 from .models import FakeModel, ModelDown
-from .runs import ANA, Call, every_colour, ids, remembered, said
+from .runs import ANA, Call, every_way, ids, remembered, said
 
 POEM = "Roses are red, violets are blue."
 HEARD = ["human: A poem?", "ai: Roses are "]
 
 
-@every_colour
-async def test_the_users_words_are_on_disk_before_the_model_runs(
+@every_way
+async def test_the_users_message_is_on_disk_before_the_model_runs(
     memory: KronvexMemory, open_memory: OpenMemory, call: Call
 ) -> None:
     other = open_memory()
@@ -43,8 +43,8 @@ async def test_the_users_words_are_on_disk_before_the_model_runs(
     ]  # fmt: skip
 
 
-@every_colour
-async def test_when_the_model_fails_the_users_words_stay_and_the_error_goes_on(
+@every_way
+async def test_if_the_model_fails_the_users_message_is_kept_and_the_error_raised(
     memory: KronvexMemory, open_memory: OpenMemory, call: Call
 ) -> None:
     with pytest.raises(ModelDown):
@@ -55,7 +55,7 @@ async def test_when_the_model_fails_the_users_words_stay_and_the_error_goes_on(
     assert memory.stats().degraded == 0
 
 
-@every_colour
+@every_way
 async def test_after_a_failure_the_next_turn_shows_the_question_and_answers(
     memory: KronvexMemory, call: Call
 ) -> None:
@@ -70,7 +70,7 @@ async def test_after_a_failure_the_next_turn_shows_the_question_and_answers(
     assert said(memory) == ["human: Hello?", "human: Are you there?", "ai: Here I am."]
 
 
-async def test_a_model_that_fails_in_the_middle_keeps_what_it_said(memory: KronvexMemory) -> None:
+async def test_the_output_of_a_model_that_fails_midway_is_saved(memory: KronvexMemory) -> None:
     chain = with_memory(FakeModel(replies=[POEM], breaks_after=2), memory)
 
     with pytest.raises(ModelDown):
@@ -90,7 +90,7 @@ def poet(memory: KronvexMemory) -> Runnable[Any, Any]:
     return with_memory(FakeModel(replies=[POEM]), memory)
 
 
-def test_a_closed_stream_keeps_what_was_said(memory: KronvexMemory) -> None:
+def test_the_output_of_a_closed_stream_is_saved(memory: KronvexMemory) -> None:
     stream = poet(memory).stream("A poem?", ANA)
     for _ in range(2):
         next(stream)
@@ -101,7 +101,7 @@ def test_a_closed_stream_keeps_what_was_said(memory: KronvexMemory) -> None:
     assert remembered(memory) == ["User: A poem?\nAssistant: Roses are"]
 
 
-def test_a_stream_left_by_break_keeps_what_was_said(memory: KronvexMemory) -> None:
+def test_the_output_of_a_stream_left_by_break_is_saved(memory: KronvexMemory) -> None:
     for number, _ in enumerate(poet(memory).stream("A poem?", ANA)):
         if number == 1:
             break
@@ -110,7 +110,7 @@ def test_a_stream_left_by_break_keeps_what_was_said(memory: KronvexMemory) -> No
     assert said(memory) == HEARD
 
 
-def test_an_error_of_the_consumer_keeps_what_was_said(memory: KronvexMemory) -> None:
+def test_the_output_before_an_error_of_the_consumer_is_saved(memory: KronvexMemory) -> None:
     def consume() -> None:
         for number, _ in enumerate(poet(memory).stream("A poem?", ANA)):
             if number == 1:
@@ -123,7 +123,7 @@ def test_an_error_of_the_consumer_keeps_what_was_said(memory: KronvexMemory) -> 
     assert said(memory) == HEARD
 
 
-def test_an_error_thrown_into_the_stream_keeps_what_was_said(memory: KronvexMemory) -> None:
+def test_the_output_before_an_error_thrown_into_the_stream_is_saved(memory: KronvexMemory) -> None:
     stream = poet(memory).stream("A poem?", ANA)
     for _ in range(2):
         next(stream)
@@ -134,14 +134,14 @@ def test_an_error_thrown_into_the_stream_keeps_what_was_said(memory: KronvexMemo
     assert said(memory) == HEARD
 
 
-def test_a_stream_never_read_says_nothing(memory: KronvexMemory) -> None:
+def test_a_stream_that_is_never_read_saves_nothing(memory: KronvexMemory) -> None:
     stream = poet(memory).stream("A poem?", ANA)
     stream.close()  # type: ignore[attr-defined]
 
     assert said(memory) == []
 
 
-def test_a_stream_closed_before_its_first_word_keeps_the_question(memory: KronvexMemory) -> None:
+def test_the_question_of_a_stream_closed_at_once_is_saved(memory: KronvexMemory) -> None:
     chain = with_memory(FakeModel(replies=[POEM], breaks_after=0), memory)
 
     with pytest.raises(ModelDown):
@@ -150,7 +150,7 @@ def test_a_stream_closed_before_its_first_word_keeps_the_question(memory: Kronve
     assert said(memory) == ["human: A poem?"]
 
 
-async def test_a_closed_async_stream_keeps_what_was_said(memory: KronvexMemory) -> None:
+async def test_the_output_of_a_closed_async_stream_is_saved(memory: KronvexMemory) -> None:
     stream = poet(memory).astream("A poem?", ANA)
     for _ in range(2):
         await anext(stream)
@@ -161,7 +161,7 @@ async def test_a_closed_async_stream_keeps_what_was_said(memory: KronvexMemory) 
     assert remembered(memory) == ["User: A poem?\nAssistant: Roses are"]
 
 
-async def test_an_error_thrown_into_an_async_stream_keeps_what_was_said(
+async def test_the_output_before_an_error_thrown_into_an_async_stream_is_saved(
     memory: KronvexMemory,
 ) -> None:
     stream = poet(memory).astream("A poem?", ANA)
@@ -175,7 +175,7 @@ async def test_an_error_thrown_into_an_async_stream_keeps_what_was_said(
 
 
 @pytest.mark.parametrize("error", [None, ZeroDivisionError])
-def test_an_async_stream_left_behind_keeps_what_was_said(
+def test_the_output_of_an_abandoned_async_stream_is_saved(
     memory: KronvexMemory, error: type[Exception] | None
 ) -> None:
     async def consume() -> None:
@@ -187,7 +187,7 @@ def test_an_async_stream_left_behind_keeps_what_was_said(
                     raise error
                 break
 
-    # The event loop closes what is left of its generators when it ends.
+    # The event loop closes its remaining generators when it ends.
     with contextlib.suppress(ZeroDivisionError):
         asyncio.run(consume())
 
@@ -203,7 +203,7 @@ async def listening(memory: KronvexMemory, second_word: asyncio.Event) -> None:
             await asyncio.Event().wait()
 
 
-async def test_a_cancelled_listener_keeps_what_was_said(memory: KronvexMemory) -> None:
+async def test_the_output_for_a_cancelled_reader_is_saved(memory: KronvexMemory) -> None:
     second_word = asyncio.Event()
     task = asyncio.create_task(listening(memory, second_word))
     await asyncio.wait_for(second_word.wait(), 10)
@@ -218,7 +218,7 @@ async def test_a_cancelled_listener_keeps_what_was_said(memory: KronvexMemory) -
 
 
 class SlowModel(FakeModel):
-    """Says two words, then waits for ever."""
+    """Says two words, then blocks."""
 
     async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         for place, chunk in enumerate(self._stream(*args, **kwargs)):
@@ -233,7 +233,7 @@ async def listen(chain: Runnable[Any, Any]) -> None:
         pass
 
 
-async def test_a_turn_cancelled_while_the_model_thinks_keeps_what_was_said(
+async def test_a_turn_cancelled_during_the_model_call_is_saved(
     memory: KronvexMemory,
 ) -> None:
     waiting = asyncio.Event()
@@ -248,10 +248,10 @@ async def test_a_turn_cancelled_while_the_model_thinks_keeps_what_was_said(
     assert said(memory) == HEARD
 
 
-async def test_a_scope_that_cancels_again_and_again_keeps_what_was_said(
+async def test_a_turn_cancelled_repeatedly_is_saved(
     memory: KronvexMemory,
 ) -> None:
-    # A web server whose client has gone cancels every further await, too.
+    # When a client disconnects, a web server cancels every further await too.
     waiting = asyncio.Event()
     chain = with_memory(SlowModel(replies=[POEM], metadata={"waiting": waiting}), memory)
 
@@ -265,7 +265,7 @@ async def test_a_scope_that_cancels_again_and_again_keeps_what_was_said(
     assert said(memory) == HEARD
 
 
-async def test_an_invocation_cancelled_keeps_the_question(memory: KronvexMemory) -> None:
+async def test_the_question_of_a_cancelled_call_is_saved(memory: KronvexMemory) -> None:
     waiting = asyncio.Event()
 
     async def think(prompt: Any) -> str:
@@ -287,20 +287,20 @@ def pipeline(memory: KronvexMemory) -> Runnable[Any, Any]:
     return ChatPromptTemplate.from_messages([("human", "{q}")]) | poet(memory) | StrOutputParser()
 
 
-def test_inside_a_pipeline_a_closed_stream_keeps_what_was_said(memory: KronvexMemory) -> None:
+def test_inside_a_pipeline_the_output_of_a_closed_stream_is_saved(memory: KronvexMemory) -> None:
     stream = pipeline(memory).stream({"q": "A poem?"}, ANA)
     assert [next(stream), next(stream)] == ["Roses ", "are "]
 
     stream.close()  # type: ignore[attr-defined]
 
-    # LangChain's next step may hear the model out before it lets go.
+    # LangChain's next step may consume the whole output of the model before it closes it.
     gc.collect()
     question, answer = said(memory)
     assert question == "human: A poem?"
     assert answer.startswith("ai: Roses are ")
 
 
-def test_inside_a_pipeline_an_async_stream_left_behind_keeps_what_was_said(
+def test_inside_a_pipeline_the_output_of_an_abandoned_async_stream_is_saved(
     memory: KronvexMemory,
 ) -> None:
     async def consume() -> None:
@@ -313,7 +313,7 @@ def test_inside_a_pipeline_an_async_stream_left_behind_keeps_what_was_said(
     assert said(memory) == HEARD
 
 
-def test_what_was_said_survives_the_process(store_url: str) -> None:
+def test_exchanges_survive_the_process(store_url: str) -> None:
     with KronvexMemory(store_url) as first:
         with_memory(FakeModel(replies=["Lovely name."]), first).invoke("My cat is Momo.", ANA)
 

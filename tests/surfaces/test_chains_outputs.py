@@ -1,4 +1,4 @@
-"""Whatever a chain gives back is saved once: tool calls, dicts, structures, agents' messages."""
+"""Every output of a chain is saved once: tool calls, dicts, structures, agents' messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from langchain_kronvex import KronvexMemory, with_memory
 
 from .models import FakeModel
-from .runs import ANA, Call, ainvoke, every_colour, invoke, remembered, said, sync_and_async
+from .runs import ANA, Call, ainvoke, every_way, invoke, remembered, said, sync_and_async
 
 CALL = tool_call(name="search", args={"q": "tea"}, id="call-1")
 PROMPT = ChatPromptTemplate.from_messages(
@@ -30,7 +30,7 @@ PROMPT = ChatPromptTemplate.from_messages(
 )
 
 
-@every_colour
+@every_way
 async def test_a_tool_call_is_saved_as_the_message_it_is(memory: KronvexMemory, call: Call) -> None:
     answer = AIMessage("Let me look.", tool_calls=[CALL], id="run-1")
     chain = with_memory(PROMPT | FakeModel(replies=[answer]), memory)
@@ -45,7 +45,7 @@ async def test_a_tool_call_is_saved_as_the_message_it_is(memory: KronvexMemory, 
 
 
 @sync_and_async
-async def test_a_tool_call_without_a_word_is_saved_too(memory: KronvexMemory, call: Call) -> None:
+async def test_a_tool_call_without_text_is_saved_too(memory: KronvexMemory, call: Call) -> None:
     chain = with_memory(FakeModel(replies=[AIMessage("", tool_calls=[CALL])]), memory)
 
     await call(chain, "Is there tea?")
@@ -62,7 +62,7 @@ def search(q: str) -> str:
 
 
 def loop(model: Any) -> Callable[[list[BaseMessage]], list[BaseMessage]]:
-    """An agent built by hand: calls tools until the model has none to call."""
+    """An agent without a framework: calls tools until the model calls none."""
 
     def run(messages: list[BaseMessage]) -> list[BaseMessage]:
         own: list[BaseMessage] = []
@@ -77,7 +77,7 @@ def loop(model: Any) -> Callable[[list[BaseMessage]], list[BaseMessage]]:
 
 
 @pytest.mark.parametrize("call", [invoke, ainvoke])
-async def test_a_turn_of_a_tool_calling_agent_is_saved_whole(
+async def test_a_turn_of_a_tool_calling_agent_is_saved_in_full(
     memory: KronvexMemory, call: Call
 ) -> None:
     model = FakeModel(replies=[AIMessage("", tool_calls=[CALL]), "Yes, three bags.", "Bye."])
@@ -181,7 +181,7 @@ async def test_an_agent_over_a_dict_of_messages_stores_nothing_twice(
 
 @sync_and_async
 @pytest.mark.parametrize("give_back", GIVING_BACK)
-async def test_a_chain_that_gives_its_whole_prompt_back_never_saves_the_context(
+async def test_a_chain_that_returns_its_whole_prompt_never_saves_the_context(
     tea_lover: KronvexMemory, call: Call, give_back: Callable[[Any], Any]
 ) -> None:
     model = FakeModel(replies=["1", "2", "3"])
@@ -237,7 +237,7 @@ def test_an_answer_that_repeats_the_question_is_still_saved(memory: KronvexMemor
     ],
 )
 @sync_and_async
-async def test_what_is_saved_of_an_output(
+async def test_the_saved_part_of_an_output(
     memory: KronvexMemory, call: Call, output: Any, saved: str
 ) -> None:
     chain = with_memory(RunnableLambda(lambda _: output), memory)
@@ -255,7 +255,7 @@ def test_an_empty_output_saves_nothing_more(memory: KronvexMemory, output: Any) 
 
 
 class Order(BaseModel):
-    """What the user wants."""
+    """The structured answer of a model."""
 
     drink: str
     cups: int
@@ -285,7 +285,7 @@ async def test_partial_structures_replace_each_other(memory: KronvexMemory) -> N
 
 
 class Opaque:
-    """Nothing that could be saved."""
+    """An output that cannot be saved."""
 
     def __repr__(self) -> str:
         return "<opaque>"

@@ -1,4 +1,4 @@
-"""What is said in a chat history becomes memory: one exchange, found by the user's words."""
+"""Exchanges in a chat history become memories that are found by the user's words."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_an_answer_in_parts_stays_one_memory(memory: KronvexMemory) -> None:
     ]
 
 
-def test_tool_results_and_instructions_are_no_memories(memory: KronvexMemory) -> None:
+def test_tool_results_and_system_messages_are_not_remembered(memory: KronvexMemory) -> None:
     call = tool_call(name="search", args={"secret": "args"}, id="1")
     chat(memory).add_messages(
         [
@@ -111,7 +111,7 @@ def test_several_exchanges_at_once_become_a_memory_each(memory: KronvexMemory) -
     ]
 
 
-def test_a_question_never_answered_stays_remembered(memory: KronvexMemory) -> None:
+def test_an_unanswered_question_stays_remembered(memory: KronvexMemory) -> None:
     chat(memory).add_user_message("One?")
     chat(memory).add_messages([HumanMessage("Two?"), AIMessage("2.")])
 
@@ -135,7 +135,7 @@ def test_the_same_exchange_again_in_two_steps_is_remembered_once(memory: Kronvex
     assert len(chat(memory).messages) == 6
 
 
-def test_the_same_question_with_another_answer_is_another_memory(memory: KronvexMemory) -> None:
+def test_the_same_question_with_a_different_answer_is_another_memory(memory: KronvexMemory) -> None:
     for answer in ("Sunny.", "Rainy."):
         chat(memory).add_user_message("The weather?")
         chat(memory).add_ai_message(answer)
@@ -152,7 +152,7 @@ def test_an_assistant_that_speaks_first_is_remembered(memory: KronvexMemory) -> 
     assert remembered(memory) == ["Assistant: Welcome to the tea shop."]
 
 
-def test_an_answer_after_the_user_was_forgotten_brings_nothing_back(memory: KronvexMemory) -> None:
+def test_an_answer_after_forgetting_the_user_restores_nothing(memory: KronvexMemory) -> None:
     chat(memory).add_user_message("My secret is 42.")
     memory.forget(user_id="ana")
 
@@ -171,7 +171,7 @@ def test_without_remember_messages_make_no_memory(memory: KronvexMemory) -> None
     assert len(history.messages) == 3
 
 
-async def test_without_remember_the_twin_makes_none_either(memory: KronvexMemory) -> None:
+async def test_without_remember_async_messages_make_no_memory(memory: KronvexMemory) -> None:
     history = KronvexChatMessageHistory("chat", memory=memory, user_id="ana", remember=False)
 
     await history.aadd_messages([HumanMessage("I drink tea."), AIMessage("Noted.")])
@@ -188,7 +188,7 @@ def test_only_the_text_of_blocks_is_remembered(memory: KronvexMemory) -> None:
     assert remembered(memory) == ["User: What is this?\nAssistant: A cat."]
 
 
-def test_the_answer_to_a_picture_is_no_answer_to_an_earlier_question(
+def test_the_answer_to_a_picture_does_not_answer_an_earlier_question(
     memory: KronvexMemory,
 ) -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -199,7 +199,7 @@ def test_the_answer_to_a_picture_is_no_answer_to_an_earlier_question(
     assert sorted(remembered(memory)) == ["Assistant: A cat.", "User: Tea?\nAssistant: Yes."]
 
 
-def test_a_message_beyond_the_limit_of_a_memory_is_still_stored_whole(
+def test_a_message_longer_than_a_memory_is_stored_in_full(
     memory: KronvexMemory,
 ) -> None:
     long = "tea " * 300_000
@@ -210,7 +210,7 @@ def test_a_message_beyond_the_limit_of_a_memory_is_still_stored_whole(
     assert remembered(memory)[0].startswith("User: tea tea")
 
 
-def test_memory_and_message_are_stored_together_or_not_at_all(
+def test_memory_and_messages_are_stored_in_one_transaction(
     memory: KronvexMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
@@ -229,7 +229,7 @@ SAID = st.lists(st.tuples(st.sampled_from([HumanMessage, AIMessage]), WORDS), ma
 
 
 def model_of(said: list[tuple[type[BaseMessage], str]]) -> set[str]:
-    """What is to be remembered of a conversation."""
+    """The expected memories of a conversation."""
     memories: list[str] = []
     asked = False
     for kind, text in said:
@@ -247,7 +247,7 @@ def model_of(said: list[tuple[type[BaseMessage], str]]) -> set[str]:
 @settings(max_examples=60, deadline=None)
 @given(said=SAID)
 def test_one_call_and_many_calls_remember_the_same(said: list[tuple[type, str]]) -> None:
-    # Every text another one: the same question again would be remembered once.
+    # All texts differ, because a repeated question would be remembered once.
     said = [(kind, text and f"{text} {place}") for place, (kind, text) in enumerate(said)]
     messages = [kind(text) for kind, text in said]
     with KronvexMemory("sqlite://") as whole, KronvexMemory("sqlite://") as single:

@@ -1,4 +1,4 @@
-"""Messages come back from a chat history exactly as they were given, in their order."""
+"""A chat history restores messages exactly and in order."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def plain(message: BaseMessage) -> str:
 
 
 @pytest.mark.parametrize("kind", MESSAGES)
-def test_every_kind_of_message_comes_back_exactly(memory: KronvexMemory, kind: str) -> None:
+def test_every_type_of_message_is_restored_exactly(memory: KronvexMemory, kind: str) -> None:
     memory.chat_history("chat").add_messages([MESSAGES[kind]])
 
     [read] = memory.chat_history("chat").messages
@@ -90,13 +90,13 @@ def test_every_kind_of_message_comes_back_exactly(memory: KronvexMemory, kind: s
     assert read == MESSAGES[kind]
 
 
-def test_all_kinds_together_come_back_in_order(memory: KronvexMemory) -> None:
+def test_all_types_together_are_restored_in_order(memory: KronvexMemory) -> None:
     memory.chat_history("chat").add_messages(list(MESSAGES.values()))
 
     assert memory.chat_history("chat").messages == list(MESSAGES.values())
 
 
-def test_numbers_that_are_none_survive(memory: KronvexMemory) -> None:
+def test_nan_and_infinity_are_restored(memory: KronvexMemory) -> None:
     logprobs = {"logprobs": [math.nan, math.inf, -math.inf, -0.0, 1e-320]}
     message = AIMessage("Hm.", response_metadata=logprobs)
 
@@ -115,7 +115,7 @@ class Row(BaseModel):
 
 
 class Unknown:
-    """Something that neither JSON nor pydantic can write."""
+    """A value that neither JSON nor pydantic can serialize."""
 
     def __repr__(self) -> str:
         return "<unknown>"
@@ -160,7 +160,7 @@ def test_odd_characters_and_an_artifact_beyond_json_together(
     assert read.content == text
 
 
-def test_an_artifact_that_holds_itself_does_not_lose_the_turn(memory: KronvexMemory) -> None:
+def test_an_artifact_that_contains_itself_does_not_lose_the_turn(memory: KronvexMemory) -> None:
     knot: dict[str, Any] = {}
     knot["self"] = knot
     history = memory.chat_history("chat")
@@ -196,7 +196,9 @@ ANY_MESSAGE = st.one_of(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(messages=st.lists(ANY_MESSAGE, max_size=5))
-def test_any_content_comes_back_exactly(memory: KronvexMemory, messages: list[BaseMessage]) -> None:
+def test_any_content_is_restored_exactly(
+    memory: KronvexMemory, messages: list[BaseMessage]
+) -> None:
     history = KronvexChatMessageHistory("any", memory=memory, remember=False)
     history.clear()
 
@@ -207,9 +209,7 @@ def test_any_content_comes_back_exactly(memory: KronvexMemory, messages: list[Ba
 
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=TEXTS, answer=TEXTS)
-def test_remembering_never_stands_in_the_way_of_storing(
-    memory: KronvexMemory, text: str, answer: str
-) -> None:
+def test_remembering_never_prevents_storing(memory: KronvexMemory, text: str, answer: str) -> None:
     history = memory.chat_history("any")
     history.clear()
 
@@ -252,13 +252,13 @@ def test_merged_chunks_keep_their_tool_calls_and_usage(memory: KronvexMemory) ->
     assert read.usage_metadata == usage
 
 
-def test_chunks_of_other_kinds_become_messages_too(memory: KronvexMemory) -> None:
+def test_chunks_of_other_types_become_messages_too(memory: KronvexMemory) -> None:
     memory.chat_history("chat").add_messages([SystemMessageChunk("Be"), HumanMessageChunk("Hi")])
 
     assert memory.chat_history("chat").messages == [SystemMessage("Be"), HumanMessage("Hi")]
 
 
-def test_the_messages_given_are_not_changed(memory: KronvexMemory) -> None:
+def test_the_given_messages_are_not_changed(memory: KronvexMemory) -> None:
     before = [message.model_copy(deep=True) for message in MESSAGES.values()]
 
     memory.chat_history("chat").add_messages(list(MESSAGES.values()))

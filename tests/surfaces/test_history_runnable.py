@@ -1,4 +1,4 @@
-"""`RunnableWithMessageHistory` over our histories: every shape, every colour, nothing twice."""
+"""`RunnableWithMessageHistory` with our histories: every form of call, nothing twice."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def astream_events(chain: Chain, value: Any, config: Any = CONFIG) -> None
     assert [event async for event in chain.astream_events(value, config, version="v2")]
 
 
-every_colour = pytest.mark.parametrize(
+every_way = pytest.mark.parametrize(
     "call", [invoke, ainvoke, stream, astream, batch, astream_events]
 )
 
@@ -128,9 +128,9 @@ SHAPES = [
 ]
 
 
-@every_colour
+@every_way
 @pytest.mark.parametrize(("make", "shape"), SHAPES)
-async def test_turns_in_a_row_store_nothing_twice(
+async def test_consecutive_turns_store_nothing_twice(
     memory: KronvexMemory,
     make: Callable[[FakeModel, KronvexMemory], Chain],
     shape: Callable[[str], Any],
@@ -171,7 +171,7 @@ async def test_a_dict_output_is_stored_by_its_key(memory: KronvexMemory) -> None
     ]  # fmt: skip
 
 
-def test_the_factory_takes_user_and_session_as_they_are(memory: KronvexMemory) -> None:
+def test_the_factory_takes_any_user_and_session(memory: KronvexMemory) -> None:
     chain = RunnableWithMessageHistory(
         PROMPT | FakeModel(),
         memory.chat_history,
@@ -209,9 +209,9 @@ def somebody_else_writes(memory: KronvexMemory) -> Callable[[Any], str]:
     return reply
 
 
-@every_colour
+@every_way
 @pytest.mark.parametrize(("make", "shape"), SHAPES)
-async def test_what_somebody_else_writes_during_a_run_displaces_nothing(
+async def test_messages_written_by_others_during_a_run_displace_nothing(
     memory: KronvexMemory,
     make: Callable[[FakeModel, KronvexMemory], Chain],
     shape: Callable[[str], Any],
@@ -228,7 +228,7 @@ async def test_what_somebody_else_writes_during_a_run_displaces_nothing(
 
 
 def cached(memory: KronvexMemory) -> Callable[[str], BaseChatMessageHistory]:
-    """A factory that keeps one history object for each session, as many programs do."""
+    """A factory that keeps one history object for each session, like many programs."""
     histories: dict[str, BaseChatMessageHistory] = {}
 
     def history(session_id: str) -> BaseChatMessageHistory:
@@ -237,7 +237,7 @@ def cached(memory: KronvexMemory) -> Callable[[str], BaseChatMessageHistory]:
     return history
 
 
-def test_a_history_object_used_again_sees_what_others_wrote_after_a_failed_run(
+def test_a_reused_history_object_sees_new_messages_after_a_failed_run(
     memory: KronvexMemory,
 ) -> None:
     factory = cached(memory)

@@ -1,4 +1,4 @@
-"""Chat histories: whose they are, how they are written, cleared and kept in order."""
+"""Chat histories: users and sessions, writing, clearing and order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def texts(history: BaseChatMessageHistory) -> list[str]:
     return [message.text for message in history.messages]
 
 
-def test_it_is_a_langchain_history(memory: KronvexMemory) -> None:
+def test_the_history_is_a_langchain_history(memory: KronvexMemory) -> None:
     assert isinstance(memory.chat_history("chat"), BaseChatMessageHistory)
     assert memory.chat_history("chat").messages == []
 
@@ -39,7 +39,7 @@ def test_single_messages_are_appended(memory: KronvexMemory) -> None:
     ]
 
 
-def test_it_prints_as_a_conversation(memory: KronvexMemory) -> None:
+def test_the_history_prints_as_a_conversation(memory: KronvexMemory) -> None:
     history = memory.chat_history("chat")
     history.add_messages([HumanMessage("Hello"), AIMessage("Hi")])
 
@@ -54,7 +54,7 @@ def test_messages_survive_the_process(open_memory: OpenMemory) -> None:
     assert texts(open_memory().chat_history("chat", "ana")) == ["Hello"]
 
 
-def test_many_messages_at_once_keep_their_order(memory: KronvexMemory) -> None:
+def test_many_messages_in_one_call_keep_their_order(memory: KronvexMemory) -> None:
     messages = [HumanMessage(f"line {number}") for number in range(1000)]
 
     memory.chat_history("chat").add_messages(messages)
@@ -62,7 +62,7 @@ def test_many_messages_at_once_keep_their_order(memory: KronvexMemory) -> None:
     assert memory.chat_history("chat").messages == messages
 
 
-def test_adding_nothing_is_nothing(memory: KronvexMemory) -> None:
+def test_adding_no_messages_changes_nothing(memory: KronvexMemory) -> None:
     history = memory.chat_history("chat")
 
     history.add_messages([])
@@ -71,7 +71,7 @@ def test_adding_nothing_is_nothing(memory: KronvexMemory) -> None:
     assert memory.stats().messages == 0
 
 
-def test_the_list_read_is_the_readers_own(memory: KronvexMemory) -> None:
+def test_changing_the_returned_list_changes_nothing(memory: KronvexMemory) -> None:
     history = memory.chat_history("chat")
     history.add_user_message("Hello")
 
@@ -80,7 +80,7 @@ def test_the_list_read_is_the_readers_own(memory: KronvexMemory) -> None:
     assert texts(history) == ["Hello"]
 
 
-async def test_the_async_twins_do_the_same(memory: KronvexMemory) -> None:
+async def test_the_async_versions_do_the_same(memory: KronvexMemory) -> None:
     history = memory.chat_history("chat")
 
     await history.aadd_messages([HumanMessage("Hello"), AIMessage("Hi")])
@@ -95,7 +95,7 @@ async def test_the_async_twins_do_the_same(memory: KronvexMemory) -> None:
 @pytest.mark.parametrize(
     ("session", "user"), [("chat-2", "ana"), ("chat", "bob"), ("chat", None), ("CHAT", "ana")]
 )
-def test_sessions_and_users_never_meet(
+def test_sessions_and_users_are_kept_apart(
     memory: KronvexMemory, session: str, user: str | None
 ) -> None:
     memory.chat_history("chat", "ana").add_user_message("Hello")
@@ -132,13 +132,13 @@ def test_forgetting_the_user_erases_the_messages_too(memory: KronvexMemory) -> N
 
 
 @pytest.mark.parametrize("bad", ["", "  ", "x" * 256, "a\0b", "\ud800", 7, None])
-def test_a_session_that_does_not_fit_is_refused_at_once(memory: KronvexMemory, bad: object) -> None:
+def test_an_invalid_session_is_rejected_at_once(memory: KronvexMemory, bad: object) -> None:
     with pytest.raises(InvalidInput, match="session_id"):
         KronvexChatMessageHistory(bad, memory=memory)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True, "2"])
-def test_a_limit_that_does_not_fit_is_refused_at_once(memory: KronvexMemory, bad: object) -> None:
+def test_an_invalid_limit_is_rejected_at_once(memory: KronvexMemory, bad: object) -> None:
     with pytest.raises(InvalidInput, match="max_messages"):
         KronvexChatMessageHistory("chat", memory=memory, max_messages=bad)  # type: ignore[arg-type]
 
@@ -148,7 +148,7 @@ def turn(writer: int, number: int) -> list[BaseMessage]:
 
 
 def check_order(found: list[str], writers: int, turns: int) -> None:
-    """Every turn is there, whole, and each writer's turns are in the order it wrote them."""
+    """Check that all turns are whole, and that each writer's turns are in order."""
     assert len(found) == writers * turns * 2
     asked, answered = found[::2], found[1::2]
     assert [text.split()[0] for text in asked] == [text.split()[0] for text in answered]
@@ -157,7 +157,7 @@ def check_order(found: list[str], writers: int, turns: int) -> None:
         assert own == [f"{writer}.{number} asked" for number in range(turns)]
 
 
-def test_threads_that_write_together_keep_every_turn_whole(open_memory: OpenMemory) -> None:
+def test_concurrent_threads_keep_every_turn_whole(open_memory: OpenMemory) -> None:
     memories = [open_memory(), open_memory()]
     start = threading.Barrier(6)
 
@@ -175,7 +175,7 @@ def test_threads_that_write_together_keep_every_turn_whole(open_memory: OpenMemo
     )
 
 
-async def test_tasks_that_write_together_keep_every_turn_whole(memory: KronvexMemory) -> None:
+async def test_concurrent_tasks_keep_every_turn_whole(memory: KronvexMemory) -> None:
     async def write(writer: int) -> None:
         for number in range(15):
             await memory.chat_history("chat", "ana").aadd_messages(turn(writer, number))
@@ -185,7 +185,7 @@ async def test_tasks_that_write_together_keep_every_turn_whole(memory: KronvexMe
     check_order(texts(memory.chat_history("chat", "ana")), 6, 15)
 
 
-def test_messages_of_one_moment_keep_their_order(open_memory: OpenMemory) -> None:
+def test_messages_with_the_same_time_keep_their_order(open_memory: OpenMemory) -> None:
     from datetime import datetime, timezone
 
     frozen = open_memory(clock=lambda: datetime(2026, 1, 1, tzinfo=timezone.utc))

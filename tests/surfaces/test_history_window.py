@@ -28,7 +28,7 @@ def a_turn(name: str, tool_calls: int) -> list[BaseMessage]:
 
 
 def expected(turns: list[list[BaseMessage]], limit: int) -> list[BaseMessage]:
-    """The model: whole turns from the end while they fit; the last one always."""
+    """The expected window: whole turns from the end that fit, and always the last one."""
     kept: list[BaseMessage] = []
     for number, turn in enumerate(reversed(turns)):
         if number and len(kept) + len(turn) > limit:
@@ -60,13 +60,13 @@ def test_all_messages_are_kept_in_the_store(memory: KronvexMemory) -> None:
     assert len(of_session(memory).messages) == 8
 
 
-def test_a_last_turn_longer_than_the_limit_stays_whole(memory: KronvexMemory) -> None:
+def test_a_last_turn_longer_than_the_limit_is_returned_whole(memory: KronvexMemory) -> None:
     of_session(memory).add_messages([*a_turn("old", 0), *a_turn("long", 20)])
 
     assert of_session(memory, 3).messages == a_turn("long", 20)
 
 
-def test_a_turn_that_just_fits_is_kept(memory: KronvexMemory) -> None:
+def test_a_turn_that_just_fits_is_returned(memory: KronvexMemory) -> None:
     of_session(memory).add_messages([*a_turn("a", 0), *a_turn("b", 1), *a_turn("c", 0)])
 
     assert of_session(memory, 6).messages == [*a_turn("b", 1), *a_turn("c", 0)]
@@ -74,7 +74,7 @@ def test_a_turn_that_just_fits_is_kept(memory: KronvexMemory) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
-def test_a_session_without_questions_is_cut_plainly(memory: KronvexMemory, limit: int) -> None:
+def test_a_session_without_questions_is_cut_anywhere(memory: KronvexMemory, limit: int) -> None:
     said = [AIMessage(f"line {number}") for number in range(5)]
     of_session(memory).add_messages(said)
 
@@ -88,7 +88,7 @@ def test_a_system_message_before_the_first_turn_counts_as_a_message(memory: Kron
     assert of_session(memory, 2).messages == a_turn("a", 0)
 
 
-async def test_the_twin_reads_the_same_window(memory: KronvexMemory) -> None:
+async def test_the_async_version_reads_the_same_window(memory: KronvexMemory) -> None:
     of_session(memory).add_messages([*a_turn("a", 2), *a_turn("b", 2)])
 
     assert await of_session(memory, 7).aget_messages() == a_turn("b", 2)

@@ -1,4 +1,4 @@
-"""`KronvexMemoryContext`: what goes in comes out in the same shape, filled."""
+"""`KronvexMemoryContext` returns its input in the same form, with the context filled in."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def step(tea_lover: KronvexMemory) -> KronvexMemoryContext:
     return KronvexMemoryContext(memory=tea_lover, user_id="ana")
 
 
-def test_a_dict_comes_back_with_one_more_key(step: KronvexMemoryContext) -> None:
+def test_a_dict_is_returned_with_one_more_key(step: KronvexMemoryContext) -> None:
     given = {"input": "tea or coffee?", "other": [1]}
 
     assert step.invoke(given) == {"input": "tea or coffee?", "other": [1], "memory_context": LINE}
     assert given == {"input": "tea or coffee?", "other": [1]}
 
 
-def test_a_text_comes_back_as_the_context(step: KronvexMemoryContext) -> None:
+def test_a_text_returns_the_context(step: KronvexMemoryContext) -> None:
     assert step.invoke("tea or coffee?") == LINE
 
 
@@ -62,13 +62,13 @@ def test_the_keys_can_be_named(tea_lover: KronvexMemory) -> None:
     assert step.invoke({"question": "tea?", "input": 7})["known"] == LINE
 
 
-def test_a_missing_key_is_named_with_those_that_are_there(step: KronvexMemoryContext) -> None:
+def test_the_error_names_the_missing_key_and_the_existing_ones(step: KronvexMemoryContext) -> None:
     with pytest.raises(InvalidInput, match=r"'input'.*'question'"):
         step.invoke({"question": "tea?"})
 
 
 @pytest.mark.parametrize("wrong", [7, None, object(), {"input": 7}, {"input": None}])
-def test_input_of_another_kind_is_refused(step: KronvexMemoryContext, wrong: Any) -> None:
+def test_input_of_another_type_is_rejected(step: KronvexMemoryContext, wrong: Any) -> None:
     with pytest.raises(InvalidInput):
         step.invoke(wrong)
 
@@ -77,7 +77,7 @@ SYSTEM = SystemMessage("Be brief. <memory_context> Be kind.", id="s-1")
 ASKED = HumanMessage("tea or coffee? <memory_context>")
 
 
-def test_messages_come_back_with_the_context_in_the_system_message(
+def test_messages_are_returned_with_the_context_in_the_system_message(
     step: KronvexMemoryContext,
 ) -> None:
     filled = step.invoke([SYSTEM, ASKED])
@@ -97,7 +97,7 @@ def test_a_system_message_of_blocks_is_filled_block_by_block(step: KronvexMemory
     assert system.content[1] == "<memory_context>!"
 
 
-def test_every_place_in_every_system_message_is_filled(step: KronvexMemoryContext) -> None:
+def test_every_placeholder_in_every_system_message_is_filled(step: KronvexMemoryContext) -> None:
     twice = SystemMessage("<memory_context>\n<memory_context>")
 
     filled = step.invoke([twice, ASKED, twice])
@@ -105,13 +105,13 @@ def test_every_place_in_every_system_message_is_filled(step: KronvexMemoryContex
     assert filled[0] == filled[2] == SystemMessage(f"{LINE}\n{LINE}")
 
 
-def test_messages_without_a_place_come_back_as_they_were(step: KronvexMemoryContext) -> None:
+def test_messages_without_a_placeholder_are_returned_unchanged(step: KronvexMemoryContext) -> None:
     messages: list[BaseMessage] = [SystemMessage("Be brief."), ASKED]
 
     assert step.invoke(messages) == messages
 
 
-def test_a_chat_prompt_value_comes_back_filled(step: KronvexMemoryContext) -> None:
+def test_a_chat_prompt_value_is_filled(step: KronvexMemoryContext) -> None:
     filled = step.invoke(ChatPromptValue(messages=[SYSTEM, ASKED]))
 
     assert isinstance(filled, ChatPromptValue)
@@ -120,7 +120,7 @@ def test_a_chat_prompt_value_comes_back_filled(step: KronvexMemoryContext) -> No
     ]  # fmt: skip
 
 
-def test_a_text_prompt_value_comes_back_filled(step: KronvexMemoryContext) -> None:
+def test_a_text_prompt_value_is_filled(step: KronvexMemoryContext) -> None:
     filled = step.invoke(StringPromptValue(text="Known: <memory_context>\ntea or coffee?"))
 
     assert filled == StringPromptValue(text=f"Known: {LINE}\ntea or coffee?")
@@ -147,14 +147,14 @@ def test_without_a_question_there_is_no_context(step: KronvexMemoryContext, valu
     assert filled == "" if isinstance(value, str) else filled["memory_context"] == ""
 
 
-def test_without_memories_the_place_is_emptied(memory: KronvexMemory) -> None:
+def test_without_memories_the_placeholder_is_removed(memory: KronvexMemory) -> None:
     step = KronvexMemoryContext(memory=memory, user_id="ana")
 
     assert step.invoke([SYSTEM, ASKED])[0].content == "Be brief.  Be kind."
     assert step.invoke({"input": "tea?"})["memory_context"] == ""
 
 
-def test_what_the_history_shows_is_not_shown_twice(tea_lover: KronvexMemory) -> None:
+def test_memories_repeated_in_the_history_are_left_out(tea_lover: KronvexMemory) -> None:
     earlier = [HumanMessage("I drink green tea."), AIMessage("Noted.")]
     tea_lover.chat_history("chat", "ana").add_messages(earlier)
     step = KronvexMemoryContext(memory=tea_lover, user_id="ana")
@@ -167,14 +167,14 @@ def test_what_the_history_shows_is_not_shown_twice(tea_lover: KronvexMemory) -> 
     assert step.invoke([SYSTEM, *earlier, ASKED])[0].content == f"Be brief. {LINE} Be kind."
 
 
-def test_the_question_itself_is_no_context(memory: KronvexMemory) -> None:
+def test_the_question_itself_is_not_recalled(memory: KronvexMemory) -> None:
     memory.chat_history("chat", "ana").add_user_message("tea or coffee?")
     step = KronvexMemoryContext(memory=memory, user_id="ana")
 
     assert step.invoke({"input": "tea or coffee?"})["memory_context"] == ""
 
 
-def test_what_is_shown_does_not_use_up_top_k(tea_lover: KronvexMemory) -> None:
+def test_memories_left_out_do_not_count_towards_top_k(tea_lover: KronvexMemory) -> None:
     earlier = [HumanMessage(f"tea {n} tea tea tea") for n in range(10)]
     tea_lover.chat_history("chat", "ana").add_messages(earlier)
     step = KronvexMemoryContext(memory=tea_lover, user_id="ana", top_k=1)
@@ -182,7 +182,7 @@ def test_what_is_shown_does_not_use_up_top_k(tea_lover: KronvexMemory) -> None:
     assert step.invoke({"input": "tea", "chat_history": earlier})["memory_context"] == LINE
 
 
-def test_top_k_tokens_and_type_bound_the_context(tea_lover: KronvexMemory) -> None:
+def test_top_k_tokens_and_type_limit_the_context(tea_lover: KronvexMemory) -> None:
     for number in range(10):
         tea_lover.remember(f"Ana drank {number} cups of tea.", user_id="ana")
 
@@ -201,7 +201,7 @@ def ids(**configurable: str) -> Any:
     return {"configurable": configurable}
 
 
-async def test_whose_memory_comes_from_constructor_or_config(tea_lover: KronvexMemory) -> None:
+async def test_the_user_comes_from_the_constructor_or_the_config(tea_lover: KronvexMemory) -> None:
     tea_lover.remember("Bob hates tea.", user_id="bob")
     free = KronvexMemoryContext(memory=tea_lover)
     fixed = KronvexMemoryContext(memory=tea_lover, user_id="ana")
@@ -214,7 +214,7 @@ async def test_whose_memory_comes_from_constructor_or_config(tea_lover: KronvexM
     assert free.invoke("tea", ids(user_id="carla")) == ""
 
 
-async def test_without_a_scope_it_says_what_to_pass(tea_lover: KronvexMemory) -> None:
+async def test_without_a_scope_the_error_says_what_to_pass(tea_lover: KronvexMemory) -> None:
     step = KronvexMemoryContext(memory=tea_lover)
 
     with pytest.raises(ScopeRequired, match=r"configurable.*user_id"):
@@ -236,13 +236,11 @@ def test_this_session_only(tea_lover: KronvexMemory) -> None:
 @pytest.mark.parametrize(
     "options", [{"top_k": 0}, {"max_tokens": 0}, {"memory_type": "unknown"}, {"on_error": "hide"}]
 )
-def test_options_that_do_not_fit_are_mistakes_not_failures(
-    tea_lover: KronvexMemory, options: Any
-) -> None:
+def test_invalid_options_raise(tea_lover: KronvexMemory, options: Any) -> None:
     with pytest.raises(ValueError, match=next(iter(options))):
         KronvexMemoryContext(memory=tea_lover, user_id="ana", **options).invoke("tea")
 
 
-def test_an_unknown_option_is_not_passed_over(tea_lover: KronvexMemory) -> None:
+def test_an_unknown_option_raises(tea_lover: KronvexMemory) -> None:
     with pytest.raises((TypeError, ValueError)):
         KronvexMemoryContext(memory=tea_lover, user_id="ana", k=3)  # type: ignore[call-arg]

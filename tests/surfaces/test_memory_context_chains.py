@@ -1,4 +1,4 @@
-"""`KronvexMemoryContext` inside larger chains, and what hostile memories cannot do."""
+"""`KronvexMemoryContext` inside larger chains, and hostile memories."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ KINDS = ["piped", "assigned", "parallel", "in a function", "named", "retried"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_it_fits_into_any_chain(step: KronvexMemoryContext, kind: str) -> None:
+async def test_the_step_works_in_any_chain(step: KronvexMemoryContext, kind: str) -> None:
     model = FakeModel()
     chain = chains(step, model)[kind]
 
@@ -81,15 +81,15 @@ async def test_batches_keep_users_apart(tea_lover: KronvexMemory, step: Any) -> 
     configs: list[Any] = [{"configurable": {"user_id": user}} for user in users]
 
     sync = step.batch(["tea"] * 8, configs)
-    twin = await step.abatch(["tea"] * 8, configs)
+    in_async = await step.abatch(["tea"] * 8, configs)
 
-    for found in (sync, twin):
+    for found in (sync, in_async):
         for user, context in zip(users, found, strict=True):
             assert context.endswith(f"The tea of {user} is number {user}.")
             assert context.count("\n") == 0
 
 
-async def test_it_waits_for_a_streamed_question(step: KronvexMemoryContext) -> None:
+async def test_the_step_waits_for_a_streamed_question(step: KronvexMemoryContext) -> None:
     def words(_: Any) -> Any:
         yield from ("tea ", "or ", "coffee?")
 
@@ -119,7 +119,7 @@ async def test_the_scope_reaches_steps_called_inside_functions(step: KronvexMemo
         assert await chain.ainvoke("tea", ANA) == LINE
 
 
-async def test_its_run_is_traced_under_its_name(step: KronvexMemoryContext) -> None:
+async def test_the_run_is_traced_under_its_name(step: KronvexMemoryContext) -> None:
     events = [event async for event in step.astream_events("tea", ANA, version="v2")]
 
     assert events[0]["name"] == "KronvexMemoryContext"
@@ -182,7 +182,7 @@ def test_curly_braces_in_a_memory_are_plain_text(
     assert "key-42" not in model.shown
 
 
-def test_a_memory_cannot_fill_the_place_a_second_time(memory: KronvexMemory) -> None:
+def test_a_memory_cannot_fill_the_placeholder_again(memory: KronvexMemory) -> None:
     memory.remember("tea <memory_context> tea", user_id="ana")
     step = KronvexMemoryContext(memory=memory)
     messages: list[BaseMessage] = [SystemMessage("Known: <memory_context>")]

@@ -1,4 +1,4 @@
-"""A recall that fails leaves the chat going: empty context, one warning, one event."""
+"""If a recall fails, the chat continues: empty context, one warning, one event."""
 
 from __future__ import annotations
 
@@ -28,33 +28,31 @@ def step(tea_lover: KronvexMemory, faults: Faults) -> KronvexMemoryContext:
     return KronvexMemoryContext(memory=tea_lover, user_id="ana")
 
 
-async def call(step: Any, colour: str, value: Any, config: Any = None) -> Any:
-    if colour == "invoke":
+async def call(step: Any, way: str, value: Any, config: Any = None) -> Any:
+    if way == "invoke":
         return step.invoke(value, config)
-    if colour == "ainvoke":
+    if way == "ainvoke":
         return await step.ainvoke(value, config)
-    if colour == "stream":
+    if way == "stream":
         [filled] = step.stream(value, config)
         return filled
-    if colour == "astream":
+    if way == "astream":
         [filled] = [chunk async for chunk in step.astream(value, config)]
         return filled
     return (await step.abatch([value], config))[0]
 
 
-every_colour = pytest.mark.parametrize(
-    "colour", ["invoke", "ainvoke", "stream", "astream", "abatch"]
-)
+every_way = pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream", "abatch"])
 
 
-@every_colour
-async def test_the_chat_goes_on_without_context(
+@every_way
+async def test_the_chat_continues_without_context(
     step: KronvexMemoryContext,
-    colour: str,
+    way: str,
     event_log: EventLog,
     warnings_logged: Logged,
 ) -> None:
-    filled = await call(step, colour, ASKED, {"callbacks": [event_log]})
+    filled = await call(step, way, ASKED, {"callbacks": [event_log]})
 
     assert filled == {**ASKED, "memory_context": "", "memory_degraded": True}
     assert [name for name, _ in event_log.events] == [EVENT]
@@ -63,11 +61,11 @@ async def test_the_chat_goes_on_without_context(
     assert "the disk is gone" in line
 
 
-@every_colour
-async def test_logs_and_events_hold_no_memory_text(
-    step: KronvexMemoryContext, colour: str, event_log: EventLog, warnings_logged: Logged
+@every_way
+async def test_logs_and_events_contain_no_memory_text(
+    step: KronvexMemoryContext, way: str, event_log: EventLog, warnings_logged: Logged
 ) -> None:
-    await call(step, colour, ASKED, {"callbacks": [event_log]})
+    await call(step, way, ASKED, {"callbacks": [event_log]})
 
     told = " ".join([*warnings_logged(), *map(str, event_log.events)])
     assert told
@@ -117,21 +115,21 @@ def test_the_event_reaches_the_callbacks_of_an_outer_chain(
     assert [name for name, _ in event_log.events] == [EVENT]
 
 
-@every_colour
-async def test_who_wants_errors_gets_them(
-    step: KronvexMemoryContext, colour: str, event_log: EventLog, warnings_logged: Logged
+@every_way
+async def test_on_error_raise_raises(
+    step: KronvexMemoryContext, way: str, event_log: EventLog, warnings_logged: Logged
 ) -> None:
     strict = step.model_copy(update={"on_error": "raise"})
 
     with pytest.raises(StoreError, match="the disk is gone"):
-        await call(strict, colour, ASKED, {"callbacks": [event_log]})
+        await call(strict, way, ASKED, {"callbacks": [event_log]})
     assert event_log.events == []
     assert warnings_logged() == []
     assert step.memory.stats().degraded == 0
 
 
 @pytest.mark.parametrize("error", [StoreBusy(), OSError("no space"), ZeroDivisionError("bug")])
-def test_whatever_fails_does_not_break_the_chat(
+def test_no_error_breaks_the_chat(
     tea_lover: KronvexMemory, faults: Faults, error: Exception
 ) -> None:
     faults.fail("recall", error=error)
@@ -141,7 +139,7 @@ def test_whatever_fails_does_not_break_the_chat(
     assert type(error).__name__ in str(tea_lover.stats().last_error)
 
 
-def test_an_interrupt_is_no_failure(tea_lover: KronvexMemory, faults: Faults) -> None:
+def test_an_interrupt_is_not_a_failure(tea_lover: KronvexMemory, faults: Faults) -> None:
     faults.fail("recall", error=KeyboardInterrupt())  # type: ignore[arg-type]
     step = KronvexMemoryContext(memory=tea_lover, user_id="ana")
 
@@ -149,7 +147,7 @@ def test_an_interrupt_is_no_failure(tea_lover: KronvexMemory, faults: Faults) ->
         step.invoke(ASKED)
 
 
-def test_it_recovers_by_itself(tea_lover: KronvexMemory, faults: Faults) -> None:
+def test_recall_recovers_after_a_failure(tea_lover: KronvexMemory, faults: Faults) -> None:
     faults.fail("recall", times=1)
     step = KronvexMemoryContext(memory=tea_lover, user_id="ana")
 
@@ -159,7 +157,7 @@ def test_it_recovers_by_itself(tea_lover: KronvexMemory, faults: Faults) -> None
     assert "memory_degraded" not in again
 
 
-def test_on_error_of_the_memory_is_told(open_memory: OpenMemory) -> None:
+def test_on_error_of_the_memory_is_called(open_memory: OpenMemory) -> None:
     told: list[Exception] = []
     memory = open_memory(on_error=told.append)
     memory.remember("Ana prefers tea.", user_id="ana")
@@ -171,13 +169,13 @@ def test_on_error_of_the_memory_is_told(open_memory: OpenMemory) -> None:
 
 
 class Flaky(DeterministicFakeEmbedding):
-    """Embeds documents, but no queries."""
+    """Embeds documents, but fails on queries."""
 
     def embed_query(self, text: str) -> list[float]:
         raise ConnectionError("no route")
 
 
-async def test_failing_embeddings_leave_the_words(
+async def test_with_failing_embeddings_words_are_searched(
     open_memory: OpenMemory, event_log: EventLog, warnings_logged: Logged
 ) -> None:
     memory = open_memory(embeddings=Flaky(size=8))
@@ -196,7 +194,7 @@ async def test_failing_embeddings_leave_the_words(
     assert memory.stats().degraded == 2
 
 
-def test_a_closed_memory_degrades_as_well(open_memory: OpenMemory, warnings_logged: Logged) -> None:
+def test_a_closed_memory_degrades_too(open_memory: OpenMemory, warnings_logged: Logged) -> None:
     memory = open_memory()
     memory.close()
 

@@ -1,4 +1,4 @@
-"""`KronvexMemoryMiddleware` in agents of `create_agent`: what is shown, and what is saved."""
+"""`KronvexMemoryMiddleware` in agents of `create_agent`: recalling and saving."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from .agents import (
     ainvoke,
     asking,
     calls,
-    every_colour,
+    config_of,
+    every_way,
     invoke,
     sync_and_async,
-    whose,
 )
 from .conftest import Faults
 from .models import echo
@@ -40,8 +40,8 @@ ASKED = asking("tea or coffee?")
 EXCHANGE = "User: tea or coffee?\nAssistant: Tea."
 
 
-@every_colour
-async def test_the_model_sees_what_is_remembered_and_the_exchange_is_saved(
+@every_way
+async def test_the_model_gets_the_memories_and_the_exchange_is_saved(
     tea_lover: KronvexMemory, call: AgentCall
 ) -> None:
     model = AgentModel(replies=["Tea."])
@@ -63,8 +63,8 @@ def any_id(state: Any) -> Any:
     return state["messages"][0].id
 
 
-@every_colour
-async def test_what_is_recalled_enters_neither_state_nor_checkpoint(
+@every_way
+async def test_memories_never_enter_the_state_or_a_checkpoint(
     tea_lover: KronvexMemory, call: AgentCall
 ) -> None:
     saver = InMemorySaver()
@@ -75,20 +75,20 @@ async def test_what_is_recalled_enters_neither_state_nor_checkpoint(
 
     assert "Ana prefers" not in repr(state)
     stored = repr([saver.storage, saver.writes, saver.blobs])
-    assert "And now?" in stored  # what is kept can be read there
+    assert "And now?" in stored  # the test can read the stored state
     assert "Ana prefers" not in stored
     assert "Ana prefers" not in repr(said(tea_lover))
 
 
 @sync_and_async
-async def test_a_new_thread_recalls_what_another_one_heard(
+async def test_a_new_thread_recalls_messages_of_another_thread(
     memory: KronvexMemory, call: AgentCall
 ) -> None:
     model = AgentModel(replies=["Noted.", "You may not."])
     agent = agent_of(model, memory, checkpointer=InMemorySaver())
 
-    await call(agent, asking("I am allergic to peanuts."), whose(thread_id="monday"))
-    await call(agent, asking("May I eat peanuts?"), whose(thread_id="tuesday"))
+    await call(agent, asking("I am allergic to peanuts."), config_of(thread_id="monday"))
+    await call(agent, asking("May I eat peanuts?"), config_of(thread_id="tuesday"))
 
     assert "User: I am allergic to peanuts. Assistant: Noted." in model.prompts[1][0].text
     assert len(model.prompts[1]) == 2
@@ -115,7 +115,7 @@ PLACES: list[tuple[Any, Any]] = [
     ),
     (SystemMessage(["{memory_context}", CACHED]), [LINE, CACHED]),
 ]
-if not TAKES_SYSTEM_MESSAGES:  # LangChain 1.0 knew texts only
+if not TAKES_SYSTEM_MESSAGES:  # LangChain 1.0 only accepted texts
     PLACES = [
         (given, SystemMessage(shown).text)
         for given, shown in PLACES
@@ -125,7 +125,7 @@ if not TAKES_SYSTEM_MESSAGES:  # LangChain 1.0 knew texts only
 
 @sync_and_async
 @pytest.mark.parametrize(("given", "shown"), PLACES)
-async def test_the_context_has_its_place_in_any_system_message(
+async def test_the_context_is_added_to_any_system_message(
     tea_lover: KronvexMemory, call: AgentCall, given: Any, shown: Any
 ) -> None:
     model = AgentModel(replies=["Tea."])
@@ -140,20 +140,20 @@ async def test_the_context_has_its_place_in_any_system_message(
     ("given", "shown"),
     [(None, None), ("Be brief.", "Be brief."), ("Known: {memory_context}!", "Known: !")],
 )
-def test_nothing_remembered_adds_nothing(memory: KronvexMemory, given: Any, shown: Any) -> None:
+def test_without_memories_nothing_is_added(memory: KronvexMemory, given: Any, shown: Any) -> None:
     model = AgentModel(replies=["Tea."])
 
-    agent_of(model, memory, system_prompt=given).invoke(ASKED, whose())
+    agent_of(model, memory, system_prompt=given).invoke(ASKED, config_of())
 
     systems = [m.content for m in model.prompts[0] if m.type == "system"]
     assert systems == ([] if shown is None else [shown])
 
 
-def test_a_memory_that_holds_the_place_itself_is_not_filled(memory: KronvexMemory) -> None:
+def test_a_placeholder_in_a_memory_is_not_filled(memory: KronvexMemory) -> None:
     memory.remember("Tea is {memory_context} to me.", user_id="ana", memory_type="fact")
     model = AgentModel()
 
-    agent_of(model, memory, system_prompt="Known: {memory_context}").invoke(ASKED, whose())
+    agent_of(model, memory, system_prompt="Known: {memory_context}").invoke(ASKED, config_of())
 
     assert model.prompts[0][0].text.count("{memory_context}") == 1
 
@@ -203,7 +203,7 @@ TURNS = [
 
 @sync_and_async
 @pytest.mark.parametrize(("replies", "options", "answer"), TURNS)
-async def test_the_users_words_and_the_final_answer_are_saved_and_not_shown_twice(
+async def test_the_users_message_and_the_final_answer_are_saved_and_not_recalled(
     memory: KronvexMemory, call: AgentCall, replies: Any, options: Any, answer: str
 ) -> None:
     model = AgentModel(replies=[*replies, "Fine."])
@@ -221,7 +221,7 @@ async def test_the_users_words_and_the_final_answer_are_saved_and_not_shown_twic
     assert {message.type for message in model.prompts[0]} & {"system"} == set()
 
     model.prompts.clear()
-    await call(agent, asking("tea or coffee?"), whose(thread_id="another"))
+    await call(agent, asking("tea or coffee?"), config_of(thread_id="another"))
     assert "once more" in model.prompts[0][0].text
 
 
@@ -239,7 +239,7 @@ async def test_one_turn_recalls_once_however_often_the_model_is_called(
 
 
 @sync_and_async
-async def test_what_a_tool_forgets_is_shown_no_more(
+async def test_memories_forgotten_by_a_tool_are_no_longer_shown(
     tea_lover: KronvexMemory, call: AgentCall
 ) -> None:
     @tool
@@ -258,13 +258,13 @@ def test_a_history_passed_by_the_caller_is_not_saved_again(memory: KronvexMemory
     agent = agent_of(AgentModel(replies=[echo]), memory)
     history = [HumanMessage("Hi."), AIMessage("Hello."), HumanMessage("tea"), HumanMessage("now")]
 
-    agent.invoke({"messages": history}, whose())
+    agent.invoke({"messages": history}, config_of())
 
     assert said(memory) == ["human: tea", "human: now", "ai: You said: now"]
     assert remembered(memory) == ["User: now\nAssistant: You said: now", "User: tea"]
 
 
-# -- whose memory ------------------------------------------------------------------------------
+# -- users and sessions ------------------------------------------------------------------------
 
 
 @dataclass
@@ -319,12 +319,12 @@ async def test_without_any_id_the_agent_does_not_run(
     with pytest.raises(ScopeRequired, match="user_id"):
         await call(agent_of(model, memory), asking("Hello"), {"configurable": {"x": 1}})
     with pytest.raises(InvalidInput, match="user_id is blank"):
-        await call(agent_of(model, memory), asking("Hello"), whose(" "))
+        await call(agent_of(model, memory), asking("Hello"), config_of(" "))
 
     assert model.prompts == []
 
 
-async def test_users_at_once_see_their_own(memory: KronvexMemory) -> None:
+async def test_concurrent_users_see_their_own_memories(memory: KronvexMemory) -> None:
     users = [f"user-{number}" for number in range(8)]
     for user in users:
         memory.remember(f"The secret of {user} is a tea.", user_id=user, memory_type="fact")
@@ -334,9 +334,11 @@ async def test_users_at_once_see_their_own(memory: KronvexMemory) -> None:
 
     async def talk(user: str) -> None:
         for turn in range(3):
-            await ainvoke(agent, asking(f"What tea do I like, {user}, {turn}?"), whose(user, user))
+            await ainvoke(
+                agent, asking(f"What tea do I like, {user}, {turn}?"), config_of(user, user)
+            )
             await asyncio.to_thread(
-                agent.invoke, asking(f"Which tea, {user}, {turn}?"), whose(user, user + "-sync")
+                agent.invoke, asking(f"Which tea, {user}, {turn}?"), config_of(user, user + "-sync")
             )
 
     await asyncio.gather(*map(talk, users))
@@ -361,7 +363,7 @@ def test_options_limit_the_context(memory: KronvexMemory) -> None:
     def shown(**options: Any) -> list[str]:
         model = AgentModel()
         remembering = KronvexMemoryMiddleware(memory=memory, remember=False, **options)
-        create_agent(model, middleware=[remembering]).invoke(ASKED, whose())
+        create_agent(model, middleware=[remembering]).invoke(ASKED, config_of())
         return model.prompts[0][0].text.splitlines()
 
     assert len(shown()) == 8
@@ -377,13 +379,13 @@ def test_options_limit_the_context(memory: KronvexMemory) -> None:
     [{"top_k": 0}, {"max_tokens": 0}, {"memory_type": "dream"}, {"on_error": "hide"},
      {"user_id": ""}, {"session_id": "\0"}],
 )  # fmt: skip
-def test_an_option_that_does_not_fit_is_told_at_once(memory: KronvexMemory, options: Any) -> None:
+def test_an_invalid_option_raises_at_once(memory: KronvexMemory, options: Any) -> None:
     with pytest.raises(InvalidInput, match=next(iter(options))):
         KronvexMemoryMiddleware(memory=memory, **options)
 
 
-async def test_beside_the_other_surfaces_it_is_one_memory(memory: KronvexMemory) -> None:
-    """A history and an agent on the same session tell one story."""
+async def test_a_history_and_an_agent_share_one_session(memory: KronvexMemory) -> None:
+    """A history and an agent with the same session have the same messages."""
     await invoke(agent_of(AgentModel(replies=["Noted."]), memory), asking("I like mate."))
 
     history = memory.chat_history("chat", user_id="ana")

@@ -1,4 +1,4 @@
-"""`KronvexMemoryMiddleware` and a user who edits: new words under an old id are words."""
+"""`KronvexMemoryMiddleware` with edited messages: new text with an old id."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from conftest import OpenMemory
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.middleware import KronvexMemoryMiddleware
 
-from .agents import Agent, AgentCall, AgentModel, agent_of, sync_and_async, whose
+from .agents import Agent, AgentCall, AgentModel, agent_of, config_of, sync_and_async
 from .models import ModelDown
 from .runs import remembered, said
 
@@ -37,7 +37,7 @@ def saying(text: str, id_: str = "1") -> dict[str, Any]:
 @sync_and_async
 @pytest.mark.parametrize("new_id", ["1", "2"], ids=["same id", "new id"])
 @pytest.mark.parametrize("restarted", [False, True])
-async def test_edited_words_are_saved_and_the_answer_belongs_to_them(
+async def test_an_edited_message_is_saved_with_its_answer(
     open_memory: OpenMemory, call: AgentCall, new_id: str, restarted: bool
 ) -> None:
     memory, saver = open_memory(), InMemorySaver()
@@ -57,7 +57,7 @@ async def test_edited_words_are_saved_and_the_answer_belongs_to_them(
 
 @sync_and_async
 @pytest.mark.parametrize("restarted", [False, True] if FORKS_ASK_AGAIN else [True])
-async def test_words_edited_in_the_state_are_saved(
+async def test_a_message_edited_in_the_state_is_saved(
     open_memory: OpenMemory, call: AgentCall, restarted: bool
 ) -> None:
     memory, saver = open_memory(), InMemorySaver()
@@ -66,7 +66,7 @@ async def test_words_edited_in_the_state_are_saved(
     if restarted:
         memory = open_memory()
         agent = answering(memory, saver, "A2")
-    states = agent.get_state_history(whose())
+    states = agent.get_state_history(config_of())
     asked = next(state for state in states if state.next == ("model",))
 
     edited = agent.update_state(asked.config, saying(PORTO))
@@ -79,32 +79,32 @@ async def test_words_edited_in_the_state_are_saved(
 
 
 @sync_and_async
-async def test_words_edited_before_the_model_is_asked_are_the_only_ones(
+async def test_a_message_edited_before_the_model_call_is_saved_only_edited(
     memory: KronvexMemory, call: AgentCall
 ) -> None:
     model = AgentModel(replies=["A2"])
     agent = agent_of(model, memory, checkpointer=InMemorySaver(), interrupt_before=["model"])
     await call(agent, saying(LISBON))
 
-    agent.update_state(whose(), saying(PORTO))
+    agent.update_state(config_of(), saying(PORTO))
     await call(agent, None)
 
     assert said(memory) == SECOND
     assert remembered(memory) == [f"User: {PORTO}\nAssistant: A2"]
 
 
-def test_words_edited_back_are_said_once_more(memory: KronvexMemory) -> None:
+def test_a_message_edited_back_is_saved_again(memory: KronvexMemory) -> None:
     agent = answering(memory, InMemorySaver())
 
     for text in (LISBON, PORTO, LISBON):
-        agent.invoke(saying(text), whose())
+        agent.invoke(saying(text), config_of())
 
     assert said(memory) == [*FIRST, *SECOND, f"human: {LISBON}", "ai: A3"]
     assert f"User: {LISBON}\nAssistant: A3" in remembered(memory)
 
 
 @sync_and_async
-async def test_words_of_an_earlier_turn_can_be_edited(
+async def test_a_message_of_an_earlier_turn_can_be_edited(
     memory: KronvexMemory, call: AgentCall
 ) -> None:
     agent = answering(memory, InMemorySaver(), "A1", "A2", "A3", "A4")
@@ -112,7 +112,7 @@ async def test_words_of_an_earlier_turn_can_be_edited(
     await call(agent, saying(LISBON))
     await call(agent, saying("It rains.", "2"))
     await call(agent, saying(PORTO))
-    await call(agent, saying(PORTO))  # no edit
+    await call(agent, saying(PORTO))  # not an edit
 
     assert remembered(memory) == [
         f"User: {LISBON}\nAssistant: A1", f"User: {PORTO}\nAssistant: A3 A4",
@@ -123,7 +123,7 @@ async def test_words_of_an_earlier_turn_can_be_edited(
 
 @sync_and_async
 @pytest.mark.parametrize("restarted", [False, True])
-async def test_words_edited_after_a_failure_are_those_that_are_answered(
+async def test_the_answer_belongs_to_a_message_edited_after_a_failure(
     open_memory: OpenMemory, call: AgentCall, restarted: bool
 ) -> None:
     memory, saver = open_memory(), InMemorySaver()
@@ -140,17 +140,17 @@ async def test_words_edited_after_a_failure_are_those_that_are_answered(
     assert remembered(memory) == [f"User: {LISBON}", f"User: {PORTO}\nAssistant: A2"]
 
 
-def test_words_that_others_have_changed_are_not_said_again(memory: KronvexMemory) -> None:
+def test_a_message_changed_by_others_is_not_saved_again(memory: KronvexMemory) -> None:
     agent = answering(memory, InMemorySaver())
-    agent.invoke(saying(LISBON), whose())
+    agent.invoke(saying(LISBON), config_of())
 
-    agent.update_state(whose(), saying("[removed]"))
-    agent.invoke(saying(PORTO, "2"), whose())
+    agent.update_state(config_of(), saying("[removed]"))
+    agent.invoke(saying(PORTO, "2"), config_of())
 
     assert said(memory) == [*FIRST, *SECOND]
 
 
-def test_edited_words_decide_what_is_recalled(memory: KronvexMemory) -> None:
+def test_memories_are_recalled_for_the_edited_message(memory: KronvexMemory) -> None:
     for fact in ("The tram of Porto is old.", "Green tea is bitter."):
         memory.remember(fact, user_id="ana", memory_type="fact")
     model = AgentModel()
@@ -158,7 +158,7 @@ def test_edited_words_decide_what_is_recalled(memory: KronvexMemory) -> None:
     agent: Agent = create_agent(model, middleware=[remembering], checkpointer=InMemorySaver())
 
     for question in ("Which tea is bitter?", "How old is the tram of Porto?"):
-        agent.invoke(saying(question), whose())
+        agent.invoke(saying(question), config_of())
 
     assert ["tea is" in prompt[0].text for prompt in model.prompts] == [True, False]
     assert ["tram of" in prompt[0].text for prompt in model.prompts] == [False, True]

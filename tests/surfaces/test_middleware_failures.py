@@ -1,4 +1,4 @@
-"""`KronvexMemoryMiddleware` while the store fails: the agent answers, and nothing is lost."""
+"""`KronvexMemoryMiddleware` with a failing store: the agent answers, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 
-from langchain_kronvex import KronvexMemory, StoreError
+from langchain_kronvex import BackgroundWriter, KronvexMemory, StoreError
 from langchain_kronvex.middleware import KronvexMemoryMiddleware
 from langchain_kronvex.middleware.agent_turns import AgentTurns
 
@@ -23,9 +23,9 @@ from .agents import (
     AgentModel,
     agent_of,
     asking,
-    every_colour,
+    config_of,
+    every_way,
     sync_and_async,
-    whose,
 )
 from .conftest import EventLog, Faults
 from .runs import remembered, said
@@ -35,10 +35,10 @@ Logged = Callable[[], list[str]]
 
 
 def heard_by(log: EventLog) -> Any:
-    return {**whose(), "callbacks": [log]}
+    return {**config_of(), "callbacks": [log]}
 
 
-@every_colour
+@every_way
 async def test_when_the_recall_fails_the_agent_answers(
     memory: KronvexMemory, call: AgentCall, faults: Faults, event_log: EventLog,
     warnings_logged: Logged,
@@ -56,8 +56,8 @@ async def test_when_the_recall_fails_the_agent_answers(
     assert len(warnings_logged()) == 1
 
 
-@every_colour
-async def test_when_saving_fails_for_a_moment_it_is_made_up_for(
+@every_way
+async def test_a_temporary_save_failure_is_repaired(
     memory: KronvexMemory, call: AgentCall, faults: Faults
 ) -> None:
     faults.fail("add", times=2)
@@ -70,7 +70,7 @@ async def test_when_saving_fails_for_a_moment_it_is_made_up_for(
 
 
 @sync_and_async
-async def test_a_store_that_is_held_up_does_not_hold_up_the_agent(
+async def test_a_slow_store_does_not_delay_the_agent(
     memory: KronvexMemory, call: AgentCall, monkeypatch: pytest.MonkeyPatch, event_log: EventLog
 ) -> None:
     free, works = threading.Event(), memory.engine.backend.add
@@ -99,7 +99,7 @@ async def test_on_error_raise_raises(
 ) -> None:
     faults.fail(verb)
     monkey = pytest.MonkeyPatch()
-    monkey.setattr(memory.engine.writer, "_attempts", 1)
+    monkey.setattr(memory.engine, "writer", BackgroundWriter(attempts=1))
     strict = KronvexMemoryMiddleware(memory=memory, on_error="raise")
     model = AgentModel()
 
@@ -110,7 +110,7 @@ async def test_on_error_raise_raises(
     monkey.undo()
 
 
-def test_a_failure_that_is_tried_again_saves_once(
+def test_a_retried_failure_saves_once(
     memory: KronvexMemory, faults: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @wrap_model_call
@@ -121,18 +121,18 @@ def test_a_failure_that_is_tried_again_saves_once(
             return handler(request)
 
     faults.fail("add", times=1)
-    monkeypatch.setattr(memory.engine.writer, "_attempts", 1)
+    monkeypatch.setattr(memory.engine, "writer", BackgroundWriter(attempts=1))
     strict = KronvexMemoryMiddleware(memory=memory, on_error="raise")
     middleware: list[Any] = [twice, strict]
     agent: Agent = create_agent(AgentModel(), middleware=middleware)
 
-    agent.invoke(asking("Hi."), whose())
+    agent.invoke(asking("Hi."), config_of())
 
     assert said(memory) == EXCHANGE
 
 
 @sync_and_async
-async def test_a_memory_that_was_closed_does_not_stop_the_agent(
+async def test_a_closed_memory_does_not_stop_the_agent(
     memory: KronvexMemory, call: AgentCall
 ) -> None:
     agent = agent_of(AgentModel(), memory)
@@ -151,7 +151,7 @@ async def test_a_memory_that_was_closed_does_not_stop_the_agent(
     "messages", [[], [AIMessage("Welcome!")], [SystemMessage("Greet the user.")]],
     ids=["nothing", "the agent's own", "an instruction"],
 )  # fmt: skip
-async def test_without_the_users_words_the_agent_runs_and_nothing_is_kept(
+async def test_without_a_user_message_the_agent_runs_and_nothing_is_saved(
     tea_lover: KronvexMemory, call: AgentCall, faults: Faults, messages: list[BaseMessage]
 ) -> None:
     faults.fail("recall", times=0)  # counts
@@ -171,7 +171,7 @@ async def test_without_the_users_words_the_agent_runs_and_nothing_is_kept(
 
 
 @sync_and_async
-async def test_an_agent_that_is_given_another_ones_words_alone_runs(
+async def test_an_agent_with_only_another_agents_messages_runs(
     memory: KronvexMemory, call: AgentCall
 ) -> None:
     graph: Any = StateGraph(MessagesState)
@@ -186,7 +186,7 @@ async def test_an_agent_that_is_given_another_ones_words_alone_runs(
     assert remembered(memory) == []
 
 
-def test_a_request_without_the_users_words_is_answered(tea_lover: KronvexMemory) -> None:
+def test_a_request_without_a_user_message_is_answered(tea_lover: KronvexMemory) -> None:
     @wrap_model_call
     def trims(request: Any, handler: Any) -> Any:
         return handler(request.override(messages=[AIMessage("Well?")]))
@@ -195,7 +195,7 @@ def test_a_request_without_the_users_words_is_answered(tea_lover: KronvexMemory)
     middleware: list[Any] = [trims, KronvexMemoryMiddleware(memory=tea_lover)]
     agent: Agent = create_agent(model, middleware=middleware)
 
-    agent.invoke(asking("Hi."), whose())
+    agent.invoke(asking("Hi."), config_of())
 
     assert model.prompts[0][-1].text == "Well?"
     assert said(tea_lover) == EXCHANGE
@@ -206,7 +206,7 @@ def test_a_request_without_the_users_words_is_answered(tea_lover: KronvexMemory)
 
 @sync_and_async
 @pytest.mark.parametrize("at", ["begin", "before_model", "end"])
-async def test_a_failure_of_any_kind_obeys_on_error(
+async def test_any_failure_respects_on_error(
     memory: KronvexMemory, call: AgentCall, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
     def fails(*args: Any, **kwargs: Any) -> Any:

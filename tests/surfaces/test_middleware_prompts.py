@@ -1,4 +1,4 @@
-"""`KronvexMemoryMiddleware` beside others that make the system message."""
+"""`KronvexMemoryMiddleware` with middleware that sets the system message."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from langchain_core.messages import SystemMessage
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.middleware import KronvexMemoryMiddleware
 
-from .agents import Agent, AgentCall, AgentModel, asking, every_colour, sync_and_async
+from .agents import Agent, AgentCall, AgentModel, asking, every_way, sync_and_async
 from .models import ModelDown
 from .test_middleware import TAKES_SYSTEM_MESSAGES
 
@@ -29,10 +29,10 @@ def prompted(
     return create_agent(model, middleware=middleware, **options)
 
 
-@every_colour
+@every_way
 @in_any_order
 @pytest.mark.parametrize("given", [None, "You are fixed."])
-async def test_a_dynamic_prompt_keeps_what_is_recalled(
+async def test_a_dynamic_prompt_keeps_the_context(
     tea_lover: KronvexMemory, call: AgentCall, first: bool, given: str | None
 ) -> None:
     @dynamic_prompt
@@ -46,7 +46,7 @@ async def test_a_dynamic_prompt_keeps_what_is_recalled(
 
 
 @in_any_order
-def test_a_dynamic_prompt_may_have_the_place(tea_lover: KronvexMemory, first: bool) -> None:
+def test_a_dynamic_prompt_may_have_a_placeholder(tea_lover: KronvexMemory, first: bool) -> None:
     @dynamic_prompt
     def prompt(request: Any) -> str:
         return "Known: {memory_context}!"
@@ -61,7 +61,7 @@ def test_a_dynamic_prompt_may_have_the_place(tea_lover: KronvexMemory, first: bo
 
 @sync_and_async
 @in_any_order
-async def test_a_prompt_made_of_the_one_before_shows_it_once(
+async def test_a_prompt_made_from_the_previous_one_has_the_context_once(
     tea_lover: KronvexMemory, call: AgentCall, first: bool
 ) -> None:
     @dynamic_prompt
@@ -77,7 +77,7 @@ async def test_a_prompt_made_of_the_one_before_shows_it_once(
     assert "And be brief." in model.prompts[0][0].text
 
 
-def test_a_message_that_is_replaced_at_each_try_keeps_it(tea_lover: KronvexMemory) -> None:
+def test_a_message_replaced_at_every_retry_keeps_the_context(tea_lover: KronvexMemory) -> None:
     @wrap_model_call
     def tries(request: Any, handler: Any) -> Any:
         for text in ("One.", "Two."):
@@ -97,7 +97,7 @@ def test_a_message_that_is_replaced_at_each_try_keeps_it(tea_lover: KronvexMemor
     assert [shown[0].text for shown in model.prompts] == [f"One.\n\n{LINE}", f"Two.\n\n{LINE}"]
 
 
-def test_without_a_memory_a_prompt_is_as_it_was_made(memory: KronvexMemory) -> None:
+def test_without_memories_a_prompt_is_unchanged(memory: KronvexMemory) -> None:
     @dynamic_prompt
     def prompt(request: Any) -> str:
         return "You are dynamic."

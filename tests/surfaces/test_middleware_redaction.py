@@ -1,4 +1,4 @@
-"""`KronvexMemoryMiddleware` beside others that redact or block: kept is what the state holds."""
+"""`KronvexMemoryMiddleware` with middleware that redacts or blocks: it saves the state."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from .agents import (
     asking,
     calls,
     can_be_interrupted,
-    every_colour,
+    config_of,
+    every_way,
     sync_and_async,
-    whose,
 )
 from .models import ModelDown
 from .runs import remembered, said
@@ -58,16 +58,16 @@ def guarded(
     return create_agent(model, middleware=middleware, **options)
 
 
-@every_colour
+@every_way
 @in_any_order
-async def test_what_is_redacted_is_kept_redacted(
+async def test_redacted_messages_are_saved_redacted(
     memory: KronvexMemory, call: AgentCall, first: bool
 ) -> None:
     model = AgentModel(replies=["Noted."])
     agent = guarded(memory, model, mails(), first=first, checkpointer=InMemorySaver())
 
     state = await call(agent, asking(MAIL))
-    await call(agent, asking("What is my mail?"), whose(thread_id="another"))
+    await call(agent, asking("What is my mail?"), config_of(thread_id="another"))
 
     assert state["messages"][0].text == REDACTED
     assert said(memory) == [f"human: {REDACTED}", "ai: Noted."]
@@ -78,7 +78,7 @@ async def test_what_is_redacted_is_kept_redacted(
 
 @sync_and_async
 @in_any_order
-async def test_an_answer_that_is_redacted_is_kept_redacted(
+async def test_a_redacted_answer_is_saved_redacted(
     memory: KronvexMemory, call: AgentCall, first: bool
 ) -> None:
     model = AgentModel(replies=["Write to ben@example.com."])
@@ -93,7 +93,7 @@ async def test_an_answer_that_is_redacted_is_kept_redacted(
 @sync_and_async
 @in_any_order
 @pytest.mark.parametrize("restarted", [False, True])
-async def test_what_is_blocked_is_not_kept_and_neither_later(
+async def test_a_blocked_message_is_not_saved_now_or_later(
     open_memory: OpenMemory, call: AgentCall, first: bool, restarted: bool
 ) -> None:
     memory, saver = open_memory(), InMemorySaver()
@@ -111,19 +111,19 @@ async def test_what_is_blocked_is_not_kept_and_neither_later(
     assert remembered(memory) == ["User: Never mind.\nAssistant: Fine."]
 
 
-def test_what_is_redacted_and_then_blocked_is_not_kept(memory: KronvexMemory) -> None:
+def test_a_redacted_and_blocked_message_is_not_saved(memory: KronvexMemory) -> None:
     agent = guarded(memory, AgentModel(), mails(), cards(), checkpointer=InMemorySaver())
 
     with pytest.raises(PIIDetectionError):
-        agent.invoke(asking(f"{MAIL}. {CARD}"), whose())
-    agent.invoke(asking("Never mind."), whose())
+        agent.invoke(asking(f"{MAIL}. {CARD}"), config_of())
+    agent.invoke(asking("Never mind."), config_of())
 
     assert said(memory) == ["human: Never mind.", "ai: Fine."]
 
 
 @sync_and_async
 @in_any_order
-async def test_the_words_are_on_disk_when_the_model_is_asked(
+async def test_the_message_is_on_disk_when_the_model_is_called(
     memory: KronvexMemory, open_memory: OpenMemory, call: AgentCall, first: bool
 ) -> None:
     elsewhere = open_memory()
@@ -136,7 +136,7 @@ async def test_the_words_are_on_disk_when_the_model_is_asked(
 
 @sync_and_async
 @pytest.mark.parametrize("restarted", [False, True])
-async def test_redacted_words_are_saved_once_through_a_failure(
+async def test_redacted_messages_are_saved_once_despite_a_failure(
     open_memory: OpenMemory, call: AgentCall, restarted: bool
 ) -> None:
     memory, saver = open_memory(), InMemorySaver()
@@ -157,7 +157,7 @@ async def test_redacted_words_are_saved_once_through_a_failure(
 
 @can_be_interrupted
 @in_any_order
-async def test_redacted_words_are_saved_once_through_an_interrupt(
+async def test_redacted_messages_are_saved_once_despite_an_interrupt(
     open_memory: OpenMemory, call: AgentCall, first: bool
 ) -> None:
     saver, model = InMemorySaver(), AgentModel(replies=[calls("order", what="tea"), "Ordered."])
@@ -182,16 +182,16 @@ def test_a_client_that_sends_all_messages_again_does_not_undo_the_redaction(
     agent = guarded(memory, AgentModel(), mails(), checkpointer=InMemorySaver())
     first, second = HumanMessage(MAIL, id="1"), HumanMessage("And now?", id="2")
 
-    state = agent.invoke({"messages": [first]}, whose())
+    state = agent.invoke({"messages": [first]}, config_of())
     answer = AIMessage(state["messages"][-1].text, id=state["messages"][-1].id)
-    agent.invoke({"messages": [first, answer, second]}, whose())
+    agent.invoke({"messages": [first, answer, second]}, config_of())
 
     assert said(memory) == [f"human: {REDACTED}", "ai: Fine.", "human: And now?", "ai: Fine."]
 
 
 @sync_and_async
 @in_any_order
-async def test_a_model_that_another_stands_in_for_is_one_turn(
+async def test_a_model_fallback_is_one_turn(
     memory: KronvexMemory, call: AgentCall, first: bool
 ) -> None:
     stands_in = ModelFallbackMiddleware(AgentModel(replies=["Hello."]))
@@ -208,7 +208,7 @@ async def test_a_model_that_another_stands_in_for_is_one_turn(
 
 @sync_and_async
 @in_any_order
-async def test_what_another_middleware_answers_is_kept_as_the_state_ends(
+async def test_an_answer_of_another_middleware_is_saved_as_in_the_final_state(
     memory: KronvexMemory, call: AgentCall, first: bool
 ) -> None:
     @before_model(can_jump_to=["end"])
@@ -223,7 +223,7 @@ async def test_what_another_middleware_answers_is_kept_as_the_state_ends(
 
 @sync_and_async
 @in_any_order
-async def test_words_that_are_taken_out_of_the_state_are_not_kept(
+async def test_messages_removed_from_the_state_are_not_saved(
     memory: KronvexMemory, call: AgentCall, first: bool
 ) -> None:
     @before_model(can_jump_to=["end"])
@@ -243,7 +243,7 @@ async def test_words_that_are_taken_out_of_the_state_are_not_kept(
 
 
 @sync_and_async
-async def test_what_ends_before_the_turn_begins_belongs_to_no_turn(
+async def test_an_answer_before_the_turn_begins_is_not_saved(
     memory: KronvexMemory, call: AgentCall
 ) -> None:
     @before_agent(can_jump_to=["end"])

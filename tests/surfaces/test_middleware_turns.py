@@ -36,8 +36,8 @@ from .agents import (
     asking,
     calls,
     can_be_interrupted,
+    config_of,
     sync_and_async,
-    whose,
 )
 from .models import FakeModel, ModelDown, echo
 from .runs import ASYNC_CONFIG_COMES_ALONG, remembered, said
@@ -88,7 +88,7 @@ async def test_a_turn_resumed_by_another_process_is_saved_once(
     memory, resumed = open_memory(), AgentModel(replies=["Ordered."])
     memory.remember("Ben prefers tea.", user_id="ben", memory_type="semantic")
     agent = careful_agent(memory, saver, resumed)
-    await call(agent, APPROVED, whose("ben"))  # who approves does not become who asked
+    await call(agent, APPROVED, config_of("ben"))  # Ben only approves
 
     assert "Ana prefers tea." in resumed.prompts[0][0].text
     assert "Ben" not in repr(resumed.prompts)
@@ -98,7 +98,7 @@ async def test_a_turn_resumed_by_another_process_is_saved_once(
 
 
 @sync_and_async
-async def test_after_a_failure_the_turn_goes_on_and_is_saved_once(
+async def test_after_a_failure_the_turn_continues_and_is_saved_once(
     memory: KronvexMemory, call: AgentCall
 ) -> None:
     model = AgentModel(replies=[ModelDown("gone"), "Hello."])
@@ -115,7 +115,7 @@ async def test_after_a_failure_the_turn_goes_on_and_is_saved_once(
 
 @sync_and_async
 @pytest.mark.parametrize("restarted", [False, True])
-async def test_after_a_failure_the_next_words_alone_are_new(
+async def test_after_a_failure_only_the_next_message_is_new(
     open_memory: OpenMemory, call: AgentCall, restarted: bool
 ) -> None:
     memory, saver = open_memory(), InMemorySaver()
@@ -132,7 +132,7 @@ async def test_after_a_failure_the_next_words_alone_are_new(
     assert said(memory) == ["human: Hi.", "human: Are you there?", "ai: Hello."]
 
 
-def test_a_model_tried_again_is_one_turn(memory: KronvexMemory) -> None:
+def test_a_retried_model_is_one_turn(memory: KronvexMemory) -> None:
     @wrap_model_call
     def twice(request: Any, handler: Any) -> Any:
         try:
@@ -145,33 +145,35 @@ def test_a_model_tried_again_is_one_turn(memory: KronvexMemory) -> None:
         remembering = KronvexMemoryMiddleware(memory=memory)
         middleware = [twice, remembering] if around else [remembering, twice]
         thread = f"thread-{around}"
-        create_agent(model, middleware=middleware).invoke(asking("Hi."), whose(thread_id=thread))
+        create_agent(model, middleware=middleware).invoke(
+            asking("Hi."), config_of(thread_id=thread)
+        )
 
         assert said(memory, "ana", thread) == ["human: Hi.", "ai: Hello."]
 
 
-def test_an_agent_tried_again_with_the_same_message_saves_it_once(memory: KronvexMemory) -> None:
+def test_an_agent_retried_with_the_same_message_saves_it_once(memory: KronvexMemory) -> None:
     model = AgentModel(replies=[ModelDown("gone"), "Hello."])
     agent = agent_of(model, memory).with_retry(stop_after_attempt=2, wait_exponential_jitter=False)
 
-    agent.invoke({"messages": [HumanMessage("Hi.", id="1")]}, whose())
+    agent.invoke({"messages": [HumanMessage("Hi.", id="1")]}, config_of())
 
     assert said(memory) == ["human: Hi.", "ai: Hello."]
     assert remembered(memory) == ["User: Hi.\nAssistant: Hello."]
 
 
-def test_the_same_words_said_again_are_a_turn_of_their_own(memory: KronvexMemory) -> None:
+def test_a_repeated_message_is_a_new_turn(memory: KronvexMemory) -> None:
     agent = agent_of(AgentModel(replies=["Hello."]), memory, checkpointer=InMemorySaver())
 
     for _ in range(2):
-        agent.invoke(asking("Hi."), whose())
+        agent.invoke(asking("Hi."), config_of())
 
     assert said(memory) == ["human: Hi.", "ai: Hello."] * 2
 
 
 @can_be_interrupted
 @pytest.mark.parametrize("failing", [True, False])
-async def test_an_answer_finds_its_question_whatever_was_said_meanwhile(
+async def test_an_answer_is_saved_with_its_question_after_other_turns(
     open_memory: OpenMemory, call: AgentCall, failing: bool
 ) -> None:
     saver, memory = InMemorySaver(), open_memory()
@@ -198,18 +200,18 @@ async def test_an_answer_finds_its_question_whatever_was_said_meanwhile(
 TALK = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from surfaces.agents import AgentModel, agent_of, asking, whose
+from surfaces.agents import AgentModel, agent_of, asking, config_of
 from langchain_kronvex import KronvexMemory
 memory = KronvexMemory(sys.argv[1])
 agent = agent_of(AgentModel(replies=["Noted."]), memory)
-agent.invoke(asking("I am allergic to peanuts."), whose(thread_id="monday"))
+agent.invoke(asking("I am allergic to peanuts."), config_of(thread_id="monday"))
 import os
 os._exit(1)
 """
 
 
 @sync_and_async
-async def test_what_an_agent_heard_in_a_process_that_died_is_recalled(
+async def test_messages_of_a_killed_process_are_recalled(
     store_url: str, open_memory: OpenMemory, call: AgentCall
 ) -> None:
     tests = str(Path(__file__).parents[1])
@@ -219,7 +221,7 @@ async def test_what_an_agent_heard_in_a_process_that_died_is_recalled(
     assert died.returncode == 1, died.stderr
 
     model = AgentModel()
-    await call(agent_of(model, open_memory()), asking("Peanuts?"), whose(thread_id="tuesday"))
+    await call(agent_of(model, open_memory()), asking("Peanuts?"), config_of(thread_id="tuesday"))
 
     assert "User: I am allergic to peanuts. Assistant: Noted." in model.prompts[0][0].text
 
@@ -228,7 +230,7 @@ async def test_what_an_agent_heard_in_a_process_that_died_is_recalled(
 
 
 def delegating(child: Agent, *, hand_on: bool) -> BaseTool:
-    """A tool that asks an agent, with its own config or with the one that comes along."""
+    """A tool that calls an agent, with its own config or with the current one."""
 
     def research(question: str, config: RunnableConfig) -> str:
         state = child.invoke(asking(question), config if hand_on else None)
@@ -271,7 +273,7 @@ async def test_an_agent_used_as_a_tool_recalls_and_saves_nothing(
 
 
 @sync_and_async
-async def test_an_agent_used_as_a_tool_saves_where_it_is_told_to(
+async def test_an_agent_used_as_a_tool_saves_to_a_given_session(
     memory: KronvexMemory, call: AgentCall
 ) -> None:
     own = KronvexMemoryMiddleware(memory=memory, user_id="researcher", session_id="notes")
@@ -329,7 +331,7 @@ async def test_an_agent_that_adds_nothing_saves_nothing(
 
 
 def shortening(*, after: int, keep: int) -> SummarizationMiddleware:
-    """Summarise when there are so many messages."""
+    """Summarise at this number of messages."""
     options: dict[str, Any] = {"trigger": ("messages", after), "keep": ("messages", keep)}
     if "trigger" not in inspect.signature(SummarizationMiddleware).parameters:  # LangChain 1.0
         options = {"max_tokens_before_summary": after, "messages_to_keep": keep}
@@ -338,7 +340,7 @@ def shortening(*, after: int, keep: int) -> SummarizationMiddleware:
 
 
 @sync_and_async
-async def test_what_was_summarised_away_is_still_found(
+async def test_summarised_messages_are_still_recalled(
     memory: KronvexMemory, call: AgentCall
 ) -> None:
     shortens = shortening(after=5, keep=1)
@@ -358,7 +360,7 @@ async def test_what_was_summarised_away_is_still_found(
 
 
 @sync_and_async
-async def test_a_turn_summarised_while_it_runs_is_saved_whole(
+async def test_a_turn_summarised_while_it_runs_is_saved_in_full(
     memory: KronvexMemory, call: AgentCall
 ) -> None:
     shortens = shortening(after=4, keep=2)
@@ -379,9 +381,9 @@ async def test_tokens_are_streamed_and_the_turn_is_saved(tea_lover: KronvexMemor
     agent = agent_of(model, tea_lover, tools=[order])
 
     given = asking("Order tea.")
-    chunks = [chunk for chunk, _ in agent.stream(given, whose(), stream_mode="messages")]
+    chunks = [chunk for chunk, _ in agent.stream(given, config_of(), stream_mode="messages")]
     model.prompts.clear()
-    streamed = agent.astream(given, whose(thread_id="two"), stream_mode="messages")
+    streamed = agent.astream(given, config_of(thread_id="two"), stream_mode="messages")
     achunks = [chunk async for chunk, _ in streamed]
 
     for streamed_chunks in (chunks, achunks) if ASYNC_CONFIG_COMES_ALONG else (chunks,):
@@ -392,13 +394,13 @@ async def test_tokens_are_streamed_and_the_turn_is_saved(tea_lover: KronvexMemor
         assert said(tea_lover, "ana", thread) == ["human: Order tea.", "ai: It is on its way."]
 
 
-async def test_a_stream_closed_early_keeps_the_users_words(memory: KronvexMemory) -> None:
+async def test_a_stream_closed_early_keeps_the_users_message(memory: KronvexMemory) -> None:
     agent = agent_of(AgentModel(replies=["It is on its way."]), memory)
 
-    stream = agent.stream(asking("Order tea."), whose(), stream_mode="messages")
+    stream = agent.stream(asking("Order tea."), config_of(), stream_mode="messages")
     next(stream)
     stream.close()
-    astream = agent.astream(asking("Order."), whose(thread_id="two"), stream_mode="messages")
+    astream = agent.astream(asking("Order."), config_of(thread_id="two"), stream_mode="messages")
     await anext(astream)
     await astream.aclose()
 
@@ -407,27 +409,27 @@ async def test_a_stream_closed_early_keeps_the_users_words(memory: KronvexMemory
     assert said(memory, "ana", "two")[0] == "human: Order."
 
 
-def test_an_answer_without_words_is_no_answer(memory: KronvexMemory) -> None:
-    agent_of(AgentModel(replies=[AIMessage("")]), memory).invoke(asking("Hi."), whose())
+def test_an_empty_answer_is_not_saved(memory: KronvexMemory) -> None:
+    agent_of(AgentModel(replies=[AIMessage("")]), memory).invoke(asking("Hi."), config_of())
 
     assert said(memory) == ["human: Hi."]
     assert remembered(memory) == ["User: Hi."]
 
 
-def test_a_picture_without_words_recalls_nothing_and_is_saved(tea_lover: KronvexMemory) -> None:
+def test_a_picture_without_text_recalls_nothing_and_is_saved(tea_lover: KronvexMemory) -> None:
     picture = HumanMessage([{"type": "image", "url": "https://example.org/tea.png"}])
     model = AgentModel(replies=["A cup."])
 
-    agent_of(model, tea_lover).invoke({"messages": [picture]}, whose())
+    agent_of(model, tea_lover).invoke({"messages": [picture]}, config_of())
 
     assert [message.type for message in model.prompts[0]] == ["human"]
     assert said(tea_lover) == ["human: ", "ai: A cup."]
     assert "Assistant: A cup." in remembered(tea_lover)
 
 
-def test_echo_of_the_context_is_the_models_own_doing(tea_lover: KronvexMemory) -> None:
+def test_an_answer_that_repeats_the_context_is_saved(tea_lover: KronvexMemory) -> None:
     model = AgentModel(replies=[lambda prompt: f"I know: {prompt[0].text}", echo])
 
-    agent_of(model, tea_lover).invoke(asking("tea or coffee?"), whose())
+    agent_of(model, tea_lover).invoke(asking("tea or coffee?"), config_of())
 
     assert said(tea_lover)[1] == "ai: I know: [semantic, 2026-04-28] Ana prefers tea."

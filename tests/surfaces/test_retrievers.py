@@ -31,7 +31,7 @@ NOON = datetime(2026, 4, 28, 12, tzinfo=timezone.utc)
 
 @pytest.fixture
 def teas(memory: KronvexMemory) -> KronvexMemory:
-    """Ana, in two sessions, and Bob have said something about tea."""
+    """A memory with memories about tea, of Ana in two sessions and of Bob."""
     memory.remember("Ana drinks green tea.", user_id="ana", session_id="monday")
     memory.remember("Ana keeps tea in a tin.", user_id="ana", session_id="tuesday")
     memory.remember("Ana prefers tea.", memory_type="semantic", user_id="ana")
@@ -51,7 +51,7 @@ def configured(**ids: str) -> Any:
 ALL_OF_ANA = {"Ana drinks green tea.", "Ana keeps tea in a tin.", "Ana prefers tea."}
 
 
-def test_a_document_carries_its_memory(memory: KronvexMemory) -> None:
+def test_a_document_contains_its_memory(memory: KronvexMemory) -> None:
     stored = memory.remember(
         "Ana drinks tea.", user_id="ana", session_id="monday", metadata={"page": 3},
         created_at=NOON,
@@ -76,7 +76,7 @@ def test_a_document_carries_its_memory(memory: KronvexMemory) -> None:
     assert 0 < document.metadata["similarity"] <= 1
 
 
-def test_metadata_of_the_user_cannot_pass_for_ours(memory: KronvexMemory) -> None:
+def test_metadata_of_the_user_cannot_replace_ours(memory: KronvexMemory) -> None:
     memory.remember("Ana drinks tea.", user_id="ana", metadata={"user_id": "bob", "similarity": 9})
 
     [document] = memory.as_retriever(user_id="ana").invoke("tea")
@@ -85,7 +85,7 @@ def test_metadata_of_the_user_cannot_pass_for_ours(memory: KronvexMemory) -> Non
     assert document.metadata["similarity"] <= 1
 
 
-def test_it_is_a_retriever_made_by_the_memory(teas: KronvexMemory) -> None:
+def test_as_retriever_returns_a_retriever(teas: KronvexMemory) -> None:
     retriever = teas.as_retriever(k=2, user_id="ana")
 
     assert isinstance(retriever, BaseRetriever)
@@ -109,7 +109,7 @@ def test_it_is_a_retriever_made_by_the_memory(teas: KronvexMemory) -> None:
         ({"user_id": "%"}, {}, set()),
     ],
 )
-async def test_whose_memories(
+async def test_the_user_of_the_memories(
     teas: KronvexMemory, fixed: dict[str, str], config: dict[str, str], expected: set[str]
 ) -> None:
     retriever = KronvexRetriever(memory=teas, **fixed)
@@ -119,7 +119,9 @@ async def test_whose_memories(
 
 
 @pytest.mark.parametrize("config", [None, {}, {"configurable": {}}, {"configurable": {"k": 1}}])
-async def test_without_a_scope_it_says_what_to_pass(teas: KronvexMemory, config: Any) -> None:
+async def test_without_a_scope_the_error_says_what_to_pass(
+    teas: KronvexMemory, config: Any
+) -> None:
     retriever = KronvexRetriever(memory=teas)
 
     with pytest.raises(ScopeRequired, match=r"configurable.*user_id") as sync_error:
@@ -130,19 +132,19 @@ async def test_without_a_scope_it_says_what_to_pass(teas: KronvexMemory, config:
 
 
 @pytest.mark.parametrize("bad", ["", " ", "a\0", 7])
-def test_an_id_that_does_not_fit_never_widens_the_scope(teas: KronvexMemory, bad: Any) -> None:
+def test_an_invalid_id_never_widens_the_scope(teas: KronvexMemory, bad: Any) -> None:
     with pytest.raises(InvalidInput):
         KronvexRetriever(memory=teas).invoke("tea", configured(user_id=bad))
 
 
-def test_shared_memories_come_on_request_alone(teas: KronvexMemory) -> None:
+def test_shared_memories_are_included_only_on_request(teas: KronvexMemory) -> None:
     alone = teas.as_retriever(user_id="ana").invoke("tea")
     shared = teas.as_retriever(user_id="ana", include_shared=True).invoke("tea")
 
     assert contents(shared) - contents(alone) == {"Tea is served at five."}
 
 
-async def test_k_can_be_given_for_one_call(teas: KronvexMemory) -> None:
+async def test_k_can_be_passed_for_one_call(teas: KronvexMemory) -> None:
     retriever = teas.as_retriever(k=1, user_id="ana")
 
     assert len(retriever.invoke("tea")) == 1
@@ -152,7 +154,7 @@ async def test_k_can_be_given_for_one_call(teas: KronvexMemory) -> None:
 
 
 @pytest.mark.parametrize("k", [0, -1])
-def test_a_k_that_does_not_fit_is_refused(teas: KronvexMemory, k: int) -> None:
+def test_an_invalid_k_is_rejected(teas: KronvexMemory, k: int) -> None:
     with pytest.raises(InvalidInput, match="k must be"):
         teas.as_retriever(user_id="ana").invoke("tea", k=k)
 
@@ -163,7 +165,7 @@ def test_only_one_type(teas: KronvexMemory) -> None:
     assert contents(retriever.invoke("tea")) == {"Ana prefers tea."}
 
 
-def test_a_threshold_keeps_out_what_is_less_similar(memory: KronvexMemory) -> None:
+def test_a_threshold_excludes_less_similar_memories(memory: KronvexMemory) -> None:
     memory.remember("Ana drinks green tea.", user_id="ana")
     memory.remember("The train to Rome leaves at nine.", user_id="ana")
     everything = memory.as_retriever(user_id="ana").invoke("green tea")
@@ -176,12 +178,12 @@ def test_a_threshold_keeps_out_what_is_less_similar(memory: KronvexMemory) -> No
     assert memory.as_retriever(user_id="ana", threshold=1.0).invoke("green tea") == []
 
 
-def test_nothing_stored_is_nothing_found(memory: KronvexMemory) -> None:
+def test_an_empty_store_returns_nothing(memory: KronvexMemory) -> None:
     assert memory.as_retriever(user_id="ana").invoke("tea") == []
 
 
 @pytest.mark.parametrize("query", ["", "   "])
-def test_a_blank_query_is_refused(teas: KronvexMemory, query: str) -> None:
+def test_a_blank_query_is_rejected(teas: KronvexMemory, query: str) -> None:
     with pytest.raises(InvalidInput, match="blank"):
         teas.as_retriever(user_id="ana").invoke(query)
 
@@ -191,9 +193,9 @@ async def test_batches_take_a_config_for_each_query(teas: KronvexMemory) -> None
     configs = [configured(user_id="ana"), configured(user_id="bob")] * 5
 
     sync = retriever.batch(["tea"] * 10, configs)
-    twin = await retriever.abatch(["tea"] * 10, configs)
+    in_async = await retriever.abatch(["tea"] * 10, configs)
 
-    for found in (sync, twin):
+    for found in (sync, in_async):
         assert [contents(documents) for documents in found] == [ALL_OF_ANA, {"Bob hates tea."}] * 5
 
 
@@ -210,7 +212,7 @@ def test_in_a_rag_chain_the_scope_comes_from_the_config(teas: KronvexMemory) -> 
     assert "Bob" not in model.shown
 
 
-async def test_in_a_function_the_scope_comes_along(teas: KronvexMemory) -> None:
+async def test_in_a_function_the_scope_comes_from_the_outer_run(teas: KronvexMemory) -> None:
     retriever = KronvexRetriever(memory=teas)
 
     def ask(question: str) -> list[Document]:
@@ -237,7 +239,7 @@ async def test_as_a_tool_it_takes_the_scope_of_the_call(teas: KronvexMemory) -> 
 
 
 class Trace(BaseCallbackHandler):
-    """Notes what a retriever reports."""
+    """Records the callbacks of a retriever."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
@@ -252,7 +254,7 @@ class Trace(BaseCallbackHandler):
         self.events.append(("error", type(error)))
 
 
-async def test_it_is_traced_as_a_retriever(teas: KronvexMemory) -> None:
+async def test_the_run_is_traced_as_a_retriever(teas: KronvexMemory) -> None:
     trace = Trace()
     retriever = teas.as_retriever(user_id="ana")
 
@@ -279,7 +281,7 @@ async def test_a_failing_store_raises_and_is_traced(
     assert trace.events == [("start", "tea"), ("error", StoreError)] * 2
 
 
-async def test_its_events_are_streamed(teas: KronvexMemory) -> None:
+async def test_events_are_streamed(teas: KronvexMemory) -> None:
     retriever = teas.as_retriever(user_id="ana")
 
     kinds = [event["event"] async for event in retriever.astream_events("tea", version="v2")]
@@ -299,6 +301,6 @@ def test_retrieving_counts_as_an_access(open_memory: OpenMemory) -> None:
 
 
 @pytest.mark.parametrize("options", [{"kk": 3}, {"top_k": 3}])
-def test_an_unknown_option_is_not_passed_over(memory: KronvexMemory, options: Any) -> None:
+def test_an_unknown_option_raises(memory: KronvexMemory, options: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         memory.as_retriever(user_id="ana", **options)

@@ -1,4 +1,4 @@
-"""The key-value store: values come back as they were, apart from each other, and none is lost."""
+"""The key-value store returns values as they were stored, keeps them apart and loses none."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from langchain_kronvex import InvalidInput, KronvexKeyValueStore, KronvexMemory,
 OpenMemory = Callable[..., KronvexMemory]
 
 
-class Words:
-    """A store's everyday words in either colour."""
+class Methods:
+    """The methods of a store, called sync or async."""
 
-    def __init__(self, store: KronvexKeyValueStore, colour: str) -> None:
-        self._store, self._colour = store, colour
+    def __init__(self, store: KronvexKeyValueStore, way: str) -> None:
+        self._store, self._way = store, way
 
-    def __getattr__(self, word: str) -> Any:
-        if self._colour == "sync":
-            return getattr(self._store, word)
-        twin = getattr(self._store, "a" + word)
-        return lambda *args, **kwargs: asyncio.run(twin(*args, **kwargs))
+    def __getattr__(self, name: str) -> Any:
+        if self._way == "sync":
+            return getattr(self._store, name)
+        method = getattr(self._store, "a" + name)
+        return lambda *args, **kwargs: asyncio.run(method(*args, **kwargs))
 
 
 @pytest.fixture
@@ -40,11 +40,11 @@ def store(memory: KronvexMemory) -> KronvexKeyValueStore:
 
 
 @pytest.fixture(params=["sync", "async"])
-def words(request: pytest.FixtureRequest, store: KronvexKeyValueStore) -> Words:
-    return Words(store, request.param)
+def words(request: pytest.FixtureRequest, store: KronvexKeyValueStore) -> Methods:
+    return Methods(store, request.param)
 
 
-def test_the_everyday_words(words: Words, store: KronvexKeyValueStore) -> None:
+def test_get_set_and_delete(words: Methods, store: KronvexKeyValueStore) -> None:
     assert words.get("a") is None
     assert words.get("a", 3) == 3
     words.set("a", {"n": [1, (2, 3)]})
@@ -60,7 +60,7 @@ def test_the_everyday_words(words: Words, store: KronvexKeyValueStore) -> None:
     assert words.list_keys() == ["b"]
 
 
-def test_keys_are_listed_by_their_beginning(words: Words, store: KronvexKeyValueStore) -> None:
+def test_keys_are_listed_by_prefix(words: Methods, store: KronvexKeyValueStore) -> None:
     store.mset([(key, 1) for key in ("u%", "u1", "U1", "u_", "v", "u1/x")])
 
     assert words.list_keys("u1") == ["u1", "u1/x"]
@@ -70,7 +70,9 @@ def test_keys_are_listed_by_their_beginning(words: Words, store: KronvexKeyValue
     assert list(store.yield_keys(prefix="u1")) == ["u1", "u1/x"]
 
 
-def test_of_a_key_set_twice_at_once_the_last_wins(store: KronvexKeyValueStore) -> None:
+def test_if_a_key_is_set_twice_in_one_call_the_last_value_counts(
+    store: KronvexKeyValueStore,
+) -> None:
     store.mset([("a", 1), ("b", 2), ("a", 3)])
     assert store.mget(["a", "b", "c", "a"]) == [3, 2, None, 3]
     store.mset([])
@@ -109,7 +111,7 @@ def test_namespaces_do_not_see_each_other(memory: KronvexMemory, open_memory: Op
     assert [store.get("name") for store in stores] == [None, *names[1:]]
 
 
-def test_memories_and_values_do_not_touch_each_other(
+def test_memories_and_values_do_not_affect_each_other(
     memory: KronvexMemory, store: KronvexKeyValueStore
 ) -> None:
     store.set("tea", "jasmine tea")
@@ -127,7 +129,7 @@ def test_memories_and_values_do_not_touch_each_other(
 
 
 @pytest.mark.parametrize("key", ["", " \n", "a\0b", "\ud800", 3, None, b"a"], ids=repr)
-def test_a_key_that_does_not_fit_is_refused(store: KronvexKeyValueStore, key: Any) -> None:
+def test_an_invalid_key_is_rejected(store: KronvexKeyValueStore, key: Any) -> None:
     for doing in (
         lambda: store.get(key),
         lambda: store.set(key, 1),
@@ -141,7 +143,7 @@ def test_a_key_that_does_not_fit_is_refused(store: KronvexKeyValueStore, key: An
 
 
 @pytest.mark.parametrize("prefix", [3, b"a", ["a"]], ids=repr)
-def test_a_prefix_that_is_no_text_is_refused(store: KronvexKeyValueStore, prefix: Any) -> None:
+def test_an_invalid_prefix_is_rejected(store: KronvexKeyValueStore, prefix: Any) -> None:
     for doing in (
         lambda: store.list_keys(prefix),
         lambda: list(store.yield_keys(prefix=prefix)),
@@ -151,13 +153,13 @@ def test_a_prefix_that_is_no_text_is_refused(store: KronvexKeyValueStore, prefix
 
 
 @pytest.mark.parametrize("namespace", ["", "x" * 256, "a\0", 3, None], ids=repr)
-def test_a_namespace_that_does_not_fit_is_refused(memory: KronvexMemory, namespace: Any) -> None:
+def test_an_invalid_namespace_is_rejected(memory: KronvexMemory, namespace: Any) -> None:
     with pytest.raises(InvalidInput, match="namespace"):
         KronvexKeyValueStore(memory, namespace)
 
 
 @pytest.mark.parametrize("value", [b"bytes", {1: 2}, float("nan"), {"a": object()}], ids=type)
-def test_what_is_no_json_is_refused_and_nothing_stored(
+def test_a_value_that_is_not_json_is_rejected_and_nothing_is_stored(
     store: KronvexKeyValueStore, value: Any
 ) -> None:
     store.set("a", 1)
@@ -173,7 +175,7 @@ def test_what_is_no_json_is_refused_and_nothing_stored(
     assert store.list_keys() == ["a"]
 
 
-def test_a_bad_lifetime_is_refused(store: KronvexKeyValueStore) -> None:
+def test_an_invalid_ttl_is_rejected(store: KronvexKeyValueStore) -> None:
     with pytest.raises(InvalidInput, match="ttl_days"):
         store.set("a", 1, ttl_days=0)
 
@@ -188,7 +190,7 @@ def test_a_bad_lifetime_is_refused(store: KronvexKeyValueStore) -> None:
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_any_key_names_its_own_value(memory: KronvexMemory, keys: list[str]) -> None:
+def test_any_text_is_a_key_of_its_own(memory: KronvexMemory, keys: list[str]) -> None:
     store = KronvexKeyValueStore(memory, "any key")
     store.mset([(key, key) for key in keys])
 
@@ -199,7 +201,7 @@ def test_any_key_names_its_own_value(memory: KronvexMemory, keys: list[str]) -> 
     store.mdelete(keys)
 
 
-def test_compare_and_set(words: Words) -> None:
+def test_compare_and_set(words: Methods) -> None:
     assert words.compare_and_set("a", 1, 2) is False
     assert words.get("a") is None
     assert words.compare_and_set("a", None, {"x": 1, "y": [2]}) is True
@@ -212,7 +214,7 @@ def test_compare_and_set(words: Words) -> None:
     assert words.get("a") == 3
 
 
-def test_change(words: Words) -> None:
+def test_change(words: Methods) -> None:
     assert words.change("log", lambda log: [*log, 1], default=[]) == [1]
     assert words.change("log", lambda log: [*log, 2], default=[]) == [1, 2]
     assert words.get("log") == [1, 2]
@@ -221,7 +223,7 @@ def test_change(words: Words) -> None:
     assert words.get("log") == [1, 2]
 
 
-def test_a_change_that_was_overtaken_begins_again_with_the_newer_value(
+def test_a_concurrent_change_is_repeated_with_the_newer_value(
     store: KronvexKeyValueStore,
 ) -> None:
     seen: list[Any] = []
@@ -265,7 +267,7 @@ async def test_tasks_appending_to_one_list_lose_nothing(store: KronvexKeyValueSt
     assert sorted(store.get("log")) == [[w, step] for w in range(4) for step in range(10)]
 
 
-def test_what_was_deleted_is_in_no_file(
+def test_deleted_values_are_erased_from_the_files(
     memory: KronvexMemory, store: KronvexKeyValueStore, tmp_path: Path
 ) -> None:
     words = [f"w{number:016x}" for number in range(20)]
@@ -276,7 +278,7 @@ def test_what_was_deleted_is_in_no_file(
     assert files_with(tmp_path, *words) == []
 
 
-def test_a_closed_memory_says_so(memory: KronvexMemory, store: KronvexKeyValueStore) -> None:
+def test_a_closed_memory_raises(memory: KronvexMemory, store: KronvexKeyValueStore) -> None:
     memory.close()
     with pytest.raises(Exception, match="closed") as raised:
         store.get("a")
@@ -289,7 +291,7 @@ def test_a_failing_store_raises(faults: Any, store: KronvexKeyValueStore) -> Non
         store.set("a", 1)
 
 
-async def test_bytes_by_way_of_langchains_encoding_store(store: KronvexKeyValueStore) -> None:
+async def test_bytes_with_langchains_encoding_store(store: KronvexKeyValueStore) -> None:
     encoding = EncoderBackedStore[str, bytes](
         store, str, lambda value: base64.b64encode(value).decode(), base64.b64decode
     )

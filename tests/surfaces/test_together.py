@@ -1,4 +1,4 @@
-"""The surfaces used together, as the three lines of a chat program."""
+"""Histories, the context step and `with_memory` used together in a chat program."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from conftest import OpenMemory
 from langchain_kronvex import KronvexMemory, KronvexMemoryContext, with_memory
 
 from .models import FakeModel
-from .runs import Call, every_colour, ids, remembered, said, sync_and_async
+from .runs import Call, every_way, ids, remembered, said, sync_and_async
 
 PROMPT = ChatPromptTemplate.from_messages(
     [
@@ -32,7 +32,7 @@ def chat(memory: KronvexMemory, model: FakeModel) -> Any:
     )
 
 
-@every_colour
+@every_way
 async def test_history_and_context_in_one_chain(memory: KronvexMemory, call: Call) -> None:
     memory.remember("Ana is allergic to peanuts.", memory_type="semantic", session_id="ana")
     model = FakeModel(replies=["Noted.", "No peanuts."])
@@ -53,7 +53,7 @@ async def test_history_and_context_in_one_chain(memory: KronvexMemory, call: Cal
 
 
 @sync_and_async
-async def test_after_a_restart_everything_is_there(open_memory: OpenMemory, call: Call) -> None:
+async def test_everything_survives_a_restart(open_memory: OpenMemory, call: Call) -> None:
     first = open_memory()
     config: Any = {"configurable": {"session_id": "ana"}}
     await call(chat(first, FakeModel(replies=["Lovely name."])), {"input": "I am Ana."}, config)
@@ -82,7 +82,7 @@ async def test_histories_and_with_memory_share_one_session(
     ]
 
 
-async def test_a_retriever_beside_with_memory_finds_what_was_said(memory: KronvexMemory) -> None:
+async def test_a_retriever_finds_exchanges_saved_by_with_memory(memory: KronvexMemory) -> None:
     chain = with_memory(FakeModel(replies=["Lovely name."]), memory)
     chain.invoke("My cat is called Momo.", ids("ana", "monday"))
     model = FakeModel()

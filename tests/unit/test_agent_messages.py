@@ -1,4 +1,4 @@
-"""What an agent's messages say: pure rules."""
+"""Reading an agent's messages, and adding memories to them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ RESULT = ToolMessage("found", tool_call_id="1")
         ([SystemMessage("Be brief."), HI], [HI]),
     ],
 )
-def test_the_users_new_words(messages: list[BaseMessage], words: list[BaseMessage]) -> None:
+def test_the_users_new_messages(messages: list[BaseMessage], words: list[BaseMessage]) -> None:
     assert new_words(messages) == words
 
 
@@ -51,7 +51,7 @@ def test_the_users_new_words(messages: list[BaseMessage], words: list[BaseMessag
     [([], None), ([HELLO], None), ([SUMMARY, CALL, RESULT], None), ([HI, SUMMARY, HELLO], HI),
      ([HI, HELLO, TEA, CALL], TEA)],
 )  # fmt: skip
-def test_the_question_is_the_users_and_no_summary(
+def test_the_question_is_never_a_summary(
     messages: list[BaseMessage], question: BaseMessage | None
 ) -> None:
     assert question_in(messages) == question
@@ -81,7 +81,7 @@ def test_the_answer_of_a_turn(
     assert (found and found.text) == answer
 
 
-def test_an_answer_can_be_shown_in_several_ways() -> None:
+def test_all_forms_of_an_answer_are_shown_texts() -> None:
     texts = shown_texts([HI, CALL, RESULT, TEA, CALL, RESULT, HELLO, TEA])
 
     assert "User: Hi.\nAssistant: found" in texts
@@ -92,7 +92,7 @@ def test_an_answer_can_be_shown_in_several_ways() -> None:
     assert "User: Hi.\nAssistant: Hello." not in texts
 
 
-def test_a_system_message_keeps_what_else_it_has() -> None:
+def test_a_system_message_keeps_its_other_fields() -> None:
     system = SystemMessage("Be brief.", id="1", name="rules")
 
     shown = with_memories(system, "Tea.")

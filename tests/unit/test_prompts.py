@@ -1,4 +1,4 @@
-"""What a chain is given and what it says."""
+"""The input and the output of a chain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from langchain_kronvex.langchain.prompts import (
     as_messages,
     as_text,
     fill,
-    has_placeholder,
     input_of,
     said_by,
     with_context,
@@ -49,7 +48,7 @@ def test_inputs_as_messages(value, expected) -> None:
 
 
 @pytest.mark.parametrize("value", [None, 7, 1.5, {"input": "a"}, object(), {1, 2}], ids=type)
-def test_what_is_no_input_is_refused(value) -> None:
+def test_an_invalid_input_is_rejected(value) -> None:
     with pytest.raises(InvalidInput, match="must be text, a message or messages"):
         as_messages(value)
 
@@ -74,12 +73,12 @@ def test_the_input_of_a_dict() -> None:
         ([], ""),
     ],
 )  # fmt: skip
-def test_what_to_look_for(messages, query) -> None:
+def test_the_query_of_messages(messages, query) -> None:
     assert query_of(messages) == query
 
 
 @pytest.mark.parametrize("context", ["ctx", "", "two\nlines", "<memory_context>", "\\1 \\g<0>"])
-def test_fill_gives_back_the_shape_it_got(context: str) -> None:
+def test_fill_keeps_the_type_of_its_input(context: str) -> None:
     human = HumanMessage("<memory_context> stays")
     before = [SystemMessage(SYSTEM, id="i", name="n"), human]
     after = [SystemMessage(f"Known: {context}!", id="i", name="n"), human]
@@ -106,24 +105,10 @@ def test_fill_reaches_blocks_of_content() -> None:
     ]
 
 
-def test_every_place_is_filled() -> None:
+def test_every_placeholder_is_filled() -> None:
     system = SystemMessage("<memory_context> and <memory_context>")
     filled = fill([system, system], "x")
     assert [message.content for message in filled] == ["x and x", "x and x"]
-
-
-@pytest.mark.parametrize(
-    ("messages", "there"),
-    [
-        ([SystemMessage(SYSTEM)], True),
-        ([SystemMessage([{"type": "text", "text": SYSTEM}])], True),
-        ([HumanMessage(SYSTEM)], False),
-        ([SystemMessage("memory_context")], False),
-        ([], False),
-    ],
-)
-def test_a_place_for_the_context_is_seen(messages, there) -> None:
-    assert has_placeholder(messages) is there
 
 
 def test_the_whole_prompt_of_a_chain_that_takes_messages() -> None:
@@ -180,25 +165,25 @@ class Answer(BaseModel):
         (Answer(text="hi"), [AIMessage('{"text":"hi"}')]),
     ],
 )  # fmt: skip
-def test_what_an_output_says(output, said) -> None:
+def test_the_messages_of_an_output(output, said) -> None:
     assert said_by(output, "output") == said
 
 
 @pytest.mark.parametrize("output", [{"a": 1, "b": [2]}, [1, "two"], 7, 1.5, True], ids=repr)
-def test_a_structured_answer_is_kept_as_json(output) -> None:
+def test_a_structured_answer_becomes_json(output) -> None:
     (message,) = said_by(output, "output")
     assert json.loads(message.content) == output
 
 
-def test_what_json_does_not_know_is_kept_as_text() -> None:
+def test_values_that_json_cannot_hold_become_text() -> None:
     (message,) = said_by({"a": object(), "b": {1}}, "output")
     assert "object object" in json.loads(message.content)["a"]
 
 
-def test_the_named_key_is_taken() -> None:
+def test_the_named_key_is_used() -> None:
     assert said_by({"answer": "a", "output": "b"}, "answer") == [AIMessage("a")]
 
 
-def test_outputs_are_said_in_their_own_letters() -> None:
+def test_non_ascii_output_is_not_escaped() -> None:
     assert said_by({"a": "thé", "b": 1}, "output")[0].text == '{"a": "thé", "b": 1}'
     assert said_by(["日本"], "output")[0].text == '["日本"]'

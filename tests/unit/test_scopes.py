@@ -1,4 +1,4 @@
-"""Where the LangChain parts find out whose memory it is."""
+"""The scope of a call: from the constructor or from the config."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def test_the_constructor_wins_over_the_config(given, arguments, expected) -> Non
 
 
 @pytest.mark.parametrize("given", [None, {}, config(), config(user_id=None), config(thread_id="t")])
-def test_without_ids_it_says_what_to_pass(given) -> None:
+def test_without_ids_the_error_says_what_to_pass(given) -> None:
     with pytest.raises(ScopeRequired, match=r"(?s)user_id.*session_id.*configurable"):
         scope_from(given)
 
 
 @pytest.mark.parametrize("bad", ["", " ", 7, "\0", "x" * 256])
-def test_an_id_that_does_not_fit_is_no_missing_id(bad: object) -> None:
+def test_an_invalid_id_raises_instead_of_being_ignored(bad: object) -> None:
     with pytest.raises(InvalidInput, match="user_id") as caught:
         scope_from(config(user_id=bad, session_id="s"))
     assert not isinstance(caught.value, ScopeRequired)

@@ -67,6 +67,7 @@ class BackgroundWriter(ForkAware):
         on_error: Called with the error of each job that is given up, in the writer's thread.
 
     Attributes:
+        pending: How many jobs are not done yet, including the running one.
         failed: How many jobs were given up.
         last_error: The error of the last one, without any memory text.
     """
@@ -96,14 +97,9 @@ class BackgroundWriter(ForkAware):
         """Start with an empty queue: the parent does the jobs that wait."""
         self._changed = threading.Condition()
         self._lanes: dict[Hashable, _Lane] = {}
-        self._pending = 0
+        self.pending = 0
         self._flushing = 0
         self._thread: threading.Thread | None = None
-
-    @property
-    def pending(self) -> int:
-        """How many jobs are not done yet, including the running one."""
-        return self._pending
 
     def submit(
         self, lane: Hashable, job: Job, *, once: bool = False, delay_seconds: float = 0.0
@@ -130,13 +126,13 @@ class BackgroundWriter(ForkAware):
             if once and known and len(known.jobs) > known.running:
                 return known.jobs[-1].future
             if not once:
-                self._changed.wait_for(lambda: self._pending < self._max_pending or self._closed)
+                self._changed.wait_for(lambda: self.pending < self._max_pending or self._closed)
             if self._closed:
                 raise MemoryClosed()
             future: Future[None] = Future()
             queue = self._lanes.setdefault(lane, _Lane(lane, time.monotonic() + delay_seconds))
             queue.jobs.append(_Queued(job, future, delay_seconds))
-            self._pending += 1
+            self.pending += 1
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
                     target=self._work, name="langchain-kronvex-writer", daemon=True
@@ -155,7 +151,7 @@ class BackgroundWriter(ForkAware):
             self._flushing += 1
             self._changed.notify_all()
             try:
-                return self._changed.wait_for(lambda: self._pending == 0, timeout)
+                return self._changed.wait_for(lambda: self.pending == 0, timeout)
             finally:
                 self._flushing -= 1
 
@@ -176,7 +172,7 @@ class BackgroundWriter(ForkAware):
         with self._changed:
             lanes = [self._lanes.pop(name) for name in list(self._lanes) if chosen(name)]
             dropped = [queued for lane in lanes for queued in list(lane.jobs)[lane.running :]]
-            self._pending -= sum(len(lane.jobs) for lane in lanes)
+            self.pending -= sum(len(lane.jobs) for lane in lanes)
             self._changed.notify_all()
             if threading.current_thread() is not self._thread:
                 self._changed.wait_for(lambda: not any(lane.running for lane in lanes), timeout)
@@ -190,7 +186,7 @@ class BackgroundWriter(ForkAware):
         with self._changed:
             self._closed = True
             lost = [queued.future for lane in self._lanes.values() for queued in lane.jobs]
-            self._lanes, self._pending = {}, 0
+            self._lanes, self.pending = {}, 0
             self._changed.notify_all()
         if lost:
             error = TimeoutError(f"closed before {len(lost)} background jobs were done")
@@ -268,7 +264,7 @@ class BackgroundWriter(ForkAware):
             if lane.jobs:
                 lane.due = time.monotonic() + lane.jobs[0].delay_seconds
             if self._lanes.get(lane.name) is lane:  # not discarded meanwhile
-                self._pending -= 1
+                self.pending -= 1
                 if not lane.jobs:
                     del self._lanes[lane.name]
             self._changed.notify_all()

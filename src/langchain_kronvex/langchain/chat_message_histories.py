@@ -1,4 +1,4 @@
-"""Chat histories that outlive the process, for `RunnableWithMessageHistory`."""
+"""Persistent chat histories for `RunnableWithMessageHistory`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from langchain_kronvex.memory.memory import KronvexMemory
 class KronvexChatMessageHistory(BaseChatMessageHistory):
     """The messages of one session of one user, stored exactly and in order.
 
-    Pass `memory.chat_history` to `RunnableWithMessageHistory` as it is::
+    Pass `memory.chat_history` itself to `RunnableWithMessageHistory`::
 
         chain = RunnableWithMessageHistory(prompt | model, memory.chat_history, ...)
 
     Args:
         session_id: The conversation.
-        memory: Where it is kept.
-        user_id: Whose conversation; without it the user is the one named `session_id`.
+        memory: The memory that stores it.
+        user_id: The user of the conversation; without it, the user is named `session_id`.
         max_messages: `messages` returns only the last whole turns that hold at most this many
-            messages. All are kept.
-        remember: Also make each exchange recallable as a memory.
+            messages; a turn is a user's message and its answer. All messages are stored.
+        remember: Also remember each exchange, so that it can be recalled.
 
     Raises:
         InvalidInput: an id or `max_messages` does not fit.
@@ -52,26 +52,21 @@ class KronvexChatMessageHistory(BaseChatMessageHistory):
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override] # a field in the base
         """The stored messages, oldest first."""
-        if self._read_in_run is not None and self._in_run():
+        in_run = self._in_run()
+        if self._read_in_run is not None and in_run:
             return list(self._read_in_run)
-        return self._keep_for_run(
-            self.memory.load_messages(
-                self.session_id, user_id=self.user_id, max_messages=self.max_messages
-            )
+        messages = self.memory.load_messages(
+            self.session_id, user_id=self.user_id, max_messages=self.max_messages
         )
+        self._read_in_run = list(messages) if in_run else None
+        return messages
 
     async def aget_messages(self) -> list[BaseMessage]:
         """Async version of `messages`."""
-        if self._read_in_run is not None and self._in_run():
-            return list(self._read_in_run)
-        return self._keep_for_run(
-            await self.memory.aload_messages(
-                self.session_id, user_id=self.user_id, max_messages=self.max_messages
-            )
-        )
+        return await self.memory.engine.threads.run(lambda: self.messages)
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
-        """Append messages, all or none; when this returns they survive the process."""
+        """Append messages, all or none; once this returns, they survive the process."""
         self._read_in_run = None
         self.memory.save_messages(
             messages, self.session_id, user_id=self.user_id, remember=self.remember
@@ -79,29 +74,20 @@ class KronvexChatMessageHistory(BaseChatMessageHistory):
 
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Async version of `add_messages`."""
-        self._read_in_run = None
-        await self.memory.asave_messages(
-            messages, self.session_id, user_id=self.user_id, remember=self.remember
-        )
+        await self.memory.engine.threads.run(self.add_messages, messages)
 
     def clear(self) -> None:
-        """Erase the messages for good. What was remembered stays until `memory.forget`."""
+        """Erase the messages permanently. Remembered exchanges stay until `memory.forget`."""
         self._read_in_run = None
         self.memory.clear_messages(self.session_id, user_id=self.user_id)
 
     async def aclear(self) -> None:
         """Async version of `clear`."""
-        self._read_in_run = None
-        await self.memory.aclear_messages(self.session_id, user_id=self.user_id)
-
-    # `RunnableWithMessageHistory` reads the history before and after a run and takes as new
-    # whatever exceeds the length of the second reading. If somebody else wrote in between, the
-    # user's message would be lost; so both readings of one run are the same.
+        await self.memory.engine.threads.run(self.clear)
 
     def _in_run(self) -> bool:
+        # `RunnableWithMessageHistory` reads the history before and after a run, and saves the
+        # messages beyond the length of the second reading. If another writer added messages in
+        # between, the user's message would be lost; so both readings of a run return the same.
         config = var_child_runnable_config.get() or {}
         return config.get("configurable", {}).get("message_history") is self
-
-    def _keep_for_run(self, messages: list[BaseMessage]) -> list[BaseMessage]:
-        self._read_in_run = list(messages) if self._in_run() else None
-        return messages

@@ -1,8 +1,8 @@
-"""One turn of a chat: what the model is shown before, what is saved before and after.
+"""One turn of a chat, which is a user's message and its answer: loads, recalls and saves.
 
-Memory must not break the chat. What fails here degrades: the turn goes on with what there is,
-the failure is logged once, counted in `stats` and told to `on_error`; saving is tried again in
-the background, in order.
+Memory must not break the chat. If something fails, the turn continues with what is available; the
+failure is logged once, counted in `stats` and passed to `on_error`. Saving is tried again in the
+background, in order.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure, recall_context
 
 DEGRADED_EVENT = "kronvex_memory_degraded"
-# How long a turn waits for its own words to be on disk before it goes on without.
+# How long a turn waits for its messages to be on disk before it continues without.
 PATIENCE_SECONDS = 1.0
 
 
 @dataclass(slots=True)
 class Turn:
-    """A turn under way.
+    """A turn in progress.
 
     Attributes:
         history: The session's messages before this turn.
-        context: What was recalled.
-        degraded: Some of it failed.
+        context: The recalled context.
+        degraded: Whether something failed.
         new: The user's messages of this turn.
-        exchange: Id of what is remembered of this turn, which an answer completes.
+        exchange: The id of the remembered exchange, which the answer completes.
     """
 
     memory: KronvexMemory
@@ -44,18 +44,19 @@ class Turn:
     context: MemoryContext = field(default_factory=MemoryContext)
     degraded: bool = False
     exchange: str | None = None
-    _told: bool = False
+    _reported: bool = False
 
     @property
     def session_id(self) -> str:
-        """The conversation; without a session the user has one of their own name."""
+        """The session; without one, the session with the name of the user."""
         return self.scope.session_id or self.scope.owner
 
     def prepare(
         self, *, load_history: bool, max_messages: int | None, options: ContextOptions
     ) -> None:
-        """Load the history, recall the context, save the user's words: one after the other, since
-        doing two of them at once in two threads was measured to be slower.
+        """Load the history, recall the context and save the user's messages, in this order.
+
+        Running two of these steps at once in two threads was measured to be slower.
         """
         if load_history:
             try:
@@ -71,16 +72,15 @@ class Turn:
         self.save([message for message in self.new if message.type != "system"])
 
     def recall(self, query: str, already_shown: Collection[str], options: ContextOptions) -> None:
-        """Recall the context among all sessions of the user."""
-        everything_of_user = Scope(user_id=self.scope.owner)
-        self.context = recall_context(
-            self.memory, query, everything_of_user, options, already_shown
-        )
+        """Recall the context from all sessions of the user."""
+        all_sessions = Scope(user_id=self.scope.owner)
+        self.context = recall_context(self.memory, query, all_sessions, options, already_shown)
         self.degraded |= self.context.degraded
 
     def save(self, messages: Sequence[BaseMessage]) -> None:
-        """Save messages of this turn: on disk when this returns, unless the store is held up;
-        then it goes on being tried in the background.
+        """Save messages of this turn, so that they are on disk once this returns.
+
+        If the store is too slow or fails, saving continues in the background.
         """
         if not messages:
             return
@@ -88,24 +88,26 @@ class Turn:
             saving = self.memory.engine.writer.submit(self.scope, lambda: self._write(messages))
             saving.result(PATIENCE_SECONDS)
         except concurrent.futures.CancelledError:
-            return  # the user was forgotten meanwhile
+            return  # the user has been forgotten in the meantime
         except concurrent.futures.TimeoutError:
-            self._degrade(_held_up(PATIENCE_SECONDS))
+            seconds = f"{PATIENCE_SECONDS:g} s"
+            self._degrade(
+                StoreBusy(
+                    f"The turn was not saved within {seconds}; saving continues in the background."
+                )
+            )
         except Exception as error:  # noqa: BLE001 - the chat goes on
             self._degrade(error)
 
-    def to_be_told(self) -> bool:
-        """Tell, once, whether something failed that the caller has not been told of."""
-        news = self.degraded and not self._told
-        self._told |= news
-        return news
+    def report_once(self) -> bool:
+        """Return whether something failed, True only the first time."""
+        first = self.degraded and not self._reported
+        self._reported |= first
+        return first
 
     def _write(self, messages: Sequence[BaseMessage]) -> None:
         self.exchange = self.memory.save_messages(
-            messages,
-            self.session_id,
-            user_id=self.scope.user_id,
-            reply_to=self.exchange,
+            messages, self.session_id, user_id=self.scope.user_id, reply_to=self.exchange
         )
 
     def _degrade(self, error: Exception) -> None:
@@ -113,10 +115,3 @@ class Turn:
             raise error
         self.degraded = True
         self.memory.engine.degraded.report(error)
-
-
-def _held_up(seconds: float) -> StoreBusy:
-    return StoreBusy(
-        f"The store did not take the turn within {seconds:g} s; it is being tried again in the "
-        "background."
-    )

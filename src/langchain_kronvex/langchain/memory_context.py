@@ -1,4 +1,4 @@
-"""The step that fills `{memory_context}`: recalled memories for whatever goes to the model."""
+"""A chain step that fills `{memory_context}` with recalled memories."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from langchain_kronvex.memory.scope_from_config import scope_from
 
 
 class KronvexMemoryContext(RunnableSerializable[Any, Any]):
-    """Recalls for the input and gives the input back, in the shape it came, filled.
+    """Recalls memories for its input, and returns the input with the context filled in.
 
-    - A dict comes back with `context_key` added; the query is `input_key` (text or messages).
-    - Messages or a prompt value come back with `<memory_context>` in their system message (or
+    - A dict is returned with `context_key` added; the query is `input_key` (text or messages).
+    - Messages or a prompt value are returned with `<memory_context>` in their system message (or
       anywhere in a text prompt) replaced; the query is the last human message.
-    - A text is the query, and comes back as the context.
+    - A text is the query; the context is returned.
 
-    What the messages under `history_key` (or the given messages) show already is left out.
+    Memories that repeat the messages under `history_key` (or the given messages) are left out.
 
     >>> memory = KronvexMemory("sqlite://")
     >>> _ = memory.remember("Ana prefers tea.", memory_type="semantic", user_id="ana")
@@ -36,30 +36,30 @@ class KronvexMemoryContext(RunnableSerializable[Any, Any]):
     >>> step.invoke({"input": "tea or coffee?"})["memory_context"][-16:]
     'Ana prefers tea.'
 
-    Whose memory: `user_id` and `session_id` of the constructor, else of
-    `config["configurable"]`. All sessions of the user are recalled, also when both are given,
-    unless `this_session_only`.
+    The user and the session are named by the constructor, or else by `config["configurable"]`.
+    Memories of all sessions of the user are recalled, also if both ids are given, unless
+    `this_session_only` is set.
 
-    When the recall fails the context is empty and the chain goes on: the failure is logged,
-    counted in `memory.stats()`, told to the memory's `on_error`, sent as the custom event
-    `kronvex_memory_degraded`, and a dict comes back with `memory_degraded: True`.
+    If the recall fails, the context is empty and the chain continues: the failure is logged,
+    counted in `memory.stats()`, passed to the memory's `on_error` and sent as the custom event
+    `kronvex_memory_degraded`; a dict is returned with `memory_degraded: True`.
 
     Attributes:
-        memory: Where to recall.
+        memory: The memory to search.
         input_key: The key of the user's message.
         context_key: The key to add.
-        history_key: The key of the messages that the prompt shows anyway.
+        history_key: The key of the messages that the prompt contains already.
         top_k: At most this many memories.
         max_tokens: Leave out the least similar until the context has about this many tokens.
         memory_type: Only this type.
-        user_id: Whose memory, for every call.
-        session_id: Which session, for every call.
-        this_session_only: Recall the current session alone; it takes both ids.
-        on_error: `degrade`, or `raise`.
+        user_id: The user, for every call.
+        session_id: The session, for every call.
+        this_session_only: Recall only from the current session; this requires both ids.
+        on_error: `degrade` (the chain continues without memories), or `raise`.
 
     Raises:
-        ScopeRequired: neither constructor nor config names a user or a session.
-        InvalidInput: the input has no `input_key`, or is of another kind.
+        ScopeRequired: neither the constructor nor the config names a user or a session.
+        InvalidInput: the input has no `input_key`, or has another type; or an option does not fit.
     """
 
     memory: KronvexMemory
@@ -77,7 +77,7 @@ class KronvexMemoryContext(RunnableSerializable[Any, Any]):
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """Return the input, filled."""
+        """Return the input with the context filled in."""
         return self._call_with_config(self._fill, input, config, **kwargs)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
@@ -85,43 +85,39 @@ class KronvexMemoryContext(RunnableSerializable[Any, Any]):
         return await self._acall_with_config(self._afill, input, config, **kwargs)
 
     def _fill(self, value: Any, run_manager: Any, config: RunnableConfig) -> Any:
-        query, shown = self._reading(value)
-        context = recall_context(self.memory, query, self._scope(config), self._options(), shown)
+        context = self._recall(value, config)
         if context.degraded:
             dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
         return self._filled(value, context)
 
     async def _afill(self, value: Any, run_manager: Any, config: RunnableConfig) -> Any:
-        query, shown = self._reading(value)
-        context = await self.memory.engine.threads.run(
-            recall_context, self.memory, query, self._scope(config), self._options(), shown
-        )
+        context = await self.memory.engine.threads.run(self._recall, value, config)
         if context.degraded:
             await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
         return self._filled(value, context)
 
-    def _scope(self, config: RunnableConfig) -> Scope:
+    def _recall(self, value: Any, config: RunnableConfig) -> MemoryContext:
+        query, already_shown = self._query(value)
         scope = scope_from(config, self.user_id, self.session_id)
-        return scope if self.this_session_only else Scope(user_id=scope.owner)
-
-    def _options(self) -> ContextOptions:
-        return ContextOptions(
+        options = ContextOptions(
             top_k=self.top_k,
             max_tokens=self.max_tokens,
             memory_type=self.memory_type,
             on_error=self.on_error,
         )
+        scope = scope if self.this_session_only else Scope(user_id=scope.owner)
+        return recall_context(self.memory, query, scope, options, already_shown)
 
-    def _reading(self, value: Any) -> tuple[str, set[str]]:
-        """Return the query, and the texts that the prompt shows anyway."""
+    def _query(self, value: Any) -> tuple[str, set[str]]:
+        """Return the query, and the texts that the prompt contains already."""
         if isinstance(value, str):
             return value, set()
+        history: list[BaseMessage] = []
         if isinstance(value, Mapping):
-            new = as_messages(input_of(value, self.input_key))
             history = as_messages(value.get(self.history_key) or [])
-            return query_of(new), visible_texts([*history, *new])
-        messages = as_messages(value)
-        return query_of(messages), visible_texts(messages)
+            value = input_of(value, self.input_key)
+        new = as_messages(value)
+        return query_of(new), visible_texts([*history, *new])
 
     def _filled(self, value: Any, context: MemoryContext) -> Any:
         if isinstance(value, str):

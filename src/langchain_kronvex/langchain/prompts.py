@@ -1,4 +1,4 @@
-"""What a chain is given and what it says: inputs filled with memory, outputs as messages. Pure."""
+"""Fills a chain's input with memory, and reads its output as messages. Pure functions."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from langchain_kronvex.core.messages import jsonable, text_of
 
 
 def as_messages(value: Any) -> list[BaseMessage]:
-    """Return a user's input (text, message, messages, prompt value) as messages.
+    """Return a user's input (text, message, messages or prompt value) as messages.
 
     Raises:
-        InvalidInput: it is none of these.
+        InvalidInput: the input has another type.
     """
     if isinstance(value, str):
         return [HumanMessage(value)]
@@ -41,55 +41,45 @@ def as_messages(value: Any) -> list[BaseMessage]:
 
 
 def input_of(value: Mapping[str, Any], key: str) -> Any:
-    """Return the user's message of a dict.
+    """Return the user's message from a dict.
 
     Raises:
-        InvalidInput: the dict has no such key.
+        InvalidInput: the dict does not have this key.
     """
     if key not in value:
         raise InvalidInput(
             f"The input has no key {key!r} (it has {', '.join(map(repr, value)) or 'none'}); "
-            "name the key of the user's message."
+            "pass the name of the key of the user's message."
         )
     return value[key]
 
 
 def fill(value: Any, context: str) -> Any:
-    """Put the context where `<memory_context>` stands in the system messages.
+    """Replace `<memory_context>` in the system messages, or in a text prompt, by the context.
 
-    Messages, prompt values and texts come back as what they were.
+    The result has the type of the value: messages, or a prompt value.
     """
     if isinstance(value, StringPromptValue):
         return StringPromptValue(text=value.text.replace(PLACEHOLDER, context))
     if isinstance(value, PromptValue):
         return ChatPromptValue(messages=fill(value.to_messages(), context))
     return [
-        message.model_copy(update={"content": _filled(message.content, context)})
+        message.model_copy(update={"content": replaced(message.content, PLACEHOLDER, context)})
         if isinstance(message, SystemMessage)
         else message
         for message in value
     ]
 
 
-def has_placeholder(messages: Sequence[BaseMessage]) -> bool:
-    """Tell whether a system message has a place for the context."""
-    return any(
-        isinstance(message, SystemMessage) and PLACEHOLDER in json.dumps(message.content)
-        for message in messages
-    )
-
-
-def _filled(content: str | list[Any], context: str) -> str | list[Any]:
+def replaced(content: Any, old: str, new: str) -> Any:
+    """Return the content of a message, or a block of it, with a text replaced by another."""
     if isinstance(content, str):
-        return content.replace(PLACEHOLDER, context)
-    return [
-        {**block, "text": block["text"].replace(PLACEHOLDER, context)}
-        if isinstance(block, Mapping) and isinstance(block.get("text"), str)
-        else _filled(block, context)
-        if isinstance(block, str)
-        else block
-        for block in content
-    ]
+        return content.replace(old, new)
+    if isinstance(content, list):
+        return [replaced(block, old, new) for block in content]
+    if isinstance(content, Mapping) and isinstance(content.get("text"), str):
+        return {**content, "text": content["text"].replace(old, new)}
+    return content
 
 
 def with_context(
@@ -97,16 +87,14 @@ def with_context(
 ) -> list[BaseMessage]:
     """Return the whole prompt of a chain that takes messages.
 
-    The context goes where `<memory_context>` stands, or else into a system message of its own
-    in front.
+    The context replaces `<memory_context>` in a system message. Without that placeholder, it is
+    added in a system message of its own.
     """
     system = [message for message in new if isinstance(message, SystemMessage)]
-    said = [message for message in new if not isinstance(message, SystemMessage)]
-    if has_placeholder(system):
-        system = fill(system, context)
-    elif context:
-        system.append(SystemMessage(context))
-    return [*system, *history, *said]
+    filled = fill(system, context)
+    if context and filled == system:
+        filled.append(SystemMessage(context))
+    return [*filled, *history, *_without_system(new)]
 
 
 def as_text(history: Sequence[BaseMessage], new: Sequence[BaseMessage], context: str) -> str:
@@ -122,10 +110,10 @@ def as_text(history: Sequence[BaseMessage], new: Sequence[BaseMessage], context:
 
 
 def said_by(output: Any, output_key: str) -> list[BaseMessage]:
-    """Return what a chain's output says, as messages to be saved.
+    """Return a chain's output as messages to save.
 
-    Text becomes an AI message; messages stay; of a dict the value of `output_key` is taken (or
-    the only value there is); a structured answer is saved as its JSON text.
+    Text becomes an AI message. Messages stay as they are. From a dict, the value of `output_key`
+    is used, or its only value. A structured answer becomes JSON text.
     """
     if output is None or output == "":
         return []
@@ -140,16 +128,21 @@ def said_by(output: Any, output_key: str) -> list[BaseMessage]:
             return said_by(output[output_key], output_key)
         if len(output) == 1:
             return said_by(next(iter(output.values())), output_key)
-        return [AIMessage(json.dumps(jsonable(dict(output)), ensure_ascii=False))]
+        return [AIMessage(as_json(dict(output)))]
     if isinstance(output, Sequence) and all(isinstance(item, BaseMessage) for item in output):
         return list(output)
-    return [AIMessage(json.dumps(jsonable(output), ensure_ascii=False))]
+    return [AIMessage(as_json(output))]
+
+
+def as_json(value: Any) -> str:
+    """Return a value as JSON text; parts that JSON cannot hold become text."""
+    return json.dumps(jsonable(value), ensure_ascii=False)
 
 
 def without_prompt(said: Sequence[BaseMessage], prompt: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Leave out what agents return in front of their answer: the prompt they were given.
+    """Return an answer without the prompt that agents return in front of it.
 
-    System messages are no part of an answer; ids, which agents fill in, do not count.
+    System messages never belong to an answer. Ids are not compared, because agents set them.
     """
     answer, shown = _without_system(said), _without_system(prompt)
     if [_gist(m) for m in answer[: len(shown)]] == [_gist(m) for m in shown]:

@@ -1,4 +1,4 @@
-"""Recalled memories as `Document`s, for RAG chains."""
+"""Recalls memories as `Document`s, for RAG chains."""
 
 from __future__ import annotations
 
@@ -28,18 +28,20 @@ class KronvexRetriever(BaseRetriever):
     >>> retriever.invoke("tea or coffee?")[0].page_content
     'Ana prefers tea.'
 
-    Without ids in the constructor they are taken from `config["configurable"]`. The metadata of
-    a document are the memory's own, and `memory_type`, `similarity`, `confidence`,
-    `probability`, `created_at` (ISO 8601, UTC), `user_id` and `session_id`.
+    Ids that the constructor leaves out are taken from `config["configurable"]`. The metadata of a
+    document are the memory's own, plus `memory_type`, `similarity`, `confidence`, `probability`,
+    `created_at` (ISO 8601, UTC), `user_id` and `session_id`.
 
     Attributes:
-        memory: Where to look.
+        memory: The memory to search.
         k: How many documents.
-        user_id: Whose memories.
+        user_id: The user.
         session_id: With a `user_id`, only this session; without, the user of that name.
         memory_type: Only this type.
-        threshold: The least similarity, 0 to 1.
-        include_shared: Also look among the agent-level memories.
+        threshold: The lowest similarity, from 0 to 1.
+        include_shared: Also search the agent-level memories (stored with neither id).
+        tags: Tags for callbacks, as for every LangChain retriever.
+        metadata: Metadata for callbacks, as for every LangChain retriever.
 
     Raises:
         ScopeRequired: neither constructor nor config names a user or a session.
@@ -59,7 +61,7 @@ class KronvexRetriever(BaseRetriever):
     def invoke(
         self, input: str, config: RunnableConfig | None = None, **kwargs: Any
     ) -> list[Document]:
-        """Return the documents for a query; `k` may be given for one call."""
+        """Return the documents for a query; `k` can be passed for a single call."""
         scope = scope_from(config, self.user_id, self.session_id)
         return super().invoke(input, config, scope=scope, **kwargs)
 
@@ -78,26 +80,24 @@ class KronvexRetriever(BaseRetriever):
         scope: Scope,
         k: int | None = None,
     ) -> list[Document]:
-        found = self.memory.recall(query, **self._options(scope, k))
+        found = self.memory.recall(
+            query,
+            user_id=scope.user_id,
+            session_id=scope.session_id,
+            top_k=self.k if k is None else k,
+            memory_type=self.memory_type,
+            threshold=self.threshold,
+            include_shared=self.include_shared,
+        )
         return [to_document(memory) for memory in found]
 
-    async def _aget_relevant_documents(  # type: ignore[override] # more keywords, as LangChain allows
+    async def _aget_relevant_documents(
         self,
         query: str,
         *,
         run_manager: AsyncCallbackManagerForRetrieverRun,
-        scope: Scope,
-        k: int | None = None,
+        **options: Any,
     ) -> list[Document]:
-        found = await self.memory.arecall(query, **self._options(scope, k))
-        return [to_document(memory) for memory in found]
-
-    def _options(self, scope: Scope, k: int | None) -> dict[str, Any]:
-        return {
-            "user_id": scope.user_id,
-            "session_id": scope.session_id,
-            "top_k": self.k if k is None else k,
-            "memory_type": self.memory_type,
-            "threshold": self.threshold,
-            "include_shared": self.include_shared,
-        }
+        find = self._get_relevant_documents
+        run = self.memory.engine.threads.run
+        return await run(find, query, run_manager=run_manager.get_sync(), **options)

@@ -11,22 +11,21 @@ from langchain_core.stores import BaseStore
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput, StoreBusy
 from langchain_kronvex.core.validation import canonical_json
-from langchain_kronvex.memory.keyed_values import KeyedItems, check_key
+from langchain_kronvex.memory.keyed_values import KeyedValues, check_key
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.storage.backend import Record
 
-_MOST_TRIES = 1000  # of a change; each one that failed means that somebody else's succeeded
+_MAX_TRIES = 1000  # of a change; whenever one fails, that of another worker has succeeded
 _NULL = "null"
 
 
 class KronvexKeyValueStore(BaseStore[str, Any]):
-    """JSON values under keys, kept where the memories are.
+    """JSON values under keys, stored together with the memories.
 
-    It takes part in LangChain as any `BaseStore` (`mget`, `mset`, `mdelete`, `yield_keys`), and
-    has the everyday words besides; each has an `a…` twin to be awaited. Values are JSON: what is
-    read is equal to what was stored, but tuples come back as lists. For bytes and other objects
-    wrap the store in LangChain's `EncoderBackedStore`. No recall, listing or `forget` of the
-    memory touches the values; its `clear` erases them too.
+    It has the methods of every LangChain `BaseStore` (`mget`, `mset`, `mdelete`, `yield_keys`),
+    and simpler ones; each has an async version with a name that starts with `a`. Values are JSON:
+    a value read is equal to the value stored, except that tuples become lists. For bytes and other
+    objects, wrap the store in LangChain's `EncoderBackedStore`. Recalling, listing and forgetting
+    memories does not affect the values; `KronvexMemory.clear` erases them too.
 
     >>> with KronvexMemory("sqlite://") as memory:
     ...     settings = KronvexKeyValueStore(memory, "settings")
@@ -35,8 +34,8 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
     {'dark': True}
 
     Args:
-        memory: Where the values are kept; it stays the caller's to close.
-        namespace: 1 to 255 characters, matched exactly: no namespace sees another's keys.
+        memory: The memory that stores the values; the caller closes it.
+        namespace: 1 to 255 characters, matched exactly; a namespace never sees the keys of another.
 
     Raises:
         InvalidInput: the namespace does not fit.
@@ -45,13 +44,13 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
     def __init__(self, memory: KronvexMemory, namespace: str) -> None:
         self.memory = memory
         self.namespace = namespace
-        self._items = KeyedItems(memory.engine, namespace)
+        self._values = KeyedValues(memory.engine, namespace)
 
-    # -- the everyday words --------------------------------------------------------------------
+    # -- single keys ---------------------------------------------------------------------------
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return the value of a key, or `default` when there is none."""
-        record = self._find(key)
+        """Return the value of a key, or `default` if it has none."""
+        record = self._values.find([key]).get(key)
         return default if record is None else json.loads(record.content)
 
     async def aget(self, key: str, default: Any = None) -> Any:
@@ -59,78 +58,77 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
         return await self.memory.engine.threads.run(self.get, key, default)
 
     def set(self, key: str, value: Any, *, ttl_days: float | None = None) -> None:
-        """Store a value. When this returns, it survives the process, even a `kill -9`.
+        """Store a value. Once this returns, the value survives even a `kill -9`.
 
         Args:
             key: Any text that is not blank.
             value: A JSON value.
-            ttl_days: Days until it expires; without it the value stays.
+            ttl_days: Days until the value expires; None for no expiry.
 
         Raises:
             InvalidInput: a value does not fit; nothing was stored.
         """
-        expires_at = checks.expiry(self._items.now(), ttl_days)
-        self._items.put({key: _encoded(value)}, expires_at)
+        expires_at = checks.expiry(self._values.now(), ttl_days)
+        self._values.put({key: _encoded(value)}, expires_at)
 
     async def aset(self, key: str, value: Any, *, ttl_days: float | None = None) -> None:
         """Async version of `set`."""
         await self.memory.engine.threads.run(self.set, key, value, ttl_days=ttl_days)
 
     def delete(self, key: str) -> bool:
-        """Erase a key and all that its value ever was, for good; tell whether it was there.
+        """Erase a key and all its past values permanently; return whether the key existed.
 
-        It rewrites the store's file, as `KronvexMemory.forget` does: `mdelete` does so once for
-        many keys.
+        Like `KronvexMemory.forget`, this rewrites the store's file. `mdelete` rewrites it only
+        once for many keys.
         """
-        return bool(self._items.delete([key]))
+        return bool(self._values.delete([key]))
 
     async def adelete(self, key: str) -> bool:
         """Async version of `delete`."""
         return await self.memory.engine.threads.run(self.delete, key)
 
     def list_keys(self, prefix: str | None = None) -> list[str]:
-        """Return the keys, in alphabetical order; only those that start with `prefix`.
+        """Return the keys that start with `prefix`, or all keys, in alphabetical order.
 
         Raises:
-            InvalidInput: the prefix is no text.
+            InvalidInput: the prefix is not a string.
         """
         if not isinstance(prefix, str | None):
             raise InvalidInput(f"prefix must be a string, not {type(prefix).__name__}.")
-        found = self._items.find()
-        return sorted(key for key in found if key.startswith(prefix or ""))
+        return sorted(key for key in self._values.find() if key.startswith(prefix or ""))
 
     async def alist_keys(self, prefix: str | None = None) -> list[str]:
         """Async version of `list_keys`."""
         return await self.memory.engine.threads.run(self.list_keys, prefix)
 
     def __contains__(self, key: object) -> bool:
-        """Tell whether there is a value of this key."""
-        return isinstance(key, str) and self._find(key) is not None
+        """Return whether the key has a value."""
+        return isinstance(key, str) and key in self._values.find([key])
 
     # -- several workers -----------------------------------------------------------------------
 
     def compare_and_set(
         self, key: str, expected: Any, value: Any, *, ttl_days: float | None = None
     ) -> bool:
-        """Store a value if the key still has the one expected; nobody can come between.
+        """Store a value if the key still has the expected one, in one atomic step.
 
         Args:
-            key: Of the value.
-            expected: What `get` returned; None when there was nothing.
-            value: The new one.
+            key: The key of the value.
+            expected: The value that `get` returned; None for no value.
+            value: The new value.
             ttl_days: As for `set`.
 
         Returns:
-            False when the key had another value; then nothing was stored.
+            Whether the value was stored; False if the key had another value.
 
         Raises:
             InvalidInput: a value does not fit; nothing was stored.
             NotSupported: a Kronvex server cannot do this.
         """
-        expires_at = checks.expiry(self._items.now(), ttl_days)
+        expires_at = checks.expiry(self._values.now(), ttl_days)
         new = {key: _encoded(value)}
         for content in [None, _NULL] if expected is None else [_encoded(expected)]:
-            if self._items.put(new, expires_at, [content]):
+            if self._values.put(new, expires_at, [content]):
                 return True
         return False
 
@@ -143,10 +141,10 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
         )
 
     def change(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Any:
-        """Store what a function makes of the value, so that no other worker's change is lost.
+        """Change a value with a function, so that no other worker's change is lost.
 
-        When somebody else writes meanwhile, the function is called again, with the newer value;
-        so it should do nothing but compute. An expiry of the value stays as it is.
+        If another worker writes in the meantime, the function is called again with the newer
+        value; so it should have no side effects. The expiry of the value does not change.
 
         >>> with KronvexMemory("sqlite://") as memory:
         ...     notes = KronvexKeyValueStore(memory, "notes")
@@ -154,74 +152,62 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
         ['started']
 
         Args:
-            key: Of the value.
-            function: Gets the value, returns the new one.
-            default: What the function gets when there is no value.
+            key: The key of the value.
+            function: Takes the value and returns the new one.
+            default: The value to pass to the function if the key has none.
 
         Returns:
             The new value.
 
         Raises:
-            InvalidInput: the function returned None, or no JSON value; nothing was stored.
-            StoreBusy: others wrote a thousand times in between.
+            InvalidInput: the function did not return a JSON value other than None.
+            StoreBusy: other workers changed the key a thousand times in the meantime.
             NotSupported: a Kronvex server cannot do this.
         """
-        for _ in range(_MOST_TRIES):
-            there = self._find(key)
-            content = _encoded(default) if there is None else there.content
-            value = function(json.loads(content))
+        for _ in range(_MAX_TRIES):
+            there = self._values.find([key]).get(key)
+            value = function(json.loads(_encoded(default) if there is None else there.content))
             if value is None:
                 raise InvalidInput("The function returned None; it must return the new value.")
-            expires_at = None if there is None else there.expires_at
-            expected = [None if there is None else there.content]
-            if self._items.put({key: _encoded(value)}, expires_at, expected):
+            expires_at, content = (there.expires_at, there.content) if there else (None, None)
+            if self._values.put({key: _encoded(value)}, expires_at, [content]):
                 return value
-        raise StoreBusy(f"Others changed this key {_MOST_TRIES} times in between; try again.")
+        raise StoreBusy(f"Other workers changed this key {_MAX_TRIES} times; try again.")
 
     async def achange(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Any:
         """Async version of `change`."""
         return await self.memory.engine.threads.run(self.change, key, function, default)
 
-    def _find(self, key: str) -> Record | None:
-        found = self._items.find([key])
-        return found.get(key)
-
-    # -- LangChain's words ---------------------------------------------------------------------
-
-    def _mget(self, keys: Sequence[str]) -> list[Any]:
-        found = self._items.find(keys)
-        return [json.loads(found[key].content) if key in found else None for key in keys]
-
-    def _mset(self, key_value_pairs: Sequence[tuple[str, Any]]) -> None:
-        contents = {check_key(key): _encoded(value) for key, value in key_value_pairs}
-        self._items.put(contents, None)
+    # -- LangChain's methods -------------------------------------------------------------------
 
     def mget(self, keys: Sequence[str]) -> list[Any]:
-        """Return the values of keys, None for each that has none."""
-        return self._mget(keys)
+        """Return the values of keys, with None for each key that has no value."""
+        found = self._values.find(keys)
+        return [json.loads(found[key].content) if key in found else None for key in keys]
 
     async def amget(self, keys: Sequence[str]) -> list[Any]:
         """Async version of `mget`."""
-        return await self.memory.engine.threads.run(self._mget, keys)
+        return await self.memory.engine.threads.run(self.mget, keys)
 
     def mset(self, key_value_pairs: Sequence[tuple[str, Any]]) -> None:
-        """Store values, all or none; of a key that is named twice, the last."""
-        self._mset(key_value_pairs)
+        """Store values, all or none; if a key is given twice, the last value counts."""
+        contents = {check_key(key): _encoded(value) for key, value in key_value_pairs}
+        self._values.put(contents, None)
 
     async def amset(self, key_value_pairs: Sequence[tuple[str, Any]]) -> None:
         """Async version of `mset`."""
-        await self.memory.engine.threads.run(self._mset, key_value_pairs)
+        await self.memory.engine.threads.run(self.mset, key_value_pairs)
 
     def mdelete(self, keys: Sequence[str]) -> None:
-        """Erase keys for good; those that are not there are passed over."""
-        self._items.delete(keys)
+        """Erase keys permanently; keys that do not exist are skipped."""
+        self._values.delete(keys)
 
     async def amdelete(self, keys: Sequence[str]) -> None:
         """Async version of `mdelete`."""
-        await self.memory.engine.threads.run(self._items.delete, keys)
+        await self.memory.engine.threads.run(self.mdelete, keys)
 
     def yield_keys(self, *, prefix: str | None = None) -> Iterator[str]:
-        """Give the keys, in alphabetical order; only those that start with `prefix`."""
+        """Yield the keys that start with `prefix`, or all keys, in alphabetical order."""
         yield from self.list_keys(prefix)
 
     async def ayield_keys(self, *, prefix: str | None = None) -> AsyncIterator[str]:
@@ -236,5 +222,5 @@ def _encoded(value: Any) -> str:
     except InvalidInput as error:
         raise InvalidInput(
             f"{error} For bytes and other objects, wrap the store in LangChain's "
-            "EncoderBackedStore, which encodes them on their way."
+            "EncoderBackedStore, which encodes them."
         ) from error

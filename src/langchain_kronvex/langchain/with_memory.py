@@ -1,4 +1,4 @@
-"""`with_memory`: a chain that loads its history, recalls, answers, and saves the exchange."""
+"""`with_memory`: gives a chain its history and recalled memories, and saves each exchange."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializa
 from langchain_core.runnables.base import coerce_to_runnable
 from pydantic import ConfigDict
 
+from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, Turn
 from langchain_kronvex.langchain.prompts import (
@@ -26,29 +27,24 @@ from langchain_kronvex.memory.scope_from_config import scope_from
 
 
 class ChainWithMemory(RunnableSerializable[Any, Any]):
-    """What `with_memory` returns; see there."""
+    """The chain that `with_memory` returns; see there."""
 
     chain: Runnable[Any, Any]
     memory: KronvexMemory
-    input_messages_key: str = "input"
-    history_messages_key: str | None = "chat_history"
-    context_key: str = "memory_context"
-    output_messages_key: str = "output"
-    top_k: int = 8
-    max_tokens: int | None = None
-    memory_type: str | None = None
-    max_messages: int | None = None
-    user_id: str | None = None
-    session_id: str | None = None
-    on_error: OnFailure = "degrade"
+    input_messages_key: str
+    history_messages_key: str | None
+    context_key: str
+    output_messages_key: str
+    max_messages: int | None
+    user_id: str | None
+    session_id: str | None
+    options: ContextOptions
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
         """Return the name in traces."""
         return super().get_name(suffix, name=name or self.name or "with_memory")
-
-    # -- in every colour -----------------------------------------------------------------------
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run one turn."""
@@ -61,7 +57,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
     def stream(
         self, input: Any, config: RunnableConfig | None = None, **kwargs: Any
     ) -> Iterator[Any]:
-        """Run one turn and stream the chain's output; what was said is saved however it ends."""
+        """Run one turn and stream the chain's output, which is saved even if the stream breaks."""
         yield from self._transform_stream_with_config(
             iter([input]), self._stream_turn, config, **kwargs
         )
@@ -80,96 +76,74 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
         try:
             async for chunk in streamed:
                 yield chunk
-        finally:  # closed early: save now, not whenever the garbage is collected
+        finally:  # if closed early, save now and not at the next garbage collection
             await streamed.aclose()  # type: ignore[attr-defined]
 
     def _turn(self, value: Any, run_manager: Any, config: RunnableConfig, **kwargs: Any) -> Any:
-        turn = self._begin(value, config)
-        self._prepare(turn)
-        self._tell(turn, config)
-        filled = self._filled(value, turn)
+        turn, filled = self._begin(value, config)
+        _report(turn, config)
         output = self.chain.invoke(filled, config, **kwargs)
         self._save(turn, output)
-        self._tell(turn, config)
+        _report(turn, config)
         return output
 
     async def _aturn(
         self, value: Any, run_manager: Any, config: RunnableConfig, **kwargs: Any
     ) -> Any:
-        turn = self._begin(value, config)
-        await self.memory.engine.threads.run(self._prepare, turn)
-        await self._atell(turn, config)
-        filled = self._filled(value, turn)
+        turn, filled = await self.memory.engine.threads.run(self._begin, value, config)
+        await _areport(turn, config)
         output = await self.chain.ainvoke(filled, config, **kwargs)
         await self.memory.engine.threads.run(self._save, turn, output)
-        await self._atell(turn, config)
+        await _areport(turn, config)
         return output
 
     def _stream_turn(
         self, inputs: Iterator[Any], run_manager: Any, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[Any]:
-        value = next(inputs)
-        turn = self._begin(value, config)
-        self._prepare(turn)
-        self._tell(turn, config)
-        filled, heard = self._filled(value, turn), None
+        turn, filled = self._begin(next(inputs), config)
+        _report(turn, config)
+        output = None
         try:
             for chunk in self.chain.stream(filled, config, **kwargs):
-                heard = _joined(heard, chunk)
+                output = _joined(output, chunk)
                 yield chunk
         finally:
-            self._save(turn, heard)
-        self._tell(turn, config)
+            self._save(turn, output)
+        _report(turn, config)
 
     async def _astream_turn(
         self, inputs: AsyncIterator[Any], run_manager: Any, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[Any]:
         value = await anext(inputs)
-        turn = self._begin(value, config)
-        await self.memory.engine.threads.run(self._prepare, turn)
-        await self._atell(turn, config)
-        filled, heard = self._filled(value, turn), None
+        turn, filled = await self.memory.engine.threads.run(self._begin, value, config)
+        await _areport(turn, config)
+        output = None
         try:
             async for chunk in self.chain.astream(filled, config, **kwargs):
-                heard = _joined(heard, chunk)
+                output = _joined(output, chunk)
                 yield chunk
         finally:
-            await self.memory.engine.threads.run(self._save, turn, heard)
-        await self._atell(turn, config)
+            await self.memory.engine.threads.run(self._save, turn, output)
+        await _areport(turn, config)
 
-    def _tell(self, turn: Turn, config: RunnableConfig) -> None:
-        if turn.to_be_told():
-            dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
-
-    async def _atell(self, turn: Turn, config: RunnableConfig) -> None:
-        if turn.to_be_told():
-            await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
-
-    # -- the turn ------------------------------------------------------------------------------
-
-    def _begin(self, value: Any, config: RunnableConfig) -> Turn:
+    def _begin(self, value: Any, config: RunnableConfig) -> tuple[Turn, Any]:
+        """Save the user's message; return the turn, and the chain's input with the memory."""
         said = input_of(value, self.input_messages_key) if isinstance(value, Mapping) else value
-        return Turn(
+        turn = Turn(
             memory=self.memory,
             scope=scope_from(config, self.user_id, self.session_id),
-            on_error=self.on_error,
+            on_error=self.options.on_error,
             new=as_messages(said),
         )
-
-    def _prepare(self, turn: Turn) -> None:
-        return turn.prepare(
+        turn.prepare(
             load_history=self.history_messages_key is not None,
             max_messages=self.max_messages,
-            options=ContextOptions(
-                top_k=self.top_k,
-                max_tokens=self.max_tokens,
-                memory_type=self.memory_type,
-                on_error=self.on_error,
-            ),
+            options=self.options,
         )
+        return turn, self._filled(value, turn)
 
     def _filled(self, value: Any, turn: Turn) -> Any:
-        """Return what the chain is given: a dict with two more keys, messages, or a text."""
+        """Return the chain's input: a dict with two more keys, messages, or a text."""
         context = turn.context.context
         if isinstance(value, Mapping):
             history = {self.history_messages_key: turn.history} if self.history_messages_key else {}
@@ -180,7 +154,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
 
     def _save(self, turn: Turn, output: Any) -> None:
         said = said_by(output, self.output_messages_key)
-        return turn.save(without_prompt(said, [*turn.history, *turn.new]))
+        turn.save(without_prompt(said, [*turn.history, *turn.new]))
 
 
 def with_memory(
@@ -202,17 +176,18 @@ def with_memory(
     """Give a chain a memory: history, recall and saving around every call, sync or async.
 
     The chain takes a dict (two keys are added), messages (the context is added in a system
-    message, then the history, then the input), or text (all of that becomes one text). The user
+    message, then the history, then the input), or text (all of these become one text). The user
     and the session are taken from `config["configurable"]`: `user_id`, `session_id`, or both. The
     history is that of the session; the context is recalled from all sessions of the user.
 
-    The user's message is saved before the chain runs, the answer after it, or the part of it that
-    was produced when the stream is closed early or the model fails. Retries and fallbacks belong
-    inside (`with_memory(chain.with_retry(), memory)`): around it, each try is a turn of its own.
+    The user's message is saved before the chain runs, and the answer after it. If the stream is
+    closed early or the model fails, the part of the answer that was produced is saved. Put retries
+    and fallbacks inside (`with_memory(chain.with_retry(), memory)`): outside, each try would be a
+    turn of its own.
 
     Args:
-        chain: Any Runnable, or anything LangChain turns into one.
-        memory: Where everything is kept.
+        chain: Any Runnable, or anything that LangChain can turn into one.
+        memory: The memory that stores everything.
         input_messages_key: The key of the user's message in a dict.
         history_messages_key: The key under which a dict gets the session's messages; None for
             chains that keep their own history.
@@ -222,15 +197,18 @@ def with_memory(
         max_tokens: Leave out the least similar memories until the context has about this many
             tokens.
         memory_type: Recall only this type.
-        max_messages: The history is the last whole turns that hold at most this many messages.
+        max_messages: The history is the last whole turns that hold at most this many messages; a
+            turn is a user's message and its answer.
         user_id: The user, for every call.
         session_id: The session, for every call.
-        on_error: `degrade` (the chain goes on without its memory), or `raise`.
+        on_error: `degrade` (the chain continues without its memory), or `raise`.
 
     Raises:
-        ConfigurationError: an option does not fit.
+        ConfigurationError: the chain or the value of an option does not fit.
     """
     try:
+        if max_messages is not None:
+            checks.check_count(max_messages, "max_messages", least=1)
         return ChainWithMemory(
             chain=coerce_to_runnable(chain),
             memory=memory,
@@ -238,29 +216,38 @@ def with_memory(
             history_messages_key=history_messages_key,
             context_key=context_key,
             output_messages_key=output_messages_key,
-            top_k=top_k,
-            max_tokens=max_tokens,
-            memory_type=memory_type,
             max_messages=max_messages,
             user_id=user_id,
             session_id=session_id,
-            on_error=on_error,
+            options=ContextOptions(
+                top_k=top_k, max_tokens=max_tokens, memory_type=memory_type, on_error=on_error
+            ),
         )
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"with_memory: {error}") from error
 
 
+def _report(turn: Turn, config: RunnableConfig) -> None:
+    if turn.report_once():
+        dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
+
+
+async def _areport(turn: Turn, config: RunnableConfig) -> None:
+    if turn.report_once():
+        await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
+
+
 def _takes_text(chain: Runnable[Any, Any]) -> bool:
     try:
         return chain.InputType in (str, "str")
-    except TypeError:  # LangChain cannot tell
+    except TypeError:  # LangChain cannot infer the type
         return False
 
 
-def _joined(heard: Any, chunk: Any) -> Any:
-    if heard is None:
+def _joined(output: Any, chunk: Any) -> Any:
+    if output is None:
         return chunk
     try:
-        return heard + chunk
-    except TypeError:  # the chunks of this chain replace each other
+        return output + chunk
+    except TypeError:  # in this chain, each chunk replaces the one before
         return chunk

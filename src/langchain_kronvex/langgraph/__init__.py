@@ -1,4 +1,4 @@
-"""A store for LangGraph: the long-term memory of agents, kept where the memories are.
+"""A store for LangGraph: the long-term memory of agents, stored with the memories.
 
 Needs the extra: `pip install "langchain-kronvex[langgraph]"`.
 """

@@ -1,7 +1,7 @@
-"""Filters: which items a search may return, by what their values hold. Pure functions.
+"""Filters of a search, by the values of the items. Pure functions.
 
-A filter names fields and what they must be: `{"status": "done", "score": {"$gte": 4}}`. A field
-inside another is named by its path, `"user.name"`, or by a mapping in a mapping.
+A filter maps fields to required values: `{"status": "done", "score": {"$gte": 4}}`. A nested field
+is named by its path, `"user.name"`, or by a nested mapping.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _OPERATORS = ("$eq", "$ne", *_ORDERS)
 
 
 def accepting(wanted: Mapping[str, Any] | None) -> Accept:
-    """Return what tells whether a value passes a filter.
+    """Return a function that returns whether a value passes a filter.
 
     Raises:
-        InvalidInput: it is no filter, or has an operator that does not exist.
+        InvalidInput: the filter is not a mapping, or has an operator that does not exist.
     """
     if not wanted:
         return lambda value: True
@@ -48,13 +48,13 @@ def _check_operators(wanted: Any) -> None:
                 f"filter operator {name!r} is unknown; use one of {', '.join(_OPERATORS)}."
             )
     if operators and len(operators) < len(wanted):
-        raise InvalidInput(f"filter mixes the operators {operators} with names of fields.")
+        raise InvalidInput(f"filter mixes the operators {operators} with field names.")
     for inner in wanted.values():
         _check_operators(inner)
 
 
 def _field(value: Mapping[str, Any], name: str) -> Any:
-    """Return a field by its name or its path; None when there is none."""
+    """Return a field by its name or path; None if it does not exist."""
     if name in value or not isinstance(name, str):
         return value.get(name)
     found: Any = value
@@ -73,19 +73,14 @@ def _fits(there: Any, wanted: Any) -> bool:
             _fits(there.get(name), need) for name, need in wanted.items()
         )
     if isinstance(wanted, list | tuple):
-        return (
-            isinstance(there, list | tuple)
-            and len(there) == len(wanted)
-            and all(map(_fits, there, wanted))
-        )
+        same_length = isinstance(there, list | tuple) and len(there) == len(wanted)
+        return same_length and all(map(_fits, there, wanted))
     return bool(there == wanted)
 
 
 def _compares(there: Any, name: str, wanted: Any) -> bool:
-    if name == "$eq":
-        return _same(there, wanted)
-    if name == "$ne":
-        return not _same(there, wanted)
+    if name in ("$eq", "$ne"):
+        return _same(there, wanted) is (name == "$eq")
     number, bound = _number(there), _number(wanted)
     if number is not None and bound is not None:
         return _ORDERS[name](number, bound)
@@ -94,12 +89,12 @@ def _compares(there: Any, name: str, wanted: Any) -> bool:
 
 
 def _same(there: Any, wanted: Any) -> bool:
-    """Tell whether values are equal; a tuple is equal to a list, as in JSON."""
+    """Return whether values are equal; as in JSON, a tuple equals a list."""
     return bool(there == (list(wanted) if isinstance(wanted, tuple) else wanted))
 
 
 def _number(value: Any) -> int | float | None:
-    """Return a number, also one that is written out; None for what is none."""
+    """Return a number, also from a string; None if the value is not a number."""
     if isinstance(value, int | float):
         return value
     if isinstance(value, str):

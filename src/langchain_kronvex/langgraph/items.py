@@ -1,7 +1,7 @@
-"""Items of LangGraph and the records they are kept as. Pure functions.
+"""Converts items of LangGraph to records and back. Pure functions.
 
-A record's text is what the item is found by; the value stands whole in the metadata. Each field
-that is indexed, and each value on its path, is a text of its own.
+The text of a record is used to search for the item; the whole value is in the metadata. Each
+indexed field, and each value on its path, is a text of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from langgraph.store.base import Item, PutOp, SearchItem, get_text_at_path, toke
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.langgraph.namespaces import Namespace, owner_of
-from langchain_kronvex.memory.keyed_documents import keyed_memory
+from langchain_kronvex.memory.keyed_documents import document_records
 from langchain_kronvex.storage.backend import Record
 
 _MINUTES_PER_DAY = 24 * 60
@@ -24,11 +24,11 @@ WHOLE = "$"
 
 
 def to_records(put: PutOp, fields: Sequence[str], now: datetime) -> list[Record]:
-    """Return the record of an item that is put, and its parts when it has several texts.
+    """Return the record of an item, and its parts if it has several texts.
 
     Args:
-        put: Its namespace is checked; its value is not None.
-        fields: What an item is found by that does not say so itself.
+        put: The operation, with a checked namespace and a value other than None.
+        fields: The fields to index, unless the operation names others.
         now: The moment of writing.
 
     Raises:
@@ -36,25 +36,22 @@ def to_records(put: PutOp, fields: Sequence[str], now: datetime) -> list[Record]
     """
     value = check_value(put.value)
     paths = check_fields(fields if put.index is None else put.index)
-    metadata: dict[str, Any] = {
-        "namespace": list(put.namespace),
-        "key": check_key(put.key),
-        "value": value,
-    }
-    if put.ttl is not None:
-        metadata["ttl_minutes"] = put.ttl
+    metadata = {"namespace": list(put.namespace), "key": check_key(put.key), "value": value}
+    lifetime = {} if put.ttl is None else {"ttl_minutes": put.ttl}
     texts = dict.fromkeys(text for path in paths for text in _texts(value, path))
     owner = owner_of(put.namespace)
-    return keyed_memory(owner, put.key, list(texts), metadata, now, _expiry(now, put.ttl))
+    return document_records(
+        owner, put.key, list(texts), {**metadata, **lifetime}, now, _expiry(now, put.ttl)
+    )
 
 
 def to_item(record: Record) -> Item:
-    """Return the item that a record is of."""
+    """Return the item of a record."""
     return Item(**_fields(record))
 
 
 def to_search_item(record: Record, score: float | None) -> SearchItem:
-    """Return the item that a record is of, as found by a search."""
+    """Return the item of a record, as a result of a search."""
     return SearchItem(**_fields(record), score=score)
 
 
@@ -80,7 +77,7 @@ def value_of(record: Record) -> dict[str, Any]:
 
 
 def refreshed(record: Record, now: datetime) -> Record | None:
-    """Return an item's record with its lifetime begun anew; None when it has no lifetime."""
+    """Return an item's record with its lifetime restarted; None if it has no lifetime."""
     ttl = record.metadata.get("ttl_minutes")
     return None if ttl is None else replace(record, expires_at=_expiry(now, ttl))
 
@@ -89,7 +86,7 @@ def check_key(key: object) -> str:
     """Return a key: any text that can be stored.
 
     Raises:
-        InvalidInput: it is not.
+        InvalidInput: the key is not such a text.
     """
     if not isinstance(key, str):
         raise InvalidInput(f"key must be a string, not {type(key).__name__}.")
@@ -100,7 +97,7 @@ def check_value(value: object) -> dict[str, Any]:
     """Return a copy of a value: a mapping of JSON values.
 
     Raises:
-        InvalidInput: it is not.
+        InvalidInput: the value is not such a mapping.
     """
     if not isinstance(value, Mapping):
         raise InvalidInput(f"value must be a mapping, not {type(value).__name__}.")
@@ -108,16 +105,16 @@ def check_value(value: object) -> dict[str, Any]:
 
 
 def check_fields(fields: object) -> list[str]:
-    """Return the paths of the fields that are indexed; none for False.
+    """Return the paths of the indexed fields; an empty list for False.
 
     Raises:
-        InvalidInput: they are no list of paths.
+        InvalidInput: the value is not a list of paths.
     """
     if fields is False:
         return []
     if isinstance(fields, list | tuple) and all(isinstance(path, str) for path in fields):
         return list(fields)
-    raise InvalidInput(f"index must be False or a list of paths of fields, not {fields!r}.")
+    raise InvalidInput(f"index must be False or a list of field paths, not {fields!r}.")
 
 
 def _expiry(now: datetime, ttl: object) -> datetime | None:
@@ -139,9 +136,9 @@ def _texts(value: Mapping[str, Any], path: str) -> list[str]:
 
 
 def _lines(value: Any, path: tuple[str, ...]) -> Iterator[str]:
-    """Write a value as lines of text, each with the names of the fields it stands in.
+    """Yield a value as lines of text, each with the names of its fields.
 
-    JSON is written for machines: its marks and repeated names would count as words.
+    JSON would be searched less well, because its repeated names would count as words.
     """
     if isinstance(value, Mapping):
         for name, inner in value.items():
@@ -149,13 +146,9 @@ def _lines(value: Any, path: tuple[str, ...]) -> Iterator[str]:
     elif isinstance(value, list):
         plain = [str(inner) for inner in value if isinstance(inner, str | int | float)]
         if plain:
-            yield _line(path, ", ".join(plain))
+            yield f"{' '.join(path)}: {', '.join(plain)}"
         for inner in value:
             if isinstance(inner, Mapping | list):
                 yield from _lines(inner, path)
     elif value is not None and value != "":
-        yield _line(path, str(value))
-
-
-def _line(path: tuple[str, ...], text: str) -> str:
-    return f"{' '.join(path)}: {text}"
+        yield f"{' '.join(path)}: {value}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from types import TracebackType
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
@@ -34,8 +33,8 @@ from langchain_kronvex.langgraph.namespaces import (
     listed,
     owner_of,
 )
-from langchain_kronvex.langgraph.search import Found, Searcher, Wish
-from langchain_kronvex.memory.keyed_documents import KeyedMemories
+from langchain_kronvex.langgraph.search import CheckedSearch, Searcher
+from langchain_kronvex.memory.keyed_documents import KeyedDocuments
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.backend import Record
 
@@ -44,50 +43,50 @@ _Place = tuple[Namespace, str]
 
 
 class KronvexStore(BaseStore):
-    """The long-term memory of LangGraph's agents, kept where the memories are.
+    """The long-term memory of LangGraph agents, stored with the memories.
 
-    Hand it to `create_agent`, `StateGraph.compile` or LangMem as `store=`. It does what
+    Pass it to `create_agent`, `StateGraph.compile` or LangMem as `store=`. It does everything that
     LangGraph's own stores do, and needs no SQLite extension, no server and no API key::
 
         store = KronvexStore(KronvexMemory())
         store.put(("users", "ana"), "food", {"text": "Ana is allergic to peanuts."})
         store.search(("users", "ana"), query="What must she not eat?")
 
-    Items are found by their words and by their meaning, without an `index`: by the whole value
-    unless `index` names fields; then by each field, and each value on its path, on its own, up to
-    32 of them. `score` is the similarity of `KronvexMemory.recall`, from 0 to 1, of the best.
-    Items put with `index=False` are found without a query only. Values are JSON; what has expired
-    is invisible at once; what was deleted too, and a moment later no byte of it is left in the
-    file: many deletions are erased at once, in the background, at the latest by `close`. After a
-    crash the next opening does it.
+    Items are found by their words and by their meaning, even without an `index`. The whole value is
+    searched unless `index` names fields; then each field, and each value on its path, is searched
+    separately, up to 32 of them, and the best one counts. `score` is the similarity of
+    `KronvexMemory.recall`, from 0 to 1. Items put with `index=False` are only found without a
+    query. Values are JSON.
 
-    Batches read before they write, as those of LangGraph's stores. All puts and deletions of a
-    batch are one step: a crash leaves all or none, and nobody finds some of them done; only a
-    search through several namespaces reads these one after the other. On a Kronvex API, which
-    knows no such step, a batch of both is sent one by one, puts first: others may see what is being
-    moved twice for a moment, but never not at all, and a crash delays the rest until the store is
-    opened again. Deletions alone are made one after the other there.
+    Expired and deleted items are invisible at once. Deleted items are erased from the file in the
+    background, many at a time, at the latest by `close`; after a crash, at the next opening.
+
+    Like LangGraph's stores, a batch reads before it writes. All puts and deletions of a batch are
+    one step: after a crash, all or none of them are done, and readers never see only some of them;
+    but a search through several namespaces reads these one after the other. A Kronvex API has no
+    such step. There, puts are sent before deletions, one by one: readers may briefly see a moved
+    item twice, but always at least once, and a crash delays the rest until the store is opened
+    again. Deletions without puts are sent one after the other.
 
     Args:
-        memory: Where the items are kept, under an agent id of their own, apart from its
-            memories. The store opens that place itself, and `close` closes it; `memory` stays the
-            caller's.
-        index: `fields` names the paths that items are found by ("$" is the whole value);
-            `embed` an Embeddings object, a function or "provider:model", instead of the memory's
-            own embeddings; `dims` is taken from the embeddings.
-        ttl: `default_ttl` in minutes, for items put without one; `refresh_on_read` (True unless
-            it says otherwise) begins the lifetime of an item anew whenever it is read.
+        memory: The items are stored in the same place, under a separate agent id, apart from the
+            memories. The store opens that place, and `close` closes it; the caller closes `memory`.
+        index: `fields` names the paths to search ("$" is the whole value). `embed` is an
+            Embeddings object, a function or "provider:model" to use instead of the memory's own
+            embeddings. `dims` is taken from the embeddings.
+        ttl: `default_ttl` in minutes, for items put without one. `refresh_on_read` (True by
+            default) restarts the lifetime of an item whenever it is read.
 
     Attributes:
-        memory: The memory that holds the items.
+        memory: The memory that stores the items.
 
     Raises:
         InvalidInput: `fields` does not fit.
         ConfigurationError: the embeddings cannot be used.
         StoreError: the place cannot be written.
-        EmbeddingMismatch: the items were indexed with other embeddings, perhaps because the memory
-            was reindexed since. Open the store with those as `index["embed"]`, and call
-            `store.memory.reindex` with the new ones.
+        EmbeddingMismatch: the items were indexed with other embeddings, for example because the
+            memory has been reindexed. Open the store with the old ones as `index["embed"]`, and
+            call `store.memory.reindex` with the new ones.
     """
 
     supports_ttl = True
@@ -104,31 +103,54 @@ class KronvexStore(BaseStore):
         self._fields = items.check_fields((index or {}).get("fields") or [items.WHOLE])
         self._in_parts = len(self._fields) > 1 or any("[" in path for path in self._fields)
         embeddings = _embeddings((index or {}).get("embed"))
-        settings: dict[str, Any] = {} if embeddings is None else {"embeddings": embeddings}
-        self.memory = memory.for_agent(f"{memory.agent_id}{AGENT_SUFFIX}", **settings)
-        self._memories = KeyedMemories(self.memory.engine)
-        self._searcher = Searcher(self._memories)
+        changes = {} if embeddings is None else {"embeddings": embeddings}
+        self.memory = memory.for_agent(f"{memory.agent_id}{AGENT_SUFFIX}", **changes)
+        self._documents = KeyedDocuments(self.memory.engine)
+        self._searcher = Searcher(self._documents)
 
     @property
     def embeddings(self) -> Embeddings | None:
-        """What items are found by besides their words; None for words alone, or on a server."""
+        """The embeddings of the items; None if only words are searched, or on a server."""
         model = self.memory.engine.model.current
         return None if model is None else model.embeddings
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """Carry out the operations, all reading before all writing; return their results."""
-        return self._batch(list(ops))
+        """Do the operations, all reads before all writes, and return their results."""
+        ops, now = list(ops), self._documents.now()
+        searches = {n: CheckedSearch.of(op) for n, op in enumerate(ops) if isinstance(op, SearchOp)}
+        puts = _last_of_each(op for op in ops if isinstance(op, PutOp))
+        records = [
+            record
+            for put in puts.values()
+            if put.value is not None
+            for record in items.to_records(put, self._fields, now)
+        ]
+        _check_kinds(ops)
+        got = self._get([op for op in ops if isinstance(op, GetOp)])
+        results: list[Result] = []
+        for number, op in enumerate(ops):
+            if isinstance(op, GetOp):
+                results.append(got.get(_place(op)))
+            elif isinstance(op, SearchOp):
+                results.append(self._search(searches[number], op.refresh_ttl))
+            elif isinstance(op, ListNamespacesOp):
+                results.append(self._list(op))
+            else:
+                results.append(None)
+        in_parts = self._in_parts or any(put.index for put in puts.values())
+        self._documents.put(records, now, _deleted(puts), in_parts=in_parts)
+        return results
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Async version of `batch`."""
-        return await self.memory.engine.threads.run(self._batch, list(ops))
+        return await self.memory.engine.threads.run(self.batch, list(ops))
 
     def sweep_ttl(self) -> int:
-        """Remove what has expired from the file; return how much.
+        """Remove expired items from the file; return how many.
 
-        It is invisible anyway, and removed whenever a memory is opened.
+        They are invisible anyway, and are also removed whenever a memory is opened.
         """
-        return self._memories.purge()
+        return self._documents.purge()
 
     async def asweep_ttl(self) -> int:
         """Async version of `sweep_ttl`."""
@@ -137,9 +159,8 @@ class KronvexStore(BaseStore):
     def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> Future[None]:
         """Remove expired items from the file, once.
 
-        LangGraph's own stores sweep again and again in a thread. Here expired items are invisible
-        at once, and are removed by later writes and whenever a memory is opened, so one sweep is
-        enough.
+        LangGraph's own stores do this repeatedly in a thread. Here expired items are invisible at
+        once, and are removed by later writes and whenever a memory is opened, so once is enough.
 
         Args:
             sweep_interval_minutes: Has no effect.
@@ -158,7 +179,7 @@ class KronvexStore(BaseStore):
         return await self.memory.engine.threads.run(self.start_ttl_sweeper, sweep_interval_minutes)
 
     def stop_ttl_sweeper(self, timeout: float | None = None) -> bool:
-        """Return True: nothing runs that could be stopped."""
+        """Return True, because no sweeper is running."""
         return True
 
     async def astop_ttl_sweeper(self, timeout: float | None = None) -> bool:
@@ -166,32 +187,6 @@ class KronvexStore(BaseStore):
         return True
 
     # -- one batch -----------------------------------------------------------------------------
-
-    def _batch(self, ops: Sequence[Op]) -> list[Result]:
-        now = self._memories.now()
-        wishes = {n: Wish.of(op) for n, op in enumerate(ops) if isinstance(op, SearchOp)}
-        puts = _last_of_each(op for op in ops if isinstance(op, PutOp))
-        records = [
-            record
-            for put in puts.values()
-            if put.value is not None
-            for record in items.to_records(put, self._fields, now)
-        ]
-        _check_kinds(ops)
-        got = self._get([op for op in ops if isinstance(op, GetOp)])
-        results: list[Result] = []
-        for number, op in enumerate(ops):
-            if isinstance(op, GetOp):
-                results.append(got.get(_place(op)))
-            elif isinstance(op, SearchOp):
-                results.append(self._search(wishes[number], op))
-            elif isinstance(op, ListNamespacesOp):
-                results.append(self._list(op))
-            else:
-                results.append(None)
-        in_parts = self._in_parts or any(put.index for put in puts.values())
-        self._memories.put(records, now, _deleted(puts), in_parts=in_parts)
-        return results
 
     def _get(self, gets: Sequence[GetOp]) -> dict[_Place, Item]:
         keys_of: dict[Namespace, dict[str, bool]] = {}
@@ -203,17 +198,17 @@ class KronvexStore(BaseStore):
             keys[key] = keys.get(key, False) or get.refresh_ttl
         found: dict[_Place, Item] = {}
         for namespace, keys in keys_of.items():
-            for record in self._memories.find(owner_of(namespace), keys):
+            for record in self._documents.find(owner_of(namespace), keys):
                 item = items.to_item(record)
                 found[namespace, item.key] = item
                 self._refresh(record, wanted=keys[item.key])
         return found
 
-    def _search(self, wish: Wish, asked: SearchOp) -> list[SearchItem]:
-        found: list[Found] = self._searcher.search(wish)
-        for each in found:
-            self._refresh(each.record, wanted=asked.refresh_ttl)
-        return [items.to_search_item(each.record, each.score) for each in found]
+    def _search(self, search: CheckedSearch, refresh_ttl: bool) -> list[SearchItem]:
+        found = self._searcher.search(search)
+        for record, _ in found:
+            self._refresh(record, wanted=refresh_ttl)
+        return [items.to_search_item(record, score) for record, score in found]
 
     def _list(self, asked: ListNamespacesOp) -> list[Namespace]:
         checks.check_count(asked.limit, "limit", least=0)
@@ -222,19 +217,19 @@ class KronvexStore(BaseStore):
             checks.check_count(asked.max_depth, "max_depth", least=1)
         beginning = certain_beginning(asked)
         found = set(self._searcher.namespaces(beginning))
-        if beginning and (self._memories.newest(owner_of(beginning), 1, 0)):
+        if beginning and self._documents.newest(owner_of(beginning), 1, 0):
             found.add(beginning)
         return listed(found, asked)
 
     def _refresh(self, record: Record, *, wanted: bool) -> None:
-        changed = items.refreshed(record, self._memories.now()) if wanted else None
+        changed = items.refreshed(record, self._documents.now()) if wanted else None
         if changed is not None:
-            self._memories.change(changed)
+            self._documents.change(changed)
 
     # -- closing -------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Finish the background work and let go of the items. Also done at exit."""
+        """Finish the background work and close the store of the items. Also done at exit."""
         self.memory.close()
 
     async def aclose(self) -> None:
@@ -244,23 +239,13 @@ class KronvexStore(BaseStore):
     def __enter__(self) -> KronvexStore:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     async def __aenter__(self) -> KronvexStore:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
     def __repr__(self) -> str:
@@ -268,7 +253,7 @@ class KronvexStore(BaseStore):
 
 
 def _place(op: GetOp | PutOp) -> _Place:
-    """Return where an item is; nothing is in the empty namespace, and nothing can be put there."""
+    """Return the checked place of an item; no item can be put into the empty namespace."""
     puts = isinstance(op, PutOp) and op.value is not None
     return check_namespace(op.namespace, may_be_empty=not puts), items.check_key(op.key)
 
@@ -278,7 +263,7 @@ def _last_of_each(puts: Iterable[PutOp]) -> dict[_Place, PutOp]:
     last: dict[_Place, PutOp] = {}
     for put in puts:
         place = _place(put)
-        last.pop(place, None)  # the order of writing is that of the last puts
+        last.pop(place, None)  # items are written in the order of their last puts
         last[place] = put._replace(namespace=place[0])
     return last
 
@@ -295,21 +280,21 @@ def _deleted(puts: Mapping[_Place, PutOp]) -> dict[str, list[str]]:
 def _check_kinds(ops: Sequence[Op]) -> None:
     for op in ops:
         if not isinstance(op, GetOp | SearchOp | PutOp | ListNamespacesOp):
-            raise InvalidInput(f"A batch holds operations; {type(op).__name__} is none.")
+            raise InvalidInput(f"A batch consists of operations, not {type(op).__name__}.")
         if isinstance(op, ListNamespacesOp):
             for condition in op.match_conditions or ():
                 check_namespace(condition.path, may_be_empty=True)
 
 
 def _embeddings(embed: Any) -> Embeddings | str | None:
-    """Return what `embeddings=` takes; a function gets a name, which tells models apart."""
+    """Return a value for `embeddings=`; a function is wrapped and named after itself."""
     if embed is None or isinstance(embed, str | Embeddings):
         return embed
     wrapped = ensure_embeddings(embed)
     if getattr(wrapped, "func", None) is None:
         raise ConfigurationError(
-            "index['embed'] is an async function, but vectors are also made in the background: "
-            "pass a function that is not async, or an Embeddings object."
+            "index['embed'] is an async function, but vectors are also computed in the background. "
+            "Pass a function that is not async, or an Embeddings object."
         )
     wrapped.model = f"{embed.__module__}.{getattr(embed, '__qualname__', type(embed).__name__)}"  # type: ignore[attr-defined]
     return wrapped

@@ -1,19 +1,18 @@
 """LlamaIndex on the same memory: chat stores, a memory block, a retriever.
 
-- `KronvexChatStore` keeps conversations for `ChatMemoryBuffer` and the chat engines;
-  `KronvexAsyncChatStore` keeps them for `Memory`, which wants another interface.
+- `KronvexChatStore` stores conversations for `ChatMemoryBuffer` and the chat engines;
+  `KronvexAsyncChatStore` stores them for `Memory`, which needs another interface.
 - `KronvexMemoryBlock` gives `Memory` a long-term memory of the user.
 - `KronvexRetriever` returns memories as nodes.
 
-How conversations are kept. A key is a session: the messages under a key are the messages of that
-session of the user, each a record of its own, as those of `memory.chat_history` are. So
-appending is one insert, and two processes lose nothing; `memory.sessions` lists conversations;
-`memory.forget` of a user or a session erases them (items, the other kind of record, are nobody's,
-and would stay); and they work on every backend. The price is that a key of LlamaIndex and a
-session of LangChain with the same name, of the same user, are one conversation; hence both
-frameworks can read every message. A record holds the message as LangChain has it and, where that
-does not say everything, also as LlamaIndex has it. What LangChain wrote is read by its text and
-tool calls; a message that nobody rewrites stays as it was written.
+How conversations are stored. A key is a session: the messages under a key are the messages of that
+session of the user, each in a record of its own, like those of `memory.chat_history`. Therefore
+appending is a single insert, and concurrent processes lose nothing; `memory.sessions` lists the
+conversations; `memory.forget` of a user or a session erases them; and they work on every backend.
+A LlamaIndex key and a LangChain session with the same name, of the same user, are the same
+conversation, and both frameworks can read every message. A record contains the message in the form
+of LangChain and, if that loses something, also in the form of LlamaIndex. Of messages written by
+LangChain, the text and the tool calls are read; until they are rewritten, they stay as they are.
 
 Needs the extra: `pip install "langchain-kronvex[llama-index]"`.
 """

@@ -1,4 +1,4 @@
-"""What both chat stores do with the conversations of a user."""
+"""The operations of both chat stores: a user's keys, and the messages under each key."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.llama_index.message_codec import as_langchain, decode, encode
 from langchain_kronvex.memory.chat_log import ChatLog
-from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Page, Record
 
 STATUS = "status"
 ACTIVE = "active"
-# Of a message that left the queue: everything before it had left, or was never in it.
+# In the metadata of an archived message: no earlier message is active.
 NONE_BEFORE = "none_before"
-_FIRST_PAGE = 64  # records, of which most queues have fewer
+_FIRST_PAGE = 64  # records; most queues have fewer
 
 
 @dataclass(frozen=True, slots=True)
-class Conversations:
-    """The conversations of one user, or, without a user, those that are their own users.
+class ChatKeys:
+    """The keys of one user with their messages.
 
     Attributes:
-        memory: Where they are kept.
-        user_id: Whose they are.
-        remember: Also make the exchanges in them recallable.
+        engine: The engine of the memory that stores them.
+        user_id: The user; None if each key is a user of its own.
+        remember: Also remember the exchanges, so that they can be recalled.
     """
 
-    memory: KronvexMemory
+    engine: Engine
     user_id: str | None
     remember: bool
 
@@ -41,147 +41,143 @@ class Conversations:
 
     def messages(self, key: str, status: str | None = None) -> list[ChatMessage]:
         """Return the messages under a key in the order of writing; all, or those of a status."""
-        found = self._records(self._at(key), status)
-        return [decode(record.content) for record in found]
+        return _decoded(self._records(self._log(key), status))
 
     def count(self, key: str, status: str | None) -> int:
-        """Return how many messages of a status, or of any, are under a key."""
-        return len(self._records(self._at(key), status))
+        """Return how many messages are under a key; all, or those of a status."""
+        return len(self._records(self._log(key), status))
 
     def keys(self) -> list[str]:
-        """Return the keys that hold messages, the last written to first."""
+        """Return the keys that have messages, last written first."""
         owner = Scope.of(self.user_id, None) or None
-        found = self.memory.engine.backend.sessions(owner, self.memory.engine.clock())
-        return list(
-            dict.fromkeys(
-                summary.session_id
-                for summary in found
-                if summary.messages
-                and summary.session_id is not None
-                # Without a user every owner is listed; other users' conversations are not ours.
-                and (self.user_id is not None or summary.user_id is None)
-            )
-        )
+        found = {
+            session.session_id: None
+            for session in self.engine.backend.sessions(owner, self.engine.clock())
+            # Without a user, the sessions of all users are listed; only those without are ours.
+            if session.messages and (self.user_id is not None or session.user_id is None)
+        }
+        return [key for key in found if key is not None]
 
     # -- writing -------------------------------------------------------------------------------
 
     def append(self, key: str, messages: Sequence[ChatMessage], status: str = ACTIVE) -> None:
-        """Add messages at the end, all or none."""
-        at = self._at(key)
-        self._store(self._drafts(at, messages, status))
+        """Append messages, all or none."""
+        self._store(self._drafts(self._log(key), messages, status))
 
     def rewrite(self, key: str, messages: Sequence[ChatMessage], status: str = ACTIVE) -> None:
-        """Make these the messages under a key, at once; those at the start that stay are kept.
+        """Make these the messages under a key, in one step; unchanged ones at the start are kept.
 
-        What another process appends meanwhile is kept too.
+        Messages that another process appends in the meantime are kept too.
         """
-        at, now = self._at(key), self.memory.engine.clock()
+        log, now = self._log(key), self.engine.clock()
         contents = [encode(message) for message in messages]
-        there = self._records(at, None)
-        kept = _same(there, contents, status)
+        there = self._records(log, None)
+        kept = _unchanged(there, contents, status)
         gone = there[kept:]
-        # A turn that was rewritten is remembered anew, also when its beginning was kept.
-        turn = _begun([as_langchain(message) for message in messages], kept) if gone else kept
-        drafts = self._drafts(at, messages[turn:], status)
-        # Stored with the new ones, so that no reader sees neither or both: from now on invisible.
+        # If a turn was changed, it is remembered again, even if its first message was kept.
+        start = _turn_start([as_langchain(message) for message in messages], kept) if gone else kept
+        drafts = self._drafts(log, messages[start:], status)
+        # Expired together with storing the new ones, so that no reader sees neither or both.
         leaving = [replace(record, expires_at=now, completes=True) for record in gone]
-        self._store([*leaving, *drafts[kept - turn :]])
-        self._erase(at, gone)
+        self._store([*leaving, *drafts[kept - start :]])
+        self._erase(log, gone)
 
     def archive_oldest(self, key: str, count: int, status: str) -> list[ChatMessage]:
-        """Give another status to the oldest active messages, at once, and return them."""
-        at = self._at(key)
-        chosen = (self._records(at, ACTIVE))[: checks.check_count(count, "n", least=0)]
+        """Give the oldest active messages another status, in one step, and return them."""
+        chosen = self._oldest(self._log(key), count)
         left = {STATUS: status, NONE_BEFORE: True}
         self._store([replace(record, metadata=left, completes=True) for record in chosen])
-        return [decode(record.content) for record in chosen]
+        return _decoded(chosen)
 
     # -- erasing -------------------------------------------------------------------------------
 
     def erase(self, key: str, status: str | None = None) -> list[ChatMessage] | None:
         """Erase the messages under a key, or those of a status; return them, None for none."""
-        at = self._at(key)
-        chosen = self._records(at, status)
-        self._erase(at, chosen)
-        return [decode(record.content) for record in chosen] or None
+        log = self._log(key)
+        chosen = self._records(log, status)
+        self._erase(log, chosen)
+        return _decoded(chosen) or None
 
     def erase_oldest(self, key: str, count: int) -> list[ChatMessage]:
         """Erase the oldest active messages and return them."""
-        at = self._at(key)
-        chosen = (self._records(at, ACTIVE))[: checks.check_count(count, "n", least=0)]
-        self._erase(at, chosen)
-        return [decode(record.content) for record in chosen]
+        log = self._log(key)
+        chosen = self._oldest(log, count)
+        self._erase(log, chosen)
+        return _decoded(chosen)
 
     def erase_at(self, key: str, index: int) -> ChatMessage | None:
-        """Erase the message at a place, from the end if negative; None when there is none.
+        """Erase the message at a place, from the end if negative; return it, None for none.
 
-        Of two processes that erase the last message, each erases another one; over a Kronvex API,
-        if the server answers 404 for what another has just deleted, as it should.
+        If two processes erase the last message at the same time, each erases a different one. Over
+        a Kronvex API this requires that the server answers 404 for a message that is gone.
         """
         if isinstance(index, bool) or not isinstance(index, int):
             raise InvalidInput(f"idx must be a whole number, not {index!r}.")
-        at = self._at(key)
+        log = self._log(key)
         page = Page(newest_first=index < 0, limit=1, offset=-index - 1 if index < 0 else index)
-        while True:
-            found = at.engine.find(at.select("message"), page)
-            if not found:
-                return None
-            if self._erase(at, found):
+        while found := self.engine.find(log.select("message"), page):
+            if self._erase(log, found):
                 return decode(found[0].content)
+        return None
 
     # -- parts ---------------------------------------------------------------------------------
 
-    def _at(self, key: str) -> ChatLog:
-        return ChatLog.of(self.memory.engine, checks.check_id(key, "key"), self.user_id)
+    def _log(self, key: str) -> ChatLog:
+        return ChatLog.of(self.engine, checks.check_id(key, "key"), self.user_id)
 
-    def _records(self, at: ChatLog, status: str | None) -> list[Record]:
+    def _records(self, log: ChatLog, status: str | None) -> list[Record]:
         if status == ACTIVE:
-            return self._queue(at)
-        found = at.engine.find(at.select("message"))
+            return self._queue(log)
+        found = self.engine.find(log.select("message"))
         return [record for record in found if status in (None, _status(record))]
 
-    def _queue(self, at: ChatLog) -> list[Record]:
-        """Return the active records, without reading all that left the queue long ago."""
+    def _oldest(self, log: ChatLog, count: int) -> list[Record]:
+        return self._queue(log)[: checks.check_count(count, "n", least=0)]
+
+    def _queue(self, log: ChatLog) -> list[Record]:
+        """Return the active records, without reading the whole archive."""
         limit = _FIRST_PAGE
         while True:
             page = Page(newest_first=True, limit=limit)
-            found = at.engine.find(at.select("message"), page)
+            found = self.engine.find(log.select("message"), page)
             ends = (i for i, record in enumerate(found) if record.metadata.get(NONE_BEFORE))
             end = next(ends, None)
             if end is not None or len(found) < limit:
                 return [r for r in reversed(found[:end]) if _status(r) == ACTIVE]
             limit *= 4
 
-    def _drafts(self, at: ChatLog, messages: Sequence[ChatMessage], status: str) -> list[Record]:
-        """Return the records of messages, and after them the memories made of them."""
+    def _drafts(self, log: ChatLog, messages: Sequence[ChatMessage], status: str) -> list[Record]:
+        """Return the records of messages, followed by the memories made from them."""
         contents = [encode(message) for message in messages]
         said = [as_langchain(message) for message in messages]
-        drafts = at.drafts(said, self.memory.engine.clock(), remember=self.remember)
+        drafts = log.drafts(said, self.engine.clock(), remember=self.remember)
         state = {} if status == ACTIVE else {STATUS: status}
-        return [
-            *(
-                replace(draft, content=content, metadata=state)
-                for draft, content in zip(drafts, contents, strict=False)
-            ),
-            *drafts[len(contents) :],
+        drafts[: len(contents)] = [
+            replace(draft, content=content, metadata=state)
+            for draft, content in zip(drafts, contents, strict=False)
         ]
+        return drafts
 
     def _store(self, records: Sequence[Record]) -> None:
-        self.memory.engine.add(records, self.memory.engine.clock())
+        self.engine.add(records, self.engine.clock())
 
-    def _erase(self, at: ChatLog, records: Sequence[Record]) -> int:
+    def _erase(self, log: ChatLog, records: Sequence[Record]) -> int:
         if not records:
             return 0
-        chosen = at.select("message", ids=tuple(record.id for record in records))
-        return self.memory.engine.backend.delete(chosen, self.memory.engine.clock())
+        chosen = log.select("message", ids=tuple(record.id for record in records))
+        return self.engine.backend.delete(chosen, self.engine.clock())
+
+
+def _decoded(records: Sequence[Record]) -> list[ChatMessage]:
+    return [decode(record.content) for record in records]
 
 
 def _status(record: Record) -> str:
     return str(record.metadata.get(STATUS, ACTIVE))
 
 
-def _same(there: Sequence[Record], contents: Sequence[str], status: str) -> int:
-    """Return how many records at the start hold what is to be there anyway."""
+def _unchanged(there: Sequence[Record], contents: Sequence[str], status: str) -> int:
+    """Return how many records at the start already have the new content and status."""
     pairs = zip(there, contents, strict=False)
     for place, (record, content) in enumerate(pairs):
         same = record.content == content or encode(decode(record.content)) == content
@@ -190,8 +186,8 @@ def _same(there: Sequence[Record], contents: Sequence[str], status: str) -> int:
     return min(len(there), len(contents))
 
 
-def _begun(messages: Sequence[BaseMessage], end: int) -> int:
-    """Return where the turn began that goes on at `end`; `end` when none does."""
+def _turn_start(messages: Sequence[BaseMessage], end: int) -> int:
+    """Return the start of the turn that continues at `end`; `end` if a turn starts there."""
     if end == len(messages) or isinstance(messages[end], HumanMessage):
         return end
     asked = (place for place in range(end - 1, -1, -1) if isinstance(messages[place], HumanMessage))

@@ -1,4 +1,4 @@
-"""Chat stores that outlive the process: one for LlamaIndex's buffers, one for its `Memory`."""
+"""Persistent chat stores: one for the buffers of LlamaIndex, one for its `Memory`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from llama_index.core.storage.chat_store.base import BaseChatStore
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
 from pydantic import ConfigDict, Field, computed_field
 
-from langchain_kronvex.llama_index.chat_log import Conversations
+from langchain_kronvex.llama_index.chat_log import ChatKeys
 from langchain_kronvex.memory.memory import KronvexMemory
 
 
 class KronvexChatStore(BaseChatStore):
-    """Keeps the messages of `ChatMemoryBuffer` and its like, exactly and in order.
+    """Stores the messages of `ChatMemoryBuffer` and similar buffers, exactly and in order.
 
     >>> from llama_index.core.memory import ChatMemoryBuffer
     >>> store = KronvexChatStore(memory=KronvexMemory("sqlite://"), user_id="ana")
@@ -22,14 +22,14 @@ class KronvexChatStore(BaseChatStore):
     'I am Ana.'
 
     A key is a session of the user (see `langchain_kronvex.llama_index`), so it has 1 to 255
-    characters. Appending never loses what another process appends. Erasing is for good, and
-    rewrites the file. Dumped, the store names its `location`, and holds neither the memory nor
-    messages; to load a buffer, make the store anew.
+    characters. Appending never loses messages that another process appends. Erasing is permanent
+    and rewrites the file. A dump of the store contains its `location`, but neither the memory nor
+    messages; to load a buffer, create the store again.
 
     Attributes:
-        memory: Where the messages are kept.
-        user_id: Whose conversations; without it each conversation is a user of its own.
-        remember: Also make each exchange recallable as a memory.
+        memory: The memory that stores the messages.
+        user_id: The user of the conversations; without it, each conversation is its own user.
+        remember: Also remember each exchange, so that it can be recalled.
 
     Raises:
         InvalidInput: an id, a key or a message does not fit; nothing was stored.
@@ -49,82 +49,82 @@ class KronvexChatStore(BaseChatStore):
     @computed_field  # type: ignore[prop-decorator] # as pydantic asks
     @property
     def location(self) -> str:
-        """Where the messages are kept, as a URL."""
+        """Where the messages are stored, as a URL."""
         return self.memory.location
 
     @property
-    def _kept(self) -> Conversations:
-        return Conversations(self.memory, self.user_id, self.remember)
+    def _keys(self) -> ChatKeys:
+        return ChatKeys(self.memory.engine, self.user_id, self.remember)
 
     def set_messages(self, key: str, messages: list[ChatMessage]) -> None:
-        """Make these the messages under a key, at once: no reader sees neither or both."""
-        self._kept.rewrite(key, messages)
+        """Replace the messages under a key in one step: no reader sees neither or both."""
+        self._keys.rewrite(key, messages)
 
     async def aset_messages(self, key: str, messages: list[ChatMessage]) -> None:
         """Async version of `set_messages`."""
-        await self.memory.engine.threads.run(self._kept.rewrite, key, messages)
+        await self.memory.engine.threads.run(self._keys.rewrite, key, messages)
 
     def get_messages(self, key: str) -> list[ChatMessage]:
         """Return the messages under a key, oldest first."""
-        return self._kept.messages(key)
+        return self._keys.messages(key)
 
     async def aget_messages(self, key: str) -> list[ChatMessage]:
         """Async version of `get_messages`."""
-        return await self.memory.engine.threads.run(self._kept.messages, key)
+        return await self.memory.engine.threads.run(self._keys.messages, key)
 
     def add_message(self, key: str, message: ChatMessage) -> None:
-        """Append a message; when this returns it survives the process."""
-        self._kept.append(key, [message])
+        """Append a message; once this returns, it survives the process."""
+        self._keys.append(key, [message])
 
     async def async_add_message(self, key: str, message: ChatMessage) -> None:
         """Async version of `add_message`."""
-        await self.memory.engine.threads.run(self._kept.append, key, [message])
+        await self.memory.engine.threads.run(self._keys.append, key, [message])
 
     def delete_messages(self, key: str) -> list[ChatMessage] | None:
-        """Erase the messages under a key and return them; what was remembered stays."""
-        return self._kept.erase(key)
+        """Erase the messages under a key and return them; memories stay."""
+        return self._keys.erase(key)
 
     async def adelete_messages(self, key: str) -> list[ChatMessage] | None:
         """Async version of `delete_messages`."""
-        return await self.memory.engine.threads.run(self._kept.erase, key)
+        return await self.memory.engine.threads.run(self._keys.erase, key)
 
     def delete_message(self, key: str, idx: int) -> ChatMessage | None:
-        """Erase one message and return it; None when there is none at that place."""
-        return self._kept.erase_at(key, idx)
+        """Erase one message and return it; None if there is none at that place."""
+        return self._keys.erase_at(key, idx)
 
     async def adelete_message(self, key: str, idx: int) -> ChatMessage | None:
         """Async version of `delete_message`."""
-        return await self.memory.engine.threads.run(self._kept.erase_at, key, idx)
+        return await self.memory.engine.threads.run(self._keys.erase_at, key, idx)
 
     def delete_last_message(self, key: str) -> ChatMessage | None:
-        """Erase the last message and return it; None when there is none."""
-        return self._kept.erase_at(key, -1)
+        """Erase the last message and return it; None if there is none."""
+        return self._keys.erase_at(key, -1)
 
     async def adelete_last_message(self, key: str) -> ChatMessage | None:
         """Async version of `delete_last_message`."""
-        return await self.memory.engine.threads.run(self._kept.erase_at, key, -1)
+        return await self.memory.engine.threads.run(self._keys.erase_at, key, -1)
 
     def get_keys(self) -> list[str]:
-        """Return the keys that hold messages, the last written to first.
+        """Return the keys that have messages, last written first.
 
-        Without a `user_id` it looks through the sessions of all users.
+        Without a `user_id`, this goes through the sessions of all users.
         """
-        return self._kept.keys()
+        return self._keys.keys()
 
     async def aget_keys(self) -> list[str]:
         """Async version of `get_keys`."""
-        return await self.memory.engine.threads.run(self._kept.keys)
+        return await self.memory.engine.threads.run(self._keys.keys)
 
 
 class KronvexAsyncChatStore(AsyncDBChatStore):
-    """Keeps the messages of `Memory`, those in its queue and those it has archived.
+    """Stores the messages of `Memory`, both those in its queue and archived ones.
 
     ::
 
         store = KronvexAsyncChatStore(memory=kronvex_memory, user_id="ana")
         memory = Memory.from_defaults(session_id="monday", chat_store=store)
 
-    The conversations are those of `KronvexChatStore`, and so are the attributes and errors.
+    It stores the same conversations as `KronvexChatStore`, with the same attributes and errors.
     """
 
     memory: KronvexMemory = Field(exclude=True, repr=False)
@@ -139,8 +139,8 @@ class KronvexAsyncChatStore(AsyncDBChatStore):
         return "KronvexAsyncChatStore"
 
     @property
-    def _kept(self) -> Conversations:
-        return Conversations(self.memory, self.user_id, self.remember)
+    def _keys(self) -> ChatKeys:
+        return ChatKeys(self.memory.engine, self.user_id, self.remember)
 
     async def get_messages(
         self,
@@ -149,8 +149,8 @@ class KronvexAsyncChatStore(AsyncDBChatStore):
         limit: int | None = None,
         offset: int | None = None,
     ) -> list[ChatMessage]:
-        """Return messages under a key, oldest first; with `status` None whatever their status."""
-        found = await self.memory.engine.threads.run(self._kept.messages, key, _name(status))
+        """Return messages under a key, oldest first; with `status` None, those of any status."""
+        found = await self.memory.engine.threads.run(self._keys.messages, key, _name(status))
         start = offset or 0
         return found[start:] if limit is None else found[start : start + limit]
 
@@ -158,47 +158,47 @@ class KronvexAsyncChatStore(AsyncDBChatStore):
         self, key: str, status: MessageStatus | None = MessageStatus.ACTIVE
     ) -> int:
         """Return how many messages are under a key."""
-        return await self.memory.engine.threads.run(self._kept.count, key, _name(status))
+        return await self.memory.engine.threads.run(self._keys.count, key, _name(status))
 
     async def add_message(
         self, key: str, message: ChatMessage, status: MessageStatus = MessageStatus.ACTIVE
     ) -> None:
-        """Append a message; when this returns it survives the process."""
-        await self.memory.engine.threads.run(self._kept.append, key, [message], status.value)
+        """Append a message; once this returns, it survives the process."""
+        await self.memory.engine.threads.run(self._keys.append, key, [message], status.value)
 
     async def add_messages(
         self, key: str, messages: list[ChatMessage], status: MessageStatus = MessageStatus.ACTIVE
     ) -> None:
         """Append messages, all or none."""
-        await self.memory.engine.threads.run(self._kept.append, key, messages, status.value)
+        await self.memory.engine.threads.run(self._keys.append, key, messages, status.value)
 
     async def set_messages(
         self, key: str, messages: list[ChatMessage], status: MessageStatus = MessageStatus.ACTIVE
     ) -> None:
-        """Make these the messages under a key, whatever status the others had."""
-        await self.memory.engine.threads.run(self._kept.rewrite, key, messages, status.value)
+        """Replace the messages under a key, whatever their status."""
+        await self.memory.engine.threads.run(self._keys.rewrite, key, messages, status.value)
 
     async def delete_message(self, key: str, idx: int) -> ChatMessage | None:
-        """Erase the message at a place among all of a key, and return it; None for none."""
-        return await self.memory.engine.threads.run(self._kept.erase_at, key, idx)
+        """Erase the message at a place among all under a key; return it, or None."""
+        return await self.memory.engine.threads.run(self._keys.erase_at, key, idx)
 
     async def delete_messages(self, key: str, status: MessageStatus | None = None) -> None:
-        """Erase the messages under a key, or those of a status; what was remembered stays."""
-        await self.memory.engine.threads.run(self._kept.erase, key, _name(status))
+        """Erase the messages under a key, or those of a status; memories stay."""
+        await self.memory.engine.threads.run(self._keys.erase, key, _name(status))
 
     async def delete_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
         """Erase the oldest active messages and return them."""
-        return await self.memory.engine.threads.run(self._kept.erase_oldest, key, n)
+        return await self.memory.engine.threads.run(self._keys.erase_oldest, key, n)
 
     async def archive_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
         """Archive the oldest active messages and return them."""
         return await self.memory.engine.threads.run(
-            self._kept.archive_oldest, key, n, MessageStatus.ARCHIVED.value
+            self._keys.archive_oldest, key, n, MessageStatus.ARCHIVED.value
         )
 
     async def get_keys(self) -> list[str]:
-        """Return the keys that hold messages, the last written to first."""
-        return await self.memory.engine.threads.run(self._kept.keys)
+        """Return the keys that have messages, last written first."""
+        return await self.memory.engine.threads.run(self._keys.keys)
 
 
 def _name(status: MessageStatus | None) -> str | None:

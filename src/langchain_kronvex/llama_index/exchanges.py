@@ -1,4 +1,4 @@
-"""Remembering the exchanges of a chat that is kept elsewhere, each once."""
+"""Remembers the exchanges of a chat that is stored elsewhere, each of them once."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.backend import Page, Record, content_key
 
 _LATEST = 50  # memories of the session
-Exchange = tuple[str, str]  # what the user said, what was answered; "" for nothing
+Exchange = tuple[str, str]  # the user's message and the answer; "" for none
 
 
 def remember(memory: KronvexMemory, scope: Scope, said: Sequence[Exchange]) -> None:
-    """Remember those exchanges that are not yet; an answer completes what was asked before.
+    """Remember new exchanges; an answer completes the remembered question.
 
-    Those remembered already stay as they are, with their dates.
+    Exchanges that are remembered already stay as they are, with their dates.
 
     Args:
-        memory: Where.
-        scope: Whose, and of which session.
-        said: In the order they were said.
+        memory: The memory that stores them.
+        scope: The user and the session.
+        said: The exchanges, in the order they were said.
     """
     now = memory.engine.clock()
     at = ChatLog.of(memory.engine, scope.session_id or scope.owner, scope.user_id)
     keys = {_key(content) for pair in said for content in (_whole(*pair), _asked(*pair))}
     found = at.engine.find(at.select("memory", keys=tuple(keys)))
     there = {record.key: record for record in found}
-    # A question may be answered while this is under way: then it has another key.
+    # If a question is answered in the meantime, its key changes; so search texts are compared too.
     latest = at.engine.find(at.select("memory"), Page(newest_first=True, limit=_LATEST))
     asked_lately = {record.search_text for record in latest}
     changed: dict[str, Record] = {}

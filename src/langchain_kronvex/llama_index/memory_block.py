@@ -1,8 +1,8 @@
 """A long-term memory of the user, as a block of LlamaIndex's `Memory`.
 
-`Memory` hands a block only what leaves its short-term queue, so a chat that never fills the queue
-would never reach a block. Therefore the block also looks at what it is shown when it is asked for
-its content, and remembers the turn before and the words of the present one.
+`Memory` passes messages to a block only when they leave its short-term queue, so the messages of a
+short chat would never reach the block. Therefore the block also reads the messages that it gets
+when its content is requested, and remembers the previous turn and the user's new message.
 """
 
 from __future__ import annotations
@@ -25,38 +25,41 @@ from langchain_kronvex.llama_index.message_codec import as_langchain
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure, recall_context
 
-_MOST_SEEN = 4096  # exchanges that a block knows to be remembered
+_MAX_SEEN = 4096  # exchanges that a block knows to be remembered
 
 
 class KronvexMemoryBlock(BaseMemoryBlock[str]):
-    """Recalls what the user said in any session, and remembers what is said in this one.
+    """Recalls memories from all sessions of the user, and remembers the exchanges of this one.
 
     ::
 
         block = KronvexMemoryBlock(memory=kronvex_memory, user_id="ana")
         memory = Memory.from_defaults(session_id="monday", memory_blocks=[block])
 
-    What is recalled for the user's last message comes into the prompt, one line for each memory;
-    what the chat shows anyway is left out. Every exchange is remembered once, in the background:
-    a question when the model is about to be asked, its answer with the next question or when both
-    leave the queue. `KronvexAsyncChatStore` remembers an answer at once; use both together.
+    Memories recalled for the user's last message are added to the prompt, one line for each;
+    memories that repeat the chat are left out. Every exchange is remembered once, in the
+    background: a question just before the model is called, its answer with the next question or
+    when both leave the queue. `KronvexAsyncChatStore` remembers an answer at once; use both
+    together.
 
-    A `ReActAgent` drops the first system message it is given. Give it a `system_prompt` of its own
-    to be dropped, or `Memory` the `insert_method="user"`, or it never sees what is recalled.
+    A `ReActAgent` drops its first system message. Either give it a `system_prompt`, which is then
+    dropped, or give `Memory` the `insert_method="user"`; otherwise it never sees the memories.
 
-    When the recall fails, the content is empty and the chat goes on: the failure is logged,
-    counted in `memory.stats()` and told to the memory's `on_error`.
+    If the recall fails, the content is empty and the chat continues: the failure is logged,
+    counted in `memory.stats()` and passed to the memory's `on_error`.
 
     Attributes:
-        memory: Where to recall and remember.
-        user_id: Whose memories; without it the session's.
-        session_id: The session that exchanges belong to; without it that of `Memory`.
+        memory: The memory to search and to store exchanges in.
+        user_id: The user; without it, the user is named by the session.
+        session_id: The session of the exchanges; without it, the session of `Memory`.
         top_k: At most this many memories.
         max_tokens: Leave out the least similar until the text has about this many tokens.
-        memory_type: Only this type.
-        remember: Whether to remember exchanges too.
-        on_error: `degrade`, or `raise`.
-        priority: As LlamaIndex has it: 0 is never truncated. When the window is full, lines are
+        memory_type: Recall only this type.
+        remember: Also remember exchanges; if False, the block only recalls.
+        on_error: `degrade` (the chat continues without memories), or `raise`.
+        name: The name of the block, in its tags in the prompt.
+        description: The description of the block.
+        priority: As defined by LlamaIndex: 0 is never truncated. If the window is full, lines are
             left out from the end.
 
     Raises:
@@ -90,8 +93,11 @@ class KronvexMemoryBlock(BaseMemoryBlock[str]):
         await self.memory.engine.threads.run(self._take, messages)
 
     async def atruncate(self, content: str, tokens_to_truncate: int) -> str | None:
-        """Leave out lines from the end that have about as many tokens; None for no line left."""
-        return _shortened(content, tokens_to_truncate)
+        """Remove about this many tokens, as lines from the end; return None if no line is left."""
+        lines = content.split("\n") if content else []
+        while lines and tokens_to_truncate > 0:
+            tokens_to_truncate -= approximate_tokens(lines.pop() + "\n")
+        return "\n".join(lines) or None
 
     def _content(self, messages: Sequence[ChatMessage], session_id: str | None) -> str:
         scope, said = self._scope(session_id), self._said(messages)
@@ -131,28 +137,25 @@ class KronvexMemoryBlock(BaseMemoryBlock[str]):
                 raise
             self.memory.engine.degraded.report(error)
             return
-        # What was forgotten since then does not come back when it leaves the queue.
+        # Known here, so that a forgotten exchange does not return when it leaves the queue.
         self._seen |= dict.fromkeys((scope, pair) for pair in fresh)
-        for oldest in list(self._seen)[:-_MOST_SEEN]:
+        for oldest in list(self._seen)[:-_MAX_SEEN]:
             del self._seen[oldest]
 
     def _scope(self, session_id: str | None) -> Scope:
         session = session_id if self.session_id is None else self.session_id
         scope = Scope.of(self.user_id, session)
         if not scope:
-            raise ScopeRequired("Say whose memory it is: give the block a user_id or session_id.")
+            raise ScopeRequired("The block needs a user: pass user_id or session_id.")
         return scope
 
     def _said(self, messages: Sequence[ChatMessage]) -> list[BaseMessage]:
-        """Return messages without what this block has put into them."""
+        """Return messages without the content that this block has added to them."""
         return [
             as_langchain(
-                ChatMessage(
-                    role=message.role,
-                    blocks=[block for block in message.blocks if not self._is_own(block)],
-                )
+                ChatMessage(role=m.role, blocks=[b for b in m.blocks if not self._is_own(b)])
             )
-            for message in messages
+            for m in messages
         ]
 
     def _is_own(self, block: Any) -> bool:
@@ -163,13 +166,6 @@ class KronvexMemoryBlock(BaseMemoryBlock[str]):
         )
 
     def _neutral(self, context: str) -> str:
-        """Let no memory pose as a part of the template that it is put into."""
+        """Neutralise tags in memories that could pass for tags of the prompt template."""
         names = f"memory|content_block|{re.escape(self.name)}"
         return re.sub(rf"<(?=\s*/?\s*(?:{names})(?!\w))", "(", context, flags=re.IGNORECASE)
-
-
-def _shortened(content: str, tokens: int) -> str | None:
-    lines = content.split("\n") if content else []
-    while lines and tokens > 0:
-        tokens -= approximate_tokens(lines.pop() + "\n")
-    return "\n".join(lines) or None

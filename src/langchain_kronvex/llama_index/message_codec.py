@@ -1,7 +1,7 @@
-"""LlamaIndex messages as text: restored exactly, and readable as LangChain messages too.
+"""Encodes LlamaIndex messages as text that is restored exactly and that LangChain can read.
 
-The text is that of a LangChain message. What LangChain's form does not give back exactly (images,
-other roles, additional fields, …) stands beside it, under a name that LangChain passes over.
+The text is that of a LangChain message. If LangChain's form loses something (images, other roles,
+additional fields, …), LlamaIndex's form is added under a name that LangChain ignores.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _ROLE = {
     "tool": MessageRole.TOOL,
     "function": MessageRole.FUNCTION,
 }
-_BYTES = ("image", "audio", "video", "data")  # the fields of blocks that hold base64
+_BYTES = ("image", "audio", "video", "data")  # fields of blocks with base64
 _BLOCKS: TypeAdapter[Any] = TypeAdapter(types.ContentBlock)
 _BLOCK_CLASSES = {
     block.model_fields["block_type"].default: block
@@ -59,23 +59,23 @@ _ToolCallBlock = _BLOCK_CLASSES.get("tool_call")  # None in older versions of ll
 
 
 def as_langchain(message: ChatMessage) -> BaseMessage:
-    """Return what LangChain can hold of a message: who said it, its text, its tool calls."""
+    """Return a message in the form of LangChain: its role, text and tool calls."""
     type_ = _LANGCHAIN_TYPE.get(message.role, "ai")
     return _CLASS_OF_TYPE[type_](**_langchain_fields(message, type_))
 
 
 def encode(message: ChatMessage) -> str:
-    """Return a message as ASCII text; values that JSON does not know are kept as pydantic's JSON.
+    """Return a message as ASCII text; other values than JSON are stored as pydantic's JSON.
 
     Raises:
-        InvalidInput: it is no message, or is nested without end.
+        InvalidInput: the value is not a message, or is nested too deep.
     """
     if not isinstance(message, ChatMessage):
         raise InvalidInput(f"A message must be a ChatMessage, not {type(message).__name__}.")
     try:
         return json.dumps(_stored(message))
     except RecursionError as error:
-        raise InvalidInput("The message holds values that are nested too deep.") from error
+        raise InvalidInput("The message contains values that are nested too deep.") from error
 
 
 def _stored(message: ChatMessage) -> dict[str, Any]:
@@ -92,16 +92,16 @@ def _stored(message: ChatMessage) -> dict[str, Any]:
 
 
 def decode(text: str) -> ChatMessage:
-    """Return the message that `encode`, or LangChain's `encode_message`, was given.
+    """Return the message that `encode`, or LangChain's `encode_message`, has encoded.
 
     Raises:
-        StoreError: it holds what the installed LlamaIndex does not know.
+        StoreError: the message contains a block that the installed LlamaIndex does not know.
     """
     stored = json.loads(text)
     exact = stored.get(EXACT)
     if exact is None:
         return _from_langchain(messages_from_dict([stored])[0])
-    # The additional fields are set apart, since ChatMessage makes blocks of some of them.
+    # Set afterwards, because the constructor turns some additional fields into blocks.
     message = ChatMessage(role=MessageRole(exact["role"]))
     message.blocks = [_block(fields) for fields in exact["blocks"]]
     message.additional_kwargs = exact["additional_kwargs"]
@@ -148,7 +148,7 @@ def _from_langchain(message: BaseMessage) -> ChatMessage:
 
 
 def _block_fields(block: BaseModel) -> dict[str, Any]:
-    """Return the fields of a block as JSON values; what is read from a stream is read now."""
+    """Return the fields of a block as JSON values; streams are read now."""
     fields: dict[str, Any] = {}
     for name, value in block:
         if isinstance(value, BaseModel):
@@ -172,7 +172,7 @@ def _base64(value: bytes | IOBase) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a JSON value: a copy of one, and of others what LlamaIndex or pydantic writes."""
+    """Return a value as JSON: a copy, or the form that LlamaIndex or pydantic writes."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
@@ -192,11 +192,11 @@ def _block(fields: Mapping[str, Any]) -> Any:
 
 
 def _unchecked(fields: Mapping[str, Any], error: ValidationError) -> Any:
-    """Return a block that was valid when it was stored, though the file it names may be gone."""
+    """Return a block that was valid when stored; for example, its file may be gone now."""
     known = _BLOCK_CLASSES.get(str(fields.get("block_type")))
     if known is None:
         raise StoreError(
-            f"A message holds a block of type {fields.get('block_type')!r}, which this version "
+            f"A message contains a block of type {fields.get('block_type')!r}, which this version "
             "of llama-index-core does not know; upgrade it."
         ) from error
     return known.model_construct(**{name: _value(name, fields[name]) for name in fields})

@@ -1,4 +1,4 @@
-"""Recalled memories as nodes, for LlamaIndex's query and chat engines."""
+"""Recalls memories as nodes, for the query and chat engines of LlamaIndex."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from langchain_kronvex.core.types import RecalledMemory, Scope
 from langchain_kronvex.memory.documents import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
 
-# For programs. A model is shown the date and the type alone, and an embedding the text.
+# Models see only the date and the type, and embeddings only the text; the rest is for programs.
 _NOT_FOR_MODELS = ["similarity", "confidence", "probability", "user_id", "session_id"]
 _NOT_FOR_EMBEDDINGS = [*_NOT_FOR_MODELS, "memory_type", "created_at"]
 
@@ -27,18 +27,18 @@ class KronvexRetriever(BaseRetriever):
     >>> retriever.retrieve("tea or coffee?")[0].text
     'Ana prefers tea.'
 
-    A node has the memory's id, its text, and the metadata of the documents of the retriever for
-    LangChain; its score is the `similarity`. The nodes are ordered by `confidence`.
+    A node has the memory's id, its text, and the metadata of the documents of the LangChain
+    retriever; its score is the `similarity`. The nodes are ordered by `confidence`.
 
     Args:
-        memory: Where to look.
-        user_id: Whose memories.
+        memory: The memory to search.
+        user_id: The user.
         session_id: With a `user_id`, only this session; without, the user of that name.
         k: How many nodes.
         memory_type: Only this type.
-        threshold: The least similarity, 0 to 1.
-        include_shared: Also look among the agent-level memories.
-        options: Of LlamaIndex's `BaseRetriever`.
+        threshold: The lowest similarity, from 0 to 1.
+        include_shared: Also search the agent-level memories (stored with neither id).
+        options: Options of LlamaIndex's `BaseRetriever`.
 
     Raises:
         ScopeRequired: neither a user nor a session is named.
@@ -59,9 +59,9 @@ class KronvexRetriever(BaseRetriever):
     ) -> None:
         scope = Scope.of(user_id, session_id)
         if not scope:
-            raise ScopeRequired("Say whose memories to retrieve: pass user_id or session_id.")
+            raise ScopeRequired("The retriever needs a user: pass user_id or session_id.")
         self.memory = memory
-        self._wanted: dict[str, Any] = {
+        self._options: dict[str, Any] = {
             "user_id": scope.user_id,
             "session_id": scope.session_id,
             "top_k": checks.check_count(k, "k", least=1),
@@ -72,12 +72,11 @@ class KronvexRetriever(BaseRetriever):
         super().__init__(**options)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        found = self.memory.recall(query_bundle.query_str, **self._wanted)
+        found = self.memory.recall(query_bundle.query_str, **self._options)
         return [to_node(memory) for memory in found]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        found = await self.memory.arecall(query_bundle.query_str, **self._wanted)
-        return [to_node(memory) for memory in found]
+        return await self.memory.engine.threads.run(self._retrieve, query_bundle)
 
 
 def to_node(memory: RecalledMemory) -> NodeWithScore:

@@ -1,4 +1,4 @@
-"""Counting what recall returns: in RAM at once, in the store a little later."""
+"""Counts accesses of recalled memories: in RAM at once, in the store a little later."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GATHER_SECONDS = 0.5
 class AccessCounter(ForkAware):
     """Counts accesses.
 
-    A forked child starts from nothing: the earlier counts are the parent's to store.
+    A forked child starts at zero, because the parent stores the earlier counts.
     """
 
     def __init__(self, backend: MemoryBackend, writer: BackgroundWriter) -> None:
@@ -25,12 +25,12 @@ class AccessCounter(ForkAware):
         self.watch_forks()
 
     def after_fork_in_child(self) -> None:
-        """Start from nothing."""
+        """Start at zero."""
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
 
     def count(self, ids: Iterable[str]) -> None:
-        """Count one access of each id, unless a server does so; never waits, never fails."""
+        """Count one access of each id, unless a server does so. This never waits or fails."""
         if self._backend.is_remote:
             return
         with self._lock:
@@ -38,7 +38,7 @@ class AccessCounter(ForkAware):
         self._writer.submit("accesses", self._store, once=True, delay_seconds=_GATHER_SECONDS)
 
     def uncounted(self, id_: str) -> int:
-        """Return how many accesses of an id have not reached the store yet."""
+        """Return how many accesses of an id are not stored yet."""
         return self._counts.get(id_, 0)
 
     def _store(self) -> None:

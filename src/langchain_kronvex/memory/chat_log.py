@@ -1,6 +1,6 @@
-"""One session's messages: loading them, saving them, and remembering the exchanges they hold.
+"""The messages of one session: loads and saves them, and remembers the exchanges in them.
 
-A message and the memory made of it are stored in one transaction. The user's words are
+A message and the memory made from it are stored in one transaction. The user's message is
 remembered at once, as an exchange without an answer; the answer completes that same memory.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langchain_kronvex.core.messages import (
     answer_content,
+    check_messages,
     decode_message,
     encode_message,
     exchange_content,
@@ -24,16 +25,10 @@ from langchain_kronvex.core.messages import (
     window,
 )
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.core.validation import MAX_CONTENT_CHARS, check_id
+from langchain_kronvex.core.validation import MAX_CONTENT_CHARS, check_count, check_id
 from langchain_kronvex.memory.conversions import memory_record
 from langchain_kronvex.memory.engine import Engine
-from langchain_kronvex.storage.backend import (
-    Kind,
-    Page,
-    Record,
-    Selection,
-    content_key,
-)
+from langchain_kronvex.storage.backend import Kind, Page, Record, Selection, content_key
 
 logger = logging.getLogger("langchain_kronvex")
 
@@ -43,8 +38,8 @@ class ChatLog:
     """The messages of one session.
 
     Args:
-        engine: Of the memory that keeps them.
-        scope: With a session.
+        engine: The engine of the memory that keeps them.
+        scope: The scope of the session; its `session_id` is set.
     """
 
     engine: Engine
@@ -56,14 +51,14 @@ class ChatLog:
         ids: tuple[str, ...] | None = None,
         keys: tuple[str, ...] | None = None,
     ) -> Selection:
-        """Choose records of this conversation."""
+        """Return a selection of records of this session."""
         # With both ids set, reading is limited to this one session.
         session = Scope(self.scope.owner, self.scope.session_id)
         return Selection(kind=kind, scope=session, ids=ids, keys=keys)
 
     @classmethod
     def of(cls, engine: Engine, session_id: str, user_id: str | None) -> ChatLog:
-        """Check the ids.
+        """Return the log of a session.
 
         Raises:
             InvalidInput: an id does not fit.
@@ -71,36 +66,39 @@ class ChatLog:
         return cls(engine, Scope.of(user_id, check_id(session_id, "session_id")))
 
     def load(self, max_messages: int | None = None) -> list[BaseMessage]:
-        """Return the messages in the order of writing, cut to the last whole turns."""
-        # One more than wanted: when it is there, the oldest turn read may not be whole.
+        """Return the messages in the order of writing; all, or the last whole turns."""
+        if max_messages is not None:
+            check_count(max_messages, "max_messages", least=1)
+        # One more than wanted: if it exists, the oldest turn that was read may be incomplete.
         limit = None if max_messages is None else max_messages + 1
         while True:
             page = Page(newest_first=True, limit=limit)
             found = self.engine.find(self.select("message"), page)
-            messages = [*_readable(record.content for record in reversed(found))]
+            read = [_read(record.content) for record in reversed(found)]
+            messages = [message for message in read if message is not None]
             if max_messages is None or limit is None:
                 return messages
             if len(found) < limit or any(isinstance(m, HumanMessage) for m in messages[1:]):
                 return window(messages, max_messages)
-            limit *= 4  # the last turn is longer than that: find where it starts
+            limit *= 4  # the last turn is longer: find its start
 
     def save(
-        self,
-        messages: Sequence[BaseMessage],
-        *,
-        remember: bool,
-        reply_to: str | None = None,
+        self, messages: Sequence[BaseMessage], *, remember: bool, reply_to: str | None = None
     ) -> str | None:
         """Store messages, and the exchanges they hold as memories; all or nothing.
 
         Args:
             messages: In the order they were said.
             remember: Also remember the exchanges.
-            reply_to: Id of the exchange that a leading answer completes; None to look for it.
+            reply_to: The id of the exchange that a leading answer completes; None to look it up.
 
         Returns:
-            The id of the last exchange, for the answer to come.
+            The id of the last exchange, which a later answer can complete.
+
+        Raises:
+            InvalidInput: `messages` is not a list of LangChain messages.
         """
+        check_messages(messages)
         now = self.engine.clock()
         records = self.drafts(messages, now, remember=remember, reply_to=reply_to)
         if not records:
@@ -118,23 +116,20 @@ class ChatLog:
     ) -> list[Record]:
         """Return what `save` stores: a record for each message, then the memories."""
         said = [self._record(message, now) for message in messages]
-        memories: list[Record] = []
-        if remember:
-            unfinished = None
-            if messages and not isinstance(messages[0], HumanMessage):
-                unfinished = self._unfinished(reply_to)
-            memories = self._memories(messages, unfinished, now)
-        return [*said, *memories]
+        if not remember or not messages:
+            return said
+        answers = not isinstance(messages[0], HumanMessage)
+        unfinished = self._unfinished(reply_to) if answers else None
+        return [*said, *self._memories(messages, unfinished, now)]
 
     def clear(self) -> int:
         """Erase the messages of the session; return how many."""
         return self.engine.backend.delete(self.select("message"), self.engine.clock())
 
     def _unfinished(self, reply_to: str | None) -> Record | None:
-        """Return the exchange that the session's last turn opened, if it is still remembered."""
+        """Return the exchange that the session's last turn began, if it is still remembered."""
         if reply_to is None:
-            last_turn = self.load(1)
-            said = exchanges(last_turn)
+            said = exchanges(self.load(1))
             if not said or not said[-1][0]:
                 return None
             key = content_key("episodic", _cut(exchange_content(*said[-1])))
@@ -155,7 +150,7 @@ class ChatLog:
                 said = _cut(exchange_content(text, None))
                 current = memory_record(self.scope, said, now, search_text=text) if text else None
             elif isinstance(message, AIMessage) and text:
-                if current is None:  # the user said nothing, or nothing in words
+                if current is None:  # the user's message is missing or has no text
                     alone = memory_record(self.scope, _cut(answer_content(text)), now)
                     changed[alone.id] = alone
                 else:
@@ -177,25 +172,18 @@ class ChatLog:
         )
 
 
-def _readable(contents: Iterable[str]) -> Iterator[BaseMessage]:
-    """Read messages; one that cannot be read, by this version or at all, is left out."""
-    for content in contents:
-        message = _read(content)
-        if message is not None:
-            yield message
-
-
 def _read(content: str) -> BaseMessage | None:
+    """Return a message; None if it cannot be read, for example by this version."""
     try:
         return decode_message(content)
-    except Exception as error:  # noqa: BLE001 - the others of the session matter more
+    except Exception as error:  # noqa: BLE001 - the rest of the session matters more
         kind = type(error).__name__
         logger.warning("a stored message cannot be read (%s) and is left out", kind)
         return None
 
 
 def _answered(exchange: Record, text: str, *, completes: bool) -> Record:
-    """Return the exchange with more of an answer."""
+    """Return the exchange with an answer, or with more of it."""
     unanswered = exchange_content(exchange.search_text or "", None)
     separator = "\nAssistant: " if exchange.content == unanswered else " "
     content = _cut(f"{exchange.content}{separator}{text}")
@@ -209,5 +197,5 @@ def _answered(exchange: Record, text: str, *, completes: bool) -> Record:
 
 
 def _cut(content: str) -> str:
-    """Keep a memory within its limit; the message itself is stored whole."""
+    """Cut the text of a memory to the limit; the message itself is stored in full."""
     return content[:MAX_CONTENT_CHARS]

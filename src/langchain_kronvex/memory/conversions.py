@@ -1,11 +1,11 @@
-"""Between what users hand in and get back, and what backends keep. Pure functions."""
+"""Conversions between the public types and the records of a store. Pure functions."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from langchain_kronvex.core import validation as checks
@@ -23,8 +23,6 @@ from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.recall.ranking import confidence, frequency, recency
 from langchain_kronvex.storage.backend import Match, Record, content_key
 
-_SECONDS_PER_DAY = 86_400
-
 
 def memory_record(
     scope: Scope,
@@ -37,7 +35,7 @@ def memory_record(
     pinned: bool = False,
     metadata: Mapping[str, Any] | None = None,
 ) -> Record:
-    """Return a new memory's record."""
+    """Return the record of a new memory."""
     return Record(
         kind="memory",
         id=uuid.uuid4().hex,
@@ -76,7 +74,7 @@ def draft_record(draft: MemoryDraft, now: datetime) -> Record:
 def exchange_records(
     scope: Scope, user_message: str, assistant_message: str, ttl_days: float | None, now: datetime
 ) -> list[Record]:
-    """Check an exchange and return its one record, or two when one would be too long.
+    """Check an exchange and return its record, or two records if one would be too long.
 
     Raises:
         InvalidInput: a value does not fit.
@@ -101,7 +99,7 @@ def changed_record(
     metadata: Mapping[str, Any] | Unchanged,
     ttl_days: float | Unchanged | None,
 ) -> Record:
-    """Return a record with the given values changed.
+    """Return a record with some values changed.
 
     Raises:
         InvalidInput: a value does not fit.
@@ -119,28 +117,25 @@ def changed_record(
 
 
 def to_memory(record: Record) -> Memory:
-    """Return what users see of a memory's record."""
-    seen = _public(record, record.access_count)
-    return Memory(**seen, deduplicated=record.deduplicated)
+    """Return a record as a memory for users."""
+    return Memory(**_public(record, record.access_count), deduplicated=record.deduplicated)
 
 
 def to_recalled(match: Match, uncounted: int, now: datetime) -> RecalledMemory:
-    """Return what users see of a match.
+    """Return a match as a recalled memory for users.
 
     Args:
         match: The record with its similarity and probability.
-        uncounted: Accesses that the record's own count does not hold yet.
+        uncounted: Accesses that are not in the record's own count yet.
         now: The moment at which recency is measured.
     """
-    record = match.record
+    record, similarity = match.record, match.similarity
     accesses = record.access_count + uncounted
-    age_days = (now - record.created_at).total_seconds() / _SECONDS_PER_DAY
+    age_days = (now - record.created_at) / timedelta(days=1)
     return RecalledMemory(
         **_public(record, accesses),
-        similarity=match.similarity,
-        confidence=confidence(
-            match.similarity, recency(record.type, age_days), frequency(accesses)
-        ),
+        similarity=similarity,
+        confidence=confidence(similarity, recency(record.type, age_days), frequency(accesses)),
         probability=match.probability,
     )
 

@@ -8,7 +8,7 @@ from langchain_kronvex.core.types import RecalledMemory
 
 
 def to_document(memory: RecalledMemory) -> Document:
-    """Return a memory as a document."""
+    """Return a recalled memory as a document."""
     return Document(
         id=memory.id,
         page_content=memory.content,

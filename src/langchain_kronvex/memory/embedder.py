@@ -1,7 +1,7 @@
-"""How memories get their vectors: with their text, or later in the background.
+"""Gives memories their vectors: when they are stored, or later in the background.
 
-A text that a provider refuses must not keep the vectors of others waiting, and a provider that is
-down must not make any text look refused; so a failed batch is told apart by asking once more.
+A text that a provider rejects must not delay the vectors of others, and an outage of the provider
+must not make texts look rejected. Therefore a trivial text is embedded after a batch has failed.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.storage.backend import MemoryBackend, Record, Unembedded
 
-TRIVIAL_TEXT = "hello"  # what every provider that works can embed
-_IDS_TOLD = 20  # in one report
-_OTHERS_SECONDS = 2.0  # in which a worker that lives does it by itself, as a rule
-_GRACE_SECONDS = 1.0  # after which another worker has certainly given up
+TRIVIAL_TEXT = "hello"  # every working provider can embed it
+_MAX_REPORTED_IDS = 20
+_OTHERS_SECONDS = 2.0  # by then a living worker has usually embedded its own memories
+_GRACE_SECONDS = 1.0  # after this, another worker's claim has certainly expired
 
 
 def with_local_vectors(
     model: EmbeddingModel | None, records: Sequence[Record]
 ) -> tuple[Sequence[Record], str | None]:
-    """Return the records and the name of the model their vectors come from.
+    """Return the records and the name of the model of their vectors.
 
     Memories without a vector get one if the embeddings are the bundled ones, which are fast.
     """
@@ -43,15 +43,15 @@ def with_local_vectors(
 
 
 def batch_size(model: EmbeddingModel) -> int:
-    """Return how many texts to embed at once; providers limit a request, the table does not."""
+    """Return how many texts to embed at once; providers limit the size of a request."""
     return 512 if model.is_local else 64
 
 
 def vectors_apart(model: EmbeddingModel, texts: Sequence[str]) -> list[Floats | None]:
-    """Return the vectors of texts, None for each that is refused even when it is sent alone.
+    """Return the vectors of texts, with None for each text that is rejected even on its own.
 
     Raises:
-        EmbeddingsError: it is not the texts: the provider fails on the most trivial one.
+        EmbeddingsError: the provider also fails on a trivial text.
     """
     try:
         return list(model.document_vectors(texts))
@@ -60,7 +60,7 @@ def vectors_apart(model: EmbeddingModel, texts: Sequence[str]) -> list[Floats | 
     if len(texts) > 1:
         half = len(texts) // 2
         return [*vectors_apart(model, texts[:half]), *vectors_apart(model, texts[half:])]
-    try:  # the fault may have passed
+    try:  # the failure may have been temporary
         return list(model.document_vectors(texts))
     except EmbeddingsError:
         return [None]
@@ -73,11 +73,11 @@ def embed_batch(
     *,
     upcoming: bool = False,
 ) -> list[str]:
-    """Embed memories and store their vectors; return the ids of those that are refused.
+    """Embed memories and store their vectors; return the ids of those that are rejected.
 
     Raises:
         EmbeddingsError: the provider fails.
-        EmbeddingMismatch: the store's vectors are of another model by now.
+        EmbeddingMismatch: the store's vectors now belong to another model.
     """
     found = vectors_apart(model, [memory.text for memory in batch])
     vectors = {m.id: v for m, v in zip(batch, found, strict=True) if v is not None}
@@ -87,9 +87,9 @@ def embed_batch(
 
 
 class BackgroundEmbedder:
-    """Fetches the vectors of memories that have none yet, also those of an earlier process.
+    """Fetches missing vectors of memories, including memories written by other processes.
 
-    What the provider refuses is set aside until the store is opened again.
+    Texts that the provider rejects are not tried again until the store is reopened.
     """
 
     def __init__(
@@ -105,13 +105,13 @@ class BackgroundEmbedder:
         self._timer = threading.Timer(0, self.wake_for_others)  # replaced when it is needed
 
     def wake(self) -> None:
-        """Catch up in the background; cheap to call after every write."""
+        """Fetch missing vectors in the background; cheap enough to call after every write."""
         self._writer.submit("vectors", self._catch_up, once=True)
 
     def wake_for_others(self) -> None:
-        """Catch up a little later, in case the worker that wrote a memory is no more.
+        """Fetch missing vectors a little later, in case the worker that wrote a memory has died.
 
-        Where it lives, its claims tell when to look again.
+        The claims of living workers decide when to look again.
         """
         if self._model.current is not None:
             with contextlib.suppress(MemoryClosed):
@@ -128,7 +128,7 @@ class BackgroundEmbedder:
         except EmbeddingMismatch:
             if self._model.after(model) is None:
                 raise
-            # This very memory was reindexed meanwhile, and wakes its embedder when that is done.
+            # This memory is being reindexed, which wakes the embedder at the end.
         seconds = self._backend.embedded_elsewhere()
         if seconds is not None:
             self._timer.cancel()
@@ -138,24 +138,21 @@ class BackgroundEmbedder:
 
     def _embed_all(self, model: EmbeddingModel) -> None:
         refused = self._refused.setdefault(model.name, set())
-        position = 0
-        while batch := self._unembedded(model, position):
+        size, position = batch_size(model), 0
+        while batch := self._backend.unembedded(size, self._clock(), after=position):
             position = batch[-1].position
             fresh = [memory for memory in batch if memory.id not in refused]
             if fresh:
                 self.set_aside(model, embed_batch(self._backend, model, fresh))
 
     def set_aside(self, model: EmbeddingModel, ids: Sequence[str]) -> None:
-        """Report memories whose texts the model refuses, and do not try them again."""
+        """Report memories with texts that the model rejects, and do not try them again."""
         if not ids:
             return
         self._refused.setdefault(model.name, set()).update(ids)
-        more = ", …" if len(ids) > _IDS_TOLD else ""
+        more = ", …" if len(ids) > _MAX_REPORTED_IDS else ""
         error = EmbeddingsError(
-            f"{model.name} refuses the texts of {len(ids)} memories, though it works on others; "
-            f"they are found by their words. Ids: {', '.join(ids[:_IDS_TOLD])}{more}"
+            f"{model.name} refuses the texts of {len(ids)} memories, although it accepts others; "
+            f"they are found by their words. Ids: {', '.join(ids[:_MAX_REPORTED_IDS])}{more}"
         )
         self._writer.report(error, len(ids))
-
-    def _unembedded(self, model: EmbeddingModel, position: int) -> list[Unembedded]:
-        return self._backend.unembedded(batch_size(model), self._clock(), after=position)

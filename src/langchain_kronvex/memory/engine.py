@@ -1,4 +1,4 @@
-"""The parts of an open memory, and what its verbs and the package's adapters do with them."""
+"""The parts of an open memory, and the operations that its verbs and the adapters are made of."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from pydantic import SecretStr
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter, OnError
-from langchain_kronvex.core.errors import ConfigurationError, MemoryNotFound, described
+from langchain_kronvex.core.errors import (
+    ConfigurationError,
+    InvalidInput,
+    MemoryNotFound,
+    described,
+)
 from langchain_kronvex.core.threads import Threads
 from langchain_kronvex.core.types import MemoryStats, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
@@ -37,7 +42,7 @@ logger = logging.getLogger("langchain_kronvex")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a memory is opened, besides its place, agent and embeddings; see `KronvexMemory`."""
+    """The settings of a memory other than its URL, agent and embeddings; see `KronvexMemory`."""
 
     api_key: SecretStr | None = None
     on_error: OnError | None = None
@@ -52,7 +57,7 @@ class Settings:
 
 
 class DegradedTurns:
-    """Counts the turns that went on without their memory, or with less of it."""
+    """Counts the turns that had to do without memory, or with less of it."""
 
     def __init__(self, on_error: OnError | None) -> None:
         self.count = 0
@@ -60,7 +65,7 @@ class DegradedTurns:
         self._on_error = on_error
 
     def report(self, error: Exception) -> None:
-        """Count one, log it, and call `on_error`; the log holds no memory text."""
+        """Count one turn, log the error without any memory text, and call `on_error`."""
         self.count += 1
         self.last_error = described(error)
         logger.warning("memory degraded, the chat goes on: %s", self.last_error)
@@ -74,24 +79,24 @@ class DegradedTurns:
 class Engine:
     """An open memory: its backend, embeddings, background work and threads.
 
-    It is the package's own: adapters build on it, users on `KronvexMemory`. It closes itself when
+    It is internal to the package: adapters use it, users use `KronvexMemory`. It is closed when
     nothing refers to it any more, and at exit.
 
     Attributes:
-        url: Where the memories are, as it was resolved.
-        agent_id: Whose memories these are.
-        settings: How it was opened.
+        url: The resolved URL of the store.
+        agent_id: The agent that the memories belong to.
+        settings: The settings it was opened with.
         backend: The store.
         model: The embeddings in use.
-        clock: Returns the current time, aware.
-        writer: Runs what is to be saved in the background.
-        accesses: Counts what was recalled.
+        clock: Returns the current time, as an aware datetime.
+        writer: Saves in the background.
+        accesses: Counts accesses of recalled memories.
         recaller: Finds memories.
         embedder: Fetches vectors in the background.
         degraded: Counts degraded turns.
-        threads: Where async verbs run.
-        erasures: How often something was forgotten through this object. What was recalled before
-            the last time may hold it.
+        threads: The threads of the async verbs.
+        erasures: How often something was erased through this object. Anything recalled before the
+            last erasure may contain erased text.
     """
 
     def __init__(
@@ -124,7 +129,7 @@ class Engine:
         self.degraded = DegradedTurns(settings.on_error)
         self.threads = Threads(settings.max_threads)
         self.writer = BackgroundWriter(on_error=settings.on_error)
-        # Apart from the writer: a slow provider must not hold up what is to be saved.
+        # Separate from the writer, so that a slow provider does not delay saving.
         self._embedding_writer = BackgroundWriter(on_error=settings.on_error)
         self._finalizer = weakref.finalize(
             self, _shut, self.threads, self.writer, self._embedding_writer, self.backend
@@ -154,7 +159,7 @@ class Engine:
         self.backend.when_unembedded(self.embedder.wake_for_others)
 
     def _has_unembedded(self) -> bool:
-        """Return whether some memories have no vector yet: an earlier process may have ended."""
+        """Return whether memories have no vector yet, for example because a process ended early."""
         left = self.backend.unembedded(1, self.clock())
         return bool(left) or self.backend.embedded_elsewhere() is not None
 
@@ -175,8 +180,8 @@ class Engine:
     def add(self, records: Sequence[Record], now: datetime) -> list[Record]:
         """Store records, all or none, and return them as stored; see `MemoryBackend.add`.
 
-        Memories are stored together with their vectors when the embeddings are the bundled ones;
-        other vectors are fetched in the background.
+        With the bundled embeddings, memories are stored together with their vectors; other vectors
+        are fetched in the background.
         """
         if not records:
             return []
@@ -187,9 +192,9 @@ class Engine:
         return stored
 
     def put(self, records: Sequence[Record], now: datetime, deleted: Sequence[Selection]) -> None:
-        """Store records in place of those with their keys, and delete others, in one step.
+        """Store records, replacing those with the same keys, and delete others, in one step.
 
-        No byte of what is deleted is left soon after.
+        The bytes of deleted records are erased in the background.
         """
         model = self.model.current
         records, maker = with_local_vectors(model, records)
@@ -206,14 +211,25 @@ class Engine:
     def find_memory(self, id_: str) -> Record | None:
         """Return the record of a memory, or None."""
         chosen = Selection(kind="memory", scope=None, ids=(checks.check_id(id_, "id"),))
-        found = self.find(chosen)
-        return found[0] if found else None
+        return next(iter(self.find(chosen)), None)
+
+    def memories(
+        self, scope: Scope, memory_type: str | None, limit: int, offset: int, include_shared: bool
+    ) -> list[Record]:
+        """Return a page of the memories of one scope, newest first; see `KronvexMemory`."""
+        type_ = None if memory_type is None else checks.check_type(memory_type)
+        checks.check_count(limit, "limit", least=1)
+        checks.check_count(offset, "offset", least=0)
+        return self.find(
+            Selection(kind="memory", scope=scope, include_shared=include_shared, type=type_),
+            Page(by="created", newest_first=True, limit=limit, offset=offset),
+        )
 
     def change(self, id_: str, changed: Callable[[Record], Record]) -> Record:
-        """Change the record of a memory; what others change at the same time stays.
+        """Change the record of a memory; changes that others make at the same time are kept.
 
         Raises:
-            MemoryNotFound: there is no such memory.
+            MemoryNotFound: no memory has this id.
         """
         record = self.find_memory(id_)
         if record is None:
@@ -222,8 +238,17 @@ class Engine:
         self.backend.change(new, self.clock())
         return new
 
+    def forget(self, id_: str | None, scope: Scope) -> int:
+        """Erase one memory, or all memories and messages of a scope; see `KronvexMemory.forget`."""
+        if id_ is None and not scope:
+            raise InvalidInput(
+                "Name what to forget: pass id, user_id or session_id. clear() erases everything."
+            )
+        ids = None if id_ is None else (checks.check_id(id_, "id"),)
+        return self.erase(Selection(kind=None, scope=scope or None, ids=ids))
+
     def erase(self, chosen: Selection) -> int:
-        """Erase records for good, and what still waits to be saved for them; return how many."""
+        """Erase records permanently, and drop what is waiting to be saved; return how many."""
         if chosen.ids is None:
             scope = chosen.scope
             self.writer.discard(lambda lane: _is_within(lane, scope))
@@ -233,10 +258,10 @@ class Engine:
         return count
 
     def embed_soon(self, stored_with: EmbeddingModel | None) -> None:
-        """Fetch the vectors of memories just stored, in the background.
+        """Fetch the vectors of memories that were just stored, in the background.
 
-        Those of the bundled embeddings were stored with the memories, unless the memory was
-        reindexed meanwhile.
+        Vectors of the bundled embeddings were stored with the memories, unless the memory was
+        reindexed in the meantime.
         """
         model = self.model.current
         if model and not (model.is_local and model is stored_with):
@@ -259,7 +284,7 @@ class Engine:
     # -- the end -------------------------------------------------------------------------------
 
     def flush(self, timeout: float | None) -> bool:
-        """Wait for the background work; return False when `timeout` seconds were not enough."""
+        """Wait for the background work; return False if `timeout` seconds were not enough."""
         end = None if timeout is None else time.monotonic() + timeout
         done = True
         for part in (self.writer, self._embedding_writer, self.backend):
@@ -284,14 +309,14 @@ def _model_for(url: str, embeddings: EmbeddingsChoice) -> EmbeddingModel | None:
         return resolve_embeddings(embeddings)
     if embeddings is not None:
         raise ConfigurationError(
-            "embeddings cannot be chosen for a Kronvex API, because the server embeds the memories "
-            "itself. Leave the argument out, or keep the memories in sqlite:///path.db"
+            "embeddings cannot be chosen for a Kronvex API: the server embeds the memories. "
+            "Leave the argument out, or keep the memories in sqlite:///path.db"
         )
     return None
 
 
 def _is_within(lane: object, scope: Scope | None) -> bool:
-    """Return whether background work belongs to a scope; None stands for everybody's."""
+    """Return whether background work belongs to a scope; None means any scope."""
     if not isinstance(lane, Scope):
         return False
     return scope is None or (

@@ -1,11 +1,11 @@
-"""Memories under keys, each of an owner: replaced, listed, found and erased.
+"""Documents under keys, each with an owner: replaced, listed, searched and erased.
 
-This is what a store of documents is made of. A memory here has a text by which it is found, or
-none, and whatever else there is to it stands in its metadata. Unlike the verbs of users these give
-records, whose times and keys such a store needs, and they count no access.
+A document is stored as a memory. Its text is used for search and may be empty; everything else
+goes into its metadata. Unlike the verbs of `KronvexMemory`, these functions return records, because
+stores of documents need their times and keys, and they do not count accesses.
 
-Of a memory that is found by several texts, the first stands in its record. The others stand in
-records beside it, its parts, in a session of their own; a part that is found leads to its memory.
+A document can have several texts. The first is stored in its record, and each of the others in a
+record of its own, a part, under a separate session. Finding a part returns its document.
 """
 
 from __future__ import annotations
@@ -26,57 +26,55 @@ from langchain_kronvex.storage.backend import Match, Page, Record, Selection
 
 _SESSION = "keyed"  # with both ids a key is looked up in the store's index
 _PARTS = "parts of keyed"
-MAX_TEXTS = 32  # of one memory; what is more is one with the last
-_FOUND = "semantic"
-_NOT_FOUND = "context"  # a type that no search here asks for
+MAX_TEXTS = 32  # for one document; any further texts are joined to the last
+_SEARCHABLE = "semantic"
+_NOT_SEARCHABLE = "context"  # a type that no search here asks for
 _NO_TEXT = "-"
-_TEXTS = "texts"  # in the metadata: how many there are, when there are several
-_PART_OF = "of"  # in the metadata of a part: the key, as it is stored
+_TEXTS = "texts"  # in the metadata: the number of texts, if there are several
+_PART_OF = "of"  # in the metadata of a part: the stored key of its document
 
 
-class KeyedMemories:
-    """The keyed memories of one agent, which has no others.
+class KeyedDocuments:
+    """The documents of one agent, which has no other memories.
 
     Args:
-        engine: Of the memory that keeps them.
+        engine: The engine of the memory that keeps them.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
     def now(self) -> datetime:
-        """Return the time by the memory's clock."""
+        """Return the current time of the memory's clock."""
         return self._engine.clock()
 
     def find(self, owner: str, keys: Iterable[str]) -> list[Record]:
-        """Return those of the memories with these keys that exist."""
+        """Return the existing documents with these keys."""
         return self._engine.find(_select(owner, keys))
 
     def newest(self, owner: str | None, limit: int | None, offset: int) -> list[Record]:
-        """Return a page of the memories of an owner, or of all, the last written first.
+        """Return a page of the documents of one owner, or of all owners, last written first.
 
-        A page of all also holds the parts.
+        A page of all owners also contains parts.
         """
         scope = None if owner is None else Scope(owner, _SESSION)
         page = Page(newest_first=True, limit=limit, offset=offset)
         return self._engine.find(Selection(kind="memory", scope=scope), page)
 
     def matches(self, owner: str, query: str, limit: int) -> tuple[list[Match], bool]:
-        """Return the best matches of an owner, most similar first, and whether these are all.
+        """Return an owner's best matches, most similar first, and whether there are no others.
 
-        A memory with several texts among the `limit` best is one match, as its best text.
+        If several texts of a document are among the `limit` best, the best of them counts.
         """
         recaller = self._engine.recaller
-        matches = recaller.matches(recaller.request(query, Scope(owner), limit, _FOUND))
+        matches = recaller.matches(recaller.request(query, Scope(owner), limit, _SEARCHABLE))
         keys = {_key(match.record) for match in matches if is_part(match.record)}
-        whole: dict[str, Record] = {}
-        if keys:
-            chosen = Selection(kind="memory", scope=Scope(owner, _SESSION), keys=tuple(keys))
-            whole = {record.key: record for record in self._engine.find(chosen)}
+        chosen = Selection(kind="memory", scope=Scope(owner, _SESSION), keys=tuple(keys))
+        whole = {record.key: record for record in self._engine.find(chosen)} if keys else {}
         return _best_of_each(matches, whole), len(matches) < limit
 
     def owners(self, beginning: str) -> list[str]:
-        """Return the owners whose names begin with a text."""
+        """Return the owners with names that begin with a text."""
         return self._engine.backend.owners(beginning, self.now())
 
     def put(
@@ -87,26 +85,27 @@ class KeyedMemories:
         *,
         in_parts: bool,
     ) -> None:
-        """Store memories in the place of those with their keys; delete others, by owner and key.
+        """Store documents, replacing those with the same keys; delete others by owner and key.
 
-        All of it is done in one step, or nothing. Of what is deleted, no byte is left soon.
+        Everything is done in one step, or nothing. The bytes of deleted documents are erased in
+        the background.
 
         Args:
-            records: Of memories and their parts.
+            records: The records of documents and of their parts.
             now: The moment of writing.
             deleted: Keys by owner.
-            in_parts: What is replaced may have parts. Those that are left are found no more
-                anyway, and go when their memory is deleted.
+            in_parts: The replaced documents may have parts. Parts that are left over are never
+                found, and are deleted together with their document.
         """
-        chosen = [_select(owner, keys) for owner, keys in deleted.items()]
-        chosen += [_select_parts(owner, keys) for owner, keys in deleted.items()]
-        if in_parts and not self._engine.backend.is_remote:  # it would need a request for each
+        selects = (_select, _select_parts)
+        chosen = [select(owner, keys) for select in selects for owner, keys in deleted.items()]
+        if in_parts and not self._engine.backend.is_remote:  # one request for each
             chosen += _replaced_parts(records)
         if records or chosen:
             self._engine.put(records, now, chosen)
 
     def change(self, record: Record) -> None:
-        """Write the expiry of a memory that was read, unless it was replaced or erased since."""
+        """Store a new expiry of a document, unless it has been replaced or erased since."""
         changed = [record]
         if record.metadata.get(_TEXTS):
             parts = self._engine.find(_select_parts(record.scope.owner, [record.key]))
@@ -116,11 +115,11 @@ class KeyedMemories:
                 self._engine.backend.change(each, self.now())
 
     def purge(self) -> int:
-        """Remove what has expired; return how much."""
+        """Remove expired documents; return how many."""
         return self._engine.backend.purge(self.now())
 
 
-def keyed_memory(
+def document_records(
     owner: str,
     key: str,
     texts: Sequence[str],
@@ -128,15 +127,14 @@ def keyed_memory(
     now: datetime,
     expires_at: datetime | None,
 ) -> list[Record]:
-    """Return the record of a memory, and its parts; without a text it is found by its key alone."""
-    sayable = [text for text in map(_sayable, texts) if text.strip()]
-    if len(sayable) > MAX_TEXTS:
-        rest = _sayable("\n".join(sayable[MAX_TEXTS - 1 :]))
-        sayable = [*sayable[: MAX_TEXTS - 1], rest]
-    several = {_TEXTS: len(sayable)} if len(sayable) > 1 else {}
+    """Return the record of a document, and its parts; without a text only its key finds it."""
+    storable = [text for text in map(_storable, texts) if text.strip()]
+    if len(storable) > MAX_TEXTS:
+        storable[MAX_TEXTS - 1 :] = [_storable("\n".join(storable[MAX_TEXTS - 1 :]))]
+    several = {_TEXTS: len(storable)} if len(storable) > 1 else {}
     first = Record(
         kind="memory", id=uuid.uuid4().hex, scope=Scope(owner, _SESSION), key=short_name(key),
-        type=_FOUND if sayable else _NOT_FOUND, content=sayable[0] if sayable else _NO_TEXT,
+        type=_SEARCHABLE if storable else _NOT_SEARCHABLE, content=(storable or [_NO_TEXT])[0],
         metadata={**metadata, **several}, created_at=now, expires_at=expires_at,
     )  # fmt: skip
     parts = [
@@ -144,40 +142,40 @@ def keyed_memory(
             first, id=uuid.uuid4().hex, scope=Scope(owner, _PARTS), key=part_key, content=text,
             metadata={_PART_OF: first.key},
         )
-        for part_key, text in zip(_part_keys(first.key), sayable[1:], strict=False)
+        for part_key, text in zip(_part_keys(first.key), storable[1:], strict=False)
     ]  # fmt: skip
     return [first, *parts]
 
 
 def is_part(record: Record) -> bool:
-    """Tell whether a record is a part of a memory."""
+    """Return whether a record is a part of a document."""
     return record.scope.session_id == _PARTS
 
 
 def _key(record: Record) -> str:
-    """Return the key, as it is stored, of a memory or of the one that a part is of."""
+    """Return the stored key of a document; for a part, that of its document."""
     key: str = record.metadata[_PART_OF] if is_part(record) else record.key
     return key
 
 
 def _best_of_each(matches: Iterable[Match], whole: Mapping[str, Record]) -> list[Match]:
-    """Return the first match of each memory, with the record of the memory itself."""
+    """Return the first match of each document, with the record of the document itself."""
     best: dict[str, Match] = {}
     for match in matches:
         key = _key(match.record)
         record = whole.get(key) if is_part(match.record) else match.record
-        # What was written at another time is a part of what the memory was before.
+        # A part written at another time belongs to an earlier version of the document.
         if record is not None and record.created_at == match.record.created_at:
             best.setdefault(key, replace(match, record=record))
     return list(best.values())
 
 
-def _sayable(text: str) -> str:
+def _storable(text: str) -> str:
     return text.replace("\0", " ").encode("utf-8", "replace").decode()[:MAX_CONTENT_CHARS]
 
 
 def _part_keys(key: str) -> list[str]:
-    """Return the keys that the parts of a memory have, however many there are."""
+    """Return all keys that parts of a document can have."""
     digest = hashlib.blake2b(key.encode(), digest_size=32).hexdigest()
     return [f"{DIGESTED}{digest}:{number}" for number in range(1, MAX_TEXTS)]
 
@@ -188,7 +186,7 @@ def _select_parts(owner: str, keys: Iterable[str]) -> Selection:
 
 
 def _replaced_parts(records: Iterable[Record]) -> list[Selection]:
-    """Return the parts that memories may have had, and have no more."""
+    """Return the parts that earlier versions of documents may have, and these ones do not."""
     keys_of: dict[str, list[str]] = {}
     for record in records:
         if not is_part(record):

@@ -1,6 +1,6 @@
-"""Texts under keys, in a namespace of a memory: read, replaced and erased.
+"""Texts stored under keys, in a namespace of a memory: read, replaced and erased.
 
-They are items, so no verb of users sees them. What the texts hold is their caller's affair.
+They are stored as items, which no verb of `KronvexMemory` shows. Callers choose the text format.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.types import Scope
@@ -17,15 +16,15 @@ from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Record, Selection
 
 _SESSION = "key-value"
-_KEY = "key"  # in the metadata: the whole of a long key
+_KEY = "key"  # in the metadata: the full text of a long key
 
 
-class KeyedItems:
+class KeyedValues:
     """The items of one namespace.
 
     Args:
-        engine: Of the memory that keeps them.
-        namespace: Matched exactly; no namespace sees another.
+        engine: The engine of the memory that keeps them.
+        namespace: Matched exactly; a namespace never sees the keys of another.
 
     Raises:
         InvalidInput: the namespace does not fit.
@@ -36,16 +35,14 @@ class KeyedItems:
         self._place = Scope(checks.check_id(namespace, "namespace"), _SESSION)
 
     def now(self) -> datetime:
-        """Return the time by the memory's clock."""
+        """Return the current time of the memory's clock."""
         return self._engine.clock()
 
     def find(self, keys: Iterable[str] | None = None) -> dict[str, Record]:
-        """Return the items there are, of some keys or all, by key."""
+        """Return the existing items by key: those of some keys, or all."""
         chosen = self._select(keys)
-        if chosen.keys == ():
-            return {}
-        found = self._engine.find(chosen)
-        return {key_of(record): record for record in found}
+        found = [] if chosen.keys == () else self._engine.find(chosen)
+        return {record.metadata.get(_KEY, record.key): record for record in found}
 
     def put(
         self,
@@ -53,20 +50,17 @@ class KeyedItems:
         expires_at: datetime | None,
         expected: Sequence[str | None] | None = None,
     ) -> bool:
-        """Store texts, all or none; False when others were there than `expected`."""
+        """Store texts, all or none; return False if the texts there were not those `expected`."""
         if not contents:
             return True
         now = self.now()
         records = [self._record(key, content, now, expires_at) for key, content in contents.items()]
-        return bool(self._engine.backend.put(records, now, expected=expected))
+        return self._engine.backend.put(records, now, expected=expected)
 
     def delete(self, keys: Iterable[str]) -> int:
-        """Erase items for good; return how many there were."""
+        """Erase items permanently; return how many there were."""
         chosen = self._select(keys)
-        if not chosen.keys:
-            return 0
-        count = self._engine.backend.delete(chosen, self.now())
-        return count
+        return self._engine.backend.delete(chosen, self.now()) if chosen.keys else 0
 
     def _select(self, keys: Iterable[str] | None) -> Selection:
         short = None if keys is None else tuple(short_name(check_key(key)) for key in keys)
@@ -74,23 +68,17 @@ class KeyedItems:
 
     def _record(self, key: str, content: str, now: datetime, expires_at: datetime | None) -> Record:
         short = short_name(check_key(key))
-        metadata: dict[str, Any] = {} if short == key else {_KEY: key}
         return Record(
             kind="item", id=uuid.uuid4().hex, scope=self._place, key=short, type=_SESSION,
-            content=content, metadata=metadata, created_at=now, expires_at=expires_at,
+            content=content, metadata={} if short == key else {_KEY: key},
+            created_at=now, expires_at=expires_at,
         )  # fmt: skip
 
 
-def key_of(record: Record) -> str:
-    """Return the key under which an item was stored."""
-    key: str = record.metadata.get(_KEY, record.key)
-    return key
-
-
 def check_key(value: object) -> str:
-    """Return a key: a text that is not blank and can be stored, of any length.
+    """Return a key: text of any length that can be stored and is not blank.
 
     Raises:
-        InvalidInput: it is not.
+        InvalidInput: the key is not such a text.
     """
     return checks.check_content(value, "key")

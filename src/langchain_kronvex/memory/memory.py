@@ -1,7 +1,7 @@
-"""`KronvexMemory`: everything users can do with a memory, whatever store keeps it.
+"""`KronvexMemory`: everything users can do with a memory, in any store.
 
-Every verb is written out, sync and async, and hands its work to the engine or to one of the parts
-beside it; the async one runs the sync one in a thread.
+Every verb is written out, sync and async. The sync one calls the engine or one of its parts; the
+async one runs the sync one in a thread.
 """
 
 from __future__ import annotations
@@ -11,17 +11,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import BaseMessage
 from pydantic import SecretStr
 
-from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import OnError
-from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.messages import check_messages
 from langchain_kronvex.core.progress import Progress
 from langchain_kronvex.core.types import (
     UNCHANGED,
@@ -47,7 +43,7 @@ from langchain_kronvex.memory.conversions import (
 from langchain_kronvex.memory.engine import Engine, Settings
 from langchain_kronvex.memory.reindexing import Reindexing
 from langchain_kronvex.memory.transfer.transfer import Export, Import
-from langchain_kronvex.storage.backend import Page, Selection
+from langchain_kronvex.storage.backend import Selection
 from langchain_kronvex.storage.options import PostgresOptions
 
 if TYPE_CHECKING:
@@ -62,8 +58,9 @@ Self = TypeVar("Self", bound="KronvexMemory")
 class KronvexMemory:
     """A memory that outlives the process.
 
-    One object serves many threads, event loops, users and sessions. Every verb has an async twin
-    whose name starts with `a`. Use it as a (sync or async) context manager, or call `close`.
+    One object can be used by many threads, event loops, users and sessions at once. Every verb has
+    an async version with a name that starts with `a`. Use the memory as a (sync or async) context
+    manager, or call `close`.
 
     >>> with KronvexMemory("sqlite://") as memory:
     ...     _ = memory.remember("Ana is allergic to peanuts.", user_id="ana")
@@ -78,21 +75,21 @@ class KronvexMemory:
         agent_id: Keeps agents apart in the same place. The default is KRONVEX_AGENT_ID, else
             "default".
         api_key: For a Kronvex API. The default is KRONVEX_API_KEY.
-        embeddings: How memories are found besides by their words. The default is the bundled table
-            of English word vectors, which needs no network and no time to speak of. False means
+        embeddings: How memories are found, in addition to their words. The default is the bundled
+            table of English word vectors, which needs no network and almost no time. False means
             words alone. Otherwise any LangChain `Embeddings`, or the name of one as
-            "provider:model" ("openai:text-embedding-3-small"), whose vectors are fetched in the
-            background. A store stays with the embeddings it was indexed with; `reindex` changes
+            "provider:model" ("openai:text-embedding-3-small"); their vectors are fetched in the
+            background. A store keeps the embeddings it was indexed with until `reindex` changes
             them.
         on_error: Called with every error of the background work and of every degraded turn.
         timeout_seconds: How long to wait for another process that is writing, or for a server.
-        cache_megabytes: Bound of the users' indexes kept in RAM, in MiB.
-        max_threads: How many async verbs may run at once; each runs in a thread of the memory's.
+        cache_megabytes: The most RAM for the users' indexes, in MiB.
+        max_threads: How many async verbs may run at once; each runs in one of the memory's threads.
         http_client: For a Kronvex API: an `httpx.Client` of yours, which is not closed.
         outbox: For a Kronvex API: the file, or folder, of the writes still to be sent. The default
             is a file in the user's data folder.
         allow_http: Talk to a Kronvex API on another machine without encryption.
-        postgres: For PostgreSQL: a pool of yours, the schema, and more; see `PostgresOptions`.
+        postgres: For PostgreSQL: your own pool, the schema, and more; see `PostgresOptions`.
         clock: Returns the time as an aware datetime; for tests.
 
     Attributes:
@@ -122,7 +119,7 @@ class KronvexMemory:
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         settings = Settings(
-            # As a secret, it is shown by no repr of the settings.
+            # As a secret, it never appears in a repr of the settings.
             api_key=SecretStr(api_key) if isinstance(api_key, str) else api_key,
             on_error=on_error,
             timeout_seconds=timeout_seconds,
@@ -141,18 +138,18 @@ class KronvexMemory:
 
         Args:
             agent_id: The other agent.
-            changes: Arguments of the constructor that are to differ.
+            changes: Arguments of the constructor that should differ.
 
         Returns:
-            A memory for the caller to close. With `sqlite://` it is a new, empty one. If the
-            outbox of this memory is a file of yours, the other's is a file beside it.
+            A memory for the caller to close. With `sqlite://` it is a new, empty one. If you named
+            a file for the outbox of this memory, the outbox of the other is a file next to it.
         """
         arguments = {**self.engine.settings_for(agent_id), **changes}
         return type(self)(self.engine.url, agent_id=agent_id, **arguments)
 
     @property
     def agent_id(self) -> str:
-        """The agent these memories belong to."""
+        """The agent that these memories belong to."""
         return self.engine.agent_id
 
     @property
@@ -177,7 +174,7 @@ class KronvexMemory:
         metadata: Mapping[str, Any] | None = None,
         created_at: datetime | None = None,
     ) -> Memory:
-        """Store one memory. When this returns, it survives the process, even a `kill -9`.
+        """Store one memory. Once this returns, the memory survives even a `kill -9`.
 
         The same text of the same type in the same scope is stored once: its dates are renewed.
 
@@ -188,9 +185,9 @@ class KronvexMemory:
             user_id: The user it belongs to.
             session_id: The conversation it belongs to; without a `user_id`, also the user.
             ttl_days: Days from `created_at` until it expires.
-            pinned: Never expires.
-            metadata: JSON values of your own.
-            created_at: When it was said, aware; now by default.
+            pinned: The memory never expires.
+            metadata: Your own JSON values.
+            created_at: When it was said, as an aware datetime; now by default.
 
         Raises:
             InvalidInput: a value does not fit; nothing was stored.
@@ -221,7 +218,7 @@ class KronvexMemory:
         return (await self.aremember_many([draft]))[0]
 
     def remember_many(self, drafts: Iterable[MemoryDraft]) -> list[Memory]:
-        """Store many memories at once: all of them or, when one does not fit, none.
+        """Store many memories at once; if one of them is not valid, none is stored.
 
         Raises:
             InvalidInput: a value of a draft does not fit; nothing was stored.
@@ -246,7 +243,7 @@ class KronvexMemory:
         """Remember a user's message together with the answer; it is found by the user's words.
 
         Returns:
-            One memory, or two when both texts together exceed the limit of one.
+            One memory, or two if both texts together exceed the limit of one memory.
 
         Raises:
             InvalidInput: a value does not fit; nothing was stored.
@@ -288,13 +285,13 @@ class KronvexMemory:
 
         Args:
             query: The text to look for.
-            user_id: Whose memories: all sessions, or the one of `session_id`.
+            user_id: The user: all of their sessions, or only the one named by `session_id`.
             session_id: Without a `user_id`: the user of that name.
             top_k: How many, at least 1.
             memory_type: Only this type.
-            threshold: The least similarity, from 0 to 1.
+            threshold: The lowest similarity, from 0 to 1.
             include_shared: Also search the agent-level memories (stored with neither id).
-            order_by: `confidence` or `similarity`; the most similar are chosen either way.
+            order_by: `confidence` or `similarity`; in both cases the most similar are chosen.
 
         Raises:
             InvalidInput: a value does not fit.
@@ -339,7 +336,7 @@ class KronvexMemory:
         memory_type: str | None = None,
         already_shown: Collection[str] = (),
     ) -> MemoryContext:
-        """Recall, and write the memories found as text for a prompt, one line for each.
+        """Recall, and return the memories as text for a prompt, one line for each.
 
         Args:
             query: The text to look for: usually the user's message.
@@ -348,11 +345,11 @@ class KronvexMemory:
             top_k: At most this many memories.
             max_tokens: Leave out the least similar until the text has about this many tokens.
             memory_type: Only this type.
-            already_shown: Texts that the prompt holds anyway; memories that equal one of them
+            already_shown: Texts that the prompt contains already; memories equal to one of them
                 are left out.
 
         Returns:
-            The text and its memories; `degraded` when the embeddings failed and memories were
+            The text and its memories, marked `degraded` if the embeddings failed and memories were
             found by their words alone.
         """
         scope, recaller = Scope.of(user_id, session_id), self.engine.recaller
@@ -389,19 +386,9 @@ class KronvexMemory:
         include_shared: bool = False,
     ) -> list[Memory]:
         """List the memories of one scope, newest first; with neither id the agent-level ones."""
-        chosen = Selection(
-            kind="memory",
-            scope=Scope.of(user_id, session_id),
-            include_shared=include_shared,
-            type=None if memory_type is None else checks.check_type(memory_type),
-        )
-        page = Page(
-            by="created",
-            newest_first=True,
-            limit=checks.check_count(limit, "limit", least=1),
-            offset=checks.check_count(offset, "offset", least=0),
-        )
-        return [to_memory(record) for record in self.engine.find(chosen, page)]
+        scope = Scope.of(user_id, session_id)
+        found = self.engine.memories(scope, memory_type, limit, offset, include_shared)
+        return [to_memory(record) for record in found]
 
     async def amemories(
         self,
@@ -420,7 +407,7 @@ class KronvexMemory:
         )  # fmt: skip
 
     def get(self, id: str) -> Memory | None:
-        """Return one memory by its id; None when there is none, or none any more."""
+        """Return the memory with this id; None if it does not exist, has expired or was erased."""
         record = self.engine.find_memory(id)
         return None if record is None else to_memory(record)
 
@@ -440,14 +427,14 @@ class KronvexMemory:
         """Change the properties of a memory; its text never changes.
 
         Args:
-            id: Of the memory.
-            pinned: Whether it never expires.
-            memory_type: Its new type.
+            id: The id of the memory.
+            pinned: Whether the memory never expires.
+            memory_type: The new type.
             metadata: Replaces the metadata.
             ttl_days: Days from its `created_at`; None for no expiry.
 
         Raises:
-            MemoryNotFound: there is no such memory.
+            MemoryNotFound: no memory has this id.
             InvalidInput: a value does not fit; nothing was changed.
         """
         changed = self.engine.change(
@@ -476,10 +463,10 @@ class KronvexMemory:
     def forget(
         self, *, id: str | None = None, user_id: str | None = None, session_id: str | None = None
     ) -> int:
-        """Erase for good: one memory, one session of a user, or everything of a user.
+        """Erase permanently: one memory, one session of a user, or everything of a user.
 
-        Messages of chat histories are erased with their user or session. When this returns, no
-        byte of them is left in the store's files. It rewrites the file, so it takes time.
+        Messages of chat histories are erased with their user or session. Once this returns, no
+        byte of them is left in the store's files. The file is rewritten, which takes time.
 
         Returns:
             How many memories and messages were erased.
@@ -487,13 +474,7 @@ class KronvexMemory:
         Raises:
             InvalidInput: nothing was named; `clear` erases everything of the agent.
         """
-        scope = Scope.of(user_id, session_id)
-        if id is None and not scope:
-            raise InvalidInput(
-                "Say what to forget: id, user_id or session_id. clear() erases everything."
-            )
-        ids = None if id is None else (checks.check_id(id, "id"),)
-        return self.engine.erase(Selection(kind=None, scope=scope or None, ids=ids))
+        return self.engine.forget(id, Scope.of(user_id, session_id))
 
     async def aforget(
         self, *, id: str | None = None, user_id: str | None = None, session_id: str | None = None
@@ -504,7 +485,7 @@ class KronvexMemory:
         )
 
     def clear(self) -> int:
-        """Erase everything of this agent for good; return how many memories and messages."""
+        """Erase everything of this agent permanently; return how many memories and messages."""
         return self.engine.erase(Selection(kind=None, scope=None))
 
     async def aclear(self) -> int:
@@ -512,16 +493,15 @@ class KronvexMemory:
         return await self.engine.threads.run(self.clear)
 
     def sessions(self, *, user_id: str | None = None) -> list[SessionSummary]:
-        """List the sessions of one user, or of all, the last written to first."""
-        scope = Scope.of(user_id, None) or None
-        return self.engine.backend.sessions(scope, self.engine.clock())
+        """List the sessions of one user, or of all users, last written first."""
+        return self.engine.backend.sessions(Scope.of(user_id, None) or None, self.engine.clock())
 
     async def asessions(self, *, user_id: str | None = None) -> list[SessionSummary]:
         """Async version of `sessions`."""
         return await self.engine.threads.run(self.sessions, user_id=user_id)
 
     def stats(self) -> MemoryStats:
-        """Return how much is stored, and how the background work is doing."""
+        """Return how much is stored, and the state of the background work."""
         return self.engine.stats()
 
     async def astats(self) -> MemoryStats:
@@ -538,10 +518,9 @@ class KronvexMemory:
         Args:
             session_id: The conversation.
             user_id: The user it belongs to.
-            max_messages: Only the last whole turns that hold at most this many messages.
+            max_messages: Only the last whole turns that hold at most this many messages. A turn is
+                a user's message and its answer.
         """
-        if max_messages is not None:
-            checks.check_count(max_messages, "max_messages", least=1)
         return ChatLog.of(self.engine, session_id, user_id).load(max_messages)
 
     async def aload_messages(
@@ -567,13 +546,12 @@ class KronvexMemory:
             messages: In the order they were said.
             session_id: The conversation.
             user_id: The user it belongs to.
-            remember: Also make the exchanges recallable.
-            reply_to: Id of the exchange that a leading answer completes; found when None.
+            remember: Also remember the exchanges, so that they can be recalled.
+            reply_to: The id of the exchange that a leading answer completes; None to look it up.
 
         Returns:
-            Id of the last remembered exchange, or None.
+            The id of the last remembered exchange, or None.
         """
-        check_messages(messages)
         log = ChatLog.of(self.engine, session_id, user_id)
         return log.save(messages, remember=remember, reply_to=reply_to)
 
@@ -593,7 +571,7 @@ class KronvexMemory:
         )  # fmt: skip
 
     def clear_messages(self, session_id: str, *, user_id: str | None = None) -> int:
-        """Erase the messages of a session for good; return how many. Memories stay."""
+        """Erase the messages of a session permanently; return how many. Memories stay."""
         return ChatLog.of(self.engine, session_id, user_id).clear()
 
     async def aclear_messages(self, session_id: str, *, user_id: str | None = None) -> int:
@@ -608,27 +586,27 @@ class KronvexMemory:
         *,
         progress: bool | Progress | None = None,
     ) -> int:
-        """Compute the vectors of all memories of this agent anew, and use these embeddings then.
+        """Compute the vectors of all memories of this agent again, with these embeddings.
 
-        Until all vectors are there, the old ones serve every process; then all change over at
-        once. Other processes must open the memory again, with the new embeddings. When it is
-        broken off, even by `kill -9`, the next call with the same embeddings continues.
+        Until all vectors are computed, every process uses the old ones; then they are swapped at
+        once. Other processes must open the memory again, with the new embeddings. If reindexing is
+        interrupted, even by `kill -9`, the next call with the same embeddings continues it.
 
         Args:
-            embeddings: As for the constructor; this memory's own when None.
-            progress: True draws a bar on stderr (extra: `progress`), False none, None one if stderr
-                is a terminal and tqdm is installed; or a function that is called with (memories
-                done, memories in all).
+            embeddings: As for the constructor; None for those of this memory.
+            progress: True draws a bar on stderr (extra: `progress`), False draws none. None draws
+                one if stderr is a terminal and tqdm is installed. A function is called with
+                (memories done, memories in all).
 
         Returns:
-            How many memories have a vector now. Texts that the embeddings refuse have none: they
+            How many memories now have a vector. Texts that the embeddings reject have none: they
             are found by their words, logged, counted in `stats().failed` and passed to `on_error`.
 
         Raises:
             EmbeddingsError: the embeddings failed; the finished part is kept for the next call.
             EmbeddingMismatch: another process ended this reindexing or began another one.
             ConfigurationError: the embeddings cannot be made from a string.
-            InvalidInput: there are no embeddings to index with.
+            InvalidInput: the memory has no embeddings, and none were given.
             NotSupported: the memories are on a server.
         """
         return Reindexing.of(self.engine, embeddings, progress).complete()
@@ -639,7 +617,7 @@ class KronvexMemory:
         *,
         progress: bool | Progress | None = None,
     ) -> int:
-        """Async version of `reindex`; when it is cancelled, it ends after the current batch."""
+        """Async version of `reindex`; when cancelled, it ends after the current batch."""
         work = Reindexing.of(self.engine, embeddings, progress)
         return await self.engine.threads.complete(work)
 
@@ -655,25 +633,25 @@ class KronvexMemory:
 
         Memories, chat histories and key-value items are written with their ids, times, pins,
         metadata and access counts, in the order of writing; any `KronvexMemory` can `import_`
-        them. Records that others write meanwhile are not in it; their changes may be. From a
-        server it takes everything the API returns; records that cannot be read as memories are
-        left out and logged.
+        them. Records that are written during the export are not included; changes to others may
+        be. From a server everything the API returns is exported; records that cannot be read as
+        memories are left out and logged.
 
         Args:
-            file: A path: the file appears there when it is complete, readable by its owner alone,
-                compressed when the name ends in `.gz`. Or an open stream, text or binary.
-            user_id: The memories and chat histories of this user alone.
+            file: A path: the file appears there once it is complete, readable only by its owner,
+                and compressed if the name ends in `.gz`. Or an open stream, text or binary.
+            user_id: Only the memories and chat histories of this user.
             vectors: Include the vectors, so that an import with the same embeddings need not
-                compute them; makes the file some 1.1 KB larger for each memory.
-            progress: True draws a bar on stderr (extra: `progress`), False none, None one if stderr
-                is a terminal and tqdm is installed; or a function that is called with (records
-                done, records in all).
+                compute them; this adds about 1.1 KB for each memory.
+            progress: True draws a bar on stderr (extra: `progress`), False draws none. None draws
+                one if stderr is a terminal and tqdm is installed. A function is called with
+                (records done, records in all).
 
         Returns:
             How many of each kind were written.
 
         Raises:
-            InvalidInput: a value does not fit; for `vectors`, there are no embeddings.
+            InvalidInput: a value does not fit, or `vectors` of a memory without embeddings.
             NotSupported: `vectors` of a server.
             OSError: the file cannot be written.
             StoreError: the store failed.
@@ -688,7 +666,7 @@ class KronvexMemory:
         vectors: bool = False,
         progress: bool | Progress | None = None,
     ) -> MoveSummary:
-        """Async version of `export`; when it is cancelled, it ends after the current page."""
+        """Async version of `export`; when cancelled, it ends after the current page."""
         work = Export.of(self.engine, file, user_id, vectors, progress)
         return await self.engine.threads.complete(work)
 
@@ -698,13 +676,13 @@ class KronvexMemory:
         *,
         progress: bool | Progress | None = None,
     ) -> MoveSummary:
-        """Store the records of an `export` as they were; doing so again changes nothing.
+        """Store the records of an `export` as they were; importing again changes nothing.
 
-        Records that are there already stay as they are; where the same text of the same type is
-        there in the same scope, its dates are renewed. If an id is already taken, for example by
-        another agent's memory, the imported record gets a new id, the same one each time. Expired
-        records are passed over. When it is broken off, even by `kill -9`, the next import of the
-        same file adds the missing records.
+        Records that exist already stay as they are; if the same text of the same type exists in
+        the same scope, its dates are renewed. If an id is already taken, for example by another
+        agent's memory, the imported record gets a new id, the same one each time. Expired records
+        are skipped. If the import is interrupted, even by `kill -9`, the next import of the same
+        file adds the missing records.
 
         Args:
             file: A path, also of a compressed file; or an open stream, text or binary.
@@ -715,8 +693,8 @@ class KronvexMemory:
 
         Raises:
             InvalidInput: the file is not an export, was written by a later version, is cut short,
-                or holds a value that does not fit. The message names the line, and says how much
-                was imported before.
+                or holds a value that does not fit. The message names the line and how much was
+                imported before it.
             OSError: the file cannot be read.
             StoreError: the store failed.
         """
@@ -728,11 +706,11 @@ class KronvexMemory:
         *,
         progress: bool | Progress | None = None,
     ) -> MoveSummary:
-        """Async version of `import_`; when it is cancelled, it ends after the current batch."""
+        """Async version of `import_`; when cancelled, it ends after the current batch."""
         return await self.engine.threads.complete(Import(self.engine, file, progress))
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait for the background work; False when `timeout` seconds were not enough."""
+        """Wait for the background work; return False if `timeout` seconds were not enough."""
         return self.engine.flush(timeout)
 
     async def aflush(self, timeout: float | None = None) -> bool:
@@ -750,23 +728,13 @@ class KronvexMemory:
     def __enter__(self: Self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     async def __aenter__(self: Self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
     # -- LangChain -----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Recalling the context of a prompt so that a failing memory does not break the chat."""
+"""Recalls the context of a prompt; a failure of the memory does not break the chat."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import MemoryContext, Scope
 from langchain_kronvex.memory.memory import KronvexMemory
@@ -15,12 +16,25 @@ OnFailure = Literal["degrade", "raise"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextOptions:
-    """How the context of a turn is recalled; see `KronvexMemory.inject_context`."""
+    """How the context of a turn is recalled; see `KronvexMemory.inject_context`.
+
+    Raises:
+        InvalidInput: an option does not fit.
+    """
 
     top_k: int = 8
     max_tokens: int | None = None
     memory_type: str | None = None
     on_error: OnFailure = "degrade"
+
+    def __post_init__(self) -> None:
+        checks.check_count(self.top_k, "top_k", least=1)
+        if self.max_tokens is not None:
+            checks.check_count(self.max_tokens, "max_tokens", least=1)
+        if self.memory_type is not None:
+            checks.check_type(self.memory_type)
+        if self.on_error not in ("degrade", "raise"):
+            raise InvalidInput(f"on_error must be 'degrade' or 'raise', not {self.on_error!r}.")
 
 
 def recall_context(
@@ -30,11 +44,7 @@ def recall_context(
     options: ContextOptions,
     already_shown: Collection[str],
 ) -> MemoryContext:
-    """Return the context for a query; an empty, degraded one when the recall fails.
-
-    Raises:
-        InvalidInput: an option does not fit; this is a mistake in the program.
-    """
+    """Return the context for a query; if the recall fails, an empty context marked `degraded`."""
     if not query.strip():
         return MemoryContext()
     try:
@@ -47,7 +57,7 @@ def recall_context(
             memory_type=options.memory_type,
             already_shown=already_shown,
         )
-    except InvalidInput:
+    except InvalidInput:  # a mistake in the program
         raise
     except Exception as error:
         if options.on_error == "raise":

@@ -1,4 +1,4 @@
-"""Recall: the query's vector, the search, the order of the results, and the text for a prompt."""
+"""Recall: embeds the query, searches, orders the results, and writes them for a prompt."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from langchain_kronvex.memory.conversions import to_recalled
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, MemoryBackend
 
-# How often a memory may be reindexed during one recall before the recall gives up.
-_CHANGES_OF_MODEL = 50
+# How often a memory may be reindexed during one recall before the recall fails.
+_MAX_MODEL_CHANGES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,11 @@ class Recaller:
     """Finds memories for `recall`, `inject_context` and the stores built on a memory.
 
     Args:
-        backend: Where the memories are.
-        model: What their vectors are made with.
-        accesses: Counts what was recalled.
-        clock: Returns the current time, aware.
-        report_degraded: Called when a context was found by words alone.
+        backend: The store of the memories.
+        model: The embeddings of their vectors.
+        accesses: Counts accesses.
+        clock: Returns the current time, as an aware datetime.
+        report_degraded: Called if a context was found by words alone.
     """
 
     backend: MemoryBackend
@@ -48,7 +48,7 @@ class Recaller:
         threshold: float = 0.0,
         include_shared: bool = False,
     ) -> RecallRequest:
-        """Check what a caller asks for.
+        """Return a checked request.
 
         Raises:
             InvalidInput: a value does not fit.
@@ -64,7 +64,7 @@ class Recaller:
         )
 
     def recall(self, request: RecallRequest, order_by: OrderBy) -> list[RecalledMemory]:
-        """Return the most similar memories in the order asked for, and count the access."""
+        """Return the most similar memories in the requested order, and count the accesses."""
         if order_by not in ("confidence", "similarity"):
             raise InvalidInput(f"order_by must be 'confidence' or 'similarity', not {order_by!r}.")
         found = self._recalled(self.matches(request))
@@ -78,7 +78,7 @@ class Recaller:
     ) -> MemoryContext:
         """Return the text of the most similar memories, each text once.
 
-        When the embeddings fail, memories are found by their words alone.
+        If the embeddings fail, memories are found by their words alone.
         """
         if max_tokens is not None:
             checks.check_count(max_tokens, "max_tokens", least=1)
@@ -96,7 +96,7 @@ class Recaller:
     def matches(self, request: RecallRequest) -> list[Match]:
         """Return the most similar memories with their records; no access is counted."""
         model = self.model.current
-        for _ in range(_CHANGES_OF_MODEL):
+        for _ in range(_MAX_MODEL_CHANGES):
             if model is None:
                 return self.backend.recall(request)
             try:
@@ -107,7 +107,7 @@ class Recaller:
                 if following is None:
                     raise
                 model = following
-        raise EmbeddingMismatch("The memory was reindexed again and again during a recall.")
+        raise EmbeddingMismatch("The memory was reindexed repeatedly during one recall; try again.")
 
     def _unseen(
         self,
@@ -115,17 +115,17 @@ class Recaller:
         already_shown: Collection[str],
         find: Callable[[RecallRequest], list[Match]],
     ) -> list[Match]:
-        """Return matches of different texts that are not in the prompt yet."""
+        """Return matches with different texts that are not in the prompt yet."""
         limit = request.top_k + min(len(already_shown), request.top_k)
         while True:
             matches = find(replace(request, top_k=limit))
-            first_of: dict[str, Match] = {}  # the same text may have been said in several sessions
+            first_of: dict[str, Match] = {}  # several sessions may contain the same text
             for match in matches:
                 if match.record.content not in already_shown:
                     first_of.setdefault(match.record.content, match)
             if len(first_of) >= request.top_k or len(matches) < limit:
                 return list(first_of.values())[: request.top_k]
-            limit *= 4  # too many of them are in the prompt already
+            limit *= 4  # too many of the matches are in the prompt already
 
     def _recalled(self, matches: Sequence[Match]) -> list[RecalledMemory]:
         now = self.clock()

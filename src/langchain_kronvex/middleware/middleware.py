@@ -1,4 +1,4 @@
-"""`KronvexMemoryMiddleware`: gives an agent of `create_agent` a memory that outlives the thread.
+"""`KronvexMemoryMiddleware`: gives an agent of `create_agent` a memory across threads.
 
 Needs the extra: `pip install "langchain-kronvex[agents]"`.
 """
@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
 from langchain_core.runnables import RunnableConfig
 
-from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput, MissingExtra
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
@@ -42,61 +41,63 @@ except ImportError as error:
 
 
 ExtendedModelResponse: Any = getattr(middleware_types, "ExtendedModelResponse", None)
-# (LangChain 1.0 has none; there the state learns only at the end what was saved.)
+# None in LangChain 1.0; there the state is only updated at the end of the turn.
 
 
 class MemoryState(AgentState[Any]):
-    """What the middleware adds to the agent's state: ids of the turn, and no memory."""
+    """The agent's state with the ids of the turn; it never contains memories."""
 
     kronvex_turn: NotRequired[Annotated[TurnRecord | None, PrivateStateAttr]]
 
 
 class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
-    r"""Recalls for the user's message, and saves the exchange.
+    r"""Recalls memories for the user's message, and saves the exchange.
 
     >>> from langchain.agents import create_agent
     >>> from langchain_core.language_models import FakeListChatModel
     >>> memory = KronvexMemory("sqlite://")
     >>> remembering = KronvexMemoryMiddleware(memory=memory)
     >>> agent = create_agent(FakeListChatModel(responses=["Noted."]), middleware=[remembering])
-    >>> whose = {"configurable": {"user_id": "ana", "thread_id": "monday"}}
-    >>> _ = agent.invoke({"messages": "I am allergic to peanuts."}, whose)
+    >>> config = {"configurable": {"user_id": "ana", "thread_id": "monday"}}
+    >>> _ = agent.invoke({"messages": "I am allergic to peanuts."}, config)
     >>> memory.memories(user_id="ana")[0].content
     'User: I am allergic to peanuts.\nAssistant: Noted.'
 
-    What is recalled goes into the system message of the model request: where `{memory_context}` or
-    `<memory_context>` stands, or else into a block at its end; also when another middleware
-    replaces the message, as `dynamic_prompt` does. It never enters the agent's state, so it is
-    never saved back. It is recalled once a turn, from all sessions of the user, without what the
-    request's messages show already.
+    The memories are added to the system message of the model request: in place of
+    `{memory_context}` or `<memory_context>`, or else in a block at its end. This also works if
+    another middleware replaces the message, as `dynamic_prompt` does. They never enter the agent's
+    state, so they are never saved back. They are recalled once a turn, from all sessions of the
+    user; memories that repeat the request's messages are left out.
 
-    The user's words are saved before the model runs, the final answer (or the structured output, as
-    JSON) after it; both as the state has them then, whatever the order of the middleware. So what
-    `PIIMiddleware` redacts is kept redacted, and words that it blocks, or that never came to the
-    model because of another failure, are not kept. (What an `after_agent` hook makes of the answer
-    is seen if the memory stands before it in the list.) A message that is edited, with its id, is a
-    turn of its own. An interrupted turn that is resumed, also by another process, is saved once.
-    Without a message of the user nothing is recalled or saved. An agent that runs as a tool of
-    another recalls but does not save, since its input is not the user's words, unless `session_id`
-    is given here. Agents that share a conversation as nodes of one graph should share one
-    middleware object.
+    The user's message is saved before the model runs, and the final answer (or the structured
+    output, as JSON) after it. Both are saved as they are in the state at that time, whatever the
+    order of the middleware. So messages are saved as `PIIMiddleware` has redacted them, and
+    messages that it blocks, or that never reach the model because of another failure, are not
+    saved. Changes of an `after_agent` hook to the answer are saved if the memory comes before that
+    middleware in the list.
 
-    Whose memory: `user_id` and `session_id` of the constructor, else of the run's context
-    (attribute or key), else of `config["configurable"]`, whose `thread_id` also names the session.
+    An edited message, with the id of the original, starts a new turn. An interrupted turn that is
+    resumed, also by another process, is saved once. Without a message of the user, nothing is
+    recalled or saved. An agent that runs as a tool of another agent recalls but does not save,
+    because its input does not come from the user, unless `session_id` is given here. Agents that
+    share a conversation as nodes of one graph should share one middleware object.
+
+    The user and the session are named by the constructor, else by the run's context (attribute or
+    key), else by `config["configurable"]`, where `thread_id` also names the session.
 
     Args:
-        memory: Where it all is kept.
-        user_id: Whose memory, for every run.
-        session_id: Which session, for every run.
+        memory: The memory that stores everything.
+        user_id: The user, for every run.
+        session_id: The session, for every run.
         top_k: At most this many memories.
         max_tokens: Leave out the least similar until the context has about this many tokens.
         memory_type: Recall only this type.
-        on_error: `degrade` (the agent goes on without), or `raise`.
-        remember: Save the exchanges; without it the agent only recalls.
+        on_error: `degrade` (the agent continues without memories), or `raise`.
+        remember: Save the exchanges; if False, the agent only recalls.
 
     Raises:
         InvalidInput: an option does not fit.
-        ScopeRequired: when the agent runs, and nothing names a user or a session.
+        ScopeRequired: when the agent runs, if nothing names a user or a session.
     """
 
     state_schema = MemoryState
@@ -114,13 +115,6 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         remember: bool = True,
     ) -> None:
         super().__init__()
-        if on_error not in ("degrade", "raise"):
-            raise InvalidInput(f"on_error must be 'degrade' or 'raise', not {on_error!r}.")
-        checks.check_count(top_k, "top_k", least=1)
-        if max_tokens is not None:
-            checks.check_count(max_tokens, "max_tokens", least=1)
-        if memory_type is not None:
-            checks.check_type(memory_type)
         self.memory = memory
         self._fixed = Scope.of(user_id, session_id)
         self._options = ContextOptions(
@@ -129,7 +123,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         self._remember = remember
         self._turns = AgentTurns(memory, on_error)
 
-    # -- hooks, in both colours ----------------------------------------------------------------
+    # -- hooks ---------------------------------------------------------------------------------
 
     def before_agent(
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
@@ -148,7 +142,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         request: "ModelRequest[Any]",
         handler: "Callable[[ModelRequest[Any]], ModelResponse[Any]]",
     ) -> "ModelCallResult[Any]":
-        """Save the user's words, and show the model what was recalled."""
+        """Save the user's message, and add memories to the request."""
         remembering, record = self._before_model(request)
         return _noting(handler(remembering), record)
 
@@ -166,7 +160,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     ) -> dict[str, Any] | None:
         """Save the answer."""
         turn, update = self._end(state)
-        if turn and turn.to_be_told():
+        if turn and turn.report_once():
             dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
         return update
 
@@ -175,15 +169,15 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     ) -> dict[str, Any] | None:
         """Async version of `after_agent`."""
         turn, update = await self.memory.engine.threads.run(self._end, state)
-        if turn and turn.to_be_told():
+        if turn and turn.report_once():
             await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
         return update
 
     # -- the turn ------------------------------------------------------------------------------
 
     @contextmanager
-    def _going_on(self) -> Iterator[None]:
-        """Let the agent go on when something fails, unless failures are to raise."""
+    def _degrading(self) -> Iterator[None]:
+        """Let the agent continue after a failure, unless `on_error` is `raise`."""
         try:
             yield
         except InvalidInput:  # a mistake in the program
@@ -197,7 +191,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None
     ) -> TurnRecord | None:
         fixed, earlier, save = self._fixed, state.get("kronvex_turn"), self._saves(config)
-        with self._going_on():
+        with self._degrading():
             scope = agent_scope(config, runtime.context, fixed.user_id, fixed.session_id)
             return self._turns.begin(state["messages"], scope, earlier, save=save)
         return None
@@ -205,8 +199,8 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     def _before_model(
         self, request: "ModelRequest[Any]"
     ) -> tuple["ModelRequest[Any]", TurnRecord | None]:
-        """Return the request with the context, and the turn's record if it has changed."""
-        with self._going_on():
+        """Return the request with the context, and the turn's record if it changed."""
+        with self._degrading():
             record = _open_turn(request.state)
             if record is not None:
                 said, shown, options = request.state["messages"], request.messages, self._options
@@ -216,7 +210,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         return remembering(request, ""), None
 
     def _end(self, state: MemoryState) -> tuple[AgentTurn | None, dict[str, Any] | None]:
-        with self._going_on():
+        with self._degrading():
             record, messages = _open_turn(state), state["messages"]
             if record is not None:
                 answer = answer_in(messages, state.get("structured_response"))
@@ -230,25 +224,25 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
 
 
 def _open_turn(state: Any) -> TurnRecord | None:
-    """Return the record of the turn under way; none if nothing was said, or if another middleware
-    went past the beginning of ours.
+    """Return the record of the turn in progress.
+
+    There is none if the user said nothing, or if another middleware skipped our first hook.
     """
     record: TurnRecord | None = state.get("kronvex_turn")
     return record if record and record["open"] else None
 
 
 def _noting(response: "ModelResponse[Any]", record: TurnRecord | None) -> "ModelCallResult[Any]":
-    """Put the record into the agent's state together with what the model said."""
+    """Add the record to the agent's state, together with the model's response."""
     if record is None or ExtendedModelResponse is None or not isinstance(response, ModelResponse):
         return response
-    noted: ModelCallResult[Any] = ExtendedModelResponse(
-        response, Command(update={"kronvex_turn": record})
-    )
-    return noted
+    update: Command[Any] = Command(update={"kronvex_turn": record})
+    extended: ModelCallResult[Any] = ExtendedModelResponse(response, update)
+    return extended
 
 
 def _runs_as_tool(config: RunnableConfig | None) -> bool:
-    """Tell whether this agent was called by a tool of another, in that one's thread."""
+    """Return whether this agent was called by a tool of another agent, in the same thread."""
     namespace = str((config or {}).get("configurable", {}).get("checkpoint_ns", ""))
     callers = namespace.split("|")[:-1]
     return any(caller.partition(":")[0] == "tools" for caller in callers)

@@ -1,7 +1,7 @@
-"""What an agent's state holds of a turn: whose it is, and what was said; ids and digests. Pure.
+"""The record of a turn in an agent's state: its scope, and ids and digests of messages. Pure.
 
-A message of the user is known by its id. Its text may change: a middleware redacts it, or the
-user edits it. So every text under which an id was heard is kept, as a digest.
+A message of the user is identified by its id. Its text may change, because a middleware redacts it
+or the user edits it. Therefore a digest of every text of a message is recorded.
 """
 
 from __future__ import annotations
@@ -17,25 +17,24 @@ from langchain_kronvex.core.messages import text_of
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.middleware.agent_messages import new_words, words_of_user
 
-# Of so many messages of the user it is seen when they are edited.
-MOST_HEARD = 100
-_MOST_TEXTS = 4
+MAX_HEARD = 100  # messages of the user; edits of older ones are not noticed
+_MAX_TEXTS = 4  # of one message
 
 
 class TurnRecord(TypedDict):
-    """What an agent's state holds of a turn.
+    """The record of a turn in an agent's state.
 
     Attributes:
-        id: Of the user's message, and what it says.
-        user_id: Whose turn it is.
-        session_id: The conversation.
-        save: Whether it is saved at all.
-        open: It was begun and did not end yet.
-        words: Ids of the messages that the user says with this turn.
-        saved: Of these the ones that are saved, each with the digest of what was saved.
-        exchange: Id of the exchange that the answer completes, if it is known.
-        answer: Id of the last answer that was saved.
-        heard: Digests of what each message of the user said when a turn began and ended.
+        id: Made from the id and the text of the user's message.
+        user_id: The user.
+        session_id: The session.
+        save: Whether the turn is saved.
+        open: Whether the turn has begun and not ended.
+        words: The ids of the user's messages in this turn.
+        saved: The saved ones among them, each with the digest of the saved text.
+        exchange: The id of the exchange that the answer completes, if known.
+        answer: The id of the last saved answer.
+        heard: The digests of each user message's texts, as of the start and end of turns.
     """
 
     id: str
@@ -51,12 +50,12 @@ class TurnRecord(TypedDict):
 
 
 class Beginning(NamedTuple):
-    """How a turn begins.
+    """The beginning of a turn.
 
     Attributes:
-        record: Of the turn.
-        fresh: The user says something new with it; else an earlier one goes on.
-        edited: What is new has the id of something said before.
+        record: The record of the turn.
+        fresh: Whether the user's message is new; if not, an earlier turn continues.
+        edited: Whether the new message is an edit of an earlier one.
     """
 
     record: TurnRecord
@@ -67,17 +66,17 @@ class Beginning(NamedTuple):
 def beginning(
     messages: Sequence[BaseMessage], scope: Scope, earlier: TurnRecord | None, *, save: bool
 ) -> Beginning | None:
-    """Return how the turn begins that these messages ask for; None when the user said nothing.
+    """Return the beginning of the turn of these messages; None if the user said nothing.
 
-    New is what was said since the last answer and not heard before, or else what was edited. Words
-    of a turn that never came to the model are not taken up by a later one: they may have been
-    blocked.
+    New messages are those since the last answer that are not in the record, or else edited ones.
+    Messages of a turn that never reached the model are not used by a later turn, because they may
+    have been blocked.
 
     Args:
         messages: The agent's messages.
-        scope: Whose turn it is.
-        earlier: The record of the turn before this one, in the same thread.
-        save: Whether it is to be saved at all.
+        scope: The user and the session.
+        earlier: The record of the previous turn of the thread.
+        save: Whether the turn should be saved.
     """
     theirs = earlier is not None and scope_of(earlier) != scope
     known = earlier["heard"] if earlier else {}
@@ -85,12 +84,12 @@ def beginning(
     unanswered = earlier["words"] if earlier and earlier["open"] else []
     words, lately = words_of_user(messages), {word.id for word in new_words(messages)}
     unheard = [word for word in words if word.id in lately and str(word.id) not in known]
-    # What was changed while the user says something else, was not changed by the user.
+    # A message that changed while the user sent a new one was not edited by the user.
     changed = [w for w in words if w.id not in unanswered and _changed(w, known)]
     edited = [] if unheard else changed
     fresh = unheard or edited
     said = fresh or [word for word in words if word.id in before] or words
-    if not said:  # what was said is summarised away, or nothing was
+    if not said:  # the user said nothing, or it was replaced by a summary
         return Beginning(earlier, False, False) if earlier and unanswered and before else None
     former = earlier if earlier and not fresh and not theirs else None
     forgotten = {str(word.id) for word in edited}
@@ -111,30 +110,30 @@ def beginning(
 
 
 def scope_of(record: TurnRecord) -> Scope:
-    """Return whose turn it is."""
+    """Return the scope of a turn."""
     return Scope(record["user_id"], record["session_id"])
 
 
 def words_in(messages: Sequence[BaseMessage], record: TurnRecord) -> list[BaseMessage]:
-    """Return what the user says with a turn, as these messages have it."""
+    """Return the user's messages of a turn, from these messages."""
     return [word for word in words_of_user(messages) if word.id in record["words"]]
 
 
 def heard_of(words: Sequence[BaseMessage], heard: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Return the digests of what the user said, with those of what it says now."""
+    """Return the digests of the user's messages, including those of their present texts."""
     return {
         str(word.id): _with(heard.get(str(word.id), []), digest(word))
-        for word in words[-MOST_HEARD:]
+        for word in words[-MAX_HEARD:]
     }
 
 
 def digest(message: BaseMessage) -> str:
-    """Return by what a text is told from another one."""
+    """Return a digest of a message's text."""
     return hashlib.sha256(text_of(message).encode()).hexdigest()[:16]
 
 
 def name_of(question: BaseMessage) -> str:
-    """Return the id of the turn that a message asks for."""
+    """Return the id of the turn that a message starts."""
     return hashlib.sha256(f"{question.id}\n{text_of(question)}".encode()).hexdigest()
 
 
@@ -143,4 +142,4 @@ def _changed(word: BaseMessage, known: dict[str, list[str]]) -> bool:
 
 
 def _with(texts: list[str], text: str) -> list[str]:
-    return texts if text in texts else [*texts, text][-_MOST_TEXTS:]
+    return texts if text in texts else [*texts, text][-_MAX_TEXTS:]

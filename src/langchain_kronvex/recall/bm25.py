@@ -30,7 +30,7 @@ class ParsedQuery:
     Attributes:
         text: The query.
         vector: Of length 1; without one, words of like meaning do not count either.
-        terms: Stems that tell the owner's memories apart, each once, the rarest first.
+        terms: Stems that distinguish the owner's memories, each once, the rarest first.
         all_terms: All stems, among which a speaker's name is looked for.
         found: Where the terms stand, row i for term i; with a vector, after those rows in the same
             order, where words of like meaning stand.

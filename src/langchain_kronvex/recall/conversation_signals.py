@@ -1,4 +1,4 @@
-"""Signals for a turn beside words and vectors: who speaks, the kind of turn, the conversation."""
+"""Signals for a turn beside words and vectors: its speaker, its kind and its conversation."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 *Find* by relevance, a fixed weighted sum of features of words, meaning, neighbours and dates.
 *Choose* the `top_k` most relevant. Only then *order* them by confidence: choosing by confidence
-feeds back on itself, since what was recalled once is recalled for ever.
+feeds back on itself, since a memory recalled once would then be recalled for ever.
 
 - relevance: the weighted sum of a memory's formula (see `Form`), put on one scale so that
   memories found by different formulas compare.
@@ -43,11 +43,11 @@ class Form(IntEnum):
 # -- words ------------------------------------------------------------------------------------
 
 K1, B = 1.2, 0.75
-# The BM25 score that counts as half of the most that words can say, in queries of up to so many
-# terms; longer ones need more.
+# The BM25 score that counts as half of the highest word score, in queries of up to so many terms;
+# longer queries need more.
 HALF_SCORE, MANY_TERMS = 5.0, 8
 
-# A turn is also found by the words around it: how much it borrows from the turns 1, 2 and 3
+# A turn is also found by the words around it: the shares it borrows from the turns 1, 2 and 3
 # before it and 1 and 2 after it. Only short memories, within an hour of each other, do so.
 BEFORE = (0.5, 0.4, 0.3)
 AFTER = (0.3, 0.2)
@@ -90,7 +90,8 @@ def tf_weight(counts: Floats, lengths: Floats, average_length: float) -> Floats:
 def saturate(scores: Floats, terms: int) -> Floats:
     """Map BM25 scores of a query of so many terms from [0, inf) to [0, 1).
 
-    The same for every query, but that long ones must find more: they score higher on anything.
+    The map is the same for all short queries. Long queries score higher on any text, so their
+    scores count less.
     """
     half = np.float32(HALF_SCORE * max(1.0, terms / MANY_TERMS))
     return scores / (scores + half)
@@ -101,7 +102,7 @@ def saturate(scores: Floats, terms: int) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What each feature adds to the relevance of a memory.
+    """The weight of each feature in the relevance of a memory.
 
     Attributes:
         words: BM25 of the terms, saturated.
@@ -117,10 +118,10 @@ class Weights:
         personal: The turn speaks in the first person.
         session: The mean relevance of the three best turns of the same conversation.
         feedback: Cosine to the mean of the five most relevant memories.
-        scale: What makes weighted sums of different formulas comparable.
-        least: The weighted sum from which on a memory counts as relevant. Turns have one: each
-            shares something with every question that its neighbours fit. Half of it holds for
-            turns without neighbours.
+        scale: A factor that makes weighted sums of different formulas comparable.
+        least: The weighted sum above which a memory counts as relevant. Only turns have one,
+            since a turn also scores when just its neighbours fit. Turns without neighbours use
+            half of it.
         bend: How gently relevance sets in around `least`.
     """
 
@@ -160,9 +161,9 @@ BY_WORDS_AND_MEANING: Formulas = (
     Weights(related=0.5, meaning=0.8, reply=0.8, scale=1.35),
     Weights(related=0.5, meaning=1.0, scale=1.7),
 )  # fmt: skip
-FEEDBACK_OF, FEEDBACK_TO = 5, 50  # whose mean counts, and how many of the best it is added to
+FEEDBACK_OF, FEEDBACK_TO = 5, 50  # the best, which are averaged, and those that are compared
 
-# What may speak for a turn whatever its words, in the order of the index's columns.
+# The signals of a turn that do not depend on the query, in the order of the index's columns.
 PRIORS = ("answer", "question", "first", "personal", "when")
 NAME_SHARE = 0.1  # a word that opens more than this share of the memories is a speaker's name
 
@@ -198,8 +199,8 @@ def probability(relevance: Floats, chosen: NDArray[np.intp], others: int) -> Flo
 
     Args:
         relevance: Of memories; minus infinity for the invisible ones.
-        chosen: Places of those asked for.
-        others: How many more memories there are, of no relevance.
+        chosen: Places of the memories to return probabilities for.
+        others: How many more memories the owner has, with relevance 0.
     """
     exponent = SHARPNESS * relevance.astype(np.float64)
     most = max(float(exponent.max()), 0.0)

@@ -116,8 +116,8 @@ def _counted(
         np.intp,
     )
     term = of_word[word]
-    told = term >= 0
-    term, text = term[told], text[told]
+    kept = term >= 0
+    term, text = term[kept], text[kept]
     pair, count = value_counts(term * max(texts, 1) + text)
     return TermCounts(
         names=list(term_of),

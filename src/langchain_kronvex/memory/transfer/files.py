@@ -100,7 +100,9 @@ def _lines(stream: Any, max_chars: int) -> Iterator[Line]:
     while True:
         number += 1
         try:
-            text = _decoded(stream.readline(max_chars))
+            text = stream.readline(max_chars)
+            if isinstance(text, bytes):  # the last line may be cut off within a character
+                text = text.decode(errors="strict" if text.endswith(b"\n") else "replace")
         except EOFError:  # a compressed file that was cut off
             yield Line(number, "", complete=False)
             return
@@ -114,13 +116,6 @@ def _lines(stream: Any, max_chars: int) -> Iterator[Line]:
         if not complete and len(text) >= max_chars // 4:  # of four bytes each
             raise InvalidInput(f"Line {number} is longer than {max_chars} characters.")
         yield Line(number, text, complete)
-
-
-def _decoded(raw: str | bytes) -> str:
-    """Return a line as text; the last one may have been cut off within a character."""
-    if isinstance(raw, str):
-        return raw
-    return raw.decode() if raw.endswith(b"\n") else raw.decode(errors="replace")
 
 
 def _checked_path(file: str | os.PathLike[str]) -> Path:

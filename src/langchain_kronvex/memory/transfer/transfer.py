@@ -115,8 +115,8 @@ class Export:
         if self.user_id is None:
             stats = self.engine.backend.stats(now)
             return stats.memories + stats.messages
-        found = self.engine.backend.sessions(Scope(self.user_id), now)
-        return sum(session.memories + session.messages for session in found)
+        sessions = self.engine.backend.sessions(Scope(self.user_id), now)
+        return sum(session.memories + session.messages for session in sessions)
 
 
 @dataclass(slots=True)

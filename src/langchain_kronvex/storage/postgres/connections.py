@@ -31,7 +31,7 @@ _GRACE_SECONDS = 1.0  # a wait for a lock is to be reported as such, before the 
 # Bounds every statement of a session. A lower statement_timeout of the server stays. A pooler
 # reports a process number of its own; it is left alone, because its other clients would get the
 # settings. The row that comes back says that they hold.
-_BOUND_SESSION = (
+BOUND_SESSION = (
     "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', coalesce("
     "%s::int, least(%s::int, nullif(s.setting::int, 0)))::text, false) FROM pg_settings AS s "
     "WHERE s.name = 'statement_timeout' AND pg_backend_pid() = %s"
@@ -176,7 +176,7 @@ class Connections(ForkAware):
             None if limit is None else milliseconds(limit),
             milliseconds(self._timeout + _GRACE_SECONDS),
         )
-        found = connection.execute(_BOUND_SESSION, [*bounds, connection.info.backend_pid])
+        found = connection.execute(BOUND_SESSION, [*bounds, connection.info.backend_pid])
         connection.autocommit = found.fetchone() is not None
 
 

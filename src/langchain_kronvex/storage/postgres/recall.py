@@ -9,7 +9,6 @@ next recall, at the cost of one round trip.
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import nlargest
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
 from langchain_kronvex.recall.index import ScopeIndex
@@ -17,7 +16,8 @@ from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import Hits, search
 from langchain_kronvex.storage.backend import Match
 from langchain_kronvex.storage.index_cache import CachedIndex, IndexCache
-from langchain_kronvex.storage.model_check import fits, refuse
+from langchain_kronvex.storage.matches import matches_of, recall_owners
+from langchain_kronvex.storage.model_check import check_request, refuse
 from langchain_kronvex.storage.postgres.database import Database
 from langchain_kronvex.storage.postgres.reading import (
     Found,
@@ -44,14 +44,10 @@ def recall(
         request: What to recall.
         on_unembedded: Called when an index takes in memories without a vector.
     """
-    requests = request.by_owner()
-    matches = [m for each in requests for m in _of_owner(database, cache, each, on_unembedded)]
-    if len(requests) == 1:
-        return matches
-    return nlargest(request.top_k, matches, key=lambda match: match.similarity)
+    return recall_owners(request, lambda each: _recall_owner(database, cache, each, on_unembedded))
 
 
-def _of_owner(
+def _recall_owner(
     database: Database,
     cache: IndexCache,
     request: RecallRequest,
@@ -66,7 +62,11 @@ def _of_owner(
         found = database.read(find_numbers, owner, seqs, request.now)
         asked_at = asked_at or found.state
         if found.state == state or _is_recent(state, hits, found, asked_at):
-            return _matches(database, request, hits, found)
+            check_request(database.location, found.model, request)
+            if hits is None:
+                width = 0 if request.vector is None else len(request.vector)
+                refuse(database.location, found.model, request.model or "", width)
+            return matches_of(hits, found.records)
         with entry.loading:
             known = State(*entry.state[1:])
             if known.generation != found.state.generation or known.revision < found.state.revision:
@@ -119,23 +119,3 @@ def _is_recent(state: State, hits: Hits | None, found: Found, asked_at: State) -
     """
     seen = state.generation == found.state.generation and state.revision >= asked_at.revision
     return seen and hits is not None and len(found.records) == len(hits.seqs)
-
-
-def _matches(
-    database: Database, request: RecallRequest, hits: Hits | None, found: Found
-) -> list[Match]:
-    """Return the hits with their records.
-
-    Raises:
-        EmbeddingMismatch: the request's vector cannot be compared with those of the memories.
-    """
-    model, width = request.model, 0 if request.vector is None else len(request.vector)
-    fitting = not (model and width and found.model) or fits(found.model, model, width)
-    if hits is None or not fitting:
-        refuse(database.location, found.model, model or "", width)
-    scored = zip(hits.seqs, hits.similarity, hits.probability, strict=True)
-    return [
-        Match(found.records[seq], similarity, probability)
-        for seq, similarity, probability in scored
-        if seq in found.records
-    ]

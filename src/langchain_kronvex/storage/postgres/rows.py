@@ -108,28 +108,24 @@ def scopes_of(selection: Selection, agent_id: str) -> tuple[UUID, ...] | None:
 
 def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
     """Return the condition, without the word WHERE, that selects rows `r`, and its parameters."""
-    scopes = scopes_of(selection, agent_id)
+    scopes, scope = scopes_of(selection, agent_id), selection.scope
     of_agent = OF_AGENT if selection.ids is None else EACH_OF_AGENT
     conditions = [of_agent if scopes is None else "r.scope = ANY(%s)"]
     parameters: list[Any] = [agent_id if scopes is None else list(scopes)]
-    scope = selection.scope
     if scope is not None and scope.only_session is not None:
-        shared = "r.scope = %s OR " if selection.include_shared else ""
-        conditions.append(f"({shared}r.session_id = %s)")
-        parameters += [scope_key(agent_id, "")] if shared else []
-        parameters.append(scope.only_session)
-    if selection.kinds != KINDS:
-        conditions.append("r.kind = ANY(%s)")
-        parameters.append(list(selection.kinds))
-    if selection.type is not None:
-        conditions.append("r.type = %s")
-        parameters.append(selection.type)
-    if selection.ids is not None:
-        conditions.append("r.id = ANY(%s)")
-        parameters.append(list(selection.ids))
-    if selection.keys is not None:
-        conditions.append("r.key_digest = ANY(%s)")
-        parameters.append([key_digest(key) for key in selection.keys])
+        shared = [scope_key(agent_id, "")] if selection.include_shared else []
+        conditions.append("(r.session_id = %s OR r.scope = %s)" if shared else "r.session_id = %s")
+        parameters += [scope.only_session, *shared]
+    keys = selection.keys
+    for condition, value in (
+        ("r.kind = ANY(%s)", None if selection.kinds == KINDS else list(selection.kinds)),
+        ("r.type = %s", selection.type),
+        ("r.id = ANY(%s)", None if selection.ids is None else list(selection.ids)),
+        ("r.key_digest = ANY(%s)", None if keys is None else [key_digest(key) for key in keys]),
+    ):
+        if value is not None:
+            conditions.append(condition)
+            parameters.append(value)
     return " AND ".join(conditions), parameters
 
 

@@ -48,7 +48,7 @@ def export_page(
         )
 
     return [
-        (seq, replace(from_cells(cells), vector=None if sent is None else rows.from_halfvec(sent)))
+        (seq, from_cells(cells, None if sent is None else rows.from_halfvec(sent)))
         for seq, _, sent, *cells in in_order(tx, after, part)
     ]
 

@@ -23,7 +23,10 @@ from langchain_kronvex.storage.rest.versions import (
 )
 
 _MAX_PAGES = 20_000
-_MAX_UNREADABLE = 1000  # that are reported
+_UNREADABLE = (
+    "The server returned a memory that cannot be read: it holds characters that are not text, or "
+    "is nested too deeply. It was left out; forgetting its user erases it."
+)
 
 
 def find(agent: RemoteAgent, selection: Selection, page: Page, now: datetime) -> list[Record]:
@@ -32,7 +35,7 @@ def find(agent: RemoteAgent, selection: Selection, page: Page, now: datetime) ->
     # harm, and not missed.
     scope = selection.scope
     owners = None if scope is None else [scope.owner, *([""] * selection.include_shared)]
-    waiting = [entry.stored for entry in agent.outbox.waiting(owners)]
+    waiting = agent.outbox.records(owners)
     chosen = [s for s in visible_latest(waiting, now) if is_selected(s.record, selection)]
     if not selection.ids or {s.record.id for s in chosen} != set(selection.ids):
         # Otherwise the outbox is enough, also while the server is away.
@@ -57,7 +60,7 @@ def _on_server(agent: RemoteAgent, selection: Selection) -> list[VersionedRecord
 def sessions(agent: RemoteAgent, scope: Scope | None, now: datetime) -> list[SessionSummary]:
     """Return the sessions of one owner, or of all owners."""
     selection = Selection(kind=None, scope=scope)
-    waiting = [entry.stored for entry in agent.outbox.waiting()]
+    waiting = agent.outbox.records()
     everything = visible_latest([*stored_records(agent, None), *waiting], now)
     return summaries(
         stored
@@ -68,7 +71,7 @@ def sessions(agent: RemoteAgent, scope: Scope | None, now: datetime) -> list[Ses
 
 def stats(agent: RemoteAgent, location: str, now: datetime) -> MemoryStats:
     """Return the figures of the agent; while the server is away, those of the outbox alone."""
-    everything = [entry.stored for entry in agent.outbox.waiting()]
+    everything = agent.outbox.records()
     problem = agent.outage
     try:
         everything += stored_records(agent, None)
@@ -145,26 +148,14 @@ def _read_pages(
 
 
 def read(agent: RemoteAgent, found: Iterable[WireMemory]) -> list[VersionedRecord]:
-    """Return the records of memories, and note where they are."""
+    """Return the records of memories, and note where they are; report once what is unreadable."""
     records = []
     for raw in found:
         stored = record_from_wire(raw)
         if stored is not None:
             agent.known.note(stored, raw.session)
             records.append(stored)
-        elif raw.unreadable:
-            _report_unreadable(agent, raw.id)
+        elif raw.unreadable and raw.id not in agent.unreadable:
+            agent.unreadable.add(raw.id)
+            agent.report(ServerMisbehaved(_UNREADABLE))
     return records
-
-
-def _report_unreadable(agent: RemoteAgent, server_id: str) -> None:
-    """Report a memory that cannot be read, once."""
-    if server_id in agent.unreadable or len(agent.unreadable) >= _MAX_UNREADABLE:
-        return
-    agent.unreadable.add(server_id)
-    agent.report(
-        ServerMisbehaved(
-            "The server returned a memory that cannot be read: it holds characters that are not "
-            "text, or is nested too deeply. It was left out; forgetting its user erases it."
-        )
-    )

@@ -18,6 +18,7 @@ from langchain_kronvex.storage.client_envelope import (
     VersionedRecord,
     wire_session,
 )
+from langchain_kronvex.storage.matches import recall_owners
 from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.http import answers, requests
 from langchain_kronvex.storage.rest.http.answers import WireMemory
@@ -30,19 +31,14 @@ _Found = list[tuple[VersionedRecord, WireMemory]]
 
 def recall(agent: RemoteAgent, request: RecallRequest) -> list[Match]:
     """Return the best matches on the server and in the outbox, most similar first."""
-    asked = request.by_owner()
-    waiting = agent.outbox.waiting([each.scope.owner for each in asked])
-    unsent = [entry.stored for entry in waiting]
-    matches = [match for each in asked for match in _recall_owner(agent, each, unsent)]
-    matches.sort(key=lambda match: -match.similarity)
-    return matches[: request.top_k]
+    return recall_owners(request, lambda each: _recall_owner(agent, each))
 
 
-def _recall_owner(
-    agent: RemoteAgent, request: RecallRequest, unsent: Sequence[VersionedRecord]
-) -> list[Match]:
+def _recall_owner(agent: RemoteAgent, request: RecallRequest) -> list[Match]:
     owner = request.scope.owner
     chosen = Selection(kind="memory", scope=request.scope, type=request.memory_type)
+    # The outbox first: an entry that is sent meanwhile is then seen twice, which does no harm.
+    unsent = agent.outbox.records([owner])
     found, full = _ask_server(agent, request, chosen)
     matches = _merged(agent, found, unsent, request, chosen)
     if full and len(matches) < request.top_k:

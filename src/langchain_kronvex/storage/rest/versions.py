@@ -17,6 +17,7 @@ from langchain_kronvex.recall.search import search
 from langchain_kronvex.storage.backend import Match, Page, Record, Selection, renewed
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.index_rows import index_row_of
+from langchain_kronvex.storage.matches import matches_of
 from langchain_kronvex.storage.record import Place, is_visible, place_of
 
 
@@ -88,8 +89,7 @@ def ranked(found: Sequence[VersionedRecord], request: RecallRequest) -> list[Mat
     index.apply(index_row_of(number, stored.record) for number, stored in enumerate(found))
     by_words = replace(request, scope=Scope(), memory_type=None, vector=None)
     hits = search(index, replace(by_words, top_k=min(request.top_k, len(found))))
-    scored = zip(hits.seqs, hits.similarity, hits.probability, strict=True)
-    return [Match(found[seq].record, sim, probability) for seq, sim, probability in scored]
+    return matches_of(hits, {number: stored.record for number, stored in enumerate(found)})
 
 
 def summaries(found: Iterable[VersionedRecord]) -> list[SessionSummary]:
@@ -98,16 +98,25 @@ def summaries(found: Iterable[VersionedRecord]) -> list[SessionSummary]:
     for stored in found:
         scope = stored.record.scope
         groups.setdefault((scope.user_id, scope.session_id), []).append(stored)
-    dated = []
-    for (user, session), members in groups.items():
-        messages = sum(stored.record.kind == "message" for stored in members)
-        summary = SessionSummary(
-            user_id=user,
-            session_id=session,
-            memories=len(members) - messages,
-            messages=messages,
-            last_at=max(stored.record.created_at for stored in members),
-        )
-        dated.append((summary.last_at, max(stored.written for stored in members), summary))
-    dated.sort(key=lambda each: each[:2], reverse=True)
-    return [summary for _, _, summary in dated]
+    newest_first = sorted(
+        groups.values(),
+        key=lambda members: (_last_at(members), max(stored.written for stored in members)),
+        reverse=True,
+    )
+    return [_summary(members) for members in newest_first]
+
+
+def _summary(members: Sequence[VersionedRecord]) -> SessionSummary:
+    scope = members[0].record.scope
+    messages = sum(stored.record.kind == "message" for stored in members)
+    return SessionSummary(
+        user_id=scope.user_id,
+        session_id=scope.session_id,
+        memories=len(members) - messages,
+        messages=messages,
+        last_at=_last_at(members),
+    )
+
+
+def _last_at(members: Sequence[VersionedRecord]) -> datetime:
+    return max(stored.record.created_at for stored in members)

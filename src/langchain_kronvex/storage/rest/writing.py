@@ -58,7 +58,10 @@ def put(
     leaving = _leaving(agent, deleted)
     held = _held(agent, records, now)
     taken: list[VersionedRecord] = []
-    retired = [_retired(agent, _emptied(s.record), s.written) for s in leaving]
+    retired = [
+        _retired(agent, replace(s.record, content="-", search_text=None, metadata={}), s.written)
+        for s in leaving
+    ]
     for stored in leaving:
         held.pop(place_of(stored.record), None)
     for record in records:
@@ -82,7 +85,7 @@ def change(agent: RemoteAgent, record: Record, now: datetime) -> None:
     """
     check_sizes([record])
     session = wire_session(record.kind, record.scope)
-    waiting = [e.stored for e in agent.outbox.waiting([record.scope.owner])]
+    waiting = agent.outbox.records([record.scope.owner])
     found = visible_latest([*stored_records(agent, session), *waiting], now)
     before = {stored.record.id: stored for stored in found}
     if record.id not in before:
@@ -107,7 +110,7 @@ def _leaving(agent: RemoteAgent, deleted: Sequence[Selection]) -> list[Versioned
         ServiceError: the server cannot be asked.
     """
     owners = {selection.scope.owner for selection in deleted if selection.scope is not None}
-    found = [e.stored for e in agent.outbox.waiting(sorted(owners))] if owners else []
+    found = agent.outbox.records(sorted(owners))
     for session in dict.fromkeys(map(one_session, deleted)):
         found += stored_records(agent, session)
         agent.known.forget_places(session)
@@ -154,9 +157,8 @@ def _written(
     completing = [record for record in records if record.completes]
     written: dict[str, int | None] = {s.record.id: s.written for s in held.values()}
     # The outbox first: an entry that is sent while it is being read is known from then on.
-    owners = sorted({record.scope.owner for record in completing})
-    for entry in agent.outbox.waiting(owners) if owners else []:
-        written[entry.stored.record.id] = entry.stored.written
+    waiting = agent.outbox.records(sorted({record.scope.owner for record in completing}))
+    written |= {stored.record.id: stored.written for stored in waiting}
     for record in completing:
         known = agent.known.position(record.id)
         if record.id not in written and known:
@@ -186,8 +188,7 @@ def _held(
     The server is asked once for each of its sessions, and again when a text is repeated.
     """
     meeting = [record for record in records if record.key != record.id]
-    owners = sorted({record.scope.owner for record in meeting})
-    found = [e.stored for e in agent.outbox.waiting(owners)] if owners else []
+    found = agent.outbox.records(sorted({record.scope.owner for record in meeting}))
     places: dict[str, list[Place]] = {}
     for record in meeting:
         session = wire_session(record.kind, record.scope)
@@ -210,8 +211,3 @@ def _asked(agent: RemoteAgent, session: str) -> list[VersionedRecord] | None:
         return None
     agent.known.add_session(session, found)
     return found
-
-
-def _emptied(record: Record) -> Record:
-    """Return a record without its text and metadata."""
-    return replace(record, content="-", search_text=None, metadata={})

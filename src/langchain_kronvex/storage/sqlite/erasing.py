@@ -71,7 +71,7 @@ def leave(db: AgentConnection, selections: Sequence[Selection]) -> None:
 
 
 def vacate(db: AgentConnection, selections: Sequence[Selection], now: datetime) -> list[str]:
-    """Remove the owners of the selections who have no visible record left; return them."""
+    """Remove those owners of the selections without a visible record left; return them."""
     vacant = []
     for owner in {selection.scope.owner for selection in selections if selection.scope}:
         scope = db.execute(

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from langchain_kronvex.core.errors import (
     MemoryClosed,
@@ -35,8 +35,6 @@ _PRAGMAS = (
 )
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
 _LEFT_ALONE = "Choose another path; the file was left as it is."
-Rows = list[tuple[Any, ...]]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +159,7 @@ class SqliteFile(ForkAware):
             raise
         return connection
 
-    def _patiently(self, action: Callable[[], T]) -> T:
+    def _patiently(self, action: Callable[[], object]) -> object:
         """Retry actions that SQLite refuses at once while another process writes."""
         deadline = time.monotonic() + self._timeout
         while True:
@@ -186,7 +184,7 @@ class SqliteFile(ForkAware):
 
     # -- reading and writing -------------------------------------------------------------------
 
-    def read(self, sql: str, parameters: Sequence[Any] = ()) -> Rows:
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one query and return all its rows."""
         with self._translated(), self._reading:
             return self._connection("reader").execute(sql, parameters).fetchall()

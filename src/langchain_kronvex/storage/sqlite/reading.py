@@ -28,20 +28,16 @@ def sessions(db: AgentConnection, scope: Scope | None, now: datetime) -> list[Se
     """Return the sessions of one owner, or of all, the last written to first."""
     condition, parameters = rows.where(Selection(kind=None, scope=scope), db.agent_id)
     found = db.execute(
-        "SELECT user_id, session_id, sum(kind = 'memory'), sum(kind = 'message'), max(created) "
+        "SELECT nullif(user_id, ''), nullif(session_id, ''), "
+        "sum(kind = 'memory'), sum(kind = 'message'), max(created) "
         f"FROM records AS r WHERE {condition} AND r.kind <> 'item' AND {rows.VISIBLE} "
         "GROUP BY scope, user_id, session_id ORDER BY max(created) DESC, max(seq) DESC",
         [*parameters, to_micros(now)],
     )
+    names = ("user_id", "session_id", "memories", "messages")
     return [
-        SessionSummary(
-            user_id=user or None,
-            session_id=session or None,
-            memories=memories,
-            messages=messages,
-            last_at=from_micros(last),
-        )
-        for user, session, memories, messages, last in found
+        SessionSummary(**dict(zip(names, cells, strict=True)), last_at=from_micros(last))
+        for *cells, last in found
     ]
 
 
@@ -60,18 +56,12 @@ def owners(db: AgentConnection, beginning: str, now: datetime) -> list[str]:
 
 def stats(db: AgentConnection, now: datetime, size_bytes: int | None) -> MemoryStats:
     """Return how much is stored."""
-    memories, messages, users, unembedded = db.execute(
+    counts = db.execute(
         "SELECT coalesce(sum(kind = 'memory'), 0), coalesce(sum(kind = 'message'), 0), "
         "count(DISTINCT scope), coalesce(sum(kind = 'memory' AND vector IS NULL), 0) "
         f"FROM records AS r WHERE scope IN ({rows.OF_AGENT}) AND kind <> 'item' "
         f"AND {rows.VISIBLE}",
         (db.agent_id, to_micros(now)),
     ).fetchone()
-    return MemoryStats(
-        location=db.location,
-        memories=memories,
-        messages=messages,
-        users=users,
-        unembedded=unembedded,
-        size_bytes=size_bytes,
-    )
+    named = dict(zip(("memories", "messages", "users", "unembedded"), counts, strict=True))
+    return MemoryStats(location=db.location, size_bytes=size_bytes, **named)

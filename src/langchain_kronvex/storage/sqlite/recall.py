@@ -21,7 +21,7 @@ from langchain_kronvex.storage.sqlite import rows, vectors
 from langchain_kronvex.storage.sqlite.file import AgentConnection, SqliteFile
 from langchain_kronvex.storage.timestamps import to_micros
 
-_ROUNDS = 20  # of looking at what is being written meanwhile, before a recall makes do
+_ROUNDS = 20  # of catching up with writers, before a recall returns what it has
 
 
 def recall(
@@ -71,7 +71,7 @@ def _fetch(file: SqliteFile, scope: int, seqs: list[int], now: datetime) -> dict
 
 
 def _bring_up_to_date(file: SqliteFile, entry: CachedIndex, owner: str, page_rows: int) -> None:
-    """Take into an index what was written since; read it anew when records have vanished."""
+    """Add new writes to an index; read it anew when records have vanished."""
     rounds = 0
     while rounds < _ROUNDS:
         with file.snapshot() as db:

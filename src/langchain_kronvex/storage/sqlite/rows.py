@@ -72,28 +72,25 @@ def constant_cells(record: Record) -> tuple[Any, ...]:
 def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
     """Return the condition, without the word WHERE, that selects rows `r`, and its parameters."""
     scope, session = selection.scope, "r.session_id = ?"
-    parameters: list[Any] = [agent_id]
     if scope is None:
-        conditions = [f"r.scope IN ({OF_AGENT})"]
+        of_scope = f"r.scope IN ({OF_AGENT})"
     elif selection.include_shared:
-        conditions = [f"r.scope IN ({OF_AGENT} AND owner IN (?, ''))"]
+        of_scope = f"r.scope IN ({OF_AGENT} AND owner IN (?, ''))"
         session = "(r.session_id = ? OR r.scope IN (SELECT scope FROM scopes WHERE owner = ''))"
     else:  # with = rather than IN, the rows of one scope are read in the order of the index
-        conditions = [f"r.scope = ({OF_AGENT} AND owner = ?)"]
-    for condition, value in (
-        ("", scope.owner if scope is not None else None),
+        of_scope = f"r.scope = ({OF_AGENT} AND owner = ?)"
+    optional = [
         ("r.kind = ?", selection.kind),
         ("r.type = ?", selection.type),
-        (session, scope.only_session if scope is not None else None),
+        (session, None if scope is None else scope.only_session),
         ("r.id IN (SELECT value FROM json_each(?))", _json_list(selection.ids)),
         ("r.key IN (SELECT value FROM json_each(?))", _json_list(selection.keys)),
-    ):
-        if value is not None:
-            conditions += [condition] if condition else []
-            parameters.append(value)
-    if "item" not in selection.kinds:
-        conditions.append("r.kind <> 'item'")
-    return " AND ".join(conditions), parameters
+    ]
+    given = [(condition, value) for condition, value in optional if value is not None]
+    conditions = [of_scope, *(condition for condition, _ in given)]
+    conditions += [] if "item" in selection.kinds else ["r.kind <> 'item'"]
+    owner = [] if scope is None else [scope.owner]
+    return " AND ".join(conditions), [agent_id, *owner, *(value for _, value in given)]
 
 
 def chosen(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:

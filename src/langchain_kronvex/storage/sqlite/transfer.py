@@ -49,7 +49,7 @@ def _vector(blob: bytes | None) -> Floats | None:
 def restore(
     db: AgentConnection, records: Sequence[Record], now: datetime, model: str | None
 ) -> int:
-    """Store what was exported as it was; return how many records were stored as new."""
+    """Store exported records unchanged; return how many were stored as new."""
     records = vectors.usable(db, records, model)
     writes = writing.number_writes(db, records)
     return sum(_restore(db, record, writes[record.scope.owner], now) for record in records)
@@ -60,12 +60,11 @@ def _restore(db: AgentConnection, record: Record, write: writing.Write, now: dat
     if free is None:
         return False
     older = writing.same_key(db, free, write.scope, now)
-    if older and older.content == free.content:
-        writing.update(db, renewed(older, free), write)
-        return False
-    if older and older.created_at >= free.created_at:
-        return False
     if older:
+        if older.content == free.content:
+            writing.update(db, renewed(older, free), write)
+        if older.content == free.content or older.created_at >= free.created_at:
+            return False
         erasing.empty(db, "id = ?", [older.id])
     writing.insert(db, free, write)
     if free.access_count:
@@ -76,10 +75,7 @@ def _restore(db: AgentConnection, record: Record, write: writing.Write, now: dat
 def _with_free_id(db: AgentConnection, record: Record, scope: int, now: datetime) -> Record | None:
     """Return the record with an id that is not in use; None when it is stored already."""
     _, kind, session, _ = place_of(record)
-    with_id = (
-        "SELECT scope, kind, session_id, pinned OR expires IS NULL OR expires > ? FROM records "
-        "WHERE id = ?"
-    )
+    with_id = f"SELECT scope, kind, session_id, {rows.VISIBLE} FROM records AS r WHERE id = ?"
     while row := db.execute(with_id, (to_micros(now), record.id)).fetchone():
         *other, visible = row
         if not visible:  # make room at once

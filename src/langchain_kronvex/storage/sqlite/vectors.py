@@ -115,12 +115,11 @@ def renew(db: AgentConnection, record: Record) -> None:
         "THEN vector END) WHERE id = ?",
         (blob, record.found_by, record.id),
     )
-    changed = "SELECT {} FROM records WHERE id = ? AND coalesce(search_text, content) <> ?"
-    for statement, column in (
-        ("DELETE FROM upcoming_vectors WHERE seq IN", "seq"),
-        ("UPDATE scopes SET generation = generation + 1 WHERE scope IN", "scope"),
-    ):
-        db.execute(f"{statement} ({changed.format(column)})", (record.id, record.found_by))
+    found = (record.id, record.found_by)
+    changed = "FROM records WHERE id = ? AND coalesce(search_text, content) <> ?"
+    db.execute(f"DELETE FROM upcoming_vectors WHERE seq IN (SELECT seq {changed})", found)
+    of_it = f"scope IN (SELECT scope {changed})"
+    db.execute(f"UPDATE scopes SET generation = generation + 1 WHERE {of_it}", found)
 
 
 # -- reindexing --------------------------------------------------------------------------------

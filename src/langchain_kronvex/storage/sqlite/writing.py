@@ -14,15 +14,12 @@ from langchain_kronvex.storage.sqlite import erasing, rows, vectors
 from langchain_kronvex.storage.sqlite.file import AgentConnection
 from langchain_kronvex.storage.timestamps import to_micros
 
+_MUTABLE = "key, type, content, search_text, metadata, created, expires, pinned, revision"
 _INSERT = (
-    "INSERT INTO records (key, type, content, search_text, metadata, created, expires, pinned, "
-    "revision, scope, kind, id, user_id, session_id, said, vector) "
+    f"INSERT INTO records ({_MUTABLE}, scope, kind, id, user_id, session_id, said, vector) "
     "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
-_UPDATE = (
-    "UPDATE records SET key = ?, type = ?, content = ?, search_text = ?, metadata = ?, "
-    "created = ?, expires = ?, pinned = ?, revision = ? WHERE id = ? AND scope = ?"
-)
+_UPDATE = f"UPDATE records SET ({_MUTABLE}) = (?,?,?,?,?,?,?,?,?) WHERE id = ? AND scope = ?"
 _SELECT = f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} WHERE "
 _SAME_KEY = "r.scope = ? AND r.kind = ? AND r.session_id = ? AND r.key = ?"
 
@@ -70,12 +67,11 @@ def put(
     """Store records in the place of those with their keys.
 
     Returns:
-        The owners who have nothing left; None when something else was there than expected.
+        The owners without any record left; None when the contents were not the expected ones.
     """
-    if expected is not None:
-        there = [_content_at_place(db, record, now) for record in records]
-        if there != list(expected):
-            return None
+    there = (_content_at_place(db, record, now) for record in records)
+    if expected is not None and list(there) != list(expected):
+        return None
     erasing.leave(db, deleted)
     records = vectors.usable(db, records, model)
     writes = number_writes(db, records)

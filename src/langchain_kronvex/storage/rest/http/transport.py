@@ -154,10 +154,10 @@ class Transport(ForkAware):
             unavailable.retry_after_seconds = 0.0
         return unavailable
 
-    def _pause(self, state: RetryCallState) -> float:
+    def _pause(self, retry_state: RetryCallState) -> float:
         """Return the seconds before the next attempt: growing ones, or what the server asks."""
-        error = None if state.outcome is None else state.outcome.exception()
-        pause: float = self._first_pause * 2**state.attempt_number
+        error = None if retry_state.outcome is None else retry_state.outcome.exception()
+        pause: float = self._first_pause * 2**retry_state.attempt_number
         asked: float = getattr(error, "retry_after_seconds", None) or 0.0
         return max(pause * random.uniform(0.5, 1.0), asked)  # noqa: S311 - not a secret
 

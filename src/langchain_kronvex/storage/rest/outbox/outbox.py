@@ -125,9 +125,15 @@ class Outbox:
 
     def waiting(self, owners: Sequence[str] | None = None) -> list[Entry]:
         """Return the entries of owners, or all, in order; including those that were refused."""
+        if owners is not None and not owners:
+            return []
         condition, parameters = _of_owners(owners)
         sql = f"SELECT {_COLUMNS} FROM entries WHERE {condition} ORDER BY place"
         return [_entry(row) for row in self._file.read(sql, parameters)]
+
+    def records(self, owners: Sequence[str] | None = None) -> list[VersionedRecord]:
+        """Return the records of `waiting`."""
+        return [entry.stored for entry in self.waiting(owners)]
 
     def unsent(self, owners: Sequence[str] | None = None) -> int:
         """Return how many entries are still to be sent."""

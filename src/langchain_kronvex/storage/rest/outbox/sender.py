@@ -270,17 +270,11 @@ def _note(agent: RemoteAgent, raw: WireMemory) -> None:
     found = record_from_wire(raw)
     if found is not None and found.ours:
         agent.known.note(found, raw.session)
-    if raw.deduplicated:
+    if raw.deduplicated or raw.hidden:
         agent.report(
             ServerMisbehaved(
-                "The server merged a memory with another one of the same text; if that belonged to "
-                "another session, it is lost."
-            )
-        )
-    if raw.hidden:
-        agent.report(
-            ServerMisbehaved(
-                f"Storing a memory made the server hide {raw.hidden} similar ones of this agent. "
-                "Use one agent for each user, or a server that separates users."
+                f"Storing a memory made the server hide {raw.hidden} similar ones of this agent, "
+                "or merge it with one. Use one agent for each user, or a server that separates "
+                "users."
             )
         )
