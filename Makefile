@@ -48,6 +48,7 @@ bench: $(STAMP)  ## measure speed, beside the floor and the peers that are insta
 	$(BIN)/python benchmarks/langgraph_store.py 1000 10000
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/moving.py
+	$(BIN)/python benchmarks/concurrency.py
 
 soak: $(STAMP)  ## the long runs
 	$(BIN)/python -m pytest -m soak --timeout 7200
