@@ -315,7 +315,6 @@ def test_verbs_of_one_user_reach_that_user_alone(
 
     monkeypatch.setattr(memory.engine.backend.db, "run", noting)
     memory.remember("Ana drinks coffee.", user_id="ana", session_id="s")
-    memory.engine.backend.recall  # noqa: B018
     memory.recall("tea", user_id="ana")
     memory.memories(user_id="ana")
     memory.load_messages("s", user_id="ana")

@@ -223,7 +223,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
         """See `MemoryBackend.close`."""
         if self._may_hold_claims:
             self._may_hold_claims = False
-            with contextlib.suppress(KronvexError):  # then the claims run out
+            with contextlib.suppress(KronvexError):  # the claims run out later
                 self.db.patience_seconds = _RELEASING_SECONDS
                 self.db.run(lambda tx: stored_vectors.release(tx, self._worker))
         self.db.close()

@@ -27,10 +27,10 @@ _ISOLATION = IsolationLevel.READ_COMMITTED
 _CONNECTING_SECONDS = 10.0
 _IDLE_SECONDS = 300.0
 _CLOSING_SECONDS = 2.0  # to wait for threads of the pool that are busy
-_GRACE_SECONDS = 1.0  # a wait for a lock is to be reported as such, before the statement's own end
+_GRACE_SECONDS = 1.0  # so that a wait for a lock is reported before the statement's own timeout
 # Bounds every statement of a session. A lower statement_timeout of the server stays. A pooler
-# reports a process number of its own; it is left alone, because its other clients would get the
-# settings. The row that comes back says that they hold.
+# reports another process number. It gets no settings, because its other clients would get them too.
+# A row is returned if the settings hold.
 BOUND_SESSION = (
     "SELECT set_config('lock_timeout', %s, false), set_config('statement_timeout', coalesce("
     "%s::int, least(%s::int, nullif(s.setting::int, 0)))::text, false) FROM pg_settings AS s "
@@ -52,13 +52,12 @@ _Place = tuple[str, float, PostgresOptions]
 class Connections(ForkAware):
     """Lends connections. Our own pool opens when it is first needed.
 
-    A forked child starts with a pool of its own: two processes on one socket would mix their
-    answers.
+    A forked child opens its own pool, because two processes must not read from one socket.
 
     Args:
         conninfo: A connection string of libpq; "" with a pool of the user's.
         options: The user's own pool, and the size of ours.
-        timeout_seconds: How long to wait for a connection to become free.
+        timeout_seconds: How long to wait for a connection, a lock or a server that is away.
     """
 
     def __init__(self, conninfo: str, options: PostgresOptions, timeout_seconds: float) -> None:
@@ -79,7 +78,7 @@ class Connections(ForkAware):
         self._pool = None
 
     def connection(self, seconds: float) -> AbstractContextManager[Connection]:
-        """Lend a connection, waiting at most so many seconds.
+        """Lend a connection; wait at most this many seconds for one.
 
         Raises:
             MemoryClosed: all memories that used this are closed.
@@ -168,7 +167,7 @@ class Connections(ForkAware):
 
 
 class _OwnPool(ConnectionPool[Connection]):
-    """A pool that a forked child does not close: its end would wait for threads of the parent."""
+    """A pool that a forked child does not close: closing would wait for the parent's threads."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._made_in_process = os.getpid()
@@ -185,8 +184,8 @@ _open: weakref.WeakValueDictionary[_Place, Connections] = weakref.WeakValueDicti
 def connections_to(conninfo: str, options: PostgresOptions, timeout_seconds: float) -> Connections:
     """Return connections, to be closed once by each caller; see `Connections` for the arguments.
 
-    Memories of one database share them. A server opens a memory for each agent, and a LangGraph
-    store one beside the memory; a pool for each would use up the connections of the database.
+    Memories in one database share them. A server opens a memory for each agent, and a LangGraph
+    store opens its own. With a pool for each, the database would run out of connections.
     """
     shared = replace(options, schema=DEFAULT_SCHEMA, row_level_security=False)
     place = (conninfo, timeout_seconds, shared)
@@ -282,5 +281,5 @@ def _connecting(conninfo: str, timeout_seconds: float) -> dict[str, Any]:
 
 
 def milliseconds(seconds: float) -> str:
-    """Return a time as PostgreSQL's settings take it: never 0, which means without end."""
+    """Return a time as PostgreSQL's settings take it: never 0, which would mean no limit."""
     return str(min(max(round(seconds * 1000), 1), 2**31 - 1))

@@ -60,7 +60,7 @@ class Transaction:
     Attributes:
         agent_id: The agent whose records the work is about.
         location: Of the store, for messages.
-        is_retry: An earlier attempt was interrupted, perhaps after everything was done.
+        is_retry: Whether an earlier attempt was interrupted, perhaps after it had done everything.
     """
 
     agent_id: str
@@ -111,8 +111,8 @@ class Database:
     Attributes:
         location: The URL without the password.
         patience_seconds: As given; it may be changed.
-        is_limited: Row-level security is on.
-        on_unembedded: Called when somebody reads memories without a vector.
+        is_limited: Whether row-level security is on.
+        on_unembedded: Called when memories without a vector are read.
 
     Raises:
         ConfigurationError: the URL cannot be read.
@@ -152,8 +152,8 @@ class Database:
         Args:
             work: Called anew for each attempt.
             reach: The scopes that it touches, for row-level security.
-            is_quick: Each statement must end in time; otherwise it may take long.
-            reads_once: It is one quick statement that reads.
+            is_quick: Whether each statement has a time limit; otherwise it may take long.
+            reads_once: Whether it is one quick statement that reads.
 
         Raises:
             StoreError: it cannot be done.
@@ -233,23 +233,23 @@ class Database:
         return _placed(sql, self._options.schema, self._vector_schema)
 
     def close(self) -> None:
-        """Close the connections that are ours."""
+        """Close our own connections, unless another memory uses them."""
         connections, self._connections = self._connections, None
         if connections is not None:
             connections.close()
 
 
 def most_of_attempts(work: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
-    """Return work whose answer is the largest of its attempts.
+    """Return work whose result is the largest of its attempts' results.
 
-    An attempt that was interrupted at its very end may have done everything; the next one then
-    finds nothing left to do.
+    An attempt that was interrupted at its end may have done everything. Then the next one finds
+    nothing left to do.
     """
-    answers: list[Any] = []
+    results: list[Any] = []
 
     def attempt(tx: Transaction) -> T:
-        answers.append(work(tx))
-        most: T = max(answers)
+        results.append(work(tx))
+        most: T = max(results)
         return most
 
     return attempt
@@ -278,10 +278,9 @@ def _elapsed() -> float:
 
 
 class ServerClock:
-    """The server's time, which all workers share, whatever the clocks of their machines say.
+    """The server's time, which all workers share, independent of the clocks of their machines.
 
-    The server is asked again once a minute, in the background. Only the first answer is waited
-    for.
+    It is read again once a minute, in the background. Only the first read blocks.
 
     Args:
         ask: Returns the server's time.
@@ -307,7 +306,7 @@ class ServerClock:
 
     def _renew(self) -> datetime:
         before = self._elapsed()
-        # In UTC: arithmetic in a zone with summer time would follow the hands of its clocks.
+        # In UTC: local time jumps when summer time begins or ends.
         now = self._ask().astimezone(timezone.utc)
         after = self._elapsed()
         self._next_at = after + _ASK_TIME_EVERY_SECONDS

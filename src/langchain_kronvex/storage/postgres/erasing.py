@@ -26,7 +26,7 @@ _OWNERS = "SELECT scope FROM langchain_kronvex.scopes WHERE scope = ANY(%s) ORDE
 def delete_rows(condition: str) -> str:
     """Return the statement that deletes records `r`, with the rows that depend on them.
 
-    It is to be continued with a SELECT from `gone`, which has a row for each record.
+    Append a SELECT from `gone`, which has a row for each record.
     """
     dependent = ", ".join(
         f"{table}_gone AS (DELETE FROM langchain_kronvex.{table} AS h USING gone "
@@ -57,13 +57,13 @@ def empty_rows(condition: str) -> str:
 def lock_owners(tx: Transaction, scopes: Sequence[UUID]) -> list[UUID]:
     """Lock owners in the order common to all workers; return those that exist.
 
-    The others must be left alone: another worker may be making them now.
+    Do not touch the others: another worker may be inserting them now.
     """
     return [scope for (scope,) in tx.execute(f"{_OWNERS} FOR UPDATE", [list(scopes)])]
 
 
 def keep_owners(tx: Transaction, scopes: Sequence[UUID]) -> None:
-    """Let nothing of these owners be erased until the transaction ends.
+    """Keep other workers from erasing records of these owners until the transaction ends.
 
     A row about a record that is written without this lock could outlive the record.
     """
@@ -71,7 +71,7 @@ def keep_owners(tx: Transaction, scopes: Sequence[UUID]) -> None:
 
 
 def renew_generation(tx: Transaction, scopes: Sequence[UUID]) -> list[str]:
-    """Make all workers read the indexes of these owners anew; return the owners."""
+    """Make all workers read the indexes of these owners again; return the owners."""
     found = tx.execute(
         "UPDATE langchain_kronvex.scopes SET generation = nextval('langchain_kronvex.generations') "
         "WHERE scope = ANY(%s) RETURNING owner",
@@ -141,10 +141,8 @@ def _touched(tx: Transaction, selection: Selection) -> list[UUID]:
     named = rows.scopes_of(selection, tx.agent_id)
     if named is not None:
         return list(named)
-    sql, parameters = (
-        "SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s",
-        [tx.agent_id],
-    )
+    sql = "SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s"
+    parameters: list[Any] = [tx.agent_id]
     if not selection.is_everything:
         condition, parameters = rows.where(selection, tx.agent_id)
         sql = f"SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r WHERE {condition}"

@@ -1,4 +1,4 @@
-"""The tables of the PostgreSQL store: made and brought up to date by the first worker."""
+"""The tables of the PostgreSQL store: created and upgraded by the first worker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def steps() -> list[str]:
 
 
 def migrate(database: Database, scripts: Sequence[str] | None = None) -> None:
-    """Make the tables, or bring them up to date; ten workers at once make them once.
+    """Create the tables or upgrade them; workers that start at the same time do it once.
 
     Args:
         database: Where.

@@ -79,7 +79,7 @@ def _search(entry: CachedIndex, request: RecallRequest) -> tuple[State, Hits | N
 
 
 def _add_new_rows(database: Database, entry: CachedIndex, owner: str) -> None:
-    """Add the rows written since, page by page; all rows anew when records vanished."""
+    """Add new rows to an index, page by page; read all rows again when records have vanished."""
     after, target = 0, None
     while True:
         generation, revision = entry.state[1:]

@@ -1,4 +1,4 @@
-"""Row-level security: the database itself refuses rows of other users, once it was asked to."""
+"""Row-level security: the database itself refuses rows of other users, once it is turned on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from langchain_kronvex.storage.postgres.database import Database, Transaction
 from langchain_kronvex.storage.postgres.migrations import LOCK
 
 _EXEMPT = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
-# Whether security is on, whether tables of the role lack something, and those of others that do.
+# Whether security is on, whether tables of this role lack something, and those of other roles that
+# lack policies.
 _GUARDS = (
     "SELECT (SELECT relrowsecurity FROM pg_class "
     "WHERE oid = 'langchain_kronvex.records'::regclass), coalesce(bool_or(is_own), false), "
@@ -40,7 +41,7 @@ def secure(database: Database, *, wanted: bool) -> bool:
 
 
 def _guard(tx: Transaction, *, wanted: bool) -> tuple[bool, list[str]]:
-    """Give the role's tables what they lack; return whether security is on, and where it leaks."""
+    """Add missing policies; return whether security is on, and the tables that still lack them."""
     ((is_limited, lacks, leaking),) = tx.execute(_GUARDS)
     if lacks or (wanted and not is_limited):
         tx.execute_all([LOCK])

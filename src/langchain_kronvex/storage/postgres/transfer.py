@@ -1,4 +1,4 @@
-"""Export and import of the records of PostgreSQL: out with their vectors, in as they were."""
+"""Export and import of the PostgreSQL store: records leave with their vectors, return unchanged."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def export_page(
 
 def restore(tx: Transaction, records: Sequence[Record], now: datetime, model: str | None) -> int:
     """See `MemoryBackend.restore`."""
-    # An id belongs to one memory, and two imports could find the same id free for two owners. Only
-    # imports take this lock, before all others: no two transactions deadlock.
+    # Two imports could find the same id unused and store it for two owners. Only imports take this
+    # lock, before all others, so that no two transactions deadlock.
     tx.execute_all([locking("kronvex import")])
     batch, records = begin(tx, records, model, records)
     counts: dict[str, int] = {}
@@ -101,7 +101,7 @@ def _with_free_ids(tx: Transaction, records: Sequence[Record], now: datetime) ->
 
 
 def _holders(tx: Transaction, ids: Sequence[str], now: datetime) -> dict[str, _Session | None]:
-    """Return where each id is in use, None for nowhere; what has expired makes room at once."""
+    """Return where each id is in use, None for nowhere; delete expired records with these ids."""
     if not ids:
         return {}
     gone, found = tx.execute_all(

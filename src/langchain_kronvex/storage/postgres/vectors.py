@@ -1,4 +1,4 @@
-"""The vectors of the PostgreSQL store: their model, who computes them, how all are replaced.
+"""The vectors of the PostgreSQL store: their model, claims of memories to embed, reindexing.
 
 Only vectors of the same model are ever compared. Every transaction that writes one keeps the
 agent's model unchanged; the one that changes the model waits for them.

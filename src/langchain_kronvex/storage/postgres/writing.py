@@ -27,13 +27,13 @@ _TEN = ", ".join(["%s"] * 10)  # all cells before the vector
 _THIS = "scope = %s AND id = %s"
 _DROP = f"{erasing.delete_rows(f'r.{_THIS}')} SELECT count(*) FROM gone"
 _RETIRE = erasing.empty_rows(_THIS)
-# A completed record with another text makes all workers read the owner's index anew.
+# When a completed record has another text, all workers read the owner's index again.
 _RENEW = (
     "UPDATE langchain_kronvex.scopes SET generation = nextval('langchain_kronvex.generations') "
     "WHERE scope = (SELECT scope FROM langchain_kronvex.records "
     f"WHERE coalesce(search_text, content) <> %s AND {_THIS})"
 )
-_UPDATE = (  # without a new vector, the old one stays if the text does
+_UPDATE = (  # without a new vector, the old one stays if the text is the same
     f"UPDATE langchain_kronvex.records SET ({_MUTABLE}) = ({_TEN}, "
     "coalesce(%s::real[]::pgvector.halfvec, "
     f"CASE WHEN coalesce(search_text, content) = %s THEN vector END)) WHERE {_THIS}"
@@ -69,7 +69,7 @@ class Batch:
         self._change(_DROP, record)
 
     def retire(self, record: Record) -> None:
-        """Make a record invisible, of which only its place stays until a purge."""
+        """Make a record invisible; only its place stays, until a purge."""
         self._change(_RETIRE, record)
 
     def update(self, record: Record) -> None:
@@ -102,7 +102,7 @@ class Batch:
         return rows.mutable_cells(record, self.revisions[record.scope.owner])
 
     def _change(self, sql: str, record: Record, *cells: Any) -> None:
-        if record.id in self._changed_ids:  # the order in which it changes matters
+        if record.id in self._changed_ids:  # its changes must stay in order
             self.send()
         self._changed_ids.add(record.id)
         self._add(sql, record, *cells)
@@ -181,7 +181,7 @@ def put(
 
 def change(tx: Transaction, record: Record, now: datetime) -> None:
     """See `MemoryBackend.change`."""
-    # With a new type another formula may find it: then the index is read anew.
+    # Another formula ranks a new type, so the index is read again.
     locked = tx.execute(
         "UPDATE langchain_kronvex.scopes AS s SET revision = s.revision + 1, generation = "
         "CASE WHEN r.type = %s THEN s.generation ELSE nextval('langchain_kronvex.generations') END "
@@ -234,13 +234,13 @@ def begin(
     placed: Sequence[Record],
     others: Collection[str] = (),
 ) -> tuple[Batch, Sequence[Record]]:
-    """Keep the model unchanged, lock owners, and look at the places of some records.
+    """Keep the model unchanged, lock owners, and find the records at the same places.
 
     Args:
         tx: The transaction that writes.
         records: The records to write; their owners are locked.
         model: Of the vectors of the records.
-        placed: Those of the records whose places may be in use.
+        placed: Those of the records whose places may be taken.
         others: More owners to lock.
 
     Returns:
@@ -303,11 +303,9 @@ def _rebase(tx: Transaction, record: Record) -> Record:
 
 def _are_stored(tx: Transaction, records: Sequence[Record]) -> bool:
     """Return whether an earlier attempt stored the records, even if others replaced them since."""
+    scopes = {tx.scope(record.scope.owner) for record in records}
     found = tx.execute(
         "SELECT count(*) FROM langchain_kronvex.records WHERE scope = ANY(%s) AND id = ANY(%s)",
-        [
-            list({tx.scope(record.scope.owner) for record in records}),
-            [record.id for record in records],
-        ],
+        [list(scopes), [record.id for record in records]],
     )
     return int(found[0][0]) == len(records) > 0

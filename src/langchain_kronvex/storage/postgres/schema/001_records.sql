@@ -1,5 +1,5 @@
 -- One owner's records within one agent. The owner '' is the agent level.
--- scope: a digest of agent and owner (see postgres_rows.py). It leads every primary key and unique
+-- scope: a digest of agent and owner (see rows.py). It leads every primary key and unique
 -- index, so that all tables can be partitioned or distributed by it.
 -- revision: number of the last write; generation: changes whenever a visible record vanishes, and
 -- never has a value twice. memories: at least how many there are; told right when it matters.
