@@ -14,7 +14,7 @@ from langchain_kronvex.storage.rest.envelope import (
     store_request,
     to_payload,
 )
-from langchain_kronvex.storage.rest.http.answers import read_memory
+from langchain_kronvex.storage.rest.http.api import read_memory
 from langchain_kronvex.storage.rest.versions import visible_latest
 
 NOW = datetime(2026, 4, 28, tzinfo=timezone.utc)

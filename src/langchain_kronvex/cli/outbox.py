@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_kronvex.core.errors import ConfigurationError
+from langchain_kronvex.storage.rest.opening import checked_key
 from langchain_kronvex.storage.rest.outbox.files import (
     OutboxIdentity,
     beside,
@@ -72,7 +73,7 @@ def _list(asked: argparse.Namespace) -> int:
 
 def _named(held: OutboxIdentity) -> str:
     """Name the server, the agent and the beginning of the key's digest."""
-    mine = " (the present one)" if held == held.with_present_key() else ""
+    mine = " (the present one)" if held == _with_present_key(held) else ""
     key = f", API key {held.key[:8]}{mine}" if held.key else ", no API key"
     return f" ({held.base_url}, agent {held.agent_id!r}{key})"
 
@@ -99,11 +100,11 @@ def _hand_over(asked: argparse.Namespace) -> int:
         raise ConfigurationError(f"There is no outbox at {path}; `outbox list` shows the files.")
     with closing(Outbox(path, None, _TIMEOUT_SECONDS)) as source:
         held = _identity(source)
-        mine = held.with_present_key()
+        mine = _with_present_key(held)
         if mine.key in ("", held.key):
             raise ConfigurationError("Set KRONVEX_API_KEY to the key that the entries shall go to.")
         with closing(open_for_other_key(path, mine, _TIMEOUT_SECONDS)) as target:
-            count = hand_over(source, target, _TIMEOUT_SECONDS)
+            count = hand_over(source, target)
     sys.stdout.write(f"{path}: {count} to be sent with the present key\n")
     return 0
 
@@ -125,6 +126,11 @@ def _outboxes(chosen: str | None) -> Iterator[tuple[Path, Outbox]]:
 
 def _identity(outbox: Outbox) -> OutboxIdentity:
     return OutboxIdentity.read(outbox.setting("identity"))
+
+
+def _with_present_key(held: OutboxIdentity) -> OutboxIdentity:
+    """Return the identity of the same server and agent with KRONVEX_API_KEY, if it is set."""
+    return OutboxIdentity.of(held.base_url, held.agent_id, checked_key(None))
 
 
 def _refused(outbox: Outbox) -> list[Entry]:

@@ -29,12 +29,15 @@ from langchain_kronvex.storage.client_envelope import (
     wire_session,
     write_envelope,
 )
-from langchain_kronvex.storage.rest.http.answers import WireMemory
-from langchain_kronvex.storage.rest.http.requests import MAX_TTL_DAYS, Request, remember_request
+from langchain_kronvex.storage.rest.http.api import (
+    MAX_TTL_DAYS,
+    Request,
+    WireMemory,
+    session_fields,
+)
 
 MAX_REQUEST_BYTES = 16 << 20
 _ADDED_BYTES = 64 << 10  # at most, by the numbers of the envelope, which grow
-_ALWAYS_FITS_CHARS = 1 << 20  # of text and metadata: 14 bytes for each are less than the limit
 _NAMES = {"memory": "memory", "message": "message", "item": "value"}
 _BEGINNING_CHARS = 1000
 _SAFE_LEVELS = 32  # more deeply nested metadata is sent as a text
@@ -93,14 +96,18 @@ def store_request(stored: VersionedRecord) -> Request:
     if not _survives(metadata):
         metadata = {}
         envelope["metadata"] = json.dumps(dict(record.metadata))
-    return remember_request(
-        content=content,
-        memory_type=record.type if record.kind == "memory" else "context",
-        session=wire_session(record.kind, record.scope),
-        metadata={**metadata, RESERVED: envelope},
-        pinned=stored.ttl_days is None,
-        ttl_days=stored.ttl_days,
-    )
+    type_ = record.type if record.kind == "memory" else "context"
+    body = {
+        "content": content,
+        "memory_type": type_,
+        "type": type_,
+        "pinned": stored.ttl_days is None,
+        "metadata": {**metadata, RESERVED: envelope},
+        **session_fields(wire_session(record.kind, record.scope)),
+    }
+    if stored.ttl_days is not None:
+        body["ttl_days"] = stored.ttl_days
+    return Request("POST", "/remember", body=body, repeatable=False)
 
 
 def is_as_sent(raw: WireMemory, sent: Request, stored: VersionedRecord) -> bool:
@@ -188,24 +195,14 @@ def check_sizes(records: Iterable[Record]) -> None:
         InvalidInput: a record is too large.
     """
     for record in records:
-        size = _request_bytes(record)
+        body = store_request(VersionedRecord(record, 0, 0)).body
+        size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
         if size > MAX_REQUEST_BYTES - _ADDED_BYTES:
             raise InvalidInput(
                 f"A {_NAMES[record.kind]} (id {record.id}) has {size:,} bytes as JSON; a Kronvex "
                 f"server takes {MAX_REQUEST_BYTES >> 20} MiB. Keep large data elsewhere, for "
                 "example a picture in a file, and store its location."
             )
-
-
-def _request_bytes(record: Record) -> int:
-    """Return the size of a record's request; 0 when it is certainly small enough."""
-    chars = len(record.content) + len(record.search_text or "")
-    if chars < _ALWAYS_FITS_CHARS:
-        chars += len(json.dumps(dict(record.metadata)))
-    if chars < _ALWAYS_FITS_CHARS:
-        return 0
-    body = store_request(VersionedRecord(record, 0, 0)).body
-    return len(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 def _survives(metadata: Mapping[str, Any]) -> bool:

@@ -23,8 +23,8 @@ from langchain_kronvex.storage.backend import Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord, belongs_to
 from langchain_kronvex.storage.record import place_of
 from langchain_kronvex.storage.rest.envelope import one_session, record_from_wire
-from langchain_kronvex.storage.rest.http import requests
-from langchain_kronvex.storage.rest.http.answers import WireMemory
+from langchain_kronvex.storage.rest.http import api
+from langchain_kronvex.storage.rest.http.api import WireMemory
 from langchain_kronvex.storage.rest.reading import listing, read
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 from langchain_kronvex.storage.rest.versions import is_selected, latest, visible_latest
@@ -54,13 +54,13 @@ def erase(
         ServerMisbehaved: the server still lists some of them afterwards.
     """
     session, whole = one_session(selection), _is_whole(selection)
-    raws = _list(agent, session)
+    raws = listing(agent, session)
     held = read(agent, raws)
     everything = visible_latest([*held, *withdrawn], now)
     visible = [s.record.id for s in everything if is_selected(s.record, selection)]
     if whole and (targets := _targets(raws, selection)):
         _erase_users(agent, targets, selection.scope)
-        raws = _list(agent, session)
+        raws = listing(agent, session)
     taken: set[str | None] = set()  # server ids that another client deleted first
     for _ in range(_ROUNDS):
         targets = _targets(raws, selection)
@@ -68,16 +68,11 @@ def erase(
             break
         agent.known.forget(s.record.id for s in map(record_from_wire, targets) if s)
         taken |= {raw.id for raw in targets if not _was_first(agent, raw.id)}
-        raws = _list(agent, session)
+        raws = listing(agent, session)
     else:
         raise ServerMisbehaved("The server still lists memories that it was told to delete.")
     last = {stored.record.id: stored.server_id for stored in latest(held)}
     return len(visible) if whole else sum(last.get(id_) not in taken for id_ in visible)
-
-
-def _list(agent: RemoteAgent, session: str | None) -> list[WireMemory]:
-    found = listing(agent, session)
-    return [raw for raw in found if session is None or raw.session == session]
 
 
 def _was_first(agent: RemoteAgent, server_id: str) -> bool:
@@ -86,7 +81,7 @@ def _was_first(agent: RemoteAgent, server_id: str) -> bool:
     If the answer was lost and the memory is gone, this call counts as the one that deleted it.
     """
     try:
-        agent.ask(requests.delete_request(server_id, repeatable=False))
+        agent.ask(api.delete_request(server_id, repeatable=False))
     except MemoryNotFound:
         return False
     except (ServerUnavailable, RateLimited) as error:
@@ -99,11 +94,11 @@ def _was_first(agent: RemoteAgent, server_id: str) -> bool:
 def _erase_users(agent: RemoteAgent, targets: Sequence[WireMemory], scope: Scope | None) -> None:
     """Erase whole users, or everything, with one request each where the API allows it."""
     if scope is None:
-        erasures = [requests.clear_request()]
+        erasures = [api.CLEAR]
     elif scope.only_session is None:
         sessions = sorted({raw.session for raw in targets if raw.session})
         plain = filter(_PLAIN_SESSION.fullmatch, sessions)
-        erasures = [requests.erase_user_request(session) for session in plain]
+        erasures = [api.erase_user_request(session) for session in plain]
     else:
         return
     for request in erasures:

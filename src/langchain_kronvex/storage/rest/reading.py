@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -11,8 +10,8 @@ from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.storage.backend import Page, Record, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.rest.envelope import one_session, record_from_wire
-from langchain_kronvex.storage.rest.http import answers, requests
-from langchain_kronvex.storage.rest.http.answers import WireMemory
+from langchain_kronvex.storage.rest.http import api
+from langchain_kronvex.storage.rest.http.api import WireMemory
 from langchain_kronvex.storage.rest.http.transport import AnswerTooLarge
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 from langchain_kronvex.storage.rest.versions import (
@@ -63,9 +62,7 @@ def sessions(agent: RemoteAgent, scope: Scope | None, now: datetime) -> list[Ses
     waiting = agent.outbox.records()
     everything = visible_latest([*stored_records(agent, None), *waiting], now)
     return summaries(
-        stored
-        for stored in everything
-        if stored.record.kind != "item" and is_selected(stored.record, selection)
+        [s for s in everything if s.record.kind != "item" and is_selected(s.record, selection)]
     )
 
 
@@ -93,30 +90,29 @@ def stats(agent: RemoteAgent, location: str, now: datetime) -> MemoryStats:
 
 
 def stored_records(
-    agent: RemoteAgent, session: str | None, within_seconds: float | None = None
+    agent: RemoteAgent, session: str | None, deadline: float | None = None
 ) -> list[VersionedRecord]:
     """Return the records of one of the server's sessions, or of the whole agent."""
-    found = listing(agent, session, within_seconds)
-    return read(agent, (raw for raw in found if session is None or raw.session == session))
+    return read(agent, listing(agent, session, deadline))
 
 
 def listing(
-    agent: RemoteAgent, session: str | None, within_seconds: float | None = None
+    agent: RemoteAgent, session: str | None, deadline: float | None = None
 ) -> list[WireMemory]:
-    """List all of a session, or of the agent, and whatever the server adds of other sessions.
+    """List the memories of one of the server's sessions, or of the whole agent.
 
     A listing that is shorter than the server says is repeated once: other clients were writing.
+    A server may list other sessions too; those memories are dropped.
 
     Raises:
-        ServerUnavailable: it took longer than `within_seconds`.
+        ServerUnavailable: it took longer than until `deadline`, a moment of `time.monotonic()`.
     """
     found: dict[str, WireMemory] = {}
-    deadline = None if within_seconds is None else time.monotonic() + within_seconds
     for _ in range(2):
         total = _read_pages(agent, session, found, deadline)
         if total is None or total <= len(found):
             break
-    return list(found.values())
+    return [raw for raw in found.values() if session is None or raw.session == session]
 
 
 def _read_pages(
@@ -126,17 +122,17 @@ def _read_pages(
     deadline: float | None,
 ) -> int | None:
     """Read pages until one brings nothing new, or the server says that it is the last."""
-    size, number = requests.PAGE_ITEMS, 1
+    size, number = api.PAGE_ITEMS, 1
     seen: set[str] = set()
     while number <= _MAX_PAGES:
         try:
-            answer = agent.ask(requests.list_request(session, number, size, deadline))
+            answer = agent.ask(api.list_request(session, number, size, deadline))
         except AnswerTooLarge:
             if size == 1:
                 raise
             number, size = 2 * number - 1, size // 2
             continue
-        page = answers.read_page(answer, size)
+        page = api.read_page(answer, size)
         fresh = {memory.id: memory for memory in page.memories if memory.id not in seen}
         seen.update(fresh)
         found.update(fresh)

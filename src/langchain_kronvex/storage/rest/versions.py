@@ -85,38 +85,29 @@ def ranked(found: Sequence[VersionedRecord], request: RecallRequest) -> list[Mat
     """Return the best matches by their words, as a SQLite store finds them."""
     if not found:
         return []
+    records = {number: stored.record for number, stored in enumerate(found)}
     index = ScopeIndex()
-    index.apply(index_row_of(number, stored.record) for number, stored in enumerate(found))
-    by_words = replace(request, scope=Scope(), memory_type=None, vector=None)
-    hits = search(index, replace(by_words, top_k=min(request.top_k, len(found))))
-    return matches_of(hits, {number: stored.record for number, stored in enumerate(found)})
+    index.apply(index_row_of(number, record) for number, record in records.items())
+    top_k = min(request.top_k, len(records))
+    by_words = replace(request, scope=Scope(), memory_type=None, vector=None, top_k=top_k)
+    return matches_of(search(index, by_words), records)
 
 
-def summaries(found: Iterable[VersionedRecord]) -> list[SessionSummary]:
-    """Return the sessions of records, the last written to first."""
-    groups: dict[tuple[str | None, str | None], list[VersionedRecord]] = {}
-    for stored in found:
-        scope = stored.record.scope
-        groups.setdefault((scope.user_id, scope.session_id), []).append(stored)
-    newest_first = sorted(
-        groups.values(),
-        key=lambda members: (_last_at(members), max(stored.written for stored in members)),
-        reverse=True,
-    )
-    return [_summary(members) for members in newest_first]
-
-
-def _summary(members: Sequence[VersionedRecord]) -> SessionSummary:
-    scope = members[0].record.scope
-    messages = sum(stored.record.kind == "message" for stored in members)
-    return SessionSummary(
-        user_id=scope.user_id,
-        session_id=scope.session_id,
-        memories=len(members) - messages,
-        messages=messages,
-        last_at=_last_at(members),
-    )
-
-
-def _last_at(members: Sequence[VersionedRecord]) -> datetime:
-    return max(stored.record.created_at for stored in members)
+def summaries(found: Sequence[VersionedRecord]) -> list[SessionSummary]:
+    """Return the sessions of records in the order of writing, the last written to first."""
+    groups: dict[Scope, list[Record]] = {}
+    for stored in reversed(found):
+        groups.setdefault(stored.record.scope, []).append(stored.record)
+    sessions = []
+    for scope, records in groups.items():
+        messages = sum(record.kind == "message" for record in records)
+        sessions.append(
+            SessionSummary(
+                user_id=scope.user_id,
+                session_id=scope.session_id,
+                memories=len(records) - messages,
+                messages=messages,
+                last_at=max(record.created_at for record in records),
+            )
+        )
+    return sorted(sessions, key=lambda session: session.last_at, reverse=True)

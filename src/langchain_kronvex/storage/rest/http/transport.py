@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import ssl
 import threading
 import time
 from typing import Any
@@ -23,9 +22,8 @@ from langchain_kronvex.core.errors import (
     ServerUnavailable,
 )
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.storage.rest.http.answers import read_json
+from langchain_kronvex.storage.rest.http.api import Request, read_json
 from langchain_kronvex.storage.rest.http.errors import refusal
-from langchain_kronvex.storage.rest.http.requests import Request
 
 MAX_ANSWER_BYTES = 32 << 20
 _ATTEMPTS = 3
@@ -56,8 +54,8 @@ class Transport(ForkAware):
         api_key: SecretStr | None,
         *,
         timeout: float,
-        client: httpx.Client | None = None,
-        first_pause: float = 0.1,
+        client: httpx.Client | None,
+        first_pause: float,
     ) -> None:
         self.base_url = base_url
         self._key = api_key
@@ -122,10 +120,8 @@ class Transport(ForkAware):
             return self._given
         with self._lock:
             if self._own is None:
-                # Reading the certificates takes longer than a request.
-                secure = self.base_url.startswith("https:")
-                tls: ssl.SSLContext | bool = httpx.create_ssl_context() if secure else False
-                self._own = httpx.Client(verify=tls, limits=_LIMITS)
+                secure = self.base_url.startswith("https:")  # else no certificates are read
+                self._own = httpx.Client(verify=secure, limits=_LIMITS)
             return self._own
 
     def _built(self, client: httpx.Client, request: Request, deadline: float) -> httpx.Request:
@@ -136,7 +132,7 @@ class Transport(ForkAware):
         return client.build_request(
             request.method,
             f"{self.base_url}{request.path}",
-            params=dict(request.query) or None,
+            params=None if request.query is None else dict(request.query),
             headers=headers,
             json=None if request.body is None else dict(request.body),
             timeout=httpx.Timeout(step, connect=min(step, 10.0)),

@@ -18,7 +18,6 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from langchain_kronvex.core.errors import StoreError
-from langchain_kronvex.storage.rest.opening import checked_key
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
 logger = logging.getLogger("langchain_kronvex")
@@ -62,10 +61,6 @@ class OutboxIdentity:
     def text(self) -> str:
         """The identity as one text, which the outbox keeps."""
         return f"{self.base_url}\n{self.agent_id}" + (f"\0{self.key}" if self.key else "")
-
-    def with_present_key(self) -> OutboxIdentity:
-        """Return the identity of the same server and agent with KRONVEX_API_KEY, if it is set."""
-        return OutboxIdentity.of(self.base_url, self.agent_id, checked_key(None))
 
     def is_of_other_key(self, other: OutboxIdentity) -> bool:
         """Return whether only the key differs."""
@@ -137,15 +132,15 @@ def _waiting_under_other_key(identity: OutboxIdentity, path: Path) -> int:
         return 0  # it is not ours, and nothing of ours depends on it
 
 
-def hand_over(source: Outbox, target: Outbox, timeout: float) -> int:
+def hand_over(source: Outbox, target: Outbox) -> int:
     """Move all entries to another outbox, to be sent from there; return how many.
 
     After an interruption some are in both: they are sent twice, and read as one.
 
     Raises:
-        StoreBusy: another process went on sending them for `timeout` seconds.
+        StoreBusy: another process went on sending them.
     """
-    with source.sending(timeout):
+    with source.sending(patiently=True):
         entries = source.waiting()
         target.put([entry.stored for entry in entries], tries=[entry.tries for entry in entries])
         source.erase([entry.place for entry in entries])

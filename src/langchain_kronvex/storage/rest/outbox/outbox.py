@@ -25,7 +25,7 @@ MAX_BYTES = 256 << 20
 _ROOM_PAUSE_SECONDS = 0.05
 _LOCK_PAUSE_SECONDS = 0.02
 _SCHEMA = Schema("langchain_kronvex.storage.rest.outbox", "entries")
-_COLUMNS = "place, session, record, payload, tries, failed"
+_COLUMNS = "place, session, payload, tries, failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,18 @@ class Outbox:
         Raises:
             StoreBusy: there was no room in time; nothing was stored.
         """
-        payloads = [json.dumps(to_payload(stored)) for stored in records]
+        rows = [
+            (
+                stored.record.scope.owner,
+                wire_session(stored.record.kind, stored.record.scope),
+                stored.record.id,
+                json.dumps(to_payload(stored)),
+                begun,
+            )
+            for stored, begun in zip(records, tries or [0] * len(records), strict=True)
+        ]
         deadline = time.monotonic() + self._timeout
-        while not self._try_put(records, payloads, tries or [0] * len(records)):
+        while not self._try_put(rows):
             if time.monotonic() > deadline:
                 raise StoreBusy(
                     "The outbox is full: the server has not been reached for a long time. Nothing "
@@ -94,30 +103,20 @@ class Outbox:
                 )
             time.sleep(_ROOM_PAUSE_SECONDS)
 
-    def _try_put(
-        self, records: Sequence[VersionedRecord], payloads: Sequence[str], tries: Sequence[int]
-    ) -> bool:
+    def _try_put(self, rows: Sequence[tuple[str, str, str, str, int]]) -> bool:
+        """Store rows; return False if there is no room."""
         with self._file.transaction() as connection:
             count, size = connection.execute(
                 "SELECT count(*), coalesce(sum(length(payload)), 0) FROM entries "
                 "WHERE failed IS NULL"
             ).fetchone()
-            size += sum(map(len, payloads))
-            if count and (count + len(records) > self._max_entries or size > MAX_BYTES):
+            size += sum(len(payload) for *_, payload, _ in rows)
+            if count and (count + len(rows) > self._max_entries or size > MAX_BYTES):
                 return False
             connection.executemany(
                 "INSERT INTO entries (owner, session, record, payload, tries) "
                 "VALUES (?, ?, ?, ?, ?)",
-                [
-                    (
-                        stored.record.scope.owner,
-                        wire_session(stored.record.kind, stored.record.scope),
-                        stored.record.id,
-                        payload,
-                        begun,
-                    )
-                    for stored, payload, begun in zip(records, payloads, tries, strict=True)
-                ],
+                rows,
             )
         return True
 
@@ -125,8 +124,6 @@ class Outbox:
 
     def waiting(self, owners: Sequence[str] | None = None) -> list[Entry]:
         """Return the entries of owners, or all, in order; including those that were refused."""
-        if owners is not None and not owners:
-            return []
         condition, parameters = _of_owners(owners)
         sql = f"SELECT {_COLUMNS} FROM entries WHERE {condition} ORDER BY place"
         return [_entry(row) for row in self._file.read(sql, parameters)]
@@ -148,15 +145,18 @@ class Outbox:
     # -- sending -------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def sending(self, timeout: float = 0.0) -> Iterator[None]:
+    def sending(self, *, patiently: bool = False) -> Iterator[None]:
         """Hold the right to send, which one process has at a time.
 
         The lock is SQLite's own, on a file beside the outbox: it ends with the process.
 
+        Args:
+            patiently: Wait for the process that is sending, at most for the timeout.
+
         Raises:
-            StoreBusy: another process held it for `timeout` seconds.
+            StoreBusy: another process is sending.
         """
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + (self._timeout if patiently else 0.0)
         connection = sqlite3.connect(
             self._lock_path, timeout=0, isolation_level=None, check_same_thread=False
         )
@@ -240,7 +240,7 @@ class Outbox:
 
 
 def _entry(row: Sequence[Any]) -> Entry:
-    place, session, _, payload, tries, failed = row
+    place, session, payload, tries, failed = row
     return Entry(place, session, from_payload(json.loads(payload)), tries, failed)
 
 

@@ -1,22 +1,121 @@
-"""Answers of the REST API, read from any of its dialects. Pure functions.
+"""Requests and answers of the REST API, in all its dialects. Pure functions.
 
-An answer is accepted in whatever form it comes, and no key is relied on to be there.
+Three dialects are in use: those of the open-source server, the SDKs and the tutorials. Every
+request carries the fields of all three. An answer is accepted in any of their forms, and no key is
+relied on to be there.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import quote
 
 from langchain_kronvex.core.errors import ServerMisbehaved
 from langchain_kronvex.storage.client_envelope import is_shallow, is_text, read_time
 
+MAX_TOP_K = 20
+PAGE_ITEMS = 64  # at most 100 are allowed; a power of two can be halved
+MAX_TTL_DAYS = 3650
+_UNSENDABLE = re.compile("[\0\ud800-\udfff]")
 NOBODY = "\0"  # not an id: the session of a memory whose owner cannot be read
 _MAX_ACCESSES = 2**53
+
+
+# -- requests ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request.
+
+    Attributes:
+        method: The HTTP method.
+        path: Percent-encoded, below the agent's path; see `of_agent`.
+        query: Parameters of the URL, or None; never memory text, since URLs are logged.
+        body: A JSON value, or None.
+        repeatable: Whether sending it twice has the same effect as sending it once.
+        deadline: A moment of `time.monotonic()`, for an answer that is not worth the usual wait.
+    """
+
+    method: str
+    path: str
+    _: KW_ONLY
+    query: Mapping[str, str | int] | None = None
+    body: Mapping[str, Any] | None = field(default=None, repr=False)
+    repeatable: bool = True
+    deadline: float | None = None
+
+
+CLEAR = Request("DELETE", "/memories")  # deletes everything of an agent
+LIST_AGENTS = Request("GET", "/agents")  # those of the API key
+
+
+def of_agent(request: Request, agent_id: str) -> Request:
+    """Return a request about an agent with its whole path below `/api/v1`."""
+    return replace(request, path=f"/agents/{_quoted(agent_id)}{request.path}")
+
+
+def _quoted(part: str) -> str:
+    """Percent-encode a part of a path, dots too if there is nothing else: they would lead away."""
+    return quote(part, safe="") if part.strip(".") else part.replace(".", "%2E")
+
+
+def recall_request(query: str, top_k: int, session: str | None, memory_type: str | None) -> Request:
+    """Return the request that finds memories, however low their similarity is."""
+    text = _UNSENDABLE.sub(" ", query)
+    body: dict[str, Any] = {
+        "query": text if text.strip() else "?",
+        "top_k": top_k,
+        "threshold": 0.0,
+        **session_fields(session),
+    }
+    if memory_type is not None:
+        body["memory_type"] = memory_type
+    return Request("POST", "/recall", body=body)
+
+
+def list_request(
+    session: str | None, page: int, page_items: int, deadline: float | None = None
+) -> Request:
+    """Return the request for a page of memories, counted from 1, newest first."""
+    query: dict[str, str | int] = {
+        "page": page,
+        "per_page": page_items,
+        "limit": page_items,
+        "offset": (page - 1) * page_items,
+        **session_fields(session),
+    }
+    return Request("GET", "/memories", query=query, deadline=deadline)
+
+
+def delete_request(memory_id: str, *, repeatable: bool = True) -> Request:
+    """Return the request that deletes one memory."""
+    return Request("DELETE", f"/memories/{_quoted(memory_id)}", repeatable=repeatable)
+
+
+def erase_user_request(session: str) -> Request:
+    """Return the request that erases everything of one session, which the API calls a user."""
+    return Request("DELETE", f"/memories/user/{_quoted(session)}")
+
+
+def create_agent_request(name: str) -> Request:
+    """Return the request that creates an agent."""
+    body = {"name": name, "description": "", "metadata": {}}
+    return Request("POST", "/agents", body=body, repeatable=False)
+
+
+def session_fields(session: str | None) -> dict[str, str]:
+    """Return the fields that name a session, which some dialects call a user."""
+    return {} if session is None else {"session_id": session, "user_id": session}
+
+
+# -- answers -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +245,7 @@ def read_recall(answer: object) -> list[WireMemory]:
                 return _memories(answer[key])
     if isinstance(answer, list):
         return _memories(answer)
-    raise ServerMisbehaved(
-        f"The server answered a recall with {_kind(answer)} that holds no memories."
-    )
+    raise ServerMisbehaved("The server answered a recall without a list of memories.")
 
 
 def read_page(answer: object, page_items: int) -> ListPage:
@@ -159,7 +256,7 @@ def read_page(answer: object, page_items: int) -> ListPage:
     """
     memories = answer.get("memories") if isinstance(answer, Mapping) else answer
     if not isinstance(memories, list):
-        raise ServerMisbehaved(f"The server answered a listing with {_kind(answer)}, not a page.")
+        raise ServerMisbehaved("The server answered a listing without a list of memories.")
     told: Mapping[str, Any] = answer if isinstance(answer, Mapping) else {}
     page, pages = _number(told.get("page")), _number(told.get("pages"))
     answered = _number(_first(told, "per_page", "limit"))
@@ -223,7 +320,3 @@ def _share(value: object) -> float:
     except OverflowError:
         return 1.0 if value > 0 else 0.0
     return min(max(number, 0.0), 1.0) if math.isfinite(number) else 0.0
-
-
-def _kind(answer: object) -> str:
-    return "an object" if isinstance(answer, Mapping) else f"a {type(answer).__name__}"
