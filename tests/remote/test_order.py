@@ -89,7 +89,7 @@ def test_a_message_that_may_be_on_a_server_that_is_away_is_not_lost(
     backend.add(messages(2), NOW)
     assert memory.flush(10)
     found = backend.find(SELECTED, Page(), NOW)
-    backend.agent.known.forget(None)
+    backend.agent.known.forget(record.id for record in found)
     faulty.faults.extend([status(503)] * 1000)
     backend.add([replace(found[0], content="m0!", completes=True)], NOW)
     faulty.faults.clear()

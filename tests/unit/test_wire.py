@@ -154,7 +154,6 @@ def test_the_tutorials_words_are_read() -> None:
                                "confidence": 0.7})  # fmt: skip
     assert memory
     assert (memory.type, memory.session, memory.similarity) == ("fact", "ana", 0.7)
-    assert not memory.has_metadata
 
 
 @pytest.mark.parametrize(
@@ -361,7 +360,7 @@ def test_a_memory_of_others_is_its_sessions_owners() -> None:
     assert found
     assert found.record.scope == Scope(None, "user-42")
     assert found.record.metadata == {"x": 1}
-    assert (found.record.id, found.record.access_count, found.ours) == ("5c1e", 3, False)
+    assert (found.record.id, found.record.access_count) == ("5c1e", 3)
 
 
 def test_the_wire_session_is_the_owner_and_chats_are_apart() -> None:

@@ -41,7 +41,6 @@ class VersionedRecord:
             order of writing.
         version: When this version was written, in the same unit; the latest version counts.
         server_id: Its id on the server; None while it is in the outbox.
-        ours: Whether it has our envelope.
         ttl_days: After how many days the server may delete it; None for never.
         gone: Whether another record has replaced it, so that the server must keep none of it.
     """
@@ -50,7 +49,6 @@ class VersionedRecord:
     written: int
     version: int
     server_id: str | None = None
-    ours: bool = True
     ttl_days: int | None = None
     gone: bool = False
 

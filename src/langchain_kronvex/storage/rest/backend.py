@@ -40,7 +40,7 @@ class KronvexBackend(MemoryBackend):
     is_remote = True
 
     def __init__(self, agent: RemoteAgent) -> None:
-        self.location = agent.transport.base_url.removesuffix("/api/v1")
+        self.location = agent.location
         self.agent = agent
         self.sender = OutboxSender(agent)
 
@@ -99,7 +99,7 @@ class KronvexBackend(MemoryBackend):
     # -- erasing -------------------------------------------------------------------------------
 
     def delete(self, selection: Selection, now: datetime) -> int:
-        """See `MemoryBackend.delete`; how thoroughly the bytes go is up to the server."""
+        """See `MemoryBackend.delete`; the server decides how thoroughly."""
         self.agent.known.forget_places()
         withdrawn = self.sender.withdraw(lambda stored: is_selected(stored.record, selection))
         return erasing.erase(self.agent, selection, withdrawn, now)
@@ -130,7 +130,7 @@ class KronvexBackend(MemoryBackend):
     def stats(self, now: datetime) -> MemoryStats:
         """See `MemoryBackend.stats`; while the server is away, of the outbox alone."""
         self.sender.settle(None)
-        return reading.stats(self.agent, self.location, now)
+        return reading.stats(self.agent, now)
 
     # -- transfer ------------------------------------------------------------------------------
 
@@ -145,7 +145,7 @@ class KronvexBackend(MemoryBackend):
 
     def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
         """See `MemoryBackend.restore`; no other client must write the same records meanwhile."""
-        fresh = writing.restore(self.agent, records, self.location, now)
+        fresh = writing.restore(self.agent, records, now)
         self.sender.wake()
         return fresh
 

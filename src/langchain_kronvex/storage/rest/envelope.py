@@ -1,8 +1,8 @@
 """Records as requests and answers of the API, and as entries of the outbox. Pure functions.
 
 Memories that other programs wrote have no envelope and are read all the same. A record that is too
-large for a server is refused when it is stored, not when it is sent. An API says nowhere how much
-it takes; the limit here is the default one of the server of this package.
+large for a server is refused when it is stored, not when it is sent. The API does not state a limit;
+the one here is the default of this package's server.
 """
 
 from __future__ import annotations
@@ -29,12 +29,8 @@ from langchain_kronvex.storage.client_envelope import (
     wire_session,
     write_envelope,
 )
-from langchain_kronvex.storage.rest.http.api import (
-    MAX_TTL_DAYS,
-    Request,
-    WireMemory,
-    session_fields,
-)
+from langchain_kronvex.storage.rest.http import api
+from langchain_kronvex.storage.rest.http.api import Request, WireMemory
 
 MAX_REQUEST_BYTES = 16 << 20
 _ADDED_BYTES = 64 << 10  # at most, by the numbers of the envelope, which grow
@@ -103,7 +99,7 @@ def store_request(stored: VersionedRecord) -> Request:
         "type": type_,
         "pinned": stored.ttl_days is None,
         "metadata": {**metadata, RESERVED: envelope},
-        **session_fields(wire_session(record.kind, record.scope)),
+        **api.session_fields(wire_session(record.kind, record.scope)),
     }
     if stored.ttl_days is not None:
         body["ttl_days"] = stored.ttl_days
@@ -116,13 +112,12 @@ def is_as_sent(raw: WireMemory, sent: Request, stored: VersionedRecord) -> bool:
     if raw.unreadable or raw.superseded or raw.session != body.get("session_id"):
         return False
     if RESERVED not in raw.metadata:
-        # A memory can do without our envelope; a message cannot, if the server drops it.
-        fits = stored.record.kind == "memory" or not raw.has_metadata
-        return fits and raw.content == body["content"] and not raw.deduplicated
+        # A memory can do without our envelope; a message cannot.
+        is_memory = stored.record.kind == "memory"
+        return is_memory and raw.content == body["content"] and not raw.deduplicated
     found = record_from_wire(raw)
     return (
         found is not None
-        and found.ours
         and (found.record.id, found.version) == (stored.record.id, stored.version)
         and found.record.content == stored.record.content
     )
@@ -139,12 +134,13 @@ def says_too_little(raw: WireMemory, sent: Request) -> bool:
 
 
 def record_from_wire(raw: WireMemory) -> VersionedRecord | None:
-    """Return the record that a memory of the API holds; None for one that belongs to no user.
+    """Return the record that a memory of the API holds.
 
-    That is an envelope in another session than its owner's, a memory that the server merged out of
-    several users' memories, and one that it replaced by a newer memory of another user.
+    Returns:
+        None if the memory belongs to no user: its envelope names another owner than its session,
+        the server merged it out of several users' memories, or replaced it by a newer one.
     """
-    # This package sends one id as both; beside two ids, an envelope is another program's data.
+    # This package sends one id in both fields; with two ids, an envelope is another program's data.
     if isinstance(raw.metadata.get(RESERVED), Mapping) and raw.within is None:
         found = record_in_envelope(
             raw.metadata, content=raw.content, session=raw.session, access_count=raw.access_count
@@ -177,7 +173,7 @@ def _foreign(raw: WireMemory) -> VersionedRecord | None:
         pinned=raw.pinned,
         access_count=raw.access_count,
     )
-    return VersionedRecord(record, micros, micros, raw.id, ours=False)
+    return VersionedRecord(record, micros, micros, raw.id)
 
 
 def wire_ttl(record: Record, now: datetime) -> int | None:
@@ -185,7 +181,7 @@ def wire_ttl(record: Record, now: datetime) -> int | None:
     if record.pinned or record.expires_at is None:
         return None
     days = math.ceil((record.expires_at - now).total_seconds() / 86_400)
-    return None if days > MAX_TTL_DAYS else max(days, 1)
+    return None if days > api.MAX_TTL_DAYS else max(days, 1)
 
 
 def check_sizes(records: Iterable[Record]) -> None:

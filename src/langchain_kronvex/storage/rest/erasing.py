@@ -1,4 +1,4 @@
-"""Erasing on a server, and checking: erased memories are looked for again.
+"""Erasing on a server, and checking afterwards that it no longer lists the memories.
 
 Whole users are erased by the API's own endpoint, which a compatible server makes final; everything
 else is deleted one by one. Servers that only mark memories as deleted cannot be made to forget.
@@ -11,13 +11,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from langchain_kronvex.core.errors import (
-    MemoryNotFound,
-    RateLimited,
-    ServerMisbehaved,
-    ServerUnavailable,
-    ServiceError,
-)
+from langchain_kronvex.core.errors import MemoryNotFound, ServerMisbehaved, ServiceError
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.backend import Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord, belongs_to
@@ -67,28 +61,12 @@ def erase(
         if not targets:
             break
         agent.known.forget(s.record.id for s in map(record_from_wire, targets) if s)
-        taken |= {raw.id for raw in targets if not _was_first(agent, raw.id)}
+        taken |= {raw.id for raw in targets if not agent.delete(raw.id)}
         raws = listing(agent, session)
     else:
         raise ServerMisbehaved("The server still lists memories that it was told to delete.")
     last = {stored.record.id: stored.server_id for stored in latest(held)}
     return len(visible) if whole else sum(last.get(id_) not in taken for id_ in visible)
-
-
-def _was_first(agent: RemoteAgent, server_id: str) -> bool:
-    """Delete a memory; return False if another client had deleted it.
-
-    If the answer was lost and the memory is gone, this call counts as the one that deleted it.
-    """
-    try:
-        agent.ask(api.delete_request(server_id, repeatable=False))
-    except MemoryNotFound:
-        return False
-    except (ServerUnavailable, RateLimited) as error:
-        if error.retry_after_seconds == 0:  # a timeout: the caller would wait as long once more
-            raise
-        agent.delete(server_id)
-    return True
 
 
 def _erase_users(agent: RemoteAgent, targets: Sequence[WireMemory], scope: Scope | None) -> None:

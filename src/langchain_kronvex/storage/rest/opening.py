@@ -19,7 +19,7 @@ from langchain_kronvex.storage.rest.outbox.files import (
     open_outbox,
     warn_of_other_keys,
 )
-from langchain_kronvex.storage.rest.remote_agent import RemoteAgent, RemoteLimits
+from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 
 _API = "/api/v1"
 
@@ -39,22 +39,16 @@ def open_service(
         raise ConfigurationError(
             f"{base_url} needs an API key: set KRONVEX_API_KEY, or pass api_key."
         )
-    client, limits = options.http_client, RemoteLimits()
+    client = options.http_client
     if client is not None and not isinstance(client, httpx.Client):
         raise ConfigurationError(
             f"http_client must be an httpx.Client, not {type(client).__name__}."
         )
-    transport = Transport(
-        base_url, key, timeout=timeout, client=client, first_pause=limits.first_pause
-    )
+    transport = Transport(base_url, key, timeout=timeout, client=client)
     identity = OutboxIdentity.of(base_url, agent_id, key)
-    outbox = open_outbox(identity, options.outbox, timeout, max_entries=limits.outbox_entries)
-    try:
-        warn_of_other_keys(identity, options.outbox)
-        return KronvexBackend(RemoteAgent(transport, agent_id, outbox, limits))
-    except BaseException:
-        outbox.close()
-        raise
+    outbox = open_outbox(identity, options.outbox, timeout)
+    warn_of_other_keys(identity, options.outbox)
+    return KronvexBackend(RemoteAgent(transport, agent_id, outbox))
 
 
 def checked_base_url(url: str, *, allow_http: bool) -> str:

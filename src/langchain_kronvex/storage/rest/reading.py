@@ -44,14 +44,13 @@ def find(agent: RemoteAgent, selection: Selection, page: Page, now: datetime) ->
 
 
 def _on_server(agent: RemoteAgent, selection: Selection) -> list[VersionedRecord]:
-    """Return all selected records that the server holds, and more."""
-    ids = selection.ids or ()
+    """Return all selected records that the server holds, among others."""
+    ids = set(selection.ids or ())
     known = [position for id_ in ids if (position := agent.known.position(id_))]
     if ids and len(known) == len(ids):
-        found: list[VersionedRecord] = []
-        for session in sorted({position.session for position in known if position.session}):
-            found += stored_records(agent, session)
-        if {s.record.id for s in found} >= set(ids):
+        sessions = sorted({position.session for position in known if position.session})
+        found = [stored for session in sessions for stored in stored_records(agent, session)]
+        if {stored.record.id for stored in found} >= ids:
             return found
     return stored_records(agent, one_session(selection))
 
@@ -66,7 +65,7 @@ def sessions(agent: RemoteAgent, scope: Scope | None, now: datetime) -> list[Ses
     )
 
 
-def stats(agent: RemoteAgent, location: str, now: datetime) -> MemoryStats:
+def stats(agent: RemoteAgent, now: datetime) -> MemoryStats:
     """Return the figures of the agent; while the server is away, those of the outbox alone."""
     everything = agent.outbox.records()
     problem = agent.outage
@@ -78,13 +77,13 @@ def stats(agent: RemoteAgent, location: str, now: datetime) -> MemoryStats:
     visible = [record for record in records if record.kind != "item"]
     messages = sum(record.kind == "message" for record in visible)
     return MemoryStats(
-        location=location,
+        location=agent.location,
         memories=len(visible) - messages,
         messages=messages,
         users=len({record.scope.owner for record in visible}),
         unembedded=0,
         pending=agent.outbox.unsent(),
-        failed=agent.outbox.refused(),
+        failed=len(agent.outbox.refused()),
         last_error=problem,
     )
 

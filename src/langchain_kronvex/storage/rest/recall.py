@@ -1,8 +1,8 @@
 """Recall on a server: its best memories, filtered again, and completed if there are too few.
 
-A server returns at most 20, may return memories of other users, and may waste places on memories
-that are filtered out. If too few are left, the owner's memories are listed and the best of the rest
-are found here by their words. Memories that are still in the outbox are found the same way.
+A server returns at most 20 memories, some of which may be filtered out here, for example those of
+other users. If too few are left, the owner's memories are listed, and the best of the rest are found
+here by their words. Memories that are still in the outbox are found the same way.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _matches(
     request: RecallRequest,
     chosen: Selection,
 ) -> list[Match]:
-    """Return the best of the known memories; those that the server has not scored by words."""
+    """Return the best of the known memories; those without a score of the server by their words."""
     matches: list[Match] = []
     unscored: list[VersionedRecord] = []
     for stored in visible_latest(known, request.now):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
@@ -10,7 +11,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from langchain_kronvex.core.background import OnError
-from langchain_kronvex.core.errors import AgentNotFound, MemoryNotFound
+from langchain_kronvex.core.errors import (
+    AgentNotFound,
+    MemoryNotFound,
+    RateLimited,
+    ServerUnavailable,
+)
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.http import api
@@ -24,23 +30,19 @@ _MAX_AHEAD_MICROSECONDS = 86_400_000_000  # by which the clock of another proces
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteLimits:
-    """Times in seconds, and how many entries may wait in the outbox.
+    """How long things may take, in seconds.
 
     Attributes:
-        first_pause: About how long a failed request waits for its second attempt.
         check: How long to wait for the server's answer before a memory is stored without it.
         outage_pause: The longest pause of the outbox, however long the server asks to wait.
         quota_pause: The pause of the outbox after a quota was reached.
         closing: How long closing waits for entries that can still be sent.
-        outbox_entries: How many entries may wait before callers are slowed down.
     """
 
-    first_pause: float = 0.1
     check: float = 3.0
     outage_pause: float = 300.0
     quota_pause: float = 900.0
     closing: float = 10.0
-    outbox_entries: int = 10_000
 
 
 class RemotePosition(NamedTuple):
@@ -87,10 +89,10 @@ class KnownRecords:
         """Return where a record was last seen."""
         return self._positions.get(record_id)
 
-    def forget(self, record_ids: Iterable[str] | None) -> None:
-        """Forget the positions of records; None for all."""
+    def forget(self, record_ids: Iterable[str]) -> None:
+        """Forget the positions of records."""
         with self._lock:
-            for id_ in list(self._positions) if record_ids is None else record_ids:
+            for id_ in record_ids:
                 self._positions.pop(id_, None)
 
     def is_current(self, stored: VersionedRecord) -> bool:
@@ -123,24 +125,24 @@ class KnownRecords:
 
 
 class RemoteAgent:
-    """An agent of a server, by id or by name.
+    """An agent of a server, named by its id or its name.
 
     Args:
         transport: Connects to the server.
         name: The agent's id; if the server wants ids of its own, the agent's name.
         outbox: Remembers the server's id of the agent.
-        limits: How long things may take.
 
     Attributes:
+        location: The URL of the server, without `/api/v1`.
+        limits: How long things may take.
         known: What is known of the records on the server.
         report: Called with each failure that no caller waits for.
         outage: Why nothing can be sent at the moment; None if all is well.
     """
 
-    def __init__(
-        self, transport: Transport, name: str, outbox: Outbox, limits: RemoteLimits
-    ) -> None:
-        self.transport, self.outbox, self.limits = transport, outbox, limits
+    def __init__(self, transport: Transport, name: str, outbox: Outbox) -> None:
+        self.transport, self.outbox, self.limits = transport, outbox, RemoteLimits()
+        self.location = transport.base_url.removesuffix("/api/v1")
         self.known = KnownRecords()
         self.report: OnError = lambda error: None
         self.outage: str | None = None
@@ -173,11 +175,19 @@ class RemoteAgent:
         return self.transport.exchange(api.of_agent(request, self._id))
 
     def delete(self, server_id: str) -> bool:
-        """Delete a memory; return False if it was gone already."""
+        """Delete a memory; return False if another client had deleted it.
+
+        If the answer was lost and the memory is gone, this call counts as the one that deleted it.
+        """
         try:
-            self.ask(api.delete_request(server_id))
+            self.ask(api.delete_request(server_id, repeatable=False))
         except MemoryNotFound:
             return False
+        except (ServerUnavailable, RateLimited) as error:
+            if error.retry_after_seconds == 0:  # a timeout: the caller would wait as long once more
+                raise
+            with contextlib.suppress(MemoryNotFound):
+                self.ask(api.delete_request(server_id))
         return True
 
     def _resolve(self, wrong: str, *, create: bool) -> bool:

@@ -23,17 +23,15 @@ from langchain_kronvex.storage.record import Place, is_visible, place_of
 
 def is_selected(record: Record, chosen: Selection) -> bool:
     """Return whether a record meets every condition of a selection."""
-    scope = chosen.scope
-    if scope is not None:
-        shared = chosen.include_shared and not record.scope.owner
-        session = scope.only_session
-        if not shared and (
-            record.scope.owner != scope.owner
-            or (session is not None and record.scope.session_id != session)
-        ):
-            return False
+    scope, own = chosen.scope, record.scope
+    is_shared = chosen.include_shared and not own.owner
     return (
-        record.kind in chosen.kinds
+        (
+            scope is None
+            or is_shared
+            or (own.owner == scope.owner and scope.only_session in (None, own.session_id))
+        )
+        and record.kind in chosen.kinds
         and chosen.type in (None, record.type)
         and (chosen.ids is None or record.id in chosen.ids)
         and (chosen.keys is None or record.key in chosen.keys)

@@ -58,8 +58,8 @@ def put(
 ) -> None:
     """Store records in place of those with their keys; of several the latest stays.
 
-    Deletions go through the outbox too, behind the records: the server may hold both for a
-    moment, also after a crash, but never neither.
+    Deletions go through the outbox too, behind the records: for a moment, or after a crash, the
+    server may hold both, but it always holds one of them.
 
     Raises:
         ServiceError: something is to be deleted, and the server cannot be asked.
@@ -107,7 +107,7 @@ def change(agent: RemoteAgent, record: Record, now: datetime) -> None:
     agent.known.forget_places(session)
 
 
-def restore(agent: RemoteAgent, records: Sequence[Record], location: str, now: datetime) -> int:
+def restore(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> int:
     """Store exported records, as `MemoryBackend.restore` says; return how many count as new.
 
     Access counts and vectors are not restored: the API has no fields for them.
@@ -119,7 +119,7 @@ def restore(agent: RemoteAgent, records: Sequence[Record], location: str, now: d
     for given in records:
         record = given
         while record.id in by_id and place_of(by_id[record.id])[:3] != place_of(record)[:3]:
-            record = replace(record, id=moved_id(record, location))
+            record = replace(record, id=moved_id(record, agent.location))
         if record.id in by_id:
             continue
         older = by_place.get(place_of(record))
@@ -182,16 +182,14 @@ def _written(
     waiting = agent.outbox.records(sorted({record.scope.owner for record in completing}))
     written: dict[str, int | None] = {s.record.id: s.written for s in [*held.values(), *waiting]}
     for record in completing:
-        known = agent.known.position(record.id)
-        if record.id not in written and known:
-            written[record.id] = known.written
-    unknown = [record for record in completing if record.id not in written]
-    for session in sorted({wire_session(r.kind, r.scope) for r in unknown}):
+        if known := agent.known.position(record.id):
+            written.setdefault(record.id, known.written)
+    unknown = {r.id: wire_session(r.kind, r.scope) for r in completing if r.id not in written}
+    for session in sorted(set(unknown.values())):
         found = _asked(agent, session)
         if found is not None:
             there = {stored.record.id: stored.written for stored in found}
-            of_session = [r for r in unknown if wire_session(r.kind, r.scope) == session]
-            written |= {record.id: there.get(record.id) for record in of_session}
+            written |= {id_: there.get(id_) for id_, s in unknown.items() if s == session}
     return written
 
 

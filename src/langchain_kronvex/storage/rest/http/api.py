@@ -40,7 +40,7 @@ class Request:
         query: Parameters of the URL, or None; never memory text, since URLs are logged.
         body: A JSON value, or None.
         repeatable: Whether sending it twice has the same effect as sending it once.
-        deadline: A moment of `time.monotonic()`, for an answer that is not worth the usual wait.
+        deadline: A moment of `time.monotonic()`, after which the answer is of no use; or None.
     """
 
     method: str
@@ -131,7 +131,6 @@ class WireMemory:
         within: The `session_id` beside such a user, or None.
         type: The memory type; "episodic" if the server names none.
         metadata: A JSON object.
-        has_metadata: Whether the server returned metadata at all.
         created_at: UTC; 1970 if the server gives no date.
         expires_at: UTC, or None.
         pinned: Whether the server keeps it from expiring.
@@ -153,7 +152,6 @@ class WireMemory:
     within: str | None = None
     type: str = "episodic"
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    has_metadata: bool = False
     created_at: datetime
     expires_at: datetime | None = None
     pinned: bool = False
@@ -216,7 +214,6 @@ def read_memory(raw: object) -> WireMemory | None:
         within=session if apart else None,
         type=_text(type_) or "episodic",
         metadata=metadata if readable and isinstance(metadata, Mapping) else {},
-        has_metadata=isinstance(metadata, Mapping),
         unreadable=not readable,
         created_at=read_time(raw.get("created_at")) or datetime.fromtimestamp(0, timezone.utc),
         expires_at=read_time(raw.get("expires_at")),

@@ -68,7 +68,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds of a Retry-After header, which is a number of seconds or a date."""
     text = headers.get("retry-after", "").strip()
     try:
-        return max(float(text), 0.0) if text.isdigit() else _until(text)
+        if text.isdigit():
+            return float(text)
+        return max((parsedate_to_datetime(text) - datetime.now(timezone.utc)).total_seconds(), 0.0)
     except (ValueError, TypeError, OverflowError):
         return None
 
@@ -81,13 +83,6 @@ def _wants_other_agent_id(detail: object) -> bool:
         and "agent_id" in str(one.get("loc", ""))
         for one in detail
     )
-
-
-def _until(text: str) -> float | None:
-    if not text:
-        return None
-    moment = parsedate_to_datetime(text)
-    return max((moment - datetime.now(timezone.utc)).total_seconds(), 0.0)
 
 
 def _detail(body: bytes) -> Any:

@@ -55,7 +55,7 @@ class Transport(ForkAware):
         *,
         timeout: float,
         client: httpx.Client | None,
-        first_pause: float,
+        first_pause: float = 0.1,
     ) -> None:
         self.base_url = base_url
         self._key = api_key
@@ -74,7 +74,7 @@ class Transport(ForkAware):
         """Send a request, again when that is safe and the fault may pass; return the JSON answer.
 
         Returns:
-            None for an empty answer, and for that to a deletion, which says nothing.
+            None for an empty answer, and for the answer to a deletion.
 
         Raises:
             ServiceError: the server refused the request, or cannot be reached.

@@ -1,6 +1,6 @@
 """The file of the outbox of a server, an agent and an API key.
 
-Entries stored with one key are never sent with another one unasked: the keys may belong to two
+Entries stored with one key are sent with another one only on request: the keys may belong to two
 customers. After a key was replaced, a warning counts the entries of the old one, and a command
 hands them over (`cli/outbox.py`).
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from langchain_kronvex.core.errors import StoreError
+from langchain_kronvex.core.errors import StoreError, StoreUnavailable
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
 logger = logging.getLogger("langchain_kronvex")
@@ -68,13 +68,7 @@ class OutboxIdentity:
         return same and self.key != other.key
 
 
-def open_outbox(
-    identity: OutboxIdentity,
-    chosen: str | Path | None,
-    timeout: float,
-    *,
-    max_entries: int = 10_000,
-) -> Outbox:
+def open_outbox(identity: OutboxIdentity, chosen: str | Path | None, timeout: float) -> Outbox:
     """Open an outbox: the chosen file, or a file in the chosen folder or the user's data folder.
 
     If the chosen file belongs to another key, the outbox is a file beside it.
@@ -82,12 +76,19 @@ def open_outbox(
     Raises:
         StoreUnavailable: the file is the outbox of another server or agent.
     """
-    path = _path(identity, chosen)
-    with closing(Outbox(path, None, timeout)) as found:
-        held = OutboxIdentity.read(found.setting("identity", identity.text))
-    if held.is_of_other_key(identity):
-        path = path.with_name(f"{path.name}-{identity.key or _NO_KEY}")
-    return Outbox(path, identity.text, timeout, max_entries=max_entries)
+    first = _path(identity, chosen)
+    for path in (first, first.with_name(f"{first.name}-{identity.key or _NO_KEY}")):
+        outbox = Outbox(path, timeout)
+        held = OutboxIdentity.read(outbox.setting("identity", identity.text))
+        if held == identity:
+            return outbox
+        outbox.close()
+        if not held.is_of_other_key(identity):
+            break
+    raise StoreUnavailable(
+        f"{path} is the outbox of another server or agent, or of another API key. Choose another "
+        "path."
+    )
 
 
 def open_for_other_key(path: Path, identity: OutboxIdentity, timeout: float) -> Outbox:
@@ -123,13 +124,13 @@ def warn_of_other_keys(identity: OutboxIdentity, chosen: str | Path | None) -> N
 
 def _waiting_under_other_key(identity: OutboxIdentity, path: Path) -> int:
     try:
-        with closing(Outbox(path, None, _OTHERS_TIMEOUT_SECONDS)) as outbox:
+        with closing(Outbox(path, _OTHERS_TIMEOUT_SECONDS)) as outbox:
             if not identity.is_of_other_key(OutboxIdentity.read(outbox.setting("identity"))):
                 return 0
             with outbox.sending():  # otherwise a process is sending them
                 return outbox.unsent()
     except (StoreError, OSError, sqlite3.Error):
-        return 0  # it is not ours, and nothing of ours depends on it
+        return 0  # nothing depends on this file but the warning
 
 
 def hand_over(source: Outbox, target: Outbox) -> int:

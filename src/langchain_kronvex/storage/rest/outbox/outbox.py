@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langchain_kronvex.core.errors import StoreBusy, StoreUnavailable
+from langchain_kronvex.core.errors import StoreBusy
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
 from langchain_kronvex.storage.rest.envelope import from_payload, to_payload
 from langchain_kronvex.storage.sqlite.file import Schema, SqliteFile
@@ -52,25 +52,15 @@ class Outbox:
 
     Args:
         path: The file.
-        identity: The server, agent and key; the file of another identity is refused. None accepts
-            any.
         timeout: Seconds to wait for other processes, and for room.
         max_entries: How many entries may wait to be sent.
     """
 
-    def __init__(
-        self, path: Path, identity: str | None, timeout: float, *, max_entries: int = 10_000
-    ) -> None:
+    def __init__(self, path: Path, timeout: float, *, max_entries: int = 10_000) -> None:
         self._timeout, self._max_entries = timeout, max_entries
         self._file = SqliteFile(path, timeout, _SCHEMA)
         self._lock_path = Path(f"{path}.lock")
         self._senders: set[sqlite3.Connection] = set()
-        if identity is not None and self.setting("identity", identity) != identity:
-            self._file.close()
-            raise StoreUnavailable(
-                f"{path} is the outbox of another server or agent, or of another API key. Choose "
-                "another path."
-            )
 
     # -- filling -------------------------------------------------------------------------------
 
@@ -124,9 +114,20 @@ class Outbox:
 
     def waiting(self, owners: Sequence[str] | None = None) -> list[Entry]:
         """Return the entries of owners, or all, in order; including those that were refused."""
-        condition, parameters = _of_owners(owners)
-        sql = f"SELECT {_COLUMNS} FROM entries WHERE {condition} ORDER BY place"
-        return [_entry(row) for row in self._file.read(sql, parameters)]
+        return self._entries(*_of_owners(owners))
+
+    def refused(self) -> list[Entry]:
+        """Return the entries that the server refused for good."""
+        return self._entries("failed IS NOT NULL")
+
+    def _entries(
+        self, condition: str, parameters: Sequence[Any] = (), limit: int = -1
+    ) -> list[Entry]:
+        sql = f"SELECT {_COLUMNS} FROM entries WHERE {condition} ORDER BY place LIMIT {limit}"
+        return [
+            Entry(place, session, from_payload(json.loads(payload)), tries, failed)
+            for place, session, payload, tries, failed in self._file.read(sql, parameters)
+        ]
 
     def records(self, owners: Sequence[str] | None = None) -> list[VersionedRecord]:
         """Return the records of `waiting`."""
@@ -137,10 +138,6 @@ class Outbox:
         condition, parameters = _of_owners(owners)
         sql = f"SELECT count(*) FROM entries WHERE failed IS NULL AND {condition}"
         return int(self._file.read(sql, parameters)[0][0])
-
-    def refused(self) -> int:
-        """Return how many entries the server refused for good."""
-        return int(self._file.read("SELECT count(*) FROM entries WHERE failed IS NOT NULL")[0][0])
 
     # -- sending -------------------------------------------------------------------------------
 
@@ -172,14 +169,12 @@ class Outbox:
             self._senders.discard(connection)
             connection.close()
 
-    def next(self, after: int, passing: Sequence[str]) -> Entry | None:
+    def next(self, after: int, skipped: Sequence[str]) -> Entry | None:
         """Return the first entry to be sent after a place, skipping some sessions."""
-        found = self._file.read(
-            f"SELECT {_COLUMNS} FROM entries WHERE failed IS NULL AND place > ? "
-            "AND session NOT IN (SELECT value FROM json_each(?)) ORDER BY place LIMIT 1",
-            (after, json.dumps(list(passing))),
-        )
-        return _entry(found[0]) if found else None
+        condition = "failed IS NULL AND place > ? AND session NOT IN "
+        condition += "(SELECT value FROM json_each(?))"
+        found = self._entries(condition, (after, json.dumps(list(skipped))), limit=1)
+        return found[0] if found else None
 
     def begin(self, entry: Entry) -> bool:
         """Note that an entry may reach the server from now on; return False if it is gone."""
@@ -237,11 +232,6 @@ class Outbox:
         for connection in list(self._senders):
             connection.close()
         self._file.close()
-
-
-def _entry(row: Sequence[Any]) -> Entry:
-    place, session, payload, tries, failed = row
-    return Entry(place, session, from_payload(json.loads(payload)), tries, failed)
 
 
 def _of_owners(owners: Sequence[str] | None) -> tuple[str, tuple[str, ...]]:

@@ -1,9 +1,10 @@
 """Sends the entries of the outbox in the background: in order, until the server has them.
 
-The server may hold an entry although its answer never arrived. So a later attempt first looks
-whether an earlier one did. After a success that does not show the memory, the entry is only looked
-for. A server may also answer with another memory, because it merged the two: that write is lost on
-the server, so the entry is kept as refused and the loss is reported.
+The server may hold an entry although its answer never arrived. So a later attempt first checks
+whether an earlier one succeeded. After a success that does not show the memory, the server's
+listing is searched for it, and it is not sent again. A server may also answer with another memory
+because it merged the two. That write is lost on the server, so the entry is kept as refused and the
+loss is reported.
 """
 
 from __future__ import annotations
@@ -23,14 +24,9 @@ from langchain_kronvex.core.errors import (
     WriteLost,
     described,
 )
-from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
-from langchain_kronvex.storage.rest.envelope import (
-    is_as_sent,
-    record_from_wire,
-    says_too_little,
-    store_request,
-)
-from langchain_kronvex.storage.rest.http.api import WireMemory, read_memory
+from langchain_kronvex.storage.client_envelope import VersionedRecord
+from langchain_kronvex.storage.rest.envelope import is_as_sent, says_too_little, store_request
+from langchain_kronvex.storage.rest.http.api import Request, WireMemory, read_memory
 from langchain_kronvex.storage.rest.outbox.outbox import Entry
 from langchain_kronvex.storage.rest.reading import listing, read, stored_records
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
@@ -215,17 +211,17 @@ def deliver(agent: RemoteAgent, entry: Entry) -> None:
         ServiceError: the server refused, or cannot be reached.
         WriteLost: the server answered with another memory, or never shows this one.
     """
-    stored = entry.stored
     older, arrived = _versions_on_server(agent, entry)
     for server_id in older:
         agent.delete(server_id)
-    if arrived or stored.gone:
+    if arrived or entry.stored.gone:
         return
-    sent = store_request(stored)
+    sent = store_request(entry.stored)
     raw = read_memory(agent.ask(sent))
-    if raw and is_as_sent(raw, sent, stored):
-        _note(agent, raw)
-    elif (raw is not None and not says_too_little(raw, sent)) or not _appears(agent, stored):
+    if raw and is_as_sent(raw, sent, entry.stored):
+        read(agent, [raw])
+        _report_hidden(agent, raw)
+    elif (raw is not None and not says_too_little(raw, sent)) or not _appears(agent, entry, sent):
         raise WriteLost()
 
 
@@ -235,30 +231,25 @@ def _versions_on_server(agent: RemoteAgent, entry: Entry) -> tuple[list[str], bo
     known = agent.known.position(stored.record.id)
     if entry.tries == 0 and (stored.version == stored.written or known):
         return ([known.server_id] if known and known.version < stored.version else []), False
-    session = wire_session(stored.record.kind, stored.record.scope)
-    found = [s for s in stored_records(agent, session) if s.record.id == stored.record.id]
+    found = stored_records(agent, entry.session)
+    found = [s for s in found if s.record.id == stored.record.id]
     older = [s.server_id for s in found if s.version < stored.version and s.server_id]
     return older, any(s.version >= stored.version for s in found)
 
 
-def _appears(agent: RemoteAgent, stored: VersionedRecord) -> bool:
-    """Return whether the server lists an entry that it took without showing it; look repeatedly."""
-    sent = store_request(stored)
-    session = wire_session(stored.record.kind, stored.record.scope)
-
+def _appears(agent: RemoteAgent, entry: Entry, sent: Request) -> bool:
+    """Return whether the server lists an entry that it accepted without showing it; try for 1.5 s."""
     for pause in (0.0, *_LOOKING_SECONDS):
         time.sleep(pause)
-        found = [raw for raw in listing(agent, session) if is_as_sent(raw, sent, stored)]
+        listed = listing(agent, entry.session)
+        found = [raw for raw in listed if is_as_sent(raw, sent, entry.stored)]
         if read(agent, found[:1]):
             return True
     return False
 
 
-def _note(agent: RemoteAgent, raw: WireMemory) -> None:
-    """Note where a record is now, and report what storing it did to other memories."""
-    found = record_from_wire(raw)
-    if found is not None and found.ours:
-        agent.known.note(found, raw.session)
+def _report_hidden(agent: RemoteAgent, raw: WireMemory) -> None:
+    """Report what storing a memory did to others."""
     if raw.deduplicated or raw.hidden:
         agent.report(
             ServerMisbehaved(
