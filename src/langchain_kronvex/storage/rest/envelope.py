@@ -1,8 +1,8 @@
 """Records as requests and answers of the API, and as entries of the outbox. Pure functions.
 
 Memories that other programs wrote have no envelope and are read all the same. A record that is too
-large for a server is refused when it is stored, not when it is sent. The API does not state a limit;
-the one here is the default of this package's server.
+large for a server is refused when it is stored, not when it is sent. The API does not state a
+limit; the one here is the default of this package's server.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ def store_request(stored: VersionedRecord) -> Request:
 
 def is_as_sent(raw: WireMemory, sent: Request, stored: VersionedRecord) -> bool:
     """Return whether the server's answer is the memory that was sent, and not another one."""
-    body = sent.body or {}
-    if raw.unreadable or raw.superseded or raw.session != body.get("session_id"):
+    body = sent.body
+    if raw.unreadable or raw.superseded or raw.session != body["session_id"]:
         return False
     if RESERVED not in raw.metadata:
         # A memory can do without our envelope; a message cannot.
@@ -127,8 +127,8 @@ def says_too_little(raw: WireMemory, sent: Request) -> bool:
     """Return whether an answer that is not `is_as_sent` may still be the memory that was sent:
     nothing in it belongs to another memory, and something of this one is missing.
     """
-    body = sent.body or {}
-    if raw.deduplicated or raw.superseded or raw.session not in (None, body.get("session_id")):
+    body = sent.body
+    if raw.deduplicated or raw.superseded or raw.session not in (None, body["session_id"]):
         return False
     return raw.unreadable or (RESERVED not in raw.metadata and raw.content == body["content"])
 

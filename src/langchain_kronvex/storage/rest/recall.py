@@ -1,8 +1,8 @@
 """Recall on a server: its best memories, filtered again, and completed if there are too few.
 
 A server returns at most 20 memories, some of which may be filtered out here, for example those of
-other users. If too few are left, the owner's memories are listed, and the best of the rest are found
-here by their words. Memories that are still in the outbox are found the same way.
+other users. If too few are left, the owner's memories are listed, and the best of the rest are
+found here by their words. Memories that are still in the outbox are found the same way.
 """
 
 from __future__ import annotations

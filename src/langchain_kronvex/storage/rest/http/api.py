@@ -37,8 +37,8 @@ class Request:
     Attributes:
         method: The HTTP method.
         path: Percent-encoded, below the agent's path; see `of_agent`.
-        query: Parameters of the URL, or None; never memory text, since URLs are logged.
-        body: A JSON value, or None.
+        query: Parameters of the URL; never memory text, since URLs are logged.
+        body: A JSON object; nothing is sent if it is empty.
         repeatable: Whether sending it twice has the same effect as sending it once.
         deadline: A moment of `time.monotonic()`, after which the answer is of no use; or None.
     """
@@ -46,8 +46,8 @@ class Request:
     method: str
     path: str
     _: KW_ONLY
-    query: Mapping[str, str | int] | None = None
-    body: Mapping[str, Any] | None = field(default=None, repr=False)
+    query: Mapping[str, str | int] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     repeatable: bool = True
     deadline: float | None = None
 
@@ -236,13 +236,7 @@ def read_recall(answer: object) -> list[WireMemory]:
     Raises:
         ServerMisbehaved: the answer has none of these forms.
     """
-    if isinstance(answer, Mapping):
-        for key in ("memories", "results"):
-            if isinstance(answer.get(key), list):
-                return _memories(answer[key])
-    if isinstance(answer, list):
-        return _memories(answer)
-    raise ServerMisbehaved("The server answered a recall without a list of memories.")
+    return _memories(_listed(answer, "memories", "results"))
 
 
 def read_page(answer: object, page_items: int) -> ListPage:
@@ -251,15 +245,13 @@ def read_page(answer: object, page_items: int) -> ListPage:
     Raises:
         ServerMisbehaved: it is not a page.
     """
-    memories = answer.get("memories") if isinstance(answer, Mapping) else answer
-    if not isinstance(memories, list):
-        raise ServerMisbehaved("The server answered a listing without a list of memories.")
+    memories = _memories(_listed(answer, "memories"))
     told: Mapping[str, Any] = answer if isinstance(answer, Mapping) else {}
     page, pages = _number(told.get("page")), _number(told.get("pages"))
     answered = _number(_first(told, "per_page", "limit"))
     by_pages = page is not None and pages is not None and page >= pages
     return ListPage(
-        memories=_memories(memories),
+        memories=memories,
         total=_number(told.get("total")),
         page_items=answered if answered and 0 < answered <= page_items else None,
         last=not memories or told.get("has_more") is False or by_pages,
@@ -268,9 +260,8 @@ def read_page(answer: object, page_items: int) -> ListPage:
 
 def read_agents(answer: object) -> list[tuple[str, str, str]]:
     """Return (id, name, date of creation as text) of each agent in a listing."""
-    listed = answer.get("agents") if isinstance(answer, Mapping) else answer
-    found = (read_agent(raw) for raw in listed) if isinstance(listed, list) else ()
-    return [agent for agent in found if agent is not None]
+    listed = _listed(answer, "agents") or ()
+    return [agent for raw in listed if (agent := read_agent(raw))]
 
 
 def read_agent(raw: object) -> tuple[str, str, str] | None:
@@ -281,9 +272,17 @@ def read_agent(raw: object) -> tuple[str, str, str] | None:
     return (id_, name or "", _text(raw.get("created_at")) or "") if id_ else None
 
 
-def _memories(items: Sequence[object]) -> list[WireMemory]:
-    found = (read_memory(_flat(item)) for item in items)
-    return [memory for memory in found if memory is not None]
+def _listed(answer: object, *names: str) -> list[Any] | None:
+    """Return the list under the first of the names that has one, or the answer if it is a list."""
+    if isinstance(answer, Mapping):
+        return next((answer[name] for name in names if isinstance(answer.get(name), list)), None)
+    return answer if isinstance(answer, list) else None
+
+
+def _memories(listed: Sequence[object] | None) -> list[WireMemory]:
+    if listed is None:
+        raise ServerMisbehaved("The server's answer holds no list of memories.")
+    return [memory for item in listed if (memory := read_memory(_flat(item)))]
 
 
 def _flat(item: object) -> object:
@@ -310,10 +309,6 @@ def _count(value: object) -> int:
 
 
 def _share(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0.0
-    try:
-        number = float(value)
-    except OverflowError:
-        return 1.0 if value > 0 else 0.0
-    return min(max(number, 0.0), 1.0) if math.isfinite(number) else 0.0
+    if not (isinstance(value, float) and math.isfinite(value)):
+        value = _number(value) or 0
+    return float(min(max(value, 0), 1))

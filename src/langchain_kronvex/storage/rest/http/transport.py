@@ -132,9 +132,9 @@ class Transport(ForkAware):
         return client.build_request(
             request.method,
             f"{self.base_url}{request.path}",
-            params=None if request.query is None else dict(request.query),
+            params=dict(request.query) or None,
             headers=headers,
-            json=None if request.body is None else dict(request.body),
+            json=dict(request.body) or None,
             timeout=httpx.Timeout(step, connect=min(step, 10.0)),
         )
 

@@ -238,7 +238,7 @@ def _versions_on_server(agent: RemoteAgent, entry: Entry) -> tuple[list[str], bo
 
 
 def _appears(agent: RemoteAgent, entry: Entry, sent: Request) -> bool:
-    """Return whether the server lists an entry that it accepted without showing it; try for 1.5 s."""
+    """Return whether the server lists an entry that it accepted without showing it."""
     for pause in (0.0, *_LOOKING_SECONDS):
         time.sleep(pause)
         listed = listing(agent, entry.session)
