@@ -5,7 +5,6 @@ Run by `zygote.py`; tests never import this.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 import resource
@@ -25,6 +24,7 @@ from langchain_kronvex import (
     with_memory,
 )
 from langchain_kronvex.memory.transfer.transfer import Import
+from langchain_kronvex.storage.sqlite import file as sqlite_file
 
 Say = Callable[[Any], None]
 Hear = Callable[[], Any]
@@ -153,13 +153,13 @@ def forget_and_die(say: Say, hear: Hear, url: str, user_id: str, at: int) -> Non
     left = itertools.count(1)
     armed = False
 
-    class Doomed(sqlite3.Connection):
+    class Doomed(sqlite_file.AgentConnection):
         def execute(self, *arguments: Any) -> sqlite3.Cursor:
             if armed and next(left) == at:
                 os.kill(os.getpid(), signal.SIGKILL)
             return super().execute(*arguments)
 
-    sqlite3.connect = functools.partial(sqlite3.connect, factory=Doomed)
+    sqlite_file.AgentConnection = Doomed
     memory = KronvexMemory(url)
     armed = True
     memory.forget(user_id=user_id)

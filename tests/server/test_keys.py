@@ -157,11 +157,11 @@ def test_what_programs_remember_is_served_to_those_it_is_given_to(  # type: igno
 
 def test_what_is_nobodys_can_be_given_later(make_key, serve, memory) -> None:  # type: ignore[no-untyped-def]
     from langchain_kronvex.server.registry.admin import open_registry
-    from langchain_kronvex.server.registry.agents import NOBODY
+    from langchain_kronvex.server.registry.agents import NO_KEY
 
     make_key("first")
     with open_registry(memory.location) as (_, agents):
-        agents.register(NOBODY, "left over")
+        agents.register(NO_KEY, "left over")
     key = make_key("second", "--agent", "left over")
     with client(serve(), key) as api:
         assert [each["id"] for each in api.get("/agents").json()] == ["left over"]

@@ -10,7 +10,7 @@ import pytest
 
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.server.registry.admin import open_registry
-from langchain_kronvex.server.registry.agents import NOBODY
+from langchain_kronvex.server.registry.agents import NO_KEY
 from langchain_kronvex.server.registry.item_table import ItemTable
 from langchain_kronvex.server.service import OpenAgents
 from langchain_kronvex.storage.backend import Page, Selection
@@ -188,7 +188,7 @@ def test_items_are_seen_by_no_verb(memory: KronvexMemory, store_url: str) -> Non
 
 def test_clearing_an_agent_leaves_the_servers_records(memory: KronvexMemory) -> None:
     with open_registry(memory.location) as (_, agents):
-        agents.register(NOBODY, "a")
+        agents.register(NO_KEY, "a")
         memory.remember("x")
         memory.clear()
-        assert agents.find(NOBODY, "a") is not None
+        assert agents.find(NO_KEY, "a") is not None

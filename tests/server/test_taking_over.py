@@ -137,7 +137,7 @@ def test_a_deletion_that_waits_keeps_nobody_from_registering(store_url: str) -> 
     """Whether an agent holds anything is known without waiting for the requests that use it."""
     with KronvexMemory(store_url) as memory:
         service = Service(memory, ServerSettings())
-        request = Request({"type": "http", "state": {"owner": "a key"}})
+        request = Request({"type": "http", "state": {"key_id": "a key"}})
         with service.open_agents.use_alone("bot"), ThreadPoolExecutor(1) as pool:
             registered = pool.submit(service.registered, request, "bot", make=True)
             assert registered.result(10).id == "bot"

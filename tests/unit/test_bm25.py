@@ -7,8 +7,7 @@ from hypothesis import given, settings
 
 from langchain_kronvex.recall import ranking
 from langchain_kronvex.recall.bm25 import ParsedQuery, parse_query, reply_scores, word_scores
-from langchain_kronvex.recall.index import IndexRow, ScopeIndex
-from langchain_kronvex.recall.index_view import IndexView
+from langchain_kronvex.recall.index import IndexRow, IndexView, ScopeIndex
 from langchain_kronvex.recall.ranking import Form
 
 from .conversations import NOW, QUERIES, built, conversations, exchange, row, statement, unit

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex.recall.conversation_signals import session_best
 from langchain_kronvex.recall.neighbours import ConversationOrder
+from langchain_kronvex.recall.search import session_best
 
 from .conversations import built, row, similarities, statement
 

@@ -202,11 +202,7 @@ class BackgroundWriter(ForkAware):
         self.failed += count
         self.last_error = described(error)
         logger.error("background work was given up: %s", self.last_error)
-        if self._on_error is not None:
-            try:
-                self._on_error(error)
-            except Exception as raised:  # noqa: BLE001 - no traceback: it may quote memory text
-                logger.error("on_error raised %s", type(raised).__name__)  # noqa: TRY400
+        notify(self._on_error, error)
 
     # -- the thread ----------------------------------------------------------------------------
 
@@ -268,3 +264,12 @@ class BackgroundWriter(ForkAware):
                 if not lane.jobs:
                     del self._lanes[lane.name]
             self._changed.notify_all()
+
+
+def notify(on_error: OnError | None, error: Exception) -> None:
+    """Call `on_error` if there is one; log an error that it raises itself."""
+    if on_error is not None:
+        try:
+            on_error(error)
+        except Exception as raised:  # noqa: BLE001 - no traceback: it may quote memory text
+            logger.error("on_error raised %s", type(raised).__name__)  # noqa: TRY400

@@ -68,7 +68,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
         Raises:
             InvalidInput: a value does not fit; nothing was stored.
         """
-        expires_at = checks.expiry(self._values.now(), ttl_days)
+        expires_at = checks.expiry(self.memory.engine.clock(), ttl_days)
         self._values.put({key: _encoded(value)}, expires_at)
 
     async def aset(self, key: str, value: Any, *, ttl_days: float | None = None) -> None:
@@ -125,7 +125,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
             InvalidInput: a value does not fit; nothing was stored.
             NotSupported: a Kronvex server cannot do this.
         """
-        expires_at = checks.expiry(self._values.now(), ttl_days)
+        expires_at = checks.expiry(self.memory.engine.clock(), ttl_days)
         new = {key: _encoded(value)}
         for content in [None, _NULL] if expected is None else [_encoded(expected)]:
             if self._values.put(new, expires_at, [content]):

@@ -79,18 +79,14 @@ def _fits(there: Any, wanted: Any) -> bool:
 
 
 def _compares(there: Any, name: str, wanted: Any) -> bool:
-    if name in ("$eq", "$ne"):
-        return _same(there, wanted) is (name == "$eq")
+    if name in ("$eq", "$ne"):  # as in JSON, a tuple equals a list
+        same = bool(there == (list(wanted) if isinstance(wanted, tuple) else wanted))
+        return same is (name == "$eq")
     number, bound = _number(there), _number(wanted)
     if number is not None and bound is not None:
         return _ORDERS[name](number, bound)
     both_texts = isinstance(there, str) and isinstance(wanted, str)
     return both_texts and _ORDERS[name](there, wanted)
-
-
-def _same(there: Any, wanted: Any) -> bool:
-    """Return whether values are equal; as in JSON, a tuple equals a list."""
-    return bool(there == (list(wanted) if isinstance(wanted, tuple) else wanted))
 
 
 def _number(value: Any) -> int | float | None:

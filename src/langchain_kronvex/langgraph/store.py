@@ -116,7 +116,7 @@ class KronvexStore(BaseStore):
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Do the operations, all reads before all writes, and return their results."""
-        ops, now = list(ops), self._documents.now()
+        ops, now = list(ops), self.memory.engine.clock()
         searches = {n: CheckedSearch.of(op) for n, op in enumerate(ops) if isinstance(op, SearchOp)}
         puts = _last_of_each(op for op in ops if isinstance(op, PutOp))
         records = [
@@ -150,7 +150,7 @@ class KronvexStore(BaseStore):
 
         They are invisible anyway, and are also removed whenever a memory is opened.
         """
-        return self._documents.purge()
+        return self.memory.engine.backend.purge(self.memory.engine.clock())
 
     async def asweep_ttl(self) -> int:
         """Async version of `sweep_ttl`."""
@@ -222,7 +222,7 @@ class KronvexStore(BaseStore):
         return listed(found, asked)
 
     def _refresh(self, record: Record, *, wanted: bool) -> None:
-        changed = items.refreshed(record, self._documents.now()) if wanted else None
+        changed = items.refreshed(record, self.memory.engine.clock()) if wanted else None
         if changed is not None:
             self._documents.change(changed)
 

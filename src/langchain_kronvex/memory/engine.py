@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.background import BackgroundWriter, OnError
+from langchain_kronvex.core.background import BackgroundWriter, OnError, notify
 from langchain_kronvex.core.errors import (
     ConfigurationError,
     InvalidInput,
@@ -69,11 +69,7 @@ class DegradedTurns:
         self.count += 1
         self.last_error = described(error)
         logger.warning("memory degraded, the chat goes on: %s", self.last_error)
-        if self._on_error is not None:
-            try:
-                self._on_error(error)
-            except Exception as raised:  # noqa: BLE001 - no traceback: it may quote memory text
-                logger.error("on_error raised %s", type(raised).__name__)  # noqa: TRY400
+        notify(self._on_error, error)
 
 
 class Engine:
@@ -95,6 +91,7 @@ class Engine:
         embedder: Fetches vectors in the background.
         degraded: Counts degraded turns.
         threads: The threads of the async verbs.
+        patience_seconds: How long a turn waits for its messages to be on disk before it goes on.
         erasures: How often something was erased through this object. Anything recalled before the
             last erasure may contain erased text.
     """
@@ -126,6 +123,7 @@ class Engine:
         )
         self.clock = settings.clock or self.backend.now
         self.erasures = 0
+        self.patience_seconds = 1.0
         self.degraded = DegradedTurns(settings.on_error)
         self.threads = Threads(settings.max_threads)
         self.writer = BackgroundWriter(on_error=settings.on_error)

@@ -44,10 +44,6 @@ class KeyedDocuments:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def now(self) -> datetime:
-        """Return the current time of the memory's clock."""
-        return self._engine.clock()
-
     def find(self, owner: str, keys: Iterable[str]) -> list[Record]:
         """Return the existing documents with these keys."""
         return self._engine.find(_select(owner, keys))
@@ -75,7 +71,7 @@ class KeyedDocuments:
 
     def owners(self, beginning: str) -> list[str]:
         """Return the owners with names that begin with a text."""
-        return self._engine.backend.owners(beginning, self.now())
+        return self._engine.backend.owners(beginning, self._engine.clock())
 
     def put(
         self,
@@ -112,11 +108,7 @@ class KeyedDocuments:
             changed += [replace(part, expires_at=record.expires_at) for part in parts]
         for each in changed:
             with contextlib.suppress(MemoryNotFound, InvalidInput):
-                self._engine.backend.change(each, self.now())
-
-    def purge(self) -> int:
-        """Remove expired documents; return how many."""
-        return self._engine.backend.purge(self.now())
+                self._engine.backend.change(each, self._engine.clock())
 
 
 def document_records(

@@ -34,10 +34,6 @@ class KeyedValues:
         self._engine = engine
         self._place = Scope(checks.check_id(namespace, "namespace"), _SESSION)
 
-    def now(self) -> datetime:
-        """Return the current time of the memory's clock."""
-        return self._engine.clock()
-
     def find(self, keys: Iterable[str] | None = None) -> dict[str, Record]:
         """Return the existing items by key: those of some keys, or all."""
         chosen = self._select(keys)
@@ -53,14 +49,14 @@ class KeyedValues:
         """Store texts, all or none; return False if the texts there were not those `expected`."""
         if not contents:
             return True
-        now = self.now()
+        now = self._engine.clock()
         records = [self._record(key, content, now, expires_at) for key, content in contents.items()]
         return self._engine.backend.put(records, now, expected=expected)
 
     def delete(self, keys: Iterable[str]) -> int:
         """Erase items permanently; return how many there were."""
         chosen = self._select(keys)
-        return self._engine.backend.delete(chosen, self.now()) if chosen.keys else 0
+        return self._engine.backend.delete(chosen, self._engine.clock()) if chosen.keys else 0
 
     def _select(self, keys: Iterable[str] | None) -> Selection:
         short = None if keys is None else tuple(short_name(check_key(key)) for key in keys)

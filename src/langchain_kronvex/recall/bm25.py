@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from langchain_kronvex.recall import ranking
 from langchain_kronvex.recall.arrays import Table
-from langchain_kronvex.recall.index import ScopeIndex
-from langchain_kronvex.recall.index_view import IndexView
+from langchain_kronvex.recall.index import IndexView, ScopeIndex
 from langchain_kronvex.recall.postings import Entries
 from langchain_kronvex.recall.ranking import AFTER, BEFORE, Floats, Form
 from langchain_kronvex.recall.thesaurus import related

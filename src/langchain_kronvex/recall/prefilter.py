@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from langchain_kronvex.recall import ranking
 from langchain_kronvex.recall.bm25 import ParsedQuery
-from langchain_kronvex.recall.index import ScopeIndex
-from langchain_kronvex.recall.index_view import Places
+from langchain_kronvex.recall.index import Places, ScopeIndex
 
 _MOST_ENTRIES = 400_000
 

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from langchain_kronvex.core.errors import EmbeddingMismatch
 from langchain_kronvex.recall import prefilter, ranking
 from langchain_kronvex.recall.bm25 import ParsedQuery, parse_query, reply_scores, word_scores
-from langchain_kronvex.recall.conversation_signals import add_signals
-from langchain_kronvex.recall.index import ScopeIndex
-from langchain_kronvex.recall.index_view import IndexView
-from langchain_kronvex.recall.neighbours import VECTOR_WINDOW
+from langchain_kronvex.recall.index import IndexView, ScopeIndex
+from langchain_kronvex.recall.neighbours import VECTOR_WINDOW, ConversationOrder
 from langchain_kronvex.recall.quantized_vectors import QuantizedVectors
-from langchain_kronvex.recall.ranking import Floats, Form, Formulas
+from langchain_kronvex.recall.ranking import Floats, Form, Formulas, Weights
 from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.recall.tokenizer import words
 
 _WINDOW_COLUMNS = [column for column, _ in VECTOR_WINDOW]
 _WINDOW_WEIGHTS = np.array([weight for _, weight in VECTOR_WINDOW], np.float32)
@@ -94,7 +93,7 @@ def _relevance(view: IndexView, query: ParsedQuery) -> Floats:
     relevance = _weighed(view, features, formulas)
     if Form.TURN in index.forms:
         weights = formulas[Form.TURN]
-        add_signals(relevance, view, query, weights)
+        _add_signals(relevance, view, query, weights)
         if query.vector is not None and vectors is not None:
             _add_feedback(relevance, view, vectors, weights.feedback)
     return _on_one_scale(view, relevance, formulas)
@@ -119,6 +118,59 @@ def _on_one_scale(view: IndexView, sums: Floats, formulas: Formulas) -> Floats:
         of_form = form == kind
         sums[of_form] = ranking.comparable(sums[of_form], formulas[kind], density)
     return sums
+
+
+# -- conversations ----------------------------------------------------------------------------
+
+
+def _add_signals(relevance: Floats, view: IndexView, query: ParsedQuery, weights: Weights) -> None:
+    """Add the signals to the weighted sums of turns, in place, by slot."""
+    signals = _priors(view, query.text, weights)
+    signals += np.float32(weights.speaker) * _speakers(view, query)
+    if view.turns is not None:
+        signals *= view.turns
+    relevance += signals
+    view.blank_expired(relevance, 0)
+    relevance += np.float32(weights.session) * session_best(view.conversation_order(), relevance)
+
+
+def _priors(view: IndexView, query: str, weights: Weights) -> Floats:
+    """Return the signals of turns whatever their words, less the mean per first word."""
+    weight = np.array([getattr(weights, name) for name in ranking.PRIORS], np.float32)
+    if "when" not in words(query[:1000]):
+        weight[ranking.PRIORS.index("when")] = 0
+    first_words = view.index.first_words
+    # Without BLAS: its kernels for so few columns were seen to warn of numbers they do not use.
+    means = np.einsum("ij,j->i", first_words["sum"], weight) / np.maximum(first_words["count"], 1)
+    priors: Floats = np.einsum("ij,j->i", view.column("priors"), weight)
+    priors -= means[view.column("first_word")]
+    return priors
+
+
+def _speakers(view: IndexView, query: ParsedQuery) -> NDArray[np.bool_]:
+    """Mark memories that open with a word of the query which opens many: the speaker's name."""
+    counts, first_word = view.index.first_words["count"], view.column("first_word")
+    spoken = np.zeros(len(view), np.bool_)
+    for term in query.all_terms:
+        code = view.index.first_word_codes.get(term, -1)
+        if code >= 0 and counts[code] > ranking.NAME_SHARE * len(view.index):
+            spoken |= first_word == code
+    return spoken
+
+
+def session_best(order: ConversationOrder, relevance: Floats) -> Floats:
+    """Return, for each turn, the mean relevance of the three best turns of its conversation."""
+    best = np.zeros(len(relevance), np.float32)
+    # One sort for all: by conversation, then the most relevant first.
+    keys = order.base - np.clip(relevance[order.places], 0, order.apart)
+    keys.sort()
+    total = np.zeros(len(order.starts))
+    for rank in range(3):
+        there = order.sizes > rank
+        at = order.starts[there] + rank
+        total[there] += order.base[at] - keys[at]
+    best[order.places] = np.repeat(total / 3, order.sizes)
+    return best
 
 
 # -- vectors -----------------------------------------------------------------------------------

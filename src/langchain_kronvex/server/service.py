@@ -18,7 +18,7 @@ from starlette.requests import Request
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import queries
 from langchain_kronvex.server.http.errors import ApiError
-from langchain_kronvex.server.registry.agents import NOBODY, Agent, Agents, check_agent_id, is_uuid
+from langchain_kronvex.server.registry.agents import NO_KEY, Agent, Agents, check_agent_id, is_uuid
 from langchain_kronvex.server.registry.api_keys import ApiKeys
 from langchain_kronvex.server.registry.item_table import SERVER_AGENT
 from langchain_kronvex.server.settings import ServerSettings
@@ -88,7 +88,7 @@ class OpenAgents:
     """Keeps the memories used last open; closes one only when no request uses it.
 
     Args:
-        first: The memory the server was given; it belongs to its owner and is never closed here.
+        first: The memory the server was given; its owner closes it.
         open: Opens the memory of another agent in the same place.
         most: How many may stay open; None for all, when closing would lose them.
     """
@@ -213,14 +213,14 @@ class Service:
     def count_calls(self, request: Request, call: Call, times: int = 1) -> None:
         """Count calls of the request's key, for today (UTC) only."""
         with self._counting:
-            self._calls_today()[owner_of(request), call] += times
+            self._calls_today()[key_id_of(request), call] += times
 
     def calls_today(self, request: Request) -> dict[str, int]:
         """Return how often the request's key called today (UTC), since the server started."""
-        owner = owner_of(request)
+        key_id = key_id_of(request)
         with self._counting:
             calls = self._calls_today()
-            return {call: calls[owner, call] for call in get_args(Call)}
+            return {call: calls[key_id, call] for call in get_args(Call)}
 
     def _calls_today(self) -> Counter[tuple[str, Call]]:
         today = self.now().date()
@@ -270,32 +270,32 @@ class Service:
         Raises:
             ApiError: the agent does not exist, or belongs to another key.
         """
-        owner, id_ = owner_of(request), check_agent_id(agent_id)
-        found = self.agents.find(owner, id_)
-        if found is None and self._may_register(owner, id_, make=make):
-            found = self.agents.register(owner, id_)
+        key_id, id_ = key_id_of(request), check_agent_id(agent_id)
+        found = self.agents.find(key_id, id_)
+        if found is None and self._may_register(key_id, id_, make=make):
+            found = self.agents.register(key_id, id_)
         if found is None:
             raise ApiError(404, "Agent not found")
         return found
 
-    def _may_register(self, owner: str, agent_id: str, *, make: bool) -> bool:
-        """Return whether an agent that is not registered may become this owner's.
+    def _may_register(self, key_id: str, agent_id: str, *, make: bool) -> bool:
+        """Return whether an agent that is not registered may become this key's.
 
         Agents that programs keep in this store without a server belong to callers without a key.
         A key gets new names only, or the agents named when the key is made.
         """
-        if owner == NOBODY and agent_id == self._first.agent_id:
+        if key_id == NO_KEY and agent_id == self._first.agent_id:
             return make or queries.holds_anything(self._first, agent_id)
         if not make or is_uuid(agent_id):
             return False
-        return owner == NOBODY or not any(
-            self._belongs_to_others(owner, each) for each in queries.with_companion(agent_id)
+        return key_id == NO_KEY or not any(
+            self._belongs_to_another_key(key_id, each) for each in queries.with_companion(agent_id)
         )
 
-    def _belongs_to_others(self, owner: str, agent_id: str) -> bool:
+    def _belongs_to_another_key(self, key_id: str, agent_id: str) -> bool:
         agent_id = agent_id.lower() if is_uuid(agent_id) else agent_id
         if self.agents.is_registered(agent_id):
-            return self.agents.find(owner, agent_id) is None
+            return self.agents.find(key_id, agent_id) is None
         return bool(agent_id.strip()) and queries.holds_anything(self._first, agent_id)
 
 
@@ -304,9 +304,9 @@ def service_of(request: Request) -> Service:
     return cast(Service, request.app.state.service)
 
 
-def owner_of(request: Request) -> str:
-    """Return the id of the key that a request came with."""
-    return cast(str, request.state.owner)
+def key_id_of(request: Request) -> str:
+    """Return the id of the key that a request came with; `NO_KEY` while there is none."""
+    return cast(str, request.state.key_id)
 
 
 def _close(

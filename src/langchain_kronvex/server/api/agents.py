@@ -18,7 +18,7 @@ from langchain_kronvex.server.api.requests import AgentChange, DaysQuery, NewAge
 from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.api.router import guarded_router
 from langchain_kronvex.server.registry.agents import Agent
-from langchain_kronvex.server.service import owner_of, service_of
+from langchain_kronvex.server.service import key_id_of, service_of
 
 router = guarded_router("agents")
 _DAYS = 14
@@ -30,7 +30,7 @@ _CUT_CHARS = 120
 def create_agent(body: NewAgent, request: Request) -> JsonResponse:
     """Make an agent. Names need not be unique."""
     agents = service_of(request).agents
-    made = agents.create(owner_of(request), body.name, body.description, body.metadata)
+    made = agents.create(key_id_of(request), body.name, body.description, body.metadata)
     return JsonResponse(_agent_object(made, 0), 201)
 
 
@@ -38,7 +38,7 @@ def create_agent(body: NewAgent, request: Request) -> JsonResponse:
 def list_agents(request: Request) -> JsonResponse:
     """List the agents of the key, newest first."""
     service = service_of(request)
-    agents = service.agents.all(owner_of(request))
+    agents = service.agents.all(key_id_of(request))
     return JsonResponse([_agent_object(each, service.memory_count(each.id)) for each in agents])
 
 

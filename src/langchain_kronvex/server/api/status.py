@@ -10,9 +10,9 @@ from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.api.router import PROBLEMS, guarded_router
 from langchain_kronvex.server.http.endpoint import Endpoint
 from langchain_kronvex.server.http.errors import ApiError
-from langchain_kronvex.server.registry.agents import NOBODY
+from langchain_kronvex.server.registry.agents import NO_KEY
 from langchain_kronvex.server.registry.api_keys import ApiKey
-from langchain_kronvex.server.service import Service, owner_of, service_of
+from langchain_kronvex.server.service import Service, key_id_of, service_of
 
 router = APIRouter(
     route_class=Endpoint, tags=["status"], generate_unique_id_function=lambda route: route.name
@@ -50,18 +50,18 @@ def usage_today(request: Request) -> JsonResponse:
 @key_router.get("/keys", response_model=list[responses.KeyAnswer])
 def list_keys(request: Request) -> JsonResponse:
     """Return the calling key alone; nothing while the server needs none."""
-    service, owner = service_of(request), owner_of(request)
-    keys = [key for key in service.keys.all() if key.id == owner]
+    service, calling = service_of(request), key_id_of(request)
+    keys = [key for key in service.keys.all() if key.id == calling]
     return JsonResponse([_key_answer(key, service) for key in keys])
 
 
 @key_router.delete("/keys/{key_id}", status_code=204, response_class=Response)
 def revoke_key(key_id: str, request: Request) -> Response:
     """Revoke the calling key; other keys are revoked on the command line."""
-    owner = owner_of(request)
-    if owner == NOBODY or key_id.replace("-", "").lower() != owner:
+    calling = key_id_of(request)
+    if calling == NO_KEY or key_id.replace("-", "").lower() != calling:
         raise ApiError(404, "Key not found")
-    service_of(request).keys.revoke(owner)
+    service_of(request).keys.revoke(calling)
     return Response(status_code=204)
 
 

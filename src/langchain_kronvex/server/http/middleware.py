@@ -19,7 +19,7 @@ from langchain_kronvex.core.errors import described
 from langchain_kronvex.server.api.responses import VERSION
 from langchain_kronvex.server.http.errors import ApiError, internal_error
 from langchain_kronvex.server.http.rate_limit import RateLimiter
-from langchain_kronvex.server.registry.agents import NOBODY
+from langchain_kronvex.server.registry.agents import NO_KEY
 from langchain_kronvex.server.registry.api_keys import ApiKeys
 from langchain_kronvex.server.settings import ServerSettings
 
@@ -77,7 +77,7 @@ def _log(scope: Scope, status: int, milliseconds: float) -> None:
         "route": getattr(scope.get("route"), "path_format", "-").removeprefix("/api/v1"),
         "status": status,
         "ms": round(milliseconds, 1),
-        "key": scope.get("state", {}).get("owner") or "-",
+        "key": scope.get("state", {}).get("key_id") or "-",
     }
     logger.info(" ".join(f"{name}={value}" for name, value in facts.items()), extra=facts)
 
@@ -105,13 +105,13 @@ class AuthMiddleware:
             self._check_host(headers.get("host", ""))
             guarded = _inner_path(scope).startswith(_GUARDED)
             if guarded:
-                scope.setdefault("state", {})["owner"] = await self._owner(scope, headers)
+                scope.setdefault("state", {})["key_id"] = await self._authenticate(scope, headers)
                 self._limit(scope["state"])
             _check_path(scope)
             started = time.monotonic()
             receive = await self._buffered(headers, receive)
             if guarded and (self._keys.is_fast or time.monotonic() - started > _SLOW_SECONDS):
-                await self._owner(scope, headers)  # the key may have been revoked meanwhile
+                await self._authenticate(scope, headers)  # the key may have been revoked meanwhile
         except ApiError as error:
             await error.response()(scope, receive, send)
             return
@@ -124,15 +124,15 @@ class AuthMiddleware:
         if known is not None and (name if port.isdigit() else host).lower() not in known:
             raise ApiError(400, "Invalid host header")
 
-    async def _owner(self, scope: Scope, headers: Headers) -> str:
-        """Return the id of the key, or `NOBODY` while there is no key and the caller is local."""
+    async def _authenticate(self, scope: Scope, headers: Headers) -> str:
+        """Return the id of the key, or `NO_KEY` while there is no key and the caller is local."""
         secrets = headers.getlist("x-api-key")
         if len(secrets) == 1 and secrets[0]:
             key = await self._lookup(lambda: self._keys.recognise(secrets[0]))
             if key:
                 return key.id
         if _is_local(scope) and await self._lookup(self._keys.none_made):
-            return NOBODY
+            return NO_KEY
         if any(secrets):
             raise ApiError(401, "Invalid or revoked API key.")
         raise ApiError(401, "Missing API key. Add header: X-API-Key: kv-...")
@@ -145,7 +145,7 @@ class AuthMiddleware:
         """Count a request of a key, and note the headers that tell how many are left."""
         if self._limiter is None:
             return
-        allowance = self._limiter.ask(state["owner"])
+        allowance = self._limiter.ask(state["key_id"])
         state["rate_limit"] = allowance.headers()
         if not allowance.allowed:
             limit, wait = allowance.limit, allowance.retry_after

@@ -1,4 +1,4 @@
-"""Agents: the owner and the name of each, and which ids are allowed."""
+"""Agents: the key and the name of each, and which ids are allowed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.server.registry.item_table import ItemTable
 from langchain_kronvex.storage.backend import MemoryBackend, Record
 
-NOBODY = ""  # owns the agents made before there was a key
+NO_KEY = ""  # owns the agents made before there was a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Agent:
     """A registered agent; its id is also the `agent_id` of its memory."""
 
     id: str
-    owner: str
+    key_id: str
     name: str
     description: str | None
     metadata: Mapping[str, Any]
@@ -30,71 +30,71 @@ class Agent:
 
 
 class Agents:
-    """The agents of one store. An owner is the id of an API key, or `NOBODY` without keys."""
+    """The agents of one store. Each belongs to an API key, or to `NO_KEY`."""
 
     def __init__(self, backend: MemoryBackend, clock: Callable[[], datetime]) -> None:
         self._table = ItemTable(backend, "agents", clock)
         self._registering = threading.Lock()
 
     def create(
-        self, owner: str, name: str, description: str | None, metadata: Mapping[str, Any]
+        self, key_id: str, name: str, description: str | None, metadata: Mapping[str, Any]
     ) -> Agent:
         """Register a new agent under an id of its own."""
         about = _about(name, description, metadata)
-        return _agent(self._table.put(str(uuid.uuid4()), owner, about))
+        return _agent(self._table.put(str(uuid.uuid4()), key_id, about))
 
-    def register(self, owner: str, agent_id: str) -> Agent | None:
-        """Return the owner's agent of this name, made if new; None if another key owns it."""
+    def register(self, key_id: str, agent_id: str) -> Agent | None:
+        """Return the key's agent of this name, made if new; None if another key owns it."""
         with self._registering:
             item = self._table.find(agent_id)
             if item is None:  # if two processes do this at once, the first one's content stays
-                item = self._table.put(agent_id, owner, _about(agent_id, None, {}))
-        return _agent(item) if item.content == owner else None
+                item = self._table.put(agent_id, key_id, _about(agent_id, None, {}))
+        return _agent(item) if item.content == key_id else None
 
-    def find(self, owner: str, agent_id: str) -> Agent | None:
-        """Return an agent of this owner."""
-        item = self._item(owner, agent_id)
+    def find(self, key_id: str, agent_id: str) -> Agent | None:
+        """Return an agent of this key."""
+        item = self._item(key_id, agent_id)
         return None if item is None else _agent(item)
 
     def is_registered(self, agent_id: str) -> bool:
-        """Return whether an agent has an owner."""
+        """Return whether an agent exists, of any key."""
         return self._table.find(agent_id) is not None
 
-    def all(self, owner: str) -> Sequence[Agent]:
-        """Return the agents of this owner, newest first."""
-        return [_agent(item) for item in self._table.all() if item.content == owner]
+    def all(self, key_id: str) -> Sequence[Agent]:
+        """Return the agents of this key, newest first."""
+        return [_agent(item) for item in self._table.all() if item.content == key_id]
 
     def change(self, agent: Agent) -> None:
         """Write name, description and metadata."""
-        item = self._item(agent.owner, agent.id)
+        item = self._item(agent.key_id, agent.id)
         if item is not None:
             about = _about(agent.name, agent.description, agent.metadata)
             self._table.change(replace(item, metadata=about))
 
     def remove(self, agent: Agent) -> None:
         """Remove an agent, whose memories have been erased before."""
-        item = self._item(agent.owner, agent.id)
+        item = self._item(agent.key_id, agent.id)
         if item is not None:
             self._table.remove(item)
 
-    def give(self, owner: str, agent_id: str) -> bool:
+    def give(self, key_id: str, agent_id: str) -> bool:
         """Give a key an agent that is new or has no key; return False if another key owns it."""
         item = self._table.find(agent_id)
-        if item is not None and item.content == NOBODY:
-            self._table.rewrite(item, owner)
+        if item is not None and item.content == NO_KEY:
+            self._table.rewrite(item, key_id)
             return True
-        return self.register(owner, agent_id) is not None
+        return self.register(key_id, agent_id) is not None
 
-    def hand_over(self, new_owner: str) -> int:
+    def hand_over(self, key_id: str) -> int:
         """Give the agents without a key to a key; return how many."""
-        items = [item for item in self._table.all() if item.content == NOBODY]
+        items = [item for item in self._table.all() if item.content == NO_KEY]
         for item in items:
-            self._table.rewrite(item, new_owner)
+            self._table.rewrite(item, key_id)
         return len(items)
 
-    def _item(self, owner: str, agent_id: str) -> Record | None:
+    def _item(self, key_id: str, agent_id: str) -> Record | None:
         item = self._table.find(agent_id)
-        return item if item is not None and item.content == owner else None
+        return item if item is not None and item.content == key_id else None
 
 
 def check_agent_id(value: str) -> str:
@@ -128,7 +128,7 @@ def _agent(item: Record) -> Agent:
     about = item.metadata
     return Agent(
         id=item.key,
-        owner=item.content,
+        key_id=item.content,
         name=str(about.get("name", item.key)),
         description=about.get("description"),
         metadata=about.get("metadata") or {},

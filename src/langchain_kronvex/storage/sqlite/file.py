@@ -194,8 +194,7 @@ class SqliteFile(ForkAware):
         if self.path is None:
             return None
         with self._reading:  # so that the number is of the connection opened last
-            ((version,),) = self.read("PRAGMA data_version")
-            return self._opened, version
+            return self.read("PRAGMA data_version")[0][0], self._opened
 
     @contextmanager
     def snapshot(self) -> Iterator[AgentConnection]:

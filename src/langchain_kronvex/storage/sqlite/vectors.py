@@ -34,17 +34,12 @@ def model_of(db: AgentConnection, *, upcoming: bool = False) -> Model | None:
 def settle(db: AgentConnection, model: str, width: int | None) -> int | None:
     """Make sure that the vectors are this model's, and remember it; return their width."""
     known = model_of(db)
-    if known and not fits(known, model, width) and _has_vectors(db):
+    vector = f"SELECT 1 FROM records WHERE {_MEMORIES} AND vector IS NOT NULL LIMIT 1"
+    if known and not fits(known, model, width) and db.execute(vector, (db.agent_id,)).fetchone():
         raise mismatched(db.location, known, model, width)
-    if known and known[0] == model:
-        width = width or known[1]
+    width = width or (known[1] if known and known[0] == model else None)
     db.execute(_PUT_MODEL, (db.agent_id, 0, model, width))
     return width
-
-
-def _has_vectors(db: AgentConnection) -> bool:
-    found = f"SELECT 1 FROM records WHERE {_MEMORIES} AND vector IS NOT NULL LIMIT 1"
-    return db.execute(found, (db.agent_id,)).fetchone() is not None
 
 
 def usable(db: AgentConnection, records: Sequence[Record], model: str | None) -> Sequence[Record]:

@@ -20,8 +20,7 @@ _INSERT = (
     "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _UPDATE = f"UPDATE records SET ({_MUTABLE}) = (?,?,?,?,?,?,?,?,?) WHERE id = ? AND scope = ?"
-_SELECT = f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} WHERE "
-_SAME_KEY = "r.scope = ? AND r.kind = ? AND r.session_id = ? AND r.key = ?"
+_SELECT = f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} WHERE"
 
 
 class Write(NamedTuple):
@@ -144,9 +143,8 @@ def number_writes(db: AgentConnection, records: Sequence[Record]) -> dict[str, W
 
 def insert(db: AgentConnection, record: Record, write: Write) -> None:
     """Store a new record."""
-    number = (write.revision, write.scope)
-    cells = (*rows.mutable_cells(record), *number, *rows.constant_cells(record))
-    db.execute(_INSERT, cells)
+    mutable, constant = rows.mutable_cells(record), rows.constant_cells(record)
+    db.execute(_INSERT, (*mutable, write.revision, write.scope, *constant))
 
 
 def update(db: AgentConnection, record: Record, write: Write) -> None:
@@ -156,7 +154,8 @@ def update(db: AgentConnection, record: Record, write: Write) -> None:
 
 def same_key(db: AgentConnection, record: Record, scope: int, now: datetime) -> Record | None:
     """Return the visible record with the key of this one; an expired one is deleted."""
-    row = db.execute(_SELECT + _SAME_KEY, (scope, *place_of(record)[1:])).fetchone()
+    same = f"{_SELECT} r.scope = ? AND r.kind = ? AND r.session_id = ? AND r.key = ?"
+    row = db.execute(same, (scope, *place_of(record)[1:])).fetchone()
     older = from_cells(row) if row else None
     if older and not is_visible(older, now):
         erasing.delete_rows(db, "id = ?", [older.id])
@@ -168,6 +167,5 @@ def _rebased(db: AgentConnection, record: Record, scope: int) -> Record:
     """Return a record with what others have changed since it was read."""
     if record.base is None:
         return record
-    by_id = f"{_SELECT} r.id = ? AND r.scope = ?"
-    row = db.execute(by_id, (record.id, scope)).fetchone()
+    row = db.execute(f"{_SELECT} r.id = ? AND r.scope = ?", (record.id, scope)).fetchone()
     return rebased(record, from_cells(row)) if row else record
