@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeGuard
 
 from langchain_kronvex.core.errors import KronvexError
 from langchain_kronvex.core.types import Scope
@@ -151,14 +151,14 @@ def read_envelope(
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError, KronvexError):
         return None
     key = envelope.get("key")
-    key = key if isinstance(key, str) and is_text(key) else _default_key(record)
-    return VersionedRecord(replace(record, key=key), written, version)
+    record = replace(record, key=key if is_text(key) else _default_key(record))
+    return VersionedRecord(record, written, version)
 
 
 # -- values of a server that is not trusted --------------------------------------------------------
 
 
-def is_text(value: object) -> bool:
+def is_text(value: object) -> TypeGuard[str]:
     """Return whether a value is a string that can be written as UTF-8."""
     return isinstance(value, str) and not _SURROGATE.search(value)
 
@@ -210,7 +210,7 @@ def _search_text(envelope: Mapping[str, Any], content: str) -> str | None:
     if envelope.get("exchange") is True:
         return _user_words(content)
     text = envelope.get("search_text")
-    return text if isinstance(text, str) and is_text(text) else None
+    return text if is_text(text) else None
 
 
 def _user_words(content: str) -> str | None:
@@ -220,7 +220,7 @@ def _user_words(content: str) -> str | None:
 
 
 def _string(value: object) -> str:
-    if not isinstance(value, str) or not value or not is_text(value):
+    if not is_text(value) or not value:
         raise ValueError
     return value
 

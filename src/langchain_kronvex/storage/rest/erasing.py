@@ -19,7 +19,7 @@ from langchain_kronvex.storage.record import place_of
 from langchain_kronvex.storage.rest.envelope import one_session, record_from_wire
 from langchain_kronvex.storage.rest.http import api
 from langchain_kronvex.storage.rest.http.api import WireMemory
-from langchain_kronvex.storage.rest.reading import listing, read
+from langchain_kronvex.storage.rest.reading import listing
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 from langchain_kronvex.storage.rest.versions import is_selected, latest, visible_latest
 
@@ -49,7 +49,7 @@ def erase(
     """
     session, whole = one_session(selection), _is_whole(selection)
     raws = listing(agent, session)
-    held = read(agent, raws)
+    held = agent.read(raws)
     everything = visible_latest([*held, *withdrawn], now)
     visible = [s.record.id for s in everything if is_selected(s.record, selection)]
     if whole and (targets := _targets(raws, selection)):

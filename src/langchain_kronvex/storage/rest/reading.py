@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 
 from langchain_kronvex.core.errors import ServerMisbehaved, ServiceError, described
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.storage.backend import Page, Record, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord
-from langchain_kronvex.storage.rest.envelope import one_session, record_from_wire
+from langchain_kronvex.storage.rest.envelope import one_session
 from langchain_kronvex.storage.rest.http import api
 from langchain_kronvex.storage.rest.http.api import WireMemory
 from langchain_kronvex.storage.rest.http.transport import AnswerTooLarge
@@ -22,10 +21,6 @@ from langchain_kronvex.storage.rest.versions import (
 )
 
 _MAX_PAGES = 20_000
-_UNREADABLE = (
-    "The server returned a memory that cannot be read: it holds characters that are not text, or "
-    "is nested too deeply. It was left out; forgetting its user erases it."
-)
 
 
 def find(agent: RemoteAgent, selection: Selection, page: Page, now: datetime) -> list[Record]:
@@ -92,7 +87,7 @@ def stored_records(
     agent: RemoteAgent, session: str | None, deadline: float | None = None
 ) -> list[VersionedRecord]:
     """Return the records of one of the server's sessions, or of the whole agent."""
-    return read(agent, listing(agent, session, deadline))
+    return agent.read(listing(agent, session, deadline))
 
 
 def listing(
@@ -140,17 +135,3 @@ def _read_pages(
         size = page.page_items or size
         number += 1
     raise ServerMisbehaved("The server's listing does not end.")
-
-
-def read(agent: RemoteAgent, found: Iterable[WireMemory]) -> list[VersionedRecord]:
-    """Return the records of memories, and note where they are; report once what is unreadable."""
-    records = []
-    for raw in found:
-        stored = record_from_wire(raw)
-        if stored is not None:
-            agent.known.note(stored, raw.session)
-            records.append(stored)
-        elif raw.unreadable and raw.id not in agent.unreadable:
-            agent.unreadable.add(raw.id)
-            agent.report(ServerMisbehaved(_UNREADABLE))
-    return records

@@ -22,7 +22,7 @@ from langchain_kronvex.storage.matches import recall_owners
 from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.http import api
 from langchain_kronvex.storage.rest.http.api import WireMemory
-from langchain_kronvex.storage.rest.reading import read, stored_records
+from langchain_kronvex.storage.rest.reading import stored_records
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 from langchain_kronvex.storage.rest.versions import is_selected, ranked, visible_latest
 
@@ -68,7 +68,7 @@ def _ask_server(
             raws = api.read_recall(answer)
             full |= len(raws) >= top_k
             for raw in _own(agent, raws, session):
-                for stored in read(agent, [raw]):
+                for stored in agent.read([raw]):
                     found.append(stored)
                     place = place_of(stored.record)
                     similarity, probability = scores.get(place, (0.0, 0.0))

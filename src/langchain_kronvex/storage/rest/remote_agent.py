@@ -15,17 +15,24 @@ from langchain_kronvex.core.errors import (
     AgentNotFound,
     MemoryNotFound,
     RateLimited,
+    ServerMisbehaved,
     ServerUnavailable,
 )
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.record import Place, place_of
+from langchain_kronvex.storage.rest.envelope import record_from_wire
 from langchain_kronvex.storage.rest.http import api
+from langchain_kronvex.storage.rest.http.api import WireMemory
 from langchain_kronvex.storage.rest.http.transport import Transport
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
 _MAX_POSITIONS = 100_000
 _MAX_PLACES = 200_000
 _MAX_AHEAD_MICROSECONDS = 86_400_000_000  # by which the clock of another process may be ahead
+_UNREADABLE = (
+    "The server returned a memory that cannot be read: it holds characters that are not text, or "
+    "is nested too deeply. It was left out; forgetting its user erases it."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +154,7 @@ class RemoteAgent:
         self.report: OnError = lambda error: None
         self.outage: str | None = None
         self.no_checks_before = 0.0  # a moment of time.monotonic(), after a check that failed
-        self.unreadable: set[str] = set()  # server ids that were reported
+        self._unreadable: set[str] = set()  # server ids that were reported
         self._name = name
         self._id = outbox.setting("agent") or name
 
@@ -189,6 +196,22 @@ class RemoteAgent:
             with contextlib.suppress(MemoryNotFound):
                 self.ask(api.delete_request(server_id))
         return True
+
+    def read(self, memories: Iterable[WireMemory]) -> list[VersionedRecord]:
+        """Return the records of memories, and note where they are on the server.
+
+        A memory that cannot be read is reported once.
+        """
+        records = []
+        for raw in memories:
+            stored = record_from_wire(raw)
+            if stored is not None:
+                self.known.note(stored, raw.session)
+                records.append(stored)
+            elif raw.unreadable and raw.id not in self._unreadable:
+                self._unreadable.add(raw.id)
+                self.report(ServerMisbehaved(_UNREADABLE))
+        return records
 
     def _resolve(self, wrong: str, *, create: bool) -> bool:
         """Find the agent by its name; of several the oldest, so that all processes agree."""

@@ -297,7 +297,7 @@ def _first(raw: Mapping[str, Any], *names: str) -> Any:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value and is_text(value) else None
+    return value if is_text(value) and value else None
 
 
 def _number(value: object) -> int | None:

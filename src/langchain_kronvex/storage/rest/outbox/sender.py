@@ -28,7 +28,7 @@ from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.rest.envelope import is_as_sent, says_too_little, store_request
 from langchain_kronvex.storage.rest.http.api import Request, WireMemory, read_memory
 from langchain_kronvex.storage.rest.outbox.outbox import Entry
-from langchain_kronvex.storage.rest.reading import listing, read, stored_records
+from langchain_kronvex.storage.rest.reading import listing, stored_records
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 
 logger = logging.getLogger("langchain_kronvex")
@@ -219,7 +219,7 @@ def deliver(agent: RemoteAgent, entry: Entry) -> None:
     sent = store_request(entry.stored)
     raw = read_memory(agent.ask(sent))
     if raw and is_as_sent(raw, sent, entry.stored):
-        read(agent, [raw])
+        agent.read([raw])
         _report_hidden(agent, raw)
     elif (raw is not None and not says_too_little(raw, sent)) or not _appears(agent, entry, sent):
         raise WriteLost()
@@ -243,7 +243,7 @@ def _appears(agent: RemoteAgent, entry: Entry, sent: Request) -> bool:
         time.sleep(pause)
         listed = listing(agent, entry.session)
         found = [raw for raw in listed if is_as_sent(raw, sent, entry.stored)]
-        if read(agent, found[:1]):
+        if agent.read(found[:1]):
             return True
     return False
 
