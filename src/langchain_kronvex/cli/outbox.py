@@ -16,9 +16,11 @@ from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.storage.rest.opening import checked_key
 from langchain_kronvex.storage.rest.outbox.files import (
     OutboxIdentity,
-    beside,
     hand_over,
+    identity_of,
+    location_of,
     open_for_other_key,
+    outboxes_at,
 )
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
@@ -49,7 +51,7 @@ def _list(asked: argparse.Namespace) -> int:
     for path, outbox in _outboxes(asked.outbox):
         refused = outbox.refused()
         counts = f"{len(refused)} refused, {outbox.unsent()} to be sent"
-        sys.stdout.write(f"{path}: {counts}{_named(_identity(outbox))}\n")
+        sys.stdout.write(f"{path}: {counts}{_named(identity_of(outbox))}\n")
         for entry in refused:
             record = entry.stored.record
             day, owner = record.created_at.date().isoformat(), record.scope.owner or "-"
@@ -83,11 +85,11 @@ def _discard(asked: argparse.Namespace) -> int:
 
 
 def _hand_over(asked: argparse.Namespace) -> int:
-    path = Path(asked.outbox).expanduser().absolute()
+    path = location_of(asked.outbox)
     if not path.is_file():
         raise ConfigurationError(f"There is no outbox at {path}; `outbox list` shows the files.")
     with closing(Outbox(path, _TIMEOUT_SECONDS)) as source:
-        held = _identity(source)
+        held = identity_of(source)
         mine = _with_present_key(held)
         if mine.key in ("", held.key):
             raise ConfigurationError("Set KRONVEX_API_KEY to the key that is to send the entries.")
@@ -98,22 +100,13 @@ def _hand_over(asked: argparse.Namespace) -> int:
 
 
 def _outboxes(chosen: str | None) -> Iterator[tuple[Path, Outbox]]:
-    from platformdirs import user_data_path
-
-    path = Path(chosen).expanduser() if chosen else None
-    path = path or user_data_path("langchain-kronvex", appauthor=False)
-    found = sorted(path.glob("outbox-*.db")) if path.is_dir() else [path]
-    found += beside(path) if path.is_file() else []
-    if chosen and not all(each.is_file() for each in found or [path / "outbox-*.db"]):
-        raise ConfigurationError(f"There is no outbox at {path}.")
+    location = location_of(chosen or None)
+    found = outboxes_at(location)
+    if chosen and not found:
+        raise ConfigurationError(f"There is no outbox at {location}.")
     for each in found:
-        if each.is_file():
-            with closing(Outbox(each, _TIMEOUT_SECONDS)) as outbox:
-                yield each, outbox
-
-
-def _identity(outbox: Outbox) -> OutboxIdentity:
-    return OutboxIdentity.read(outbox.setting("identity"))
+        with closing(Outbox(each, _TIMEOUT_SECONDS)) as outbox:
+            yield each, outbox
 
 
 def _with_present_key(held: OutboxIdentity) -> OutboxIdentity:

@@ -99,18 +99,33 @@ def open_for_other_key(path: Path, identity: OutboxIdentity, timeout: float) -> 
     return open_outbox(identity, first if first.is_file() else path, timeout)
 
 
-def beside(path: Path) -> list[Path]:
-    """Return the outboxes of other keys beside a chosen file."""
-    named = re.compile(f"{re.escape(path.name)}-{_DIGEST}")
-    return sorted(p for p in path.parent.iterdir() if named.fullmatch(p.name) and p.is_file())
+def location_of(chosen: str | Path | None) -> Path:
+    """Return the chosen file or folder, else the user's data folder."""
+    from platformdirs import user_data_path
+
+    if chosen is None:
+        return user_data_path("langchain-kronvex", appauthor=False)
+    return Path(chosen).expanduser().absolute()
+
+
+def outboxes_at(location: Path, names: str = "outbox-*.db") -> list[Path]:
+    """Return the outboxes in a folder, or a file and the outboxes of other keys beside it."""
+    if location.is_dir():
+        return sorted(location.glob(names))
+    if not location.is_file():
+        return []
+    named = re.compile(f"{re.escape(location.name)}-{_DIGEST}")
+    return [location, *sorted(p for p in location.parent.iterdir() if named.fullmatch(p.name))]
+
+
+def identity_of(outbox: Outbox) -> OutboxIdentity:
+    """Return the identity that an outbox holds; empty if it holds none."""
+    return OutboxIdentity.read(outbox.setting("identity"))
 
 
 def warn_of_other_keys(identity: OutboxIdentity, chosen: str | Path | None) -> None:
     """Log how many entries of the same server and agent wait under other keys."""
-    path = _path(identity, chosen)
-    in_folder = chosen is None or Path(chosen).expanduser().is_dir()
-    folder = path.parent.glob(f"outbox-{_place(identity)}*.db")
-    for each in sorted(folder) if in_folder else [path, *beside(path)]:
+    for each in outboxes_at(location_of(chosen), f"outbox-{_place(identity)}*.db"):
         count = _waiting_under_other_key(identity, each)
         if count:
             logger.warning(
@@ -125,7 +140,7 @@ def warn_of_other_keys(identity: OutboxIdentity, chosen: str | Path | None) -> N
 def _waiting_under_other_key(identity: OutboxIdentity, path: Path) -> int:
     try:
         with closing(Outbox(path, _OTHERS_TIMEOUT_SECONDS)) as outbox:
-            if not identity.is_of_other_key(OutboxIdentity.read(outbox.setting("identity"))):
+            if not identity.is_of_other_key(identity_of(outbox)):
                 return 0
             with outbox.sending():  # otherwise a process is sending them
                 return outbox.unsent()
@@ -149,13 +164,9 @@ def hand_over(source: Outbox, target: Outbox) -> int:
 
 
 def _path(identity: OutboxIdentity, chosen: str | Path | None) -> Path:
-    from platformdirs import user_data_path
-
     name = f"outbox-{_place(identity)}{'-' if identity.key else ''}{identity.key}.db"
-    if chosen is None:
-        return user_data_path("langchain-kronvex", appauthor=False) / name
-    path = Path(chosen).expanduser().absolute()
-    return path / name if path.is_dir() else path
+    location = location_of(chosen)
+    return location / name if chosen is None or location.is_dir() else location
 
 
 def _place(identity: OutboxIdentity) -> str:
