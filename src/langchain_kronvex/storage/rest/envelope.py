@@ -24,6 +24,7 @@ from langchain_kronvex.storage.client_envelope import (
     VersionedRecord,
     is_reserved_session,
     is_shallow,
+    is_text,
     read_envelope,
     record_in_envelope,
     wire_session,
@@ -83,7 +84,7 @@ def store_request(stored: VersionedRecord) -> Request:
     padding = "" if record.kind == "memory" else f"\n{record.id}"
     content = record.content + padding
     if len(content) > MAX_CONTENT_CHARS:
-        # A server need not take longer texts; its copy is only the beginning.
+        # A server may reject longer texts; its copy is only the beginning.
         envelope["content"] = record.content
         content = record.content[:_BEGINNING_CHARS] + padding
     elif padding:
@@ -208,11 +209,11 @@ def _survives(metadata: Mapping[str, Any]) -> bool:
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, Mapping):
-        return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
+        value = [*value, *value.values()]
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     if isinstance(value, str):
-        return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
+        return "\0" not in value and is_text(value)
     if isinstance(value, float):
         return False  # servers differ in how they write 1.0
     return not isinstance(value, int) or abs(value) < _SAFE_INTEGER
