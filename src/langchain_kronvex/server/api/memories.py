@@ -7,11 +7,10 @@ Paths with a fixed word come before those that end in an id. Everything is erase
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query, Request
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.responses import Response
 
 from langchain_kronvex.core.errors import MemoryNotFound
 from langchain_kronvex.core.types import Memory
@@ -55,28 +54,27 @@ router = guarded_router("memories")
 @router.get("/agents/{agent_id}/memories", response_model=responses.ListAnswer)
 def list_memories(
     agent_id: str, query: Annotated[ListQuery, Query()], request: Request
-) -> JsonResponse:
+) -> dict[str, Any]:
     """List memories: of one session or user, or without ids of the whole agent."""
     limit, offset = query.bounds
     with service_of(request).use(request, agent_id) as agent:
         found, total = _page(agent.memory, query)
     memories = [responses.memory_object(agent.id, each) for each in found]
-    return JsonResponse({"memories": memories, **responses.page_keys(total, limit, offset)})
+    return {"memories": memories, **responses.page_keys(total, limit, offset)}
 
 
 def _page(memory: KronvexMemory, query: ListQuery) -> tuple[list[Memory], int]:
     """Return the memories of a page, and how many there are on all pages."""
     scope, (limit, offset) = query.scope or None, query.bounds
-    memory_type, search = query.memory_type or query.type, query.search or query.q
     order = Page(by="created", newest_first=query.sort not in ("oldest", "date_asc"))
-    if not memory_type and not search and query.sort != "access_count":
+    if not query.memory_type and not query.search and query.sort != "access_count":
         # The store itself can count, and choose the page.
         total = sum(session.memories for session in queries.sessions(memory, scope))
         page = replace(order, limit=limit, offset=offset)
         return queries.find(memory, scope, page=page), total
-    found = queries.find(memory, scope, memory_type or None, order)
-    if search:
-        text = search.casefold()
+    found = queries.find(memory, scope, query.memory_type or None, order)
+    if query.search:
+        text = query.search.casefold()
         found = [each for each in found if text in each.content.casefold()]
     if query.sort == "access_count":
         found.sort(key=lambda each: -each.access_count)
@@ -86,7 +84,7 @@ def _page(memory: KronvexMemory, query: ListQuery) -> tuple[list[Memory], int]:
 @router.delete("/agents/{agent_id}/memories", response_model=responses.DeletedAnswer)
 def delete_memories(
     agent_id: str, query: Annotated[WhoseQuery, Query()], request: Request
-) -> JsonResponse:
+) -> dict[str, Any]:
     """Erase every memory of the agent, or with ids those of one session or user, for good.
 
     An empty id is refused: only a request without both ids means every memory.
@@ -96,7 +94,7 @@ def delete_memories(
 
 
 @router.delete("/agents/{agent_id}/memories/bulk-delete", response_model=responses.DeletedAnswer)
-def bulk_delete(agent_id: str, body: BulkDelete, request: Request) -> JsonResponse:
+def bulk_delete(agent_id: str, body: BulkDelete, request: Request) -> dict[str, Any]:
     """Erase the memories that meet every condition given, for good."""
     wanted = None if body.memory_ids is None else {stored_id(id_) for id_ in body.memory_ids}
     before = body.before_date
@@ -110,9 +108,9 @@ def bulk_delete(agent_id: str, body: BulkDelete, request: Request) -> JsonRespon
         return _deleted(agent, queries.erase(agent.memory, ids=ids) if ids else 0)
 
 
-def _deleted(agent: OpenAgent, deleted: int) -> JsonResponse:
+def _deleted(agent: OpenAgent, deleted: int) -> dict[str, Any]:
     agent.removed()
-    return JsonResponse({"deleted": deleted})
+    return {"deleted": deleted}
 
 
 @router.get("/agents/{agent_id}/memories/export", response_model=responses.ExportAnswer)
@@ -127,7 +125,7 @@ def export_memories(agent_id: str, request: Request) -> JsonResponse:
 
 
 @router.post("/agents/{agent_id}/memories/bulk-import", response_model=responses.ImportAnswer)
-def import_memories(agent_id: str, body: BulkImport, request: Request) -> JsonResponse:
+def import_memories(agent_id: str, body: BulkImport, request: Request) -> dict[str, Any]:
     """Store up to 100 memories with their sessions and dates. An expired one fails alone."""
     service = service_of(request)
     now = service.now()
@@ -141,18 +139,18 @@ def import_memories(agent_id: str, body: BulkImport, request: Request) -> JsonRe
         stored = agent.memory.remember_many(drafts)
         agent.removed()  # some may have been there: count anew
     service.count_calls(request, "stores", len(stored))
-    return JsonResponse({"imported": len(stored), "failed": len(errors), "errors": errors})
+    return {"imported": len(stored), "failed": len(errors), "errors": errors}
 
 
 @router.get("/agents/{agent_id}/sessions", response_model=responses.SessionsAnswer)
-def list_sessions(agent_id: str, request: Request) -> JsonResponse:
+def list_sessions(agent_id: str, request: Request) -> dict[str, Any]:
     """List the sessions, the last written to first.
 
     The ids of each, sent as parameters of a listing, list as many memories as it counts.
     """
     with service_of(request).use(request, agent_id) as agent:
         sessions = responses.session_objects(queries.sessions(agent.memory))
-    return JsonResponse({"sessions": sessions})
+    return {"sessions": sessions}
 
 
 @router.get(
@@ -180,34 +178,32 @@ def export_user(agent_id: str, uid: str, request: Request) -> JsonResponse:
 @router.delete(
     "/agents/{agent_id}/memories/user/{uid:anytext}", response_model=responses.UserEraseAnswer
 )
-def erase_user(agent_id: str, uid: str, request: Request) -> JsonResponse:
+def erase_user(agent_id: str, uid: str, request: Request) -> dict[str, Any]:
     """Erase everything of one user, chat messages included, from the store's files too."""
     service = service_of(request)
     with service.use(request, agent_id) as agent:
         erased = queries.erase_user(agent.memory, uid)
         agent.removed()
-    return JsonResponse(
-        {
-            "erased": erased,
-            "user_id": uid,
-            "agent_id": agent.id,
-            "erased_at": responses.with_offset(service.now()),
-            "gdpr_article": "Article 17",
-        }
-    )
+    return {
+        "erased": erased,
+        "user_id": uid,
+        "agent_id": agent.id,
+        "erased_at": responses.with_offset(service.now()),
+        "gdpr_article": "Article 17",
+    }
 
 
 @router.get("/agents/{agent_id}/memories/{memory_id}", response_model=responses.MemoryAnswer)
-def get_memory(agent_id: str, memory_id: str, request: Request) -> JsonResponse:
+def get_memory(agent_id: str, memory_id: str, request: Request) -> dict[str, Any]:
     """Return one memory."""
     with service_of(request).use(request, agent_id) as agent:
-        return JsonResponse(responses.memory_object(agent.id, _existing(agent, memory_id)))
+        return responses.memory_object(agent.id, _existing(agent, memory_id))
 
 
 @router.patch("/agents/{agent_id}/memories/{memory_id}", response_model=responses.MemoryAnswer)
 def change_memory(
     agent_id: str, memory_id: str, body: MemoryChange, request: Request
-) -> JsonResponse:
+) -> dict[str, Any]:
     """Change the fields given. Pinning a memory removes its expiry."""
     given = body.model_dump(include={"pinned", "memory_type", "metadata"}, exclude_unset=True)
     if body.model_fields_set & {"ttl_days", "ttl_seconds"}:
@@ -216,21 +212,20 @@ def change_memory(
         given["ttl_days"] = None
     with service_of(request).use(request, agent_id) as agent:
         changed = agent.memory.update(_existing(agent, memory_id).id, **given)
-        return JsonResponse(responses.memory_object(agent.id, changed))
+        return responses.memory_object(agent.id, changed)
 
 
-@router.delete("/agents/{agent_id}/memories/{memory_id}", status_code=204, response_class=Response)
-def delete_memory(agent_id: str, memory_id: str, request: Request) -> Response:
+@router.delete("/agents/{agent_id}/memories/{memory_id}", status_code=204)
+def delete_memory(agent_id: str, memory_id: str, request: Request) -> None:
     """Erase one memory for good."""
     with service_of(request).use(request, agent_id) as agent:
         if not agent.memory.forget(id=_existing(agent, memory_id).id):
             raise MemoryNotFound
         agent.removed()
-    return Response(status_code=204)
 
 
 @router.post("/agents/{agent_id}/memories/{memory_id}/restore", responses={409: {}})
-def restore_memory(agent_id: str, memory_id: str, request: Request) -> JsonResponse:
+def restore_memory(agent_id: str, memory_id: str, request: Request) -> None:
     """Answer 404, since a deleted memory is gone, or 409 for a memory that is not deleted."""
     with service_of(request).use(request, agent_id) as agent:
         _existing(agent, memory_id)

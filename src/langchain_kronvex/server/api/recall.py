@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import Request
 
 from langchain_kronvex.core.context_lines import context_text, within
@@ -21,13 +23,13 @@ remember_router = guarded_router("memory")
 
 
 @router.post("/agents/{agent_id}/recall", response_model=responses.RecallAnswer)
-def recall(agent_id: str, body: RecallBody, request: Request) -> JsonResponse:
+def recall(agent_id: str, body: RecallBody, request: Request) -> dict[str, Any]:
     """Find the `top_k` most similar memories, the most confident first."""
     service = service_of(request)
     with service.use(request, agent_id) as agent:
         found = _recalled(agent.memory, body, everywhere=service.settings.all_sessions)
     service.count_calls(request, "recalls")
-    return JsonResponse(responses.recall_answer(body.query, agent.id, found))
+    return responses.recall_answer(body.query, agent.id, found)
 
 
 def _recalled(memory: KronvexMemory, body: RecallBody, *, everywhere: bool) -> list[RecalledMemory]:
@@ -64,7 +66,7 @@ def remember(agent_id: str, body: RememberBody, request: Request) -> JsonRespons
 
 
 @router.post("/agents/{agent_id}/inject-context", response_model=responses.ContextAnswer)
-def inject_context(agent_id: str, body: InjectBody, request: Request) -> JsonResponse:
+def inject_context(agent_id: str, body: InjectBody, request: Request) -> dict[str, Any]:
     """Recall memories and format them as text for a prompt, one line for each memory."""
     service = service_of(request)
     with service.use(request, agent_id) as agent:
@@ -73,10 +75,10 @@ def inject_context(agent_id: str, body: InjectBody, request: Request) -> JsonRes
         else:
             answer = _context(agent.memory, agent.id, body)
     service.count_calls(request, "injects")
-    return JsonResponse(answer)
+    return answer
 
 
-def _context(memory: KronvexMemory, agent_id: str, body: InjectBody) -> dict[str, object]:
+def _context(memory: KronvexMemory, agent_id: str, body: InjectBody) -> dict[str, Any]:
     made = memory.inject_context(
         body.message,
         top_k=body.top_k,
@@ -90,7 +92,7 @@ def _context(memory: KronvexMemory, agent_id: str, body: InjectBody) -> dict[str
     return responses.context_answer(text, agent_id, kept, degraded=made.degraded)
 
 
-def _context_of_all(memory: KronvexMemory, agent_id: str, body: InjectBody) -> dict[str, object]:
+def _context_of_all(memory: KronvexMemory, agent_id: str, body: InjectBody) -> dict[str, Any]:
     found = queries.recall_everywhere(memory, body.message, body)
     kept = within(found, body.max_tokens)
     return responses.context_answer(context_text(kept), agent_id, kept, degraded=False)

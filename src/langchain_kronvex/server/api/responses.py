@@ -24,11 +24,10 @@ class JsonResponse(Response):
 
     def render(self, content: Any) -> bytes:
         """Return the body."""
-        if isinstance(content, BaseModel):
-            content = content.model_dump()
-        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(
-            "utf-8", "replace"
+        text = json.dumps(
+            content, ensure_ascii=False, separators=(",", ":"), default=BaseModel.model_dump
         )
+        return text.encode("utf-8", "replace")
 
 
 class Answer(BaseModel):

@@ -16,9 +16,11 @@ from typing import Any, NoReturn, get_type_hints
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from langchain_kronvex.core.errors import KronvexError
+from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.http.errors import ApiError, InvalidRequest, error_response
 
 _MOST_VALUES = 1 << 19  # as many as fit into 1 MiB
@@ -31,8 +33,9 @@ _NOTHING = (b"", b"{}", b"null")
 class Endpoint(APIRoute):
     """A route to a function of `request`, the ids in the path, and perhaps `body` and `query`.
 
-    `body` and `query` are annotated with the pydantic models that validate them. A DELETE refuses
-    what its endpoint does not know, since that was meant to limit what is erased.
+    `body` and `query` are annotated with the pydantic models that validate them. The function
+    returns the JSON of the response, None for 204, or a response with headers of its own. A DELETE
+    rejects what its endpoint does not know, since that was meant to limit what is erased.
 
     Attributes:
         recalls: The endpoint reads an index in RAM, and writes nothing.
@@ -55,11 +58,19 @@ class Endpoint(APIRoute):
         try:
             values = self._values(request, await request.body())
             ids = {name: scope["path_params"][name] for name in self.param_convertors}
-            call = functools.partial(self.endpoint, request=request, **ids, **values)
+            call = functools.partial(self._answer, request=request, **ids, **values)
             response = await request.app.state.service.run(call, recalls=self.recalls)
         except (ApiError, KronvexError) as error:
             response = error_response(error)
         await response(scope, receive, send)
+
+    def _answer(self, **arguments: Any) -> Response:
+        answer = self.endpoint(**arguments)
+        if answer is None:
+            return Response(status_code=204)
+        if isinstance(answer, Response):
+            return answer
+        return JsonResponse(answer, self.status_code or 200)
 
     def _values(self, request: Request, content: bytes) -> dict[str, BaseModel]:
         values = {}
