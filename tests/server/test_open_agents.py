@@ -191,4 +191,4 @@ def test_clearing_an_agent_leaves_the_servers_records(memory: KronvexMemory) -> 
         agents.register(NO_KEY, "a")
         memory.remember("x")
         memory.clear()
-        assert agents.find(NO_KEY, "a") is not None
+        assert agents.find("a") is not None

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.storage.rest.outbox.files import (
@@ -28,32 +27,16 @@ _TIMEOUT_SECONDS = 30.0
 def add_outbox_commands(parser: argparse.ArgumentParser) -> None:
     """Add `list`, `resend`, `discard` and `hand-over`."""
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add(commands, "list", _list, "list the refused entries, without their texts")
-    _add(commands, "resend", _resend, "send refused entries when their memory is next opened")
-    _add(commands, "discard", _discard, "erase refused entries for good; no server has them")
-    _add(
-        commands,
-        "hand-over",
-        _hand_over,
-        "move all entries of a replaced API key to the outbox of KRONVEX_API_KEY",
-    )
-
-
-def _add(
-    commands: Any,  # what add_subparsers returns has no public type
-    name: str,
-    command: Callable[[argparse.Namespace], int],
-    what: str,
-) -> None:
-    parser = commands.add_parser(name, help=what)
-    needed = name in ("discard", "hand-over")
-    where = "" if needed else " (those in the user's data folder)"
-    parser.add_argument(
-        "--outbox", required=needed, help=f"its file, or the folder of several{where}"
-    )
-    if name in ("resend", "discard"):
-        parser.add_argument("entries", nargs="*", type=int, help="their numbers (all)")
-    parser.set_defaults(command=command)
+    for name, (command, summary) in _COMMANDS.items():
+        added = commands.add_parser(name, help=summary)
+        needed = name in ("discard", "hand-over")
+        where = "" if needed else " (those in the user's data folder)"
+        added.add_argument(
+            "--outbox", required=needed, help=f"its file, or the folder of several{where}"
+        )
+        if name in ("resend", "discard"):
+            added.add_argument("entries", nargs="*", type=int, help="their numbers (all)")
+        added.set_defaults(command=command)
 
 
 def _list(asked: argparse.Namespace) -> int:
@@ -133,3 +116,14 @@ def _refused(outbox: Outbox) -> list[Entry]:
 
 def _chosen(outbox: Outbox, wanted: Sequence[int]) -> list[int]:
     return [entry.place for entry in _refused(outbox) if not wanted or entry.place in wanted]
+
+
+_COMMANDS = {
+    "list": (_list, "list the refused entries, without their texts"),
+    "resend": (_resend, "send refused entries when their memory is next opened"),
+    "discard": (_discard, "erase refused entries for good; no server has them"),
+    "hand-over": (
+        _hand_over,
+        "move all entries of a replaced API key to the outbox of KRONVEX_API_KEY",
+    ),
+}

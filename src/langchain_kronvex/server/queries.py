@@ -37,7 +37,7 @@ def check_servable(memory: KronvexMemory) -> None:
     Raises:
         ConfigurationError: it is.
     """
-    if memory.location.startswith(("http://", "https://")):
+    if memory.engine.backend.is_remote:
         raise ConfigurationError(
             f"{memory.location} keeps the memory, and serves the API already. "
             "Serve a memory with a store of its own, such as sqlite:///memory.db."

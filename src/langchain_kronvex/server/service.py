@@ -271,10 +271,10 @@ class Service:
             ApiError: the agent does not exist, or belongs to another key.
         """
         key_id, id_ = key_id_of(request), check_agent_id(agent_id)
-        found = self.agents.find(key_id, id_)
+        found = self.agents.find(id_)
         if found is None and self._may_register(key_id, id_, make=make):
             found = self.agents.register(key_id, id_)
-        if found is None:
+        if found is None or found.key_id != key_id:
             raise ApiError(404, "Agent not found")
         return found
 
@@ -294,8 +294,8 @@ class Service:
 
     def _belongs_to_another_key(self, key_id: str, agent_id: str) -> bool:
         agent_id = agent_id.lower() if is_uuid(agent_id) else agent_id
-        if self.agents.is_registered(agent_id):
-            return self.agents.find(key_id, agent_id) is None
+        if found := self.agents.find(agent_id):
+            return found.key_id != key_id
         return bool(agent_id.strip()) and queries.holds_anything(self._first, agent_id)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -33,7 +34,7 @@ from langchain_kronvex.storage.backend import KINDS, Kind, Record, content_key
 FORMAT = "langchain-kronvex memories"
 VERSION = 1
 Fields = dict[str, Any]
-Counts = dict[Kind, int]
+Counts = Counter[Kind]
 
 _MAX_WIDTH = 1 << 16
 _UNIT_TOLERANCE = 0.01  # how far rounding to 16 bits may take a vector from unit length
@@ -78,7 +79,7 @@ def header_fields(header: Header) -> Fields:
 
 def footer_fields(counts: Counts) -> Fields:
     """Return the object of the last line."""
-    return {"end": True, **{kind: counts.get(kind, 0) for kind in KINDS}}
+    return {"end": True, **{kind: counts[kind] for kind in KINDS}}
 
 
 def record_fields(record: Record) -> Fields:

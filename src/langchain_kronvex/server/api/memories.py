@@ -48,10 +48,10 @@ class AnyText(Convertor[str]):
 
 
 register_url_convertor("anytext", AnyText())
-router = guarded_router("memories")
+router = guarded_router("memories", "/api/v1/agents/{agent_id}")
 
 
-@router.get("/agents/{agent_id}/memories", response_model=responses.ListAnswer)
+@router.get("/memories", response_model=responses.ListAnswer)
 def list_memories(
     agent_id: str, query: Annotated[ListQuery, Query()], request: Request
 ) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _page(memory: KronvexMemory, query: ListQuery) -> tuple[list[Memory], int]:
     return found[offset : offset + limit], len(found)
 
 
-@router.delete("/agents/{agent_id}/memories", response_model=responses.DeletedAnswer)
+@router.delete("/memories", response_model=responses.DeletedAnswer)
 def delete_memories(
     agent_id: str, query: Annotated[WhoseQuery, Query()], request: Request
 ) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def delete_memories(
         return _deleted(agent, queries.erase(agent.memory, query.scope or None))
 
 
-@router.delete("/agents/{agent_id}/memories/bulk-delete", response_model=responses.DeletedAnswer)
+@router.delete("/memories/bulk-delete", response_model=responses.DeletedAnswer)
 def bulk_delete(agent_id: str, body: BulkDelete, request: Request) -> dict[str, Any]:
     """Erase the memories that meet every condition given, for good."""
     wanted = None if body.memory_ids is None else {stored_id(id_) for id_ in body.memory_ids}
@@ -113,7 +113,7 @@ def _deleted(agent: OpenAgent, deleted: int) -> dict[str, Any]:
     return {"deleted": deleted}
 
 
-@router.get("/agents/{agent_id}/memories/export", response_model=responses.ExportAnswer)
+@router.get("/memories/export", response_model=responses.ExportAnswer)
 def export_memories(agent_id: str, request: Request) -> JsonResponse:
     """Return all memories, newest first, as a document that bulk-import takes."""
     with service_of(request).use(request, agent_id) as agent:
@@ -124,7 +124,7 @@ def export_memories(agent_id: str, request: Request) -> JsonResponse:
     return JsonResponse(answer, headers=_as_file("memories"))
 
 
-@router.post("/agents/{agent_id}/memories/bulk-import", response_model=responses.ImportAnswer)
+@router.post("/memories/bulk-import", response_model=responses.ImportAnswer)
 def import_memories(agent_id: str, body: BulkImport, request: Request) -> dict[str, Any]:
     """Store up to 100 memories with their sessions and dates. An expired one fails alone."""
     service = service_of(request)
@@ -142,7 +142,7 @@ def import_memories(agent_id: str, body: BulkImport, request: Request) -> dict[s
     return {"imported": len(stored), "failed": len(errors), "errors": errors}
 
 
-@router.get("/agents/{agent_id}/sessions", response_model=responses.SessionsAnswer)
+@router.get("/sessions", response_model=responses.SessionsAnswer)
 def list_sessions(agent_id: str, request: Request) -> dict[str, Any]:
     """List the sessions, the last written to first.
 
@@ -154,7 +154,7 @@ def list_sessions(agent_id: str, request: Request) -> dict[str, Any]:
 
 
 @router.get(
-    "/agents/{agent_id}/memories/user/{uid:anytext}/export",
+    "/memories/user/{uid:anytext}/export",
     response_model=responses.UserExportAnswer,
 )
 def export_user(agent_id: str, uid: str, request: Request) -> JsonResponse:
@@ -175,9 +175,7 @@ def export_user(agent_id: str, uid: str, request: Request) -> JsonResponse:
     return JsonResponse(answer, headers=_as_file("user-export"))
 
 
-@router.delete(
-    "/agents/{agent_id}/memories/user/{uid:anytext}", response_model=responses.UserEraseAnswer
-)
+@router.delete("/memories/user/{uid:anytext}", response_model=responses.UserEraseAnswer)
 def erase_user(agent_id: str, uid: str, request: Request) -> dict[str, Any]:
     """Erase everything of one user, chat messages included, from the store's files too."""
     service = service_of(request)
@@ -193,14 +191,14 @@ def erase_user(agent_id: str, uid: str, request: Request) -> dict[str, Any]:
     }
 
 
-@router.get("/agents/{agent_id}/memories/{memory_id}", response_model=responses.MemoryAnswer)
+@router.get("/memories/{memory_id}", response_model=responses.MemoryAnswer)
 def get_memory(agent_id: str, memory_id: str, request: Request) -> dict[str, Any]:
     """Return one memory."""
     with service_of(request).use(request, agent_id) as agent:
         return responses.memory_object(agent.id, _existing(agent, memory_id))
 
 
-@router.patch("/agents/{agent_id}/memories/{memory_id}", response_model=responses.MemoryAnswer)
+@router.patch("/memories/{memory_id}", response_model=responses.MemoryAnswer)
 def change_memory(
     agent_id: str, memory_id: str, body: MemoryChange, request: Request
 ) -> dict[str, Any]:
@@ -215,7 +213,7 @@ def change_memory(
         return responses.memory_object(agent.id, changed)
 
 
-@router.delete("/agents/{agent_id}/memories/{memory_id}", status_code=204)
+@router.delete("/memories/{memory_id}", status_code=204)
 def delete_memory(agent_id: str, memory_id: str, request: Request) -> None:
     """Erase one memory for good."""
     with service_of(request).use(request, agent_id) as agent:
@@ -224,7 +222,7 @@ def delete_memory(agent_id: str, memory_id: str, request: Request) -> None:
         agent.removed()
 
 
-@router.post("/agents/{agent_id}/memories/{memory_id}/restore", responses={409: {}})
+@router.post("/memories/{memory_id}/restore", responses={409: {}})
 def restore_memory(agent_id: str, memory_id: str, request: Request) -> None:
     """Answer 404, since a deleted memory is gone, or 409 for a memory that is not deleted."""
     with service_of(request).use(request, agent_id) as agent:

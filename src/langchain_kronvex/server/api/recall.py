@@ -18,11 +18,12 @@ from langchain_kronvex.server.client_envelope import envelope_of
 from langchain_kronvex.server.http.endpoint import RecallEndpoint
 from langchain_kronvex.server.service import service_of
 
-router = guarded_router("memory", route_class=RecallEndpoint)
-remember_router = guarded_router("memory")
+_PREFIX = "/api/v1/agents/{agent_id}"
+router = guarded_router("memory", _PREFIX, RecallEndpoint)
+remember_router = guarded_router("memory", _PREFIX)
 
 
-@router.post("/agents/{agent_id}/recall", response_model=responses.RecallAnswer)
+@router.post("/recall", response_model=responses.RecallAnswer)
 def recall(agent_id: str, body: RecallBody, request: Request) -> dict[str, Any]:
     """Find the `top_k` most similar memories, the most confident first."""
     service = service_of(request)
@@ -47,9 +48,7 @@ def _recalled(memory: KronvexMemory, body: RecallBody, *, everywhere: bool) -> l
     )
 
 
-@remember_router.post(
-    "/agents/{agent_id}/remember", status_code=201, response_model=responses.MemoryAnswer
-)
+@remember_router.post("/remember", status_code=201, response_model=responses.MemoryAnswer)
 def remember(agent_id: str, body: RememberBody, request: Request) -> JsonResponse:
     """Store one memory. The first one makes an agent with a readable name.
 
@@ -65,7 +64,7 @@ def remember(agent_id: str, body: RememberBody, request: Request) -> JsonRespons
     return JsonResponse(answer, 201, {"X-Dedup-Hit": "true"} if stored.deduplicated else None)
 
 
-@router.post("/agents/{agent_id}/inject-context", response_model=responses.ContextAnswer)
+@router.post("/inject-context", response_model=responses.ContextAnswer)
 def inject_context(agent_id: str, body: InjectBody, request: Request) -> dict[str, Any]:
     """Recall memories and format them as text for a prompt, one line for each memory."""
     service = service_of(request)

@@ -129,7 +129,7 @@ def _validated(model: type[BaseModel], given: Any, place: str) -> BaseModel:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
+        found = error.errors(include_url=False, include_context=False, include_input=False)
         raise InvalidRequest({**each, "loc": (place, *each["loc"])} for each in found) from None
 
 

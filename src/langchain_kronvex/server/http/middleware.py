@@ -26,7 +26,6 @@ from langchain_kronvex.server.settings import ServerSettings
 _VERSION_HEADER = (b"x-kronvex-version", VERSION.encode())
 _GUARDED = ("/api/v1", "/auth")
 _SLOW_SECONDS = 1.0  # of receiving a body
-_LOCAL_NAMES = ("localhost", "testclient")
 _USER_PATH = ["", "api", "v1", "agents", "memories", "user"]
 _USER_PART = 7
 _ODD = re.compile(r"[/\x00-\x1f\x7f]")
@@ -187,13 +186,14 @@ def _replayed(first: Message, receive: Receive) -> Receive:
 def _is_local(scope: Scope) -> bool:
     """Return whether the caller is on this machine; Unix sockets and tests have no address."""
     client = scope.get("client")
-    return client is None or client[0] in _LOCAL_NAMES or _is_loopback(client[0])
+    return client is None or client[0] == "testclient" or is_loopback(client[0])
 
 
 @lru_cache(1024)
-def _is_loopback(address: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a name or address means this machine."""
     try:
-        return ipaddress.ip_address(address).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 

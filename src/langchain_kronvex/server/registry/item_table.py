@@ -64,21 +64,13 @@ class ItemTable:
         """Return every item, newest first."""
         return self._read()
 
-    def is_empty(self) -> bool:
-        """Return whether the table has no item."""
-        return not self._read()
-
     def change(self, item: Record) -> None:
-        """Write the metadata of an item."""
-        self._backend.change(item, self._clock())
+        """Write the content and the metadata of an item."""
+        self._backend.add([replace(item, completes=True)], self._clock())
 
-    def rewrite(self, item: Record, content: str) -> None:
-        """Write the content of an item."""
-        self._backend.add([replace(item, content=content, completes=True)], self._clock())
-
-    def remove(self, item: Record) -> None:
+    def remove(self, key: str) -> None:
         """Erase an item."""
-        chosen = Selection(kind="item", scope=self._place, ids=(item.id,))
+        chosen = Selection(kind="item", scope=self._place, keys=(key,))
         self._backend.delete(chosen, self._clock())
 
     def _read(self, keys: tuple[str, ...] | None = None) -> list[Record]:
