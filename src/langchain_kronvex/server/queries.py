@@ -13,7 +13,7 @@ from langchain_kronvex.server.api.requests import Question
 from langchain_kronvex.server.client_envelope import owners_of, understood
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord
-from langchain_kronvex.storage.urls import open_backend
+from langchain_kronvex.storage.urls import is_remote, open_backend
 
 _IN_RAM = "sqlite://"
 _NEWEST_FIRST = Page(by="created", newest_first=True)
@@ -37,7 +37,7 @@ def check_servable(memory: KronvexMemory) -> None:
     Raises:
         ConfigurationError: it is.
     """
-    if memory.engine.backend.is_remote:
+    if is_remote(memory.location):
         raise ConfigurationError(
             f"{memory.location} keeps the memory, and serves the API already. "
             "Serve a memory with a store of its own, such as sqlite:///memory.db."

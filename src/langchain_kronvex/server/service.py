@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date, datetime
-from typing import Literal, TypeVar, cast, get_args
+from typing import Annotated, Literal, TypeVar, cast, get_args
 
+from fastapi import Depends
 from starlette.requests import Request
 
 from langchain_kronvex.memory.memory import KronvexMemory
@@ -299,9 +300,19 @@ class Service:
         return bool(agent_id.strip()) and queries.holds_anything(self._first, agent_id)
 
 
+@contextmanager
+def agent_of_path(agent_id: str, request: Request) -> Iterator[OpenAgent]:
+    """Keep the agent in the path open; `Endpoint` calls this, and FastAPI describes it."""
+    with service_of(request).use(request, agent_id) as agent:
+        yield agent
+
+
 def service_of(request: Request) -> Service:
     """Return the service of the app that a request came to."""
     return cast(Service, request.app.state.service)
+
+
+AgentInUse = Annotated[OpenAgent, Depends(agent_of_path)]
 
 
 def key_id_of(request: Request) -> str:

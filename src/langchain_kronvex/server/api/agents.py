@@ -16,7 +16,7 @@ from langchain_kronvex.server.api import responses
 from langchain_kronvex.server.api.requests import AgentChange, DaysQuery, NewAgent
 from langchain_kronvex.server.api.router import guarded_router
 from langchain_kronvex.server.registry.agents import Agent
-from langchain_kronvex.server.service import key_id_of, service_of
+from langchain_kronvex.server.service import AgentInUse, key_id_of, service_of
 
 router = guarded_router("agents")
 _DAYS = 14
@@ -41,23 +41,19 @@ def list_agents(request: Request) -> list[dict[str, Any]]:
 
 
 @router.get("/agents/{agent_id}", response_model=responses.AgentAnswer)
-def get_agent(agent_id: str, request: Request) -> dict[str, Any]:
+def get_agent(agent: AgentInUse, request: Request) -> dict[str, Any]:
     """Return one agent."""
-    service = service_of(request)
-    with service.use(request, agent_id) as agent:
-        return _agent_object(service.registered(request, agent_id), agent.count())
+    return _agent_object(service_of(request).registered(request, agent.id), agent.count())
 
 
 @router.patch("/agents/{agent_id}", response_model=responses.AgentAnswer)
-def change_agent(agent_id: str, body: AgentChange, request: Request) -> dict[str, Any]:
+def change_agent(agent: AgentInUse, body: AgentChange, request: Request) -> dict[str, Any]:
     """Change the fields given; metadata is replaced, not merged."""
     service = service_of(request)
-    with service.use(request, agent_id) as agent:
-        changed = replace(
-            service.registered(request, agent_id), **body.model_dump(exclude_unset=True)
-        )
-        service.agents.change(changed)
-        return _agent_object(changed, agent.count())
+    known = service.registered(request, agent.id)
+    changed = replace(known, **body.model_dump(exclude_unset=True))
+    service.agents.change(changed)
+    return _agent_object(changed, agent.count())
 
 
 @router.delete("/agents/{agent_id}", status_code=204)
@@ -68,13 +64,10 @@ def delete_agent(agent_id: str, request: Request) -> None:
 
 @router.get("/agents/{agent_id}/analytics", response_model=responses.AnalyticsAnswer)
 def agent_analytics(
-    agent_id: str, query: Annotated[DaysQuery, Query()], request: Request
+    agent: AgentInUse, query: Annotated[DaysQuery, Query()], request: Request
 ) -> dict[str, Any]:
     """Count the memories of an agent."""
-    service = service_of(request)
-    with service.use(request, agent_id) as agent:
-        memories = queries.find(agent.memory, None)
-        sessions = queries.sessions(agent.memory)
+    memories = queries.find(agent.memory, None)
     top = sorted(memories, key=lambda memory: -memory.access_count)[:_TOP]
     return {
         "agent_id": agent.id,
@@ -85,8 +78,8 @@ def agent_analytics(
             for each in top
         ],
         "by_type": Counter(memory.memory_type for memory in memories),
-        "sessions": responses.session_objects(sessions),
-        "daily_memories": _daily(memories, service.now().date()),
+        "sessions": responses.session_objects(queries.sessions(agent.memory)),
+        "daily_memories": _daily(memories, service_of(request).now().date()),
     }
 
 

@@ -254,6 +254,7 @@ class Problem(Answer):
     detail: Any
 
 
+_SAME = ("id", "content", "memory_type", "access_count", "pinned", "deduplicated", "user_id")
 _CONSTANT = {
     name: field.default
     for name, field in MemoryAnswer.model_fields.items()
@@ -268,19 +269,13 @@ def memory_object(agent_id: str, memory: Memory) -> dict[str, Any]:
     `session_id` repeats the user, because the API's clients look for the user there.
     """
     return {
-        "id": memory.id,
+        **{name: getattr(memory, name) for name in _SAME},
         "agent_id": agent_id,
-        "content": memory.content,
         "session_id": memory.session_id or memory.user_id,
-        "memory_type": memory.memory_type,
         "type": memory.memory_type,
         "metadata": dict(memory.metadata),
         "created_at": zulu(memory.created_at),
-        "access_count": memory.access_count,
         "expires_at": None if memory.pinned or not memory.expires_at else zulu(memory.expires_at),
-        "pinned": memory.pinned,
-        "deduplicated": memory.deduplicated,
-        "user_id": memory.user_id,
         **_CONSTANT,
     }
 

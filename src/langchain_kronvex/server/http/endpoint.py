@@ -11,6 +11,7 @@ import functools
 import json
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, NoReturn, get_type_hints
 
 from fastapi.routing import APIRoute
@@ -22,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from langchain_kronvex.core.errors import KronvexError
 from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.http.errors import ApiError, InvalidRequest, error_response
+from langchain_kronvex.server.service import agent_of_path
 
 _MOST_VALUES = 1 << 19  # as many as fit into 1 MiB
 _BETWEEN_VALUES = (b",", b"[", b"{")
@@ -31,9 +33,10 @@ _NOTHING = (b"", b"{}", b"null")
 
 
 class Endpoint(APIRoute):
-    """A route to a function of `request`, the ids in the path, and perhaps `body` and `query`.
+    """A route to a function of any of `request`, `agent`, `body`, `query` and the ids in the path.
 
-    `body` and `query` are annotated with the pydantic models that validate them. The function
+    `body` and `query` are annotated with the pydantic models that validate them; `agent` is the
+    agent in the path, open until the function returns. The function
     returns the JSON of the response, None for 204, or a response with headers of its own. A DELETE
     rejects what its endpoint does not know, since that was meant to limit what is erased.
 
@@ -46,6 +49,7 @@ class Endpoint(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
         hints = get_type_hints(endpoint)
+        self._names = [name for name in hints if name != "return"]
         self._body_model: type[BaseModel] | None = hints.get("body")
         self._query_model: type[BaseModel] | None = hints.get("query")
 
@@ -57,20 +61,24 @@ class Endpoint(APIRoute):
         request = Request(scope, receive)
         try:
             values = self._values(request, await request.body())
-            ids = {name: scope["path_params"][name] for name in self.param_convertors}
-            call = functools.partial(self._answer, request=request, **ids, **values)
+            call = functools.partial(self._respond, request, values)
             response = await request.app.state.service.run(call, recalls=self.recalls)
         except (ApiError, KronvexError) as error:
             response = error_response(error)
         await response(scope, receive, send)
 
-    def _answer(self, **arguments: Any) -> Response:
-        answer = self.endpoint(**arguments)
-        if answer is None:
-            return Response(status_code=204)
-        if isinstance(answer, Response):
-            return answer
-        return JsonResponse(answer, self.status_code or 200)
+    def _respond(self, request: Request, values: dict[str, BaseModel]) -> Response:
+        given = {**request.path_params, "request": request, **values}
+        with ExitStack() as while_used:
+            if "agent" in self._names:
+                opened = agent_of_path(given["agent_id"], request)
+                given["agent"] = while_used.enter_context(opened)
+            answer = self.endpoint(**{name: given[name] for name in self._names})
+            if answer is None:
+                return Response(status_code=204)
+            if isinstance(answer, Response):
+                return answer
+            return JsonResponse(answer, self.status_code or 200)
 
     def _values(self, request: Request, content: bytes) -> dict[str, BaseModel]:
         values = {}
