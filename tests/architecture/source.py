@@ -1,4 +1,4 @@
-"""The source tree as the architecture tests read it: modules, their trees, what they import."""
+"""The source tree as the architecture tests read it: modules, syntax trees and imports."""
 
 from __future__ import annotations
 

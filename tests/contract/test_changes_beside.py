@@ -1,4 +1,4 @@
-"""Two who change one memory, each without knowing of the other: both changes are there."""
+"""Two clients change one memory at the same time: both changes are kept."""
 
 from __future__ import annotations
 

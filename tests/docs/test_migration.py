@@ -1,4 +1,4 @@
-"""Every block of the migration page runs as it stands; what was there before is there after."""
+"""Every block of the migration page runs unchanged and keeps the existing data."""
 
 from __future__ import annotations
 

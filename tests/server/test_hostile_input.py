@@ -55,7 +55,7 @@ def assert_refused(answer: httpx.Response) -> None:
 
 
 @pytest.mark.parametrize("body", REFUSED, ids=range(len(REFUSED)))
-def test_what_does_not_fit_is_refused(api: httpx.Client, agent: str, body: Any) -> None:
+def test_invalid_bodies_are_rejected(api: httpx.Client, agent: str, body: Any) -> None:
     assert_refused(api.post(f"/agents/{agent}/remember", content=sent(body), headers=JSON))
     assert api.get(f"/agents/{agent}").status_code == 404
 
@@ -91,7 +91,7 @@ def test_changes_that_do_not_fit(api: httpx.Client, agent: str, body: dict[str, 
     assert {**stored, "agent_memory_count": None} == unchanged
 
 
-def test_a_change_into_what_is_there_already(api: httpx.Client, agent: str) -> None:
+def test_a_change_into_an_existing_memory(api: httpx.Client, agent: str) -> None:
     path = f"/agents/{agent}"
     api.post(f"{path}/remember", json={"content": "x", "memory_type": "fact"})
     other = api.post(f"{path}/remember", json={"content": "x"}).json()["id"]
