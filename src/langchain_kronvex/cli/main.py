@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from langchain_kronvex.cli.arguments import add_embeddings, add_url
+from langchain_kronvex.cli.arguments import add_store
 from langchain_kronvex.cli.outbox import add_outbox_commands
 from langchain_kronvex.cli.transfer import add_transfer_commands
 from langchain_kronvex.core.errors import ConfigurationError, KronvexError, MissingExtra
@@ -43,8 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="langchain-kronvex", description=__doc__)
     add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
     serve = add("serve", help="serve the REST API from a store")
-    add_url(serve)
-    add_embeddings(serve)
+    add_store(serve)
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     serve.add_argument("--port", type=int, default=8400, help="0 takes any free one (%(default)s)")
     serve.add_argument(
@@ -66,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(command=_serve)
     _add_key_commands(add("keys", help="manage API keys"))
     add_transfer_commands(add)
-    add_outbox_commands(add("outbox", help="manage what a Kronvex API refused"))
+    add_outbox_commands(add("outbox", help="manage entries that a Kronvex API rejected"))
     return parser
 
 
@@ -84,7 +83,7 @@ def _add_key_commands(keys: argparse.ArgumentParser) -> None:
     revoke.add_argument("key", help="its id or prefix, as `keys list` shows them")
     revoke.set_defaults(command=_revoke_key)
     for command in (create, listing, revoke):
-        add_url(command)
+        add_store(command, embeddings=False)
 
 
 def _serve(asked: argparse.Namespace) -> int:
@@ -139,7 +138,7 @@ def _is_unlocked(url: str, host: str) -> bool:
         )
     if unlocked:
         logger.warning(
-            "no API key exists: programs on this machine need none, other machines are refused"
+            "no API key exists: programs on this machine need none, other machines are rejected"
         )
     return unlocked
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from langchain_kronvex.cli.arguments import add_embeddings, add_url
+from langchain_kronvex.cli.arguments import add_store
 from langchain_kronvex.core.types import MoveSummary
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.urls import is_remote, resolve_url
@@ -24,8 +24,7 @@ def add_transfer_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     import_ = add("import", help="store the memories of a file")
     import_.set_defaults(command=lambda asked: _reported(_import, asked))
     for command in (export, import_):
-        add_url(command)
-        add_embeddings(command)
+        add_store(command)
         command.add_argument("--agent", help="the agent in the store (KRONVEX_AGENT_ID)")
         command.add_argument("file", help="JSON lines, compressed in NAME.gz; - for a pipe")
 

@@ -178,10 +178,9 @@ def read_record(fields: Fields) -> Record:
     Raises:
         InvalidInput: A value does not fit.
     """
-    if unknown := sorted(fields.keys() - _REQUIRED.keys() - _OPTIONAL.keys()):
+    if unknown := sorted(fields.keys() - _READ.keys()):
         raise InvalidInput(f"this version knows no field {unknown[0]!r}.")
-    values = {name: read(fields.get(name), name) for name, read in _REQUIRED.items()}
-    values |= {name: read(fields[name], name) for name, read in _OPTIONAL.items() if name in fields}
+    values = {name: _READ[name](value, name) for name, value in {**_REQUIRED, **fields}.items()}
     kind, type_, content = values["kind"], values["type"], values["content"]
     if kind == "memory":
         checks.check_type(type_)
@@ -259,14 +258,13 @@ def _vector(value: Any, name: str) -> Floats:
     return vector
 
 
-_REQUIRED: dict[str, Callable[[Any, str], Any]] = {
+_REQUIRED = dict.fromkeys(("kind", "id", "type", "content", "created_at"))
+_READ: dict[str, Callable[[Any, str], Any]] = {
     "kind": _kind,
     "id": checks.check_id,
     "type": checks.check_id,
     "content": _filled,
     "created_at": _time,
-}
-_OPTIONAL: dict[str, Callable[[Any, str], Any]] = {
     "user_id": checks.check_optional_id,
     "session_id": checks.check_optional_id,
     "key": _filled,

@@ -82,7 +82,7 @@ def _page(memory: KronvexMemory, query: ListQuery) -> tuple[list[Memory], int]:
 def delete_memories(agent: AgentInUse, query: Annotated[WhoseQuery, Query()]) -> dict[str, Any]:
     """Erase every memory of the agent, or with ids those of one session or user, for good.
 
-    An empty id is refused: only a request without both ids means every memory.
+    An empty id is rejected: only a request without both ids means every memory.
     """
     return _deleted(agent, queries.erase(agent.memory, query.scope or None))
 

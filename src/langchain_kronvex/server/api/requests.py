@@ -1,4 +1,4 @@
-"""What requests may hold: the fields of every dialect, checked.
+"""The models of requests: the fields of every dialect, checked.
 
 Unknown fields are ignored, and null means the same as leaving a field out. Where two names mean
 the same, the first one given counts: `memory_type` before `type`, `query` before `message` in
@@ -108,7 +108,7 @@ class Body(BaseModel):
 
 
 class Whose(BaseModel):
-    """The two ids that say whose memory a request is about."""
+    """The two ids that name the owner of the memories of a request."""
 
     session_id: Id = None
     user_id: Id = None
@@ -117,8 +117,8 @@ class Whose(BaseModel):
     def scope(self) -> Scope:
         """The scope meant; an empty one without ids.
 
-        Both ids say whose memory it is, so either one alone, or the same text in both, is the same
-        scope. Two different texts are a user and one session of theirs.
+        Both ids name the owner, so either one alone, or the same text in both, is the same scope.
+        Two different texts are a user and one of the user's sessions.
         """
         if self.session_id and self.user_id and self.session_id != self.user_id:
             return Scope.of(self.user_id, self.session_id)
@@ -126,11 +126,11 @@ class Whose(BaseModel):
 
 
 class Scoped(Body, Whose):
-    """A body that says whose memory it is about."""
+    """A body with the two ids of the owner."""
 
 
 class NewMemory(Scoped):
-    """What every way of storing a memory takes."""
+    """The fields of every way of storing a memory."""
 
     content: Text
     memory_type: MemoryType = "episodic"
@@ -162,7 +162,7 @@ class RememberBody(NewMemory):
 
 
 class Question(Scoped):
-    """What recall and inject-context share."""
+    """The fields that recall and inject-context share."""
 
     top_k: int = Field(5, ge=1, le=20)
     threshold: float = Field(0.0, ge=0, le=1, description="The least similarity.")
@@ -214,7 +214,7 @@ class MemoryChange(Body):
 
 
 class BulkDelete(Scoped):
-    """Which memories to erase; every condition given must hold. An empty id is refused."""
+    """Conditions that a memory must all meet to be erased. An empty id is rejected."""
 
     memory_ids: list[Name] | None = Field(None, max_length=10_000)
     memory_type: AnyType = None
@@ -256,7 +256,7 @@ class BulkImport(Body):
 
 
 class WhoseQuery(Whose):
-    """The user or session whose memories to erase; without ids, all of the agent's."""
+    """The user or session to erase the memories of; without ids, all of the agent's."""
 
     model_config = ConfigDict(extra="forbid")
     session_id: GivenId = None

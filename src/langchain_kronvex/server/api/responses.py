@@ -249,7 +249,7 @@ class VersionAnswer(Answer):
 
 
 class Problem(Answer):
-    """Why a request was refused."""
+    """The reason why a request was rejected."""
 
     detail: Any
 
@@ -326,7 +326,7 @@ def page_keys(total: int, limit: int, offset: int) -> Mapping[str, Any]:
 def session_objects(stored: Sequence[SessionSummary]) -> list[dict[str, Any]]:
     """Return sessions under the ids that list them, each with the number that such a list has.
 
-    The ids are those of the session and its user. For what was stored under one name alone, they
+    The ids are those of the session and its user. For records stored under one name alone, they
     are that name and null: a request with that id means everything of the user of that name, and
     so does the number.
 

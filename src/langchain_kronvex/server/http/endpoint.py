@@ -38,7 +38,7 @@ class Endpoint(APIRoute):
     `body` and `query` are annotated with the pydantic models that validate them; `agent` is the
     agent in the path, open until the function returns. The function
     returns the JSON of the response, None for 204, or a response with headers of its own. A DELETE
-    rejects what its endpoint does not know, since that was meant to limit what is erased.
+    rejects unknown parameters, since they were meant to limit which memories are erased.
 
     Attributes:
         recalls: The endpoint reads an index in RAM, and writes nothing.
@@ -120,7 +120,7 @@ def read_json(content: bytes, content_type: str) -> Any:
         if _values_in(content) > _MOST_VALUES:
             raise _NotJson(f"More than {_MOST_VALUES} values")
         text = content.decode("utf-8-sig")
-        value = json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique_names)
+        value = json.loads(text, parse_constant=_reject, object_pairs_hook=_unique_names)
         if b"\\u" in content:  # anything else that is not text is not UTF-8
             _check_strings(value)
         return value  # noqa: TRY300
@@ -151,11 +151,11 @@ def _values_in(content: bytes) -> int:
 
 
 class _NotJson(ValueError):
-    """A value that JSON does not have, or that this server refuses."""
+    """A value that JSON does not have, or that this server rejects."""
 
 
 def _check_strings(value: Any) -> None:
-    """Refuse a string that is not text, anywhere in a JSON value, keys included."""
+    """Reject a string that is not text, anywhere in a JSON value, keys included."""
     if isinstance(value, str):
         if "\0" in value:
             raise _NotJson("A text contains a NUL character; remove it")
@@ -168,7 +168,7 @@ def _check_strings(value: Any) -> None:
             _check_strings(list(value.values()))
 
 
-def _refuse(constant: str) -> NoReturn:
+def _reject(constant: str) -> NoReturn:
     raise _NotJson(f"{constant} is not JSON")
 
 

@@ -24,7 +24,7 @@ _SHOWN_CHARS = 100
 
 
 class ApiError(Exception):
-    """An error that is answered with a status of its own.
+    """An error with its own HTTP status.
 
     Args:
         status: The HTTP status.
@@ -44,7 +44,7 @@ class ApiError(Exception):
 
 
 class InvalidRequest(ApiError):
-    """A request that does not fit: 422 with a list of what is wrong, in FastAPI's format."""
+    """An invalid request: 422 with a list of violations, in FastAPI's format."""
 
     def __init__(self, errors: Iterable[Mapping[str, Any]]) -> None:
         super().__init__(422, [_violation(error) for error in errors])
@@ -78,7 +78,7 @@ def internal_error() -> JsonResponse:
 
 
 async def on_http_exception(_: Request, error: Any) -> JsonResponse:
-    """Return the response for an unknown path or method, which the router refuses."""
+    """Return the response for an unknown path or method, which the router rejects."""
     return ApiError(error.status_code, error.detail, error.headers).response()
 
 

@@ -68,7 +68,7 @@ class Agents:
             self._table.change(replace(item, metadata=about))
 
     def remove(self, agent: Agent) -> None:
-        """Remove an agent, whose memories have been erased before."""
+        """Remove an agent after its memories were erased."""
         self._table.remove(agent.id)
 
     def give(self, key_id: str, agent_id: str) -> bool:

@@ -76,8 +76,8 @@ class ItemTable:
     def _read(self, keys: tuple[str, ...] | None = None) -> list[Record]:
         """Return the items with some keys, or all of them, newest first.
 
-        Every request needs items, so they are cached until anything is written to the store. A
-        store knows far sooner whether any process has written than what it has written.
+        Every request needs items, so they are cached until anything is written to the store. Asking
+        the store whether any process has written is much faster than reading the items.
         """
         version = self._backend.version()
         if version is None or self._cache[0] != version or len(self._cache[1]) > _CACHED:
