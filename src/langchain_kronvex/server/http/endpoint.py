@@ -36,9 +36,9 @@ class Endpoint(APIRoute):
     """A route to a function of any of `request`, `agent`, `body`, `query` and the ids in the path.
 
     `body` and `query` are annotated with the pydantic models that validate them; `agent` is the
-    agent in the path, open until the function returns. The function
-    returns the JSON of the response, None for 204, or a response with headers of its own. A DELETE
-    rejects unknown parameters, since they were meant to limit which memories are erased.
+    agent in the path, open until the function returns. The function returns the JSON of the
+    response, None for 204, or a response with headers of its own. A DELETE rejects unknown
+    parameters, since they were meant to limit which memories are erased.
 
     Attributes:
         recalls: The endpoint reads an index in RAM, and writes nothing.
