@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -255,6 +256,7 @@ class Problem(Answer):
 
 
 _SAME = ("id", "content", "memory_type", "access_count", "pinned", "deduplicated", "user_id")
+_SessionIds = tuple[str | None, str | None]
 _CONSTANT = {
     name: field.default
     for name, field in MemoryAnswer.model_fields.items()
@@ -333,30 +335,27 @@ def session_objects(stored: Sequence[SessionSummary]) -> list[dict[str, Any]]:
     Args:
         stored: The sessions of an agent, the last written to first.
     """
-    of_user: dict[str | None, dict[str, Any]] = {}
-    found: dict[tuple[str | None, str | None], dict[str, Any]] = {}
+    counts: Counter[_SessionIds] = Counter()
+    last_at: dict[_SessionIds, datetime] = {}
+    listed: dict[_SessionIds, None] = {}
     for each in stored:
-        owner = each.user_id or each.session_id
-        user = of_user.setdefault(owner, _session_object(owner, None, 0, each.last_at))
-        user["count"] = user["memory_count"] = user["count"] + each.memories
-        if each.session_id not in (owner, None):
-            ids = each.session_id, each.user_id
-            found[ids] = _session_object(*ids, each.memories, each.last_at)
-        elif owner:
-            found[owner, None] = user
-    return list(found.values())
-
-
-def _session_object(
-    session_id: str | None, user_id: str | None, count: int, last_at: datetime
-) -> dict[str, Any]:
-    return {
-        "session_id": session_id,
-        "user_id": user_id,
-        "count": count,
-        "memory_count": count,
-        "last_at": with_offset(last_at),
-    }
+        user = each.user_id or each.session_id, None
+        ids = user if each.session_id in user else (each.session_id, each.user_id)
+        for counted in {user, ids}:
+            counts[counted] += each.memories
+            last_at.setdefault(counted, each.last_at)
+        if ids[0]:
+            listed[ids] = None
+    return [
+        {
+            "session_id": ids[0],
+            "user_id": ids[1],
+            "count": counts[ids],
+            "memory_count": counts[ids],
+            "last_at": with_offset(last_at[ids]),
+        }
+        for ids in listed
+    ]
 
 
 def zulu(moment: datetime) -> str:
