@@ -142,12 +142,12 @@ for _verb, _call in SCOPED.items():
 
 @pytest.fixture(scope="module")
 def colour() -> str:
-    """The same checks serve both colours; the other modules show that."""
+    """Only the sync verbs: the async ones use the same checks, as other modules show."""
     return "sync"
 
 
 def refusal(call: Call, memory: Driver, value: Any, name: str) -> str | None:
-    """Return what is wrong with the way a value is refused, or None."""
+    """Return the fault in how a value is rejected, or None."""
     try:
         call(memory, value)
     except InvalidInput as error:

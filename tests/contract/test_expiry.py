@@ -1,4 +1,4 @@
-"""Expired means invisible at once, whichever way one reads; pinned never expires."""
+"""Expired memories are invisible at once in every way of reading; pinned ones never expire."""
 
 from __future__ import annotations
 

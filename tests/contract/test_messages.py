@@ -1,4 +1,4 @@
-"""Chat messages: exactly as they were, in order, apart for each conversation, and remembered."""
+"""Chat messages: exact, in order, separate for each conversation, and remembered."""
 
 from __future__ import annotations
 

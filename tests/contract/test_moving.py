@@ -83,7 +83,7 @@ def item(key: str, content: str, namespace: str = "ana", **more: Any) -> Record:
 
 
 def furnish(memory: Driver, clock: Clock) -> None:
-    """Store something of every sort."""
+    """Store records of every kind."""
     for user in USERS:
         drafts = [
             MemoryDraft(f"{user} drinks tea ☕ number {n}", user_id=user, session_id=f"s{n % 2}")
@@ -110,7 +110,7 @@ def records(memory: Driver) -> list[Record]:
 
 
 def seen(memory: Driver) -> dict[str, Any]:
-    """What users see."""
+    """The memories that users see."""
     assert memory.flush(30)
     owners = [{"user_id": user} for user in USERS] + [{}]
     stats = memory.stats()
@@ -126,7 +126,7 @@ def seen(memory: Driver) -> dict[str, Any]:
 
 
 def uncounted(found: list[Record]) -> list[Record]:
-    """The records, without how often they were recalled."""
+    """The records without their access counts."""
     return [replace(record, access_count=0) for record in found]
 
 
@@ -194,7 +194,7 @@ def test_vectors_may_come_along(memory: Driver, elsewhere: Driver, clock: Clock,
 
 
 class Letters(Embeddings):
-    """Counts letters, and the texts it was given."""
+    """Embeds by counting letters; counts its texts."""
 
     def __init__(self, model: str = "letters") -> None:
         self.model = model

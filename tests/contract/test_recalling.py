@@ -1,4 +1,4 @@
-"""Recall: how many, which, in which order, and what the three scores mean."""
+"""Recall: number, choice and order of the memories, and the meaning of the three scores."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Letters(Embeddings):
-    """Counts letters; notes what it was given, and fails when told to."""
+    """Embeds by counting letters; records its texts, and fails on demand."""
 
     def __init__(self, model: str = "letters", width: int = 26) -> None:
         self.model, self.width = model, width

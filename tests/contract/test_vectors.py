@@ -1,4 +1,4 @@
-"""Memories are found by their meaning too, from the moment they are stored."""
+"""Memories are found by meaning too, as soon as they are stored."""
 
 from __future__ import annotations
 

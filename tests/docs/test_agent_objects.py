@@ -1,4 +1,4 @@
-"""The agents in one object, with `ChatOpenAI` over HTTP; the other end quotes its prompt."""
+"""Agents in one object, with `ChatOpenAI` over HTTP; the stand-in server quotes its prompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every example runs offline from an empty folder; the demo ends as it promises.
+"""Every example runs offline from an empty folder; the demo prints its promised result.
 
 The one about PostgreSQL is given an empty database.
 """

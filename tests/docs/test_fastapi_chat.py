@@ -37,7 +37,7 @@ def model_url(flow: threading.Event) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KronvexMemory]:
-    """What the server keeps, seen from this process."""
+    """The server's memory, opened in this process."""
     path = tmp_path_factory.mktemp("chat") / "memory.db"
     with KronvexMemory(f"sqlite:///{path}", agent_id="default") as memory:
         yield memory
@@ -132,7 +132,7 @@ def test_a_client_that_hangs_up_keeps_the_conversation(
 
 
 def eventually_saved(store: KronvexMemory, user_id: str, session_id: str) -> list[str]:
-    """Wait for the second message: nobody tells the client who has gone."""
+    """Wait for the second message: a client that hung up gets no signal."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         said = [message.text for message in store.chat_history(session_id, user_id).messages]

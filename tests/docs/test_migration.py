@@ -71,7 +71,7 @@ def run(blocks: list[str], folder: Path, **more: str) -> list[str]:
 
 
 def run_section(title: str, folder: Path, **more: str) -> None:
-    """Run a section; carry over twice, as whoever was interrupted would."""
+    """Run a section; migrate twice, as after an interruption."""
     before, after = (CODE.findall(text) for text in SECTIONS[title].split(CARRYING_OVER))
     printed = run([*before, after[0], *after], folder, **more)
     del printed[len(before) + 1]
