@@ -1,4 +1,4 @@
-"""Where a module reaches for what another module, or another library, keeps to itself.
+"""Finds uses of private names of another module or library.
 
 A reach is an attribute `x._name`, where `x` is not `self`, `cls` or `super()` and `_name` is not
 defined in the module; `getattr(x, "_name")` and its like; and an import of a private name or of a

@@ -1,4 +1,4 @@
-"""The source tree as the architecture tests read it: modules, their trees, what they import."""
+"""The source tree as the architecture tests read it: modules, syntax trees and imports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 @dataclass(frozen=True)
 class Import:
-    """One import of a module of this package; `inside` names the function it stands in."""
+    """One import of a module of this package; `inside` names the function around it."""
 
     importer: str
     imported: str
@@ -42,7 +42,7 @@ def tree(name: str) -> ast.Module:
 
 @cache
 def imports(name: str) -> tuple[Import, ...]:
-    """Return which modules of this package a module imports, and where."""
+    """Return the modules of this package that a module imports, with the places."""
     found: list[Import] = []
 
     def visit(node: ast.AST, inside: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Who may import whom: the table of the rooms, and what the root may load."""
+"""The imports allowed between rooms, and the modules that the root may load."""
 
 from __future__ import annotations
 

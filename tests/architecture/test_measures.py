@@ -1,4 +1,4 @@
-"""The bounds of the package's size and shape, and its respect for what is private."""
+"""The bounds of the package's size and shape; no module uses private names of others."""
 
 from __future__ import annotations
 
@@ -103,5 +103,5 @@ def test_a_module_uses_no_private_name_of_another(module: str) -> None:
         ("class A:\n    def __init__(self): self._x = 1\n    def same(self, b): return b._x", ()),
     ],
 )
-def test_what_counts_as_a_reach(code: str, found: tuple[str, ...]) -> None:
+def test_uses_of_private_names_are_recognised(code: str, found: tuple[str, ...]) -> None:
     assert reaches_of(ast.parse(code)) == found

@@ -1,4 +1,4 @@
-"""The pages for those who change the package: their links lead somewhere, what they name exists."""
+"""The pages for developers: every link works, and everything they name exists."""
 
 from __future__ import annotations
 

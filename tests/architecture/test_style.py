@@ -38,7 +38,7 @@ def length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 @every_module
-def test_a_module_says_what_it_is_for(module: str) -> None:
+def test_every_module_has_a_docstring(module: str) -> None:
     assert ast.get_docstring(tree(module)), module
 
 
@@ -62,7 +62,7 @@ def is_local(module: str, name: str) -> bool:
 
 
 @every_module
-def test_names_say_what_a_module_is(module: str) -> None:
+def test_module_names_are_not_vague(module: str) -> None:
     assert not set(module.split(".")) & EMPTY_NAMES
 
 

@@ -1,4 +1,4 @@
-"""The backends under test, in one list, and a memory of each, driven in both colours."""
+"""The backends under test, in one list, with a memory of each for sync and async verbs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OpenDriver = Callable[..., Driver]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every test on every backend; those of a shared store only where there is one to share."""
+    """Run every test on every backend; tests of a shared store only on backends that share."""
     marks = metafunc.definition.iter_markers("parametrize")
     chosen_by_the_test = any(mark.args[0] == "backend" for mark in marks)
     if "backend" in metafunc.fixturenames and not chosen_by_the_test:
@@ -33,7 +33,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take out what a backend does not promise, and mark what takes long."""
+    """Leave out promises that a backend does not make; mark long tests."""
     taken_out = [item for item in items if not _is_promised(item)]
     if taken_out:
         config.hook.pytest_deselected(items=taken_out)

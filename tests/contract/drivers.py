@@ -1,4 +1,4 @@
-"""Calls a memory's verbs in either colour, so that each test body is written once."""
+"""Calls a memory's sync or async verbs, so that each test body is written once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Backend(NamedTuple):
 
 
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that is moved by hand."""
 
     def __init__(self) -> None:
         self.now = NOW

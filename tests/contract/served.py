@@ -71,29 +71,29 @@ class ServedApis:
 
 APIS = ServedApis()
 
-# What is not promised over HTTP, by file or test; each with the reason.
+# Promises that do not hold over HTTP, by file or test, each with the reason.
 LEFT_OUT = {
     "test_values_are_compared_and_changed": "NotSupported: the API has no compare-and-set",
     "test_reindexing": "NotSupported: the server embeds, there is nothing to reindex",
     "test_vectors": "ConfigurationError: the server embeds, embeddings cannot be chosen",
     "test_vectors_are_stored_with_their_model_only": "ConfigurationError: the server embeds",
-    "test_with_vectors_nothing_is_embedded_anew": "ConfigurationError: the server embeds",
+    "test_with_vectors_nothing_is_embedded_again": "ConfigurationError: the server embeds",
     "test_without_vectors_they_are_fetched_in_the_background": "ConfigurationError: it embeds",
     "test_a_store_of_another_width_takes_none": "ConfigurationError: the server embeds",
     "test_a_memory_of_words_alone_moves": "ConfigurationError: the server embeds",
     "test_vectors_may_come_along": "NotSupported: the server keeps the vectors to itself",
     "test_vectors_of_the_same_name_and_another_width_are_not_compared": "NotSupported: vectors",
-    "test_what_is_expected_must_be_there": "NotSupported: the API has no compare-and-set",
-    "test_one_miss_stores_nothing_of_all": "NotSupported: the API has no compare-and-set",
+    "test_an_expected_record_must_exist": "NotSupported: the API has no compare-and-set",
+    "test_one_unexpected_record_stores_nothing": "NotSupported: the API has no compare-and-set",
     "test_changes_beside": "a record is one text to the API: of changes at once the later stays",
     "test_one_miss_deletes_nothing": "NotSupported: the API has no compare-and-set",
-    "test_a_reader_sees_what_is_being_moved_in_one_place": "the API stores and deletes one by one",
+    "test_a_reader_sees_a_moved_record_in_one_place": "the API stores and deletes one by one",
     "test_an_expired_record_counts_as_absent": "NotSupported: the API has no compare-and-set",
     "test_appending_from_several_threads_and_memories_loses_nothing": "NotSupported: as above",
     "test_access_counts_survive_being_told_again": "a new version is counted from 0 by the server",
     "test_recall_counts_and_finds_as_before": "the API takes no access counts",
     "test_agents_of_one_store_keep_their_own": "it compares access counts; the API takes none",
-    "test_only_what_was_returned_is_counted": "the server counts what it returns to the client",
+    "test_only_returned_memories_are_counted": "the server counts what it returns to the client",
     "test_the_words_of_an_expired_memory_find_nothing": "the server keeps it for whole days",
 }
 # What `make test` leaves to `make soak` over HTTP.
@@ -101,6 +101,6 @@ LONG = {
     "test_bad_input", "test_forms", "test_replies", "test_context", "test_recalling",
     "test_scopes", "test_listing", "test_one_bad_draft_stores_none",
     "test_remember_many_of_thousands_keeps_all", "test_a_restart_changes_no_score",
-    "test_a_recall_finds_what_is_being_replaced",
-    "test_what_was_deleted_stays_so_after_erasing_and_a_restart",
+    "test_a_recall_finds_a_record_while_it_is_replaced",
+    "test_deleted_records_stay_deleted_after_erasing_and_a_restart",
 }  # fmt: skip

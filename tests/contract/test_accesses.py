@@ -1,4 +1,4 @@
-"""How often a memory was recalled: counted, kept, and without power over what is found."""
+"""Access counts: counted and kept, without influence on which memories are found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_recall_and_context_count_and_other_reading_does_not(memory: Driver) -> 
     assert memory.memories(user_id="ana")[0].access_count == 2
 
 
-def test_only_what_was_returned_is_counted(memory: Driver) -> None:
+def test_only_returned_memories_are_counted(memory: Driver) -> None:
     memory.remember_many([MemoryDraft(f"tea {'leaf ' * n}", user_id="ana") for n in range(6)])
     returned = {m.id for m in memory.recall("tea", user_id="ana", top_k=2)}
     shown = {m.content for m in memory.memories(user_id="ana")}
@@ -76,7 +76,7 @@ def test_counts_of_two_open_memories_add_up(open_shared) -> None:
     assert one.get(stored.id).access_count == two.get(stored.id).access_count == 3
 
 
-def test_what_is_recalled_often_does_not_displace_the_more_similar(memory: Driver) -> None:
+def test_frequent_recalls_do_not_displace_more_similar_memories(memory: Driver) -> None:
     memory.remember_many(
         [
             MemoryDraft(text, user_id="ana", memory_type="semantic")
@@ -114,7 +114,7 @@ def test_accesses_change_no_similarity(memory: Driver) -> None:
     assert scores() == before
 
 
-def test_counting_what_was_forgotten_meanwhile_fails_nobody(memory: Driver) -> None:
+def test_counting_a_memory_forgotten_meanwhile_does_not_fail(memory: Driver) -> None:
     stored = memory.remember("tea", user_id="ana")
     memory.recall("tea", user_id="ana")
     memory.forget(id=stored.id)

@@ -1,4 +1,4 @@
-"""Agents in one store know nothing of each other."""
+"""Agents in one store have nothing in common."""
 
 from __future__ import annotations
 

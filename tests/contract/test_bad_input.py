@@ -1,4 +1,4 @@
-"""What does not fit raises InvalidInput, says what to do, and stores nothing."""
+"""Invalid values raise InvalidInput with a message that says what to do; nothing is stored."""
 
 from __future__ import annotations
 
@@ -142,12 +142,12 @@ for _verb, _call in SCOPED.items():
 
 @pytest.fixture(scope="module")
 def colour() -> str:
-    """The same checks serve both colours; the other modules show that."""
+    """Only the sync verbs: the async ones use the same checks, as other modules show."""
     return "sync"
 
 
 def refusal(call: Call, memory: Driver, value: Any, name: str) -> str | None:
-    """Return what is wrong with the way a value is refused, or None."""
+    """Return the fault in how a value is rejected, or None."""
     try:
         call(memory, value)
     except InvalidInput as error:
@@ -162,7 +162,7 @@ def refusal(call: Call, memory: Driver, value: Any, name: str) -> str | None:
 @pytest.mark.parametrize(
     ("name", "call", "values"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
 )
-def test_it_is_refused_with_advice_and_nothing_is_stored(
+def test_it_is_rejected_with_advice_and_nothing_is_stored(
     memory: Driver, name: str, call: Call, values: list[Any]
 ) -> None:
     kept = memory.remember("kept", user_id="kept", session_id="kept", metadata={"a": 1})
@@ -179,7 +179,7 @@ def test_it_is_refused_with_advice_and_nothing_is_stored(
     assert memory.get(kept.id) == kept
 
 
-def test_a_date_plus_ttl_out_of_range_is_refused(memory: Driver) -> None:
+def test_a_date_plus_ttl_out_of_range_is_rejected(memory: Driver) -> None:
     last = datetime.max.replace(tzinfo=timezone.utc)
     with pytest.raises(InvalidInput, match="out of range"):
         memory.remember("ok", created_at=last, ttl_days=1)
@@ -205,7 +205,7 @@ def test_an_id_of_up_to_the_limit_is_kept_exactly(memory: Driver, id_: str) -> N
     assert [m.id for m in memory.recall("tea", user_id=id_, session_id=id_)] == [stored.id]
 
 
-def test_the_message_of_a_refusal_holds_no_memory_text(memory: Driver) -> None:
+def test_error_messages_contain_no_memory_text(memory: Driver) -> None:
     for call in (
         lambda: memory.remember("my secret \0"),
         lambda: memory.remember("my secret \ud800"),

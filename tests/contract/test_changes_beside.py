@@ -1,4 +1,4 @@
-"""Two who change one memory, each without knowing of the other: both changes are there."""
+"""Two clients change one memory at the same time: both changes are kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def seam(memory: Driver) -> Seam:
 
 
 def asked(seam: Seam) -> Record:
-    """Return an exchange that waits for its answer."""
+    """Return an exchange without an answer."""
     content = "User: What is the code?"
     seam.add([memory_record(ANA, content, NOW, search_text="What is the code?")], NOW)
     [stored] = seam.all(NOW, kind="memory", scope=ANA)

@@ -1,4 +1,4 @@
-"""A closed memory says so, whatever it is asked."""
+"""Every verb of a closed memory raises MemoryClosed."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def seam(memory: Driver) -> Seam:
 
 
 @pytest.mark.parametrize("arrived", [False, True])
-def test_what_is_completed_keeps_its_place(memory: Driver, seam: Seam, arrived: bool) -> None:
+def test_a_completed_record_keeps_its_place(memory: Driver, seam: Seam, arrived: bool) -> None:
     seam.add(messages(24), NOW)
     assert not arrived or memory.flush(30)
     there = seam.all(kind="message", scope=CHAT)
@@ -70,7 +70,7 @@ def test_another_memory_sees_the_same_order(open_shared: OpenDriver) -> None:
 
 
 @pytest.mark.parametrize("arrived", [False, True])
-def test_what_was_erased_meanwhile_does_not_come_back(
+def test_a_record_erased_meanwhile_does_not_come_back(
     memory: Driver, seam: Seam, arrived: bool
 ) -> None:
     seam.add(messages(3), NOW)

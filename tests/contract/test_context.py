@@ -46,7 +46,7 @@ def test_it_recalls_the_same_memories_as_recall(memory: Driver) -> None:
     assert {m.id for m in memory.inject_context("tea leaf", user_id="ana").memories} == wanted
 
 
-def test_nothing_to_say_is_an_empty_text(memory: Driver) -> None:
+def test_without_memories_the_text_is_empty(memory: Driver) -> None:
     context = memory.inject_context("tea", user_id="ana")
     assert (context.context, context.memories, context.degraded) == ("", (), False)
 
@@ -95,7 +95,7 @@ def test_max_tokens_counts_other_scripts_by_character(memory: Driver) -> None:
     assert memory.inject_context("お茶", user_id="ana", max_tokens=100).context != ""
 
 
-def test_what_is_shown_already_is_left_out_and_others_take_its_place(memory: Driver) -> None:
+def test_memories_already_shown_are_replaced_by_others(memory: Driver) -> None:
     memory.remember_many([MemoryDraft(content=f"Tea note {n}", user_id="ana") for n in range(10)])
     first = memory.inject_context("tea", user_id="ana", top_k=4)
     shown = {m.content for m in first.memories}

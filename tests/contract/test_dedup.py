@@ -62,7 +62,7 @@ def test_whatever_differs_is_another_memory(memory: Driver, other: dict) -> None
     assert memory.get(one.id) == one
 
 
-def test_agents_do_not_share_what_is_stored_once(open_shared) -> None:
+def test_deduplication_does_not_cross_agents(open_shared) -> None:
     one, two = open_shared(agent_id="one"), open_shared(agent_id="two")
     first = one.remember("tea", user_id="ana")
     second = two.remember("tea", user_id="ana")

@@ -1,4 +1,4 @@
-"""Expired means invisible at once, whichever way one reads; pinned never expires."""
+"""Expired memories are invisible at once in every way of reading; pinned ones never expire."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 def seen(memory: Driver, id_: str, **scope: str) -> dict[str, bool]:
-    """Tell for every way of reading whether it shows the memory."""
+    """Return, for every way of reading, whether it returns the memory."""
     return {
         "get": memory.get(id_) is not None,
         "memories": any(m.id == id_ for m in memory.memories(**scope)),
@@ -106,7 +106,7 @@ def test_the_words_of_an_expired_memory_find_nothing(memory: Driver, clock: Cloc
     assert found[0].similarity < 0.02
 
 
-def test_what_expired_is_gone_after_reopening_too(open_shared, clock: Clock) -> None:
+def test_expired_memories_stay_gone_after_reopening(open_shared, clock: Clock) -> None:
     first = open_shared()
     expiring = first.remember("tea", user_id="ana", ttl_days=1)
     staying = first.remember("more tea", user_id="ana")

@@ -1,4 +1,4 @@
-"""Forgetting: exactly what was named is gone, from every way of reading."""
+"""Forgetting: exactly the named memories are gone, from every way of reading."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def filled(memory: Driver) -> Driver:
     ],
     ids=lambda given: str(sorted(given, key=str)),
 )
-def test_exactly_what_was_named_is_forgotten(filled: Driver, named: dict, gone: set) -> None:
+def test_exactly_the_named_memories_are_forgotten(filled: Driver, named: dict, gone: set) -> None:
     before = everything(filled, *SCOPES)
     assert filled.forget(**named) == len(gone)
     assert everything(filled, *SCOPES) == before - gone
@@ -80,7 +80,7 @@ def test_an_id_together_with_a_user_must_fit_both(filled: Driver) -> None:
     assert filled.forget(id=of_ana.id, user_id="ana", session_id="s1") == 1
 
 
-def test_forgetting_nothing_in_particular_is_refused(filled: Driver) -> None:
+def test_forgetting_without_arguments_is_rejected(filled: Driver) -> None:
     with pytest.raises(InvalidInput, match="clear"):
         filled.forget()
     assert len(everything(filled, *SCOPES)) == 6
@@ -108,7 +108,7 @@ def test_messages_go_with_their_user_or_session(memory: Driver) -> None:
     assert len(memory.load_messages("s1", user_id="bob")) == 2
 
 
-def test_what_is_counted_is_what_could_be_seen(memory: Driver) -> None:
+def test_only_visible_memories_are_counted(memory: Driver) -> None:
     for _ in range(2):
         memory.save_messages([HumanMessage("hi")], "s", user_id="ana")
         memory.save_messages([AIMessage("hello")], "s", user_id="ana")
@@ -117,7 +117,7 @@ def test_what_is_counted_is_what_could_be_seen(memory: Driver) -> None:
     assert memory.forget(user_id="ana") == 5
 
 
-def test_what_was_forgotten_can_be_told_anew(memory: Driver) -> None:
+def test_a_forgotten_text_can_be_remembered_again(memory: Driver) -> None:
     first = memory.remember("tea", user_id="ana", metadata={"old": 1})
     memory.recall("tea", user_id="ana")
     memory.flush()
@@ -146,7 +146,7 @@ def test_a_forgotten_memory_leaves_no_trace_in_the_scores(memory: Driver) -> Non
     assert scores() == before
 
 
-def test_forgetting_one_session_keeps_what_waits_to_be_saved_in_another(memory: Driver) -> None:
+def test_forgetting_one_session_keeps_pending_saves_of_another(memory: Driver) -> None:
     started, go = threading.Event(), threading.Event()
 
     def block() -> None:
@@ -169,7 +169,7 @@ def test_forgetting_one_session_keeps_what_waits_to_be_saved_in_another(memory: 
     assert not kept.cancelled()
 
 
-def test_what_is_being_saved_while_it_is_forgotten_does_not_come_back(memory: Driver) -> None:
+def test_a_save_during_forgetting_does_not_come_back(memory: Driver) -> None:
     started, go, saved = threading.Event(), threading.Event(), threading.Event()
     inner = memory.memory
 

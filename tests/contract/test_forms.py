@@ -97,7 +97,7 @@ def test_the_best_answers_to_a_broad_question_are_of_all_forms(memory: Driver) -
     assert min(each.similarity for each in found) > 0.2
 
 
-def test_a_long_reply_does_not_push_out_what_the_user_said(memory: Driver) -> None:
+def test_a_long_reply_does_not_push_out_the_users_words(memory: Driver) -> None:
     memory.save_exchange("What shall I plant this spring?", LONG_REPLY, user_id="ana")
     memory.save_exchange("Why have my tomatoes yellow leaves?", "Magnesium.", user_id="ana")
     for said, answer in EXCHANGES[:3]:

@@ -1,4 +1,4 @@
-"""Isolation: whatever is done under whatever ids, nothing crosses, nothing is lost."""
+"""Isolation: with any operations under any ids, no memory reaches another user or is lost."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Known:
 
 
 def owner(ids: Ids) -> str:
-    """Say whose it is: the user's, else of the user called like the session, else the agent's."""
+    """Return the owner: the user, else the user named like the session, else the agent."""
     user_id, session_id = ids
     return user_id if user_id is not None else session_id if session_id is not None else ""
 

@@ -61,7 +61,7 @@ def test_a_page_holds_fifty_by_default(memory: Driver) -> None:
 
 
 @pytest.mark.parametrize("huge", [10**9, 2**63 - 1, 2**63, 10**30])
-def test_a_huge_limit_or_offset_is_no_more_than_everything(memory: Driver, huge: int) -> None:
+def test_a_huge_limit_or_offset_returns_everything_or_nothing(memory: Driver, huge: int) -> None:
     memory.remember("note", user_id="ana")
     assert contents(memory.memories(user_id="ana", limit=huge)) == ["note"]
     assert memory.memories(user_id="ana", offset=huge) == []
@@ -96,7 +96,7 @@ def test_get_finds_by_id_and_gives_none_for_others(memory: Driver) -> None:
 # -- update ---------------------------------------------------------------------------------------
 
 
-def test_update_changes_what_is_named_and_nothing_else(memory: Driver) -> None:
+def test_update_changes_only_the_named_fields(memory: Driver) -> None:
     before = memory.remember(
         "note", user_id="ana", session_id="s", ttl_days=5, metadata={"a": 1, "b": 2}
     )
@@ -145,7 +145,7 @@ def test_a_change_that_does_not_fit_changes_nothing(memory: Driver, change: dict
     assert memory.get(stored.id) == stored
 
 
-def test_updating_what_is_not_there_says_so(memory: Driver) -> None:
+def test_updating_a_missing_memory_raises(memory: Driver) -> None:
     with pytest.raises(MemoryNotFound) as caught:
         memory.update("nobody", pinned=True)
     assert isinstance(caught.value, LookupError)
@@ -155,7 +155,7 @@ def test_updating_what_is_not_there_says_so(memory: Driver) -> None:
         memory.update(gone.id, pinned=True)
 
 
-def test_updating_into_an_existing_text_and_type_is_refused(memory: Driver) -> None:
+def test_updating_into_an_existing_text_and_type_is_rejected(memory: Driver) -> None:
     fact = memory.remember("note", user_id="ana", memory_type="fact")
     other = memory.remember("note", user_id="ana", memory_type="semantic")
     with pytest.raises(InvalidInput):
@@ -226,7 +226,7 @@ def test_a_session_of_a_user_of_its_own_name_is_listed_under_it(memory: Driver) 
     assert memory.sessions(user_id="chat") == memory.sessions() == [only]
 
 
-def test_stats_count_what_is_visible(memory: Driver, clock: Clock) -> None:
+def test_stats_count_visible_records(memory: Driver, clock: Clock) -> None:
     assert memory.stats().memories == memory.stats().messages == memory.stats().users == 0
     memory.remember("a", user_id="ana", ttl_days=1)
     memory.remember("b", user_id="bob")

@@ -1,4 +1,4 @@
-"""Chat messages: exactly as they were, in order, apart for each conversation, and remembered."""
+"""Chat messages: exact, in order, separate for each conversation, and remembered."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_order_is_that_of_writing_whatever_the_clock_says(memory: Driver, clock:
     assert [m.content for m in memory.load_messages("s", user_id="ana")] == list("01234")
 
 
-def test_saving_nothing_is_nothing(memory: Driver) -> None:
+def test_saving_no_messages_stores_nothing(memory: Driver) -> None:
     assert memory.save_messages([], "s", user_id="ana") is None
     assert memory.load_messages("s", user_id="ana") == []
     assert memory.stats().users == 0

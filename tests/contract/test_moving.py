@@ -1,4 +1,4 @@
-"""Moving house: what is exported and imported is what there was, once, and nobody else's."""
+"""Export and import: everything arrives once and unchanged, for the right users."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def item(key: str, content: str, namespace: str = "ana", **more: Any) -> Record:
 
 
 def furnish(memory: Driver, clock: Clock) -> None:
-    """Store something of every sort."""
+    """Store records of every kind."""
     for user in USERS:
         drafts = [
             MemoryDraft(f"{user} drinks tea ☕ number {n}", user_id=user, session_id=f"s{n % 2}")
@@ -110,7 +110,7 @@ def records(memory: Driver) -> list[Record]:
 
 
 def seen(memory: Driver) -> dict[str, Any]:
-    """What users see."""
+    """The memories that users see."""
     assert memory.flush(30)
     owners = [{"user_id": user} for user in USERS] + [{}]
     stats = memory.stats()
@@ -126,7 +126,7 @@ def seen(memory: Driver) -> dict[str, Any]:
 
 
 def uncounted(found: list[Record]) -> list[Record]:
-    """The records, without how often they were recalled."""
+    """The records without their access counts."""
     return [replace(record, access_count=0) for record in found]
 
 
@@ -164,7 +164,7 @@ def test_recall_counts_and_finds_as_before(
     assert seen(elsewhere)["recalled"] == seen(memory)["recalled"]
 
 
-def test_what_was_said_first_stays(
+def test_the_first_of_equal_texts_stays(
     memory: Driver, elsewhere: Driver, clock: Clock, file: Path
 ) -> None:
     memory.remember("tea", user_id="ana")
@@ -194,7 +194,7 @@ def test_vectors_may_come_along(memory: Driver, elsewhere: Driver, clock: Clock,
 
 
 class Letters(Embeddings):
-    """Counts letters, and the texts it was given."""
+    """Embeds by counting letters; counts its texts."""
 
     def __init__(self, model: str = "letters") -> None:
         self.model = model
@@ -208,7 +208,7 @@ class Letters(Embeddings):
         return [1.0 + text.lower().count(chr(97 + n)) for n in range(26)]
 
 
-def test_with_vectors_nothing_is_embedded_anew(
+def test_with_vectors_nothing_is_embedded_again(
     open_driver: OpenDriver, open_elsewhere: OpenDriver, file: Path
 ) -> None:
     memory = open_driver(embeddings=Letters())
@@ -304,7 +304,7 @@ def test_streams_of_text_and_of_bytes(
         assert elsewhere.import_(stream).stored == 0
 
 
-def test_what_has_expired_stays_behind(
+def test_expired_memories_are_not_imported(
     memory: Driver, elsewhere: Driver, clock: Clock, file: Path
 ) -> None:
     memory.remember("short", user_id="ana", ttl_days=1)
@@ -318,7 +318,7 @@ def test_what_has_expired_stays_behind(
     assert "short" not in file.read_text()
 
 
-def test_what_is_moved_is_written_to_as_before(
+def test_imported_memories_can_be_changed_as_before(
     memory: Driver, elsewhere: Driver, clock: Clock, file: Path
 ) -> None:
     memory.save_messages([HumanMessage("Where is the ladder?")], "chat", user_id="ana")
@@ -351,7 +351,7 @@ def test_importing_again_changes_nothing(
     assert [r.id for r in records(memory)] == [r.id for r in there]
 
 
-def test_what_was_changed_since_is_left_alone(
+def test_memories_changed_since_are_left_alone(
     memory: Driver, elsewhere: Driver, clock: Clock, file: Path
 ) -> None:
     tea = memory.remember("tea", user_id="ana", metadata={"a": 1})
@@ -405,7 +405,7 @@ def test_of_two_values_of_one_key_the_later_holds(
     assert {r.key: r.content for r in records(elsewhere)} == wanted
 
 
-def test_what_is_broken_off_is_completed(
+def test_an_interrupted_import_can_be_completed(
     memory: Driver, elsewhere: Driver, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_default(monkeypatch, Import, "batch_records", 10)

@@ -1,4 +1,4 @@
-"""The owners of memories, by the beginnings of their names."""
+"""Listing the owners of memories by a prefix of their names."""
 
 from __future__ import annotations
 

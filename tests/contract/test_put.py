@@ -1,4 +1,4 @@
-"""Putting: a record takes the place of the one with its key, when that one is what is expected."""
+"""Putting: a record replaces the one with its key, if that one is as expected."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_other_keys_owners_sessions_and_kinds_are_left_alone(seam: Seam) -> None
     assert [r.content for r in seam.all(kind="memory")] == ["other kind"]
 
 
-def test_what_is_expected_must_be_there(seam: Seam) -> None:
+def test_an_expected_record_must_exist(seam: Seam) -> None:
     assert seam.put([item("a", "1")], NOW, expected=["0"]) is False
     assert seam.contents() == {}
     assert seam.put([item("a", "1")], NOW, expected=[None]) is True
@@ -97,7 +97,7 @@ def test_what_is_expected_must_be_there(seam: Seam) -> None:
     assert seam.contents() == {"a": "2"}
 
 
-def test_one_miss_stores_nothing_of_all(seam: Seam) -> None:
+def test_one_unexpected_record_stores_nothing(seam: Seam) -> None:
     seam.put([item("a", "1")], NOW)
 
     batch = [item("a", "2"), item("b", "2"), item("c", "2")]
@@ -173,7 +173,7 @@ def test_a_replaced_memory_is_found_by_its_new_words_alone(memory: Driver, seam:
     assert memory.stats().memories == 2
 
 
-def test_a_recall_finds_what_is_being_replaced(memory: Driver, seam: Seam) -> None:
+def test_a_recall_finds_a_record_while_it_is_replaced(memory: Driver, seam: Seam) -> None:
     ana = Scope("ana", None)
     seam.put([item("k", "tea 0", kind="memory", scope=ana)], NOW)
     done = threading.Event()
@@ -226,7 +226,7 @@ def test_forgetting_a_user_of_that_name_leaves_items_alone(memory: Driver, seam:
     assert seam.contents() == {"a": "tea"}
 
 
-def test_clear_takes_items_too(memory: Driver, seam: Seam) -> None:
+def test_clear_erases_items_too(memory: Driver, seam: Seam) -> None:
     seam.put([item("a", "tea"), item("b", "tea")], NOW)
     seam.put([item("a", "coffee")], NOW)
 
@@ -234,7 +234,7 @@ def test_clear_takes_items_too(memory: Driver, seam: Seam) -> None:
     assert seam.contents() == {}
 
 
-def test_a_purge_takes_what_gave_way_and_nothing_else(seam: Seam) -> None:
+def test_a_purge_erases_only_replaced_records(seam: Seam) -> None:
     for number in range(20):
         seam.put([item("a", str(number))], NOW)
     seam._backend.purge(NOW)

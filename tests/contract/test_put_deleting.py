@@ -1,4 +1,4 @@
-"""Putting some records and deleting others: one step, before which or after which all is seen."""
+"""Putting some records and deleting others in one step: readers see all of it or nothing."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_recalls_and_owners_follow(memory: Driver, seam: Seam) -> None:
     assert memory.stats().memories == 2
 
 
-def test_what_was_deleted_stays_so_after_erasing_and_a_restart(
+def test_deleted_records_stay_deleted_after_erasing_and_a_restart(
     open_shared: OpenDriver,
 ) -> None:
     first = open_shared()
@@ -107,7 +107,7 @@ def test_what_was_deleted_stays_so_after_erasing_and_a_restart(
     assert Seam(open_shared()).contents() == {"599": "x", "new": "y"}
 
 
-def test_a_reader_sees_what_is_being_moved_in_one_place(open_shared: OpenDriver) -> None:
+def test_a_reader_sees_a_moved_record_in_one_place(open_shared: OpenDriver) -> None:
     moving, reading = Seam(open_shared()), Seam(open_shared())
     moving.put([item("token", "t")], NOW)
     both = Selection(kind="item", scope=None, keys=("token",))

@@ -1,4 +1,4 @@
-"""Recall: how many, which, in which order, and what the three scores mean."""
+"""Recall: number, choice and order of the memories, and the meaning of the three scores."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_both_orders_choose_the_same_memories(filled: Driver, query: str) -> Non
 
 @pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize("threshold", [0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 1.0])
-def test_a_threshold_keeps_exactly_the_similar_enough(
+def test_a_threshold_keeps_exactly_the_memories_that_reach_it(
     filled: Driver, query: str, threshold: float
 ) -> None:
     similarity = {m.id: m.similarity for m in filled.recall(query, user_id="ana", top_k=50)}
@@ -221,7 +221,7 @@ def test_other_users_memories_change_no_score(memory: Driver) -> None:
     assert scores() == before
 
 
-def test_recency_counts_for_what_fades_only(memory: Driver, clock: Clock) -> None:
+def test_recency_counts_for_episodic_memories_only(memory: Driver, clock: Clock) -> None:
     old = NOW - timedelta(days=365)
     for memory_type in ("episodic", "semantic", "procedural", "fact", "preference", "context"):
         memory.remember("Ana likes tea.", memory_type=memory_type, user_id="ana", created_at=old)

@@ -1,4 +1,4 @@
-"""Changing the embeddings of a store: resumable, without a gap, and seen by everybody."""
+"""Changing the embeddings of a store: resumable, without a gap, and seen by every process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Letters(Embeddings):
-    """Counts letters; notes what it was given, and fails when told to."""
+    """Embeds by counting letters; records its texts, and fails on demand."""
 
     def __init__(self, model: str = "letters", width: int = 26) -> None:
         self.model, self.width = model, width
@@ -115,7 +115,7 @@ def test_it_must_be_said_which_when_there_are_none(
         memory.reindex(embeddings)
 
 
-def test_what_cannot_be_made_is_refused_before_anything_changes(memory: Driver) -> None:
+def test_impossible_reindexings_are_rejected_before_anything_changes(memory: Driver) -> None:
     fill(memory, 3)
     with pytest.raises(ConfigurationError, match="openai"):
         memory.reindex("nobody:nothing")
@@ -142,7 +142,7 @@ def test_an_empty_memory_too(memory: Driver) -> None:
     assert memory.stats().unembedded == 0
 
 
-def test_what_is_broken_off_goes_on_where_it_stopped(memory: Driver) -> None:
+def test_an_interrupted_reindexing_resumes_where_it_stopped(memory: Driver) -> None:
     fill(memory, 300)
     letters = Letters()
 
@@ -181,7 +181,7 @@ def test_another_model_or_width_starts_over(memory: Driver, other: Letters) -> N
     assert memory.recall("zoo", user_id="ana")
 
 
-def test_a_fault_that_passes_breaks_nothing_off(memory: Driver) -> None:
+def test_a_temporary_fault_interrupts_nothing(memory: Driver) -> None:
     fill(memory, 130)
     letters, left = Letters(), [4]
 
@@ -209,7 +209,7 @@ def test_a_provider_that_is_down_changes_nothing(memory: Driver) -> None:
     assert memory.recall("zoo", user_id="ana")
 
 
-async def test_what_is_cancelled_ends_with_its_batch(store_url: str) -> None:
+async def test_a_cancelled_reindexing_ends_with_its_batch(store_url: str) -> None:
     async with KronvexMemory(store_url) as memory:
         drafts = [MemoryDraft(f"number {n} zoo", user_id="ana") for n in range(300)]
         await memory.aremember_many(drafts)
@@ -234,7 +234,7 @@ async def test_what_is_cancelled_ends_with_its_batch(store_url: str) -> None:
         assert len(letters.given()) == 128
 
 
-def test_what_happens_meanwhile_is_taken_in(memory: Driver) -> None:
+def test_changes_made_meanwhile_are_taken_in(memory: Driver) -> None:
     fill(memory, 150)
     doomed = memory.memories(user_id="ana", limit=1, offset=149)[0]
     memory.save_messages([HumanMessage("I drink tea.")], "chat", user_id="ana")
@@ -260,7 +260,7 @@ def test_what_happens_meanwhile_is_taken_in(memory: Driver) -> None:
     assert memory.recall("meanwhile", user_id="ana", top_k=1)[0].content == "written meanwhile"
 
 
-def test_what_is_written_at_the_last_moment_is_caught_up(
+def test_memories_written_at_the_last_moment_are_caught_up(
     memory: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(memory, 5)
@@ -311,7 +311,7 @@ def test_progress_is_told(memory: Driver) -> None:
 
 
 @pytest.mark.parametrize("progress", [None, False])
-def test_no_bar_where_there_is_no_terminal(
+def test_no_progress_bar_without_a_terminal(
     memory: Driver, capsys: pytest.CaptureFixture[str], progress: bool | None
 ) -> None:
     fill(memory, 3)
@@ -332,7 +332,7 @@ def test_a_bar_when_it_is_wanted(memory: Driver, capsys: pytest.CaptureFixture[s
 # -- texts that are refused --------------------------------------------------------------------
 
 
-def test_refused_texts_hold_up_nobody(open_driver: OpenDriver) -> None:
+def test_rejected_texts_do_not_hold_up_others(open_driver: OpenDriver) -> None:
     errors: list[Exception] = []
     memory = open_driver(on_error=errors.append)
     fill(memory, 200)

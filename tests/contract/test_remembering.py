@@ -26,7 +26,7 @@ METADATA = {
 }
 
 
-def test_remember_returns_what_was_given_and_the_defaults(memory: Driver) -> None:
+def test_remember_returns_the_given_values_and_the_defaults(memory: Driver) -> None:
     stored = memory.remember("Ana likes tea.")
     assert stored.id
     assert (stored.content, stored.memory_type) == ("Ana likes tea.", "episodic")
@@ -141,7 +141,7 @@ def test_remember_many_stores_in_order_with_each_drafts_own_fields(
     assert all(memory.get(m.id) == m for m in stored)
 
 
-def test_remember_many_takes_any_iterable_and_nothing(memory: Driver) -> None:
+def test_remember_many_accepts_any_iterable_even_an_empty_one(memory: Driver) -> None:
     assert memory.remember_many([]) == []
     stored = memory.remember_many(MemoryDraft(content=f"note {n}") for n in range(3))
     assert [m.content for m in stored] == ["note 0", "note 1", "note 2"]
@@ -220,7 +220,7 @@ def test_a_pair_that_just_fits_is_one_memory(memory: Driver) -> None:
     assert len(memory.save_exchange("c" * room, "d", user_id="ana")) == 2
 
 
-def test_what_was_stored_is_recallable_at_once(memory: Driver) -> None:
+def test_stored_memories_are_recallable_at_once(memory: Driver) -> None:
     for n in range(20):
         memory.remember(f"fact number {n} about gadget{n}", user_id="ana")
         found = memory.recall(f"gadget{n}", user_id="ana", top_k=1)
@@ -245,5 +245,5 @@ def test_two_open_memories_see_each_others_writes_at_once(open_shared) -> None:
         assert all(m.content != "passing" for m in two.recall("passing", user_id="ana", top_k=99))
 
 
-def test_a_draft_takes_its_content_first(memory: Driver) -> None:
+def test_the_first_argument_of_a_draft_is_its_content(memory: Driver) -> None:
     assert memory.remember_many([MemoryDraft("first", user_id="ana")])[0].content == "first"

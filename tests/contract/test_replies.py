@@ -1,4 +1,4 @@
-"""What was answered is found too, as soon as it is there and for as long as it is kept."""
+"""Answers are found too, as soon as and for as long as they are stored."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_an_answer_to_nothing_that_goes_on_is_found_by_all_of_it(memory: Driver)
         assert (found.id, found.similarity > 0.1) == (last, True)
 
 
-def test_answers_are_nobody_elses(memory: Driver) -> None:
+def test_answers_belong_to_their_user(memory: Driver) -> None:
     for way in WAYS.values():
         way(memory)
     memory.save_exchange("What now?", "Nothing.", user_id="bob")

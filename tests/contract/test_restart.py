@@ -1,4 +1,4 @@
-"""What a memory tells does not depend on how long it has been open."""
+"""The results of a memory do not depend on how long it has been open."""
 
 from __future__ import annotations
 

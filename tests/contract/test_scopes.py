@@ -1,4 +1,4 @@
-"""Whose memory it is: every way of writing against every way of reading."""
+"""Owners: every way of writing against every way of reading."""
 
 from __future__ import annotations
 

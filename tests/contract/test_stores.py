@@ -1,4 +1,4 @@
-"""The stores that are made of a memory, on every backend."""
+"""The key-value stores on a memory, on every backend."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ANA = ("users", "ana")
 
 
 class Verbs:
-    """A store's verbs, in the colour of a driver."""
+    """A store's verbs, sync or async like the driver."""
 
     def __init__(self, store: Any, driver: Driver) -> None:
         self._store, self._driver = store, driver

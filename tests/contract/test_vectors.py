@@ -1,4 +1,4 @@
-"""Memories are found by their meaning too, from the moment they are stored."""
+"""Memories are found by meaning too, as soon as they are stored."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_words_alone(open_driver: OpenDriver) -> None:
     assert memory.stats().unembedded == 0
 
 
-def test_what_was_said_before_keeps_its_vector(memory: Driver) -> None:
+def test_earlier_memories_keep_their_vectors(memory: Driver) -> None:
     first = memory.remember("I drink tea.", user_id="ana")
     before = stored_vector(memory, "beverage")
     again = memory.remember("I drink tea.", user_id="ana", metadata={"a": 1})
@@ -100,7 +100,7 @@ def stored_vector(memory: Driver, query: str) -> list[float]:
     return [found.similarity for found in memory.recall(query, user_id="ana")]
 
 
-def test_what_was_written_without_is_caught_up_at_the_next_opening(
+def test_missing_vectors_are_computed_at_the_next_opening(
     open_shared: OpenDriver,
 ) -> None:
     words = open_shared(embeddings=False)

@@ -121,7 +121,7 @@ def openai_stub(
 ) -> Iterator[str]:
     """Serve while in use; gives the base URL.
 
-    `asked` is filled with what was to be embedded; a batch that holds the text `refused` fails.
+    `asked` is filled with the texts to embed; a batch that holds the text `refused` fails.
     `before_next_word` is called before every word of a stream but its first.
     """
     server = _Server(("127.0.0.1", 0), _Handler)

@@ -19,13 +19,13 @@ PATIENCE = 30.0
 
 
 def example(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Import an example; what it imports is found beside it."""
+    """Import an example; its own imports are found beside it."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     return importlib.import_module(name)
 
 
 def settings(folder: Path, model_url: str, **more: str) -> dict[str, str]:
-    """Return an environment in which ChatOpenAI talks to the stand-in."""
+    """Return an environment in which ChatOpenAI uses the stand-in server."""
     return {
         **os.environ,
         "OPENAI_API_KEY": "not-a-key",

@@ -1,4 +1,4 @@
-"""The agents in one object, with `ChatOpenAI` over HTTP; the other end quotes its prompt."""
+"""Agents in one object, with `ChatOpenAI` over HTTP; the stand-in server quotes its prompt."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ def texts(memory: KronvexMemory, user_id: str, session_id: str) -> list[str]:
     return [message.text for message in memory.chat_history(session_id, user_id).messages]
 
 
-def test_what_it_learned_and_heard_reaches_the_model(
-    agent: MakeAgent, memory: KronvexMemory
-) -> None:
+def test_learned_and_heard_things_reach_the_model(agent: MakeAgent, memory: KronvexMemory) -> None:
     ana = agent("ana", "monday")
     ana.learn("The user is allergic to peanuts.")
     first = ana.chat("I keep a parrot.")
@@ -85,7 +83,7 @@ def test_words_arrive_one_by_one_and_are_saved_whole(
     assert texts(memory, "ana", "monday") == ["I keep a parrot.", "".join(told)]
 
 
-def test_who_stops_listening_keeps_what_was_said(
+def test_a_caller_that_stops_listening_keeps_the_conversation(
     agent: MakeAgent, memory: KronvexMemory, flow: threading.Event
 ) -> None:
     flow.clear()

@@ -1,4 +1,4 @@
-"""Every example runs offline from an empty folder; the demo ends as it promises.
+"""Every example runs offline from an empty folder; the demo prints its promised result.
 
 The one about PostgreSQL is given an empty database.
 """
@@ -74,7 +74,7 @@ def test_the_demo_fails_when_a_fact_is_missing(tmp_path: Path) -> None:
     assert "FAILED:" in done.stdout + done.stderr
 
 
-def test_the_demo_takes_a_transcript_of_ones_own(tmp_path: Path) -> None:
+def test_the_demo_accepts_another_transcript(tmp_path: Path) -> None:
     transcript = tmp_path / "mine.jsonl"
     said = [
         ("cleo", "user", "My bicycle is a green tandem from Ghent."),
@@ -95,7 +95,7 @@ def test_the_demo_takes_a_transcript_of_ones_own(tmp_path: Path) -> None:
     assert done.stdout.strip().splitlines()[-1].startswith("OK: 2 facts")
 
 
-def test_a_bad_transcript_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_a_bad_transcript_is_rejected_with_its_line(tmp_path: Path) -> None:
     transcript = tmp_path / "bad.jsonl"
     transcript.write_text('{"session_id": "s"}\n')
     done = run(tmp_path, EXAMPLES / "demo.py", "--transcript", transcript)

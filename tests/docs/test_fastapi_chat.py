@@ -1,4 +1,4 @@
-"""The chat endpoint, as a process, over HTTP: whose memory, streaming, hanging up, restarting."""
+"""The chat endpoint as a process, over HTTP: users, streaming, hanging up, restarting."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def model_url(flow: threading.Event) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KronvexMemory]:
-    """What the server keeps, seen from this process."""
+    """The server's memory, opened in this process."""
     path = tmp_path_factory.mktemp("chat") / "memory.db"
     with KronvexMemory(f"sqlite:///{path}", agent_id="default") as memory:
         yield memory
@@ -117,7 +117,7 @@ def test_the_answer_comes_word_by_word_and_is_saved_whole(
     assert [each["text"] for each in history] == ["Tell me something.", told + rest]
 
 
-def test_who_hangs_up_keeps_what_was_said(
+def test_a_client_that_hangs_up_keeps_the_conversation(
     server: ChatServer, store: KronvexMemory, flow: threading.Event
 ) -> None:
     flow.clear()
@@ -132,7 +132,7 @@ def test_who_hangs_up_keeps_what_was_said(
 
 
 def eventually_saved(store: KronvexMemory, user_id: str, session_id: str) -> list[str]:
-    """Wait for the second message: nobody tells the client who has gone."""
+    """Wait for the second message: a client that hung up gets no signal."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         said = [message.text for message in store.chat_history(session_id, user_id).messages]
@@ -142,7 +142,7 @@ def eventually_saved(store: KronvexMemory, user_id: str, session_id: str) -> lis
     raise AssertionError(said)
 
 
-def test_what_does_not_fit_is_refused_and_stores_nothing(
+def test_invalid_input_is_rejected_and_stores_nothing(
     server: ChatServer, store: KronvexMemory
 ) -> None:
     before = store.stats()
@@ -197,7 +197,7 @@ async def test_a_client_that_goes_while_the_server_is_sending(
     assert said[1] == "You "
 
 
-async def test_a_model_that_is_away_is_no_success(
+async def test_an_unreachable_model_is_an_error(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as nobody:

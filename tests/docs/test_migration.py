@@ -1,4 +1,4 @@
-"""Every block of the migration page runs as it stands; what was there before is there after."""
+"""Every block of the migration page runs unchanged and keeps the existing data."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def run(blocks: list[str], folder: Path, **more: str) -> list[str]:
 
 
 def run_section(title: str, folder: Path, **more: str) -> None:
-    """Run a section; carry over twice, as whoever was interrupted would."""
+    """Run a section; migrate twice, as after an interruption."""
     before, after = (CODE.findall(text) for text in SECTIONS[title].split(CARRYING_OVER))
     printed = run([*before, after[0], *after], folder, **more)
     del printed[len(before) + 1]

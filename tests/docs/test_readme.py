@@ -1,4 +1,4 @@
-"""Every Python block of the README runs as it stands, in an empty folder.
+"""Every Python block of the README runs unchanged, in an empty folder.
 
 Where a block names a PostgreSQL database, an empty one takes its place.
 """
@@ -32,7 +32,7 @@ def model_url() -> Iterator[str]:
 
 
 def run(code: str, folder: Path, model_url: str, answers: str = "") -> str:
-    """Run a block as a new process; ChatOpenAI talks to the stand-in."""
+    """Run a block as a new process; ChatOpenAI uses the stand-in server."""
     script = folder / "block.py"
     if "postgresql://" in code:
         code = re.sub(r"postgresql://[^\"]+", DATABASES.fresh(), code)

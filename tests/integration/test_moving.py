@@ -98,7 +98,7 @@ def test_a_file_is_its_owners_alone_and_the_only_one(
     assert (path.read_bytes()[:2] == b"\x1f\x8b") == name.endswith(".gz")
 
 
-def test_a_compressed_file_is_known_by_what_is_in_it(
+def test_a_compressed_file_is_recognised_by_its_content(
     full: KronvexMemory, open_memory: OpenMemory, other_url: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "moved.gz"
@@ -107,7 +107,7 @@ def test_a_compressed_file_is_known_by_what_is_in_it(
     assert open_memory(other_url).import_(renamed).stored == COUNT + 3
 
 
-def test_what_fails_leaves_the_older_file(full: KronvexMemory, file: Path) -> None:
+def test_a_failed_export_leaves_the_older_file(full: KronvexMemory, file: Path) -> None:
     file.write_text("an older file")
 
     def fail(done: int, total: int) -> None:
@@ -202,7 +202,7 @@ def test_stores_move_with_the_memory(open_memory: OpenMemory, other_url: str) ->
 # -- others at work ----------------------------------------------------------------------------
 
 
-def test_an_export_holds_what_was_there_all_along(
+def test_an_export_holds_all_unchanged_memories(
     full: KronvexMemory, open_memory: OpenMemory, other_url: str, file: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -237,7 +237,7 @@ async def test_the_loop_goes_on_meanwhile(
     assert (await open_memory(other_url).aimport_(file, progress=wait)).stored == COUNT + 3
 
 
-async def test_what_is_cancelled_leaves_no_file(
+async def test_a_cancelled_export_leaves_no_file(
     full: KronvexMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_default(monkeypatch, Export, "page_records", 10)
@@ -451,7 +451,7 @@ def test_commands(
     assert b"user2" not in gzip.decompress(Path(path).read_bytes())
 
 
-def test_commands_say_what_is_wrong(
+def test_commands_explain_their_errors(
     memory: KronvexMemory, store_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command, path, told in (

@@ -1,4 +1,4 @@
-"""The commands: the arguments they refuse, and their error messages."""
+"""The commands: the arguments they reject, and their error messages."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_with_a_key_it_listens_to_others_and_limits_them(
     assert key not in process.log
 
 
-def test_it_says_when_nobody_needs_a_key(server: Process) -> None:
+def test_a_warning_is_logged_while_no_key_is_needed(server: Process) -> None:
     assert "no API key exists" in server.log
 
 
@@ -87,7 +87,7 @@ def test_it_says_when_nobody_needs_a_key(server: Process) -> None:
      ["serve", "--embeddings", "no such provider"], ["keys", "list", "--url", "sqlite:////proc/none/m.db"]],
     ids=str,
 )  # fmt: skip
-def test_what_cannot_be_done_is_told_in_a_line(
+def test_errors_are_one_line(
     arguments: list[str], store_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = arguments if "--url" in arguments else [*arguments, "--url", store_url]

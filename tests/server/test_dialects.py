@@ -34,7 +34,7 @@ def test_remember_answers_the_union_of_all_keys(api: httpx.Client, agent: str) -
     assert memory["user_id"] is None
 
 
-def test_the_tutorials_words_mean_what_they_say(api: httpx.Client, agent: str) -> None:
+def test_the_requests_of_the_tutorials_work(api: httpx.Client, agent: str) -> None:
     stored = remember(api, agent, type="fact", user_id="user-42").json()
 
     assert stored["memory_type"] == "fact"
@@ -137,13 +137,13 @@ def test_similar_sentences_all_stay(api: httpx.Client, agent: str) -> None:
     assert len(found(api, agent, query="order", top_k=20)) == 5
 
 
-def test_an_empty_id_is_no_id(api: httpx.Client, agent: str) -> None:
+def test_an_empty_id_counts_as_left_out(api: httpx.Client, agent: str) -> None:
     remember(api, agent, session_id="")
 
     assert found(api, agent) == found(api, agent, session_id="", user_id=None) == [SAID]
 
 
-def test_recall_without_ids_sees_nobodys_memories_unless_told_so(serve) -> None:
+def test_recall_without_ids_sees_no_users_memories_by_default(serve) -> None:
     from .running import client
 
     with client(serve()) as closed, client(serve(all_sessions=True)) as open_:
@@ -221,7 +221,7 @@ def test_a_deleted_name_starts_empty(api: httpx.Client, agent: str) -> None:
         ("GET", "/api/v1/analytics/global"),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_here_says_so(server, method: str, path: str) -> None:
+def test_parts_not_offered_answer_501(server, method: str, path: str) -> None:
     answer = httpx.request(method, f"{server.base_url}{path}", json={})
 
     assert answer.status_code == 501

@@ -23,9 +23,7 @@ JSON = ("Content-Type", "application/json")
      '{"content": "x", "content": "y"}', '{"content": "x", "metadata": {"a": 1, "a": 2}}',
      '{"content": "x", "session_id": "ana", "session\\u005fid": "ana"}'],
 )  # fmt: skip
-def test_a_name_that_stands_twice_is_refused(
-    api: httpx.Client, agent: str, kind: str, body: str
-) -> None:
+def test_a_duplicate_name_is_rejected(api: httpx.Client, agent: str, kind: str, body: str) -> None:
     """A proxy that checks ids may look at the other one of the two."""
     headers = {"Content-Type": kind}
     answer = api.post(f"/agents/{agent}/remember", content=body.encode(), headers=headers)

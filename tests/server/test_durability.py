@@ -55,7 +55,7 @@ def write_and_end(process: Process, end: str) -> list[Writer]:
     return writers
 
 
-def test_nothing_acknowledged_is_lost(store_url: str, log_file: Path) -> None:
+def test_no_acknowledged_memory_is_lost(store_url: str, log_file: Path) -> None:
     acknowledged: set[str] = set()
     begun: set[str] = set()
     process = Process(store_url, log_file)
@@ -72,7 +72,7 @@ def test_nothing_acknowledged_is_lost(store_url: str, log_file: Path) -> None:
     process.kill()
 
 
-def test_the_end_waits_for_what_was_accepted(store_url: str, log_file: Path) -> None:
+def test_shutdown_waits_for_accepted_requests(store_url: str, log_file: Path) -> None:
     process = Process(store_url, log_file)
     many = {"memories": [{"content": f"memory {n} " + "words " * 500} for n in range(100)]}
     answers: list[int] = []

@@ -41,7 +41,7 @@ def total(api: httpx.Client, agent: str) -> int:
     return int(api.get(f"/agents/{agent}/memories").json()["total"])
 
 
-def test_what_is_sent_again_is_stored_once_whatever_its_padding(
+def test_a_repeated_memory_is_stored_once_whatever_its_padding(
     api: httpx.Client, agent: str
 ) -> None:
     stored = sent("1", "Ana likes tea")
@@ -58,7 +58,7 @@ def test_what_is_sent_again_is_stored_once_whatever_its_padding(
     assert total(api, agent) == 3
 
 
-def test_what_was_erased_may_be_sent_again(api: httpx.Client, agent: str) -> None:
+def test_an_erased_memory_may_be_sent_again(api: httpx.Client, agent: str) -> None:
     stored = sent("1", "Ana likes tea")
     first = post(api, agent, stored)
     assert api.delete(f"/agents/{agent}/memories/{first['id']}").status_code == 204
@@ -66,7 +66,7 @@ def test_what_was_erased_may_be_sent_again(api: httpx.Client, agent: str) -> Non
     assert total(api, agent) == 1
 
 
-def test_nobody_can_name_the_memory_of_another(api: httpx.Client, agent: str) -> None:
+def test_a_client_cannot_name_another_users_memory(api: httpx.Client, agent: str) -> None:
     first = post(api, agent, sent("1", "Ana likes tea"))
     of_ben = post(api, agent, sent("1", "Ben likes tea", owner="ben"))
     elsewhere = post(api, f"{agent}-2", sent("1", "Ana likes tea"))
@@ -80,7 +80,7 @@ def test_nobody_can_name_the_memory_of_another(api: httpx.Client, agent: str) ->
     assert [each["content"] for each in found] == ["Ana likes tea"]
 
 
-def test_an_exchange_is_found_by_what_the_user_said(api: httpx.Client, agent: str) -> None:
+def test_an_exchange_is_found_by_the_users_words(api: httpx.Client, agent: str) -> None:
     exchange = "User: Where shall we eat?\nAssistant: The harbour has a good place."
     post(api, agent, sent("1", exchange, search_text="Where shall we eat?"))
     post(api, agent, sent("2", "User: The harbour.\nAssistant: Yes.", search_text="The harbour."))

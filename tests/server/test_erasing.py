@@ -67,7 +67,7 @@ def test_bulk_delete_meets_every_condition(api: httpx.Client, agent: str) -> Non
     assert delete(before_date="2100-01-01T00:00:00").json() == {"deleted": 2}
 
 
-def test_delete_all_keeps_to_the_ids_it_is_given(api: httpx.Client, agent: str) -> None:
+def test_delete_all_erases_only_the_given_ids(api: httpx.Client, agent: str) -> None:
     for user in ("ana", "ben", None):
         remember(api, agent, f"of {user}", session_id=user)
     path = f"/agents/{agent}/memories"

@@ -49,13 +49,13 @@ def sent(body: Any) -> bytes:
 def assert_refused(answer: httpx.Response) -> None:
     assert answer.status_code == 422, answer.text
     for violation in answer.json()["detail"]:
-        assert {"type", "loc", "msg", "input"} == set(violation)
+        assert {"type", "loc", "msg"} == set(violation)
     for word in ("Traceback", "sqlite", "SELECT", "site-packages"):
         assert word not in answer.text
 
 
 @pytest.mark.parametrize("body", REFUSED, ids=range(len(REFUSED)))
-def test_what_does_not_fit_is_refused(api: httpx.Client, agent: str, body: Any) -> None:
+def test_invalid_bodies_are_rejected(api: httpx.Client, agent: str, body: Any) -> None:
     assert_refused(api.post(f"/agents/{agent}/remember", content=sent(body), headers=JSON))
     assert api.get(f"/agents/{agent}").status_code == 404
 
@@ -91,7 +91,7 @@ def test_changes_that_do_not_fit(api: httpx.Client, agent: str, body: dict[str, 
     assert {**stored, "agent_memory_count": None} == unchanged
 
 
-def test_a_change_into_what_is_there_already(api: httpx.Client, agent: str) -> None:
+def test_a_change_into_an_existing_memory(api: httpx.Client, agent: str) -> None:
     path = f"/agents/{agent}"
     api.post(f"{path}/remember", json={"content": "x", "memory_type": "fact"})
     other = api.post(f"{path}/remember", json={"content": "x"}).json()["id"]

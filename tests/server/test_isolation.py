@@ -64,9 +64,7 @@ def read_everywhere(api: httpx.Client, agent: str, ids: Ids) -> list[set[str]]:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(writers=st.lists(whose, min_size=2, max_size=6), reader=whose)
-def test_readers_see_what_they_wrote_and_nothing_else(
-    server: Any, writers: list[Ids], reader: Ids
-) -> None:
+def test_readers_see_only_their_own_memories(server: Any, writers: list[Ids], reader: Ids) -> None:
     agent = f"isolated-{uuid.uuid4().hex}"
     with client(server.base_url) as api:
         for number, ids in enumerate(writers):

@@ -117,7 +117,7 @@ def test_a_revoked_key_is_out_at_once(  # type: ignore[no-untyped-def]
     assert capsys.readouterr().out.count("revoked") == 2
 
 
-def test_the_first_key_takes_over_what_was_there(make_key, serve) -> None:  # type: ignore[no-untyped-def]
+def test_the_first_key_takes_over_existing_agents(make_key, serve) -> None:  # type: ignore[no-untyped-def]
     base = serve()
     with client(base) as api:
         made = api.post("/agents", json={"name": "early"}).json()["id"]
@@ -132,7 +132,7 @@ def test_the_first_key_takes_over_what_was_there(make_key, serve) -> None:  # ty
         assert api.get("/agents").status_code == 401
 
 
-def test_what_programs_remember_is_served_to_those_it_is_given_to(  # type: ignore[no-untyped-def]
+def test_memories_of_programs_are_served_to_the_keys_given_them(  # type: ignore[no-untyped-def]
     make_key, serve, store_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with KronvexMemory(store_url) as memory:
@@ -155,7 +155,7 @@ def test_what_programs_remember_is_served_to_those_it_is_given_to(  # type: igno
     assert "another key" in capsys.readouterr().err
 
 
-def test_what_is_nobodys_can_be_given_later(make_key, serve, memory) -> None:  # type: ignore[no-untyped-def]
+def test_an_agent_without_a_key_can_be_given_later(make_key, serve, memory) -> None:  # type: ignore[no-untyped-def]
     from langchain_kronvex.server.registry.admin import open_registry
     from langchain_kronvex.server.registry.agents import NO_KEY
 

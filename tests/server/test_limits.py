@@ -49,7 +49,7 @@ def test_without_a_limit_no_header_claims_one(api: httpx.Client) -> None:
     assert not [name for name in headers if name.startswith("x-ratelimit")]
 
 
-def test_a_large_body_is_refused_unread(serve) -> None:  # type: ignore[no-untyped-def]
+def test_a_large_body_is_rejected_unread(serve) -> None:  # type: ignore[no-untyped-def]
     with client(serve(max_body_bytes=1000)) as api:
         fits = json.dumps({"content": "x" * 900}).encode()
         kind = {"Content-Type": "application/json"}
@@ -87,7 +87,7 @@ def test_without_keys_only_local_names_lead_here(server, host: str, status: int)
     assert answer.status_code == status
 
 
-async def test_without_keys_others_than_this_machine_are_refused(memory) -> None:  # type: ignore[no-untyped-def]
+async def test_without_keys_other_machines_are_rejected(memory) -> None:  # type: ignore[no-untyped-def]
     from langchain_kronvex.server import create_app
 
     app = create_app(memory)
@@ -187,7 +187,7 @@ def test_a_body_holds_only_so_many_values(api: httpx.Client, agent: str, kind: s
     assert api.post(path, content=body, headers=headers).status_code == 201
 
 
-def test_what_our_client_accepts_is_stored(server: Process, agent: str) -> None:
+def test_the_longest_memory_of_our_client_is_stored(server: Process, agent: str) -> None:
     url = server.base_url
     with KronvexMemory(url, agent_id=agent) as memory:
         for kind, text in LONGEST.items():

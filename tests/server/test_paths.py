@@ -132,7 +132,7 @@ def test_a_body_erases_not_all(api: httpx.Client, agent: str, body: Any) -> None
     assert api.request("DELETE", f"/agents/{agent}/memories", json={}).json() == {"deleted": 2}
 
 
-def test_bulk_delete_keeps_to_the_ids_it_is_given(api: httpx.Client, agent: str) -> None:
+def test_bulk_delete_erases_only_the_given_ids(api: httpx.Client, agent: str) -> None:
     told(api, agent, "ana", "ben")
     path = f"/agents/{agent}/memories/bulk-delete"
     whole = {"memory_type": "episodic"}

@@ -54,7 +54,7 @@ def test_the_sdk_does_everything_it_can(server: Process) -> None:
             agent.recall("anything")
 
 
-def test_the_sdk_reports_what_does_not_fit(server: Process) -> None:
+def test_the_sdk_reports_invalid_requests(server: Process) -> None:
     with Kronvex("kv-any", base_url=server.base_url) as kronvex:
         with pytest.raises(AgentNotFoundError):
             kronvex.agent("b5ff5c2e-5cbb-4a9c-8b73-111111111111").remember("x")

@@ -133,7 +133,7 @@ def until(reached: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_a_deletion_that_waits_keeps_nobody_from_registering(store_url: str) -> None:
+def test_a_waiting_deletion_does_not_block_registration(store_url: str) -> None:
     """Whether an agent holds anything is known without waiting for the requests that use it."""
     with KronvexMemory(store_url) as memory:
         service = Service(memory, ServerSettings())

@@ -50,7 +50,7 @@ def test_an_import_is_whole_or_not_at_all(api: httpx.Client, agent: str) -> None
     assert api.get(f"/agents/{agent}").status_code == 404
 
 
-def test_what_has_expired_fails_alone(api: httpx.Client, agent: str) -> None:
+def test_an_expired_memory_fails_alone(api: httpx.Client, agent: str) -> None:
     past = (datetime.now(timezone.utc) - timedelta(days=1)).isoformat()
     memories = [{"content": "old", "expires_at": past}, {"content": "new"}]
     done = api.post(f"/agents/{agent}/memories/bulk-import", json={"memories": memories}).json()

@@ -85,7 +85,7 @@ def test_answers_carry_both_ids(api: httpx.Client) -> None:
             assert (each["user_id"], each["session_id"]) == (user, session or user)
 
 
-def test_sessions_are_what_their_ids_list(api: httpx.Client) -> None:
+def test_each_session_counts_the_memories_its_ids_list(api: httpx.Client) -> None:
     sessions = api.get(f"{PATH}/sessions").json()["sessions"]
     assert {(each["session_id"], each["user_id"]): each["count"] for each in sessions} == {
         ("eve", None): 1, ("monday", None): 1, ("monday", "bob"): 1, ("ana", None): 3,
@@ -123,7 +123,7 @@ def test_erasing_goes_by_both_ids(api: httpx.Client, ids: dict[str, str], gone: 
     assert words(left) == set(STORED) - gone
 
 
-def test_what_is_exported_is_imported_as_it_was(api: httpx.Client) -> None:
+def test_an_export_is_imported_unchanged(api: httpx.Client) -> None:
     exported = api.get(f"{PATH}/memories/export").json()["memories"]
     copied = api.post("/agents/copy/memories/bulk-import", json={"memories": exported}).json()
     assert copied["imported"] == len(STORED)
@@ -134,7 +134,7 @@ def test_what_is_exported_is_imported_as_it_was(api: httpx.Client) -> None:
         assert words(there[0]) == words(there[1]) != set()
 
 
-def test_a_user_is_erased_with_what_our_client_keeps(serve: Callable[..., str]) -> None:
+def test_a_user_is_erased_with_the_records_of_our_client(serve: Callable[..., str]) -> None:
     """The client keeps its chats on the server under names of their own."""
     base = serve()
     with client(base) as api, KronvexMemory(base) as memory:

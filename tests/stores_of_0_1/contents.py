@@ -1,4 +1,4 @@
-"""What the old stores were filled with, and one way to read everything back."""
+"""The contents of the old stores, and one way to read everything back."""
 
 from __future__ import annotations
 

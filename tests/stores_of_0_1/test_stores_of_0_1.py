@@ -209,7 +209,7 @@ def forwarding_to(url: str) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_what_waits_in_an_old_outbox_is_sent(tmp_path: Path) -> None:
+def test_entries_of_an_old_outbox_are_sent(tmp_path: Path) -> None:
     outbox = unpacked("outbox.db", tmp_path)
     store = f"sqlite:///{tmp_path / 'served.db'}"
     with (

@@ -1,4 +1,4 @@
-"""The export file: what comes back from it, and hostile lines."""
+"""The export file: records are restored from it, and hostile lines are rejected."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_a_line_without_an_end() -> None:
         list(lines)
 
 
-def test_a_file_of_one_user_holds_nobody_else(memory: KronvexMemory) -> None:
+def test_a_file_of_one_user_with_other_users_is_rejected(memory: KronvexMemory) -> None:
     header = change(HEADER, user_id="ana")
     for line in (change(MEMORY, user_id="ben"), change(MEMORY, user_id=None), ITEM):
         with pytest.raises(InvalidInput, match=r"^Line 3: .*'ana'"):
@@ -302,7 +302,7 @@ SLOW = settings(
     changes=st.dictionaries(st.sampled_from([*MEMORY, "key", "vector", "end"]), JSON, max_size=3),
     dropped=st.sets(st.sampled_from(sorted(MEMORY)), max_size=2),
 )
-def test_any_line_is_taken_in_or_refused_and_the_memory_goes_on(
+def test_any_line_is_imported_or_rejected(
     memory: KronvexMemory, base: Fields, changes: Fields, dropped: set[str]
 ) -> None:
     memory.clear()
@@ -379,7 +379,7 @@ def test_a_record_comes_back_exactly(
         assert kind == "item" or np.array_equal(back.vector, vector)
 
 
-def test_what_says_nothing_is_left_out() -> None:
+def test_fields_without_a_value_are_left_out() -> None:
     created = datetime(2026, 4, 28, tzinfo=timezone.utc)
     record = Record(
         kind="memory", id="m", scope=Scope(), key=content_key("semantic", "tea"), type="semantic",

@@ -110,7 +110,7 @@ def test_a_smaller_limit_is_the_beginning_of_a_larger_one(
 @in_both_ways
 @settings(max_examples=40, deadline=None)
 @given(rows=conversations(most=40), vector=st.none() | VECTOR, query=QUERY)
-def test_a_threshold_keeps_exactly_the_similar_enough(
+def test_a_threshold_keeps_exactly_the_memories_that_reach_it(
     way: str, rows: list[IndexRow], vector: Floats | None, query: str
 ) -> None:
     index = built(rows)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from langchain_kronvex.cli.arguments import add_store
 from langchain_kronvex.cli.outbox import add_outbox_commands
 from langchain_kronvex.cli.transfer import add_transfer_commands
 from langchain_kronvex.core.errors import ConfigurationError, KronvexError, MissingExtra
@@ -43,14 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="langchain-kronvex", description=__doc__)
     add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
     serve = add("serve", help="serve the REST API from a store")
-    _add_url(serve)
+    add_store(serve)
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     serve.add_argument("--port", type=int, default=8400, help="0 takes any free one (%(default)s)")
-    serve.add_argument(
-        "--embeddings",
-        help="provider:model the store is indexed with, such as openai:text-embedding-3-small, or "
-        "'none' for words alone (the bundled table)",
-    )
     serve.add_argument(
         "--max-body-bytes", type=int, default=16 << 20, help="largest request (%(default)s)"
     )
@@ -70,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(command=_serve)
     _add_key_commands(add("keys", help="manage API keys"))
     add_transfer_commands(add)
-    add_outbox_commands(add("outbox", help="manage what a Kronvex API refused"))
+    add_outbox_commands(add("outbox", help="manage entries that a Kronvex API rejected"))
     return parser
 
 
@@ -88,11 +83,7 @@ def _add_key_commands(keys: argparse.ArgumentParser) -> None:
     revoke.add_argument("key", help="its id or prefix, as `keys list` shows them")
     revoke.set_defaults(command=_revoke_key)
     for command in (create, listing, revoke):
-        _add_url(command)
-
-
-def _add_url(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", help="the store, such as sqlite:///memory.db (KRONVEX_URL)")
+        add_store(command, embeddings=False)
 
 
 def _serve(asked: argparse.Namespace) -> int:
@@ -107,8 +98,7 @@ def _serve(asked: argparse.Namespace) -> int:
     )
     signal.signal(signal.SIGTERM, _leave)
     url = resolve_url(asked.url, None)
-    embeddings: Any = False if asked.embeddings == "none" else asked.embeddings
-    with KronvexMemory(url, embeddings=embeddings) as memory:
+    with KronvexMemory(url, embeddings=asked.embeddings) as memory:
         settings = _settings(asked, unlocked=_is_unlocked(url, asked.host))
         uvicorn.run(
             create_app(memory, settings),
@@ -135,11 +125,12 @@ def _is_unlocked(url: str, host: str) -> bool:
     Raises:
         ConfigurationError: it needs none, and listens to other machines.
     """
+    from langchain_kronvex.server.http.middleware import is_loopback
     from langchain_kronvex.server.registry.admin import open_registry
 
     with open_registry(url) as (keys, _):
         unlocked = keys.none_made()
-    if unlocked and not _is_loopback(host):
+    if unlocked and not is_loopback(host):
         shown = url if url.startswith("sqlite:") else "URL"  # others may hold a password
         raise ConfigurationError(
             f"Without an API key the server listens on this machine only, not on {host}. Create a "
@@ -147,24 +138,18 @@ def _is_unlocked(url: str, host: str) -> bool:
         )
     if unlocked:
         logger.warning(
-            "no API key exists: programs on this machine need none, other machines are refused"
+            "no API key exists: programs on this machine need none, other machines are rejected"
         )
     return unlocked
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _settings(asked: argparse.Namespace, *, unlocked: bool) -> ServerSettings:
     from langchain_kronvex.server import ServerSettings
+    from langchain_kronvex.server.http.middleware import is_loopback
 
     per_minute: int | None = asked.requests_per_minute
     if per_minute is None:
-        per_minute = 0 if _is_loopback(asked.host) else _DEFAULT_PER_MINUTE
+        per_minute = 0 if is_loopback(asked.host) else _DEFAULT_PER_MINUTE
     return ServerSettings(
         max_body_bytes=asked.max_body_bytes,
         requests_per_minute=per_minute or None,

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from langchain_kronvex.cli.arguments import add_store
 from langchain_kronvex.core.types import MoveSummary
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.urls import is_remote, resolve_url
@@ -23,13 +24,8 @@ def add_transfer_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     import_ = add("import", help="store the memories of a file")
     import_.set_defaults(command=lambda asked: _reported(_import, asked))
     for command in (export, import_):
-        command.add_argument("--url", help="the store, such as sqlite:///memory.db (KRONVEX_URL)")
+        add_store(command)
         command.add_argument("--agent", help="the agent in the store (KRONVEX_AGENT_ID)")
-        command.add_argument(
-            "--embeddings",
-            help="provider:model the store is indexed with, such as openai:text-embedding-3-small, "
-            "or 'none' for words alone (the bundled table)",
-        )
         command.add_argument("file", help="JSON lines, compressed in NAME.gz; - for a pipe")
 
 
@@ -68,7 +64,7 @@ def _import(asked: argparse.Namespace) -> MoveSummary:
 
 def _open(asked: argparse.Namespace, *, needs_embeddings: bool) -> KronvexMemory:
     url = resolve_url(asked.url, None)
-    embeddings: Any = False if asked.embeddings == "none" else asked.embeddings
+    embeddings = asked.embeddings
     if not needs_embeddings and not is_remote(url):
         embeddings = False  # so that an export asks no provider
     return KronvexMemory(url, agent_id=asked.agent, embeddings=embeddings)

@@ -43,10 +43,6 @@ class ChatKeys:
         """Return the messages under a key in the order of writing; all, or those of a status."""
         return _decoded(self._records(self._log(key), status))
 
-    def count(self, key: str, status: str | None) -> int:
-        """Return how many messages are under a key; all, or those of a status."""
-        return len(self._records(self._log(key), status))
-
     def keys(self) -> list[str]:
         """Return the keys that have messages, last written first."""
         owner = Scope.of(self.user_id, None) or None

@@ -57,7 +57,7 @@ def _whole(user: str, answer: str) -> str:
 
 
 def _asked(user: str, answer: str) -> str:
-    return exchange_content(user, None)[:MAX_CONTENT_CHARS] if user else _whole(user, answer)
+    return _whole(user, "" if user else answer)
 
 
 def _key(content: str) -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
-from io import IOBase
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,25 +21,20 @@ from langchain_core.messages import (
     messages_from_dict,
 )
 from llama_index.core.base.llms import types
-from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock
-from pydantic import AnyUrl, BaseModel, TypeAdapter, ValidationError
+from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock, ToolCallBlock
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_jsonable_python
 
 from langchain_kronvex.core.errors import InvalidInput, StoreError
 from langchain_kronvex.core.messages import jsonable
 
 EXACT = "llama_index"
-_LANGCHAIN_TYPE = {
-    MessageRole.USER: "human",
-    MessageRole.SYSTEM: "system",
-    MessageRole.DEVELOPER: "system",
-    MessageRole.TOOL: "tool",
-    MessageRole.FUNCTION: "tool",
-}
-_CLASS_OF_TYPE: dict[str, type[BaseMessage]] = {
-    "human": HumanMessage,
-    "ai": AIMessage,
-    "system": SystemMessage,
-    "tool": ToolMessage,
+_CLASS_OF_ROLE: dict[MessageRole, type[BaseMessage]] = {
+    MessageRole.USER: HumanMessage,
+    MessageRole.SYSTEM: SystemMessage,
+    MessageRole.DEVELOPER: SystemMessage,
+    MessageRole.TOOL: ToolMessage,
+    MessageRole.FUNCTION: ToolMessage,
 }
 _ROLE = {
     "human": MessageRole.USER,
@@ -55,13 +49,12 @@ _BLOCK_CLASSES = {
     block.model_fields["block_type"].default: block
     for block in get_args(get_args(types.ContentBlock)[0])
 }
-_ToolCallBlock = _BLOCK_CLASSES.get("tool_call")  # None in older versions of llama-index-core
 
 
 def as_langchain(message: ChatMessage) -> BaseMessage:
     """Return a message in the form of LangChain: its role, text and tool calls."""
-    type_ = _LANGCHAIN_TYPE.get(message.role, "ai")
-    return _CLASS_OF_TYPE[type_](**_langchain_fields(message, type_))
+    class_ = _CLASS_OF_ROLE.get(message.role, AIMessage)
+    return class_(**_langchain_fields(message, class_))
 
 
 def encode(message: ChatMessage) -> str:
@@ -72,23 +65,24 @@ def encode(message: ChatMessage) -> str:
     """
     if not isinstance(message, ChatMessage):
         raise InvalidInput(f"A message must be a ChatMessage, not {type(message).__name__}.")
+    class_ = _CLASS_OF_ROLE.get(message.role, AIMessage)
     try:
-        return json.dumps(_stored(message))
-    except RecursionError as error:
+        fields = _langchain_fields(message, class_)
+        same = class_(**fields)
+        stored: dict[str, Any] = {"type": same.type, "data": fields}
+        if _from_langchain(same) != message:
+            stored[EXACT] = message.model_dump(warnings=False)
+        return json.dumps(stored, default=_as_json)
+    except (RecursionError, ValueError) as error:
         raise InvalidInput("The message contains values that are nested too deep.") from error
 
 
-def _stored(message: ChatMessage) -> dict[str, Any]:
-    type_ = _LANGCHAIN_TYPE.get(message.role, "ai")
-    fields = _langchain_fields(message, type_)
-    stored: dict[str, Any] = {"type": type_, "data": fields}
-    if _from_langchain(_CLASS_OF_TYPE[type_](**fields)) != message:
-        stored[EXACT] = {
-            "role": message.role.value,
-            "blocks": [_block_fields(block) for block in message.blocks],
-            "additional_kwargs": _plain(message.additional_kwargs),
-        }
-    return stored
+def _as_json(value: Any) -> Any:
+    """Return a value that JSON does not have: bytes as base64, others as pydantic writes them."""
+    if not isinstance(value, bytes):
+        return jsonable(value)
+    encoded = value if value.isascii() else base64.b64encode(value)  # LlamaIndex encodes most
+    return encoded.decode("ascii")
 
 
 def decode(text: str) -> ChatMessage:
@@ -108,80 +102,38 @@ def decode(text: str) -> ChatMessage:
     return message
 
 
-def _langchain_fields(message: ChatMessage, type_: str) -> dict[str, Any]:
+def _langchain_fields(message: ChatMessage, class_: type[BaseMessage]) -> dict[str, Any]:
     fields: dict[str, Any] = {"content": message.content or ""}
-    if type_ == "ai" and (calls := _tool_calls(message)):
+    if class_ is AIMessage and (calls := _tool_calls(message)):
         fields["tool_calls"] = calls
-    if type_ == "tool":
+    if class_ is ToolMessage:
         fields["tool_call_id"] = str(message.additional_kwargs.get("tool_call_id", ""))
     return fields
 
 
 def _tool_calls(message: ChatMessage) -> list[dict[str, Any]]:
-    if _ToolCallBlock is None:
-        return []
     return [
         {
             "name": block.tool_name,
-            "args": _plain(block.tool_kwargs),
+            "args": to_jsonable_python(block.tool_kwargs, fallback=repr, bytes_mode="base64"),
             "id": block.tool_call_id,
             "type": "tool_call",
         }
         for block in message.blocks
-        if isinstance(block, _ToolCallBlock) and isinstance(block.tool_kwargs, dict)
+        if isinstance(block, ToolCallBlock) and isinstance(block.tool_kwargs, dict)
     ]
 
 
 def _from_langchain(message: BaseMessage) -> ChatMessage:
     text = str(message.text)
     blocks: list[Any] = [TextBlock(text=text)] if text else []
-    if _ToolCallBlock is not None:
-        blocks += [
-            _ToolCallBlock(
-                tool_call_id=call["id"], tool_name=call["name"], tool_kwargs=call["args"]
-            )
-            for call in getattr(message, "tool_calls", [])
-        ]
+    blocks += [
+        ToolCallBlock(tool_call_id=call["id"], tool_name=call["name"], tool_kwargs=call["args"])
+        for call in getattr(message, "tool_calls", [])
+    ]
     tool = {"tool_call_id": message.tool_call_id} if isinstance(message, ToolMessage) else {}
     role = _ROLE.get(message.type, MessageRole.USER)
     return ChatMessage(role=role, blocks=blocks, additional_kwargs=tool)
-
-
-def _block_fields(block: BaseModel) -> dict[str, Any]:
-    """Return the fields of a block as JSON values; streams are read now."""
-    fields: dict[str, Any] = {}
-    for name, value in block:
-        if isinstance(value, BaseModel):
-            fields[name] = _block_fields(value)
-        elif isinstance(value, list) and all(isinstance(item, BaseModel) for item in value):
-            fields[name] = [_block_fields(item) for item in value]
-        elif name in _BYTES and isinstance(value, bytes | IOBase):
-            fields[name] = _base64(value)
-        else:
-            fields[name] = _plain(value)
-    return fields
-
-
-def _base64(value: bytes | IOBase) -> str:
-    if isinstance(value, bytes) and value.isascii():  # LlamaIndex has encoded it already
-        return value.decode("ascii")
-    if isinstance(value, IOBase):
-        value.seek(0)
-    content: bytes = value if isinstance(value, bytes) else value.read()
-    return base64.b64encode(content).decode("ascii")
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON: a copy, or the form that LlamaIndex or pydantic writes."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_plain(item) for item in value]
-    if isinstance(value, Path | AnyUrl):
-        return str(value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return jsonable(value)
 
 
 def _block(fields: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The envelope: what this package's own client sends beyond the fields of the API.
+"""The envelope: data that this package's own client adds to the fields of the API.
 
 The client puts it in `metadata.langchain_kronvex`. With it, the server finds an exchange by the
 user's words, dates a memory by when it was said, and stores a memory once that was sent twice
@@ -46,8 +46,8 @@ def understood(record: Record, told: VersionedRecord, agent_id: str) -> Record:
     of them have expired.
     """
     scope = record.scope
-    whose = (agent_id, scope.user_id or "", scope.session_id or "")
-    parts = (*whose, told.record.kind, told.record.id, str(told.version))
+    owner = (agent_id, scope.user_id or "", scope.session_id or "")
+    parts = (*owner, told.record.kind, told.record.id, str(told.version))
     named = hashlib.blake2b(digest_size=16)
     for part in parts:
         named.update(f"{len(part)}:{part}".encode())

@@ -1,8 +1,9 @@
-"""What the server needs of a memory beyond its verbs: listing a whole agent, erasing by ids."""
+"""The server's operations on a memory beyond its verbs: listing a whole agent, erasing by ids."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 
 from langchain_kronvex.core.errors import ConfigurationError
@@ -13,16 +14,15 @@ from langchain_kronvex.server.api.requests import Question
 from langchain_kronvex.server.client_envelope import owners_of, understood
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord
-from langchain_kronvex.storage.urls import open_backend
+from langchain_kronvex.storage.urls import is_remote, open_backend
 
-_IN_RAM = "sqlite://"
 _NEWEST_FIRST = Page(by="created", newest_first=True)
 _COMPANION = ".langgraph"  # ends the id of the agent that keeps another one's LangGraph items
 
 
 def is_in_ram(memory: KronvexMemory) -> bool:
     """Return whether closing a memory loses it."""
-    return memory.location == _IN_RAM
+    return memory.location == "sqlite://"
 
 
 def only_computes(memory: KronvexMemory) -> bool:
@@ -35,9 +35,9 @@ def check_servable(memory: KronvexMemory) -> None:
     """Check that a memory is not kept by a server itself.
 
     Raises:
-        ConfigurationError: it is.
+        ConfigurationError: a server keeps it.
     """
-    if memory.location.startswith(("http://", "https://")):
+    if is_remote(memory.location):
         raise ConfigurationError(
             f"{memory.location} keeps the memory, and serves the API already. "
             "Serve a memory with a store of its own, such as sqlite:///memory.db."
@@ -59,11 +59,8 @@ def holds_anything(memory: KronvexMemory, agent_id: str) -> bool:
         return _has_records(memory.engine.backend, memory)
     if is_in_ram(memory):
         return False  # only this server can have put anything there
-    backend = open_store(memory, agent_id)
-    try:
+    with closing(open_store(memory, agent_id)) as backend:
         return _has_records(backend, memory)
-    finally:
-        backend.close()
 
 
 def _has_records(backend: MemoryBackend, memory: KronvexMemory) -> bool:
@@ -127,14 +124,14 @@ def erase_user(memory: KronvexMemory, user_id: str) -> int:
 
 
 def _kept_apart(memory: KronvexMemory, user_id: str) -> list[Memory]:
-    """List what this package's client keeps of a user under other names, for example chats."""
+    """List records that this package's client keeps of a user under other names, such as chats."""
     name, beginning = owners_of(user_id)
     names = {name, *memory.engine.backend.owners(beginning, memory.engine.clock())} - {user_id}
     return [each for owner in sorted(names) for each in find(memory, Scope.of(owner, None))]
 
 
 def remember(memory: KronvexMemory, draft: MemoryDraft, told: VersionedRecord | None) -> Memory:
-    """Store a memory with what its client says of it; one that was sent before is not changed.
+    """Store a memory with its envelope; a memory that was sent before is not changed.
 
     Raises:
         InvalidInput: a value does not fit.

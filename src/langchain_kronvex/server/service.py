@@ -9,10 +9,11 @@ import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date, datetime
-from typing import Literal, TypeVar, cast, get_args
+from typing import Annotated, Literal, TypeVar, cast, get_args
 
+from fastapi import Depends
 from starlette.requests import Request
 
 from langchain_kronvex.memory.memory import KronvexMemory
@@ -22,7 +23,6 @@ from langchain_kronvex.server.registry.agents import NO_KEY, Agent, Agents, chec
 from langchain_kronvex.server.registry.api_keys import ApiKeys
 from langchain_kronvex.server.registry.item_table import SERVER_AGENT
 from langchain_kronvex.server.settings import ServerSettings
-from langchain_kronvex.storage.backend import MemoryBackend
 
 _THREADS = 40
 _RECALL_THREADS = 4  # more of them would only compete for the interpreter
@@ -173,7 +173,7 @@ class Service:
     Attributes:
         keys: The API keys of the store.
         agents: The registered agents of the store.
-        open_agents: Those whose memories are open.
+        open_agents: The agents whose memories are open.
     """
 
     def __init__(self, memory: KronvexMemory, settings: ServerSettings) -> None:
@@ -194,9 +194,12 @@ class Service:
         self._recall_threads = ThreadPoolExecutor(recalling, "kronvex-recall")
         self._counting = threading.Lock()
         self._calls: tuple[date, Counter[tuple[str, Call]]] = self.now().date(), Counter()
-        self.close = weakref.finalize(
-            self, _close, self.open_agents, (self._threads, self._recall_threads), tables
-        )
+        parts = ExitStack()
+        parts.callback(tables.close)
+        for threads in (self._threads, self._recall_threads):
+            parts.callback(threads.shutdown, wait=False)
+        parts.callback(self.open_agents.close)
+        self.close = weakref.finalize(self, parts.close)
 
     async def run(self, call: Callable[[], T], *, recalls: bool) -> T:
         """Call a function in a worker thread.
@@ -247,7 +250,7 @@ class Service:
         """
         agent = self.registered(request, agent_id, make=make)
         with self.open_agents.use(agent.id) as opened:
-            # Again, since it may have been removed before `use` began to prevent that.
+            # Again: another request may have removed it before this one kept it open.
             self.registered(request, agent.id, make=make)
             yield opened
 
@@ -271,10 +274,10 @@ class Service:
             ApiError: the agent does not exist, or belongs to another key.
         """
         key_id, id_ = key_id_of(request), check_agent_id(agent_id)
-        found = self.agents.find(key_id, id_)
+        found = self.agents.find(id_)
         if found is None and self._may_register(key_id, id_, make=make):
             found = self.agents.register(key_id, id_)
-        if found is None:
+        if found is None or found.key_id != key_id:
             raise ApiError(404, "Agent not found")
         return found
 
@@ -294,9 +297,16 @@ class Service:
 
     def _belongs_to_another_key(self, key_id: str, agent_id: str) -> bool:
         agent_id = agent_id.lower() if is_uuid(agent_id) else agent_id
-        if self.agents.is_registered(agent_id):
-            return self.agents.find(key_id, agent_id) is None
+        if found := self.agents.find(agent_id):
+            return found.key_id != key_id
         return bool(agent_id.strip()) and queries.holds_anything(self._first, agent_id)
+
+
+@contextmanager
+def agent_of_path(agent_id: str, request: Request) -> Iterator[OpenAgent]:
+    """Keep the agent in the path open; `Endpoint` calls this, and FastAPI describes it."""
+    with service_of(request).use(request, agent_id) as agent:
+        yield agent
 
 
 def service_of(request: Request) -> Service:
@@ -304,15 +314,9 @@ def service_of(request: Request) -> Service:
     return cast(Service, request.app.state.service)
 
 
+AgentInUse = Annotated[OpenAgent, Depends(agent_of_path)]
+
+
 def key_id_of(request: Request) -> str:
     """Return the id of the key that a request came with; `NO_KEY` while there is none."""
     return cast(str, request.state.key_id)
-
-
-def _close(
-    agents: OpenAgents, pools: tuple[ThreadPoolExecutor, ...], tables: MemoryBackend
-) -> None:
-    agents.close()
-    for threads in pools:
-        threads.shutdown(wait=False)
-    tables.close()

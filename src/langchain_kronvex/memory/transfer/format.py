@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -33,7 +34,7 @@ from langchain_kronvex.storage.backend import KINDS, Kind, Record, content_key
 FORMAT = "langchain-kronvex memories"
 VERSION = 1
 Fields = dict[str, Any]
-Counts = dict[Kind, int]
+Counts = Counter[Kind]
 
 _MAX_WIDTH = 1 << 16
 _UNIT_TOLERANCE = 0.01  # how far rounding to 16 bits may take a vector from unit length
@@ -78,7 +79,7 @@ def header_fields(header: Header) -> Fields:
 
 def footer_fields(counts: Counts) -> Fields:
     """Return the object of the last line."""
-    return {"end": True, **{kind: counts.get(kind, 0) for kind in KINDS}}
+    return {"end": True, **{kind: counts[kind] for kind in KINDS}}
 
 
 def record_fields(record: Record) -> Fields:
@@ -177,10 +178,9 @@ def read_record(fields: Fields) -> Record:
     Raises:
         InvalidInput: A value does not fit.
     """
-    if unknown := sorted(fields.keys() - _REQUIRED.keys() - _OPTIONAL.keys()):
+    if unknown := sorted(fields.keys() - _READ.keys()):
         raise InvalidInput(f"this version knows no field {unknown[0]!r}.")
-    values = {name: read(fields.get(name), name) for name, read in _REQUIRED.items()}
-    values |= {name: read(fields[name], name) for name, read in _OPTIONAL.items() if name in fields}
+    values = {name: _READ[name](value, name) for name, value in {**_REQUIRED, **fields}.items()}
     kind, type_, content = values["kind"], values["type"], values["content"]
     if kind == "memory":
         checks.check_type(type_)
@@ -258,14 +258,13 @@ def _vector(value: Any, name: str) -> Floats:
     return vector
 
 
-_REQUIRED: dict[str, Callable[[Any, str], Any]] = {
+_REQUIRED = dict.fromkeys(("kind", "id", "type", "content", "created_at"))
+_READ: dict[str, Callable[[Any, str], Any]] = {
     "kind": _kind,
     "id": checks.check_id,
     "type": checks.check_id,
     "content": _filled,
     "created_at": _time,
-}
-_OPTIONAL: dict[str, Callable[[Any, str], Any]] = {
     "user_id": checks.check_optional_id,
     "session_id": checks.check_optional_id,
     "key": _filled,

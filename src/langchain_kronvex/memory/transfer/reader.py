@@ -87,7 +87,7 @@ class ArchiveReader:
             raise InvalidInput(f"the header names the user {user_id!r}; this is another owner's.")
         if record.vector is not None:
             self._check_vector(len(record.vector))
-        self.counts[record.kind] = self.counts.get(record.kind, 0) + 1
+        self.counts[record.kind] += 1
         return record
 
     def _check_vector(self, width: int) -> None:

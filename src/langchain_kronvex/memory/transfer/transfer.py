@@ -85,10 +85,11 @@ class Export:
             tell(0, total)
             for page in self._pages():
                 self._write(page, write, counts)
-                tell(sum(counts.values()), max(total, sum(counts.values())))
-                _go_on(self.abandoned)
+                tell(counts.total(), max(total, counts.total()))
+                if self.abandoned:
+                    raise KronvexError("The export was abandoned.")
             write(footer_fields(counts))
-        return _summary(counts, sum(counts.values()))
+        return _summary(counts, counts.total())
 
     def _write(self, page: Sequence[Record], write: Write, counts: Counts) -> None:
         for record in page:
@@ -146,7 +147,8 @@ class Import:
                     stored += self._store(batch, reader.header.model)
                     done += len(batch)
                     tell(done, max(done, total))
-                    _go_on(self.abandoned)
+                    if self.abandoned:
+                        raise KronvexError("The import was abandoned.")
             except InvalidInput as error:
                 raise InvalidInput(f"{error} {_imported_so_far(done, stored)}") from error
             if done < total:  # some were erased while the file was written
@@ -167,11 +169,6 @@ class Import:
         return self.engine.backend.restore(complete, now, model.name if model else None)
 
 
-def _go_on(abandoned: bool) -> None:
-    if abandoned:
-        raise KronvexError("The export or import was abandoned.")
-
-
 def _is_valid(fields: Fields) -> bool:
     """Return whether an import would accept a record; a server's may come from any client."""
     try:
@@ -184,9 +181,9 @@ def _is_valid(fields: Fields) -> bool:
 
 def _summary(counts: Counts, stored: int) -> MoveSummary:
     return MoveSummary(
-        memories=counts.get("memory", 0),
-        messages=counts.get("message", 0),
-        items=counts.get("item", 0),
+        memories=counts["memory"],
+        messages=counts["message"],
+        items=counts["item"],
         stored=stored,
     )
 

@@ -9,16 +9,14 @@ from datetime import date, timedelta
 from typing import Annotated, Any
 
 from fastapi import Query, Request
-from starlette.responses import Response
 
 from langchain_kronvex.core.types import Memory
 from langchain_kronvex.server import queries
 from langchain_kronvex.server.api import responses
 from langchain_kronvex.server.api.requests import AgentChange, DaysQuery, NewAgent
-from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.api.router import guarded_router
 from langchain_kronvex.server.registry.agents import Agent
-from langchain_kronvex.server.service import key_id_of, service_of
+from langchain_kronvex.server.service import AgentInUse, key_id_of, service_of
 
 router = guarded_router("agents")
 _DAYS = 14
@@ -27,75 +25,65 @@ _CUT_CHARS = 120
 
 
 @router.post("/agents", status_code=201, response_model=responses.AgentAnswer)
-def create_agent(body: NewAgent, request: Request) -> JsonResponse:
+def create_agent(body: NewAgent, request: Request) -> dict[str, Any]:
     """Make an agent. Names need not be unique."""
     agents = service_of(request).agents
     made = agents.create(key_id_of(request), body.name, body.description, body.metadata)
-    return JsonResponse(_agent_object(made, 0), 201)
+    return _agent_object(made, 0)
 
 
 @router.get("/agents", response_model=list[responses.AgentAnswer])
-def list_agents(request: Request) -> JsonResponse:
+def list_agents(request: Request) -> list[dict[str, Any]]:
     """List the agents of the key, newest first."""
     service = service_of(request)
     agents = service.agents.all(key_id_of(request))
-    return JsonResponse([_agent_object(each, service.memory_count(each.id)) for each in agents])
+    return [_agent_object(each, service.memory_count(each.id)) for each in agents]
 
 
 @router.get("/agents/{agent_id}", response_model=responses.AgentAnswer)
-def get_agent(agent_id: str, request: Request) -> JsonResponse:
+def get_agent(agent: AgentInUse, request: Request) -> dict[str, Any]:
     """Return one agent."""
-    service = service_of(request)
-    with service.use(request, agent_id) as agent:
-        return JsonResponse(_agent_object(service.registered(request, agent_id), agent.count()))
+    return _agent_object(service_of(request).registered(request, agent.id), agent.count())
 
 
 @router.patch("/agents/{agent_id}", response_model=responses.AgentAnswer)
-def change_agent(agent_id: str, body: AgentChange, request: Request) -> JsonResponse:
+def change_agent(agent: AgentInUse, body: AgentChange, request: Request) -> dict[str, Any]:
     """Change the fields given; metadata is replaced, not merged."""
     service = service_of(request)
-    with service.use(request, agent_id) as agent:
-        changed = replace(
-            service.registered(request, agent_id), **body.model_dump(exclude_unset=True)
-        )
-        service.agents.change(changed)
-        return JsonResponse(_agent_object(changed, agent.count()))
+    known = service.registered(request, agent.id)
+    changed = replace(known, **body.model_dump(exclude_unset=True))
+    service.agents.change(changed)
+    return _agent_object(changed, agent.count())
 
 
-@router.delete("/agents/{agent_id}", status_code=204, response_class=Response)
-def delete_agent(agent_id: str, request: Request) -> Response:
+@router.delete("/agents/{agent_id}", status_code=204)
+def delete_agent(agent_id: str, request: Request) -> None:
     """Erase an agent and all its memories for good."""
     service_of(request).remove(request, agent_id)
-    return Response(status_code=204)
 
 
 @router.get("/agents/{agent_id}/analytics", response_model=responses.AnalyticsAnswer)
 def agent_analytics(
-    agent_id: str, query: Annotated[DaysQuery, Query()], request: Request
-) -> JsonResponse:
+    agent: AgentInUse, query: Annotated[DaysQuery, Query()], request: Request
+) -> dict[str, Any]:
     """Count the memories of an agent."""
-    service = service_of(request)
-    with service.use(request, agent_id) as agent:
-        memories = queries.find(agent.memory, None)
-        sessions = queries.sessions(agent.memory)
+    memories = queries.find(agent.memory, None)
     top = sorted(memories, key=lambda memory: -memory.access_count)[:_TOP]
-    return JsonResponse(
-        {
-            "agent_id": agent.id,
-            "total_memories": len(memories),
-            "pinned_memories": sum(memory.pinned for memory in memories),
-            "top_memories": [
-                {**responses.report_object(agent.id, each), "content": each.content[:_CUT_CHARS]}
-                for each in top
-            ],
-            "by_type": Counter(memory.memory_type for memory in memories),
-            "sessions": responses.session_objects(sessions),
-            "daily_memories": _daily(memories, service.now().date()),
-        }
-    )
+    return {
+        "agent_id": agent.id,
+        "total_memories": len(memories),
+        "pinned_memories": sum(memory.pinned for memory in memories),
+        "top_memories": [
+            {**responses.report_object(agent.id, each), "content": each.content[:_CUT_CHARS]}
+            for each in top
+        ],
+        "by_type": Counter(memory.memory_type for memory in memories),
+        "sessions": responses.session_objects(queries.sessions(agent.memory)),
+        "daily_memories": _daily(memories, service_of(request).now().date()),
+    }
 
 
-def _agent_object(agent: Agent, memories: int) -> dict[str, object]:
+def _agent_object(agent: Agent, memories: int) -> dict[str, Any]:
     return {
         "id": agent.id,
         "name": agent.name,

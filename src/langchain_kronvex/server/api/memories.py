@@ -7,11 +7,10 @@ Paths with a fixed word come before those that end in an id. Everything is erase
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query, Request
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.responses import Response
 
 from langchain_kronvex.core.errors import MemoryNotFound
 from langchain_kronvex.core.types import Memory
@@ -30,7 +29,7 @@ from langchain_kronvex.server.api.requests import (
 from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.api.router import guarded_router
 from langchain_kronvex.server.http.errors import ApiError
-from langchain_kronvex.server.service import OpenAgent, service_of
+from langchain_kronvex.server.service import AgentInUse, OpenAgent, service_of
 from langchain_kronvex.storage.backend import Page
 
 
@@ -49,85 +48,73 @@ class AnyText(Convertor[str]):
 
 
 register_url_convertor("anytext", AnyText())
-router = guarded_router("memories")
+router = guarded_router("memories", "/api/v1/agents/{agent_id}")
 
 
-@router.get("/agents/{agent_id}/memories", response_model=responses.ListAnswer)
-def list_memories(
-    agent_id: str, query: Annotated[ListQuery, Query()], request: Request
-) -> JsonResponse:
+@router.get("/memories", response_model=responses.ListAnswer)
+def list_memories(agent: AgentInUse, query: Annotated[ListQuery, Query()]) -> dict[str, Any]:
     """List memories: of one session or user, or without ids of the whole agent."""
     limit, offset = query.bounds
-    with service_of(request).use(request, agent_id) as agent:
-        found, total = _page(agent.memory, query)
+    found, total = _page(agent.memory, query)
     memories = [responses.memory_object(agent.id, each) for each in found]
-    return JsonResponse({"memories": memories, **responses.page_keys(total, limit, offset)})
+    return {"memories": memories, **responses.page_keys(total, limit, offset)}
 
 
 def _page(memory: KronvexMemory, query: ListQuery) -> tuple[list[Memory], int]:
     """Return the memories of a page, and how many there are on all pages."""
     scope, (limit, offset) = query.scope or None, query.bounds
-    memory_type, search = query.memory_type or query.type, query.search or query.q
     order = Page(by="created", newest_first=query.sort not in ("oldest", "date_asc"))
-    if not memory_type and not search and query.sort != "access_count":
+    if not query.memory_type and not query.search and query.sort != "access_count":
         # The store itself can count, and choose the page.
         total = sum(session.memories for session in queries.sessions(memory, scope))
         page = replace(order, limit=limit, offset=offset)
         return queries.find(memory, scope, page=page), total
-    found = queries.find(memory, scope, memory_type or None, order)
-    if search:
-        text = search.casefold()
+    found = queries.find(memory, scope, query.memory_type or None, order)
+    if query.search:
+        text = query.search.casefold()
         found = [each for each in found if text in each.content.casefold()]
     if query.sort == "access_count":
         found.sort(key=lambda each: -each.access_count)
     return found[offset : offset + limit], len(found)
 
 
-@router.delete("/agents/{agent_id}/memories", response_model=responses.DeletedAnswer)
-def delete_memories(
-    agent_id: str, query: Annotated[WhoseQuery, Query()], request: Request
-) -> JsonResponse:
+@router.delete("/memories", response_model=responses.DeletedAnswer)
+def delete_memories(agent: AgentInUse, query: Annotated[WhoseQuery, Query()]) -> dict[str, Any]:
     """Erase every memory of the agent, or with ids those of one session or user, for good.
 
-    An empty id is refused: only a request without both ids means every memory.
+    An empty id is rejected: only a request without both ids means every memory.
     """
-    with service_of(request).use(request, agent_id) as agent:
-        return _deleted(agent, queries.erase(agent.memory, query.scope or None))
+    return _deleted(agent, queries.erase(agent.memory, query.scope or None))
 
 
-@router.delete("/agents/{agent_id}/memories/bulk-delete", response_model=responses.DeletedAnswer)
-def bulk_delete(agent_id: str, body: BulkDelete, request: Request) -> JsonResponse:
+@router.delete("/memories/bulk-delete", response_model=responses.DeletedAnswer)
+def bulk_delete(agent: AgentInUse, body: BulkDelete) -> dict[str, Any]:
     """Erase the memories that meet every condition given, for good."""
     wanted = None if body.memory_ids is None else {stored_id(id_) for id_ in body.memory_ids}
     before = body.before_date
-    with service_of(request).use(request, agent_id) as agent:
-        ids = [
-            each.id
-            for each in queries.find(agent.memory, body.scope or None, body.memory_type)
-            if (wanted is None or each.id in wanted)
-            and (before is None or each.created_at < before)
-        ]
-        return _deleted(agent, queries.erase(agent.memory, ids=ids) if ids else 0)
+    ids = [
+        each.id
+        for each in queries.find(agent.memory, body.scope or None, body.memory_type)
+        if (wanted is None or each.id in wanted) and (before is None or each.created_at < before)
+    ]
+    return _deleted(agent, queries.erase(agent.memory, ids=ids) if ids else 0)
 
 
-def _deleted(agent: OpenAgent, deleted: int) -> JsonResponse:
+def _deleted(agent: OpenAgent, deleted: int) -> dict[str, Any]:
     agent.removed()
-    return JsonResponse({"deleted": deleted})
+    return {"deleted": deleted}
 
 
-@router.get("/agents/{agent_id}/memories/export", response_model=responses.ExportAnswer)
-def export_memories(agent_id: str, request: Request) -> JsonResponse:
+@router.get("/memories/export", response_model=responses.ExportAnswer)
+def export_memories(agent: AgentInUse) -> JsonResponse:
     """Return all memories, newest first, as a document that bulk-import takes."""
-    with service_of(request).use(request, agent_id) as agent:
-        found = [
-            responses.memory_object(agent.id, each) for each in queries.find(agent.memory, None)
-        ]
+    found = [responses.memory_object(agent.id, each) for each in queries.find(agent.memory, None)]
     answer = {"agent_id": agent.id, "total": len(found), "memories": found}
     return JsonResponse(answer, headers=_as_file("memories"))
 
 
-@router.post("/agents/{agent_id}/memories/bulk-import", response_model=responses.ImportAnswer)
-def import_memories(agent_id: str, body: BulkImport, request: Request) -> JsonResponse:
+@router.post("/memories/bulk-import", response_model=responses.ImportAnswer)
+def import_memories(agent_id: str, body: BulkImport, request: Request) -> dict[str, Any]:
     """Store up to 100 memories with their sessions and dates. An expired one fails alone."""
     service = service_of(request)
     now = service.now()
@@ -141,33 +128,30 @@ def import_memories(agent_id: str, body: BulkImport, request: Request) -> JsonRe
         stored = agent.memory.remember_many(drafts)
         agent.removed()  # some may have been there: count anew
     service.count_calls(request, "stores", len(stored))
-    return JsonResponse({"imported": len(stored), "failed": len(errors), "errors": errors})
+    return {"imported": len(stored), "failed": len(errors), "errors": errors}
 
 
-@router.get("/agents/{agent_id}/sessions", response_model=responses.SessionsAnswer)
-def list_sessions(agent_id: str, request: Request) -> JsonResponse:
+@router.get("/sessions", response_model=responses.SessionsAnswer)
+def list_sessions(agent: AgentInUse) -> dict[str, Any]:
     """List the sessions, the last written to first.
 
     The ids of each, sent as parameters of a listing, list as many memories as it counts.
     """
-    with service_of(request).use(request, agent_id) as agent:
-        sessions = responses.session_objects(queries.sessions(agent.memory))
-    return JsonResponse({"sessions": sessions})
+    sessions = responses.session_objects(queries.sessions(agent.memory))
+    return {"sessions": sessions}
 
 
 @router.get(
-    "/agents/{agent_id}/memories/user/{uid:anytext}/export",
+    "/memories/user/{uid:anytext}/export",
     response_model=responses.UserExportAnswer,
 )
-def export_user(agent_id: str, uid: str, request: Request) -> JsonResponse:
+def export_user(agent: AgentInUse, uid: str, request: Request) -> JsonResponse:
     """Return every memory of one user, and the chats that this package's client keeps here."""
-    service = service_of(request)
-    with service.use(request, agent_id) as agent:
-        found = queries.find_user(agent.memory, uid)
+    found = queries.find_user(agent.memory, uid)
     answer = {
         "user_id": uid,
         "agent_id": agent.id,
-        "exported_at": responses.with_offset(service.now()),
+        "exported_at": responses.with_offset(service_of(request).now()),
         "gdpr_article": "Article 20",
         "memory_count": len(found),
         "memories": [
@@ -177,63 +161,50 @@ def export_user(agent_id: str, uid: str, request: Request) -> JsonResponse:
     return JsonResponse(answer, headers=_as_file("user-export"))
 
 
-@router.delete(
-    "/agents/{agent_id}/memories/user/{uid:anytext}", response_model=responses.UserEraseAnswer
-)
-def erase_user(agent_id: str, uid: str, request: Request) -> JsonResponse:
+@router.delete("/memories/user/{uid:anytext}", response_model=responses.UserEraseAnswer)
+def erase_user(agent: AgentInUse, uid: str, request: Request) -> dict[str, Any]:
     """Erase everything of one user, chat messages included, from the store's files too."""
-    service = service_of(request)
-    with service.use(request, agent_id) as agent:
-        erased = queries.erase_user(agent.memory, uid)
-        agent.removed()
-    return JsonResponse(
-        {
-            "erased": erased,
-            "user_id": uid,
-            "agent_id": agent.id,
-            "erased_at": responses.with_offset(service.now()),
-            "gdpr_article": "Article 17",
-        }
-    )
+    erased = queries.erase_user(agent.memory, uid)
+    agent.removed()
+    return {
+        "erased": erased,
+        "user_id": uid,
+        "agent_id": agent.id,
+        "erased_at": responses.with_offset(service_of(request).now()),
+        "gdpr_article": "Article 17",
+    }
 
 
-@router.get("/agents/{agent_id}/memories/{memory_id}", response_model=responses.MemoryAnswer)
-def get_memory(agent_id: str, memory_id: str, request: Request) -> JsonResponse:
+@router.get("/memories/{memory_id}", response_model=responses.MemoryAnswer)
+def get_memory(agent: AgentInUse, memory_id: str) -> dict[str, Any]:
     """Return one memory."""
-    with service_of(request).use(request, agent_id) as agent:
-        return JsonResponse(responses.memory_object(agent.id, _existing(agent, memory_id)))
+    return responses.memory_object(agent.id, _existing(agent, memory_id))
 
 
-@router.patch("/agents/{agent_id}/memories/{memory_id}", response_model=responses.MemoryAnswer)
-def change_memory(
-    agent_id: str, memory_id: str, body: MemoryChange, request: Request
-) -> JsonResponse:
+@router.patch("/memories/{memory_id}", response_model=responses.MemoryAnswer)
+def change_memory(agent: AgentInUse, memory_id: str, body: MemoryChange) -> dict[str, Any]:
     """Change the fields given. Pinning a memory removes its expiry."""
     given = body.model_dump(include={"pinned", "memory_type", "metadata"}, exclude_unset=True)
     if body.model_fields_set & {"ttl_days", "ttl_seconds"}:
         given["ttl_days"] = lifetime_days(body.ttl_days, body.ttl_seconds)
     elif given.get("pinned"):
         given["ttl_days"] = None
-    with service_of(request).use(request, agent_id) as agent:
-        changed = agent.memory.update(_existing(agent, memory_id).id, **given)
-        return JsonResponse(responses.memory_object(agent.id, changed))
+    changed = agent.memory.update(_existing(agent, memory_id).id, **given)
+    return responses.memory_object(agent.id, changed)
 
 
-@router.delete("/agents/{agent_id}/memories/{memory_id}", status_code=204, response_class=Response)
-def delete_memory(agent_id: str, memory_id: str, request: Request) -> Response:
+@router.delete("/memories/{memory_id}", status_code=204)
+def delete_memory(agent: AgentInUse, memory_id: str) -> None:
     """Erase one memory for good."""
-    with service_of(request).use(request, agent_id) as agent:
-        if not agent.memory.forget(id=_existing(agent, memory_id).id):
-            raise MemoryNotFound
-        agent.removed()
-    return Response(status_code=204)
+    if not agent.memory.forget(id=_existing(agent, memory_id).id):
+        raise MemoryNotFound
+    agent.removed()
 
 
-@router.post("/agents/{agent_id}/memories/{memory_id}/restore", responses={409: {}})
-def restore_memory(agent_id: str, memory_id: str, request: Request) -> JsonResponse:
+@router.post("/memories/{memory_id}/restore", responses={409: {}})
+def restore_memory(agent: AgentInUse, memory_id: str) -> None:
     """Answer 404, since a deleted memory is gone, or 409 for a memory that is not deleted."""
-    with service_of(request).use(request, agent_id) as agent:
-        _existing(agent, memory_id)
+    _existing(agent, memory_id)
     raise ApiError(409, "Memory is not deleted")
 
 

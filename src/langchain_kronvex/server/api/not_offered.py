@@ -30,13 +30,13 @@ _REASONS = {
 }
 
 
-def _refusal(reason: str) -> Callable[[Request], Awaitable[Response]]:
-    async def refuse(_: Request) -> NoReturn:
+def _rejection(reason: str) -> Callable[[Request], Awaitable[Response]]:
+    async def reject(_: Request) -> NoReturn:
         raise HTTPException(501, f"Not offered by this server: {reason}")
 
-    return refuse
+    return reject
 
 
 for _operation, _reason in _REASONS.items():
     _method, _, _path = _operation.partition(" ")
-    router.add_route(_path, _refusal(_reason), [_method])
+    router.add_route(_path, _rejection(_reason), [_method])

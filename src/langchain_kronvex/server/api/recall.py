@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import Request
 
 from langchain_kronvex.core.context_lines import context_text, within
@@ -14,20 +16,20 @@ from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.api.router import guarded_router
 from langchain_kronvex.server.client_envelope import envelope_of
 from langchain_kronvex.server.http.endpoint import RecallEndpoint
-from langchain_kronvex.server.service import service_of
+from langchain_kronvex.server.service import AgentInUse, OpenAgent, service_of
 
-router = guarded_router("memory", route_class=RecallEndpoint)
-remember_router = guarded_router("memory")
+_PREFIX = "/api/v1/agents/{agent_id}"
+router = guarded_router("memory", _PREFIX, RecallEndpoint)
+remember_router = guarded_router("memory", _PREFIX)
 
 
-@router.post("/agents/{agent_id}/recall", response_model=responses.RecallAnswer)
-def recall(agent_id: str, body: RecallBody, request: Request) -> JsonResponse:
+@router.post("/recall", response_model=responses.RecallAnswer)
+def recall(agent: AgentInUse, body: RecallBody, request: Request) -> dict[str, Any]:
     """Find the `top_k` most similar memories, the most confident first."""
     service = service_of(request)
-    with service.use(request, agent_id) as agent:
-        found = _recalled(agent.memory, body, everywhere=service.settings.all_sessions)
+    found = _recalled(agent.memory, body, everywhere=service.settings.all_sessions)
     service.count_calls(request, "recalls")
-    return JsonResponse(responses.recall_answer(body.query, agent.id, found))
+    return responses.recall_answer(body.query, agent.id, found)
 
 
 def _recalled(memory: KronvexMemory, body: RecallBody, *, everywhere: bool) -> list[RecalledMemory]:
@@ -45,9 +47,7 @@ def _recalled(memory: KronvexMemory, body: RecallBody, *, everywhere: bool) -> l
     )
 
 
-@remember_router.post(
-    "/agents/{agent_id}/remember", status_code=201, response_model=responses.MemoryAnswer
-)
+@remember_router.post("/remember", status_code=201, response_model=responses.MemoryAnswer)
 def remember(agent_id: str, body: RememberBody, request: Request) -> JsonResponse:
     """Store one memory. The first one makes an agent with a readable name.
 
@@ -63,21 +63,18 @@ def remember(agent_id: str, body: RememberBody, request: Request) -> JsonRespons
     return JsonResponse(answer, 201, {"X-Dedup-Hit": "true"} if stored.deduplicated else None)
 
 
-@router.post("/agents/{agent_id}/inject-context", response_model=responses.ContextAnswer)
-def inject_context(agent_id: str, body: InjectBody, request: Request) -> JsonResponse:
+@router.post("/inject-context", response_model=responses.ContextAnswer)
+def inject_context(agent: AgentInUse, body: InjectBody, request: Request) -> dict[str, Any]:
     """Recall memories and format them as text for a prompt, one line for each memory."""
     service = service_of(request)
-    with service.use(request, agent_id) as agent:
-        if service.settings.all_sessions and not body.scope:
-            answer = _context_of_all(agent.memory, agent.id, body)
-        else:
-            answer = _context(agent.memory, agent.id, body)
+    everywhere = service.settings.all_sessions and not body.scope
+    answer = (_context_of_all if everywhere else _context)(agent, body)
     service.count_calls(request, "injects")
-    return JsonResponse(answer)
+    return answer
 
 
-def _context(memory: KronvexMemory, agent_id: str, body: InjectBody) -> dict[str, object]:
-    made = memory.inject_context(
+def _context(agent: OpenAgent, body: InjectBody) -> dict[str, Any]:
+    made = agent.memory.inject_context(
         body.message,
         top_k=body.top_k,
         max_tokens=body.max_tokens,
@@ -87,10 +84,10 @@ def _context(memory: KronvexMemory, agent_id: str, body: InjectBody) -> dict[str
     )
     kept = [found for found in made.memories if found.similarity >= body.threshold]
     text = made.context if len(kept) == len(made.memories) else context_text(kept)
-    return responses.context_answer(text, agent_id, kept, degraded=made.degraded)
+    return responses.context_answer(text, agent.id, kept, degraded=made.degraded)
 
 
-def _context_of_all(memory: KronvexMemory, agent_id: str, body: InjectBody) -> dict[str, object]:
-    found = queries.recall_everywhere(memory, body.message, body)
+def _context_of_all(agent: OpenAgent, body: InjectBody) -> dict[str, Any]:
+    found = queries.recall_everywhere(agent.memory, body.message, body)
     kept = within(found, body.max_tokens)
-    return responses.context_answer(context_text(kept), agent_id, kept, degraded=False)
+    return responses.context_answer(context_text(kept), agent.id, kept, degraded=False)

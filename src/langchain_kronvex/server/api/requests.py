@@ -1,4 +1,4 @@
-"""What requests may hold: the fields of every dialect, checked.
+"""The models of requests: the fields of every dialect, checked.
 
 Unknown fields are ignored, and null means the same as leaving a field out. Where two names mean
 the same, the first one given counts: `memory_type` before `type`, `query` before `message` in
@@ -10,9 +10,18 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.types import MemoryDraft, Scope
@@ -40,42 +49,40 @@ def lifetime_days(ttl_days: int | None, ttl_seconds: int | None) -> float | None
     return ttl_days if ttl_seconds is None else ttl_seconds / _SECONDS_PER_DAY
 
 
-def _text(value: str) -> str:
-    return checks.check_content(value, "the text")
-
-
-def _name(value: str) -> str:
-    return checks.check_id(value, "the name")
-
-
-def _id(value: str | None) -> str | None:
-    return checks.check_optional_id(value, "the id")
-
-
-def _type(value: str) -> str:
-    return checks.check_text(value, "memory_type")
-
-
 def _empty_is_none(value: Any) -> Any:
     return None if value == "" else value
 
 
-MemoryTypeName = Literal["episodic", "semantic", "procedural", "fact", "preference", "context"]
-Text = Annotated[str, AfterValidator(_text), Field(min_length=1, max_length=1_048_576)]
-Name = Annotated[str, AfterValidator(_name), Field(min_length=1, max_length=255)]
+def _named(name: str, other: str) -> Any:
+    """Return the description of a field with two names; the first one wins."""
+    return Field(validation_alias=AliasChoices(name, other), description=f"Or `{other}`.")
+
+
+_check_id = partial(checks.check_optional_id, name="the id")
+Text = Annotated[
+    str,
+    AfterValidator(partial(checks.check_content, name="the text")),
+    Field(min_length=1, max_length=1_048_576),
+]
+Name = Annotated[
+    str,
+    AfterValidator(partial(checks.check_id, name="the name")),
+    Field(min_length=1, max_length=255),
+]
 Id = Annotated[
     Annotated[str, Field(max_length=255)] | None,
     BeforeValidator(_empty_is_none),
-    AfterValidator(_id),
-    Field(description="Whose memory. Null and '' mean the agent itself."),
+    AfterValidator(_check_id),
+    Field(description="The owner of the memories. Null and '' mean the agent itself."),
 ]
-GivenId = Annotated[str, AfterValidator(_id), Field(min_length=1, max_length=255)] | None
+GivenId = Annotated[str, AfterValidator(_check_id), Field(min_length=1, max_length=255)] | None
 Description = Annotated[str, Field(max_length=10_000)]
 Metadata = Annotated[dict[str, Any], AfterValidator(checks.check_metadata)]
-AnyType = Annotated[str, AfterValidator(_type)] | None
 Moment = Annotated[datetime, AfterValidator(_utc)]
-Alias = Annotated[Any, Field(json_schema_extra={"type": "string"})]
-TypeAlias = Annotated[Alias, Field(description="Another name of memory_type, which wins.")]
+PlainText = Annotated[str, AfterValidator(partial(checks.check_text, name="memory_type"))]
+TypeName = Literal["episodic", "semantic", "procedural", "fact", "preference", "context"]
+MemoryType = Annotated[TypeName, _named("memory_type", "type")]
+AnyType = Annotated[TypeName | None, _named("memory_type", "type")]
 TtlDays = Annotated[int, Field(ge=1, le=3650)] | None
 TtlSeconds = Annotated[
     Annotated[int, Field(ge=60, le=3650 * _SECONDS_PER_DAY)] | None,
@@ -88,25 +95,20 @@ def _example(**fields: str) -> ConfigDict:
 
 
 class Body(BaseModel):
-    """A request's body: aliases are resolved, and null counts as left out."""
+    """A request's body, in which null counts as left out."""
 
-    aliases: ClassVar[dict[str, str]] = {}
     nullable: ClassVar[bool] = True
 
     @model_validator(mode="before")
     @classmethod
-    def _one_dialect(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
+    def _without_nulls(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not cls.nullable:
             return data
-        given = {k: v for k, v in data.items() if v is not None} if cls.nullable else dict(data)
-        for name, other in cls.aliases.items():
-            if name not in given and other in given:
-                given[name] = given[other]
-        return given
+        return {name: value for name, value in data.items() if value is not None}
 
 
 class Whose(BaseModel):
-    """The two ids that say whose memory a request is about."""
+    """The two ids that name the owner of the memories of a request."""
 
     session_id: Id = None
     user_id: Id = None
@@ -115,8 +117,8 @@ class Whose(BaseModel):
     def scope(self) -> Scope:
         """The scope meant; an empty one without ids.
 
-        Both ids say whose memory it is, so either one alone, or the same text in both, is the same
-        scope. Two different texts are a user and one session of theirs.
+        Both ids name the owner, so either one alone, or the same text in both, is the same scope.
+        Two different texts are a user and one of the user's sessions.
         """
         if self.session_id and self.user_id and self.session_id != self.user_id:
             return Scope.of(self.user_id, self.session_id)
@@ -124,16 +126,14 @@ class Whose(BaseModel):
 
 
 class Scoped(Body, Whose):
-    """A body that says whose memory it is about."""
+    """A body with the two ids of the owner."""
 
 
 class NewMemory(Scoped):
-    """What every way of storing a memory takes."""
+    """The fields of every way of storing a memory."""
 
-    aliases: ClassVar[dict[str, str]] = {"memory_type": "type"}
     content: Text
-    memory_type: MemoryTypeName = "episodic"
-    type: TypeAlias = None
+    memory_type: MemoryType = "episodic"
     metadata: Metadata = Field(default_factory=dict)
     ttl_days: TtlDays = None
     ttl_seconds: TtlSeconds = None
@@ -162,21 +162,18 @@ class RememberBody(NewMemory):
 
 
 class Question(Scoped):
-    """What recall and inject-context share."""
+    """The fields that recall and inject-context share."""
 
     top_k: int = Field(5, ge=1, le=20)
     threshold: float = Field(0.0, ge=0, le=1, description="The least similarity.")
-    memory_type: MemoryTypeName | None = None
-    type: TypeAlias = None
+    memory_type: AnyType = None
 
 
 class RecallBody(Question):
     """Find memories of one user; without ids, those of the agent itself."""
 
     model_config = _example(query="How long should answers be?", session_id="user-42")
-    aliases: ClassVar[dict[str, str]] = {"query": "message", "memory_type": "type"}
-    query: Text
-    message: Alias = Field(None, description="Another name of query, which wins.")
+    query: Annotated[Text, _named("query", "message")]
     include_shared: bool = Field(False, description="Search the agent's own memories as well.")
 
 
@@ -184,9 +181,7 @@ class InjectBody(Question):
     """Make a text for a prompt from the memories of one user."""
 
     model_config = _example(message="How long should answers be?", session_id="user-42")
-    aliases: ClassVar[dict[str, str]] = {"message": "query", "memory_type": "type"}
-    message: Text
-    query: Alias = Field(None, description="Another name of message, which wins.")
+    message: Annotated[Text, _named("message", "query")]
     max_tokens: int | None = Field(None, ge=1, description="About how long the text may be.")
 
 
@@ -210,23 +205,19 @@ class AgentChange(Body):
 class MemoryChange(Body):
     """Change the fields given. The text of a memory never changes."""
 
-    aliases: ClassVar[dict[str, str]] = {"memory_type": "type"}
     nullable: ClassVar[bool] = False
     pinned: bool = False
-    memory_type: MemoryTypeName = "episodic"
-    type: TypeAlias = None
+    memory_type: MemoryType = "episodic"
     metadata: Metadata = Field(default_factory=dict, description="Replaces the metadata.")
     ttl_days: TtlDays = Field(None, description="From created_at; null for no expiry.")
     ttl_seconds: TtlSeconds = None
 
 
 class BulkDelete(Scoped):
-    """Which memories to erase; every condition given must hold. An empty id is refused."""
+    """Conditions that a memory must all meet to be erased. An empty id is rejected."""
 
-    aliases: ClassVar[dict[str, str]] = {"memory_type": "type"}
     memory_ids: list[Name] | None = Field(None, max_length=10_000)
-    memory_type: MemoryTypeName | None = None
-    type: TypeAlias = None
+    memory_type: AnyType = None
     before_date: Moment | None = None
     session_id: GivenId = None
     user_id: GivenId = None
@@ -265,7 +256,7 @@ class BulkImport(Body):
 
 
 class WhoseQuery(Whose):
-    """The user or session whose memories to erase; without ids, all of the agent's."""
+    """The user or session to erase the memories of; without ids, all of the agent's."""
 
     model_config = ConfigDict(extra="forbid")
     session_id: GivenId = None
@@ -279,10 +270,8 @@ class ListQuery(Whose):
     per_page: int | None = Field(None, ge=1, le=100)
     limit: int | None = Field(None, ge=1, le=1000)
     offset: int | None = Field(None, ge=0, le=_FAR)
-    memory_type: AnyType = None
-    type: AnyType = None
-    search: str | None = None
-    q: str | None = None
+    memory_type: Annotated[PlainText | None, _named("memory_type", "type")] = None
+    search: Annotated[str | None, _named("search", "q")] = None
     sort: Literal["recent", "oldest", "access_count", "date_desc", "date_asc"] = "recent"
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -24,11 +25,10 @@ class JsonResponse(Response):
 
     def render(self, content: Any) -> bytes:
         """Return the body."""
-        if isinstance(content, BaseModel):
-            content = content.model_dump()
-        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(
-            "utf-8", "replace"
+        text = json.dumps(
+            content, ensure_ascii=False, separators=(",", ":"), default=BaseModel.model_dump
         )
+        return text.encode("utf-8", "replace")
 
 
 class Answer(BaseModel):
@@ -250,11 +250,13 @@ class VersionAnswer(Answer):
 
 
 class Problem(Answer):
-    """Why a request was refused."""
+    """The reason why a request was rejected."""
 
     detail: Any
 
 
+_SAME = ("id", "content", "memory_type", "access_count", "pinned", "deduplicated", "user_id")
+_SessionIds = tuple[str | None, str | None]
 _CONSTANT = {
     name: field.default
     for name, field in MemoryAnswer.model_fields.items()
@@ -269,19 +271,13 @@ def memory_object(agent_id: str, memory: Memory) -> dict[str, Any]:
     `session_id` repeats the user, because the API's clients look for the user there.
     """
     return {
-        "id": memory.id,
+        **{name: getattr(memory, name) for name in _SAME},
         "agent_id": agent_id,
-        "content": memory.content,
         "session_id": memory.session_id or memory.user_id,
-        "memory_type": memory.memory_type,
         "type": memory.memory_type,
         "metadata": dict(memory.metadata),
         "created_at": zulu(memory.created_at),
-        "access_count": memory.access_count,
         "expires_at": None if memory.pinned or not memory.expires_at else zulu(memory.expires_at),
-        "pinned": memory.pinned,
-        "deduplicated": memory.deduplicated,
-        "user_id": memory.user_id,
         **_CONSTANT,
     }
 
@@ -332,37 +328,34 @@ def page_keys(total: int, limit: int, offset: int) -> Mapping[str, Any]:
 def session_objects(stored: Sequence[SessionSummary]) -> list[dict[str, Any]]:
     """Return sessions under the ids that list them, each with the number that such a list has.
 
-    The ids are those of the session and its user. For what was stored under one name alone, they
+    The ids are those of the session and its user. For records stored under one name alone, they
     are that name and null: a request with that id means everything of the user of that name, and
     so does the number.
 
     Args:
         stored: The sessions of an agent, the last written to first.
     """
-    of_user: dict[str | None, dict[str, Any]] = {}
-    found: dict[tuple[str | None, str | None], dict[str, Any]] = {}
+    counts: Counter[_SessionIds] = Counter()
+    last_at: dict[_SessionIds, datetime] = {}
+    listed: dict[_SessionIds, None] = {}
     for each in stored:
-        owner = each.user_id or each.session_id
-        user = of_user.setdefault(owner, _session_object(owner, None, 0, each.last_at))
-        user["count"] = user["memory_count"] = user["count"] + each.memories
-        if each.session_id not in (owner, None):
-            ids = each.session_id, each.user_id
-            found[ids] = _session_object(*ids, each.memories, each.last_at)
-        elif owner:
-            found[owner, None] = user
-    return list(found.values())
-
-
-def _session_object(
-    session_id: str | None, user_id: str | None, count: int, last_at: datetime
-) -> dict[str, Any]:
-    return {
-        "session_id": session_id,
-        "user_id": user_id,
-        "count": count,
-        "memory_count": count,
-        "last_at": with_offset(last_at),
-    }
+        user = each.user_id or each.session_id, None
+        ids = user if each.session_id in user else (each.session_id, each.user_id)
+        for counted in {user, ids}:
+            counts[counted] += each.memories
+            last_at.setdefault(counted, each.last_at)
+        if ids[0]:
+            listed[ids] = None
+    return [
+        {
+            "session_id": ids[0],
+            "user_id": ids[1],
+            "count": counts[ids],
+            "memory_count": counts[ids],
+            "last_at": with_offset(last_at[ids]),
+        }
+        for ids in listed
+    ]
 
 
 def zulu(moment: datetime) -> str:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
 
-from langchain_kronvex.server.api import responses
-from langchain_kronvex.server.api.responses import JsonResponse
+from langchain_kronvex.server.api.responses import (
+    KeyAnswer,
+    ServiceAnswer,
+    UsageAnswer,
+    VersionAnswer,
+    zulu,
+)
 from langchain_kronvex.server.api.router import PROBLEMS, guarded_router
 from langchain_kronvex.server.http.endpoint import Endpoint
 from langchain_kronvex.server.http.errors import ApiError
@@ -21,56 +25,54 @@ usage_router = guarded_router("reports")
 key_router = guarded_router("keys", "/auth")
 
 
-@router.get("/health", response_model=responses.ServiceAnswer, responses={503: PROBLEMS[503]})
-def health(request: Request) -> JsonResponse:
+@router.get("/health", responses={503: PROBLEMS[503]})
+def health(request: Request) -> ServiceAnswer:
     """Return whether the store can be read; 503 when it cannot. Needs no key."""
     service_of(request).keys.none_made()
-    return JsonResponse(responses.ServiceAnswer())
+    return ServiceAnswer()
 
 
-@router.get("/version", response_model=responses.VersionAnswer)
-def api_version(request: Request) -> JsonResponse:
+@router.get("/version")
+def api_version(request: Request) -> VersionAnswer:
     """Return the version. Needs no key."""
-    return JsonResponse(responses.VersionAnswer())
+    return VersionAnswer()
 
 
-@router.get("/ping", response_model=str)
-def ping(request: Request) -> JsonResponse:
+@router.get("/ping")
+def ping(request: Request) -> str:
     """Return "pong". Needs no key."""
-    return JsonResponse("pong")
+    return "pong"
 
 
-@usage_router.get("/usage/today", response_model=responses.UsageAnswer)
-def usage_today(request: Request) -> JsonResponse:
+@usage_router.get("/usage/today")
+def usage_today(request: Request) -> UsageAnswer:
     """Count the key's calls of today (UTC), since the server started."""
     calls = service_of(request).calls_today(request)
-    return JsonResponse(responses.UsageAnswer(today={**calls, "tokens": 0}))
+    return UsageAnswer(today={**calls, "tokens": 0})
 
 
-@key_router.get("/keys", response_model=list[responses.KeyAnswer])
-def list_keys(request: Request) -> JsonResponse:
+@key_router.get("/keys")
+def list_keys(request: Request) -> list[KeyAnswer]:
     """Return the calling key alone; nothing while the server needs none."""
     service, calling = service_of(request), key_id_of(request)
-    keys = [key for key in service.keys.all() if key.id == calling]
-    return JsonResponse([_key_answer(key, service) for key in keys])
+    return [_key_answer(key, service) for key in service.keys.all() if key.id == calling]
 
 
-@key_router.delete("/keys/{key_id}", status_code=204, response_class=Response)
-def revoke_key(key_id: str, request: Request) -> Response:
+@key_router.delete("/keys/{key_id}", status_code=204)
+def revoke_key(key_id: str, request: Request) -> None:
     """Revoke the calling key; other keys are revoked on the command line."""
     calling = key_id_of(request)
     if calling == NO_KEY or key_id.replace("-", "").lower() != calling:
         raise ApiError(404, "Key not found")
     service_of(request).keys.revoke(calling)
-    return Response(status_code=204)
 
 
-def _key_answer(key: ApiKey, service: Service) -> dict[str, object]:
-    return responses.KeyAnswer(
+def _key_answer(key: ApiKey, service: Service) -> KeyAnswer:
+    return KeyAnswer(
         id=key.id,
         name=key.name,
         key_prefix=key.prefix,
         is_active=key.is_active,
         memories_used=sum(service.memory_count(each.id) for each in service.agents.all(key.id)),
-        created_at=responses.zulu(key.created_at),
-    ).model_dump()
+        created_at=zulu(key.created_at),
+    )

@@ -11,15 +11,19 @@ import functools
 import json
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any, NoReturn, get_type_hints
 
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from langchain_kronvex.core.errors import KronvexError
+from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.http.errors import ApiError, InvalidRequest, error_response
+from langchain_kronvex.server.service import agent_of_path
 
 _MOST_VALUES = 1 << 19  # as many as fit into 1 MiB
 _BETWEEN_VALUES = (b",", b"[", b"{")
@@ -29,10 +33,12 @@ _NOTHING = (b"", b"{}", b"null")
 
 
 class Endpoint(APIRoute):
-    """A route to a function of `request`, the ids in the path, and perhaps `body` and `query`.
+    """A route to a function of any of `request`, `agent`, `body`, `query` and the ids in the path.
 
-    `body` and `query` are annotated with the pydantic models that validate them. A DELETE refuses
-    what its endpoint does not know, since that was meant to limit what is erased.
+    `body` and `query` are annotated with the pydantic models that validate them; `agent` is the
+    agent in the path, open until the function returns. The function returns the JSON of the
+    response, None for 204, or a response with headers of its own. A DELETE rejects unknown
+    parameters, since they were meant to limit which memories are erased.
 
     Attributes:
         recalls: The endpoint reads an index in RAM, and writes nothing.
@@ -43,6 +49,7 @@ class Endpoint(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
         hints = get_type_hints(endpoint)
+        self._names = [name for name in hints if name != "return"]
         self._body_model: type[BaseModel] | None = hints.get("body")
         self._query_model: type[BaseModel] | None = hints.get("query")
 
@@ -54,12 +61,24 @@ class Endpoint(APIRoute):
         request = Request(scope, receive)
         try:
             values = self._values(request, await request.body())
-            ids = {name: scope["path_params"][name] for name in self.param_convertors}
-            call = functools.partial(self.endpoint, request=request, **ids, **values)
+            call = functools.partial(self._respond, request, values)
             response = await request.app.state.service.run(call, recalls=self.recalls)
         except (ApiError, KronvexError) as error:
             response = error_response(error)
         await response(scope, receive, send)
+
+    def _respond(self, request: Request, values: dict[str, BaseModel]) -> Response:
+        given = {**request.path_params, "request": request, **values}
+        with ExitStack() as while_used:
+            if "agent" in self._names:
+                opened = agent_of_path(given["agent_id"], request)
+                given["agent"] = while_used.enter_context(opened)
+            answer = self.endpoint(**{name: given[name] for name in self._names})
+            if answer is None:
+                return Response(status_code=204)
+            if isinstance(answer, Response):
+                return answer
+            return JsonResponse(answer, self.status_code or 200)
 
     def _values(self, request: Request, content: bytes) -> dict[str, BaseModel]:
         values = {}
@@ -101,7 +120,7 @@ def read_json(content: bytes, content_type: str) -> Any:
         if _values_in(content) > _MOST_VALUES:
             raise _NotJson(f"More than {_MOST_VALUES} values")
         text = content.decode("utf-8-sig")
-        value = json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique_names)
+        value = json.loads(text, parse_constant=_reject, object_pairs_hook=_unique_names)
         if b"\\u" in content:  # anything else that is not text is not UTF-8
             _check_strings(value)
         return value  # noqa: TRY300
@@ -118,7 +137,7 @@ def _validated(model: type[BaseModel], given: Any, place: str) -> BaseModel:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
+        found = error.errors(include_url=False, include_context=False, include_input=False)
         raise InvalidRequest({**each, "loc": (place, *each["loc"])} for each in found) from None
 
 
@@ -132,11 +151,11 @@ def _values_in(content: bytes) -> int:
 
 
 class _NotJson(ValueError):
-    """A value that JSON does not have, or that this server refuses."""
+    """A value that JSON does not have, or that this server rejects."""
 
 
 def _check_strings(value: Any) -> None:
-    """Refuse a string that is not text, anywhere in a JSON value, keys included."""
+    """Reject a string that is not text, anywhere in a JSON value, keys included."""
     if isinstance(value, str):
         if "\0" in value:
             raise _NotJson("A text contains a NUL character; remove it")
@@ -149,7 +168,7 @@ def _check_strings(value: Any) -> None:
             _check_strings(list(value.values()))
 
 
-def _refuse(constant: str) -> NoReturn:
+def _reject(constant: str) -> NoReturn:
     raise _NotJson(f"{constant} is not JSON")
 
 

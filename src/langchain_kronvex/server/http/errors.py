@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,7 +24,7 @@ _SHOWN_CHARS = 100
 
 
 class ApiError(Exception):
-    """An error that is answered with a status of its own.
+    """An error with its own HTTP status.
 
     Args:
         status: The HTTP status.
@@ -45,7 +44,7 @@ class ApiError(Exception):
 
 
 class InvalidRequest(ApiError):
-    """A request that does not fit: 422 with a list of what is wrong, in FastAPI's format."""
+    """An invalid request: 422 with a list of violations, in FastAPI's format."""
 
     def __init__(self, errors: Iterable[Mapping[str, Any]]) -> None:
         super().__init__(422, [_violation(error) for error in errors])
@@ -53,7 +52,7 @@ class InvalidRequest(ApiError):
     @classmethod
     def of(cls, place: str, message: str, kind: str = "value_error") -> InvalidRequest:
         """Return the error for one violation in the body, the query or the headers."""
-        return cls([{"type": kind, "loc": [place], "msg": message, "input": None}])
+        return cls([{"type": kind, "loc": [place], "msg": message}])
 
 
 def error_response(error: Exception) -> JsonResponse:
@@ -79,7 +78,7 @@ def internal_error() -> JsonResponse:
 
 
 async def on_http_exception(_: Request, error: Any) -> JsonResponse:
-    """Return the response for an unknown path or method, which the router refuses."""
+    """Return the response for an unknown path or method, which the router rejects."""
     return ApiError(error.status_code, error.detail, error.headers).response()
 
 
@@ -88,28 +87,12 @@ def _unavailable(error: str, message: str) -> JsonResponse:
 
 
 def _violation(error: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one violation, with nothing of the request that is unsafe to print."""
+    """Return one violation, without the value: it may be memory text."""
     return {
         "type": str(error["type"]),
         "loc": [part if isinstance(part, int) else _shown(str(part)) for part in error["loc"]],
         "msg": _shown(str(error["msg"])),
-        "input": _safe(error.get("input")),
     }
-
-
-def _safe(value: Any) -> Any:
-    """Return what a response may repeat of an input: something short that JSON can hold."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return _shown(value)
-    if isinstance(value, int):
-        return value if abs(value) < 1 << 53 else None
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {}
-    return [] if isinstance(value, list | tuple) else None
 
 
 def _shown(text: str) -> str:

@@ -26,7 +26,6 @@ from langchain_kronvex.server.settings import ServerSettings
 _VERSION_HEADER = (b"x-kronvex-version", VERSION.encode())
 _GUARDED = ("/api/v1", "/auth")
 _SLOW_SECONDS = 1.0  # of receiving a body
-_LOCAL_NAMES = ("localhost", "testclient")
 _USER_PATH = ["", "api", "v1", "agents", "memories", "user"]
 _USER_PART = 7
 _ODD = re.compile(r"[/\x00-\x1f\x7f]")
@@ -118,7 +117,7 @@ class AuthMiddleware:
         await self._app(scope, receive, send)
 
     def _check_host(self, host: str) -> None:
-        """Refuse other names: a web page may point a name of its own at this machine."""
+        """Reject other names: a web page may point a name of its own at this machine."""
         known = self._settings.allowed_hosts
         name, _, port = host.rpartition(":")
         if known is not None and (name if port.isdigit() else host).lower() not in known:
@@ -142,7 +141,7 @@ class AuthMiddleware:
         return question() if self._keys.is_fast else await asyncio.to_thread(question)
 
     def _limit(self, state: dict[str, Any]) -> None:
-        """Count a request of a key, and note the headers that tell how many are left."""
+        """Count a request of a key, and note the headers with the number that is left."""
         if self._limiter is None:
             return
         allowance = self._limiter.ask(state["key_id"])
@@ -187,13 +186,14 @@ def _replayed(first: Message, receive: Receive) -> Receive:
 def _is_local(scope: Scope) -> bool:
     """Return whether the caller is on this machine; Unix sockets and tests have no address."""
     client = scope.get("client")
-    return client is None or client[0] in _LOCAL_NAMES or _is_loopback(client[0])
+    return client is None or client[0] == "testclient" or is_loopback(client[0])
 
 
 @lru_cache(1024)
-def _is_loopback(address: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a name or address means this machine."""
     try:
-        return ipaddress.ip_address(address).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -207,27 +207,20 @@ def _inner_path(scope: Scope) -> str:
 
 
 def _check_path(scope: Scope) -> None:
-    """Refuse a path with an empty part, or with a slash or control character within a part.
+    """Reject a path with an empty part, or with a slash or control character within a part.
 
     Endpoints are chosen by the decoded path. An encoded slash or line break in an id could turn
     the request for one memory into the request for all of them. Only the id of a user may hold
     these characters.
     """
-    parts = [unquote(part) for part in _encoded_path(scope).split("/")]
+    path, inner = scope["path"], _inner_path(scope)
+    sent = (scope.get("raw_path") or b"").partition(b"?")[0].decode("latin-1")
+    if unquote(sent) != path:  # another middleware has changed the path
+        sent = quote(path)
+    parts = [unquote(part) for part in sent.split("/")]
+    del parts[1 : 1 + path.count("/") - inner.count("/")]  # where the app is mounted
     is_empty = "" in parts[1:]
     if [*parts[:4], *parts[5:_USER_PART]] == _USER_PATH:
         del parts[_USER_PART : _USER_PART + 1]
     if is_empty or any(map(_ODD.search, parts)):
         raise ApiError(404, "Not Found")
-
-
-def _encoded_path(scope: Scope) -> str:
-    inner, raw = _inner_path(scope), scope.get("raw_path")
-    if raw is None:
-        return quote(inner)
-    sent: str = raw.partition(b"?")[0].decode("latin-1")
-    for _ in range(scope.get("root_path", "").count("/") + 1):
-        if unquote(sent) == inner:
-            return sent
-        sent = "/" + sent[1:].partition("/")[2]
-    return quote(inner)  # another middleware has changed the path

@@ -22,7 +22,7 @@ class Allowance:
     retry_after: int
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """Return the `X-RateLimit-*` headers, and `Retry-After` for a refused request."""
+        """Return the `X-RateLimit-*` headers, and `Retry-After` for a rejected request."""
         values = {
             "x-ratelimit-limit": self.limit,
             "x-ratelimit-remaining": self.remaining,
@@ -33,7 +33,7 @@ class Allowance:
 
 
 class RateLimiter:
-    """Allows each key `limit` requests in any 60 seconds; refused ones do not count.
+    """Allows each key `limit` requests in any 60 seconds; rejected ones do not count.
 
     Args:
         limit: Requests per minute.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 
 from langchain_kronvex.core.errors import ConfigurationError
@@ -16,11 +16,8 @@ from langchain_kronvex.storage.urls import open_backend
 @contextmanager
 def open_registry(url: str) -> Iterator[tuple[ApiKeys, Agents]]:
     """Open the keys and agents of a store."""
-    backend = open_backend(url, SERVER_AGENT, timeout=30.0, cache_bytes=0)
-    try:
+    with closing(open_backend(url, SERVER_AGENT, timeout=30.0, cache_bytes=0)) as backend:
         yield ApiKeys(backend, _now), Agents(backend, _now)
-    finally:
-        backend.close()
 
 
 def create_key(url: str, name: str, agent_ids: Sequence[str] = ()) -> tuple[ApiKey, str]:

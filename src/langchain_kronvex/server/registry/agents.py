@@ -43,22 +43,18 @@ class Agents:
         about = _about(name, description, metadata)
         return _agent(self._table.put(str(uuid.uuid4()), key_id, about))
 
-    def register(self, key_id: str, agent_id: str) -> Agent | None:
-        """Return the key's agent of this name, made if new; None if another key owns it."""
+    def register(self, key_id: str, agent_id: str) -> Agent:
+        """Return the agent of this name, made for the key if new; another key may own it."""
         with self._registering:
             item = self._table.find(agent_id)
             if item is None:  # if two processes do this at once, the first one's content stays
                 item = self._table.put(agent_id, key_id, _about(agent_id, None, {}))
-        return _agent(item) if item.content == key_id else None
+        return _agent(item)
 
-    def find(self, key_id: str, agent_id: str) -> Agent | None:
-        """Return an agent of this key."""
-        item = self._item(key_id, agent_id)
+    def find(self, agent_id: str) -> Agent | None:
+        """Return a registered agent, of any key."""
+        item = self._table.find(agent_id)
         return None if item is None else _agent(item)
-
-    def is_registered(self, agent_id: str) -> bool:
-        """Return whether an agent exists, of any key."""
-        return self._table.find(agent_id) is not None
 
     def all(self, key_id: str) -> Sequence[Agent]:
         """Return the agents of this key, newest first."""
@@ -66,35 +62,28 @@ class Agents:
 
     def change(self, agent: Agent) -> None:
         """Write name, description and metadata."""
-        item = self._item(agent.key_id, agent.id)
+        item = self._table.find(agent.id)
         if item is not None:
             about = _about(agent.name, agent.description, agent.metadata)
             self._table.change(replace(item, metadata=about))
 
     def remove(self, agent: Agent) -> None:
-        """Remove an agent, whose memories have been erased before."""
-        item = self._item(agent.key_id, agent.id)
-        if item is not None:
-            self._table.remove(item)
+        """Remove an agent after its memories were erased."""
+        self._table.remove(agent.id)
 
     def give(self, key_id: str, agent_id: str) -> bool:
         """Give a key an agent that is new or has no key; return False if another key owns it."""
         item = self._table.find(agent_id)
         if item is not None and item.content == NO_KEY:
-            self._table.rewrite(item, key_id)
+            self._table.change(replace(item, content=key_id))
             return True
-        return self.register(key_id, agent_id) is not None
+        return self.register(key_id, agent_id).key_id == key_id
 
-    def hand_over(self, key_id: str) -> int:
-        """Give the agents without a key to a key; return how many."""
-        items = [item for item in self._table.all() if item.content == NO_KEY]
-        for item in items:
-            self._table.rewrite(item, key_id)
-        return len(items)
-
-    def _item(self, key_id: str, agent_id: str) -> Record | None:
-        item = self._table.find(agent_id)
-        return item if item is not None and item.content == key_id else None
+    def hand_over(self, key_id: str) -> None:
+        """Give the agents without a key to a key."""
+        for item in self._table.all():
+            if item.content == NO_KEY:
+                self._table.change(replace(item, content=key_id))
 
 
 def check_agent_id(value: str) -> str:

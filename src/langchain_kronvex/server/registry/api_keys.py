@@ -55,7 +55,7 @@ class ApiKeys:
 
     def none_made(self) -> bool:
         """Return whether no key was ever created; a revoked one still keeps the server locked."""
-        return self._table.is_empty()
+        return not self._table.all()
 
     def revoke(self, id_or_prefix: str) -> ApiKey | None:
         """Revoke the key with this id or prefix; return None when there is not exactly one."""

@@ -64,28 +64,20 @@ class ItemTable:
         """Return every item, newest first."""
         return self._read()
 
-    def is_empty(self) -> bool:
-        """Return whether the table has no item."""
-        return not self._read()
-
     def change(self, item: Record) -> None:
-        """Write the metadata of an item."""
-        self._backend.change(item, self._clock())
+        """Write the content and the metadata of an item."""
+        self._backend.add([replace(item, completes=True)], self._clock())
 
-    def rewrite(self, item: Record, content: str) -> None:
-        """Write the content of an item."""
-        self._backend.add([replace(item, content=content, completes=True)], self._clock())
-
-    def remove(self, item: Record) -> None:
+    def remove(self, key: str) -> None:
         """Erase an item."""
-        chosen = Selection(kind="item", scope=self._place, ids=(item.id,))
+        chosen = Selection(kind="item", scope=self._place, keys=(key,))
         self._backend.delete(chosen, self._clock())
 
     def _read(self, keys: tuple[str, ...] | None = None) -> list[Record]:
         """Return the items with some keys, or all of them, newest first.
 
-        Every request needs items, so they are cached until anything is written to the store. A
-        store knows far sooner whether any process has written than what it has written.
+        Every request needs items, so they are cached until anything is written to the store. Asking
+        the store whether any process has written is much faster than reading the items.
         """
         version = self._backend.version()
         if version is None or self._cache[0] != version or len(self._cache[1]) > _CACHED:
