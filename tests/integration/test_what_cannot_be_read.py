@@ -173,5 +173,8 @@ def test_an_import_keeps_to_the_limit_of_a_memory(tmp_path: Path, store_url: str
         memory.export(tmp_path / "file.jsonl")
         text = (tmp_path / "file.jsonl").read_text().replace("short", "x" * 1_100_000)
         (tmp_path / "file.jsonl").write_text(text)
-        with pytest.raises(InvalidInput, match=r"Line 2: content has more than 1048576"):
+        with pytest.raises(
+            InvalidInput,
+            match=r"Line 2: content has 1100000 characters; at most 1048576 ",
+        ):
             memory.import_(tmp_path / "file.jsonl")

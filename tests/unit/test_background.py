@@ -389,8 +389,6 @@ def test_close_finishes_what_waits(open_writer: OpenWriter) -> None:
     assert writer.close(LONG) is True
     with pytest.raises(MemoryClosed):
         writer.submit("lane", lambda: None)
-    with pytest.raises(MemoryClosed):
-        asyncio.run(writer.asubmit("lane", lambda: None))
     assert "langchain-kronvex-writer" not in {
         thread.name for thread in threading.enumerate() if thread is writer._thread
     }
@@ -458,29 +456,8 @@ def test_a_finished_job_is_let_go(writer: BackgroundWriter) -> None:
     assert reference() is None
 
 
-async def test_it_serves_an_event_loop_without_holding_it_up(open_writer: OpenWriter) -> None:
-    writer = open_writer(max_pending=1)
-    gate = busy(writer)
-    done: list[str] = []
-    waiting = asyncio.create_task(writer.asubmit("lane", lambda: done.append("1")))
-    flushing = asyncio.create_task(writer.aflush(LONG))
-    ticks = 0
-    for _ in range(20):
-        await asyncio.sleep(0.001)
-        ticks += 1
-    assert ticks == 20
-    assert not waiting.done()
-    assert not flushing.done()
-    gate.go.set()
-    future = await waiting
-    await asyncio.wrap_future(future)
-    assert await flushing
-    assert await writer.aflush(LONG)
-    assert done == ["1"]
-
-
 async def test_a_future_can_be_awaited_and_fails_as_its_job_did(open_writer: OpenWriter) -> None:
     writer = open_writer(attempts=1)
-    future = await writer.asubmit("lane", lambda: 1 / 0)
+    future = writer.submit("lane", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         await asyncio.wrap_future(future)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex.recall.neighbours import ConversationOrder
+from langchain_kronvex.recall.index import ConversationOrder
 from langchain_kronvex.recall.search import session_best
 
 from .conversations import built, row, similarities, statement
@@ -32,7 +32,7 @@ def test_the_three_best_turns_count_even_when_they_are_equal(
     elsewhere = row(8, "y", session_id="other")
     index = built([statement(9, "x"), *[row(n, f"turn {n}") for n in range(4)], elsewhere])
     scores = np.array([7, *relevance, 0.75], np.float32)
-    told = session_best(index.neighbours.order(), scores)
+    told = session_best(index.conversation_order(), scores)
     assert told.tolist() == pytest.approx([0, mean, mean, mean, mean, 0.25])
 
 

@@ -21,7 +21,7 @@ from langchain_core.embeddings import Embeddings
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from langchain_kronvex.embeddings import StaticEmbeddings, static
-from langchain_kronvex.embeddings.wordpiece import WordPiece
+from langchain_kronvex.embeddings.static import WordPiece
 
 DATA = static.DATA
 CHECKSUMS = {

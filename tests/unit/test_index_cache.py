@@ -6,7 +6,7 @@ import pytest
 
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.ranking import Form
-from langchain_kronvex.storage.index_cache import IndexCache
+from langchain_kronvex.storage.indexes import IndexCache
 
 
 def filled(cache: IndexCache, owner: str, memories: int) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex.recall.postings import Postings
-from langchain_kronvex.recall.text_features import text_features
+from langchain_kronvex.recall.arrays import Postings
+from langchain_kronvex.recall.tokenizer import text_features
 
 from .conversations import WORDS
 

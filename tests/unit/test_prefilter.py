@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from langchain_kronvex.recall import prefilter
 from langchain_kronvex.recall.bm25 import parse_query
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.prefilter import LIMITS, Limits, candidates
@@ -32,9 +35,11 @@ from .conversations import (
 def looked_at(
     index: ScopeIndex, query: str, vector: Floats | None, wanted: np.ndarray | None, limit: int,
     limits: Limits = LIMITS,
-) -> list[int] | None:  # fmt: skip
-    found = candidates(index, parse_query(index, query, vector), wanted, limit, limits)
-    return None if found is None else found.tolist()
+) -> list[int]:  # fmt: skip
+    found: list[int] = candidates(
+        index, parse_query(index, query, vector), wanted, limit, limits
+    ).tolist()
+    return found
 
 
 @settings(max_examples=60, deadline=None)
@@ -55,9 +60,6 @@ def test_there_are_enough_to_choose_from_and_nobody_strange(
     index = built(rows)
     wanted = None if marks is None else np.array(marks[: len(rows)])
     places = looked_at(index, query, vector, wanted, limit, WAYS["likely"] or LIMITS)
-    if places is None:
-        assert len(rows) <= 4 * limit or len(rows) <= 3
-        return
     assert places == sorted(set(places))
     assert set(places) <= set(range(len(rows)))
     may = set(range(len(rows))) if wanted is None else set(np.flatnonzero(wanted).tolist())
@@ -67,17 +69,25 @@ def test_there_are_enough_to_choose_from_and_nobody_strange(
     assert set(places) <= inside | lent
 
 
-def test_small_stores_are_looked_at_whole() -> None:
-    for size in (1, 3, LIMITS.exact_up_to):
-        index = built([statement(n, "tea") for n in range(size)])
-        assert looked_at(index, "tea", None, None, 1) is None
-
-
-def test_many_are_not_looked_at_unless_many_are_asked_for() -> None:
-    size = LIMITS.exact_up_to + 1
+@pytest.mark.parametrize(
+    ("size", "top_k", "calls"),
+    [
+        (3, 1, 0),
+        (LIMITS.exact_up_to, 1, 0),
+        (LIMITS.exact_up_to + 1, 5, 1),
+        (LIMITS.exact_up_to + 1, LIMITS.exact_up_to + 1, 0),
+    ],
+)
+def test_only_large_stores_are_prefiltered_unless_many_memories_are_wanted(
+    size: int, top_k: int, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     index = built([statement(n, f"tea {n}") for n in range(size)])
-    assert len(looked_at(index, "tea", None, None, 5) or ()) < size / 2
-    assert looked_at(index, "tea", None, None, size) is None
+    looked = Mock(wraps=candidates)
+    monkeypatch.setattr(prefilter, "candidates", looked)
+    search(index, asked("tea", limit=top_k))
+    assert looked.call_count == calls
+    if calls:
+        assert len(looked_at(index, "tea", None, None, top_k)) < size / 2
 
 
 @pytest.fixture(scope="module")

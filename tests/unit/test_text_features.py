@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex.recall.text_features import TextFeatures, text_features
-from langchain_kronvex.recall.tokenizer import terms, words
+from langchain_kronvex.recall.tokenizer import TextFeatures, terms, text_features, words
 
 
 class Seen(NamedTuple):

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from langchain_kronvex.embeddings import StaticEmbeddings, static
-from langchain_kronvex.recall import thesaurus
-from langchain_kronvex.recall.thesaurus import related
+from langchain_kronvex.recall import bm25
+from langchain_kronvex.recall.bm25 import related
 from langchain_kronvex.recall.tokenizer import STOP_WORDS, stems
 
-DATA = thesaurus.DATA
+DATA = bm25.DATA
 CHECKSUMS = {
     "stems.txt": "3136aad623bb621442e0d6e70b96c5e6f2e8000660738611fce3e24bd16c7a99",
     "near_rows.npy": "92af80ce94d2c17530e608446c3ba973c5c4ae5e0dc61833d5c0fdd98b77de37",
@@ -132,6 +132,9 @@ def test_what_is_no_common_stem_has_no_relations(stem: str) -> None:
 
 
 def test_importing_it_opens_no_file() -> None:
-    code = "import langchain_kronvex.recall.thesaurus as t;print(t.load.cache_info().currsize)"
+    code = (
+        "from langchain_kronvex.recall.bm25 import load_thesaurus;"
+        "print(load_thesaurus.cache_info().currsize)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "0"

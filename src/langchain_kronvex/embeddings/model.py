@@ -14,7 +14,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.embeddings.static import StaticEmbeddings
-from langchain_kronvex.recall import thesaurus
+from langchain_kronvex.recall.bm25 import load_thesaurus
 from langchain_kronvex.recall.ranking import Floats
 
 _CACHED_QUERIES = 512
@@ -107,7 +107,7 @@ class EmbeddingModel(ForkAware):
 
     def load(self) -> None:
         """Read the tables that the first recall needs."""
-        thesaurus.load()
+        load_thesaurus()
         if self.is_local:
             StaticEmbeddings.load()
 

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,9 @@ from langchain_kronvex.core.threads import Threads
 from langchain_kronvex.core.types import MemoryStats, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
-from langchain_kronvex.memory.access_counter import AccessCounter
-from langchain_kronvex.memory.embedder import BackgroundEmbedder, with_local_vectors
+from langchain_kronvex.memory.embedder import BackgroundEmbedder
 from langchain_kronvex.memory.eraser import Eraser
-from langchain_kronvex.memory.recaller import Recaller
+from langchain_kronvex.memory.recaller import AccessCounter, Recaller
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
 from langchain_kronvex.storage.options import PostgresOptions, ServiceOptions
 from langchain_kronvex.storage.urls import is_remote, open_backend, resolve_agent_id, resolve_url
@@ -120,7 +120,7 @@ class Engine:
             ),
             postgres=settings.postgres,
         )
-        self.clock = settings.clock or self.backend.now
+        self.clock = settings.clock or self.backend.clock
         self.erasures = 0
         self.degraded = DegradedTurns(settings.on_error)
         self.threads = Threads(settings.max_threads)
@@ -291,6 +291,23 @@ class Engine:
     def close(self) -> None:
         """Finish the background work and close the store."""
         self._finalizer()
+
+
+def with_local_vectors(
+    model: EmbeddingModel | None, records: Sequence[Record]
+) -> tuple[Sequence[Record], str | None]:
+    """Return the records and the name of the model of their vectors.
+
+    Memories without a vector get one if the embeddings are the bundled ones, which are fast.
+    """
+    if model is None or not model.is_local:
+        return records, None
+    missing = [r.kind == "memory" and r.vector is None for r in records]
+    vectors = iter(model.document_vectors([r.found_by for r in compress(records, missing)]))
+    return [
+        replace(record, vector=next(vectors)) if is_missing else record
+        for record, is_missing in zip(records, missing, strict=True)
+    ], model.name
 
 
 def _shut(

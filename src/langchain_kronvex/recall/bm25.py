@@ -5,20 +5,21 @@ A memory's count of a term includes part of its neighbours' counts, and its date
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.recall import ranking
-from langchain_kronvex.recall.arrays import Table
+from langchain_kronvex.recall.arrays import Entries, Table
 from langchain_kronvex.recall.index import IndexView, ScopeIndex
-from langchain_kronvex.recall.postings import Entries
 from langchain_kronvex.recall.ranking import AFTER, BEFORE, Floats, Form
-from langchain_kronvex.recall.thesaurus import related
 from langchain_kronvex.recall.tokenizer import date_parts, terms
 
+DATA = Path(__file__).parent / "data"
 _LENT = np.array([*BEFORE, *AFTER], np.float32)
 
 
@@ -139,3 +140,36 @@ def _document_frequency(view: IndexView, counts: Floats, query: ParsedQuery) -> 
         if same is not None:
             missing[row] *= 1 - np.float32(np.mean(same))
     return len(index) * (1 - missing)
+
+
+# -- words of like meaning ---------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=1)
+def load_thesaurus() -> tuple[dict[str, int], list[str], NDArray[np.uint16], NDArray[np.uint8]]:
+    """Read the words of like meaning: for each common English stem up to twelve nearest others.
+
+    Their cosines are at least one half; see `scripts/build_thesaurus.py`.
+
+    Returns:
+        The number of each stem, all stems, their nearest ones, and the cosines times 255.
+    """
+    stems = (DATA / "stems.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    numbers = {stem: number for number, stem in enumerate(stems)}
+    return numbers, stems, np.load(DATA / "near_rows.npy"), np.load(DATA / "near_cosines.npy")
+
+
+def related(stem: str) -> Iterator[tuple[str, float]]:
+    """Yield the stems of like meaning with their cosines, nearest first; none for rare words.
+
+    Args:
+        stem: As `tokenizer.stems` returns it.
+    """
+    numbers, stems, near, cosines = load_thesaurus()
+    number = numbers.get(stem)
+    if number is None:
+        return
+    for other, cosine in zip(near[number].tolist(), cosines[number].tolist(), strict=True):
+        if not cosine:
+            return
+        yield stems[other], cosine / 255

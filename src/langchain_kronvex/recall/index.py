@@ -12,24 +12,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.recall.arrays import Column, Table, value_counts
+from langchain_kronvex.recall.arrays import Column, Entries, Postings, Table, value_counts
 from langchain_kronvex.recall.neighbours import (
     COLUMNS,
     VECTOR_WINDOW,
-    ConversationOrder,
     Neighbours,
     Turn,
 )
-from langchain_kronvex.recall.postings import Entries, Postings
 from langchain_kronvex.recall.quantized_vectors import QuantizedVectors
 from langchain_kronvex.recall.ranking import PRIORS, Floats, Form
-from langchain_kronvex.recall.text_features import text_features
-from langchain_kronvex.recall.tokenizer import terms
+from langchain_kronvex.recall.tokenizer import terms, text_features
 
 Places = NDArray[np.intp]
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -108,6 +105,7 @@ class ScopeIndex:
         self._vectors: QuantizedVectors | None = None
         self._stale_scales: list[NDArray[np.intp]] = []
         self._place_of: dict[int, int] = {}
+        self._order: ConversationOrder | None = None
         self.codes: dict[str, int] = {}
         self.first_word_codes: dict[str, int] = {}
         self._own_lengths = 0
@@ -192,6 +190,7 @@ class ScopeIndex:
         ]
         if turns:
             self.neighbours.add(turns, places.start, features)
+            self._order = None
 
     def _put_replies(self, rows: Sequence[IndexRow]) -> None:
         lengths = self.table["reply_length"]
@@ -208,6 +207,12 @@ class ScopeIndex:
             places = np.array([place for place, _ in fresh], np.intp)
             self.replies.add(found.terms, places)
             lengths[places] = found.term_count
+
+    def conversation_order(self) -> ConversationOrder:
+        """Return all turns by conversation; computed again only after a turn was added."""
+        if self._order is None:
+            self._order = ConversationOrder.of(self.table["conversation"])
+        return self._order
 
     # -- vectors -------------------------------------------------------------------------------
 
@@ -244,6 +249,34 @@ class ScopeIndex:
                 joined[there] += weight * vectors.at(near[there, column])
             length = np.linalg.norm(joined, axis=1)
             self.table["vector_scale"][places] = 1 / np.where(length > 0, length, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationOrder:
+    """Turns sorted by conversation.
+
+    Attributes:
+        places: Of the turns.
+        starts: Where each conversation begins among them.
+        sizes: How many turns each conversation has.
+        base: For each turn a number that grows by `apart` from conversation to conversation.
+    """
+
+    places: NDArray[np.intp]
+    starts: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+    base: NDArray[np.float64]
+    apart: ClassVar[float] = 64.0  # more than any relevance
+
+    @classmethod
+    def of(cls, conversation: NDArray[np.int32]) -> ConversationOrder:
+        """Sort the memories that have a conversation; -1 marks the others."""
+        turns = np.flatnonzero(conversation >= 0)
+        places = turns[np.argsort(conversation[turns], kind="stable")]
+        of = conversation[places]
+        starts = np.flatnonzero(np.append(True, of[1:] != of[:-1])[: len(of)])
+        sizes = np.diff(np.append(starts, len(of)))
+        return cls(places, starts, sizes, np.repeat(cls.apart * np.arange(len(starts)), sizes))
 
 
 class IndexView:
@@ -316,5 +349,5 @@ class IndexView:
     def conversation_order(self) -> ConversationOrder:
         """Return the turns of the view by conversation."""
         if self.places is None:
-            return self.index.neighbours.order()
+            return self.index.conversation_order()
         return ConversationOrder.of(self.column("conversation"))

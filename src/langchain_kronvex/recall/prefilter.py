@@ -45,8 +45,8 @@ def candidates(
     allowed: NDArray[np.bool_] | None,
     top_k: int,
     limits: Limits,
-) -> Places | None:
-    """Return the places to score, ascending; None for all.
+) -> Places:
+    """Return the places to score, ascending.
 
     Args:
         index: Of one owner.
@@ -55,8 +55,6 @@ def candidates(
         top_k: How many will be returned.
         limits: How many to look at.
     """
-    if len(index) <= max(limits.exact_up_to, 4 * top_k):
-        return None
     found = [_by_words(index, query, allowed, max(limits.by_words, 2 * top_k))]
     if query.vector is not None and (vectors := index.vectors):
         found.append(vectors.nearest(query.vector, max(limits.by_vectors, top_k), allowed))

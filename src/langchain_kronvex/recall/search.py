@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from langchain_kronvex.core.errors import EmbeddingMismatch
 from langchain_kronvex.recall import prefilter, ranking
 from langchain_kronvex.recall.bm25 import ParsedQuery, parse_query, reply_scores, word_scores
-from langchain_kronvex.recall.index import IndexView, ScopeIndex
-from langchain_kronvex.recall.neighbours import VECTOR_WINDOW, ConversationOrder
+from langchain_kronvex.recall.index import ConversationOrder, IndexView, ScopeIndex
+from langchain_kronvex.recall.neighbours import VECTOR_WINDOW
 from langchain_kronvex.recall.quantized_vectors import QuantizedVectors
 from langchain_kronvex.recall.ranking import Floats, Form, Formulas, Weights
 from langchain_kronvex.recall.request import RecallRequest
@@ -39,7 +39,9 @@ def search(
         return Hits([], [], [])
     query = parse_query(index, request.query, _checked_vector(index, request))
     allowed = _allowed(index, request)
-    places = prefilter.candidates(index, query, allowed, request.top_k, limits or prefilter.LIMITS)
+    limits, places = limits or prefilter.LIMITS, None
+    if len(index) > max(limits.exact_up_to, 4 * request.top_k):
+        places = prefilter.candidates(index, query, allowed, request.top_k, limits)
     view = IndexView(index, places, request.now.timestamp())
     relevance = _relevance(view, query)
     view.blank_expired(relevance, -np.inf)

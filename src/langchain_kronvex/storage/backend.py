@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import Literal, NamedTuple
 
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
@@ -91,14 +92,12 @@ class MemoryBackend(ABC):
     Attributes:
         location: The place, as a URL.
         is_remote: Whether it is a server, which embeds memories and counts accesses itself.
+        clock: Returns the current time, which all processes share, as an aware datetime.
     """
 
     location: str
     is_remote: bool = False
-
-    def now(self) -> datetime:
-        """Return the time that decides for this place, aware; this machine's if it has no own."""
-        return datetime.now(timezone.utc)
+    clock: Callable[[], datetime] = partial(datetime.now, timezone.utc)
 
     def version(self) -> object | None:
         """Return a value that changes whenever anybody writes; None when only asking can tell."""

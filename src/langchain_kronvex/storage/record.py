@@ -6,16 +6,17 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, NamedTuple
 
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.storage.timestamps import from_micros
 
 Kind = Literal["memory", "message", "item"]
 KINDS: tuple[Kind, ...] = ("memory", "message", "item")
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,16 @@ def place_of(record: Record) -> Place:
 def is_visible(record: Record, now: datetime) -> bool:
     """Return whether a record has not expired."""
     return record.pinned or record.expires_at is None or record.expires_at > now
+
+
+def to_micros(moment: datetime) -> int:
+    """Return a moment as the SQL stores keep it: whole microseconds since 1970, UTC."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Return the aware datetime, in UTC."""
+    return _EPOCH + timedelta(microseconds=micros)
 
 
 def from_cells(cells: Sequence[Any], vector: Floats | None = None) -> Record:

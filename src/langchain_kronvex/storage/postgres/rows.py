@@ -17,7 +17,7 @@ from psycopg.pq import Format
 from langchain_kronvex.recall.index import IndexRow
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.storage.backend import KINDS, Page, Record, Selection
-from langchain_kronvex.storage.index_rows import index_row
+from langchain_kronvex.storage.indexes import index_row
 
 
 def micros(column: str) -> str:

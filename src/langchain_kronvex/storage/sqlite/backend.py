@@ -21,7 +21,7 @@ from langchain_kronvex.storage.backend import (
     Selection,
     Unembedded,
 )
-from langchain_kronvex.storage.index_cache import IndexCache
+from langchain_kronvex.storage.indexes import IndexCache
 from langchain_kronvex.storage.sqlite import erasing, reading, recall, transfer, writing
 from langchain_kronvex.storage.sqlite import vectors as stored_vectors
 from langchain_kronvex.storage.sqlite.file import Schema, SqliteFile

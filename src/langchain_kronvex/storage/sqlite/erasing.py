@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.storage.backend import Selection
+from langchain_kronvex.storage.record import to_micros
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.file import AgentConnection
-from langchain_kronvex.storage.timestamps import to_micros
 
 _EXPIRED = "expires IS NOT NULL AND expires <= ? AND NOT pinned"
 _EMPTY = (

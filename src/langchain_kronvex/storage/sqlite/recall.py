@@ -13,13 +13,17 @@ from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import search
 from langchain_kronvex.storage.backend import Match, Record
-from langchain_kronvex.storage.index_cache import CachedIndex, IndexCache, State
-from langchain_kronvex.storage.matches import matches_of, recall_owners
+from langchain_kronvex.storage.indexes import (
+    CachedIndex,
+    IndexCache,
+    State,
+    matches_of,
+    recall_owners,
+)
 from langchain_kronvex.storage.model_check import check_request
-from langchain_kronvex.storage.record import from_cells
+from langchain_kronvex.storage.record import from_cells, to_micros
 from langchain_kronvex.storage.sqlite import rows, vectors
 from langchain_kronvex.storage.sqlite.file import AgentConnection, SqliteFile
-from langchain_kronvex.storage.timestamps import to_micros
 
 _ROUNDS = 20  # of catching up with writers, before a recall returns what it has
 
