@@ -1,4 +1,4 @@
-"""Which memories of very many are looked at."""
+"""The memories that the prefilter chooses."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def looked_at(
     st.integers(1, 9),
     st.none() | st.lists(st.booleans(), min_size=40, max_size=40),
 )
-def test_there_are_enough_to_choose_from_and_nobody_strange(
+def test_enough_memories_are_chosen_and_no_others_than_neighbours(
     rows: list[IndexRow],
     vector: Floats | None,
     query: str,
@@ -99,7 +99,7 @@ def many() -> ScopeIndex:
     return built(rows)
 
 
-def test_what_fits_best_is_found_among_many(many: ScopeIndex) -> None:
+def test_the_best_match_is_found_among_many(many: ScopeIndex) -> None:
     found = search(many, asked("tea or cello", limit=2))
     assert found.seqs[0] == 3000
     assert search(many, asked("tea 4321", limit=1)).seqs == [4321]
@@ -107,14 +107,12 @@ def test_what_fits_best_is_found_among_many(many: ScopeIndex) -> None:
     assert by_meaning.seqs == [3000]
 
 
-def test_neighbours_of_what_fits_are_found_among_many(many: ScopeIndex) -> None:
+def test_neighbours_of_matches_are_found_among_many(many: ScopeIndex) -> None:
     assert search(many, asked("cello", limit=2)).seqs == [3000, 3001]
 
 
 @pytest.mark.parametrize("query", ["unknown", "the of", "?", ""])
-def test_a_question_that_finds_nothing_is_answered_with_as_many_as_asked_for(
-    many: ScopeIndex, query: str
-) -> None:
+def test_a_query_without_matches_returns_the_wanted_number(many: ScopeIndex, query: str) -> None:
     for limit in (1, 10, 300):
         assert len(search(many, asked(query, limit=limit)).seqs) == limit
 
@@ -124,7 +122,7 @@ def test_a_question_of_a_date_alone(many: ScopeIndex, query: str) -> None:
     assert len(search(many, asked(query, limit=5)).seqs) == 5
 
 
-def test_expired_memories_take_nobodys_place() -> None:
+def test_expired_memories_do_not_displace_others() -> None:
     rows = [statement(n, f"Ana drinks green tea {n}", expires=NOW - 1) for n in range(4000)]
     vector = unit([1, 0, 0, 0])
     for n in (5, 1500, 3990):

@@ -1,4 +1,4 @@
-"""What texts show beside their terms."""
+"""The features of texts other than their terms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Background work without loss: one bounded queue, one thread.
+"""Background work that is not lost: one bounded queue, one thread.
 
 Jobs are queued in lanes. The jobs of a lane run in order; while one lane waits to try a failed job
 again, the other lanes go on.
@@ -151,7 +151,7 @@ class BackgroundWriter(ForkAware):
                 self._flushing -= 1
 
     def discard(self, chosen: Callable[[Hashable], bool], timeout: float | None = None) -> int:
-        """Drop the waiting jobs of the chosen lanes, and wait for the end of a running one.
+        """Drop the waiting jobs of the chosen lanes, and wait for a running one to end.
 
         Args:
             chosen: Called with the name of each lane; returns whether to drop its jobs.

@@ -164,7 +164,7 @@ class ModelInUse:
         return next((model for model in self._models if model is not refused), None)
 
     def prepare(self, upcoming: EmbeddingModel) -> None:
-        """Offer a model where the store rejects the current one."""
+        """Set a model to try if the store rejects the current one."""
         self._models = (self._models[0], upcoming)
 
     def settle(self, model: EmbeddingModel | None) -> None:

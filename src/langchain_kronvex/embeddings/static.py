@@ -218,10 +218,6 @@ class WordPiece:
             start += len(piece) - (2 if start else 0)
         return found
 
-    def tokens(self, text: str) -> list[str]:
-        """Return all pieces of a text, the same as the reference tokenizer."""
-        return [piece for word in self.words(text) for piece in self.pieces(word)]
-
     def rows(self, text: str) -> list[int]:
         """Return the table rows of a text, without unknown pieces."""
         rows: list[int] = []

@@ -28,7 +28,6 @@ from langchain_kronvex.core.types import MemoryStats, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
 from langchain_kronvex.memory.embedder import BackgroundEmbedder
-from langchain_kronvex.memory.eraser import Eraser
 from langchain_kronvex.memory.recaller import AccessCounter, Recaller
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
 from langchain_kronvex.storage.options import PostgresOptions, ServiceOptions
@@ -38,6 +37,10 @@ if TYPE_CHECKING:
     import httpx
 
 logger = logging.getLogger("langchain_kronvex")
+
+_ERASE_AFTER_SECONDS = 0.5
+# The pause before the next erasure, in durations of the last: writers have to wait during one.
+_PAUSE_FACTOR = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,32 @@ class DegradedTurns:
         self.last_error = described(error)
         logger.warning("memory degraded, the chat goes on: %s", self.last_error)
         notify(self._on_error, error)
+
+
+class Eraser:
+    """Erases many deletions at once.
+
+    Because erasing rewrites the file, it is delayed a little; longer for larger files.
+
+    Attributes:
+        pause_seconds: The present delay.
+    """
+
+    def __init__(
+        self, backend: MemoryBackend, writer: BackgroundWriter, clock: Callable[[], datetime]
+    ) -> None:
+        self._backend, self._writer, self._clock = backend, writer, clock
+        self.pause_seconds = _ERASE_AFTER_SECONDS
+
+    def wake(self) -> None:
+        """Erase in the background; cheap enough to call after every deletion."""
+        self._writer.submit("erasing", self._erase, once=True, delay_seconds=self.pause_seconds)
+
+    def _erase(self) -> None:
+        began = time.monotonic()
+        self._backend.finish_erasing(self._clock())
+        took = time.monotonic() - began
+        self.pause_seconds = max(_ERASE_AFTER_SECONDS, took * _PAUSE_FACTOR)
 
 
 class Engine:

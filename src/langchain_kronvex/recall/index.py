@@ -1,7 +1,7 @@
 """One owner's memories in RAM: words, neighbours, dates and vectors, as arrays; and views of them.
 
-The index holds no text. Every write appends to it and none rebuilds it; only after a deletion is it
-read anew. `search.py` searches it; `ranking.py` holds the weights of the features.
+The index contains no text. Writes append to it and never rebuild it; only after a deletion is it
+read anew. `search.py` searches it, and `ranking.py` has the weights of the features.
 """
 
 from __future__ import annotations
@@ -17,14 +17,20 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.recall.arrays import Column, Entries, Postings, Table, value_counts
+from langchain_kronvex.recall.arrays import (
+    Column,
+    Entries,
+    Postings,
+    QuantizedVectors,
+    Table,
+    value_counts,
+)
 from langchain_kronvex.recall.neighbours import (
     COLUMNS,
     VECTOR_WINDOW,
     Neighbours,
     Turn,
 )
-from langchain_kronvex.recall.quantized_vectors import QuantizedVectors
 from langchain_kronvex.recall.ranking import PRIORS, Floats, Form
 from langchain_kronvex.recall.tokenizer import terms, text_features
 
@@ -35,11 +41,11 @@ _SCALES_AT_ONCE = 4096
 
 @dataclass(frozen=True, slots=True)
 class IndexRow:
-    """A memory as the index takes it in. Times in seconds since 1970, UTC.
+    """A memory to be indexed. Times in seconds since 1970, UTC.
 
-    `text` is what the memory is found by and `said` when it was first said; neither changes for
-    one `seq`, so that its neighbours stay the same. `created` is when the text was last said.
-    `reply` is the answer of an exchange; it may arrive later, and grow.
+    The memory is found by `text`; `said` is when it was first said. Neither changes for one `seq`,
+    so that its neighbours stay the same. `created` is when the text was last said. `reply` is the
+    answer of an exchange; it may be added later, and grow.
     """
 
     seq: int
@@ -73,8 +79,8 @@ class ScopeIndex:
         neighbours: The links between turns.
         codes: The numbers that stand for sessions and types.
         first_word_codes: The numbers that stand for first words.
-        forms: The forms that occur, or once did.
-        soonest_expiry: No memory expires before; seconds since 1970.
+        forms: The forms that occur, or have occurred.
+        soonest_expiry: No memory expires before this moment; seconds since 1970.
     """
 
     def __init__(self) -> None:
@@ -141,7 +147,7 @@ class ScopeIndex:
     # -- writing -------------------------------------------------------------------------------
 
     def apply(self, rows: Iterable[IndexRow]) -> None:
-        """Take in new and changed memories, in the order in which they were written."""
+        """Add new and changed memories, in the order in which they were written."""
         fresh: list[IndexRow] = []
         known: list[IndexRow] = []
         for row in rows:
@@ -218,7 +224,7 @@ class ScopeIndex:
 
     @property
     def vectors(self) -> QuantizedVectors | None:
-        """The vectors, with `vector_scale` up to date; None when there are none."""
+        """The vectors, with `vector_scale` up to date; None if there are none."""
         if self._vectors is not None and self._stale_scales:
             self._vectors.grow(len(self))
             self._renew_scales(self._vectors)
@@ -280,15 +286,15 @@ class ConversationOrder:
 
 
 class IndexView:
-    """Some memories of an index, numbered from 0: a slot is to the view what a place is to it.
+    """Some memories of an index, numbered from 0. Their numbers are called slots.
 
     Args:
-        index: Of one owner.
-        places: Ascending; None for all memories.
-        now: Memories that expired by then lend nothing. Seconds since 1970, UTC.
+        index: The index of one owner.
+        places: The places of the memories, ascending; None for all memories.
+        now: Memories that have expired by then do not count. Seconds since 1970, UTC.
 
     Attributes:
-        expired: Marks the expired memories; None when there are none.
+        expired: Marks the expired memories; None if there are none.
     """
 
     def __init__(self, index: ScopeIndex, places: Places | None, now: float) -> None:
@@ -316,7 +322,7 @@ class IndexView:
 
     @cached_property
     def turns(self) -> NDArray[np.bool_] | None:
-        """Marks the turns; None when all memories are turns."""
+        """Marks the turns; None if all memories are turns."""
         if self.index.forms == {Form.TURN}:
             return None
         marked: NDArray[np.bool_] = self.column("form") == Form.TURN

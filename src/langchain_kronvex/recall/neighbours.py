@@ -1,4 +1,4 @@
-"""Conversations: which turns stand next to each other, and so share their words and vectors."""
+"""Conversations: neighbouring turns share their words and vectors."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Neighbours:
 
     Attributes:
         conversations: How many conversations there are.
-        links: From how many neighbours the turns borrow words, counted over all turns.
-        borrowed_length: The sum of what the turns borrow, in terms.
+        links: How many neighbours the turns borrow words from, summed over all turns.
+        borrowed_length: How many terms the turns borrow, in all.
     """
 
     def __init__(self, table: Table, first_words: Table) -> None:

@@ -121,11 +121,11 @@ class TextFeatures:
 
     Attributes:
         terms: Stems without stop words.
-        term_count: How many terms, repeated ones each time.
-        word_count: All words, stop words too.
+        term_count: How many terms; repeated terms count each time.
+        word_count: How many words, including stop words.
         first_words: The stem of the first word, "" for none.
         asks: Whether the text has a question mark.
-        personal: Whether it speaks in the first person.
+        personal: Whether it is written in the first person.
         timed: Whether it has a word of time or a number of up to four digits.
     """
 

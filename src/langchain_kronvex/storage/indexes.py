@@ -1,7 +1,4 @@
-"""The indexes in RAM of the stores that search there: rows into them, matches out of them, a cache.
-
-One rule for all stores.
-"""
+"""Indexes in RAM, as the stores use them: rows to add, matches from hits, and a cache by owner."""
 
 from __future__ import annotations
 
@@ -113,7 +110,7 @@ State = tuple[int, int, int]
 
 @dataclass(slots=True)
 class CachedIndex:
-    """An index with the state of the store it was read at; `lock` guards both.
+    """An index and the state of the store that it represents; `lock` guards both.
 
     Attributes:
         state: The number of the scope in the store, 0 for none; its generation, which changes when
@@ -122,7 +119,7 @@ class CachedIndex:
             its vectors.
         index: The index.
         lock: Held while the index is searched or changed.
-        loading: Held while the index is read from the store, where that takes several steps.
+        loading: Held while the index is read from the store, if that takes several steps.
     """
 
     state: State = (0, 0, 0)
@@ -133,7 +130,7 @@ class CachedIndex:
 
 
 class IndexCache:
-    """Keeps indexes by owner; the ones not used for longest go when it exceeds `max_bytes`."""
+    """Keeps indexes by owner; drops those not used for longest if it exceeds `max_bytes`."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -143,7 +140,7 @@ class IndexCache:
         self._lock = threading.Lock()
 
     def entry(self, owner: str) -> CachedIndex:
-        """Return the owner's entry, an empty one when there is none."""
+        """Return the owner's entry, an empty one if there is none."""
         with self._lock:
             entry = self._entries.get(owner)
             if entry is None:
@@ -154,14 +151,14 @@ class IndexCache:
             return entry
 
     def drop(self, *owners: str) -> None:
-        """Forget the indexes of owners."""
+        """Drop the indexes of owners."""
         with self._lock:
             for owner in owners:
                 self._entries.pop(owner, None)
                 self._resize(owner, 0)
 
     def shrink(self, owner: str) -> None:
-        """Measure an owner's changed index and drop others until all fit, but not the last used."""
+        """Measure a changed index; drop others until all fit, but not the one used last."""
         with self._lock:
             entry = self._entries.get(owner)
             if entry is not None:

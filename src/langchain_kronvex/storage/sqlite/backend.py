@@ -34,7 +34,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
 
     Args:
         path: The file, or None for a store in the memory of this process.
-        agent_id: Whose records these are; other agents in the same file are never touched.
+        agent_id: The agent; records of other agents in the same file are never touched.
         timeout: Seconds to wait for another process that is writing.
         cache_bytes: The most that the indexes in RAM may take.
 

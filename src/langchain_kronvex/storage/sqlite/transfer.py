@@ -1,4 +1,4 @@
-"""Export and import of the SQLite store: records leave with their vectors and return unchanged."""
+"""Export and import of the SQLite store: records with their vectors, stored unchanged."""
 
 from __future__ import annotations
 

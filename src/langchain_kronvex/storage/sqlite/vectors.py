@@ -1,7 +1,7 @@
 """The vectors of the SQLite store: their model, the memories without one, and reindexing.
 
-A vector is only ever compared with vectors of the same model; each transaction that writes one
-first checks which model the store's vectors are of.
+Vectors are only compared if they come from the same model. Each transaction that writes a vector
+first checks which model the stored ones come from.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _UPCOMING = "SELECT 1 FROM upcoming_vectors AS u WHERE u.seq = r.seq"
 
 
 def model_of(db: AgentConnection, *, upcoming: bool = False) -> Model | None:
-    """Return the model of an agent's vectors, or the one that is being prepared."""
+    """Return the model of the agent's vectors, or the upcoming one."""
     found: Model | None = db.execute(rows.MODEL, (db.agent_id, upcoming)).fetchone()
     return found
 
 
 def settle(db: AgentConnection, model: str, width: int | None) -> int | None:
-    """Make sure that the vectors are this model's, and remember it; return their width."""
+    """Check that the vectors come from this model, and note the model; return their width."""
     known = model_of(db)
     vector = f"SELECT 1 FROM records WHERE {_MEMORIES} AND vector IS NOT NULL LIMIT 1"
     if known and not fits(known, model, width) and db.execute(vector, (db.agent_id,)).fetchone():
@@ -85,7 +85,7 @@ def embed(
 
 
 def prepare_reindex(db: AgentConnection, model: str, width: int) -> int:
-    """Make a model the upcoming one; return how many vectors of it are there already."""
+    """Make a model the upcoming one; return how many of its vectors are stored already."""
     if model_of(db, upcoming=True) != (model, width):
         _drop_upcoming(db)
         db.execute(rows.PUT_MODEL, (db.agent_id, 1, model, width))

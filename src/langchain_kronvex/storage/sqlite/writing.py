@@ -64,10 +64,10 @@ def put(
     expected: Sequence[str | None] | None,
     deleted: Sequence[Selection],
 ) -> list[str] | None:
-    """Store records in the place of those with their keys.
+    """Store records, replacing those with the same keys.
 
     Returns:
-        The owners without any record left; None when the contents were not the expected ones.
+        The owners without any record left; None if the contents were not the expected ones.
     """
     there = (_content_at_place(db, record, now) for record in records)
     if expected is not None and list(there) != list(expected):
@@ -134,8 +134,10 @@ def count_accesses(db: AgentConnection, counts: Mapping[str, int]) -> None:
 def usable(db: AgentConnection, records: Sequence[Record], model: str | None) -> Sequence[Record]:
     """Return the records, without vectors that are not of the store's model and width."""
     width = next((len(r.vector) for r in records if r.vector is not None), None)
+    if width is None:
+        return records
     known = db.execute(rows.MODEL, (db.agent_id, False)).fetchone()
-    if width is None or known == (model, width):
+    if known == (model, width):
         return records
     if known is None or model is None or not fits(known, model, width):
         return [replace(record, vector=None) for record in records]
@@ -144,7 +146,7 @@ def usable(db: AgentConnection, records: Sequence[Record], model: str | None) ->
 
 
 def number_writes(db: AgentConnection, records: Sequence[Record]) -> dict[str, Write]:
-    """Return this write of each owner."""
+    """Count up the revision of each owner; return this write of each."""
     next_revision = (
         "INSERT INTO scopes (agent_id, owner, revision) VALUES (?, ?, 1) "
         "ON CONFLICT (agent_id, owner) DO UPDATE SET revision = revision + 1 "
