@@ -7,7 +7,7 @@ SPREAD := -n auto --maxprocesses 4 --dist loadfile
 OLDEST := .venv-oldest/bin/python
 NO_LANGMEM := --ignore tests/graph/test_langmem.py
 
-.PHONY: demo test check lint types architecture measure docs format bench soak test-oldest clean help
+.PHONY: demo test quick check lint types architecture measure docs format bench soak test-oldest clean help
 
 demo: $(STAMP)  ## run the main job: one process talks, a second one remembers
 	$(BIN)/python examples/demo.py
@@ -16,6 +16,9 @@ demo: $(STAMP)  ## run the main job: one process talks, a second one remembers
 test: $(STAMP)  ## run every test but the soak, a file at a time on each core
 	$(BIN)/python -m pytest $(SPREAD) $$($(BIN)/python -c \
 		'import sys; print("$(NO_LANGMEM)" if sys.version_info < (3, 11) else "")')
+
+quick: $(STAMP)  ## the tests without the slowest tenth
+	$(BIN)/python -m pytest $(SPREAD) -m "not soak and not slow"
 
 check: lint types architecture docs  ## lint, types, architecture, examples, README code blocks
 
@@ -45,9 +48,10 @@ bench: $(STAMP)  ## measure speed, beside the floor and the peers that are insta
 	$(BIN)/python benchmarks/langgraph_store.py 1000 10000
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/moving.py
+	$(BIN)/python benchmarks/concurrency.py
 
 soak: $(STAMP)  ## the long runs
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m soak --timeout 7200
 
 # Left out are docs and architecture, which speak of the newest versions, and LangMem. LlamaIndex
 # asks for a newer pydantic than all others do, so that its tests come last and by themselves.

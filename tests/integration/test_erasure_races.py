@@ -59,9 +59,9 @@ def test_a_late_change_does_not_restore_a_forgotten_memory(
 
 
 @pytest.fixture
-def quick(memory: KronvexMemory, monkeypatch: pytest.MonkeyPatch) -> KronvexMemory:
+def quick(memory: KronvexMemory) -> KronvexMemory:
     """A memory whose turns do not wait long for being saved."""
-    monkeypatch.setattr("langchain_kronvex.langchain.chat_turn.PATIENCE_SECONDS", 0.05)
+    memory.engine.patience_seconds = 0.05
     return memory
 
 

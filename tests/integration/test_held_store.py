@@ -45,9 +45,9 @@ class Holder:
 
 
 @pytest.fixture
-def memory(open_memory: OpenMemory, monkeypatch: pytest.MonkeyPatch) -> KronvexMemory:
-    monkeypatch.setattr("langchain_kronvex.langchain.chat_turn.PATIENCE_SECONDS", PATIENCE_SECONDS)
+def memory(open_memory: OpenMemory) -> KronvexMemory:
     opened = open_memory()
+    opened.engine.patience_seconds = PATIENCE_SECONDS
     opened.remember("Ana lives in Porto", user_id="ana")
     return opened
 

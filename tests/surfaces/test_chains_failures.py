@@ -12,7 +12,6 @@ from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 
 from conftest import OpenMemory
 from langchain_kronvex import BackgroundWriter, InvalidInput, KronvexMemory, StoreError, with_memory
-from langchain_kronvex.langchain import chat_turn
 
 from .conftest import EventLog, Faults
 from .models import FakeModel
@@ -85,9 +84,9 @@ async def test_a_failed_load_is_an_empty_history(
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(memory: KronvexMemory) -> None:
     """Make turns wait for the disk only briefly."""
-    monkeypatch.setattr(chat_turn, "PATIENCE_SECONDS", 0.02)
+    memory.engine.patience_seconds = 0.02
 
 
 @every_way
@@ -130,7 +129,7 @@ async def test_an_answer_that_cannot_be_saved_is_reported_too(
 ) -> None:
     def answer(prompt: Any) -> str:
         faults.fail("add")
-        monkeypatch.setattr(chat_turn, "PATIENCE_SECONDS", 0.02)
+        memory.engine.patience_seconds = 0.02
         return "Fine."
 
     await call(with_memory(PROMPT | FakeModel(replies=[answer]), memory), ASKED, config)
@@ -189,9 +188,9 @@ def test_a_failure_for_one_user_does_not_delay_the_others(
     monkeypatch.setattr(memory.engine.backend, "add", fails_for_ana)
     chain = with_memory(FakeModel(), memory)
 
-    with pytest.MonkeyPatch.context() as impatient:
-        impatient.setattr(chat_turn, "PATIENCE_SECONDS", 0.02)
-        chain.invoke("Hello", ANA)
+    memory.engine.patience_seconds = 0.02
+    chain.invoke("Hello", ANA)
+    memory.engine.patience_seconds = 1.0
     chain.invoke("Hello", {"configurable": {"user_id": "bob", "session_id": "chat"}})
     assert said(memory, "bob") == ["human: Hello", "ai: Fine."]
 
@@ -298,9 +297,9 @@ def test_a_user_forgotten_while_the_model_thinks_stays_forgotten(memory: Kronvex
 def test_a_permanently_broken_store_is_reported_and_the_memory_closes(
     open_memory: OpenMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chat_turn, "PATIENCE_SECONDS", 0.02)
     errors: list[Exception] = []
     memory = open_memory()
+    memory.engine.patience_seconds = 0.02
     writer = BackgroundWriter(attempts=2, backoff_seconds=0.001, on_error=errors.append)
     monkeypatch.setattr(memory.engine, "writer", writer)
 

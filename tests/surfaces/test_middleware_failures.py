@@ -79,7 +79,7 @@ async def test_a_slow_store_does_not_delay_the_agent(
         free.wait(30)
         return works(*args, **kwargs)
 
-    monkeypatch.setattr("langchain_kronvex.langchain.chat_turn.PATIENCE_SECONDS", 0.01)
+    memory.engine.patience_seconds = 0.01
     monkeypatch.setattr(memory.engine.backend, "add", held_up)
 
     state = await call(agent_of(AgentModel(), memory), asking("Hi."), heard_by(event_log))

@@ -20,8 +20,6 @@ from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure, recall_context
 
 DEGRADED_EVENT = "kronvex_memory_degraded"
-# How long a turn waits for its messages to be on disk before it continues without.
-PATIENCE_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -86,11 +84,11 @@ class Turn:
             return
         try:
             saving = self.memory.engine.writer.submit(self.scope, lambda: self._write(messages))
-            saving.result(PATIENCE_SECONDS)
+            saving.result(self.memory.engine.patience_seconds)
         except concurrent.futures.CancelledError:
             return  # the user has been forgotten in the meantime
         except concurrent.futures.TimeoutError:
-            limit = f"{PATIENCE_SECONDS:g} s"
+            limit = f"{self.memory.engine.patience_seconds:g} s"
             self._degrade(StoreBusy(f"Saving took over {limit}; it continues in the background."))
         except Exception as error:  # noqa: BLE001 - the chat goes on
             self._degrade(error)

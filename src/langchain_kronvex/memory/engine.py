@@ -120,6 +120,7 @@ class Engine:
         embedder: Fetches vectors in the background.
         degraded: Counts degraded turns.
         threads: The threads of the async verbs.
+        patience_seconds: How long a turn waits for its messages to be on disk before it goes on.
         erasures: How often something was erased through this object. Anything recalled before the
             last erasure may contain erased text.
     """
@@ -151,6 +152,7 @@ class Engine:
         )
         self.clock = settings.clock or self.backend.clock
         self.erasures = 0
+        self.patience_seconds = 1.0
         self.degraded = DegradedTurns(settings.on_error)
         self.threads = Threads(settings.max_threads)
         self.writer = BackgroundWriter(on_error=settings.on_error)

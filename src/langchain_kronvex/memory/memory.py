@@ -18,6 +18,7 @@ from langchain_core.messages import BaseMessage
 from pydantic import SecretStr
 
 from langchain_kronvex.core.background import OnError
+from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.progress import Progress
 from langchain_kronvex.core.types import (
     UNCHANGED,
@@ -86,6 +87,7 @@ class KronvexMemory:
         cache_megabytes: The most RAM for the users' indexes, in MiB.
         max_threads: How many async verbs may run at once; each runs in one of the memory's threads.
         http_client: For a Kronvex API: an `httpx.Client` of yours, which is not closed.
+        http_async_client: Removed: async verbs run in threads and use `http_client`.
         outbox: For a Kronvex API: the file, or folder, of the writes still to be sent. The default
             is a file in the user's data folder.
         allow_http: Talk to a Kronvex API on another machine without encryption.
@@ -113,11 +115,17 @@ class KronvexMemory:
         cache_megabytes: int = 256,
         max_threads: int = 32,
         http_client: httpx.Client | None = None,
+        http_async_client: None = None,
         outbox: str | Path | None = None,
         allow_http: bool = False,
         postgres: PostgresOptions | None = None,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
+        if http_async_client is not None:
+            raise ConfigurationError(
+                "http_async_client was removed: the a… verbs run in threads. Pass an httpx.Client "
+                "as http_client."
+            )
         settings = Settings(
             # As a secret, it never appears in a repr of the settings.
             api_key=SecretStr(api_key) if isinstance(api_key, str) else api_key,
