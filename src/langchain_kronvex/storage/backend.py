@@ -97,7 +97,7 @@ class MemoryBackend(ABC):
 
     location: str
     is_remote: bool = False
-    clock: Callable[[], datetime] = partial(datetime.now, timezone.utc)
+    clock: Callable[[], datetime] = staticmethod(partial(datetime.now, timezone.utc))
 
     def version(self) -> object | None:
         """Return a value that changes with every write by any process; None if there is none."""
