@@ -73,7 +73,7 @@ def test_the_others_get_their_vectors(
     assert memory.flush(30)
     stats = memory.stats()
     assert (stats.unembedded, stats.failed) == (len(spoilt), len(spoilt))
-    assert "picky refuses" in str(stats.last_error)
+    assert "picky rejects" in str(stats.last_error)
     assert all(isinstance(e, EmbeddingsError) and SECRET not in str(e) for e in errors)
     for number in spoilt:
         found = memory.recall(f"number{number}", user_id="ana", top_k=20)

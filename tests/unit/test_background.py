@@ -17,7 +17,7 @@ LONG = 30.0
 
 
 class Gate:
-    """A job that starts, says so, and waits to be let go."""
+    """A job that reports its start and waits until it may end."""
 
     def __init__(self, log: list[str] | None = None, name: str = "gate") -> None:
         self.started, self.go = threading.Event(), threading.Event()

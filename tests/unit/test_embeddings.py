@@ -1,4 +1,4 @@
-"""The bundled embeddings: their files, their tokens, their meaning, their manners."""
+"""The bundled embeddings: their files, tokens, similarities and behaviour."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def embeddings() -> StaticEmbeddings:
 
 @pytest.fixture(scope="module")
 def reference() -> Tokenizer:
-    """BERT's uncased tokenizer by its first-hand library, over the shipped vocabulary."""
+    """BERT's uncased tokenizer in its original implementation, with the shipped vocabulary."""
     tokens = (DATA / "vocab.txt").read_text(encoding="utf-8").split("\n")[:-1]
     vocabulary = {token: row for row, token in enumerate([*tokens, "[UNK]"])}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))

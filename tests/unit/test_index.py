@@ -1,4 +1,4 @@
-"""One owner's index: told piece by piece or at once, it answers alike."""
+"""One owner's index: it finds the same whether it was filled step by step or at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Batches = list[list[IndexRow]]
 
 @st.composite
 def histories(draw: st.DrawFn, rows: list[IndexRow]) -> Batches:
-    """Draw how memories came to be: each was perhaps written before with other values.
+    """Draw the history of memories: each may have been written before with other values.
 
     A batch holds what was written since the last one, each memory once, as a store reads it.
     """
@@ -63,7 +63,7 @@ def histories(draw: st.DrawFn, rows: list[IndexRow]) -> Batches:
 
 @st.composite
 def lives(draw: st.DrawFn, final: IndexRow) -> list[IndexRow]:
-    """Draw what a memory was like before: vectors arrive late, and answers go on."""
+    """Draw an earlier state of a memory: vectors are added later, and replies grow."""
     said = final.reply.split()
     ends = sorted(draw(st.lists(st.integers(0, len(said)), max_size=3)))
     embedded = False

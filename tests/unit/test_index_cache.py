@@ -1,4 +1,4 @@
-"""The cache of indexes: a bound of bytes that holds, at a cost that does not grow with owners."""
+"""The cache of indexes: its size is bounded, at a cost that does not grow with owners."""
 
 from __future__ import annotations
 

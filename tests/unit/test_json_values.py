@@ -1,4 +1,4 @@
-"""JSON values and their texts: equal values have one text, and come back as they were."""
+"""JSON values and their texts: equal values have equal texts, and come back unchanged."""
 
 from __future__ import annotations
 

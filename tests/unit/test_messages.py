@@ -1,4 +1,4 @@
-"""Messages: their code, their windows at turns, and the exchanges they hold."""
+"""Messages: their encoding, windows of whole turns, and exchanges."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def test_only_large_stores_are_prefiltered_unless_many_memories_are_wanted(
 
 @pytest.fixture(scope="module")
 def many() -> ScopeIndex:
-    """As many tea drinkers as there may be looked at, and one cellist, in the middle."""
+    """More memories of tea drinkers than are scored, with one cellist in the middle."""
     rows = [row(n, f"we drink tea at {n}", created=NOW - 4000.0 * (9000 - n)) for n in range(6000)]
     rows[3000] = row(3000, "the cello is old", created=rows[3000].created, vector=unit([1, 0, 0]))
     rows[3001] = row(3001, "it has strings", created=rows[3000].created, vector=unit([0, 1, 0]))

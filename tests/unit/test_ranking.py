@@ -1,4 +1,4 @@
-"""Formulas of relevance, order and cut, by hand values and by property."""
+"""The formulas of relevance and order: values computed by hand, and properties."""
 
 from __future__ import annotations
 

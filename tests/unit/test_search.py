@@ -1,4 +1,4 @@
-"""Answers: what is found, in which order, with which scores, whatever is stored and asked."""
+"""Search: results, their order and their scores, for any memories and queries."""
 
 from __future__ import annotations
 
@@ -299,7 +299,7 @@ def workload() -> tuple[Any, ScopeIndex]:
 
 
 def asked_for(drawn: Any, count: int, among: int) -> list[tuple[int, str]]:
-    """Return turns, each with a question that holds one to three of its words."""
+    """Return turns, each with a question that contains one to three of its words."""
     chance = random.Random(3)
     found = []
     for n in range(count):

@@ -13,7 +13,7 @@ from langchain_kronvex.recall.tokenizer import TextFeatures, terms, text_feature
 
 
 class Seen(NamedTuple):
-    """What was read of one text."""
+    """The features of one text."""
 
     terms: Counter[str]
     term_count: int

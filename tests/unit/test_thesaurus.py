@@ -1,4 +1,4 @@
-"""The shipped words of like meaning: their files, and what they say."""
+"""The shipped related words: their files and their values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scopes and contexts: the little that the words themselves know."""
+"""Scopes, contexts and drafts."""
 
 from __future__ import annotations
 

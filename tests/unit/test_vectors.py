@@ -38,7 +38,7 @@ def test_different_models_have_different_names() -> None:
 
 
 class Returning(Embeddings):
-    """Returns a given value for whatever texts; for a query its first vector."""
+    """Returns a given value for any texts, and its first vector for a query."""
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
@@ -116,7 +116,7 @@ def test_the_width_must_stay() -> None:
 
 
 class Counting(Fixed):
-    """Counts the queries it is asked for."""
+    """Counts the queries it embeds."""
 
     asked = 0
 

@@ -133,7 +133,7 @@ class BackgroundEmbedder:
         self._refused.setdefault(model.name, set()).update(ids)
         more = ", …" if len(ids) > _MAX_REPORTED_IDS else ""
         error = EmbeddingsError(
-            f"{model.name} refuses the texts of {len(ids)} memories, although it accepts others; "
+            f"{model.name} rejects the texts of {len(ids)} memories, although it accepts others; "
             f"they are found by their words. Ids: {', '.join(ids[:_MAX_REPORTED_IDS])}{more}"
         )
         self._writer.report(error, len(ids))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
+from typing import Any
 
 from langchain_kronvex.core.messages import answer_in
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
@@ -23,32 +24,14 @@ _MAX_REPLY_CHARS = 20_000  # of a reply, by which an exchange is found
 # -- rows --------------------------------------------------------------------------------------
 
 
-def index_row(
-    seq: int,
-    text: str,
-    memory_type: str,
-    exchange: str | None,
-    session_id: str,
-    said: float,
-    created: int,
-    expires: float | None,
-    pinned: bool,
-    vector: Floats | None = None,
-) -> IndexRow:
-    """Build the row of a memory; times in seconds since 1970.
+def index_row(cells: Sequence[Any], vector: Floats | None = None) -> IndexRow:
+    """Build the row of a memory from the cells that the SQL stores select for it, in this order.
 
-    Args:
-        seq: The number of the memory in the order of writing.
-        text: The text that recall searches.
-        memory_type: The type of the memory.
-        exchange: A whole exchange, of which `text` is the user's part; None for other memories.
-        session_id: The session, "" for none.
-        said: When the text was first said.
-        created: When the text was last said.
-        expires: When the memory expires, None for never.
-        pinned: Whether the memory never expires.
-        vector: Of the text.
+    Position in the order of writing, text that recall searches, type; the whole exchange of which
+    that text is the user's part, None for other memories; session, "" for none; when the text was
+    first said, when it was last said, and expiry, None for never, in seconds since 1970; pinned.
     """
+    seq, text, memory_type, exchange, session_id, said, created, expires, pinned = cells
     if exchange is not None:
         form = Form.EXCHANGE
     else:
@@ -71,15 +54,17 @@ def index_row_of(seq: int, record: Record) -> IndexRow:
     """Build the row of a record, without a vector."""
     created, expires = record.created_at.timestamp(), record.expires_at
     return index_row(
-        seq,
-        record.found_by,
-        record.type,
-        None if record.search_text is None else record.content,
-        record.scope.session_id or "",
-        record.said_at.timestamp() if record.said_at else created,
-        math.floor(created),
-        expires.timestamp() if expires else None,
-        record.pinned,
+        (
+            seq,
+            record.found_by,
+            record.type,
+            None if record.search_text is None else record.content,
+            record.scope.session_id or "",
+            record.said_at.timestamp() if record.said_at else created,
+            math.floor(created),
+            expires.timestamp() if expires else None,
+            record.pinned,
+        )
     )
 
 

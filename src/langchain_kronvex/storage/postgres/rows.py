@@ -66,9 +66,8 @@ def key_digest(key: str) -> bytes:
 
 def to_index_row(row: Sequence[Any]) -> IndexRow:
     """Build a row of the index from a row of `INDEX_COLUMNS`."""
-    seq, text, type_, exchange, session, said, created, expires, pinned, vector = row
-    sent = None if vector is None else from_halfvec(vector)
-    return index_row(seq, text, type_, exchange, session, said, created, expires, pinned, sent)
+    *cells, vector = row
+    return index_row(cells, None if vector is None else from_halfvec(vector))
 
 
 def mutable_cells(record: Record) -> tuple[Any, ...]:

@@ -34,9 +34,8 @@ FLOAT16 = "<f2"  # the numbers of stored vectors
 
 def to_index_row(row: Sequence[Any]) -> IndexRow:
     """Build an index row from a row of `INDEX_COLUMNS`."""
-    seq, text, type_, exchange, session, said, created, expires, pinned, blob = row
-    vector = None if blob is None else np.frombuffer(blob, FLOAT16)
-    return index_row(seq, text, type_, exchange, session, said, created, expires, pinned, vector)
+    *cells, blob = row
+    return index_row(cells, None if blob is None else np.frombuffer(blob, FLOAT16))
 
 
 def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
