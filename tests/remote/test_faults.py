@@ -11,7 +11,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from defaults import limit_pauses
+from defaults import limit_pauses, set_default
 from langchain_kronvex import (
     AgentNotFound,
     BadRequest,
@@ -27,6 +27,7 @@ from langchain_kronvex import (
     Unauthorized,
     with_memory,
 )
+from langchain_kronvex.storage.rest.http.transport import Transport
 
 from .bad_server import (
     FaultyServer,
@@ -69,8 +70,8 @@ READ_FAULTS: list[tuple[str, Any, type[KronvexError]]] = [
 
 
 @pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch, limit: Limit) -> None:
-    limit(first_pause=0.002)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_default(monkeypatch, Transport, "first_pause", 0.002)
     limit_pauses(monkeypatch, 0.05)
 
 

@@ -51,7 +51,7 @@ def complete(backend: Any, first: int, last: int) -> None:
 def test_messages_that_wait_keep_their_places(plain: PlainServer, open_on: Open) -> None:
     memory = open_on(plain)
     backend: Any = memory.engine.backend
-    with backend.agent.outbox.sending(5):
+    with backend.agent.outbox.sending(patiently=True):
         backend.add(messages(4), NOW)
         complete(backend, 0, 2)
         assert said(backend) == ["m0!", "m1!", "m2", "m3"]
@@ -66,7 +66,7 @@ def test_messages_that_another_process_sends_keep_their_places(
 ) -> None:
     one, other = open_on(plain), open_on(plain)
     backend: Any = one.engine.backend
-    with backend.agent.outbox.sending(5):
+    with backend.agent.outbox.sending(patiently=True):
         backend.add(messages(4), NOW)
         found = backend.find(SELECTED, Page(), NOW)[:2]
         one.engine.backend.sender.stop()  # from here on only the other one sends
@@ -89,7 +89,7 @@ def test_a_message_that_may_be_on_a_server_that_is_away_is_not_lost(
     backend.add(messages(2), NOW)
     assert memory.flush(10)
     found = backend.find(SELECTED, Page(), NOW)
-    backend.agent.known.forget(None)
+    backend.agent.known.forget(record.id for record in found)
     faulty.faults.extend([status(503)] * 1000)
     backend.add([replace(found[0], content="m0!", completes=True)], NOW)
     faulty.faults.clear()

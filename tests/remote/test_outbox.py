@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from defaults import limit_pauses
+from defaults import limit_pauses, set_default
 from langchain_kronvex import KronvexMemory, MemoryDraft, StoreBusy, StoreUnavailable
+from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
 from .bad_server import FaultyServer, hang, status
-from .conftest import Limit, Open
+from .conftest import Open
 from .plain_server import KEY, PlainServer, wait_until
 
 CHILD = """
@@ -170,9 +171,9 @@ def test_a_place_of_ones_own(plain: PlainServer, open_on: Open, tmp_path: Path) 
 
 
 def test_a_full_outbox_slows_the_caller_and_then_refuses(
-    faulty: FaultyServer, open_on: Open, limit: Limit
+    faulty: FaultyServer, open_on: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limit(outbox_entries=3)
+    set_default(monkeypatch, Outbox, "max_entries", 3)
     memory = open_on(faulty, timeout_seconds=0.5)
     faulty.only = "/remember"
     faulty.faults.extend([status(503)] * 10_000)

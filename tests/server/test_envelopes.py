@@ -13,7 +13,7 @@ from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.backend import Record, content_key
 from langchain_kronvex.storage.client_envelope import RESERVED, VersionedRecord
 from langchain_kronvex.storage.rest.envelope import is_as_sent, store_request
-from langchain_kronvex.storage.rest.http.answers import read_memory
+from langchain_kronvex.storage.rest.http.api import read_memory
 
 SAID = datetime(2024, 2, 3, 4, 5, 6, 7, tzinfo=timezone.utc)
 

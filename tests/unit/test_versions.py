@@ -9,12 +9,10 @@ from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.rest.envelope import (
-    from_payload,
     record_from_wire,
     store_request,
-    to_payload,
 )
-from langchain_kronvex.storage.rest.http.answers import read_memory
+from langchain_kronvex.storage.rest.http.api import read_memory
 from langchain_kronvex.storage.rest.versions import visible_latest
 
 NOW = datetime(2026, 4, 28, tzinfo=timezone.utc)
@@ -49,16 +47,6 @@ def test_of_two_copies_of_one_content_the_earlier_one_is_renewed() -> None:
         [VersionedRecord(first, 10, 10), VersionedRecord(second, 20, 20)], NOW
     )
     assert stored.record == replace(first, created_at=NOW + DAY)
-
-
-def test_when_it_was_first_said_travels() -> None:
-    for said in (NOW, NOW - DAY):
-        record = replace(item("1", "one"), said_at=said)
-        stored = VersionedRecord(record, 10, 10)
-        assert from_payload(to_payload(stored)) == stored
-        raw = read_memory({"id": "s", **(store_request(stored).body or {})})
-        assert raw is not None
-        assert record_from_wire(raw) == replace(stored, server_id="s")
 
 
 def test_an_envelope_of_an_earlier_version_has_no_first_saying() -> None:

@@ -39,7 +39,7 @@ from langchain_kronvex.storage.rest.envelope import (
     to_payload,
     wire_ttl,
 )
-from langchain_kronvex.storage.rest.http import answers, requests
+from langchain_kronvex.storage.rest.http import api
 from langchain_kronvex.storage.rest.http.errors import refusal, retry_after
 from langchain_kronvex.storage.rest.opening import checked_base_url
 
@@ -74,23 +74,26 @@ json_values = st.recursive(
 
 
 def test_remember_says_everything_in_the_words_of_all_dialects() -> None:
-    request = requests.remember_request(
-        content="tea", memory_type="semantic", session="user-42", metadata={"a": 1},
-        pinned=False, ttl_days=None,
-    )  # fmt: skip
+    sent = record(content="tea", type="semantic", scope=Scope("user-42"), metadata={"a": 1})
+    request = store_request(VersionedRecord(sent, 1, 1))
     assert (request.method, request.path) == ("POST", "/remember")
-    assert request.body == {
+    body = dict(request.body or {})
+    metadata = body.pop("metadata")
+    assert body == {
         "content": "tea", "memory_type": "semantic", "type": "semantic", "session_id": "user-42",
-        "user_id": "user-42", "pinned": False, "metadata": {"a": 1},
+        "user_id": "user-42", "pinned": True,
     }  # fmt: skip
+    assert metadata.keys() == {"a", RESERVED}
     assert not request.repeatable
     assert "tea" not in repr(request)
+    body = dict(store_request(VersionedRecord(sent, 1, 1, ttl_days=3)).body or {})
+    assert (body["pinned"], body["ttl_days"]) == (False, 3)
 
 
 def test_recall_names_a_threshold_and_leaves_out_what_is_unset() -> None:
-    request = requests.recall_request(query="tea", top_k=5, session=None, memory_type=None)
+    request = api.recall_request("tea", 5, None, None)
     assert request.body == {"query": "tea", "top_k": 5, "threshold": 0.0}
-    request = requests.recall_request(query="tea", top_k=5, session="u", memory_type="fact")
+    request = api.recall_request("tea", 5, "u", "fact")
     assert request.body == {
         "query": "tea", "top_k": 5, "threshold": 0.0, "session_id": "u", "user_id": "u",
         "memory_type": "fact",
@@ -98,11 +101,11 @@ def test_recall_names_a_threshold_and_leaves_out_what_is_unset() -> None:
 
 
 def test_a_page_is_named_in_both_ways() -> None:
-    assert requests.list_request("ana", 3, 64).query == {
+    assert api.list_request("ana", 3, 64).query == {
         "page": 3, "per_page": 64, "limit": 64, "offset": 128, "session_id": "ana",
         "user_id": "ana",
     }  # fmt: skip
-    assert "session_id" not in requests.list_request(None, 1, 64).query
+    assert "session_id" not in api.list_request(None, 1, 64).query
 
 
 @pytest.mark.parametrize(
@@ -111,7 +114,7 @@ def test_a_page_is_named_in_both_ways() -> None:
      ("ü ", "%C3%BC%20"), ("%2F", "%252F"), ("a.b", "a.b")],
 )  # fmt: skip
 def test_every_part_of_a_path_is_encoded(part: str, encoded: str) -> None:
-    request = requests.of_agent(requests.delete_request(part), part)
+    request = api.of_agent(api.delete_request(part), part)
     assert request.path == f"/agents/{encoded}/memories/{encoded}"
 
 
@@ -133,7 +136,7 @@ def test_every_part_of_a_path_is_encoded(part: str, encoded: str) -> None:
     ],
 )  # fmt: skip
 def test_a_recall_is_read_in_every_form(answer: Any) -> None:
-    (memory,) = answers.read_recall(answer)
+    (memory,) = api.read_recall(answer)
     assert (memory.id, memory.content) == ("5c1e", "User prefers concise answers")
     assert (memory.type, memory.session, memory.similarity) == ("semantic", "user-42", 0.83)
 
@@ -141,17 +144,16 @@ def test_a_recall_is_read_in_every_form(answer: Any) -> None:
 @pytest.mark.parametrize("answer", [None, 7, "x", {}, {"memories": {}}, {"context": "x"}])
 def test_an_answer_that_holds_no_list_is_refused(answer: Any) -> None:
     with pytest.raises(ServerMisbehaved):
-        answers.read_recall(answer)
+        api.read_recall(answer)
     with pytest.raises(ServerMisbehaved):
-        answers.read_page(answer, 64)
+        api.read_page(answer, 64)
 
 
 def test_the_tutorials_words_are_read() -> None:
-    memory = answers.read_memory({"id": "x", "content": "tea", "type": "fact", "user_id": "ana",
+    memory = api.read_memory({"id": "x", "content": "tea", "type": "fact", "user_id": "ana",
                                "confidence": 0.7})  # fmt: skip
     assert memory
     assert (memory.type, memory.session, memory.similarity) == ("fact", "ana", 0.7)
-    assert not memory.has_metadata
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ def test_the_tutorials_words_are_read() -> None:
      (float("nan"), 0.0), (float("inf"), 0.0), (10**400, 1.0)],
 )  # fmt: skip
 def test_a_similarity_is_a_number_from_0_to_1(given: Any, similarity: float) -> None:
-    memory = answers.read_memory({"id": "x", "content": "tea", "similarity": given})
+    memory = api.read_memory({"id": "x", "content": "tea", "similarity": given})
     assert memory
     assert memory.similarity == similarity
 
@@ -192,21 +194,21 @@ def test_both_forms_of_a_time_are_read(text: Any, moment: datetime | None) -> No
     ],
 )
 def test_a_page_says_whether_it_is_the_last(told: dict[str, Any], last: bool) -> None:
-    assert answers.read_page({"memories": [FLAT], **told}, 64).last is last
+    assert api.read_page({"memories": [FLAT], **told}, 64).last is last
 
 
 def test_an_empty_page_is_the_last() -> None:
-    assert answers.read_page({"memories": [], "has_more": True}, 64).last
-    assert answers.read_page([], 64).last
+    assert api.read_page({"memories": [], "has_more": True}, 64).last
+    assert api.read_page([], 64).last
 
 
 @given(json_values)
 def test_no_answer_makes_reading_fail_in_another_way(answer: Any) -> None:
-    for read in (answers.read_recall, lambda a: answers.read_page(a, 64)):
+    for read in (api.read_recall, lambda a: api.read_page(a, 64)):
         with contextlib.suppress(ServerMisbehaved):
             read(answer)
-    answers.read_agents(answer)
-    memory = answers.read_memory(answer)
+    api.read_agents(answer)
+    memory = api.read_memory(answer)
     if memory:
         record_from_wire(memory)
     text = json.dumps(answer).encode()
@@ -215,7 +217,7 @@ def test_no_answer_makes_reading_fail_in_another_way(answer: Any) -> None:
 
 @given(json_values)
 def test_no_envelope_makes_opening_fail(envelope: Any) -> None:
-    memory = answers.read_memory(
+    memory = api.read_memory(
         {"id": "x", "content": "tea", "session_id": "ana", "metadata": {RESERVED: envelope}}
     )
     assert memory
@@ -306,7 +308,7 @@ def test_a_record_comes_back_as_it_was_sent(sent: Record) -> None:
     stored = VersionedRecord(sent, 5, 7, ttl_days=wire_ttl(sent, NOW))
     request = store_request(stored)
     body: Any = json.loads(json.dumps(request.body))
-    raw = answers.read_memory({"id": "m1", "created_at": "2026-01-01T00:00:00Z", **body})
+    raw = api.read_memory({"id": "m1", "created_at": "2026-01-01T00:00:00Z", **body})
     assert raw
     found = record_from_wire(raw)
     assert found
@@ -338,7 +340,7 @@ def test_messages_of_the_same_text_are_never_the_same_text_on_the_wire() -> None
 def test_an_answer_that_is_another_memory_is_noticed(change: dict[str, Any]) -> None:
     stored = VersionedRecord(record(), 5, 7)
     request = store_request(stored)
-    raw = answers.read_memory({"id": "m1", **(request.body or {}), **change})
+    raw = api.read_memory({"id": "m1", **(request.body or {}), **change})
     assert raw is not None
     assert not is_as_sent(raw, request, stored)
 
@@ -346,21 +348,19 @@ def test_an_answer_that_is_another_memory_is_noticed(change: dict[str, Any]) -> 
 def test_what_stands_in_another_session_than_its_owners_is_nobodys() -> None:
     request: Any = store_request(VersionedRecord(record(), 5, 7))
     for session in ("bob", "Ana", None):
-        raw = answers.read_memory(
-            {"id": "m1", **request.body, "session_id": session, "user_id": None}
-        )
+        raw = api.read_memory({"id": "m1", **request.body, "session_id": session, "user_id": None})
         assert raw
         assert record_from_wire(raw) is None
 
 
 def test_a_memory_of_others_is_its_sessions_owners() -> None:
-    raw = answers.read_memory({**FLAT, "metadata": {"x": 1}, "pinned": True, "access_count": 3})
+    raw = api.read_memory({**FLAT, "metadata": {"x": 1}, "pinned": True, "access_count": 3})
     assert raw
     found = record_from_wire(raw)
     assert found
     assert found.record.scope == Scope(None, "user-42")
     assert found.record.metadata == {"x": 1}
-    assert (found.record.id, found.record.access_count, found.ours) == ("5c1e", 3, False)
+    assert (found.record.id, found.record.access_count) == ("5c1e", 3)
 
 
 def test_the_wire_session_is_the_owner_and_chats_are_apart() -> None:

@@ -212,6 +212,8 @@ class Engine:
         """
         if not records:
             return []
+        if self.backend.is_remote:  # the server embeds the memories
+            return self.backend.add(records, now)
         model = self.model.current
         records, maker = with_local_vectors(model, records)
         stored = self.backend.add(records, now, maker)

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeGuard
 
 from langchain_kronvex.core.errors import KronvexError
 from langchain_kronvex.core.types import Scope
@@ -41,7 +41,6 @@ class VersionedRecord:
             order of writing.
         version: When this version was written, in the same unit; the latest version counts.
         server_id: Its id on the server; None while it is in the outbox.
-        ours: Whether it has our envelope.
         ttl_days: After how many days the server may delete it; None for never.
         gone: Whether another record has replaced it, so that the server must keep none of it.
     """
@@ -50,7 +49,6 @@ class VersionedRecord:
     written: int
     version: int
     server_id: str | None = None
-    ours: bool = True
     ttl_days: int | None = None
     gone: bool = False
 
@@ -153,14 +151,14 @@ def read_envelope(
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError, KronvexError):
         return None
     key = envelope.get("key")
-    key = key if isinstance(key, str) and is_text(key) else _default_key(record)
-    return VersionedRecord(replace(record, key=key), written, version)
+    record = replace(record, key=key if is_text(key) else _default_key(record))
+    return VersionedRecord(record, written, version)
 
 
 # -- values of a server that is not trusted --------------------------------------------------------
 
 
-def is_text(value: object) -> bool:
+def is_text(value: object) -> TypeGuard[str]:
     """Return whether a value is a string that can be written as UTF-8."""
     return isinstance(value, str) and not _SURROGATE.search(value)
 
@@ -212,7 +210,7 @@ def _search_text(envelope: Mapping[str, Any], content: str) -> str | None:
     if envelope.get("exchange") is True:
         return _user_words(content)
     text = envelope.get("search_text")
-    return text if isinstance(text, str) and is_text(text) else None
+    return text if is_text(text) else None
 
 
 def _user_words(content: str) -> str | None:
@@ -222,7 +220,7 @@ def _user_words(content: str) -> str | None:
 
 
 def _string(value: object) -> str:
-    if not isinstance(value, str) or not value or not is_text(value):
+    if not is_text(value) or not value:
         raise ValueError
     return value
 

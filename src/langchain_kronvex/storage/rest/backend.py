@@ -24,14 +24,10 @@ from langchain_kronvex.storage.backend import (
     Unembedded,
 )
 from langchain_kronvex.storage.rest import erasing, reading, writing
-from langchain_kronvex.storage.rest.opening import RemoteLimits
 from langchain_kronvex.storage.rest.outbox.sender import OutboxSender
 from langchain_kronvex.storage.rest.recall import recall
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
-from langchain_kronvex.storage.rest.transfer import to_restore
 from langchain_kronvex.storage.rest.versions import is_selected
-
-_SETTLING_SECONDS = 1.0  # for recent writes to arrive before the server is asked about them
 
 
 class KronvexBackend(MemoryBackend):
@@ -39,17 +35,14 @@ class KronvexBackend(MemoryBackend):
 
     Args:
         agent: The agent, with its outbox.
-        limits: How long things may take.
-        timeout: Seconds to wait for other processes that share the outbox.
     """
 
     is_remote = True
 
-    def __init__(self, agent: RemoteAgent, limits: RemoteLimits, *, timeout: float) -> None:
-        self.location = agent.transport.base_url.removesuffix("/api/v1")
+    def __init__(self, agent: RemoteAgent) -> None:
+        self.location = agent.location
         self.agent = agent
-        self.sender = OutboxSender(agent, limits)
-        self._timeout = timeout
+        self.sender = OutboxSender(agent)
 
     def start(self, report: OnError) -> None:
         """See `MemoryBackend.start`: send what an earlier process left in the outbox."""
@@ -106,16 +99,14 @@ class KronvexBackend(MemoryBackend):
     # -- erasing -------------------------------------------------------------------------------
 
     def delete(self, selection: Selection, now: datetime) -> int:
-        """See `MemoryBackend.delete`; how thoroughly the bytes go is up to the server."""
+        """See `MemoryBackend.delete`; the server decides how thoroughly."""
         self.agent.known.forget_places()
-        withdrawn = self.sender.withdraw(
-            lambda stored: is_selected(stored.record, selection), self._timeout
-        )
+        withdrawn = self.sender.withdraw(lambda stored: is_selected(stored.record, selection))
         return erasing.erase(self.agent, selection, withdrawn, now)
 
     def finish_erasing(self, now: datetime) -> None:
         """See `MemoryBackend.finish_erasing`: the outbox keeps nothing of what was sent."""
-        self.sender.withdraw(lambda stored: False, self._timeout)
+        self.sender.withdraw(lambda stored: False)
 
     def purge(self, now: datetime) -> int:
         """See `MemoryBackend.purge`: the server removes expired memories."""
@@ -129,8 +120,7 @@ class KronvexBackend(MemoryBackend):
 
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`: the server's best matches, and those in the outbox."""
-        owners = [each.scope.owner for each in request.by_owner()]
-        self.sender.settle(owners, _SETTLING_SECONDS)
+        self.sender.settle([each.scope.owner for each in request.by_owner()])
         return recall(self.agent, request)
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
@@ -139,8 +129,8 @@ class KronvexBackend(MemoryBackend):
 
     def stats(self, now: datetime) -> MemoryStats:
         """See `MemoryBackend.stats`; while the server is away, of the outbox alone."""
-        self.sender.settle(None, _SETTLING_SECONDS)
-        return reading.stats(self.agent, self.location, now)
+        self.sender.settle(None)
+        return reading.stats(self.agent, now)
 
     # -- transfer ------------------------------------------------------------------------------
 
@@ -155,9 +145,8 @@ class KronvexBackend(MemoryBackend):
 
     def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
         """See `MemoryBackend.restore`; no other client must write the same records meanwhile."""
-        held = self.find(Selection(kind=None, scope=None), Page(), now)
-        chosen, fresh = to_restore(held, records, self.location)
-        self.add(chosen, now)
+        fresh = writing.restore(self.agent, records, now)
+        self.sender.wake()
         return fresh
 
     # -- background work and the end -----------------------------------------------------------

@@ -1,8 +1,8 @@
 """Records as requests and answers of the API, and as entries of the outbox. Pure functions.
 
 Memories that other programs wrote have no envelope and are read all the same. A record that is too
-large for a server is refused when it is stored, not when it is sent. An API says nowhere how much
-it takes; the limit here is the default one of the server of this package.
+large for a server is refused when it is stored, not when it is sent. The API does not state a
+limit; the one here is the default of this package's server.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from langchain_kronvex.storage.client_envelope import (
     VersionedRecord,
     is_reserved_session,
     is_shallow,
+    is_text,
     read_envelope,
     record_in_envelope,
     wire_session,
     write_envelope,
 )
-from langchain_kronvex.storage.rest.http.answers import WireMemory
-from langchain_kronvex.storage.rest.http.requests import MAX_TTL_DAYS, Request, remember_request
+from langchain_kronvex.storage.rest.http import api
+from langchain_kronvex.storage.rest.http.api import Request, WireMemory
 
 MAX_REQUEST_BYTES = 16 << 20
 _ADDED_BYTES = 64 << 10  # at most, by the numbers of the envelope, which grow
-_ALWAYS_FITS_CHARS = 1 << 20  # of text and metadata: 14 bytes for each are less than the limit
 _NAMES = {"memory": "memory", "message": "message", "item": "value"}
 _BEGINNING_CHARS = 1000
 _SAFE_LEVELS = 32  # more deeply nested metadata is sent as a text
@@ -84,7 +84,7 @@ def store_request(stored: VersionedRecord) -> Request:
     padding = "" if record.kind == "memory" else f"\n{record.id}"
     content = record.content + padding
     if len(content) > MAX_CONTENT_CHARS:
-        # A server need not take longer texts; its copy is only the beginning.
+        # A server may reject longer texts; its copy is only the beginning.
         envelope["content"] = record.content
         content = record.content[:_BEGINNING_CHARS] + padding
     elif padding:
@@ -93,29 +93,32 @@ def store_request(stored: VersionedRecord) -> Request:
     if not _survives(metadata):
         metadata = {}
         envelope["metadata"] = json.dumps(dict(record.metadata))
-    return remember_request(
-        content=content,
-        memory_type=record.type if record.kind == "memory" else "context",
-        session=wire_session(record.kind, record.scope),
-        metadata={**metadata, RESERVED: envelope},
-        pinned=stored.ttl_days is None,
-        ttl_days=stored.ttl_days,
-    )
+    type_ = record.type if record.kind == "memory" else "context"
+    body = {
+        "content": content,
+        "memory_type": type_,
+        "type": type_,
+        "pinned": stored.ttl_days is None,
+        "metadata": {**metadata, RESERVED: envelope},
+        **api.session_fields(wire_session(record.kind, record.scope)),
+    }
+    if stored.ttl_days is not None:
+        body["ttl_days"] = stored.ttl_days
+    return Request("POST", "/remember", body=body, repeatable=False)
 
 
 def is_as_sent(raw: WireMemory, sent: Request, stored: VersionedRecord) -> bool:
     """Return whether the server's answer is the memory that was sent, and not another one."""
-    body = sent.body or {}
-    if raw.unreadable or raw.superseded or raw.session != body.get("session_id"):
+    body = sent.body
+    if raw.unreadable or raw.superseded or raw.session != body["session_id"]:
         return False
     if RESERVED not in raw.metadata:
-        # A memory can do without our envelope; a message cannot, if the server drops it.
-        fits = stored.record.kind == "memory" or not raw.has_metadata
-        return fits and raw.content == body["content"] and not raw.deduplicated
+        # A memory can do without our envelope; a message cannot.
+        is_memory = stored.record.kind == "memory"
+        return is_memory and raw.content == body["content"] and not raw.deduplicated
     found = record_from_wire(raw)
     return (
         found is not None
-        and found.ours
         and (found.record.id, found.version) == (stored.record.id, stored.version)
         and found.record.content == stored.record.content
     )
@@ -125,19 +128,20 @@ def says_too_little(raw: WireMemory, sent: Request) -> bool:
     """Return whether an answer that is not `is_as_sent` may still be the memory that was sent:
     nothing in it belongs to another memory, and something of this one is missing.
     """
-    body = sent.body or {}
-    if raw.deduplicated or raw.superseded or raw.session not in (None, body.get("session_id")):
+    body = sent.body
+    if raw.deduplicated or raw.superseded or raw.session not in (None, body["session_id"]):
         return False
     return raw.unreadable or (RESERVED not in raw.metadata and raw.content == body["content"])
 
 
 def record_from_wire(raw: WireMemory) -> VersionedRecord | None:
-    """Return the record that a memory of the API holds; None for one that belongs to no user.
+    """Return the record that a memory of the API holds.
 
-    That is an envelope in another session than its owner's, a memory that the server merged out of
-    several users' memories, and one that it replaced by a newer memory of another user.
+    Returns:
+        None if the memory belongs to no user: its envelope names another owner than its session,
+        the server merged it out of several users' memories, or replaced it by a newer one.
     """
-    # This package sends one id as both; beside two ids, an envelope is another program's data.
+    # This package sends one id in both fields; with two ids, an envelope is another program's data.
     if isinstance(raw.metadata.get(RESERVED), Mapping) and raw.within is None:
         found = record_in_envelope(
             raw.metadata, content=raw.content, session=raw.session, access_count=raw.access_count
@@ -170,7 +174,7 @@ def _foreign(raw: WireMemory) -> VersionedRecord | None:
         pinned=raw.pinned,
         access_count=raw.access_count,
     )
-    return VersionedRecord(record, micros, micros, raw.id, ours=False)
+    return VersionedRecord(record, micros, micros, raw.id)
 
 
 def wire_ttl(record: Record, now: datetime) -> int | None:
@@ -178,7 +182,7 @@ def wire_ttl(record: Record, now: datetime) -> int | None:
     if record.pinned or record.expires_at is None:
         return None
     days = math.ceil((record.expires_at - now).total_seconds() / 86_400)
-    return None if days > MAX_TTL_DAYS else max(days, 1)
+    return None if days > api.MAX_TTL_DAYS else max(days, 1)
 
 
 def check_sizes(records: Iterable[Record]) -> None:
@@ -188,24 +192,14 @@ def check_sizes(records: Iterable[Record]) -> None:
         InvalidInput: a record is too large.
     """
     for record in records:
-        size = _request_bytes(record)
+        body = store_request(VersionedRecord(record, 0, 0)).body
+        size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
         if size > MAX_REQUEST_BYTES - _ADDED_BYTES:
             raise InvalidInput(
                 f"A {_NAMES[record.kind]} (id {record.id}) has {size:,} bytes as JSON; a Kronvex "
                 f"server takes {MAX_REQUEST_BYTES >> 20} MiB. Keep large data elsewhere, for "
                 "example a picture in a file, and store its location."
             )
-
-
-def _request_bytes(record: Record) -> int:
-    """Return the size of a record's request; 0 when it is certainly small enough."""
-    chars = len(record.content) + len(record.search_text or "")
-    if chars < _ALWAYS_FITS_CHARS:
-        chars += len(json.dumps(dict(record.metadata)))
-    if chars < _ALWAYS_FITS_CHARS:
-        return 0
-    body = store_request(VersionedRecord(record, 0, 0)).body
-    return len(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
 
 
 def _survives(metadata: Mapping[str, Any]) -> bool:
@@ -215,11 +209,11 @@ def _survives(metadata: Mapping[str, Any]) -> bool:
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, Mapping):
-        return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
+        value = [*value, *value.values()]
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     if isinstance(value, str):
-        return "\0" not in value and not any("\ud800" <= char <= "\udfff" for char in value)
+        return "\0" not in value and is_text(value)
     if isinstance(value, float):
         return False  # servers differ in how they write 1.0
     return not isinstance(value, int) or abs(value) < _SAFE_INTEGER

@@ -1,4 +1,4 @@
-"""Erasing on a server, and checking: erased memories are looked for again.
+"""Erasing on a server, and checking afterwards that it no longer lists the memories.
 
 Whole users are erased by the API's own endpoint, which a compatible server makes final; everything
 else is deleted one by one. Servers that only mark memories as deleted cannot be made to forget.
@@ -11,21 +11,15 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 
-from langchain_kronvex.core.errors import (
-    MemoryNotFound,
-    RateLimited,
-    ServerMisbehaved,
-    ServerUnavailable,
-    ServiceError,
-)
+from langchain_kronvex.core.errors import MemoryNotFound, ServerMisbehaved, ServiceError
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.backend import Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord, belongs_to
 from langchain_kronvex.storage.record import place_of
 from langchain_kronvex.storage.rest.envelope import one_session, record_from_wire
-from langchain_kronvex.storage.rest.http import requests
-from langchain_kronvex.storage.rest.http.answers import WireMemory
-from langchain_kronvex.storage.rest.reading import listing, read
+from langchain_kronvex.storage.rest.http import api
+from langchain_kronvex.storage.rest.http.api import WireMemory
+from langchain_kronvex.storage.rest.reading import listing
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 from langchain_kronvex.storage.rest.versions import is_selected, latest, visible_latest
 
@@ -54,56 +48,35 @@ def erase(
         ServerMisbehaved: the server still lists some of them afterwards.
     """
     session, whole = one_session(selection), _is_whole(selection)
-    raws = _list(agent, session)
-    held = read(agent, raws)
+    raws = listing(agent, session)
+    held = agent.read(raws)
     everything = visible_latest([*held, *withdrawn], now)
     visible = [s.record.id for s in everything if is_selected(s.record, selection)]
     if whole and (targets := _targets(raws, selection)):
         _erase_users(agent, targets, selection.scope)
-        raws = _list(agent, session)
+        raws = listing(agent, session)
     taken: set[str | None] = set()  # server ids that another client deleted first
     for _ in range(_ROUNDS):
         targets = _targets(raws, selection)
         if not targets:
             break
         agent.known.forget(s.record.id for s in map(record_from_wire, targets) if s)
-        taken |= {raw.id for raw in targets if not _was_first(agent, raw.id)}
-        raws = _list(agent, session)
+        taken |= {raw.id for raw in targets if not agent.delete(raw.id)}
+        raws = listing(agent, session)
     else:
         raise ServerMisbehaved("The server still lists memories that it was told to delete.")
     last = {stored.record.id: stored.server_id for stored in latest(held)}
     return len(visible) if whole else sum(last.get(id_) not in taken for id_ in visible)
 
 
-def _list(agent: RemoteAgent, session: str | None) -> list[WireMemory]:
-    found = listing(agent, session)
-    return [raw for raw in found if session is None or raw.session == session]
-
-
-def _was_first(agent: RemoteAgent, server_id: str) -> bool:
-    """Delete a memory; return False if another client had deleted it.
-
-    If the answer was lost and the memory is gone, this call counts as the one that deleted it.
-    """
-    try:
-        agent.ask(requests.delete_request(server_id, repeatable=False))
-    except MemoryNotFound:
-        return False
-    except (ServerUnavailable, RateLimited) as error:
-        if error.retry_after_seconds == 0:  # a timeout: the caller would wait as long once more
-            raise
-        agent.delete(server_id)
-    return True
-
-
 def _erase_users(agent: RemoteAgent, targets: Sequence[WireMemory], scope: Scope | None) -> None:
     """Erase whole users, or everything, with one request each where the API allows it."""
     if scope is None:
-        erasures = [requests.clear_request()]
+        erasures = [api.CLEAR]
     elif scope.only_session is None:
         sessions = sorted({raw.session for raw in targets if raw.session})
         plain = filter(_PLAIN_SESSION.fullmatch, sessions)
-        erasures = [requests.erase_user_request(session) for session in plain]
+        erasures = [api.erase_user_request(session) for session in plain]
     else:
         return
     for request in erasures:

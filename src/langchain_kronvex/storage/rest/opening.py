@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import httpx
 from pydantic import SecretStr
 
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.options import ServiceOptions
+from langchain_kronvex.storage.rest.backend import KronvexBackend
+from langchain_kronvex.storage.rest.http.transport import Transport
+from langchain_kronvex.storage.rest.outbox.files import (
+    OutboxIdentity,
+    open_outbox,
+    warn_of_other_keys,
+)
+from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 
 _API = "/api/v1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteLimits:
-    """Times in seconds, and how many entries may wait in the outbox.
-
-    Attributes:
-        first_pause: About how long a failed request waits for its second attempt.
-        check: How long to wait for the server's answer before a memory is stored without it.
-        outage_pause: The longest pause of the outbox, however long the server asks to wait.
-        quota_pause: The pause of the outbox after a quota was reached.
-        closing: How long closing waits for entries that can still be sent.
-        outbox_entries: How many entries may wait before callers are slowed down.
-    """
-
-    first_pause: float = 0.1
-    check: float = 3.0
-    outage_pause: float = 300.0
-    quota_pause: float = 900.0
-    closing: float = 10.0
-    outbox_entries: int = 10_000
 
 
 def open_service(
@@ -46,35 +33,22 @@ def open_service(
         ConfigurationError: the URL, the key or the client cannot be used.
         StoreError: the outbox cannot be opened.
     """
-    from langchain_kronvex.storage.rest.backend import KronvexBackend
-    from langchain_kronvex.storage.rest.http.transport import Transport
-    from langchain_kronvex.storage.rest.outbox.files import (
-        OutboxIdentity,
-        open_outbox,
-        warn_of_other_keys,
-    )
-    from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
-
     base_url = checked_base_url(url, allow_http=options.allow_http)
     key = checked_key(options.api_key)
     if key is None and not _is_loopback(base_url):
         raise ConfigurationError(
             f"{base_url} needs an API key: set KRONVEX_API_KEY, or pass api_key."
         )
-    _check_client(options.http_client)
-    limits, client = RemoteLimits(), options.http_client
-    transport = Transport(
-        base_url, key, timeout=timeout, client=client, first_pause=limits.first_pause
-    )
+    client = options.http_client
+    if client is not None and not isinstance(client, httpx.Client):
+        raise ConfigurationError(
+            f"http_client must be an httpx.Client, not {type(client).__name__}."
+        )
+    transport = Transport(base_url, key, timeout=timeout, client=client)
     identity = OutboxIdentity.of(base_url, agent_id, key)
-    outbox = open_outbox(identity, options.outbox, timeout, max_entries=limits.outbox_entries)
-    try:
-        warn_of_other_keys(identity, options.outbox)
-        agent = RemoteAgent(transport, agent_id, outbox, check_seconds=limits.check)
-        return KronvexBackend(agent, limits, timeout=timeout)
-    except BaseException:
-        outbox.close()
-        raise
+    outbox = open_outbox(identity, options.outbox, timeout)
+    warn_of_other_keys(identity, options.outbox)
+    return KronvexBackend(RemoteAgent(transport, agent_id, outbox))
 
 
 def checked_base_url(url: str, *, allow_http: bool) -> str:
@@ -132,12 +106,3 @@ def _is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _check_client(client: object) -> None:
-    import httpx
-
-    if client is not None and not isinstance(client, httpx.Client):
-        raise ConfigurationError(
-            f"http_client must be an httpx.Client, not {type(client).__name__}."
-        )

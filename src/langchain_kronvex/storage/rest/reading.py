@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
 from datetime import datetime
 
 from langchain_kronvex.core.errors import ServerMisbehaved, ServiceError, described
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.storage.backend import Page, Record, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord
-from langchain_kronvex.storage.rest.envelope import one_session, record_from_wire
-from langchain_kronvex.storage.rest.http import answers, requests
-from langchain_kronvex.storage.rest.http.answers import WireMemory
+from langchain_kronvex.storage.rest.envelope import one_session
+from langchain_kronvex.storage.rest.http import api
+from langchain_kronvex.storage.rest.http.api import WireMemory
 from langchain_kronvex.storage.rest.http.transport import AnswerTooLarge
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 from langchain_kronvex.storage.rest.versions import (
@@ -23,10 +21,6 @@ from langchain_kronvex.storage.rest.versions import (
 )
 
 _MAX_PAGES = 20_000
-_UNREADABLE = (
-    "The server returned a memory that cannot be read: it holds characters that are not text, or "
-    "is nested too deeply. It was left out; forgetting its user erases it."
-)
 
 
 def find(agent: RemoteAgent, selection: Selection, page: Page, now: datetime) -> list[Record]:
@@ -45,14 +39,13 @@ def find(agent: RemoteAgent, selection: Selection, page: Page, now: datetime) ->
 
 
 def _on_server(agent: RemoteAgent, selection: Selection) -> list[VersionedRecord]:
-    """Return all selected records that the server holds, and more."""
-    ids = selection.ids or ()
+    """Return all selected records that the server holds, among others."""
+    ids = set(selection.ids or ())
     known = [position for id_ in ids if (position := agent.known.position(id_))]
     if ids and len(known) == len(ids):
-        found: list[VersionedRecord] = []
-        for session in sorted({position.session for position in known if position.session}):
-            found += stored_records(agent, session)
-        if {s.record.id for s in found} >= set(ids):
+        sessions = sorted({position.session for position in known if position.session})
+        found = [stored for session in sessions for stored in stored_records(agent, session)]
+        if {stored.record.id for stored in found} >= ids:
             return found
     return stored_records(agent, one_session(selection))
 
@@ -63,13 +56,11 @@ def sessions(agent: RemoteAgent, scope: Scope | None, now: datetime) -> list[Ses
     waiting = agent.outbox.records()
     everything = visible_latest([*stored_records(agent, None), *waiting], now)
     return summaries(
-        stored
-        for stored in everything
-        if stored.record.kind != "item" and is_selected(stored.record, selection)
+        [s for s in everything if s.record.kind != "item" and is_selected(s.record, selection)]
     )
 
 
-def stats(agent: RemoteAgent, location: str, now: datetime) -> MemoryStats:
+def stats(agent: RemoteAgent, now: datetime) -> MemoryStats:
     """Return the figures of the agent; while the server is away, those of the outbox alone."""
     everything = agent.outbox.records()
     problem = agent.outage
@@ -81,42 +72,41 @@ def stats(agent: RemoteAgent, location: str, now: datetime) -> MemoryStats:
     visible = [record for record in records if record.kind != "item"]
     messages = sum(record.kind == "message" for record in visible)
     return MemoryStats(
-        location=location,
+        location=agent.location,
         memories=len(visible) - messages,
         messages=messages,
         users=len({record.scope.owner for record in visible}),
         unembedded=0,
         pending=agent.outbox.unsent(),
-        failed=agent.outbox.refused(),
+        failed=len(agent.outbox.refused()),
         last_error=problem,
     )
 
 
 def stored_records(
-    agent: RemoteAgent, session: str | None, within_seconds: float | None = None
+    agent: RemoteAgent, session: str | None, deadline: float | None = None
 ) -> list[VersionedRecord]:
     """Return the records of one of the server's sessions, or of the whole agent."""
-    found = listing(agent, session, within_seconds)
-    return read(agent, (raw for raw in found if session is None or raw.session == session))
+    return agent.read(listing(agent, session, deadline))
 
 
 def listing(
-    agent: RemoteAgent, session: str | None, within_seconds: float | None = None
+    agent: RemoteAgent, session: str | None, deadline: float | None = None
 ) -> list[WireMemory]:
-    """List all of a session, or of the agent, and whatever the server adds of other sessions.
+    """List the memories of one of the server's sessions, or of the whole agent.
 
     A listing that is shorter than the server says is repeated once: other clients were writing.
+    A server may list other sessions too; those memories are dropped.
 
     Raises:
-        ServerUnavailable: it took longer than `within_seconds`.
+        ServerUnavailable: it took longer than until `deadline`, a moment of `time.monotonic()`.
     """
     found: dict[str, WireMemory] = {}
-    deadline = None if within_seconds is None else time.monotonic() + within_seconds
     for _ in range(2):
         total = _read_pages(agent, session, found, deadline)
         if total is None or total <= len(found):
             break
-    return list(found.values())
+    return [raw for raw in found.values() if session is None or raw.session == session]
 
 
 def _read_pages(
@@ -126,17 +116,17 @@ def _read_pages(
     deadline: float | None,
 ) -> int | None:
     """Read pages until one brings nothing new, or the server says that it is the last."""
-    size, number = requests.PAGE_ITEMS, 1
+    size, number = api.PAGE_ITEMS, 1
     seen: set[str] = set()
     while number <= _MAX_PAGES:
         try:
-            answer = agent.ask(requests.list_request(session, number, size, deadline))
+            answer = agent.ask(api.list_request(session, number, size, deadline))
         except AnswerTooLarge:
             if size == 1:
                 raise
             number, size = 2 * number - 1, size // 2
             continue
-        page = answers.read_page(answer, size)
+        page = api.read_page(answer, size)
         fresh = {memory.id: memory for memory in page.memories if memory.id not in seen}
         seen.update(fresh)
         found.update(fresh)
@@ -145,17 +135,3 @@ def _read_pages(
         size = page.page_items or size
         number += 1
     raise ServerMisbehaved("The server's listing does not end.")
-
-
-def read(agent: RemoteAgent, found: Iterable[WireMemory]) -> list[VersionedRecord]:
-    """Return the records of memories, and note where they are; report once what is unreadable."""
-    records = []
-    for raw in found:
-        stored = record_from_wire(raw)
-        if stored is not None:
-            agent.known.note(stored, raw.session)
-            records.append(stored)
-        elif raw.unreadable and raw.id not in agent.unreadable:
-            agent.unreadable.add(raw.id)
-            agent.report(ServerMisbehaved(_UNREADABLE))
-    return records

@@ -2,29 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_kronvex.core.background import OnError
-from langchain_kronvex.core.errors import AgentNotFound, MemoryNotFound
+from langchain_kronvex.core.errors import (
+    AgentNotFound,
+    MemoryNotFound,
+    RateLimited,
+    ServerMisbehaved,
+    ServerUnavailable,
+)
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.record import Place, place_of
-from langchain_kronvex.storage.rest.http import answers, requests
-from langchain_kronvex.storage.rest.http.requests import Request, of_agent
+from langchain_kronvex.storage.rest.envelope import record_from_wire
+from langchain_kronvex.storage.rest.http import api
+from langchain_kronvex.storage.rest.http.api import WireMemory
 from langchain_kronvex.storage.rest.http.transport import Transport
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
 _MAX_POSITIONS = 100_000
 _MAX_PLACES = 200_000
+_MAX_AHEAD_MICROSECONDS = 86_400_000_000  # by which the clock of another process may be ahead
+_UNREADABLE = (
+    "The server returned a memory that cannot be read: it holds characters that are not text, or "
+    "is nested too deeply. It was left out; forgetting its user erases it."
+)
 
 
-@dataclass(frozen=True, slots=True)
-class RemotePosition:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteLimits:
+    """How long things may take, in seconds.
+
+    Attributes:
+        check: How long to wait for the server's answer before a memory is stored without it.
+        outage_pause: The longest pause of the outbox, however long the server asks to wait.
+        quota_pause: The pause of the outbox after a quota was reached.
+        closing: How long closing waits for entries that can still be sent.
+    """
+
+    check: float = 3.0
+    outage_pause: float = 300.0
+    quota_pause: float = 900.0
+    closing: float = 10.0
+
+
+class RemotePosition(NamedTuple):
     """Where the last version of a record is on the server, as far as this process knows."""
 
     server_id: str
@@ -33,63 +61,45 @@ class RemotePosition:
     version: int
 
 
-class VersionClock:
-    """Version numbers: microseconds since 1970, larger than all that were given or seen before."""
+class KnownRecords:
+    """What this process knows of the records on the server; safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._last = 0
-
-    def next(self) -> int:
-        """Return a number larger than all before."""
-        with self._lock:
-            self._last = max(self._last + 1, time.time_ns() // 1000)
-            return self._last
-
-    def saw(self, number: int) -> None:
-        """Note a number of another process, whose clock may be ahead by up to a day."""
-        with self._lock:
-            if number < time.time_ns() // 1000 + 86_400_000_000:
-                self._last = max(self._last, number)
-
-
-class KnownRecords:
-    """What this process knows of the records on the server; safe for threads.
-
-    Args:
-        clock: Moved past the versions that are seen.
-    """
-
-    def __init__(self, clock: VersionClock) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._positions: OrderedDict[str, RemotePosition] = OrderedDict()
+        self._last_version = 0
+        self._positions: dict[str, RemotePosition] = {}
         self._listed: set[str] = set()  # the server's sessions of which all places are known
         self._places: set[Place] = set()
+
+    def next_version(self) -> int:
+        """Return the microseconds since 1970, but more than any version that was given or seen."""
+        with self._lock:
+            self._last_version = max(self._last_version + 1, time.time_ns() // 1000)
+            return self._last_version
 
     def note(self, stored: VersionedRecord, session: str | None) -> None:
         """Note where a record is on the server."""
         assert stored.server_id is not None  # noqa: S101 - it was read from a server
-        self._clock.saw(max(stored.written, stored.version))
-        id_ = stored.record.id
+        version = max(stored.written, stored.version)
         with self._lock:
-            known = self._positions.get(id_)
+            if version < time.time_ns() // 1000 + _MAX_AHEAD_MICROSECONDS:
+                self._last_version = max(self._last_version, version)
+            if len(self._positions) > _MAX_POSITIONS:
+                self._positions = {}
+            known = self._positions.get(stored.record.id)
             if known is None or known.version <= stored.version:
-                self._positions[id_] = RemotePosition(
+                self._positions[stored.record.id] = RemotePosition(
                     stored.server_id, session, stored.written, stored.version
                 )
-                self._positions.move_to_end(id_)
-            if len(self._positions) > _MAX_POSITIONS:
-                self._positions.popitem(last=False)
 
     def position(self, record_id: str) -> RemotePosition | None:
         """Return where a record was last seen."""
         return self._positions.get(record_id)
 
-    def forget(self, record_ids: Iterable[str] | None) -> None:
-        """Forget the positions of records; None for all."""
+    def forget(self, record_ids: Iterable[str]) -> None:
+        """Forget the positions of records."""
         with self._lock:
-            for id_ in list(self._positions) if record_ids is None else record_ids:
+            for id_ in record_ids:
                 self._positions.pop(id_, None)
 
     def is_current(self, stored: VersionedRecord) -> bool:
@@ -110,10 +120,10 @@ class KnownRecords:
             self._places.update(place_of(stored.record) for stored in found)
             self._listed.add(session)
 
-    def is_free(self, session: str, places: Iterable[Place]) -> bool:
-        """Return whether a session certainly holds none of these places."""
+    def is_free(self, session: str, place: Place) -> bool:
+        """Return whether a session certainly holds no record in a place."""
         with self._lock:
-            return session in self._listed and self._places.isdisjoint(places)
+            return session in self._listed and place not in self._places
 
     def forget_places(self, session: str | None = None) -> None:
         """Forget which places a session takes, or all sessions."""
@@ -122,35 +132,33 @@ class KnownRecords:
 
 
 class RemoteAgent:
-    """An agent of a server, by id or by name.
+    """An agent of a server, named by its id or its name.
 
     Args:
         transport: Connects to the server.
         name: The agent's id; if the server wants ids of its own, the agent's name.
         outbox: Remembers the server's id of the agent.
-        check_seconds: How long to wait for the server's answer before a record is stored.
 
     Attributes:
-        clock: Numbers the versions.
+        location: The URL of the server, without `/api/v1`.
+        limits: How long things may take.
         known: What is known of the records on the server.
         report: Called with each failure that no caller waits for.
         outage: Why nothing can be sent at the moment; None if all is well.
     """
 
-    def __init__(
-        self, transport: Transport, name: str, outbox: Outbox, *, check_seconds: float = 3.0
-    ) -> None:
-        self.transport, self.outbox, self.check_seconds = transport, outbox, check_seconds
-        self.clock = VersionClock()
-        self.known = KnownRecords(self.clock)
+    def __init__(self, transport: Transport, name: str, outbox: Outbox) -> None:
+        self.transport, self.outbox, self.limits = transport, outbox, RemoteLimits()
+        self.location = transport.base_url.removesuffix("/api/v1")
+        self.known = KnownRecords()
         self.report: OnError = lambda error: None
         self.outage: str | None = None
         self.no_checks_before = 0.0  # a moment of time.monotonic(), after a check that failed
-        self.unreadable: set[str] = set()  # server ids that were reported
+        self._unreadable: set[str] = set()  # server ids that were reported
         self._name = name
         self._id = outbox.setting("agent") or name
 
-    def ask(self, request: Request) -> Any:
+    def ask(self, request: api.Request) -> Any:
         """Send a request about the agent; find the agent by name if the server has no such id.
 
         A missing agent is created when something is to be stored; for other requests it is an agent
@@ -165,41 +173,65 @@ class RemoteAgent:
         """
         used = self._id
         try:
-            return self.transport.exchange(of_agent(request, used))
+            return self.transport.exchange(api.of_agent(request, used))
         except AgentNotFound:
             if _is_uuid(self._name):
                 raise
         if not self._resolve(used, create=request.path == "/remember"):
             return {"memories": []}
-        return self.transport.exchange(of_agent(request, self._id))
+        return self.transport.exchange(api.of_agent(request, self._id))
 
     def delete(self, server_id: str) -> bool:
-        """Delete a memory; return False if it was gone already."""
+        """Delete a memory; return False if another client had deleted it.
+
+        If the answer was lost and the memory is gone, this call counts as the one that deleted it.
+        """
         try:
-            self.ask(requests.delete_request(server_id))
+            self.ask(api.delete_request(server_id, repeatable=False))
         except MemoryNotFound:
             return False
+        except (ServerUnavailable, RateLimited) as error:
+            if error.retry_after_seconds == 0:  # a timeout: the caller would wait as long once more
+                raise
+            with contextlib.suppress(MemoryNotFound):
+                self.ask(api.delete_request(server_id))
         return True
+
+    def read(self, memories: Iterable[WireMemory]) -> list[VersionedRecord]:
+        """Return the records of memories, and note where they are on the server.
+
+        A memory that cannot be read is reported once.
+        """
+        records = []
+        for raw in memories:
+            stored = record_from_wire(raw)
+            if stored is not None:
+                self.known.note(stored, raw.session)
+                records.append(stored)
+            elif raw.unreadable and raw.id not in self._unreadable:
+                self._unreadable.add(raw.id)
+                self.report(ServerMisbehaved(_UNREADABLE))
+        return records
 
     def _resolve(self, wrong: str, *, create: bool) -> bool:
         """Find the agent by its name; of several the oldest, so that all processes agree."""
         if self._id != wrong:
             return True  # another thread has found it
         found = self._named()
-        if not found and not create:
-            return False
-        if not found:
-            answer = self.transport.exchange(requests.create_agent_request(self._name))
-            created = answers.read_agent(answer)
+        if not found and create:
+            answer = self.transport.exchange(api.create_agent_request(self._name))
+            created = api.read_agent(answer)
             found = self._named() or ([created] if created else [])
+            if not found:
+                raise AgentNotFound()
         if not found:
-            raise AgentNotFound()
+            return False
         self._id = min(found, key=lambda agent: (agent[2], agent[0]))[0]
         self.outbox.note("agent", self._id)
         return True
 
     def _named(self) -> list[tuple[str, str, str]]:
-        found = answers.read_agents(self.transport.exchange(requests.list_agents_request()))
+        found = api.read_agents(self.transport.exchange(api.LIST_AGENTS))
         return [agent for agent in found if agent[1] == self._name]
 
 

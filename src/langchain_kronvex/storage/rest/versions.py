@@ -22,17 +22,15 @@ from langchain_kronvex.storage.record import Place, is_visible, place_of
 
 def is_selected(record: Record, chosen: Selection) -> bool:
     """Return whether a record meets every condition of a selection."""
-    scope = chosen.scope
-    if scope is not None:
-        shared = chosen.include_shared and not record.scope.owner
-        session = scope.only_session
-        if not shared and (
-            record.scope.owner != scope.owner
-            or (session is not None and record.scope.session_id != session)
-        ):
-            return False
+    scope, own = chosen.scope, record.scope
+    is_shared = chosen.include_shared and not own.owner
     return (
-        record.kind in chosen.kinds
+        (
+            scope is None
+            or is_shared
+            or (own.owner == scope.owner and scope.only_session in (None, own.session_id))
+        )
+        and record.kind in chosen.kinds
         and chosen.type in (None, record.type)
         and (chosen.ids is None or record.id in chosen.ids)
         and (chosen.keys is None or record.key in chosen.keys)
@@ -84,38 +82,29 @@ def ranked(found: Sequence[VersionedRecord], request: RecallRequest) -> list[Mat
     """Return the best matches by their words, as a SQLite store finds them."""
     if not found:
         return []
+    records = {number: stored.record for number, stored in enumerate(found)}
     index = ScopeIndex()
-    index.apply(index_row_of(number, stored.record) for number, stored in enumerate(found))
-    by_words = replace(request, scope=Scope(), memory_type=None, vector=None)
-    hits = search(index, replace(by_words, top_k=min(request.top_k, len(found))))
-    return matches_of(hits, {number: stored.record for number, stored in enumerate(found)})
+    index.apply(index_row_of(number, record) for number, record in records.items())
+    top_k = min(request.top_k, len(records))
+    by_words = replace(request, scope=Scope(), memory_type=None, vector=None, top_k=top_k)
+    return matches_of(search(index, by_words), records)
 
 
-def summaries(found: Iterable[VersionedRecord]) -> list[SessionSummary]:
-    """Return the sessions of records, the last written to first."""
-    groups: dict[tuple[str | None, str | None], list[VersionedRecord]] = {}
-    for stored in found:
-        scope = stored.record.scope
-        groups.setdefault((scope.user_id, scope.session_id), []).append(stored)
-    newest_first = sorted(
-        groups.values(),
-        key=lambda members: (_last_at(members), max(stored.written for stored in members)),
-        reverse=True,
-    )
-    return [_summary(members) for members in newest_first]
-
-
-def _summary(members: Sequence[VersionedRecord]) -> SessionSummary:
-    scope = members[0].record.scope
-    messages = sum(stored.record.kind == "message" for stored in members)
-    return SessionSummary(
-        user_id=scope.user_id,
-        session_id=scope.session_id,
-        memories=len(members) - messages,
-        messages=messages,
-        last_at=_last_at(members),
-    )
-
-
-def _last_at(members: Sequence[VersionedRecord]) -> datetime:
-    return max(stored.record.created_at for stored in members)
+def summaries(found: Sequence[VersionedRecord]) -> list[SessionSummary]:
+    """Return the sessions of records in the order of writing, the last written to first."""
+    groups: dict[Scope, list[Record]] = {}
+    for stored in reversed(found):
+        groups.setdefault(stored.record.scope, []).append(stored.record)
+    sessions = []
+    for scope, records in groups.items():
+        messages = sum(record.kind == "message" for record in records)
+        sessions.append(
+            SessionSummary(
+                user_id=scope.user_id,
+                session_id=scope.session_id,
+                memories=len(records) - messages,
+                messages=messages,
+                last_at=max(record.created_at for record in records),
+            )
+        )
+    return sorted(sessions, key=lambda session: session.last_at, reverse=True)

@@ -13,16 +13,18 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound, ServiceError
-from langchain_kronvex.storage.backend import Record, Selection, renewed
+from langchain_kronvex.storage.backend import Page, Record, Selection, moved_id, renewed
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
 from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.envelope import check_sizes, one_session, wire_ttl
-from langchain_kronvex.storage.rest.reading import stored_records
+from langchain_kronvex.storage.rest.reading import find, stored_records
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 from langchain_kronvex.storage.rest.versions import is_selected, latest, visible_latest
 
 _PAUSE_AFTER_FAILED_CHECK_SECONDS = 30.0
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+_Held = dict[Place, VersionedRecord]
 
 
 def add(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> list[Record]:
@@ -37,11 +39,16 @@ def add(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> list[Re
         if record.completes and record.id in written and written[record.id] is None:
             stored_as.append(record)  # the record that it completes is erased
             continue
-        stored = _new_version(agent, record, held, written, now)
+        older = held.get(place_of(record))
+        if older is None or older.record.id == record.id:
+            kept = replace(record, completes=False)
+            stored = _next_version(agent, kept, now, written.get(record.id))
+        else:
+            stored = _next_version(agent, renewed(older.record, record), now, older.written)
+            if record.completes:
+                retired.append(_retired(agent, record, written.get(record.id)))
         stored_as.append(stored.record)
         taken.append(_noted(agent, stored, held))
-        if record.completes and stored.record.id != record.id:
-            retired.append(_retired(agent, record, written.get(record.id)))
     agent.outbox.put([*taken, *retired])
     return stored_as
 
@@ -51,8 +58,11 @@ def put(
 ) -> None:
     """Store records in place of those with their keys; of several the latest stays.
 
-    Deletions go through the outbox too, behind the records: the server may hold both for a
-    moment, also after a crash, but never neither.
+    Deletions go through the outbox too, behind the records: for a moment, or after a crash, the
+    server may hold both, but it always holds one of them.
+
+    Raises:
+        ServiceError: something is to be deleted, and the server cannot be asked.
     """
     check_sizes(records)
     leaving = _leaving(agent, deleted)
@@ -66,13 +76,10 @@ def put(
         held.pop(place_of(stored.record), None)
     for record in records:
         older = held.get(place_of(record))
-        version = agent.clock.next()
-        said = older.record.said_at if older else record.said_at
-        record = replace(record, said_at=said or record.created_at, vector=None)
-        new = VersionedRecord(record, version, version, ttl_days=wire_ttl(record, now))
-        taken.append(_noted(agent, new, held))
         if older is not None:
+            record = replace(record, said_at=older.record.said_at)
             retired.append(_retired(agent, older.record, older.written))
+        taken.append(_noted(agent, _next_version(agent, record, now), held))
     agent.outbox.put([*taken, *retired])
 
 
@@ -96,54 +103,68 @@ def change(agent: RemoteAgent, record: Record, now: datetime) -> None:
             "A memory with this text and type exists in the same scope already; "
             "forget one of the two."
         )
-    version = agent.clock.next()
-    ttl = wire_ttl(record, now)
-    new = VersionedRecord(record, before[record.id].written, version, ttl_days=ttl)
-    agent.outbox.put([new])
+    agent.outbox.put([_next_version(agent, record, now, before[record.id].written)])
     agent.known.forget_places(session)
 
 
-def _leaving(agent: RemoteAgent, deleted: Sequence[Selection]) -> list[VersionedRecord]:
-    """Return the selected records, including copies.
+def restore(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> int:
+    """Store exported records, as `MemoryBackend.restore` says; return how many count as new.
 
-    Raises:
-        ServiceError: the server cannot be asked.
+    Access counts and vectors are not restored: the API has no fields for them.
     """
+    held = find(agent, Selection(kind=None, scope=None), Page(), now)
+    by_id = {record.id: record for record in held}
+    by_place = {place_of(record): record for record in held}
+    chosen, fresh = [], 0
+    for given in records:
+        record = given
+        while record.id in by_id and place_of(by_id[record.id])[:3] != place_of(record)[:3]:
+            record = replace(record, id=moved_id(record, agent.location))
+        if record.id in by_id:
+            continue
+        older = by_place.get(place_of(record))
+        if older is not None and older.content != record.content:
+            if older.created_at >= record.created_at:
+                continue
+            record = replace(record, id=older.id, completes=True)
+        fresh += older is None or record.completes
+        by_id[record.id] = by_place[place_of(record)] = record
+        chosen.append(record)
+    add(agent, chosen, now)
+    return fresh
+
+
+def _leaving(agent: RemoteAgent, deleted: Sequence[Selection]) -> list[VersionedRecord]:
+    """Return the selected records, including copies."""
     owners = {selection.scope.owner for selection in deleted if selection.scope is not None}
-    found = agent.outbox.records(sorted(owners))
+    found = agent.outbox.records(sorted(owners)) if owners else []
     for session in dict.fromkeys(map(one_session, deleted)):
         found += stored_records(agent, session)
         agent.known.forget_places(session)
     return [s for s in latest(found) if any(is_selected(s.record, d) for d in deleted)]
 
 
-def _noted(
-    agent: RemoteAgent, stored: VersionedRecord, held: dict[Place, VersionedRecord]
-) -> VersionedRecord:
+def _noted(agent: RemoteAgent, stored: VersionedRecord, held: _Held) -> VersionedRecord:
     """Note the place of a record that is about to be stored."""
     held[place_of(stored.record)] = stored
     agent.known.add_place(place_of(stored.record))
     return stored
 
 
-def _new_version(
-    agent: RemoteAgent,
-    record: Record,
-    held: Mapping[Place, VersionedRecord],
-    written_at: Mapping[str, int | None],
-    now: datetime,
+def _next_version(
+    agent: RemoteAgent, record: Record, now: datetime, written: int | None = None
 ) -> VersionedRecord:
-    version = agent.clock.next()
-    older = held.get(place_of(record))
-    written = version
-    if older is not None and older.record.id != record.id:
-        record, written = renewed(older.record, record), older.written
-    elif record.completes:
-        written = written_at.get(record.id) or version
-        record = replace(record, completes=False)
-    said = record.said_at or record.created_at
-    record = replace(record, vector=None, said_at=said)
-    return VersionedRecord(record, written, version, ttl_days=wire_ttl(record, now))
+    """Return a version of a record; without `written`, the first one."""
+    version = agent.known.next_version()
+    record = replace(record, vector=None, said_at=record.said_at or record.created_at)
+    return VersionedRecord(record, written or version, version, ttl_days=wire_ttl(record, now))
+
+
+def _retired(agent: RemoteAgent, record: Record, written: int | None) -> VersionedRecord:
+    """Return the last version of a record that another record replaces."""
+    over = replace(record, key=record.id, expires_at=_LONG_AGO, pinned=False, completes=False)
+    version = agent.known.next_version()
+    return VersionedRecord(over, written or version - 1, version, gone=True)
 
 
 def _written(
@@ -155,47 +176,35 @@ def _written(
     be asked is left out.
     """
     completing = [record for record in records if record.completes]
-    written: dict[str, int | None] = {s.record.id: s.written for s in held.values()}
+    if not completing:
+        return {}
     # The outbox first: an entry that is sent while it is being read is known from then on.
     waiting = agent.outbox.records(sorted({record.scope.owner for record in completing}))
-    written |= {stored.record.id: stored.written for stored in waiting}
+    written: dict[str, int | None] = {s.record.id: s.written for s in [*held.values(), *waiting]}
     for record in completing:
-        known = agent.known.position(record.id)
-        if record.id not in written and known:
-            written[record.id] = known.written
-    unknown = [record for record in completing if record.id not in written]
-    for session in sorted({wire_session(r.kind, r.scope) for r in unknown}):
+        if known := agent.known.position(record.id):
+            written.setdefault(record.id, known.written)
+    unknown = {r.id: wire_session(r.kind, r.scope) for r in completing if r.id not in written}
+    for session in sorted(set(unknown.values())):
         found = _asked(agent, session)
         if found is not None:
             there = {stored.record.id: stored.written for stored in found}
-            of_session = [r for r in unknown if wire_session(r.kind, r.scope) == session]
-            written |= {record.id: there.get(record.id) for record in of_session}
+            written |= {id_: there.get(id_) for id_, s in unknown.items() if s == session}
     return written
 
 
-def _retired(agent: RemoteAgent, record: Record, written: int | None) -> VersionedRecord:
-    """Return the last version of a record that another record replaces."""
-    over = replace(record, key=record.id, expires_at=_LONG_AGO, pinned=False, completes=False)
-    version = agent.clock.next()
-    return VersionedRecord(over, written or version - 1, version, gone=True)
-
-
-def _held(
-    agent: RemoteAgent, records: Sequence[Record], now: datetime
-) -> dict[Place, VersionedRecord]:
+def _held(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> _Held:
     """Return the visible records that the new ones may meet, by place.
 
     The server is asked once for each of its sessions, and again when a text is repeated.
     """
     meeting = [record for record in records if record.key != record.id]
+    if not meeting:
+        return {}
     found = agent.outbox.records(sorted({record.scope.owner for record in meeting}))
-    places: dict[str, list[Place]] = {}
-    for record in meeting:
-        session = wire_session(record.kind, record.scope)
-        places.setdefault(session, []).append(place_of(record))
-    for session in sorted(places):
-        if not agent.known.is_free(session, places[session]):
-            found += _asked(agent, session) or []
+    sessions = {(wire_session(r.kind, r.scope), place_of(r)) for r in meeting}
+    for session in sorted({s for s, place in sessions if not agent.known.is_free(s, place)}):
+        found += _asked(agent, session) or []
     visible = visible_latest(found, now) if found else ()
     return {place_of(stored.record): stored for stored in visible}
 
@@ -205,7 +214,7 @@ def _asked(agent: RemoteAgent, session: str) -> list[VersionedRecord] | None:
     if agent.outage is not None or time.monotonic() < agent.no_checks_before:
         return None
     try:
-        found = stored_records(agent, session, agent.check_seconds)
+        found = stored_records(agent, session, time.monotonic() + agent.limits.check)
     except ServiceError:
         agent.no_checks_before = time.monotonic() + _PAUSE_AFTER_FAILED_CHECK_SECONDS
         return None

@@ -35,23 +35,25 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Exception:
     A server's message may quote the text it was sent, so only words that the API defines are read.
     """
     detail = _detail(body)
-    said = _said(detail)
+    said, wait = _said(detail), retry_after(headers) or 0.0
     error: Exception
     if status in (401, 403):
         error = Unauthorized()
-    elif status == 402 or (status == 429 and _is_daily(said, headers)):
+    elif status == 402 or (
+        status == 429 and ("daily_quota" in said or wait > _MAX_RATE_LIMIT_SECONDS)
+    ):
         error = QuotaExceeded(f"{QuotaExceeded.__doc__}{_figures(detail)}")
     elif status == 404 and "memory not found" in said:
         error = MemoryNotFound()
     elif status == 404 or (status == 422 and _wants_other_agent_id(detail)):
         error = AgentNotFound() if status == 422 or "agent" in said else AgentNotFound(NO_API)
     elif status == 429:
-        wait = retry_after(headers) or RateLimited.retry_after_seconds
+        wait = wait or RateLimited.retry_after_seconds
         error = RateLimited(f"Too many requests in a minute; wait {wait:g} s, or spread them.")
         error.retry_after_seconds = wait
     elif status >= 500:
         error = ServerUnavailable(f"The server failed (HTTP {status}); try again.")
-        error.retry_after_seconds = retry_after(headers) or None
+        error.retry_after_seconds = wait or None
     elif 300 <= status < 400:
         error = ServerMisbehaved(
             f"The server redirects (HTTP {status}) to another place; the API key was not sent "
@@ -68,7 +70,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds of a Retry-After header, which is a number of seconds or a date."""
     text = headers.get("retry-after", "").strip()
     try:
-        return max(float(text), 0.0) if text.isdigit() else _until(text)
+        if text.isdigit():
+            return float(text)
+        return max((parsedate_to_datetime(text) - datetime.now(timezone.utc)).total_seconds(), 0.0)
     except (ValueError, TypeError, OverflowError):
         return None
 
@@ -81,13 +85,6 @@ def _wants_other_agent_id(detail: object) -> bool:
         and "agent_id" in str(one.get("loc", ""))
         for one in detail
     )
-
-
-def _until(text: str) -> float | None:
-    if not text:
-        return None
-    moment = parsedate_to_datetime(text)
-    return max((moment - datetime.now(timezone.utc)).total_seconds(), 0.0)
 
 
 def _detail(body: bytes) -> Any:
@@ -103,11 +100,6 @@ def _said(detail: object) -> str:
     if isinstance(detail, Mapping):
         detail = detail.get("error")
     return detail.lower() if isinstance(detail, str) else ""
-
-
-def _is_daily(said: str, headers: Mapping[str, str]) -> bool:
-    wait = retry_after(headers)
-    return "daily_quota" in said or (wait is not None and wait > _MAX_RATE_LIMIT_SECONDS)
 
 
 def _figures(detail: object) -> str:

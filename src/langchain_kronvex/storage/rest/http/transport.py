@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import ssl
 import threading
 import time
 from typing import Any
@@ -23,9 +22,8 @@ from langchain_kronvex.core.errors import (
     ServerUnavailable,
 )
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.storage.rest.http.answers import read_json
+from langchain_kronvex.storage.rest.http.api import Request, read_json
 from langchain_kronvex.storage.rest.http.errors import refusal
-from langchain_kronvex.storage.rest.http.requests import Request
 
 MAX_ANSWER_BYTES = 32 << 20
 _ATTEMPTS = 3
@@ -56,7 +54,7 @@ class Transport(ForkAware):
         api_key: SecretStr | None,
         *,
         timeout: float,
-        client: httpx.Client | None = None,
+        client: httpx.Client | None,
         first_pause: float = 0.1,
     ) -> None:
         self.base_url = base_url
@@ -76,7 +74,7 @@ class Transport(ForkAware):
         """Send a request, again when that is safe and the fault may pass; return the JSON answer.
 
         Returns:
-            None for an empty answer, and for that to a deletion, which says nothing.
+            None for an empty answer, and for the answer to a deletion.
 
         Raises:
             ServiceError: the server refused the request, or cannot be reached.
@@ -122,10 +120,8 @@ class Transport(ForkAware):
             return self._given
         with self._lock:
             if self._own is None:
-                # Reading the certificates takes longer than a request.
-                secure = self.base_url.startswith("https:")
-                tls: ssl.SSLContext | bool = httpx.create_ssl_context() if secure else False
-                self._own = httpx.Client(verify=tls, limits=_LIMITS)
+                secure = self.base_url.startswith("https:")  # else no certificates are read
+                self._own = httpx.Client(verify=secure, limits=_LIMITS)
             return self._own
 
     def _built(self, client: httpx.Client, request: Request, deadline: float) -> httpx.Request:
@@ -138,7 +134,7 @@ class Transport(ForkAware):
             f"{self.base_url}{request.path}",
             params=dict(request.query) or None,
             headers=headers,
-            json=None if request.body is None else dict(request.body),
+            json=dict(request.body) or None,
             timeout=httpx.Timeout(step, connect=min(step, 10.0)),
         )
 

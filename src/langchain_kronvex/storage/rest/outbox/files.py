@@ -1,6 +1,6 @@
 """The file of the outbox of a server, an agent and an API key.
 
-Entries stored with one key are never sent with another one unasked: the keys may belong to two
+Entries stored with one key are sent with another one only on request: the keys may belong to two
 customers. After a key was replaced, a warning counts the entries of the old one, and a command
 hands them over (`cli/outbox.py`).
 """
@@ -17,8 +17,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from langchain_kronvex.core.errors import StoreError
-from langchain_kronvex.storage.rest.opening import checked_key
+from langchain_kronvex.core.errors import StoreError, StoreUnavailable
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
 logger = logging.getLogger("langchain_kronvex")
@@ -63,23 +62,13 @@ class OutboxIdentity:
         """The identity as one text, which the outbox keeps."""
         return f"{self.base_url}\n{self.agent_id}" + (f"\0{self.key}" if self.key else "")
 
-    def with_present_key(self) -> OutboxIdentity:
-        """Return the identity of the same server and agent with KRONVEX_API_KEY, if it is set."""
-        return OutboxIdentity.of(self.base_url, self.agent_id, checked_key(None))
-
     def is_of_other_key(self, other: OutboxIdentity) -> bool:
         """Return whether only the key differs."""
         same = (self.base_url, self.agent_id) == (other.base_url, other.agent_id)
         return same and self.key != other.key
 
 
-def open_outbox(
-    identity: OutboxIdentity,
-    chosen: str | Path | None,
-    timeout: float,
-    *,
-    max_entries: int = 10_000,
-) -> Outbox:
+def open_outbox(identity: OutboxIdentity, chosen: str | Path | None, timeout: float) -> Outbox:
     """Open an outbox: the chosen file, or a file in the chosen folder or the user's data folder.
 
     If the chosen file belongs to another key, the outbox is a file beside it.
@@ -87,12 +76,19 @@ def open_outbox(
     Raises:
         StoreUnavailable: the file is the outbox of another server or agent.
     """
-    path = _path(identity, chosen)
-    with closing(Outbox(path, None, timeout)) as found:
-        held = OutboxIdentity.read(found.setting("identity", identity.text))
-    if held.is_of_other_key(identity):
-        path = path.with_name(f"{path.name}-{identity.key or _NO_KEY}")
-    return Outbox(path, identity.text, timeout, max_entries=max_entries)
+    first = _path(identity, chosen)
+    for path in (first, first.with_name(f"{first.name}-{identity.key or _NO_KEY}")):
+        outbox = Outbox(path, timeout)
+        held = OutboxIdentity.read(outbox.setting("identity", identity.text))
+        if held == identity:
+            return outbox
+        outbox.close()
+        if not held.is_of_other_key(identity):
+            break
+    raise StoreUnavailable(
+        f"{path} is the outbox of another server or agent, or of another API key. Choose another "
+        "path."
+    )
 
 
 def open_for_other_key(path: Path, identity: OutboxIdentity, timeout: float) -> Outbox:
@@ -103,18 +99,33 @@ def open_for_other_key(path: Path, identity: OutboxIdentity, timeout: float) -> 
     return open_outbox(identity, first if first.is_file() else path, timeout)
 
 
-def beside(path: Path) -> list[Path]:
-    """Return the outboxes of other keys beside a chosen file."""
-    named = re.compile(f"{re.escape(path.name)}-{_DIGEST}")
-    return sorted(p for p in path.parent.iterdir() if named.fullmatch(p.name) and p.is_file())
+def location_of(chosen: str | Path | None) -> Path:
+    """Return the chosen file or folder, else the user's data folder."""
+    from platformdirs import user_data_path
+
+    if chosen is None:
+        return user_data_path("langchain-kronvex", appauthor=False)
+    return Path(chosen).expanduser().absolute()
+
+
+def outboxes_at(location: Path, names: str = "outbox-*.db") -> list[Path]:
+    """Return the outboxes in a folder, or a file and the outboxes of other keys beside it."""
+    if location.is_dir():
+        return sorted(location.glob(names))
+    if not location.is_file():
+        return []
+    named = re.compile(f"{re.escape(location.name)}-{_DIGEST}")
+    return [location, *sorted(p for p in location.parent.iterdir() if named.fullmatch(p.name))]
+
+
+def identity_of(outbox: Outbox) -> OutboxIdentity:
+    """Return the identity that an outbox holds; empty if it holds none."""
+    return OutboxIdentity.read(outbox.setting("identity"))
 
 
 def warn_of_other_keys(identity: OutboxIdentity, chosen: str | Path | None) -> None:
     """Log how many entries of the same server and agent wait under other keys."""
-    path = _path(identity, chosen)
-    in_folder = chosen is None or Path(chosen).expanduser().is_dir()
-    folder = path.parent.glob(f"outbox-{_place(identity)}*.db")
-    for each in sorted(folder) if in_folder else [path, *beside(path)]:
+    for each in outboxes_at(location_of(chosen), f"outbox-{_place(identity)}*.db"):
         count = _waiting_under_other_key(identity, each)
         if count:
             logger.warning(
@@ -128,24 +139,24 @@ def warn_of_other_keys(identity: OutboxIdentity, chosen: str | Path | None) -> N
 
 def _waiting_under_other_key(identity: OutboxIdentity, path: Path) -> int:
     try:
-        with closing(Outbox(path, None, _OTHERS_TIMEOUT_SECONDS)) as outbox:
-            if not identity.is_of_other_key(OutboxIdentity.read(outbox.setting("identity"))):
+        with closing(Outbox(path, _OTHERS_TIMEOUT_SECONDS)) as outbox:
+            if not identity.is_of_other_key(identity_of(outbox)):
                 return 0
             with outbox.sending():  # otherwise a process is sending them
                 return outbox.unsent()
     except (StoreError, OSError, sqlite3.Error):
-        return 0  # it is not ours, and nothing of ours depends on it
+        return 0  # nothing depends on this file but the warning
 
 
-def hand_over(source: Outbox, target: Outbox, timeout: float) -> int:
+def hand_over(source: Outbox, target: Outbox) -> int:
     """Move all entries to another outbox, to be sent from there; return how many.
 
     After an interruption some are in both: they are sent twice, and read as one.
 
     Raises:
-        StoreBusy: another process went on sending them for `timeout` seconds.
+        StoreBusy: another process went on sending them.
     """
-    with source.sending(timeout):
+    with source.sending(patiently=True):
         entries = source.waiting()
         target.put([entry.stored for entry in entries], tries=[entry.tries for entry in entries])
         source.erase([entry.place for entry in entries])
@@ -153,13 +164,9 @@ def hand_over(source: Outbox, target: Outbox, timeout: float) -> int:
 
 
 def _path(identity: OutboxIdentity, chosen: str | Path | None) -> Path:
-    from platformdirs import user_data_path
-
     name = f"outbox-{_place(identity)}{'-' if identity.key else ''}{identity.key}.db"
-    if chosen is None:
-        return user_data_path("langchain-kronvex", appauthor=False) / name
-    path = Path(chosen).expanduser().absolute()
-    return path / name if path.is_dir() else path
+    location = location_of(chosen)
+    return location / name if chosen is None or location.is_dir() else location
 
 
 def _place(identity: OutboxIdentity) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langchain_kronvex.core.errors import StoreBusy, StoreUnavailable
+from langchain_kronvex.core.errors import StoreBusy
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
 from langchain_kronvex.storage.rest.envelope import from_payload, to_payload
 from langchain_kronvex.storage.sqlite.file import Schema, SqliteFile
@@ -25,7 +25,7 @@ MAX_BYTES = 256 << 20
 _ROOM_PAUSE_SECONDS = 0.05
 _LOCK_PAUSE_SECONDS = 0.02
 _SCHEMA = Schema("langchain_kronvex.storage.rest.outbox", "entries")
-_COLUMNS = "place, session, record, payload, tries, failed"
+_COLUMNS = "place, session, payload, tries, failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +52,15 @@ class Outbox:
 
     Args:
         path: The file.
-        identity: The server, agent and key; the file of another identity is refused. None accepts
-            any.
         timeout: Seconds to wait for other processes, and for room.
         max_entries: How many entries may wait to be sent.
     """
 
-    def __init__(
-        self, path: Path, identity: str | None, timeout: float, *, max_entries: int = 10_000
-    ) -> None:
+    def __init__(self, path: Path, timeout: float, *, max_entries: int = 10_000) -> None:
         self._timeout, self._max_entries = timeout, max_entries
         self._file = SqliteFile(path, timeout, _SCHEMA)
         self._lock_path = Path(f"{path}.lock")
         self._senders: set[sqlite3.Connection] = set()
-        if identity is not None and self.setting("identity", identity) != identity:
-            self._file.close()
-            raise StoreUnavailable(
-                f"{path} is the outbox of another server or agent, or of another API key. Choose "
-                "another path."
-            )
 
     # -- filling -------------------------------------------------------------------------------
 
@@ -84,9 +74,18 @@ class Outbox:
         Raises:
             StoreBusy: there was no room in time; nothing was stored.
         """
-        payloads = [json.dumps(to_payload(stored)) for stored in records]
+        rows = [
+            (
+                stored.record.scope.owner,
+                wire_session(stored.record.kind, stored.record.scope),
+                stored.record.id,
+                json.dumps(to_payload(stored)),
+                begun,
+            )
+            for stored, begun in zip(records, tries or [0] * len(records), strict=True)
+        ]
         deadline = time.monotonic() + self._timeout
-        while not self._try_put(records, payloads, tries or [0] * len(records)):
+        while not self._try_put(rows):
             if time.monotonic() > deadline:
                 raise StoreBusy(
                     "The outbox is full: the server has not been reached for a long time. Nothing "
@@ -94,30 +93,20 @@ class Outbox:
                 )
             time.sleep(_ROOM_PAUSE_SECONDS)
 
-    def _try_put(
-        self, records: Sequence[VersionedRecord], payloads: Sequence[str], tries: Sequence[int]
-    ) -> bool:
+    def _try_put(self, rows: Sequence[tuple[str, str, str, str, int]]) -> bool:
+        """Store rows; return False if there is no room."""
         with self._file.transaction() as connection:
             count, size = connection.execute(
                 "SELECT count(*), coalesce(sum(length(payload)), 0) FROM entries "
                 "WHERE failed IS NULL"
             ).fetchone()
-            size += sum(map(len, payloads))
-            if count and (count + len(records) > self._max_entries or size > MAX_BYTES):
+            size += sum(len(payload) for *_, payload, _ in rows)
+            if count and (count + len(rows) > self._max_entries or size > MAX_BYTES):
                 return False
             connection.executemany(
                 "INSERT INTO entries (owner, session, record, payload, tries) "
                 "VALUES (?, ?, ?, ?, ?)",
-                [
-                    (
-                        stored.record.scope.owner,
-                        wire_session(stored.record.kind, stored.record.scope),
-                        stored.record.id,
-                        payload,
-                        begun,
-                    )
-                    for stored, payload, begun in zip(records, payloads, tries, strict=True)
-                ],
+                rows,
             )
         return True
 
@@ -125,11 +114,20 @@ class Outbox:
 
     def waiting(self, owners: Sequence[str] | None = None) -> list[Entry]:
         """Return the entries of owners, or all, in order; including those that were refused."""
-        if owners is not None and not owners:
-            return []
-        condition, parameters = _of_owners(owners)
-        sql = f"SELECT {_COLUMNS} FROM entries WHERE {condition} ORDER BY place"
-        return [_entry(row) for row in self._file.read(sql, parameters)]
+        return self._entries(*_of_owners(owners))
+
+    def refused(self) -> list[Entry]:
+        """Return the entries that the server refused for good."""
+        return self._entries("failed IS NOT NULL")
+
+    def _entries(
+        self, condition: str, parameters: Sequence[Any] = (), limit: int = -1
+    ) -> list[Entry]:
+        sql = f"SELECT {_COLUMNS} FROM entries WHERE {condition} ORDER BY place LIMIT {limit}"
+        return [
+            Entry(place, session, from_payload(json.loads(payload)), tries, failed)
+            for place, session, payload, tries, failed in self._file.read(sql, parameters)
+        ]
 
     def records(self, owners: Sequence[str] | None = None) -> list[VersionedRecord]:
         """Return the records of `waiting`."""
@@ -141,22 +139,21 @@ class Outbox:
         sql = f"SELECT count(*) FROM entries WHERE failed IS NULL AND {condition}"
         return int(self._file.read(sql, parameters)[0][0])
 
-    def refused(self) -> int:
-        """Return how many entries the server refused for good."""
-        return int(self._file.read("SELECT count(*) FROM entries WHERE failed IS NOT NULL")[0][0])
-
     # -- sending -------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def sending(self, timeout: float = 0.0) -> Iterator[None]:
+    def sending(self, *, patiently: bool = False) -> Iterator[None]:
         """Hold the right to send, which one process has at a time.
 
         The lock is SQLite's own, on a file beside the outbox: it ends with the process.
 
+        Args:
+            patiently: Wait for the process that is sending, at most for the timeout.
+
         Raises:
-            StoreBusy: another process held it for `timeout` seconds.
+            StoreBusy: another process is sending.
         """
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + (self._timeout if patiently else 0.0)
         connection = sqlite3.connect(
             self._lock_path, timeout=0, isolation_level=None, check_same_thread=False
         )
@@ -172,14 +169,12 @@ class Outbox:
             self._senders.discard(connection)
             connection.close()
 
-    def next(self, after: int, passing: Sequence[str]) -> Entry | None:
+    def next(self, after: int, skipped: Sequence[str]) -> Entry | None:
         """Return the first entry to be sent after a place, skipping some sessions."""
-        found = self._file.read(
-            f"SELECT {_COLUMNS} FROM entries WHERE failed IS NULL AND place > ? "
-            "AND session NOT IN (SELECT value FROM json_each(?)) ORDER BY place LIMIT 1",
-            (after, json.dumps(list(passing))),
-        )
-        return _entry(found[0]) if found else None
+        condition = "failed IS NULL AND place > ? AND session NOT IN "
+        condition += "(SELECT value FROM json_each(?))"
+        found = self._entries(condition, (after, json.dumps(list(skipped))), limit=1)
+        return found[0] if found else None
 
     def begin(self, entry: Entry) -> bool:
         """Note that an entry may reach the server from now on; return False if it is gone."""
@@ -237,11 +232,6 @@ class Outbox:
         for connection in list(self._senders):
             connection.close()
         self._file.close()
-
-
-def _entry(row: Sequence[Any]) -> Entry:
-    place, session, _, payload, tries, failed = row
-    return Entry(place, session, from_payload(json.loads(payload)), tries, failed)
 
 
 def _of_owners(owners: Sequence[str] | None) -> tuple[str, tuple[str, ...]]:

@@ -1,9 +1,10 @@
 """Sends the entries of the outbox in the background: in order, until the server has them.
 
-The server may hold an entry although its answer never arrived. So a later attempt first looks
-whether an earlier one did. After a success that does not show the memory, the entry is only looked
-for. A server may also answer with another memory, because it merged the two: that write is lost on
-the server, so the entry is kept as refused and the loss is reported.
+The server may hold an entry although its answer never arrived. So a later attempt first checks
+whether an earlier one succeeded. After a success that does not show the memory, the server's
+listing is searched for it, and it is not sent again. A server may also answer with another memory
+because it merged the two. That write is lost on the server, so the entry is kept as refused and the
+loss is reported.
 """
 
 from __future__ import annotations
@@ -12,39 +13,30 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_exponential
-
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.errors import (
     BadRequest,
     MemoryClosed,
     QuotaExceeded,
-    RateLimited,
     ServerMisbehaved,
-    ServerUnavailable,
     ServiceError,
     StoreBusy,
     WriteLost,
     described,
 )
-from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
-from langchain_kronvex.storage.rest.envelope import (
-    is_as_sent,
-    record_from_wire,
-    says_too_little,
-    store_request,
-)
-from langchain_kronvex.storage.rest.http import answers
-from langchain_kronvex.storage.rest.http.answers import WireMemory
-from langchain_kronvex.storage.rest.opening import RemoteLimits
+from langchain_kronvex.storage.client_envelope import VersionedRecord
+from langchain_kronvex.storage.rest.envelope import is_as_sent, says_too_little, store_request
+from langchain_kronvex.storage.rest.http.api import Request, WireMemory, read_memory
 from langchain_kronvex.storage.rest.outbox.outbox import Entry
-from langchain_kronvex.storage.rest.reading import listing, read, stored_records
+from langchain_kronvex.storage.rest.reading import listing, stored_records
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 
 logger = logging.getLogger("langchain_kronvex")
+_SETTLING_SECONDS = 1.0  # for recent writes to arrive before the server is asked about them
 _ENDLESS = 10**9  # attempts; an entry is on disk and waits for its server
 _PERMANENT = (400, 409, 413, 414, 415, 422, 431)
 _BATCH = 50  # entries, before another process may send
+_LOOKING_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)  # the pauses until a memory may be listed
 _MAX_FAULTS = 10  # of the server, on one entry while others go through
 
 
@@ -52,12 +44,11 @@ class OutboxSender:
     """Sends the entries of an agent's outbox in a thread of its own.
 
     Args:
-        agent: The agent, with its outbox; its `outage` and `report` are kept up to date.
-        limits: How long the pauses are.
+        agent: The agent, with its outbox; its `outage` is kept up to date.
     """
 
-    def __init__(self, agent: RemoteAgent, limits: RemoteLimits) -> None:
-        self._agent, self._outbox, self._limits = agent, agent.outbox, limits
+    def __init__(self, agent: RemoteAgent) -> None:
+        self._agent, self._outbox = agent, agent.outbox
         self._writer = BackgroundWriter(attempts=_ENDLESS)
         self._closing = False
         self._not_before = 0.0
@@ -68,24 +59,22 @@ class OutboxSender:
         """Send everything in the outbox, in the background."""
         self._writer.submit("outbox", self._drain, once=True)
 
-    def settle(self, owners: Sequence[str] | None, seconds: float) -> None:
-        """Wait until no entry of these owners is unsent, unless the server is away."""
-        deadline, pause = time.monotonic() + seconds, 0.001
+    def settle(self, owners: Sequence[str] | None) -> None:
+        """Wait a moment until no entry of these owners is unsent, unless the server is away."""
+        deadline, pause = time.monotonic() + _SETTLING_SECONDS, 0.001
         while self._agent.outage is None and self._outbox.unsent(owners):
             if time.monotonic() >= deadline:
                 return
             time.sleep(pause)
             pause = min(pause * 1.5, 0.02)
 
-    def withdraw(
-        self, chosen: Callable[[VersionedRecord], bool], timeout: float
-    ) -> list[VersionedRecord]:
+    def withdraw(self, chosen: Callable[[VersionedRecord], bool]) -> list[VersionedRecord]:
         """Remove entries so that they are never sent; wait for a request that is under way.
 
         Raises:
-            StoreBusy: another process went on sending for `timeout` seconds.
+            StoreBusy: another process went on sending.
         """
-        with self._outbox.sending(timeout):
+        with self._outbox.sending(patiently=True):
             entries = [entry for entry in self._outbox.waiting() if chosen(entry.stored)]
             self._outbox.erase([entry.place for entry in entries])
         return [entry.stored for entry in entries]
@@ -103,7 +92,7 @@ class OutboxSender:
 
         A request that hangs is abandoned.
         """
-        deadline = time.monotonic() + self._limits.closing
+        deadline = time.monotonic() + self._agent.limits.closing
         while self._agent.outage is None and time.monotonic() < deadline:
             if self._writer.flush(0.05):
                 break
@@ -201,11 +190,12 @@ class OutboxSender:
         self._agent.report(error)
 
     def _note_outage(self, error: Exception) -> None:
-        wait = min(getattr(error, "retry_after_seconds", None) or 0.0, self._limits.outage_pause)
+        """Send nothing until the server wants to be asked again, and report the first failure."""
+        limits = self._agent.limits
+        wait = min(getattr(error, "retry_after_seconds", None) or 0.0, limits.outage_pause)
         if isinstance(error, QuotaExceeded):
-            wait = self._limits.quota_pause
-        if isinstance(error, RateLimited | QuotaExceeded | ServerUnavailable) and wait:
-            self._not_before = time.monotonic() + wait
+            wait = limits.quota_pause
+        self._not_before = time.monotonic() + wait
         if self._agent.outage is None:
             self._agent.report(error)
         self._agent.outage = described(error)
@@ -221,17 +211,17 @@ def deliver(agent: RemoteAgent, entry: Entry) -> None:
         ServiceError: the server refused, or cannot be reached.
         WriteLost: the server answered with another memory, or never shows this one.
     """
-    stored = entry.stored
     older, arrived = _versions_on_server(agent, entry)
     for server_id in older:
         agent.delete(server_id)
-    if arrived or stored.gone:
+    if arrived or entry.stored.gone:
         return
-    sent = store_request(stored)
-    raw = answers.read_memory(agent.ask(sent))
-    if raw and is_as_sent(raw, sent, stored):
-        _note(agent, raw)
-    elif (raw is not None and not says_too_little(raw, sent)) or not _appears(agent, stored):
+    sent = store_request(entry.stored)
+    raw = read_memory(agent.ask(sent))
+    if raw and is_as_sent(raw, sent, entry.stored):
+        agent.read([raw])
+        _report_hidden(agent, raw)
+    elif (raw is not None and not says_too_little(raw, sent)) or not _appears(agent, entry, sent):
         raise WriteLost()
 
 
@@ -241,35 +231,25 @@ def _versions_on_server(agent: RemoteAgent, entry: Entry) -> tuple[list[str], bo
     known = agent.known.position(stored.record.id)
     if entry.tries == 0 and (stored.version == stored.written or known):
         return ([known.server_id] if known and known.version < stored.version else []), False
-    session = wire_session(stored.record.kind, stored.record.scope)
-    found = [s for s in stored_records(agent, session) if s.record.id == stored.record.id]
+    found = stored_records(agent, entry.session)
+    found = [s for s in found if s.record.id == stored.record.id]
     older = [s.server_id for s in found if s.version < stored.version and s.server_id]
     return older, any(s.version >= stored.version for s in found)
 
 
-def _appears(agent: RemoteAgent, stored: VersionedRecord) -> bool:
-    """Return whether the server lists an entry that it took without showing it; look repeatedly."""
-    sent = store_request(stored)
-    session = wire_session(stored.record.kind, stored.record.scope)
-
-    def look() -> bool:
-        found = [raw for raw in listing(agent, session) if is_as_sent(raw, sent, stored)]
-        return bool(read(agent, found[:1]))
-
-    looking = Retrying(
-        retry=retry_if_result(lambda found: not found),
-        stop=stop_after_attempt(6),
-        wait=wait_exponential(multiplier=0.05, max=1.0),
-        retry_error_callback=lambda state: False,
-    )
-    return bool(looking(look))
+def _appears(agent: RemoteAgent, entry: Entry, sent: Request) -> bool:
+    """Return whether the server lists an entry that it accepted without showing it."""
+    for pause in (0.0, *_LOOKING_SECONDS):
+        time.sleep(pause)
+        listed = listing(agent, entry.session)
+        found = [raw for raw in listed if is_as_sent(raw, sent, entry.stored)]
+        if agent.read(found[:1]):
+            return True
+    return False
 
 
-def _note(agent: RemoteAgent, raw: WireMemory) -> None:
-    """Note where a record is now, and report what storing it did to other memories."""
-    found = record_from_wire(raw)
-    if found is not None and found.ours:
-        agent.known.note(found, raw.session)
+def _report_hidden(agent: RemoteAgent, raw: WireMemory) -> None:
+    """Report what storing a memory did to others."""
     if raw.deduplicated or raw.hidden:
         agent.report(
             ServerMisbehaved(

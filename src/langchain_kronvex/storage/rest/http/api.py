@@ -1,22 +1,121 @@
-"""Answers of the REST API, read from any of its dialects. Pure functions.
+"""Requests and answers of the REST API, in all its dialects. Pure functions.
 
-An answer is accepted in whatever form it comes, and no key is relied on to be there.
+Three dialects are in use: those of the open-source server, the SDKs and the tutorials. Every
+request carries the fields of all three. An answer is accepted in any of their forms, and no key is
+relied on to be there.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import quote
 
 from langchain_kronvex.core.errors import ServerMisbehaved
 from langchain_kronvex.storage.client_envelope import is_shallow, is_text, read_time
 
+MAX_TOP_K = 20
+PAGE_ITEMS = 64  # at most 100 are allowed; a power of two can be halved
+MAX_TTL_DAYS = 3650
+_UNSENDABLE = re.compile("[\0\ud800-\udfff]")
 NOBODY = "\0"  # not an id: the session of a memory whose owner cannot be read
 _MAX_ACCESSES = 2**53
+
+
+# -- requests ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request.
+
+    Attributes:
+        method: The HTTP method.
+        path: Percent-encoded, below the agent's path; see `of_agent`.
+        query: Parameters of the URL; never memory text, since URLs are logged.
+        body: A JSON object; nothing is sent if it is empty.
+        repeatable: Whether sending it twice has the same effect as sending it once.
+        deadline: A moment of `time.monotonic()`, after which the answer is of no use; or None.
+    """
+
+    method: str
+    path: str
+    _: KW_ONLY
+    query: Mapping[str, str | int] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    repeatable: bool = True
+    deadline: float | None = None
+
+
+CLEAR = Request("DELETE", "/memories")  # deletes everything of an agent
+LIST_AGENTS = Request("GET", "/agents")  # those of the API key
+
+
+def of_agent(request: Request, agent_id: str) -> Request:
+    """Return a request about an agent with its whole path below `/api/v1`."""
+    return replace(request, path=f"/agents/{_quoted(agent_id)}{request.path}")
+
+
+def _quoted(part: str) -> str:
+    """Percent-encode a part of a path, dots too if there is nothing else: they would lead away."""
+    return quote(part, safe="") if part.strip(".") else part.replace(".", "%2E")
+
+
+def recall_request(query: str, top_k: int, session: str | None, memory_type: str | None) -> Request:
+    """Return the request that finds memories, however low their similarity is."""
+    text = _UNSENDABLE.sub(" ", query)
+    body: dict[str, Any] = {
+        "query": text if text.strip() else "?",
+        "top_k": top_k,
+        "threshold": 0.0,
+        **session_fields(session),
+    }
+    if memory_type is not None:
+        body["memory_type"] = memory_type
+    return Request("POST", "/recall", body=body)
+
+
+def list_request(
+    session: str | None, page: int, page_items: int, deadline: float | None = None
+) -> Request:
+    """Return the request for a page of memories, counted from 1, newest first."""
+    query: dict[str, str | int] = {
+        "page": page,
+        "per_page": page_items,
+        "limit": page_items,
+        "offset": (page - 1) * page_items,
+        **session_fields(session),
+    }
+    return Request("GET", "/memories", query=query, deadline=deadline)
+
+
+def delete_request(memory_id: str, *, repeatable: bool = True) -> Request:
+    """Return the request that deletes one memory."""
+    return Request("DELETE", f"/memories/{_quoted(memory_id)}", repeatable=repeatable)
+
+
+def erase_user_request(session: str) -> Request:
+    """Return the request that erases everything of one session, which the API calls a user."""
+    return Request("DELETE", f"/memories/user/{_quoted(session)}")
+
+
+def create_agent_request(name: str) -> Request:
+    """Return the request that creates an agent."""
+    body = {"name": name, "description": "", "metadata": {}}
+    return Request("POST", "/agents", body=body, repeatable=False)
+
+
+def session_fields(session: str | None) -> dict[str, str]:
+    """Return the fields that name a session, which some dialects call a user."""
+    return {} if session is None else {"session_id": session, "user_id": session}
+
+
+# -- answers -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +131,6 @@ class WireMemory:
         within: The `session_id` beside such a user, or None.
         type: The memory type; "episodic" if the server names none.
         metadata: A JSON object.
-        has_metadata: Whether the server returned metadata at all.
         created_at: UTC; 1970 if the server gives no date.
         expires_at: UTC, or None.
         pinned: Whether the server keeps it from expiring.
@@ -54,7 +152,6 @@ class WireMemory:
     within: str | None = None
     type: str = "episodic"
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    has_metadata: bool = False
     created_at: datetime
     expires_at: datetime | None = None
     pinned: bool = False
@@ -117,7 +214,6 @@ def read_memory(raw: object) -> WireMemory | None:
         within=session if apart else None,
         type=_text(type_) or "episodic",
         metadata=metadata if readable and isinstance(metadata, Mapping) else {},
-        has_metadata=isinstance(metadata, Mapping),
         unreadable=not readable,
         created_at=read_time(raw.get("created_at")) or datetime.fromtimestamp(0, timezone.utc),
         expires_at=read_time(raw.get("expires_at")),
@@ -140,15 +236,7 @@ def read_recall(answer: object) -> list[WireMemory]:
     Raises:
         ServerMisbehaved: the answer has none of these forms.
     """
-    if isinstance(answer, Mapping):
-        for key in ("memories", "results"):
-            if isinstance(answer.get(key), list):
-                return _memories(answer[key])
-    if isinstance(answer, list):
-        return _memories(answer)
-    raise ServerMisbehaved(
-        f"The server answered a recall with {_kind(answer)} that holds no memories."
-    )
+    return _memories(_listed(answer, "memories", "results"))
 
 
 def read_page(answer: object, page_items: int) -> ListPage:
@@ -157,15 +245,13 @@ def read_page(answer: object, page_items: int) -> ListPage:
     Raises:
         ServerMisbehaved: it is not a page.
     """
-    memories = answer.get("memories") if isinstance(answer, Mapping) else answer
-    if not isinstance(memories, list):
-        raise ServerMisbehaved(f"The server answered a listing with {_kind(answer)}, not a page.")
+    memories = _memories(_listed(answer, "memories"))
     told: Mapping[str, Any] = answer if isinstance(answer, Mapping) else {}
     page, pages = _number(told.get("page")), _number(told.get("pages"))
     answered = _number(_first(told, "per_page", "limit"))
     by_pages = page is not None and pages is not None and page >= pages
     return ListPage(
-        memories=_memories(memories),
+        memories=memories,
         total=_number(told.get("total")),
         page_items=answered if answered and 0 < answered <= page_items else None,
         last=not memories or told.get("has_more") is False or by_pages,
@@ -174,9 +260,8 @@ def read_page(answer: object, page_items: int) -> ListPage:
 
 def read_agents(answer: object) -> list[tuple[str, str, str]]:
     """Return (id, name, date of creation as text) of each agent in a listing."""
-    listed = answer.get("agents") if isinstance(answer, Mapping) else answer
-    found = (read_agent(raw) for raw in listed) if isinstance(listed, list) else ()
-    return [agent for agent in found if agent is not None]
+    listed = _listed(answer, "agents") or ()
+    return [agent for raw in listed if (agent := read_agent(raw))]
 
 
 def read_agent(raw: object) -> tuple[str, str, str] | None:
@@ -187,9 +272,17 @@ def read_agent(raw: object) -> tuple[str, str, str] | None:
     return (id_, name or "", _text(raw.get("created_at")) or "") if id_ else None
 
 
-def _memories(items: Sequence[object]) -> list[WireMemory]:
-    found = (read_memory(_flat(item)) for item in items)
-    return [memory for memory in found if memory is not None]
+def _listed(answer: object, *names: str) -> list[Any] | None:
+    """Return the list under the first of the names that has one, or the answer if it is a list."""
+    if isinstance(answer, Mapping):
+        return next((answer[name] for name in names if isinstance(answer.get(name), list)), None)
+    return answer if isinstance(answer, list) else None
+
+
+def _memories(listed: Sequence[object] | None) -> list[WireMemory]:
+    if listed is None:
+        raise ServerMisbehaved("The server's answer holds no list of memories.")
+    return [memory for item in listed if (memory := read_memory(_flat(item)))]
 
 
 def _flat(item: object) -> object:
@@ -204,7 +297,7 @@ def _first(raw: Mapping[str, Any], *names: str) -> Any:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value and is_text(value) else None
+    return value if is_text(value) and value else None
 
 
 def _number(value: object) -> int | None:
@@ -216,14 +309,6 @@ def _count(value: object) -> int:
 
 
 def _share(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0.0
-    try:
-        number = float(value)
-    except OverflowError:
-        return 1.0 if value > 0 else 0.0
-    return min(max(number, 0.0), 1.0) if math.isfinite(number) else 0.0
-
-
-def _kind(answer: object) -> str:
-    return "an object" if isinstance(answer, Mapping) else f"a {type(answer).__name__}"
+    if not (isinstance(value, float) and math.isfinite(value)):
+        value = _number(value) or 0
+    return float(min(max(value, 0), 1))
