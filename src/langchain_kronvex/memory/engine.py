@@ -151,8 +151,6 @@ class Engine:
             postgres=settings.postgres,
         )
         self.clock = settings.clock or self.backend.clock
-        self.erasures = 0
-        self.patience_seconds = 1.0
         self.degraded = DegradedTurns(settings.on_error)
         self.threads = Threads(settings.max_threads)
         self.writer = BackgroundWriter(on_error=settings.on_error)
@@ -168,6 +166,8 @@ class Engine:
             raise
 
     def _start(self) -> None:
+        self.erasures = 0
+        self.patience_seconds = 1.0
         self.accesses = AccessCounter(self.backend, self.writer)
         self.recaller = Recaller(
             self.backend, self.model, self.accesses, self.clock, self.degraded.report
