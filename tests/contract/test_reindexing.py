@@ -350,7 +350,7 @@ def test_rejected_texts_do_not_hold_up_others(open_driver: OpenDriver) -> None:
     assert (stats.unembedded, stats.failed) == (unlucky, unlucky)
     [told] = [str(error) for error in errors]
     assert "zoo" not in told
-    assert "letters refuses the texts of" in told
+    assert "letters rejects the texts of" in told
     found = memory.recall("number 13 zoo", user_id="ana", top_k=20)
     assert "number 13 zoo" in [each.content for each in found]
 

@@ -30,7 +30,7 @@ class Other(HashedWords):
     ("embeddings", "name"),
     [(HashedWords(16, "another-model"), "another-model"), (Other(16, "hashed-words"), "Other")],
 )
-def test_another_model_is_refused_by_name(
+def test_another_model_is_rejected_by_name(
     open_memory: OpenMemory, embeddings: Embeddings, name: str
 ) -> None:
     with open_memory(embeddings=HashedWords(16, "hashed-words")) as memory:
@@ -60,7 +60,7 @@ def test_two_agents_of_one_store_may_use_different_models(open_memory: OpenMemor
         assert [m.content for m in memory.recall("coffee", user_id="ana")] == ["coffee"]
 
 
-def test_another_width_within_one_process_is_refused(open_memory: OpenMemory) -> None:
+def test_another_width_within_one_process_is_rejected(open_memory: OpenMemory) -> None:
     embeddings, errors = Fickle(), list[Exception]()
     memory = open_memory(embeddings=embeddings, on_error=errors.append)
     memory.remember("first", user_id="ana")
@@ -79,7 +79,7 @@ def test_another_width_within_one_process_is_refused(open_memory: OpenMemory) ->
     assert memory.stats().unembedded == 0
 
 
-def test_another_width_under_the_same_name_after_a_restart_is_refused(
+def test_another_width_of_the_same_name_after_a_restart_is_rejected(
     open_memory: OpenMemory,
 ) -> None:
     with open_memory(embeddings=Fickle(16)) as memory:

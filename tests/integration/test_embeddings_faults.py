@@ -1,4 +1,4 @@
-"""Embeddings fail in every way they can; saving goes on, words still find, and one is told."""
+"""Faulty embeddings: memories are still saved and found by their words, and errors are reported."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_fault_that_passes_is_not_reported(open_memory: OpenMemory) -> None:
     assert errors == []
 
 
-def test_vectors_are_caught_up_after_a_restart(open_memory: OpenMemory) -> None:
+def test_missing_vectors_are_fetched_after_a_restart(open_memory: OpenMemory) -> None:
     embeddings = Fickle()
     embeddings.documents = fail
     with open_memory(embeddings=embeddings) as memory:
@@ -151,7 +151,7 @@ def test_a_faulty_query_vector_fails_recall_and_degrades_context(
     assert memory.recall(f"where do {SECRET} live", user_id="ana")
 
 
-async def test_a_faulty_query_vector_is_met_in_the_same_way_when_awaited(
+async def test_a_faulty_query_vector_has_the_same_effect_when_awaited(
     open_memory: OpenMemory,
 ) -> None:
     embeddings = Fickle()
@@ -168,7 +168,7 @@ async def test_a_faulty_query_vector_is_met_in_the_same_way_when_awaited(
 
 
 @pytest.mark.parametrize("fault", ["documents", "queries"])
-def test_an_on_error_that_fails_stops_nothing_and_tells_no_memory_text(
+def test_an_error_in_on_error_stops_nothing_and_logs_no_memory_text(
     open_memory: OpenMemory, fault: str
 ) -> None:
     def on_error(error: Exception) -> None:
@@ -211,7 +211,7 @@ def hanging(open_memory: OpenMemory, gate: threading.Event) -> Iterator[KronvexM
     gate.set()
 
 
-def test_a_hanging_provider_holds_up_neither_saving_nor_recall(
+def test_a_hanging_provider_delays_neither_saving_nor_recall(
     hanging: KronvexMemory, gate: threading.Event
 ) -> None:
     for number in range(20):
@@ -228,7 +228,7 @@ def test_a_hanging_provider_holds_up_neither_saving_nor_recall(
     assert hanging.stats().unembedded == 0
 
 
-async def test_a_hanging_provider_holds_up_no_event_loop(
+async def test_a_hanging_provider_does_not_block_the_event_loop(
     hanging: KronvexMemory, gate: threading.Event
 ) -> None:
     chain = with_memory(parrot(), hanging)
@@ -242,7 +242,7 @@ async def test_a_hanging_provider_holds_up_no_event_loop(
     assert (await hanging.astats()).degraded == 0
 
 
-def test_what_is_being_embedded_while_it_is_forgotten_does_not_come_back(
+def test_a_memory_forgotten_while_it_is_embedded_does_not_come_back(
     hanging: KronvexMemory, gate: threading.Event, tmp_path: Path
 ) -> None:
     hanging.remember("stays", user_id="ben")
@@ -255,7 +255,7 @@ def test_what_is_being_embedded_while_it_is_forgotten_does_not_come_back(
     assert (stats.memories, stats.unembedded, stats.failed) == (1, 0, 0)
 
 
-async def test_a_query_that_hangs_can_be_given_up_and_blocks_nobody_else(
+async def test_a_hanging_query_can_be_cancelled_and_blocks_no_other(
     open_memory: OpenMemory, gate: threading.Event
 ) -> None:
     embeddings, hangs = Fickle(), threading.Event()

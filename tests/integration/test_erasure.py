@@ -139,7 +139,7 @@ def _seeds(quick: Iterable[int], soak: Iterable[int]) -> list[Any]:
     return [*quick, *(pytest.param(seed, marks=pytest.mark.soak) for seed in soak)]
 
 
-def test_the_search_for_leftovers_finds_what_is_there(store_url: str, tmp_path: Path) -> None:
+def test_the_search_for_leftovers_finds_stored_text(store_url: str, tmp_path: Path) -> None:
     with KronvexMemory(store_url, embeddings=Fingerprints()) as memory:
         life = Life(memory, "somebody", random.Random(0))
         for _ in range(5):
@@ -322,7 +322,7 @@ def test_a_cleared_history_leaves_no_message(open_memory: OpenMemory, tmp_path: 
     assert life.everything()[0] == before
 
 
-def test_a_cleared_history_keeps_what_was_remembered(memory: KronvexMemory, tmp_path: Path) -> None:
+def test_a_cleared_history_keeps_the_memories(memory: KronvexMemory, tmp_path: Path) -> None:
     history = memory.chat_history("chat", "ana")
     history.add_messages([HumanMessage("I prefer tea", id="idofmessage"), AIMessage("Noted")])
     history.clear()
@@ -348,7 +348,7 @@ def test_a_user_whose_memories_have_expired_can_still_be_forgotten(
     assert [m.content for m in memory.memories(user_id="ana")] == ["stays"]
 
 
-def test_forgetting_again_finishes_what_a_reader_had_held_up(
+def test_forgetting_again_finishes_an_erasure_that_a_reader_delayed(
     open_memory: OpenMemory, tmp_path: Path, store_url: str
 ) -> None:
     memory = open_memory(timeout_seconds=0.2)

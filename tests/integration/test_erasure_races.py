@@ -1,4 +1,4 @@
-"""What is under way while a user is forgotten brings nothing of them back."""
+"""Work in progress while a user is forgotten does not restore anything of the user."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _while(
     monkeypatch.setattr(backend, verb, delayed)
 
 
-def test_an_answer_that_comes_too_late_brings_no_question_back(
+def test_a_late_answer_does_not_restore_a_forgotten_question(
     open_memory: OpenMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory, other = open_memory(), open_memory()
@@ -47,7 +47,7 @@ def test_an_answer_that_comes_too_late_brings_no_question_back(
     assert files_with(tmp_path, "zebrastripes") == []
 
 
-def test_a_change_that_comes_too_late_brings_nothing_back(
+def test_a_late_change_does_not_restore_a_forgotten_memory(
     open_memory: OpenMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory, other = open_memory(), open_memory()
@@ -179,7 +179,7 @@ def _interleave(
     return was_paused
 
 
-def test_an_erasure_never_takes_another_one_for_done(
+def test_an_erasure_removes_only_the_marks_it_has_read(
     tmp_path: Path, open_memory: Callable[..., KronvexMemory], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect = sqlite3.connect

@@ -93,7 +93,7 @@ print(json.dumps([len(found), stats.failed]))
     assert _stored(open_memory(embeddings=HashedWords())) == Counter(expected)
 
 
-def test_a_child_has_turns_of_its_own(store_url: str, open_memory: OpenMemory) -> None:
+def test_a_child_saves_its_own_turns(store_url: str, open_memory: OpenMemory) -> None:
     script = """
 memory = KronvexMemory(sys.argv[1])
 chain = with_memory(parrot(), memory)
@@ -117,7 +117,7 @@ print(json.dumps("done"))
     assert messages == [text for line in lines for text in (line, f"re {line}")]
 
 
-def test_a_child_that_ends_without_touching_the_memory_harms_nothing(
+def test_a_child_that_does_not_use_the_memory_has_no_effect(
     store_url: str, open_memory: OpenMemory
 ) -> None:
     script = """
@@ -269,9 +269,7 @@ print(json.dumps(children))
     assert sorted(stored) == sorted(f"of child {pid}" for pid in children)
 
 
-def test_threads_that_fork_at_the_same_moment_do_not_get_in_each_others_way(
-    store_url: str, open_memory: OpenMemory
-) -> None:
+def test_threads_can_fork_at_the_same_moment(store_url: str, open_memory: OpenMemory) -> None:
     script = """
 memory = KronvexMemory(sys.argv[1])
 second = KronvexMemory(sys.argv[1], agent_id="second")

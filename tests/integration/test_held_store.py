@@ -108,7 +108,9 @@ def test_many_turns_wait_in_their_order(memory: KronvexMemory, holder: Holder) -
         assert f"User: {line}" not in remembered
 
 
-async def test_awaited_turns_hold_up_nobody(memory: KronvexMemory, holder: Holder) -> None:
+async def test_awaited_turns_do_not_block_the_event_loop(
+    memory: KronvexMemory, holder: Holder
+) -> None:
     chain = with_memory(parrot(), memory)
     holder.hold()
     started = time.monotonic()
@@ -146,7 +148,9 @@ def test_a_stream_is_saved_too(memory: KronvexMemory, holder: Holder, ending: st
     assert _texts(memory) == ["count", said]
 
 
-async def test_a_degraded_turn_is_told_as_an_event(memory: KronvexMemory, holder: Holder) -> None:
+async def test_a_degraded_turn_is_reported_as_an_event(
+    memory: KronvexMemory, holder: Holder
+) -> None:
     chain = with_memory(parrot(), memory)
     holder.hold()
     events = [e async for e in chain.astream_events({"input": "hi"}, CONFIG, version="v2")]
@@ -192,7 +196,7 @@ def test_recall_goes_on_even_when_the_queue_is_full(memory: KronvexMemory, holde
     assert memory.flush(60)
 
 
-def test_remember_waits_as_long_as_told_and_then_says_so(
+def test_remember_waits_for_the_timeout_and_then_raises(
     open_memory: OpenMemory, memory: KronvexMemory, holder: Holder
 ) -> None:
     impatient = open_memory(timeout_seconds=0.2)
@@ -233,14 +237,14 @@ def test_remember_waits_for_its_turn(memory: KronvexMemory, holder: Holder) -> N
     assert memory.recall("patient", user_id="ana", top_k=1)[0].content == "patient"
 
 
-def test_on_error_raise_tells_the_caller(memory: KronvexMemory, holder: Holder) -> None:
+def test_on_error_raise_raises_in_the_call(memory: KronvexMemory, holder: Holder) -> None:
     chain = with_memory(parrot(), memory, on_error="raise")
     holder.hold()
     with pytest.raises(StoreBusy):
         chain.invoke({"input": "hello"}, CONFIG)
 
 
-def test_a_store_held_for_long_gives_turns_up_aloud(
+def test_turns_of_a_store_held_for_too_long_are_reported(
     open_memory: OpenMemory, holder: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_pauses(monkeypatch, 0.001)
@@ -260,7 +264,7 @@ def test_a_store_held_for_long_gives_turns_up_aloud(
     assert _texts(impatient)[-2:] == _saved("again")
 
 
-def test_what_waits_for_a_forgotten_user_does_not_come_back(
+def test_waiting_turns_of_a_forgotten_user_are_dropped(
     memory: KronvexMemory, holder: Holder
 ) -> None:
     chain = with_memory(parrot(), memory)
@@ -284,7 +288,7 @@ def test_what_waits_for_a_forgotten_user_does_not_come_back(
     assert _texts(memory) == _saved("ana again")
 
 
-def test_closing_saves_what_waits(
+def test_closing_saves_the_waiting_turns(
     open_memory: OpenMemory, memory: KronvexMemory, holder: Holder
 ) -> None:
     chain = with_memory(parrot(), memory)

@@ -28,7 +28,7 @@ def test_processes_appending_to_one_list_lose_nothing(
     assert sorted(log) == [[worker, step] for worker in range(3) for step in range(25)]
 
 
-def test_a_killed_process_keeps_what_it_had_set(
+def test_values_survive_a_killed_process(
     crew: Crew, store_url: str, open_memory: OpenMemory
 ) -> None:
     child = crew.start("set_until_killed", url=store_url)

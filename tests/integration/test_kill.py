@@ -1,4 +1,4 @@
-"""Whoever writes may be killed at any moment: what was acknowledged is there, whole and once."""
+"""A writer may be killed at any moment: what was acknowledged is there, whole and once."""
 
 from __future__ import annotations
 
@@ -99,14 +99,14 @@ def _write_kill_reopen(
             _check_messages([each.text for each in messages], tokens, under_way)
 
 
-def test_what_was_acknowledged_survives_fifty_kills(
+def test_acknowledged_writes_survive_fifty_kills(
     crew: Crew, store_url: str, open_memory: OpenMemory
 ) -> None:
     _write_kill_reopen(crew, store_url, open_memory, 50, random.Random(1))
 
 
 @pytest.mark.soak
-def test_what_was_acknowledged_survives_a_thousand_kills(
+def test_acknowledged_writes_survive_a_thousand_kills(
     crew: Crew, store_url: str, open_memory: OpenMemory
 ) -> None:
     _write_kill_reopen(crew, store_url, open_memory, 1000, random.Random(2))
@@ -129,7 +129,7 @@ def test_a_store_whose_creation_was_killed_can_be_opened(
             assert "opened by a child" in found
 
 
-def test_a_killed_reader_leaves_others_alone(
+def test_a_killed_reader_does_not_affect_others(
     crew: Crew, store_url: str, memory: KronvexMemory
 ) -> None:
     for number in range(20):

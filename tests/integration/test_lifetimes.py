@@ -74,7 +74,7 @@ def test_memories_expire_on_time_across_restarts(open_memory: OpenMemory, clock:
         assert _contents(memory) == ["tea for ever"]
 
 
-def test_what_has_expired_is_removed_at_the_next_opening(
+def test_expired_memories_are_removed_at_the_next_opening(
     open_memory: OpenMemory, clock: Clock, store_url: str
 ) -> None:
     with open_memory(clock=clock) as memory:
@@ -105,7 +105,9 @@ def test_expiry_is_seen_by_a_memory_that_stays_open(open_memory: OpenMemory, clo
     assert _contents(other) == _contents(memory) == ["tea for a day", "tea for ever"]
 
 
-def test_saying_it_again_renews_it_across_restarts(open_memory: OpenMemory, clock: Clock) -> None:
+def test_a_repeated_memory_is_renewed_across_restarts(
+    open_memory: OpenMemory, clock: Clock
+) -> None:
     with open_memory(clock=clock) as memory:
         first = memory.remember("tea", user_id="ana", ttl_days=2)
     clock.advance(days=1)
@@ -187,7 +189,7 @@ print("1")
     assert [m.access_count for m in open_memory().memories(user_id="ana")] == [1]
 
 
-def test_an_older_moment_is_kept_and_ages(open_memory: OpenMemory, clock: Clock) -> None:
+def test_an_older_created_at_is_kept_and_ages(open_memory: OpenMemory, clock: Clock) -> None:
     long_ago = START - timedelta(days=60)
     with open_memory(clock=clock) as memory:
         memory.remember("tea long ago", user_id="ana", created_at=long_ago)

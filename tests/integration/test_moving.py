@@ -1,4 +1,4 @@
-"""Moving house for real: files and their rights, kills, cut-off files, large stores, commands."""
+"""Real exports and imports: file modes, kills, truncated files, large stores, commands."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.parametrize("name", ["moved.jsonl", "moved.jsonl.gz"])
-def test_a_file_is_its_owners_alone_and_the_only_one(
+def test_an_export_is_one_file_only_its_owner_can_read(
     full: KronvexMemory, tmp_path: Path, name: str
 ) -> None:
     folder = tmp_path / "folder"
@@ -119,7 +119,7 @@ def test_a_failed_export_leaves_the_older_file(full: KronvexMemory, file: Path) 
     assert list(file.parent.glob("*.part")) == list(file.parent.glob(".*")) == []
 
 
-def test_the_store_is_not_written_over(memory: KronvexMemory, tmp_path: Path) -> None:
+def test_an_export_does_not_overwrite_the_store(memory: KronvexMemory, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "memory.db")
     for path in (tmp_path / "memory.db", link, Path(os.path.relpath(tmp_path)) / "memory.db"):
@@ -128,7 +128,7 @@ def test_the_store_is_not_written_over(memory: KronvexMemory, tmp_path: Path) ->
     memory.remember("still here", user_id="ana")
 
 
-def test_places_that_take_no_file(memory: KronvexMemory, tmp_path: Path) -> None:
+def test_paths_that_cannot_be_written(memory: KronvexMemory, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="is not a file"):
         memory.export(tmp_path)
     with pytest.raises(FileNotFoundError):
@@ -148,7 +148,7 @@ def test_places_that_take_no_file(memory: KronvexMemory, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("user_id", ["", " ", "x" * 256, "a\0", 7])
-def test_users_that_cannot_be(memory: KronvexMemory, file: Path, user_id: Any) -> None:
+def test_invalid_user_ids(memory: KronvexMemory, file: Path, user_id: Any) -> None:
     with pytest.raises(InvalidInput, match="user_id"):
         memory.export(file, user_id=user_id)
     assert not file.exists()
@@ -223,7 +223,7 @@ def test_an_export_holds_all_unchanged_memories(
     assert not any(record.content.startswith("written at 2") for record in moved.values())
 
 
-async def test_the_loop_goes_on_meanwhile(
+async def test_an_export_does_not_block_the_event_loop(
     full: KronvexMemory, open_memory: OpenMemory, other_url: str, file: Path
 ) -> None:
     loop, went_on = asyncio.get_running_loop(), threading.Event()
@@ -292,7 +292,7 @@ def test_a_killed_import_is_completed_by_the_next(
 
 
 @pytest.mark.parametrize("rounds", [8, pytest.param(200, marks=pytest.mark.soak)])
-def test_killed_at_any_moment_whole_batches_are_there(
+def test_an_import_killed_at_any_moment_leaves_whole_batches(
     crew: Crew, full: KronvexMemory, open_memory: OpenMemory, other_url: str, file: Path,
     rounds: int,
 ) -> None:  # fmt: skip
@@ -343,7 +343,7 @@ def _file_of(raw: bytes, path: Path) -> Path:
     return path
 
 
-def test_it_is_told_how_much_was_taken_in(
+def test_an_error_says_how_much_was_imported(
     full: KronvexMemory, open_memory: OpenMemory, file: Path
 ) -> None:
     full.export(file)
@@ -382,7 +382,7 @@ def test_a_damaged_compressed_file(
 # -- size --------------------------------------------------------------------------------------
 
 
-def test_fifty_thousand_take_no_more_room_than_five_thousand(
+def test_fifty_thousand_need_no_more_ram_than_five_thousand(
     crew: Crew, tmp_path: Path, other_url: str
 ) -> None:
     grown = {}

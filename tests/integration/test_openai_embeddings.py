@@ -58,7 +58,7 @@ async def test_a_model_named_by_a_string(open_memory: OpenMemory, asked: list[An
     assert open_memory(embeddings=SMALL).recall("bicycle", user_id="ana")
 
 
-def test_another_server_that_wants_texts(open_memory: OpenMemory, asked: list[Any]) -> None:
+def test_another_server_that_accepts_only_texts(open_memory: OpenMemory, asked: list[Any]) -> None:
     embeddings = OpenAIEmbeddings(model="local", check_embedding_ctx_length=False)
     memory = open_memory(embeddings=embeddings)
     memory.remember("Ana drinks green tea", user_id="ana")
@@ -67,7 +67,9 @@ def test_another_server_that_wants_texts(open_memory: OpenMemory, asked: list[An
     assert asked == ["Ana drinks green tea"]
 
 
-def test_changing_over_by_name(open_memory: OpenMemory, asked: list[Any], tokens: None) -> None:
+def test_reindexing_with_a_named_model(
+    open_memory: OpenMemory, asked: list[Any], tokens: None
+) -> None:
     memory = open_memory()
     for number in range(70):
         memory.remember(f"number {number}", user_id="ana")
@@ -76,7 +78,7 @@ def test_changing_over_by_name(open_memory: OpenMemory, asked: list[Any], tokens
     assert open_memory(embeddings=SMALL).stats().unembedded == 0
 
 
-def test_a_text_that_the_server_refuses(open_memory: OpenMemory, asked: list[Any]) -> None:
+def test_a_text_that_the_server_rejects(open_memory: OpenMemory, asked: list[Any]) -> None:
     errors = list[Exception]()
     embeddings = OpenAIEmbeddings(model="local", check_embedding_ctx_length=False)
     memory = open_memory(embeddings=embeddings, on_error=errors.append)
@@ -92,7 +94,7 @@ def test_a_text_that_the_server_refuses(open_memory: OpenMemory, asked: list[Any
     assert "poisonous" in memory.inject_context("the poisonous text", user_id="ana").context
 
 
-def test_tokens_that_cannot_be_downloaded_cost_nothing_but_meaning(
+def test_without_the_token_file_memories_are_found_by_words(
     open_memory: OpenMemory, asked: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def offline(name: str) -> None:

@@ -46,7 +46,7 @@ sys.stdin.readline()
 
 
 @pytest.mark.parametrize("how", ["memory", "beside", "store"])
-def test_what_is_written_after_others_have_left_survives_a_kill(how: str, tmp_path: Path) -> None:
+def test_writes_after_others_have_closed_survive_a_kill(how: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'memory.db'}"
     writer = subprocess.Popen(
         [sys.executable, "-c", OPENS_TWICE, url, how],
@@ -68,7 +68,7 @@ def test_what_is_written_after_others_have_left_survives_a_kill(how: str, tmp_pa
         assert [each.content for each in memory.memories(user_id="bob")] == ["from elsewhere"]
 
 
-def test_a_store_is_no_archive(tmp_path: Path) -> None:
+def test_a_store_is_not_an_export_file(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     with KronvexMemory(f"sqlite:///{path}") as memory:
         memory.remember("Ana drinks tea.", user_id="ana")
@@ -87,7 +87,7 @@ def test_a_store_is_no_archive(tmp_path: Path) -> None:
         assert [each.content for each in memory.memories(user_id="ana")] == ["Ana drinks tea."]
 
 
-def test_a_file_is_looked_at_again_when_nobody_holds_it(tmp_path: Path) -> None:
+def test_a_file_is_checked_again_when_it_is_not_open(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     first, second = KronvexMemory(f"sqlite:///{path}"), KronvexMemory(f"sqlite:///{path}")
     first.close()

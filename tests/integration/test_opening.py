@@ -1,4 +1,4 @@
-"""A memory that cannot be opened says so at once: an error of ours, the place, and what to do."""
+"""A memory that cannot be opened raises at once: an error of ours, the place, and what to do."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_path_that_is_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
-def test_a_place_where_nobody_can_write() -> None:
+def test_a_path_that_cannot_be_written() -> None:
     with pytest.raises(StoreUnavailable, match=r"/proc/kronvex/memory\.db") as caught:
         KronvexMemory("sqlite:////proc/kronvex/memory.db")
     assert "Check that" in str(caught.value)
@@ -78,7 +78,7 @@ def open_place() -> Iterator[Path]:
     shutil.rmtree(place)
 
 
-def test_a_place_where_this_user_may_not_write(crew: Crew, open_place: Path) -> None:
+def test_a_path_this_user_may_not_write(crew: Crew, open_place: Path) -> None:
     readable = open_place / "readable.db"
     KronvexMemory(f"sqlite:///{readable}").close()
     readable.chmod(0o444)
@@ -91,9 +91,7 @@ def test_a_place_where_this_user_may_not_write(crew: Crew, open_place: Path) -> 
         assert "Check that" in message
 
 
-def test_a_full_disk_refuses_writes_and_nothing_else(
-    crew: Crew, store_url: str, open_memory: OpenMemory
-) -> None:
+def test_a_full_disk_fails_writes_only(crew: Crew, store_url: str, open_memory: OpenMemory) -> None:
     error, recalled, answer, degraded, stored = crew.start("fill_the_disk", url=store_url).finish()
     assert error["type"] == "StoreUnavailable"
     assert store_url.removeprefix("sqlite:///") in error["message"]
@@ -117,7 +115,7 @@ def test_a_full_disk_refuses_writes_and_nothing_else(
     [b"hello", b"Dear diary,\n" * 500, bytes(range(256)) * 64, b"\0" * 8192, os.urandom(20_000)],
     ids=["short", "text", "bytes", "zeros", "random"],
 )
-def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_database_is_left_alone(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "diary.txt"
     path.write_bytes(content)
     with pytest.raises(NotAStore, match=re.escape(str(path))) as caught:
@@ -249,7 +247,7 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
         assert memory.recall("fresh", user_id="ana")
 
 
-def test_after_a_failed_opening_the_place_can_be_put_right(tmp_path: Path) -> None:
+def test_after_a_failed_opening_the_memory_can_be_opened(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     path.write_text("no database")
     with pytest.raises(StoreError):
@@ -297,7 +295,7 @@ def test_an_api_key_alone_means_the_hosted_service(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("agent_id", ["", "  ", "\n", "a\0b", "x" * 256, 7])
-def test_an_agent_id_that_does_not_fit(store_url: str, agent_id: object) -> None:
+def test_an_invalid_agent_id(store_url: str, agent_id: object) -> None:
     with pytest.raises(InvalidInput, match="agent_id"):
         KronvexMemory(store_url, agent_id=agent_id)  # type: ignore[arg-type]
 
@@ -305,7 +303,7 @@ def test_an_agent_id_that_does_not_fit(store_url: str, agent_id: object) -> None
 # -- who may read ------------------------------------------------------------------------------
 
 
-def test_the_files_are_their_owners_alone(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         path = tmp_path / "new" / "folder" / "memory.db"

@@ -119,7 +119,7 @@ def test_a_process_sees_what_another_wrote_at_its_next_recall(
     assert child.hear() == []
 
 
-def test_what_one_process_forgets_takes_no_place_in_the_recall_of_another(
+def test_memories_forgotten_by_one_process_do_not_count_in_another(
     crew: Crew, store_url: str, memory: KronvexMemory
 ) -> None:
     child = crew.start("remote", url=store_url)

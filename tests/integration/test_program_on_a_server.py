@@ -1,4 +1,4 @@
-"""A chat program in one process and the server it remembers with in another."""
+"""A chat program in one process and the server of its memory in another."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def on_server(process: Process) -> Counter[str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_a_killed_server_loses_and_doubles_nothing(
+def test_a_killed_server_neither_loses_nor_duplicates_memories(
     serve: Callable[..., Process], open_memory: OpenMemory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_pauses(monkeypatch, 0.1)

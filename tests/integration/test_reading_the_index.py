@@ -118,7 +118,7 @@ CHANGES: dict[str, Change] = {
 
 @pytest.mark.parametrize("page", [1, 2, 4, PAGES])
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_happens_between_two_pages_is_seen(
+def test_changes_between_two_pages_are_seen(
     filled: KronvexMemory, reader: KronvexMemory, open_memory: OpenMemory, change: str, page: int
 ) -> None:
     happened: list[str] = []
@@ -136,7 +136,7 @@ def test_what_happens_between_two_pages_is_seen(
     assert seen(reader) == seen(open_memory())
 
 
-def test_a_failure_between_two_pages_is_made_good_by_the_next_recall(
+def test_the_next_recall_works_after_a_failure_between_two_pages(
     filled: KronvexMemory, reader: KronvexMemory, open_memory: OpenMemory
 ) -> None:
     class Broken(Exception):

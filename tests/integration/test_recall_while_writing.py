@@ -46,7 +46,7 @@ def read_until(
             return found
 
 
-def test_while_another_process_writes_in_every_way(
+def test_recall_while_another_process_writes(
     crew: Crew, open_memory: OpenMemory, store_url: str
 ) -> None:
     memories = [open_memory(embeddings=HashedWords()) for _ in range(2)]
@@ -72,7 +72,7 @@ def test_while_another_process_writes_in_every_way(
             assert any(token in each.content for each in found)
 
 
-def test_while_other_threads_write_answers_embed_and_forget(open_memory: OpenMemory) -> None:
+def test_recall_while_other_threads_write_embed_and_forget(open_memory: OpenMemory) -> None:
     memory = open_memory(embeddings=HashedWords())
     words = open_memory(embeddings=False)  # its memories get their vectors from the next opening
     chain = with_memory(parrot(), memory)

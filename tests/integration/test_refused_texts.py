@@ -1,4 +1,4 @@
-"""One text that a provider refuses keeps no other from its vector."""
+"""A text that a provider rejects does not prevent the vectors of others."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_others_get_their_vectors(
     assert memory.flush(30)
     stats = memory.stats()
     assert (stats.unembedded, stats.failed) == (len(spoilt), len(spoilt))
-    assert "picky refuses" in str(stats.last_error)
+    assert "picky rejects" in str(stats.last_error)
     assert all(isinstance(e, EmbeddingsError) and SECRET not in str(e) for e in errors)
     for number in spoilt:
         found = memory.recall(f"number{number}", user_id="ana", top_k=20)
@@ -82,7 +82,7 @@ def test_the_others_get_their_vectors(
     assert memory.get(last).content in {f"number{n} {SECRET}" for n in spoilt}
 
 
-def test_a_refused_text_is_not_tried_again_before_the_next_opening(
+def test_a_rejected_text_is_not_tried_again_before_the_next_opening(
     open_memory: OpenMemory,
 ) -> None:
     embeddings, errors = Picky(refuse), list[Exception]()
@@ -102,7 +102,7 @@ def test_a_refused_text_is_not_tried_again_before_the_next_opening(
     assert again.stats().unembedded == 0
 
 
-def test_nothing_but_refused_texts(open_memory: OpenMemory) -> None:
+def test_only_rejected_texts(open_memory: OpenMemory) -> None:
     embeddings = Picky(refuse)
     memory = open_memory(embeddings=embeddings)
     memory.remember_many(drafts(70, set(range(70))))
@@ -113,7 +113,7 @@ def test_nothing_but_refused_texts(open_memory: OpenMemory) -> None:
     assert memory.stats().unembedded == 70
 
 
-def test_a_refused_text_costs_few_requests(open_memory: OpenMemory) -> None:
+def test_a_rejected_text_costs_few_requests(open_memory: OpenMemory) -> None:
     class Counting(Picky):
         requests = 0
 
@@ -129,7 +129,7 @@ def test_a_refused_text_costs_few_requests(open_memory: OpenMemory) -> None:
     assert embeddings.requests <= 21
 
 
-def test_a_provider_that_is_down_makes_no_text_look_refused(open_memory: OpenMemory) -> None:
+def test_an_outage_does_not_make_texts_look_rejected(open_memory: OpenMemory) -> None:
     embeddings, errors = HashedWords(), list[Exception]()
     down = threading.Event()
     down.set()
@@ -151,7 +151,9 @@ def test_a_provider_that_is_down_makes_no_text_look_refused(open_memory: OpenMem
     assert memory.stats().unembedded == 0
 
 
-def test_a_provider_that_refuses_all_but_the_trivial_at_times(open_memory: OpenMemory) -> None:
+def test_a_provider_that_sometimes_rejects_all_but_the_trivial_text(
+    open_memory: OpenMemory,
+) -> None:
     """Long batches time out, short ones work: all get their vectors in the end."""
 
     class Weak(HashedWords):
@@ -194,7 +196,7 @@ class Hanging(Embeddings):
         return [1.0, 0.0]
 
 
-def test_a_slow_provider_holds_up_nothing_else(
+def test_a_slow_provider_delays_nothing_else(
     open_memory: OpenMemory, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(BackgroundWriter.close, "__defaults__", (0.2,))
@@ -214,7 +216,7 @@ def test_a_slow_provider_holds_up_nothing_else(
     assert [each.content for each in stored] == ["milk"]
 
 
-def test_a_slow_reindexing_holds_up_nothing_else(
+def test_a_slow_reindexing_delays_nothing_else(
     open_memory: OpenMemory, gate: threading.Event
 ) -> None:
     embeddings = Hanging(gate)

@@ -36,7 +36,7 @@ def ask(child: Child, query: str = "number7") -> list[str]:
     return child.hear()
 
 
-def test_what_was_killed_goes_on_and_the_old_vectors_serve_until_the_end(
+def test_a_killed_reindexing_continues_and_the_old_vectors_stay_until_the_end(
     crew: Crew, store_url: str, open_memory: OpenMemory
 ) -> None:
     memory = open_memory()
@@ -82,7 +82,7 @@ def test_what_was_killed_goes_on_and_the_old_vectors_serve_until_the_end(
 
 
 @pytest.mark.parametrize("rounds", [12, pytest.param(300, marks=pytest.mark.soak)])
-def test_killed_at_any_moment_all_vectors_are_of_one_model(
+def test_after_a_kill_at_any_moment_all_vectors_are_of_one_model(
     crew: Crew, tmp_path: Path, open_memory: OpenMemory, rounds: int
 ) -> None:
     luck = random.Random(7)
@@ -115,7 +115,7 @@ def test_killed_at_any_moment_all_vectors_are_of_one_model(
         assert widths.fetchall() == [(32, COUNT)]
 
 
-def test_what_is_forgotten_is_also_gone_from_an_unfinished_reindexing(
+def test_forgotten_memories_are_gone_from_an_unfinished_reindexing(
     open_memory: OpenMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_default(monkeypatch, Reindexing, "first_pause_seconds", 0.001)

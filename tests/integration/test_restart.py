@@ -1,4 +1,4 @@
-"""What one process stored, the next one knows: wherever it runs, and without naming a place."""
+"""The next process knows everything that one has stored, wherever it runs."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_url_from_the_environment_is_used(store_url: str, tmp_path: Path) -> N
     assert run_python(RECALL, store_url, cwd=tmp_path)["allergy"] == EXPECTED["allergy"]
 
 
-def test_a_relative_path_is_settled_when_the_memory_is_opened(
+def test_a_relative_path_is_resolved_when_the_memory_is_opened(
     open_memory: Callable[..., KronvexMemory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
@@ -112,7 +112,7 @@ def test_a_relative_path_is_settled_when_the_memory_is_opened(
     assert reopened.recall("elsewhere", user_id="ana")[0].content == "written from elsewhere"
 
 
-def test_everything_that_was_stored_comes_back_as_it_was(
+def test_everything_stored_comes_back_unchanged(
     open_memory: Callable[..., KronvexMemory],
 ) -> None:
     awkward = [

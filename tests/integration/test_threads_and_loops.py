@@ -1,4 +1,4 @@
-"""One memory serves many threads and many event loops; nothing is lost, nothing is crossed."""
+"""One memory serves many threads and event loops; nothing is lost or mixed up."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _check_prompts(shown: list[str]) -> None:
         assert len({word for word in prompt.split() if word.startswith("topic")}) == 1
 
 
-async def test_fifty_sessions_at_once_keep_apart(open_memory: OpenMemory) -> None:
+async def test_fifty_concurrent_sessions_stay_separate(open_memory: OpenMemory) -> None:
     memory = open_memory(embeddings=HashedWords())
     inner, shown = _checking_chain()
     chain = with_memory(inner, memory)
@@ -92,7 +92,7 @@ async def test_one_session_used_by_many_tasks_loses_nothing(memory: KronvexMemor
     assert remembered == Counter(f"User: {line}\nAssistant: re {line}" for line in lines)
 
 
-def test_sixteen_threads_keep_apart(open_memory: OpenMemory) -> None:
+def test_sixteen_threads_stay_separate(open_memory: OpenMemory) -> None:
     memory = open_memory(embeddings=HashedWords())
     inner, shown = _checking_chain()
     chain = with_memory(inner, memory)
@@ -181,7 +181,7 @@ def test_event_loops_in_two_threads_at_once(open_memory: OpenMemory) -> None:
         _check_session(memory, number, TURNS)
 
 
-async def test_streams_side_by_side_save_what_each_said(memory: KronvexMemory) -> None:
+async def test_concurrent_streams_save_their_own_turns(memory: KronvexMemory) -> None:
     chain = with_memory(parrot(), memory)
 
     async def stream(number: int) -> str:
@@ -239,7 +239,7 @@ def test_closing_while_threads_work_stops_them_cleanly(open_memory: OpenMemory) 
 
 
 @pytest.mark.parametrize("verb", ["remember", "recall", "forget", "stats", "memories"])
-def test_a_closed_memory_says_so(memory: KronvexMemory, verb: str) -> None:
+def test_a_closed_memory_raises_memory_closed(memory: KronvexMemory, verb: str) -> None:
     arguments: dict[str, dict[str, Any]] = {
         "remember": {"content": "x", "user_id": "ana"},
         "recall": {"query": "x", "user_id": "ana"},

@@ -1,4 +1,4 @@
-"""What could not be read again is not written; what cannot be read does not hide the rest."""
+"""Messages that could not be read again are not written; unreadable ones do not hide the rest."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def deep() -> AIMessage:
     ],
     ids=["own class", "holds itself", "deep", "huge number", "no repr", "text", "tuple"],
 )
-def test_a_message_that_could_not_be_read_again_is_refused(message: Any, store_url: str) -> None:
+def test_a_message_that_could_not_be_read_again_is_rejected(message: Any, store_url: str) -> None:
     with KronvexMemory(store_url) as memory:
         history = memory.chat_history("monday")
         history.add_messages([HumanMessage("before")])
@@ -110,7 +110,7 @@ def test_a_panic_in_the_background_is_tried_again(store_url: str) -> None:
         assert memory.stats().unembedded == 0
 
 
-def test_a_job_that_ends_its_thread_holds_up_no_other() -> None:
+def test_a_job_that_ends_its_thread_does_not_stop_others() -> None:
     writer, ran = BackgroundWriter(attempts=1), []
 
     def leave() -> None:
@@ -144,7 +144,7 @@ def test_no_text_is_logged_when_embeddings_return_it(
     assert "TOPSECRET" not in caplog.text
 
 
-def test_the_log_of_a_store_is_no_archive(tmp_path: Path) -> None:
+def test_the_log_of_a_store_is_not_an_export_file(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys\n"
         "from langchain_kronvex import InvalidInput, KronvexMemory\n"
@@ -167,11 +167,14 @@ def test_the_log_of_a_store_is_no_archive(tmp_path: Path) -> None:
         assert [each.content for each in memory.memories(user_id="ana")] == ["acknowledged"]
 
 
-def test_an_import_keeps_to_the_limit_of_a_memory(tmp_path: Path, store_url: str) -> None:
+def test_an_import_respects_the_limit_of_a_memory(tmp_path: Path, store_url: str) -> None:
     with KronvexMemory(store_url) as memory:
         memory.remember("short", user_id="ana")
         memory.export(tmp_path / "file.jsonl")
         text = (tmp_path / "file.jsonl").read_text().replace("short", "x" * 1_100_000)
         (tmp_path / "file.jsonl").write_text(text)
-        with pytest.raises(InvalidInput, match=r"Line 2: content has more than 1048576"):
+        with pytest.raises(
+            InvalidInput,
+            match=r"Line 2: content has 1100000 characters; at most 1048576 ",
+        ):
             memory.import_(tmp_path / "file.jsonl")

@@ -47,7 +47,7 @@ def test_each_form_is_found_for_its_question(
         assert found.similarity > 0.1
 
 
-def test_what_shares_no_word_is_not_similar(words: KronvexMemory) -> None:
+def test_a_memory_without_common_words_is_not_similar(words: KronvexMemory) -> None:
     found = words.recall("submarine", user_id="ana", top_k=9)
     assert len(found) == 7
     assert max(each.similarity for each in found) < 0.1

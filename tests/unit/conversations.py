@@ -120,7 +120,7 @@ def conversations(
 
 
 def answers(index: ScopeIndex, vector: Floats | None, way: str = "exact") -> list[Hits]:
-    """Ask by words and by meaning, of everything, of a session, of a type; for few and for many."""
+    """Search by words and by vectors, in everything, a session or a type, for few or many."""
     return [
         search(index, asked(query, vector=v, limit=limit, **filters), WAYS[way])
         for query, filters in zip(QUERIES[:4], FILTERS, strict=True)

@@ -7,7 +7,7 @@ import numpy as np
 from langchain_kronvex.recall.arrays import Column, Table
 
 
-def test_a_table_grows_with_its_fill_values_and_keeps_what_it_holds() -> None:
+def test_a_table_grows_with_its_fill_values_and_keeps_its_rows() -> None:
     table = Table(a=Column(np.int32), b=Column(np.int32, (2,), fill=-1))
     sizes = (1, 2, 63, 64, 65, 1000)
     for size in sizes:
@@ -30,7 +30,7 @@ def test_growing_one_by_one_seldom_copies() -> None:
     assert 5000 * 8 <= table.nbytes <= 4 * 5000 * 8
 
 
-def test_extending_by_nothing_is_nothing() -> None:
+def test_extending_by_zero_rows_changes_nothing() -> None:
     table = Table(a=Column(np.int32))
     table.extend(0)
     assert len(table) == 0

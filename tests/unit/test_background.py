@@ -17,7 +17,7 @@ LONG = 30.0
 
 
 class Gate:
-    """A job that starts, says so, and waits to be let go."""
+    """A job that reports its start and waits until it may end."""
 
     def __init__(self, log: list[str] | None = None, name: str = "gate") -> None:
         self.started, self.go = threading.Event(), threading.Event()
@@ -167,7 +167,7 @@ def test_a_job_given_up_is_counted_logged_and_reported(
     assert "disk is full" in caplog.text
 
 
-def test_on_error_that_fails_itself_stops_nothing(open_writer: OpenWriter) -> None:
+def test_an_error_in_on_error_stops_nothing(open_writer: OpenWriter) -> None:
     def on_error(error: Exception) -> None:
         raise RuntimeError("worse")
 
@@ -180,7 +180,7 @@ def test_on_error_that_fails_itself_stops_nothing(open_writer: OpenWriter) -> No
     assert writer.failed == 1
 
 
-def test_what_does_not_fit_is_not_tried_again(open_writer: OpenWriter) -> None:
+def test_invalid_input_is_not_tried_again(open_writer: OpenWriter) -> None:
     reported: list[Exception] = []
     writer = open_writer(attempts=8, on_error=reported.append)
     tries: list[int] = []
@@ -297,7 +297,7 @@ def test_a_delay_begins_after_the_job_that_runs(writer: BackgroundWriter) -> Non
     assert done.is_set()
 
 
-def test_a_delay_holds_up_no_other_lane(writer: BackgroundWriter) -> None:
+def test_a_delay_does_not_delay_other_lanes(writer: BackgroundWriter) -> None:
     done = threading.Event()
     writer.submit("late", lambda: None, delay_seconds=1000.0)
     writer.submit("now", done.set)
@@ -305,7 +305,7 @@ def test_a_delay_holds_up_no_other_lane(writer: BackgroundWriter) -> None:
     assert writer.pending == 1
 
 
-def test_discard_removes_what_waits_in_the_chosen_lanes(writer: BackgroundWriter) -> None:
+def test_discard_removes_the_waiting_jobs_of_the_chosen_lanes(writer: BackgroundWriter) -> None:
     done: list[str] = []
     gate = busy(writer, done)
     dropped = [writer.submit("a", lambda: done.append("a")) for _ in range(3)]
@@ -320,7 +320,7 @@ def test_discard_removes_what_waits_in_the_chosen_lanes(writer: BackgroundWriter
     assert writer.discard(lambda lane: True) == 0
 
 
-def test_discard_waits_for_the_job_that_runs(writer: BackgroundWriter) -> None:
+def test_discard_waits_for_the_running_job(writer: BackgroundWriter) -> None:
     done: list[str] = []
     gate = busy(writer, done)
     waiting = writer.submit("busy", lambda: done.append("never"))
@@ -343,7 +343,7 @@ def test_discard_waits_for_the_job_that_runs(writer: BackgroundWriter) -> None:
     assert writer.flush(LONG)
 
 
-def test_what_is_submitted_while_its_lane_is_discarded_still_runs(
+def test_a_job_submitted_while_its_lane_is_discarded_still_runs(
     writer: BackgroundWriter,
 ) -> None:
     gate = busy(writer)
@@ -379,7 +379,7 @@ def test_discarding_a_lane_that_failed_starts_its_tries_anew(open_writer: OpenWr
     assert writer.failed == 0
 
 
-def test_close_finishes_what_waits(open_writer: OpenWriter) -> None:
+def test_close_finishes_the_waiting_jobs(open_writer: OpenWriter) -> None:
     writer = open_writer()
     done: list[int] = []
     for n in range(50):
@@ -389,14 +389,12 @@ def test_close_finishes_what_waits(open_writer: OpenWriter) -> None:
     assert writer.close(LONG) is True
     with pytest.raises(MemoryClosed):
         writer.submit("lane", lambda: None)
-    with pytest.raises(MemoryClosed):
-        asyncio.run(writer.asubmit("lane", lambda: None))
     assert "langchain-kronvex-writer" not in {
         thread.name for thread in threading.enumerate() if thread is writer._thread
     }
 
 
-def test_close_reports_what_it_could_not_finish(open_writer: OpenWriter) -> None:
+def test_close_reports_the_jobs_it_could_not_finish(open_writer: OpenWriter) -> None:
     reported: list[Exception] = []
     writer = open_writer(on_error=reported.append)
     gate = busy(writer)
@@ -438,7 +436,7 @@ def test_an_unused_writer_has_no_thread(writer: BackgroundWriter) -> None:
     assert writer._thread is None
 
 
-def test_a_finished_job_is_let_go(writer: BackgroundWriter) -> None:
+def test_a_finished_job_is_not_kept_alive(writer: BackgroundWriter) -> None:
     import gc
     import weakref
 
@@ -458,29 +456,8 @@ def test_a_finished_job_is_let_go(writer: BackgroundWriter) -> None:
     assert reference() is None
 
 
-async def test_it_serves_an_event_loop_without_holding_it_up(open_writer: OpenWriter) -> None:
-    writer = open_writer(max_pending=1)
-    gate = busy(writer)
-    done: list[str] = []
-    waiting = asyncio.create_task(writer.asubmit("lane", lambda: done.append("1")))
-    flushing = asyncio.create_task(writer.aflush(LONG))
-    ticks = 0
-    for _ in range(20):
-        await asyncio.sleep(0.001)
-        ticks += 1
-    assert ticks == 20
-    assert not waiting.done()
-    assert not flushing.done()
-    gate.go.set()
-    future = await waiting
-    await asyncio.wrap_future(future)
-    assert await flushing
-    assert await writer.aflush(LONG)
-    assert done == ["1"]
-
-
 async def test_a_future_can_be_awaited_and_fails_as_its_job_did(open_writer: OpenWriter) -> None:
     writer = open_writer(attempts=1)
-    future = await writer.asubmit("lane", lambda: 1 / 0)
+    future = writer.submit("lane", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         await asyncio.wrap_future(future)

@@ -1,4 +1,4 @@
-"""What the words of a query say of each memory."""
+"""The scores of memories by the words of a query."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def told(*texts: str, **fields: object) -> ScopeIndex:
     return built([statement(n, text, **fields) for n, text in enumerate(texts)])
 
 
-def test_rare_words_say_more_and_each_word_adds() -> None:
+def test_rare_words_count_more_and_each_word_adds() -> None:
     common = [f"green{n} tea" for n in range(40)]
     scores = by_words(told(*common, "old cello", "cello tea", "other"), "tea or cello?")
     assert scores[41] > scores[40] > scores[0] > scores[42] == 0
@@ -46,7 +46,7 @@ def test_forms_of_a_word_are_one_word() -> None:
     assert scores[0] == scores[1] > scores[2] == 0
 
 
-def test_a_word_of_most_memories_tells_nothing() -> None:
+def test_a_word_of_most_memories_does_not_count() -> None:
     rows = [f"tea {n}" for n in range(150)]
     assert by_words(told(*rows), "tea") == [0] * 150
     assert by_words(told(*rows[:40]), "tea")[0] > 0
@@ -54,13 +54,13 @@ def test_a_word_of_most_memories_tells_nothing() -> None:
 
 @pytest.mark.parametrize("query", ["", "the of and", "?", "unknown", "日本"])
 @pytest.mark.parametrize("expand", [False, True])
-def test_a_query_without_telling_words_scores_nothing(query: str, expand: bool) -> None:
+def test_a_query_of_common_words_scores_nothing(query: str, expand: bool) -> None:
     index = built([exchange(1, "tea", "green leaves"), row(2, "cello")])
     assert by_words(index, query, expand=expand) == [0, 0]
     assert by_replies(index, query) == [0, 0]
 
 
-def test_words_of_like_meaning_count_less_than_the_word_itself() -> None:
+def test_related_words_count_less_than_the_word_itself() -> None:
     index = told("my doctor called", "my physician called", "my bicycle called")
     assert by_words(index, "doctor")[1:] == [0, 0]
     exact, like, other = by_words(index, "doctor", expand=True)
@@ -76,7 +76,7 @@ def test_a_long_query_is_read_by_its_rarest_words() -> None:
     assert "cello" in found.all_terms
 
 
-def test_a_turn_borrows_words_the_nearer_the_more() -> None:
+def test_a_turn_borrows_more_words_from_nearer_turns() -> None:
     texts = ["zero", "one", "two", "the cello", "four", "five", "six", "seven"]
     scores = by_words(built([row(n, text) for n, text in enumerate(texts)]), "cello")
     assert scores[3] > scores[4] > scores[5] > scores[6] > scores[7] == 0
@@ -93,12 +93,12 @@ def test_a_turn_borrows_words_the_nearer_the_more() -> None:
         exchange(2, "here", "there"),
     ],
 )
-def test_who_is_no_neighbour_borrows_nothing(other: IndexRow) -> None:
+def test_only_neighbours_borrow_words(other: IndexRow) -> None:
     assert by_words(built([row(1, "the cello is old"), row(2, "here")]), "cello")[1] > 0
     assert by_words(built([row(1, "the cello is old"), other]), "cello")[1] == 0
 
 
-def test_the_date_is_among_the_words_unless_it_is_a_statement() -> None:
+def test_the_date_counts_as_words_except_for_statements() -> None:
     for form in (Form.TURN, Form.EXCHANGE):
         rows = [
             row(1, "tea", created=MAY, form=form, session_id="a"),
@@ -127,7 +127,7 @@ def test_replies_are_scored_by_their_own_words_alone() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(conversations())
-def test_scores_are_shares_below_one_and_expired_memories_say_nothing(
+def test_scores_are_below_one_and_expired_memories_score_nothing(
     rows: list[IndexRow],
 ) -> None:
     index = built(rows)

@@ -1,4 +1,4 @@
-"""What fits and what does not, at the edges."""
+"""Validation at the limits of what is allowed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_storable_texts_come_back_unchanged(text: str) -> None:
 
 
 @given(st.text())
-def test_every_text_is_either_taken_as_it_is_or_refused(text: str) -> None:
+def test_every_text_is_stored_unchanged_or_rejected(text: str) -> None:
     storable = bool(text.strip()) and "\0" not in text
     storable &= not any("\ud800" <= character <= "\udfff" for character in text)
     try:
@@ -46,7 +46,7 @@ def test_a_missing_optional_id_is_none() -> None:
         checks.check_optional_id("", "user_id")
 
 
-def test_a_query_may_hold_anything_but_nothing() -> None:
+def test_a_query_may_be_any_text_that_is_not_blank() -> None:
     for query in ("\0a", "\ud800", "%", "x" * 1_048_576):
         assert checks.check_query(query) == query
     for query in ("", " \n", "\u3000", None, 1):
@@ -66,7 +66,7 @@ def test_counts(value: int) -> None:
 
 
 @pytest.mark.parametrize("value", [-1, True, False, 1.0, "1", None])
-def test_no_counts(value: Any) -> None:
+def test_values_that_are_not_counts_are_rejected(value: Any) -> None:
     with pytest.raises(InvalidInput, match=r"limit .* at least 0"):
         checks.check_count(value, "limit", least=0)
 
@@ -76,7 +76,7 @@ def test_shares(value: float) -> None:
     assert checks.check_share(value, "threshold") == float(value)
 
 
-def test_times_are_turned_to_utc_and_stay_the_same_moment() -> None:
+def test_times_are_converted_to_utc() -> None:
     kathmandu = timezone(timedelta(hours=5, minutes=45))
     moment = datetime(2026, 1, 1, 0, 0, 0, 1, tzinfo=kathmandu)
     checked = checks.check_time(moment, "created_at")
@@ -90,7 +90,7 @@ def test_expiry_is_the_date_plus_the_days(ttl_days: float) -> None:
     assert checks.expiry(NOW, ttl_days) == NOW + timedelta(days=ttl_days)
 
 
-def test_no_lifetime_is_no_expiry() -> None:
+def test_without_a_lifetime_there_is_no_expiry() -> None:
     assert checks.expiry(NOW, None) is None
 
 
@@ -120,6 +120,6 @@ def test_no_metadata_is_empty_metadata() -> None:
 @pytest.mark.parametrize(
     "value", [{1: 1}, {"a": {1: 1}}, {"a": [{"b": {2: 3}}]}, {"a": {1: "x", "1": "y"}}], ids=repr
 )
-def test_keys_that_are_no_text_are_refused_at_any_depth(value: Any) -> None:
+def test_keys_must_be_strings_at_any_depth(value: Any) -> None:
     with pytest.raises(InvalidInput, match="metadata"):
         checks.check_metadata(value)

@@ -1,4 +1,4 @@
-"""What speaks for a turn beside its words."""
+"""The signals of turns other than their words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex.recall.neighbours import ConversationOrder
+from langchain_kronvex.recall.index import ConversationOrder
 from langchain_kronvex.recall.search import session_best
 
 from .conversations import built, row, similarities, statement
@@ -32,7 +32,7 @@ def test_the_three_best_turns_count_even_when_they_are_equal(
     elsewhere = row(8, "y", session_id="other")
     index = built([statement(9, "x"), *[row(n, f"turn {n}") for n in range(4)], elsewhere])
     scores = np.array([7, *relevance, 0.75], np.float32)
-    told = session_best(index.neighbours.order(), scores)
+    told = session_best(index.conversation_order(), scores)
     assert told.tolist() == pytest.approx([0, mean, mean, mean, mean, 0.25])
 
 
@@ -55,7 +55,7 @@ def test_an_answer_to_a_question_is_preferred() -> None:
     assert found[1] > found[3]  # and to ask is no answer
 
 
-def test_a_when_question_prefers_what_names_a_time() -> None:
+def test_a_when_question_prefers_turns_with_a_time() -> None:
     rows = [
         row(1, "Tom repaired it slowly", session_id="a"),
         row(2, "Tom repaired it yesterday", session_id="b"),
@@ -66,7 +66,7 @@ def test_a_when_question_prefers_what_names_a_time() -> None:
     assert when[2] - when[1] > who[2] - who[1]
 
 
-def test_the_speaker_who_is_asked_for_is_preferred() -> None:
+def test_turns_of_the_named_speaker_are_preferred() -> None:
     rows = [
         row(n, f"{'Ana' if n % 2 else 'Tom'}: the cello is old", created=n * 10_000.0)
         for n in range(8)

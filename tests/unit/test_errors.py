@@ -1,4 +1,4 @@
-"""The tree of errors, and what they say when nothing is said for them."""
+"""The tree of errors, and their default messages."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_every_error_is_a_public_name_and_one_of_ours(cls: type[Exception]) -> N
     assert issubclass(cls, langchain_kronvex.KronvexError)
 
 
-def test_of_the_errors_of_others_only_the_kind_is_told() -> None:
+def test_errors_of_other_libraries_are_described_by_type_alone() -> None:
     assert errors.described(ValueError("not valid: 'my secret'")) == "ValueError"
     assert errors.described(errors.StoreBusy("Held.")) == "StoreBusy: Held."
     assert errors.described(OSError("disk is full")) == "OSError: disk is full"

@@ -48,7 +48,7 @@ def test_the_line() -> None:
 
 
 @given(st.datetimes(timezones=st.just(timezone.utc)))
-def test_the_date_has_always_ten_characters(moment: datetime) -> None:
+def test_the_date_always_has_ten_characters(moment: datetime) -> None:
     line = memory_line(recalled("x", created_at=moment))
     assert re.fullmatch(r"\[semantic, \d{4}-\d{2}-\d{2}\] x", line)
 
@@ -113,7 +113,7 @@ def test_our_marker_loses_its_bracket(text: str) -> None:
         "[semantic, 2026-01-01][semantic, 2026-01-02]",
     ],
 )
-def test_the_head_of_a_line_cannot_be_told_in_a_text(text: str) -> None:
+def test_a_text_cannot_imitate_the_head_of_a_line(text: str) -> None:
     line = memory_line(recalled(text))
     assert len(re.findall(r"\[\s*\w+\s*,\s*\d{4}-\d{2}-\d{2}\s*\]", line)) == 1
     assert line.startswith("[semantic, 2026-04-28] ")
@@ -186,7 +186,7 @@ def test_within_leaves_out_the_least_similar_and_keeps_the_order() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 300)), max_size=8), st.integers(1, 300))
-def test_what_is_kept_fits_and_is_more_similar_than_what_is_not(
+def test_kept_memories_fit_and_are_more_similar_than_the_others(
     drawn: list[tuple[float, int]], max_tokens: int
 ) -> None:
     memories = [

@@ -1,4 +1,4 @@
-"""One owner's index: told piece by piece or at once, it answers alike."""
+"""One owner's index: it finds the same whether it was filled step by step or at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Batches = list[list[IndexRow]]
 
 @st.composite
 def histories(draw: st.DrawFn, rows: list[IndexRow]) -> Batches:
-    """Draw how memories came to be: each was perhaps written before with other values.
+    """Draw the history of memories: each may have been written before with other values.
 
     A batch holds what was written since the last one, each memory once, as a store reads it.
     """
@@ -63,7 +63,7 @@ def histories(draw: st.DrawFn, rows: list[IndexRow]) -> Batches:
 
 @st.composite
 def lives(draw: st.DrawFn, final: IndexRow) -> list[IndexRow]:
-    """Draw what a memory was like before: vectors arrive late, and answers go on."""
+    """Draw an earlier state of a memory: vectors are added later, and replies grow."""
     said = final.reply.split()
     ends = sorted(draw(st.lists(st.integers(0, len(said)), max_size=3)))
     embedded = False
@@ -96,7 +96,7 @@ FORMS = {
 @pytest.mark.parametrize("forms", FORMS)
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
-def test_whatever_was_written_before_an_index_answers_as_one_built_afresh(
+def test_a_changed_index_finds_the_same_as_a_new_one(
     way: str, vectors: str, forms: str, data: st.DataObject
 ) -> None:
     vector = data.draw(VECTOR) if vectors == "with vectors" else None
@@ -122,11 +122,11 @@ def test_appending_one_by_one_equals_building_at_once(
 
 @settings(max_examples=25, deadline=None)
 @given(conversations(), VECTOR)
-def test_telling_the_same_again_changes_nothing(rows: list[IndexRow], vector: Floats) -> None:
+def test_adding_the_same_memory_again_changes_nothing(rows: list[IndexRow], vector: Floats) -> None:
     assert_alike(built(rows, rows, rows[:3], rows[::-1]), built(rows), vector)
 
 
-def test_an_empty_index_knows_nothing() -> None:
+def test_an_empty_index_has_no_entries() -> None:
     index = built([])
     assert (len(index), index.vectors, index.neighbours.conversations) == (0, None, 0)
 
@@ -161,7 +161,7 @@ def test_calendar_parts_of_any_date_are_those_of_utc() -> None:
     ]  # fmt: skip
 
 
-def test_the_index_holds_no_text_and_knows_its_size() -> None:
+def test_the_index_contains_no_text_and_reports_its_size() -> None:
     vector = unit([1, 0, 0, 0])
     few, many = (
         built([exchange(n, f"secretword{n} tea", "ok", vector=vector) for n in range(size)])
@@ -172,7 +172,7 @@ def test_the_index_holds_no_text_and_knows_its_size() -> None:
     assert "secretword1 tea" not in repr(vars(many))
 
 
-def test_replies_are_counted_apart_from_the_words_that_were_said() -> None:
+def test_replies_are_counted_separately() -> None:
     rows = [exchange(1, "tea", "green leaves and green cups"), exchange(2, "coffee", "")]
     index = built(rows)
     assert index.postings.document_frequency("green") == 0
@@ -181,7 +181,7 @@ def test_replies_are_counted_apart_from_the_words_that_were_said() -> None:
     assert built([row(1, "a long tea time")]).average_reply_length == 1
 
 
-def test_an_answer_that_goes_on_counts_each_of_its_words_once() -> None:
+def test_a_reply_that_grows_counts_each_word_once() -> None:
     parts = ["green", "green leaves", "green leaves green cups"]
     index = built(*[[exchange(1, "tea", part)] for part in parts])
     whole = built([exchange(1, "tea", parts[-1])])

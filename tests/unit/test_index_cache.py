@@ -1,4 +1,4 @@
-"""The cache of indexes: a bound of bytes that holds, at a cost that does not grow with owners."""
+"""The cache of indexes: its size is bounded, at a cost that does not grow with owners."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.ranking import Form
-from langchain_kronvex.storage.index_cache import IndexCache
+from langchain_kronvex.storage.indexes import IndexCache
 
 
 def filled(cache: IndexCache, owner: str, memories: int) -> None:
@@ -22,7 +22,7 @@ def kept(cache: IndexCache, owners: int) -> int:
     return sum(len(cache.entry(f"owner {n}").index) > 0 for n in reversed(range(owners)))
 
 
-def test_the_ones_not_used_for_longest_go() -> None:
+def test_indexes_not_used_for_longest_are_dropped() -> None:
     cache = IndexCache(max_bytes=1)
     filled(cache, "ana", 10)
     ana = cache.entry("ana")
@@ -32,7 +32,7 @@ def test_the_ones_not_used_for_longest_go() -> None:
     assert len(cache.entry("ana").index) == 0
 
 
-def test_owners_without_memories_take_room_as_well() -> None:
+def test_indexes_without_memories_count_too() -> None:
     cache = IndexCache(max_bytes=1_000_000)
     filled(cache, "ana", 10)
     for n in range(1_000):
@@ -40,7 +40,7 @@ def test_owners_without_memories_take_room_as_well() -> None:
     assert len(cache.entry("ana").index) == 0
 
 
-def test_what_was_dropped_makes_room() -> None:
+def test_dropping_an_index_makes_room() -> None:
     filled(everything := IndexCache(max_bytes=10**9), "owner 0", 500)
     room = everything._total * 3
     cache = IndexCache(room)

@@ -1,4 +1,4 @@
-"""JSON values and their texts: equal values have one text, and come back as they were."""
+"""JSON values and their texts: equal values have equal texts, and come back unchanged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VALUES = st.recursive(
 
 @given(VALUES)
 @settings(deadline=None)
-def test_what_is_stored_comes_back(value: Any) -> None:
+def test_values_come_back_unchanged(value: Any) -> None:
     text = canonical_json(value, "value")
     text.encode()
     assert "\0" not in text
@@ -35,7 +35,7 @@ def test_what_is_stored_comes_back(value: Any) -> None:
 
 @given(st.dictionaries(ANY_TEXT, VALUES, min_size=2, max_size=5))
 @settings(deadline=None)
-def test_the_order_of_a_mapping_does_not_count(value: dict[str, Any]) -> None:
+def test_the_order_of_a_mapping_does_not_matter(value: dict[str, Any]) -> None:
     turned = dict(reversed(value.items()))
     assert canonical_json(turned, "value") == canonical_json(value, "value")
 
@@ -55,6 +55,6 @@ def test_the_order_of_a_mapping_does_not_count(value: dict[str, Any]) -> None:
     ],
     ids=["nan", "inf", "bytes", "key", "set", "object", "digits", "deep", "long"],
 )
-def test_what_is_no_json_is_refused(value: Any, said: str) -> None:
+def test_values_that_are_not_json_are_rejected(value: Any, said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
         canonical_json(value, "value")

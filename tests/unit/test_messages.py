@@ -1,4 +1,4 @@
-"""Messages: their code, their windows at turns, and the exchanges they hold."""
+"""Messages: their encoding, windows of whole turns, and exchanges."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Thing:
         return "a thing"
 
 
-def test_values_that_json_does_not_know_are_stored_as_they_can_be() -> None:
+def test_values_that_json_cannot_hold_are_stored_as_text() -> None:
     message = ToolMessage("r", tool_call_id="t", artifact={"t": Thing(), "b": b"\xff", "s": {1}})
     decoded = decode_message(encode_message(message))
     assert decoded.content == "r"
@@ -80,7 +80,7 @@ def test_values_that_json_does_not_know_are_stored_as_they_can_be() -> None:
     assert decoded.artifact["s"] == [1]
 
 
-def test_numbers_that_json_does_not_know_do_not_lose_the_message() -> None:
+def test_numbers_that_json_cannot_hold_do_not_lose_the_message() -> None:
     message = AIMessage("r", additional_kwargs={"logprob": float("-inf")})
     assert decode_message(encode_message(message)).content == "r"
 
@@ -157,12 +157,12 @@ def test_the_answer_in_an_exchange_is_what_was_answered(user: str, answer: str) 
 
 
 @given(st.text(), st.text(min_size=1), st.text())
-def test_an_answer_that_goes_on_begins_as_it_did(user: str, answer: str, more: str) -> None:
+def test_an_answer_that_grows_keeps_its_beginning(user: str, answer: str, more: str) -> None:
     content = exchange_content(user, answer)
     assert answer_in(f"{content} {more}", user) == f"{answer} {more}"
 
 
-def test_of_an_exchange_too_long_for_one_memory_each_half_is_known() -> None:
+def test_both_halves_of_a_long_exchange_are_recognised() -> None:
     said, answer = "x" * MAX_CONTENT_CHARS, "y" * MAX_CONTENT_CHARS
     assert answer_in(said, said) == ""
     assert answer_in(answer, said) == answer
@@ -201,7 +201,7 @@ def test_an_answer_to_a_picture_is_no_answer_to_the_words_before_it() -> None:
     ]
 
 
-def test_visible_texts_are_all_by_which_a_memory_could_repeat_them() -> None:
+def test_visible_texts_include_every_content_that_repeats_them() -> None:
     texts = visible_texts([HumanMessage("hi"), AIMessage("hello"), HumanMessage("bye")])
     assert {
         "hi", "hello", "bye", "User: hi", "User: hi\nAssistant: hello", "User: bye",

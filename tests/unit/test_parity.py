@@ -1,4 +1,4 @@
-"""Every verb has its twin with an `a` in front and the same signature."""
+"""Every verb has an async version with the same signature."""
 
 from __future__ import annotations
 

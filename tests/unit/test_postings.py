@@ -1,4 +1,4 @@
-"""Which memories hold which words, against plain counting."""
+"""The inverted index, compared with plain counting."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex.recall.postings import Postings
-from langchain_kronvex.recall.text_features import text_features
+from langchain_kronvex.recall.arrays import Postings
+from langchain_kronvex.recall.tokenizer import text_features
 
 from .conversations import WORDS
 
@@ -37,7 +37,7 @@ def looked_up(postings: Postings, *rows: list[tuple[str, float]]) -> Found:
     return total
 
 
-def test_a_term_is_found_where_it_stands_and_as_often_as_it_does() -> None:
+def test_a_term_is_found_where_it_occurs_and_counted() -> None:
     postings = holds(["tea and tea", "coffee", "more tea"])
     assert looked_up(postings, [("tea", 1.0)]) == {(0, 0): 2, (0, 2): 1}
     assert looked_up(postings, [("coffe", 0.5)], [("tea", 2.0)]) == {
@@ -52,7 +52,7 @@ def test_a_term_is_found_where_it_stands_and_as_often_as_it_does() -> None:
     ) == (2, 0, 2)
 
 
-def test_what_is_not_there_is_not_found() -> None:
+def test_unknown_terms_are_not_found() -> None:
     for postings in (Postings(), holds(["tea"])):
         for rows in ((), ([],), ([("unknown", 1.0)],)):
             assert looked_up(postings, *rows) == {}
@@ -75,9 +75,7 @@ def test_batches_make_no_difference(texts: list[str], data: st.DataObject) -> No
 
 
 @given(TEXTS, st.lists(st.tuples(st.integers(0, 11), st.sampled_from(NAMES)), max_size=12))
-def test_words_that_come_later_count_as_if_they_had_been_there(
-    texts: list[str], more: list[tuple[int, str]]
-) -> None:
+def test_words_added_later_count_the_same(texts: list[str], more: list[tuple[int, str]]) -> None:
     more = [(place, word) for place, word in more if place < len(texts)]
     grown = holds(texts)
     for place, word in more:
@@ -93,7 +91,7 @@ def test_words_that_come_later_count_as_if_they_had_been_there(
     assert grown.nbytes == expected.nbytes
 
 
-def test_what_was_found_stays_as_it_was() -> None:
+def test_entries_do_not_change_when_the_index_grows() -> None:
     postings = holds(["tea"])
     found = postings.entries([(0, [("tea", 1.0)])])
     postings.add_more(0, {"tea": 5})

@@ -1,12 +1,15 @@
-"""Which memories of very many are looked at."""
+"""The memories that the prefilter chooses."""
 
 from __future__ import annotations
+
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from langchain_kronvex.recall import prefilter
 from langchain_kronvex.recall.bm25 import parse_query
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.prefilter import LIMITS, Limits, candidates
@@ -32,9 +35,11 @@ from .conversations import (
 def looked_at(
     index: ScopeIndex, query: str, vector: Floats | None, wanted: np.ndarray | None, limit: int,
     limits: Limits = LIMITS,
-) -> list[int] | None:  # fmt: skip
-    found = candidates(index, parse_query(index, query, vector), wanted, limit, limits)
-    return None if found is None else found.tolist()
+) -> list[int]:  # fmt: skip
+    found: list[int] = candidates(
+        index, parse_query(index, query, vector), wanted, limit, limits
+    ).tolist()
+    return found
 
 
 @settings(max_examples=60, deadline=None)
@@ -45,7 +50,7 @@ def looked_at(
     st.integers(1, 9),
     st.none() | st.lists(st.booleans(), min_size=40, max_size=40),
 )
-def test_there_are_enough_to_choose_from_and_nobody_strange(
+def test_enough_memories_are_chosen_and_no_others_than_neighbours(
     rows: list[IndexRow],
     vector: Floats | None,
     query: str,
@@ -55,9 +60,6 @@ def test_there_are_enough_to_choose_from_and_nobody_strange(
     index = built(rows)
     wanted = None if marks is None else np.array(marks[: len(rows)])
     places = looked_at(index, query, vector, wanted, limit, WAYS["likely"] or LIMITS)
-    if places is None:
-        assert len(rows) <= 4 * limit or len(rows) <= 3
-        return
     assert places == sorted(set(places))
     assert set(places) <= set(range(len(rows)))
     may = set(range(len(rows))) if wanted is None else set(np.flatnonzero(wanted).tolist())
@@ -67,29 +69,37 @@ def test_there_are_enough_to_choose_from_and_nobody_strange(
     assert set(places) <= inside | lent
 
 
-def test_small_stores_are_looked_at_whole() -> None:
-    for size in (1, 3, LIMITS.exact_up_to):
-        index = built([statement(n, "tea") for n in range(size)])
-        assert looked_at(index, "tea", None, None, 1) is None
-
-
-def test_many_are_not_looked_at_unless_many_are_asked_for() -> None:
-    size = LIMITS.exact_up_to + 1
+@pytest.mark.parametrize(
+    ("size", "top_k", "calls"),
+    [
+        (3, 1, 0),
+        (LIMITS.exact_up_to, 1, 0),
+        (LIMITS.exact_up_to + 1, 5, 1),
+        (LIMITS.exact_up_to + 1, LIMITS.exact_up_to + 1, 0),
+    ],
+)
+def test_only_large_stores_are_prefiltered_unless_many_memories_are_wanted(
+    size: int, top_k: int, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     index = built([statement(n, f"tea {n}") for n in range(size)])
-    assert len(looked_at(index, "tea", None, None, 5) or ()) < size / 2
-    assert looked_at(index, "tea", None, None, size) is None
+    looked = Mock(wraps=candidates)
+    monkeypatch.setattr(prefilter, "candidates", looked)
+    search(index, asked("tea", limit=top_k))
+    assert looked.call_count == calls
+    if calls:
+        assert len(looked_at(index, "tea", None, None, top_k)) < size / 2
 
 
 @pytest.fixture(scope="module")
 def many() -> ScopeIndex:
-    """As many tea drinkers as there may be looked at, and one cellist, in the middle."""
+    """More memories of tea drinkers than are scored, with one cellist in the middle."""
     rows = [row(n, f"we drink tea at {n}", created=NOW - 4000.0 * (9000 - n)) for n in range(6000)]
     rows[3000] = row(3000, "the cello is old", created=rows[3000].created, vector=unit([1, 0, 0]))
     rows[3001] = row(3001, "it has strings", created=rows[3000].created, vector=unit([0, 1, 0]))
     return built(rows)
 
 
-def test_what_fits_best_is_found_among_many(many: ScopeIndex) -> None:
+def test_the_best_match_is_found_among_many(many: ScopeIndex) -> None:
     found = search(many, asked("tea or cello", limit=2))
     assert found.seqs[0] == 3000
     assert search(many, asked("tea 4321", limit=1)).seqs == [4321]
@@ -97,14 +107,12 @@ def test_what_fits_best_is_found_among_many(many: ScopeIndex) -> None:
     assert by_meaning.seqs == [3000]
 
 
-def test_neighbours_of_what_fits_are_found_among_many(many: ScopeIndex) -> None:
+def test_neighbours_of_matches_are_found_among_many(many: ScopeIndex) -> None:
     assert search(many, asked("cello", limit=2)).seqs == [3000, 3001]
 
 
 @pytest.mark.parametrize("query", ["unknown", "the of", "?", ""])
-def test_a_question_that_finds_nothing_is_answered_with_as_many_as_asked_for(
-    many: ScopeIndex, query: str
-) -> None:
+def test_a_query_without_matches_returns_the_wanted_number(many: ScopeIndex, query: str) -> None:
     for limit in (1, 10, 300):
         assert len(search(many, asked(query, limit=limit)).seqs) == limit
 
@@ -114,7 +122,7 @@ def test_a_question_of_a_date_alone(many: ScopeIndex, query: str) -> None:
     assert len(search(many, asked(query, limit=5)).seqs) == 5
 
 
-def test_expired_memories_take_nobodys_place() -> None:
+def test_expired_memories_do_not_displace_others() -> None:
     rows = [statement(n, f"Ana drinks green tea {n}", expires=NOW - 1) for n in range(4000)]
     vector = unit([1, 0, 0, 0])
     for n in (5, 1500, 3990):

@@ -66,7 +66,7 @@ def test_without_tqdm_a_bar_asked_for_names_the_extra(monkeypatch: pytest.Monkey
         report(monkeypatch, True, terminal=True)
 
 
-def test_a_function_is_called_instead(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_function_is_called_instead_of_drawing_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
     told: list[tuple[int, int]] = []
     with reporting("reindex", lambda done, total: told.append((done, total))) as tell:
         tell(1, 2)

@@ -1,4 +1,4 @@
-"""What may be passed as embeddings, and what is said when it cannot be used."""
+"""The `embeddings` argument, and its errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from langchain_kronvex import ConfigurationError, InvalidInput, KronvexMemory, M
 from langchain_kronvex.embeddings.providers import resolve_embeddings
 
 
-def test_nothing_is_the_bundled_table() -> None:
+def test_the_default_is_the_bundled_table() -> None:
     model = resolve_embeddings(None)
     assert model is not None
     assert model.name == "StaticEmbeddings:kronvex-static-minilm-256-v1"
@@ -25,7 +25,7 @@ def test_false_is_words_alone() -> None:
     assert resolve_embeddings(False) is None
 
 
-def test_an_object_is_taken_as_it_is() -> None:
+def test_an_object_is_used_as_it_is() -> None:
     embeddings = DeterministicFakeEmbedding(size=8)
     model = resolve_embeddings(embeddings)
     assert model is not None
@@ -34,7 +34,7 @@ def test_an_object_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("other", [True, 0, 1, b"openai:x", ["openai:x"], object()])
-def test_other_things_are_refused(other: Any) -> None:
+def test_other_types_are_rejected(other: Any) -> None:
     with pytest.raises(InvalidInput, match=r"Embeddings object"):
         resolve_embeddings(other)
 
@@ -42,7 +42,7 @@ def test_other_things_are_refused(other: Any) -> None:
 @pytest.mark.parametrize(
     "name", ["", "openai", "openai:", "openai: ", ":model", "text-embedding-3-small", "a:b:c"]
 )
-def test_an_unknown_name_is_refused_with_an_example(name: str) -> None:
+def test_an_unknown_name_is_rejected_with_an_example(name: str) -> None:
     with pytest.raises(ConfigurationError, match="'openai:text-embedding-3-small'"):
         resolve_embeddings(name)
 

@@ -1,4 +1,4 @@
-"""Vectors in a byte a dimension, against plain floats."""
+"""Vectors of one byte per dimension, compared with plain floats."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_kronvex.recall import quantized_vectors as module
-from langchain_kronvex.recall.quantized_vectors import QuantizedVectors
+from langchain_kronvex.recall import arrays as module
+from langchain_kronvex.recall.arrays import QuantizedVectors
 from langchain_kronvex.recall.ranking import Floats
 
 WIDTHS = [1, 5, 63, 64, 65, 128, 256, 300, 384, 1536]
@@ -28,7 +28,7 @@ def holding(vectors: Floats) -> QuantizedVectors:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_products_are_cosines_but_for_a_hundredth(width: int) -> None:
+def test_products_are_cosines_within_a_hundredth(width: int) -> None:
     vectors, query = directions(3000, width), directions(1, width, seed=2)[0]
     stored = holding(vectors)
     expected = vectors @ query
@@ -59,7 +59,7 @@ def test_a_memory_without_a_vector_has_zeros() -> None:
     assert stored.nearest(query, 99, None).tolist() == [1]
 
 
-def test_growing_keeps_what_is_there() -> None:
+def test_growing_keeps_the_vectors() -> None:
     vectors = directions(5, 70)
     stored = holding(vectors)
     before = stored.at(np.arange(5))
@@ -71,7 +71,7 @@ def test_growing_keeps_what_is_there() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 50)), max_size=40))
-def test_what_was_put_last_counts_for_the_centre_too(writes: list[tuple[int, int]]) -> None:
+def test_a_replaced_vector_counts_once_for_the_centre(writes: list[tuple[int, int]]) -> None:
     pool = directions(51, 12)
     pool[50] = 0
     stored = QuantizedVectors(12)
@@ -87,7 +87,7 @@ def test_what_was_put_last_counts_for_the_centre_too(writes: list[tuple[int, int
     assert stored.centre == pytest.approx(fresh.centre, abs=1e-6)
 
 
-def test_the_centre_is_near_the_mean_of_many_and_near_nothing_for_few() -> None:
+def test_the_centre_is_near_the_mean_of_many_and_near_zero_for_few() -> None:
     vectors = directions(2000, 16) + np.float32(0.5)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     mean = vectors.mean(axis=0)
@@ -97,7 +97,7 @@ def test_the_centre_is_near_the_mean_of_many_and_near_nothing_for_few() -> None:
 
 
 @pytest.mark.parametrize("width", [64, 100, 256, 384])
-def test_the_nearest_by_signs_hold_the_nearest_by_cosine(width: int) -> None:
+def test_the_nearest_by_signs_include_the_nearest_by_cosine(width: int) -> None:
     vectors = directions(5000, width)
     stored = holding(vectors)
     shares, first = [], []

@@ -1,4 +1,4 @@
-"""Formulas of relevance, order and cut, by hand values and by property."""
+"""The formulas of relevance and order: values computed by hand, and properties."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def floats(*values: float) -> ranking.Floats:
 
 
 @given(st.lists(SCORES, min_size=2, max_size=30))
-def test_similarity_is_monotone_and_a_share(values: list[float]) -> None:
+def test_similarity_is_monotone_and_between_0_and_1(values: list[float]) -> None:
     similar = ranking.similarity(np.sort(floats(*values)))
     assert (np.diff(similar) >= 0).all()
     assert (similar >= 0).all()
@@ -55,13 +55,13 @@ def test_relevance_follows_the_weighted_sum_of_its_formula(
 
 
 @every_formula
-def test_relevance_tells_sums_apart_that_differ_by_a_hundredth(formula: ranking.Weights) -> None:
+def test_relevance_differs_for_sums_that_differ_by_a_hundredth(formula: ranking.Weights) -> None:
     sums = np.arange(0, 4, 0.01, np.float32)
     assert (np.diff(ranking.comparable(sums, formula)) > 0).all()
 
 
 @every_formula
-def test_what_shares_nothing_with_a_question_is_hardly_similar(formula: ranking.Weights) -> None:
+def test_a_memory_without_common_features_is_hardly_similar(formula: ranking.Weights) -> None:
     assert ranking.similarity(ranking.comparable(floats(0), formula))[0] < 0.05
 
 
@@ -92,7 +92,7 @@ def test_best_takes_any_count() -> None:
 
 
 @given(st.lists(SCORES, min_size=1, max_size=60), st.integers(0, 10**6))
-def test_probabilities_are_open_shares_that_follow_relevance(
+def test_probabilities_are_between_0_and_1_and_follow_relevance(
     values: list[float], others: int
 ) -> None:
     relevance = floats(*values)
@@ -174,7 +174,7 @@ def test_confidence_by_hand() -> None:
 
 
 @given(st.floats(0, 1), st.floats(-1e6, 1e6), st.integers(0, 10**6))
-def test_confidence_is_a_share(similar: float, age_days: float, count: int) -> None:
+def test_confidence_is_between_0_and_1(similar: float, age_days: float, count: int) -> None:
     for memory_type in ("episodic", "semantic"):
         value = confidence(similar, recency(memory_type, age_days), frequency(count))
         assert 0 <= value <= 1 + 1e-12
@@ -182,7 +182,7 @@ def test_confidence_is_a_share(similar: float, age_days: float, count: int) -> N
 
 @pytest.mark.parametrize("idf", [ranking.idf, ranking.positive_idf])
 @given(documents=st.integers(0, 5000), data=st.data())
-def test_rarity_falls_with_the_number_of_memories_that_hold_the_word(
+def test_idf_falls_with_the_number_of_memories_with_the_word(
     idf: Callable[..., ranking.Floats], documents: int, data: st.DataObject
 ) -> None:
     few = data.draw(st.integers(0, documents))
@@ -191,7 +191,7 @@ def test_rarity_falls_with_the_number_of_memories_that_hold_the_word(
     assert rare >= common > 0
 
 
-def test_rarity_by_hand() -> None:
+def test_idf_by_hand() -> None:
     odds = [990.5 / 10.5, 0.5 / 1000.5]
     rarity = ranking.idf(1000, floats(10, 1000)).tolist()
     assert rarity == pytest.approx([math.log(odds[0]), 1e-6])
@@ -208,7 +208,7 @@ def test_a_term_counts_more_in_a_short_text_and_ever_less_each_time() -> None:
 
 
 @given(st.lists(st.floats(0, 1000, width=32), min_size=1, max_size=20), st.integers(1, 64))
-def test_what_words_can_say_is_bounded(values: list[float], terms: int) -> None:
+def test_word_scores_are_bounded(values: list[float], terms: int) -> None:
     scores = np.sort(floats(*values))
     shares = ranking.saturate(scores, terms)
     assert (shares >= 0).all()
@@ -217,5 +217,5 @@ def test_what_words_can_say_is_bounded(values: list[float], terms: int) -> None:
     assert (ranking.saturate(scores, terms + 1) <= shares).all()
 
 
-def test_half_of_what_words_can_say_by_hand() -> None:
+def test_half_of_the_highest_word_score_by_hand() -> None:
     assert ranking.saturate(floats(ranking.HALF_SCORE), 1).tolist() == [0.5]

@@ -1,4 +1,4 @@
-"""Answers: what is found, in which order, with which scores, whatever is stored and asked."""
+"""Search: results, their order and their scores, for any memories and queries."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ FILTERS = st.fixed_dictionaries(
 )
 
 
-def test_an_empty_index_answers_nothing() -> None:
+def test_an_empty_index_returns_nothing() -> None:
     assert search(ScopeIndex(), asked("tea")) == Hits([], [], [])
     assert search(built([row(1, "tea", expires=NOW)]), asked("tea")) == Hits([], [], [])
 
@@ -63,7 +63,7 @@ def test_an_empty_index_answers_nothing() -> None:
     filters=FILTERS,
     limit=st.integers(1, 9),
 )
-def test_an_answer_holds_the_wanted_and_nobody_else(
+def test_results_contain_only_allowed_memories(
     way: str, rows: list[IndexRow], vector: Floats | None, query: str, filters: Any, limit: int
 ) -> None:
     request = asked(query, vector=vector, limit=limit, **filters)
@@ -129,7 +129,7 @@ def test_a_threshold_keeps_exactly_the_memories_that_reach_it(
     st.none() | VECTOR,
     st.randoms(use_true_random=False),
 )
-def test_the_order_in_which_statements_and_exchanges_came_makes_no_difference(
+def test_the_order_of_writing_statements_and_exchanges_does_not_matter(
     rows: list[IndexRow], vector: Floats | None, random: Any
 ) -> None:
     shuffled = list(rows)
@@ -153,7 +153,7 @@ SAID = [word for word in WORDS if word.isalpha() and word not in ("the", "of", "
     query=st.lists(st.sampled_from(SAID), min_size=1, max_size=4, unique=True),
     data=st.data(),
 )
-def test_who_holds_more_of_what_was_asked_for_is_not_ranked_below(
+def test_a_memory_with_more_of_the_words_is_not_ranked_lower(
     way: str,
     form: Form,
     rows: list[IndexRow],
@@ -185,7 +185,7 @@ def test_who_holds_more_of_what_was_asked_for_is_not_ranked_below(
     vector=st.none() | VECTOR,
     query=st.lists(st.sampled_from(SAID), max_size=4),
 )
-def test_words_of_expired_memories_find_nobody(
+def test_words_of_expired_memories_do_not_count(
     way: str, rows: list[IndexRow], vector: Floats | None, query: list[str]
 ) -> None:
     def secret(words: list[str], mark: str) -> str:
@@ -208,7 +208,7 @@ def test_words_of_expired_memories_find_nobody(
     assert found.similarity == pytest.approx(expected.similarity, abs=1e-6)
 
 
-def test_the_vector_of_an_expired_memory_finds_nobody() -> None:
+def test_the_vector_of_an_expired_memory_does_not_count() -> None:
     query, other = unit([1, 0, 0]), unit([0, 1, 0])
     rows = [
         row(1, "a", vector=query, expires=NOW - 1),
@@ -240,7 +240,7 @@ def test_turns_are_found_by_the_words_around_them() -> None:
 
 
 @in_both_ways
-def test_meaning_finds_what_words_do_not(way: str) -> None:
+def test_vectors_find_memories_that_words_do_not(way: str) -> None:
     rows = [
         statement(1, "the cello", vector=unit([1, 0, 0, 0])),
         statement(2, "the car", vector=unit([0, 1, 0, 0])),
@@ -255,7 +255,7 @@ def test_meaning_finds_what_words_do_not(way: str) -> None:
     assert by_words.seqs[0] == 3
 
 
-def test_a_vector_of_another_width_is_refused() -> None:
+def test_a_vector_of_another_width_is_rejected() -> None:
     index = built([row(1, "tea", vector=unit([1, 0, 0]))])
     with pytest.raises(EmbeddingMismatch, match=r"3 dimensions.* 2"):
         search(index, asked("tea", vector=unit([1, 0])))
@@ -299,7 +299,7 @@ def workload() -> tuple[Any, ScopeIndex]:
 
 
 def asked_for(drawn: Any, count: int, among: int) -> list[tuple[int, str]]:
-    """Return turns, each with a question that holds one to three of its words."""
+    """Return turns, each with a question that contains one to three of its words."""
     chance = random.Random(3)
     found = []
     for n in range(count):
@@ -348,7 +348,7 @@ def test_probability_is_calibrated(
 
 
 @pytest.mark.parametrize("by_meaning", [True, False])
-def test_looking_at_the_likely_ones_finds_what_looking_at_all_finds(
+def test_the_prefilter_finds_the_same_memories_as_a_full_search(
     workload: tuple[Any, ScopeIndex], by_meaning: bool
 ) -> None:
     drawn, index = workload

@@ -1,4 +1,4 @@
-"""Long names become short ones, and none poses as another."""
+"""Long names are shortened, and different names stay different."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def test_different_names_stay_different(names: list[str]) -> None:
     assert len({short_name(name) for name in names}) == len(names)
 
 
-def test_no_name_poses_as_the_digest_of_another() -> None:
+def test_no_name_equals_the_digest_of_another() -> None:
     long = "x" * 1000
     assert short_name(short_name(long)) != short_name(long)

@@ -1,4 +1,4 @@
-"""What texts show beside their terms."""
+"""The features of texts other than their terms."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex.recall.text_features import TextFeatures, text_features
-from langchain_kronvex.recall.tokenizer import terms, words
+from langchain_kronvex.recall.tokenizer import TextFeatures, terms, text_features, words
 
 
 class Seen(NamedTuple):
-    """What was read of one text."""
+    """The features of one text."""
 
     terms: Counter[str]
     term_count: int

@@ -1,4 +1,4 @@
-"""The shipped words of like meaning: their files, and what they say."""
+"""The shipped related words: their files and their values."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from langchain_kronvex.embeddings import StaticEmbeddings, static
-from langchain_kronvex.recall import thesaurus
-from langchain_kronvex.recall.thesaurus import related
+from langchain_kronvex.recall import bm25
+from langchain_kronvex.recall.bm25 import related
 from langchain_kronvex.recall.tokenizer import STOP_WORDS, stems
 
-DATA = thesaurus.DATA
+DATA = bm25.DATA
 CHECKSUMS = {
     "stems.txt": "3136aad623bb621442e0d6e70b96c5e6f2e8000660738611fce3e24bd16c7a99",
     "near_rows.npy": "92af80ce94d2c17530e608446c3ba973c5c4ae5e0dc61833d5c0fdd98b77de37",
@@ -57,27 +57,27 @@ class TestShippedFiles:
         assert rows.max() < len(shipped)
         assert len(shipped) > 10_000
 
-    def test_hold_each_stem_of_the_table_once_in_order(
+    def test_contain_each_stem_of_the_table_once_in_order(
         self, shipped: list[str], words: dict[str, str]
     ) -> None:
         assert shipped == sorted(set(shipped))
         # A few stems differ from one release of the stemmer to another.
         assert len(set(shipped) ^ set(words)) < 0.02 * len(shipped)
 
-    def test_hold_cosines_of_a_half_or_more_the_nearest_first(self) -> None:
+    def test_have_cosines_of_at_least_a_half_nearest_first(self) -> None:
         cosines = np.load(DATA / "near_cosines.npy").astype(int)
         assert (np.diff(cosines, axis=1) <= 0).all()
         assert cosines[cosines > 0].min() * STEP >= 0.5
         assert cosines.max() <= 255
 
-    def test_name_nobody_twice_nor_oneself(self, shipped: list[str]) -> None:
+    def test_contain_no_stem_twice_and_not_the_stem_itself(self, shipped: list[str]) -> None:
         rows, cosines = np.load(DATA / "near_rows.npy"), np.load(DATA / "near_cosines.npy")
         for row, (near, cosine) in enumerate(zip(rows, cosines, strict=True)):
             named = near[cosine > 0].tolist()
             assert len(set(named)) == len(named)
             assert row not in named
 
-    def test_are_what_the_table_of_tokens_says(
+    def test_agree_with_the_table_of_tokens(
         self, shipped: list[str], words: dict[str, str]
     ) -> None:
         known = [stem for stem in shipped if stem in words]
@@ -109,7 +109,7 @@ class TestShippedFiles:
         ("running", {"runner"}),
     ],
 )
-def test_words_of_like_meaning_are_found(word: str, others: set[str]) -> None:
+def test_related_words_are_found(word: str, others: set[str]) -> None:
     [stem] = stems([word])
     found = dict(related(stem))
     assert set(stems(sorted(others))) <= found.keys()
@@ -118,7 +118,7 @@ def test_words_of_like_meaning_are_found(word: str, others: set[str]) -> None:
     assert list(found.values()) == sorted(found.values(), reverse=True)
 
 
-def test_to_be_near_is_mutual_unless_others_are_nearer(shipped: list[str]) -> None:
+def test_nearness_is_mutual_unless_others_are_nearer(shipped: list[str]) -> None:
     for stem in shipped[::500]:
         for other, cosine in related(stem):
             back = dict(related(other))
@@ -127,11 +127,14 @@ def test_to_be_near_is_mutual_unless_others_are_nearer(shipped: list[str]) -> No
 
 
 @pytest.mark.parametrize("stem", ["", "the", "zzzqx", "2023", "日本", "dancing", "a", "\n"])
-def test_what_is_no_common_stem_has_no_relations(stem: str) -> None:
+def test_rare_stems_have_no_related_words(stem: str) -> None:
     assert list(related(stem)) == []
 
 
 def test_importing_it_opens_no_file() -> None:
-    code = "import langchain_kronvex.recall.thesaurus as t;print(t.load.cache_info().currsize)"
+    code = (
+        "from langchain_kronvex.recall.bm25 import load_thesaurus;"
+        "print(load_thesaurus.cache_info().currsize)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "0"

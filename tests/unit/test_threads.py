@@ -75,7 +75,7 @@ async def test_a_call_whose_task_was_cancelled_runs_to_its_end(threads: Threads)
     assert all(task.cancelled() for task in tasks)
 
 
-async def test_a_failure_that_nobody_awaits_is_logged(
+async def test_a_failure_of_a_cancelled_task_is_logged(
     threads: Threads, caplog: pytest.LogCaptureFixture
 ) -> None:
     release = threading.Event()
@@ -123,7 +123,7 @@ def test_a_loop_that_ends_early_disturbs_no_call(
     assert not caplog.records
 
 
-async def test_after_closing_the_verb_itself_says_so() -> None:
+async def test_after_closing_the_verb_raises_its_own_error() -> None:
     memory = KronvexMemory("sqlite://")
     await memory.aremember("Ana prefers tea.")
     await memory.aclose()
@@ -138,7 +138,7 @@ def test_the_number_of_threads_is_checked() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_has_threads_of_its_own(threads: Threads) -> None:
+def test_a_forked_child_starts_its_own_threads(threads: Threads) -> None:
     asyncio.run(threads.run(time.monotonic))
     child = multiprocessing.get_context("fork").Process(
         target=lambda: asyncio.run(asyncio.wait_for(threads.run(time.monotonic), 10))
@@ -149,7 +149,7 @@ def test_a_forked_child_has_threads_of_its_own(threads: Threads) -> None:
     assert child.exitcode == 0
 
 
-def test_a_memory_that_nobody_refers_to_closes_itself(tmp_path: object) -> None:
+def test_a_memory_without_references_is_closed(tmp_path: object) -> None:
     url = f"sqlite:///{tmp_path}/memory.db"
 
     async def save() -> None:

@@ -1,4 +1,4 @@
-"""How texts become terms."""
+"""From texts to terms."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_encodings_of_the_same_accents_are_the_same_word() -> None:
         assert len(words(composed)) == 1
 
 
-def test_accents_tell_words_apart() -> None:
+def test_words_with_different_accents_are_different() -> None:
     assert words("résumé") != words("resume")
 
 
@@ -59,7 +59,7 @@ def test_forms_of_a_word_share_a_term(one: str, other: str) -> None:
     assert terms(one) == terms(other) != []
 
 
-def test_stop_words_are_no_terms_whatever_their_case() -> None:
+def test_stop_words_are_not_terms_whatever_their_case() -> None:
     assert terms("What is THE of and to?") == []
     assert terms("the tea of Ana") == ["tea", "ana"]
     assert all(word == word.lower() and word.isalpha() for word in STOP_WORDS)
@@ -123,7 +123,7 @@ def test_the_examples_in_the_docstrings_are_true() -> None:
     assert (failed, tried > 0) == (0, True)
 
 
-def test_every_thread_stems_with_a_stemmer_of_its_own() -> None:
+def test_every_thread_has_its_own_stemmer() -> None:
     texts = [f"running cities number{n} allergically" for n in range(300)]
     expected = [terms(text) for text in texts]
     results: list[list[list[str]]] = []

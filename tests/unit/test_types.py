@@ -1,4 +1,4 @@
-"""Scopes and contexts: the little that the words themselves know."""
+"""Scopes, contexts and drafts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from langchain_kronvex.core.types import UNCHANGED, Unchanged
         ("ana", "ana", "ana", "ana", True),
     ],
 )
-def test_who_owns_a_scope(user_id, session_id, owner, only_session, named) -> None:
+def test_the_owner_of_a_scope(user_id, session_id, owner, only_session, named) -> None:
     scope = Scope.of(user_id, session_id)
     assert (scope.user_id, scope.session_id) == (user_id, session_id)
     assert scope.owner == owner
@@ -36,7 +36,7 @@ def test_scopes_are_values() -> None:
 
 
 @pytest.mark.parametrize("bad", ["", " ", "\0", 1, "x" * 256])
-def test_a_checked_scope_refuses_what_is_no_id(bad: object) -> None:
+def test_a_scope_rejects_invalid_ids(bad: object) -> None:
     with pytest.raises(InvalidInput, match="user_id"):
         Scope.of(bad, None)
     with pytest.raises(InvalidInput, match="session_id"):

@@ -1,4 +1,4 @@
-"""What an Embeddings object returns, checked."""
+"""Checks of the vectors that an Embeddings object returns."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class Named(Fixed):
     model = "small"
 
 
-def test_only_embeddings_are_taken() -> None:
+def test_only_embeddings_are_accepted() -> None:
     for other in (object(), "model", Fixed, None, lambda text: [1.0]):
         with pytest.raises(InvalidInput, match="Embeddings"):
             EmbeddingModel(other)
 
 
-def test_the_name_tells_models_apart() -> None:
+def test_different_models_have_different_names() -> None:
     assert EmbeddingModel(Named()).name == "Named:small"
     assert "Fixed" in EmbeddingModel(Fixed()).name
 
 
 class Returning(Embeddings):
-    """Returns a given value for whatever texts; for a query its first vector."""
+    """Returns a given value for any texts, and its first vector for a query."""
 
     def __init__(self, raw: Any) -> None:
         self.raw = raw
@@ -67,7 +67,7 @@ def test_very_short_and_very_long_vectors_too(scale: float) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_arrays_are_taken_and_left_as_they_are(dtype: type) -> None:
+def test_arrays_are_accepted_and_not_changed(dtype: type) -> None:
     given = np.array([[3.0, 4.0]], dtype)
     model = EmbeddingModel(Returning(given))
     for vector in (model.document_vectors(["tea"])[0], model.query_vector("tea")):
@@ -94,7 +94,7 @@ def test_arrays_are_taken_and_left_as_they_are(dtype: type) -> None:
     ],
     ids=repr,
 )
-def test_a_value_that_is_not_a_list_of_vectors_is_refused(raw: Any) -> None:
+def test_a_value_that_is_not_a_list_of_vectors_is_rejected(raw: Any) -> None:
     count = len(raw) if isinstance(raw, list) else 1
     with pytest.raises(EmbeddingsError, match="Returning"):
         vectors_of(raw, count)
@@ -116,7 +116,7 @@ def test_the_width_must_stay() -> None:
 
 
 class Counting(Fixed):
-    """Counts the queries it is asked for."""
+    """Counts the queries it embeds."""
 
     asked = 0
 
@@ -125,7 +125,7 @@ class Counting(Fixed):
         return [3.0, 4.0]
 
 
-def test_a_query_is_asked_for_once_until_it_is_forgotten() -> None:
+def test_a_query_is_embedded_once_until_it_is_forgotten() -> None:
     embeddings = Counting()
     model = EmbeddingModel(embeddings)
     for query in ("tea", "Tea", "odd \ud800"):
@@ -136,7 +136,7 @@ def test_a_query_is_asked_for_once_until_it_is_forgotten() -> None:
     assert embeddings.asked == 4
 
 
-def test_a_refused_query_vector_is_not_kept() -> None:
+def test_a_rejected_query_vector_is_not_cached() -> None:
     embeddings = Returning([[float("nan")]])
     model = EmbeddingModel(embeddings)
     with pytest.raises(EmbeddingsError):
@@ -145,7 +145,7 @@ def test_a_refused_query_vector_is_not_kept() -> None:
     assert model.query_vector("tea").tolist() == [1.0]
 
 
-def test_the_cache_is_bounded_and_holds_no_text() -> None:
+def test_the_cache_is_bounded_and_contains_no_text() -> None:
     embeddings = Counting()
     model = EmbeddingModel(embeddings)
     for n in range(2000):
@@ -221,7 +221,7 @@ def test_a_subclass_of_the_bundled_ones_is_another_model() -> None:
     assert EmbeddingModel(Mine()).name != EmbeddingModel(StaticEmbeddings()).name
 
 
-def test_which_model_comes_after_a_refused_one() -> None:
+def test_the_model_after_a_rejected_one() -> None:
     old, new, stranger = (EmbeddingModel(Fixed()) for _ in range(3))
     in_use = ModelInUse(old)
     assert in_use.current is old

@@ -1,4 +1,4 @@
-"""Background work without loss: one bounded queue, one thread.
+"""Background work that is not lost: one bounded queue, one thread.
 
 Jobs are queued in lanes. The jobs of a lane run in order; while one lane waits to try a failed job
 again, the other lanes go on.
@@ -6,7 +6,6 @@ again, the other lanes go on.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -51,7 +50,7 @@ class _Lane:
 
 
 class BackgroundWriter(ForkAware):
-    """Runs jobs in a thread of its own; serves sync and async callers.
+    """Runs jobs in a thread of its own; serves many threads.
 
     A job that raises is tried again after growing, jittered pauses, up to `attempts` times. An
     `InvalidInput` or `EmbeddingMismatch` is not tried again, since it would fail every time. A job
@@ -141,10 +140,6 @@ class BackgroundWriter(ForkAware):
             self._changed.notify_all()
             return future
 
-    async def asubmit(self, lane: Hashable, job: Job) -> Future[None]:
-        """Twin of `submit`, which waits for room in another thread."""
-        return await asyncio.to_thread(self.submit, lane, job)
-
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until every job is done or given up; return False after `timeout` seconds."""
         with self._changed:
@@ -155,12 +150,8 @@ class BackgroundWriter(ForkAware):
             finally:
                 self._flushing -= 1
 
-    async def aflush(self, timeout: float | None = None) -> bool:
-        """Twin of `flush`."""
-        return await asyncio.to_thread(self.flush, timeout)
-
     def discard(self, chosen: Callable[[Hashable], bool], timeout: float | None = None) -> int:
-        """Drop the waiting jobs of the chosen lanes, and wait for the end of a running one.
+        """Drop the waiting jobs of the chosen lanes, and wait for a running one to end.
 
         Args:
             chosen: Called with the name of each lane; returns whether to drop its jobs.

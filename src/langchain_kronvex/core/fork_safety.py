@@ -16,7 +16,7 @@ class ForkAware:
     """Base of objects that prepare for a fork of the process, once they call `watch_forks`."""
 
     def watch_forks(self) -> None:
-        """Have the other methods called at every fork."""
+        """Register this object, so that the other methods are called at every fork."""
         _aware.add(self)
 
     def before_fork(self) -> None:
@@ -26,7 +26,7 @@ class ForkAware:
         """Let other threads go on."""
 
     def after_fork_in_child(self) -> None:
-        """Start afresh: only the thread that forked exists here."""
+        """Reset everything that other threads used: only the forking thread exists here."""
 
 
 _aware: weakref.WeakSet[ForkAware] = weakref.WeakSet()

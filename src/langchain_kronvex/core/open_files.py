@@ -1,8 +1,8 @@
-"""The files that this process has open as stores: nothing else in it may open and close them.
+"""The store files that this process has open; nothing else in it may open and close them.
 
 When a process closes any descriptor of a file, POSIX removes all its locks on that file
 (fcntl(2)), including those of SQLite (https://www.sqlite.org/howtocorrupt.html, section 2.2).
-Another process then takes the store for abandoned and deletes the log of the latest writes.
+Another process then considers the store abandoned and deletes the log of the latest writes.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Threads(ForkAware):
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a function in one of the threads and return its result, or raise its error.
 
-        After `close` it runs in a thread of the event loop's, to raise the error it has for that.
+        After `close` it runs in the event loop's own executor, and raises the error for that.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()

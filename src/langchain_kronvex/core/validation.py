@@ -178,7 +178,7 @@ def canonical_json(value: Any, name: str) -> str:
     """Return the JSON text of a value; equal values have the same text. Tuples become lists.
 
     Raises:
-        InvalidInput: It is not a JSON value, or too large.
+        InvalidInput: It is not a JSON value, or it is too large.
     """
     copy = check_json(value, name, MAX_JSON_DEPTH)
     text = json.dumps(copy, ensure_ascii=False, separators=(",", ":"), sort_keys=True)

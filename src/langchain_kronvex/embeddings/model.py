@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.embeddings.static import StaticEmbeddings
-from langchain_kronvex.recall import thesaurus
+from langchain_kronvex.recall.bm25 import load_thesaurus
 from langchain_kronvex.recall.ranking import Floats
 
 _CACHED_QUERIES = 512
@@ -63,14 +63,11 @@ class EmbeddingModel(ForkAware):
         """
         if self._table:  # one array of unit vectors, which needs no check
             return self._table.embed_array(texts)
-        try:
-            raw = self.embeddings.embed_documents(list(texts))
-        except Exception as error:
-            raise EmbeddingsError(
-                f"{self.name} failed ({type(error).__name__}); memories are found by their words "
-                "until their vectors can be fetched."
-            ) from error
-        return self._checked(raw, len(texts))
+        return self._fetched(
+            lambda: self.embeddings.embed_documents(list(texts)),
+            len(texts),
+            "to embed memories, which are found by their words until their vectors can be fetched",
+        )
 
     def query_vector(self, query: str) -> Floats:
         """Return the unit vector of a query; those of the latest queries are remembered.
@@ -84,30 +81,21 @@ class EmbeddingModel(ForkAware):
             known = self._cache.get(key)
         if known is not None:
             return known
-        vector = self._embed_query(query)
+        if self._table:
+            vector: Floats = self._table.embed_array([query])[0]
+        else:
+            vector = self._fetched(
+                lambda: [self.embeddings.embed_query(query)], 1, "to embed the query"
+            )[0]
         with self._lock:
             self._cache[key] = vector
             if len(self._cache) > _CACHED_QUERIES:
                 self._cache.popitem(last=False)
         return vector
 
-    def _embed_query(self, query: str) -> Floats:
-        if self._table:
-            vectors = self._table.embed_array([query])
-        else:
-            try:
-                raw = self.embeddings.embed_query(query)
-            except Exception as error:
-                raise EmbeddingsError(
-                    f"{self.name} failed on the query ({type(error).__name__})."
-                ) from error
-            vectors = self._checked([raw], 1)
-        vector: Floats = vectors[0]
-        return vector
-
     def load(self) -> None:
         """Read the tables that the first recall needs."""
-        thesaurus.load()
+        load_thesaurus()
         if self.is_local:
             StaticEmbeddings.load()
 
@@ -115,6 +103,15 @@ class EmbeddingModel(ForkAware):
         """Empty the cache."""
         with self._lock:
             self._cache.clear()
+
+    def _fetched(self, fetch: Callable[[], Sequence[Any]], count: int, purpose: str) -> Floats:
+        try:
+            raw = fetch()
+        except Exception as error:
+            raise EmbeddingsError(
+                f"{self.name} failed {purpose} ({type(error).__name__})."
+            ) from error
+        return self._checked(raw, count)
 
     def _checked(self, raw: Sequence[Any], count: int) -> Floats:
         """Return unit vectors, shape (count, width); a vector of zeros is left as it is."""
@@ -164,7 +161,7 @@ class ModelInUse:
         return next((model for model in self._models if model is not refused), None)
 
     def prepare(self, upcoming: EmbeddingModel) -> None:
-        """Offer a model where the store rejects the current one."""
+        """Set a model to try if the store rejects the current one."""
         self._models = (self._models[0], upcoming)
 
     def settle(self, model: EmbeddingModel | None) -> None:

@@ -1,4 +1,4 @@
-"""Gives memories their vectors: when they are stored, or later in the background.
+"""Gives memories their vectors in the background.
 
 A text that a provider rejects must not delay the vectors of others, and an outage of the provider
 must not make texts look rejected. Therefore a trivial text is embedded after a batch has failed.
@@ -9,37 +9,18 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
-from itertools import compress
 
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, MemoryClosed
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.storage.backend import MemoryBackend, Record, Unembedded
+from langchain_kronvex.storage.backend import MemoryBackend, Unembedded
 
 TRIVIAL_TEXT = "hello"  # every working provider can embed it
 _MAX_REPORTED_IDS = 20
 _OTHERS_SECONDS = 2.0  # by then a living worker has usually embedded its own memories
 _GRACE_SECONDS = 1.0  # after this, another worker's claim has certainly expired
-
-
-def with_local_vectors(
-    model: EmbeddingModel | None, records: Sequence[Record]
-) -> tuple[Sequence[Record], str | None]:
-    """Return the records and the name of the model of their vectors.
-
-    Memories without a vector get one if the embeddings are the bundled ones, which are fast.
-    """
-    if model is None or not model.is_local:
-        return records, None
-    missing = [r.kind == "memory" and r.vector is None for r in records]
-    vectors = iter(model.document_vectors([r.found_by for r in compress(records, missing)]))
-    return [
-        replace(record, vector=next(vectors)) if is_missing else record
-        for record, is_missing in zip(records, missing, strict=True)
-    ], model.name
 
 
 def batch_size(model: EmbeddingModel) -> int:
@@ -152,7 +133,7 @@ class BackgroundEmbedder:
         self._refused.setdefault(model.name, set()).update(ids)
         more = ", …" if len(ids) > _MAX_REPORTED_IDS else ""
         error = EmbeddingsError(
-            f"{model.name} refuses the texts of {len(ids)} memories, although it accepts others; "
+            f"{model.name} rejects the texts of {len(ids)} memories, although it accepts others; "
             f"they are found by their words. Ids: {', '.join(ids[:_MAX_REPORTED_IDS])}{more}"
         )
         self._writer.report(error, len(ids))

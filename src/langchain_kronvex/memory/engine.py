@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,10 +27,8 @@ from langchain_kronvex.core.threads import Threads
 from langchain_kronvex.core.types import MemoryStats, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
-from langchain_kronvex.memory.access_counter import AccessCounter
-from langchain_kronvex.memory.embedder import BackgroundEmbedder, with_local_vectors
-from langchain_kronvex.memory.eraser import Eraser
-from langchain_kronvex.memory.recaller import Recaller
+from langchain_kronvex.memory.embedder import BackgroundEmbedder
+from langchain_kronvex.memory.recaller import AccessCounter, Recaller
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
 from langchain_kronvex.storage.options import PostgresOptions, ServiceOptions
 from langchain_kronvex.storage.urls import is_remote, open_backend, resolve_agent_id, resolve_url
@@ -38,6 +37,10 @@ if TYPE_CHECKING:
     import httpx
 
 logger = logging.getLogger("langchain_kronvex")
+
+_ERASE_AFTER_SECONDS = 0.5
+# The pause before the next erasure, in durations of the last: writers have to wait during one.
+_PAUSE_FACTOR = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,32 @@ class DegradedTurns:
         self.last_error = described(error)
         logger.warning("memory degraded, the chat goes on: %s", self.last_error)
         notify(self._on_error, error)
+
+
+class Eraser:
+    """Erases many deletions at once.
+
+    Because erasing rewrites the file, it is delayed a little; longer for larger files.
+
+    Attributes:
+        pause_seconds: The present delay.
+    """
+
+    def __init__(
+        self, backend: MemoryBackend, writer: BackgroundWriter, clock: Callable[[], datetime]
+    ) -> None:
+        self._backend, self._writer, self._clock = backend, writer, clock
+        self.pause_seconds = _ERASE_AFTER_SECONDS
+
+    def wake(self) -> None:
+        """Erase in the background; cheap enough to call after every deletion."""
+        self._writer.submit("erasing", self._erase, once=True, delay_seconds=self.pause_seconds)
+
+    def _erase(self) -> None:
+        began = time.monotonic()
+        self._backend.finish_erasing(self._clock())
+        took = time.monotonic() - began
+        self.pause_seconds = max(_ERASE_AFTER_SECONDS, took * _PAUSE_FACTOR)
 
 
 class Engine:
@@ -121,9 +150,7 @@ class Engine:
             ),
             postgres=settings.postgres,
         )
-        self.clock = settings.clock or self.backend.now
-        self.erasures = 0
-        self.patience_seconds = 1.0
+        self.clock = settings.clock or self.backend.clock
         self.degraded = DegradedTurns(settings.on_error)
         self.threads = Threads(settings.max_threads)
         self.writer = BackgroundWriter(on_error=settings.on_error)
@@ -139,6 +166,8 @@ class Engine:
             raise
 
     def _start(self) -> None:
+        self.erasures = 0
+        self.patience_seconds = 1.0
         self.accesses = AccessCounter(self.backend, self.writer)
         self.recaller = Recaller(
             self.backend, self.model, self.accesses, self.clock, self.degraded.report
@@ -295,6 +324,23 @@ class Engine:
     def close(self) -> None:
         """Finish the background work and close the store."""
         self._finalizer()
+
+
+def with_local_vectors(
+    model: EmbeddingModel | None, records: Sequence[Record]
+) -> tuple[Sequence[Record], str | None]:
+    """Return the records and the name of the model of their vectors.
+
+    Memories without a vector get one if the embeddings are the bundled ones, which are fast.
+    """
+    if model is None or not model.is_local:
+        return records, None
+    missing = [r.kind == "memory" and r.vector is None for r in records]
+    vectors = iter(model.document_vectors([r.found_by for r in compress(records, missing)]))
+    return [
+        replace(record, vector=next(vectors)) if is_missing else record
+        for record, is_missing in zip(records, missing, strict=True)
+    ], model.name
 
 
 def _shut(

@@ -1,23 +1,72 @@
-"""Recall: embeds the query, searches, orders the results, and writes them for a prompt."""
+"""Recall: embeds the query, searches, orders the results or writes a prompt, counts accesses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.context_lines import context_text, within
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
+from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.embeddings.model import ModelInUse
-from langchain_kronvex.memory.access_counter import AccessCounter
 from langchain_kronvex.memory.conversions import to_recalled
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, MemoryBackend
 
 # How often a memory may be reindexed during one recall before the recall fails.
 _MAX_MODEL_CHANGES = 50
+_GATHER_SECONDS = 0.5  # how long accesses are counted in RAM before they are stored
+
+
+class AccessCounter(ForkAware):
+    """Counts accesses.
+
+    A forked child starts at zero, because the parent stores the earlier counts.
+    """
+
+    def __init__(self, backend: MemoryBackend, writer: BackgroundWriter) -> None:
+        self._backend, self._writer = backend, writer
+        self.after_fork_in_child()
+        self.watch_forks()
+
+    def after_fork_in_child(self) -> None:
+        """Start at zero."""
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._is_queued = False
+
+    def count(self, ids: Iterable[str]) -> None:
+        """Count one access of each id, unless a server does so. This never waits or fails."""
+        if self._backend.is_remote:
+            return
+        with self._lock:
+            self._counts.update(ids)
+            if not self._is_queued:
+                self._writer.submit(
+                    "accesses", self._store, once=True, delay_seconds=_GATHER_SECONDS
+                )
+                self._is_queued = True
+
+    def uncounted(self, id_: str) -> int:
+        """Return how many accesses of an id are not stored yet."""
+        return self._counts.get(id_, 0)
+
+    def _store(self) -> None:
+        with self._lock:
+            taken, self._counts = self._counts, Counter()
+            self._is_queued = False
+        try:
+            self._backend.count_accesses(taken)
+        except BaseException:
+            with self._lock:
+                self._counts.update(taken)
+            raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,25 @@
-"""How well the words of a query fit each memory: BM25 by its terms, and by words of like meaning.
+"""How well the words of a query fit each memory: BM25 by its terms, and by related words.
 
 A memory's count of a term includes part of its neighbours' counts, and its date (see `ranking`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.recall import ranking
-from langchain_kronvex.recall.arrays import Table
+from langchain_kronvex.recall.arrays import Entries, Table
 from langchain_kronvex.recall.index import IndexView, ScopeIndex
-from langchain_kronvex.recall.postings import Entries
 from langchain_kronvex.recall.ranking import AFTER, BEFORE, Floats, Form
-from langchain_kronvex.recall.thesaurus import related
 from langchain_kronvex.recall.tokenizer import date_parts, terms
 
+DATA = Path(__file__).parent / "data"
 _LENT = np.array([*BEFORE, *AFTER], np.float32)
 
 
@@ -28,13 +29,13 @@ class ParsedQuery:
 
     Attributes:
         text: The query.
-        vector: Of length 1; without one, words of like meaning do not count either.
+        vector: Of length 1; without one, related words do not count either.
         terms: Stems that distinguish the owner's memories, each once, the rarest first.
         all_terms: All stems, among which a speaker's name is looked for.
-        found: Where the terms stand, row i for term i; with a vector, after those rows in the same
-            order, where words of like meaning stand.
+        found: Where the terms occur, row i for term i. With a vector, as many rows follow, in the
+            same order, for where related words occur.
         rows: How many rows there are.
-        replied: Where the terms stand in replies; row i for term i.
+        replied: Where the terms occur in replies; row i for term i.
         dated: For each term the memories whose date it names; None for other terms.
     """
 
@@ -49,10 +50,10 @@ class ParsedQuery:
 
 
 def parse_query(index: ScopeIndex, text: str, vector: Floats | None) -> ParsedQuery:
-    """Look the terms of a query up.
+    """Look up the terms of a query.
 
-    Terms that most memories hold do not count, and the number of terms is limited for queries
-    that are whole documents.
+    Terms that occur in most memories do not count. The number of terms is limited, because a query
+    may be a whole document.
     """
     all_terms = list(dict.fromkeys(terms(text)))
     most = max(len(index), ranking.LEAST_DOCUMENTS) / 2
@@ -114,7 +115,7 @@ def reply_scores(view: IndexView, query: ParsedQuery) -> Floats:
 
 
 def _windowed(view: IndexView, entries: Entries, rows: int) -> Floats:
-    """Return how often each memory holds each term, its neighbours' words counted in."""
+    """Return how often each term occurs in each memory, its neighbours' words included."""
     size = 1 + len(view)  # the first one is for slot -1, no memory
     near = view.neighbours.take(entries.place, axis=0)
     start = entries.row * size + 1
@@ -132,10 +133,43 @@ def _document_frequency(view: IndexView, counts: Floats, query: ParsedQuery) -> 
     if view.places is None:
         return np.asarray(np.count_nonzero(counts, axis=1), np.float32)
     held = np.array([index.postings.document_frequency(t) for t in query.terms], np.float32)
-    # Neighbours hold it too, unless they are the same: as if they were drawn at random.
+    # It also counts in neighbours, some of which are counted already: as if drawn at random.
     copies = 1 + index.neighbours.links / len(index)
     missing: Floats = np.exp(-held * np.float32(copies / len(index)))
     for row, same in enumerate(query.dated):
         if same is not None:
             missing[row] *= 1 - np.float32(np.mean(same))
     return len(index) * (1 - missing)
+
+
+# -- related words -----------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=1)
+def load_thesaurus() -> tuple[dict[str, int], list[str], NDArray[np.uint16], NDArray[np.uint8]]:
+    """Read the related words: for each common English stem up to twelve nearest others.
+
+    Their cosines are at least one half; see `scripts/build_thesaurus.py`.
+
+    Returns:
+        The number of each stem, all stems, their nearest ones, and the cosines times 255.
+    """
+    stems = (DATA / "stems.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    numbers = {stem: number for number, stem in enumerate(stems)}
+    return numbers, stems, np.load(DATA / "near_rows.npy"), np.load(DATA / "near_cosines.npy")
+
+
+def related(stem: str) -> Iterator[tuple[str, float]]:
+    """Yield related stems with their cosines, nearest first; none for rare words.
+
+    Args:
+        stem: As `tokenizer.stems` returns it.
+    """
+    numbers, stems, near, cosines = load_thesaurus()
+    number = numbers.get(stem)
+    if number is None:
+        return
+    for other, cosine in zip(near[number].tolist(), cosines[number].tolist(), strict=True):
+        if not cosine:
+            return
+        yield stems[other], cosine / 255

@@ -1,7 +1,7 @@
 """One owner's memories in RAM: words, neighbours, dates and vectors, as arrays; and views of them.
 
-The index holds no text. Every write appends to it and none rebuilds it; only after a deletion is it
-read anew. `search.py` searches it; `ranking.py` holds the weights of the features.
+The index contains no text. Writes append to it and never rebuild it; only after a deletion is it
+read anew. `search.py` searches it, and `ranking.py` has the weights of the features.
 """
 
 from __future__ import annotations
@@ -12,24 +12,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.recall.arrays import Column, Table, value_counts
+from langchain_kronvex.recall.arrays import (
+    Column,
+    Entries,
+    Postings,
+    QuantizedVectors,
+    Table,
+    value_counts,
+)
 from langchain_kronvex.recall.neighbours import (
     COLUMNS,
     VECTOR_WINDOW,
-    ConversationOrder,
     Neighbours,
     Turn,
 )
-from langchain_kronvex.recall.postings import Entries, Postings
-from langchain_kronvex.recall.quantized_vectors import QuantizedVectors
 from langchain_kronvex.recall.ranking import PRIORS, Floats, Form
-from langchain_kronvex.recall.text_features import text_features
-from langchain_kronvex.recall.tokenizer import terms
+from langchain_kronvex.recall.tokenizer import terms, text_features
 
 Places = NDArray[np.intp]
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -38,11 +41,11 @@ _SCALES_AT_ONCE = 4096
 
 @dataclass(frozen=True, slots=True)
 class IndexRow:
-    """A memory as the index takes it in. Times in seconds since 1970, UTC.
+    """A memory to be indexed. Times in seconds since 1970, UTC.
 
-    `text` is what the memory is found by and `said` when it was first said; neither changes for
-    one `seq`, so that its neighbours stay the same. `created` is when the text was last said.
-    `reply` is the answer of an exchange; it may arrive later, and grow.
+    The memory is found by `text`; `said` is when it was first said. Neither changes for one `seq`,
+    so that its neighbours stay the same. `created` is when the text was last said. `reply` is the
+    answer of an exchange; it may be added later, and grow.
     """
 
     seq: int
@@ -76,8 +79,8 @@ class ScopeIndex:
         neighbours: The links between turns.
         codes: The numbers that stand for sessions and types.
         first_word_codes: The numbers that stand for first words.
-        forms: The forms that occur, or once did.
-        soonest_expiry: No memory expires before; seconds since 1970.
+        forms: The forms that occur, or have occurred.
+        soonest_expiry: No memory expires before this moment; seconds since 1970.
     """
 
     def __init__(self) -> None:
@@ -108,6 +111,7 @@ class ScopeIndex:
         self._vectors: QuantizedVectors | None = None
         self._stale_scales: list[NDArray[np.intp]] = []
         self._place_of: dict[int, int] = {}
+        self._order: ConversationOrder | None = None
         self.codes: dict[str, int] = {}
         self.first_word_codes: dict[str, int] = {}
         self._own_lengths = 0
@@ -143,7 +147,7 @@ class ScopeIndex:
     # -- writing -------------------------------------------------------------------------------
 
     def apply(self, rows: Iterable[IndexRow]) -> None:
-        """Take in new and changed memories, in the order in which they were written."""
+        """Add new and changed memories, in the order in which they were written."""
         fresh: list[IndexRow] = []
         known: list[IndexRow] = []
         for row in rows:
@@ -192,6 +196,7 @@ class ScopeIndex:
         ]
         if turns:
             self.neighbours.add(turns, places.start, features)
+            self._order = None
 
     def _put_replies(self, rows: Sequence[IndexRow]) -> None:
         lengths = self.table["reply_length"]
@@ -209,11 +214,17 @@ class ScopeIndex:
             self.replies.add(found.terms, places)
             lengths[places] = found.term_count
 
+    def conversation_order(self) -> ConversationOrder:
+        """Return all turns by conversation; computed again only after a turn was added."""
+        if self._order is None:
+            self._order = ConversationOrder.of(self.table["conversation"])
+        return self._order
+
     # -- vectors -------------------------------------------------------------------------------
 
     @property
     def vectors(self) -> QuantizedVectors | None:
-        """The vectors, with `vector_scale` up to date; None when there are none."""
+        """The vectors, with `vector_scale` up to date; None if there are none."""
         if self._vectors is not None and self._stale_scales:
             self._vectors.grow(len(self))
             self._renew_scales(self._vectors)
@@ -246,16 +257,44 @@ class ScopeIndex:
             self.table["vector_scale"][places] = 1 / np.where(length > 0, length, 1)
 
 
-class IndexView:
-    """Some memories of an index, numbered from 0: a slot is to the view what a place is to it.
-
-    Args:
-        index: Of one owner.
-        places: Ascending; None for all memories.
-        now: Memories that expired by then lend nothing. Seconds since 1970, UTC.
+@dataclass(frozen=True, slots=True)
+class ConversationOrder:
+    """Turns sorted by conversation.
 
     Attributes:
-        expired: Marks the expired memories; None when there are none.
+        places: Of the turns.
+        starts: Where each conversation begins among them.
+        sizes: How many turns each conversation has.
+        base: For each turn a number that grows by `apart` from conversation to conversation.
+    """
+
+    places: NDArray[np.intp]
+    starts: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+    base: NDArray[np.float64]
+    apart: ClassVar[float] = 64.0  # more than any relevance
+
+    @classmethod
+    def of(cls, conversation: NDArray[np.int32]) -> ConversationOrder:
+        """Sort the memories that have a conversation; -1 marks the others."""
+        turns = np.flatnonzero(conversation >= 0)
+        places = turns[np.argsort(conversation[turns], kind="stable")]
+        of = conversation[places]
+        starts = np.flatnonzero(np.append(True, of[1:] != of[:-1])[: len(of)])
+        sizes = np.diff(np.append(starts, len(of)))
+        return cls(places, starts, sizes, np.repeat(cls.apart * np.arange(len(starts)), sizes))
+
+
+class IndexView:
+    """Some memories of an index, numbered from 0. Their numbers are called slots.
+
+    Args:
+        index: The index of one owner.
+        places: The places of the memories, ascending; None for all memories.
+        now: Memories that have expired by then do not count. Seconds since 1970, UTC.
+
+    Attributes:
+        expired: Marks the expired memories; None if there are none.
     """
 
     def __init__(self, index: ScopeIndex, places: Places | None, now: float) -> None:
@@ -283,7 +322,7 @@ class IndexView:
 
     @cached_property
     def turns(self) -> NDArray[np.bool_] | None:
-        """Marks the turns; None when all memories are turns."""
+        """Marks the turns; None if all memories are turns."""
         if self.index.forms == {Form.TURN}:
             return None
         marked: NDArray[np.bool_] = self.column("form") == Form.TURN
@@ -316,5 +355,5 @@ class IndexView:
     def conversation_order(self) -> ConversationOrder:
         """Return the turns of the view by conversation."""
         if self.places is None:
-            return self.index.neighbours.order()
+            return self.index.conversation_order()
         return ConversationOrder.of(self.column("conversation"))

@@ -1,10 +1,10 @@
-"""Conversations: which turns stand next to each other, and so share their words and vectors."""
+"""Conversations: neighbouring turns share their words and vectors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from langchain_kronvex.recall import ranking
 from langchain_kronvex.recall.arrays import Table
 from langchain_kronvex.recall.ranking import AFTER, BEFORE
-from langchain_kronvex.recall.text_features import TextFeatures
+from langchain_kronvex.recall.tokenizer import TextFeatures
 
 COLUMNS = len(BEFORE) + len(AFTER)  # of neighbours of a turn: later ones first
 # Columns whose vectors a turn takes in, with their weights.
@@ -49,34 +49,6 @@ class Turn(NamedTuple):
     said: float
 
 
-@dataclass(frozen=True, slots=True)
-class ConversationOrder:
-    """Turns sorted by conversation.
-
-    Attributes:
-        places: Of the turns.
-        starts: Where each conversation begins among them.
-        sizes: How many turns each conversation has.
-        base: For each turn a number that grows by `apart` from conversation to conversation.
-    """
-
-    places: NDArray[np.intp]
-    starts: NDArray[np.intp]
-    sizes: NDArray[np.intp]
-    base: NDArray[np.float64]
-    apart: ClassVar[float] = 64.0  # more than any relevance
-
-    @classmethod
-    def of(cls, conversation: NDArray[np.int32]) -> ConversationOrder:
-        """Sort the memories that have a conversation; -1 marks the others."""
-        turns = np.flatnonzero(conversation >= 0)
-        places = turns[np.argsort(conversation[turns], kind="stable")]
-        of = conversation[places]
-        starts = np.flatnonzero(np.append(True, of[1:] != of[:-1])[: len(of)])
-        sizes = np.diff(np.append(starts, len(of)))
-        return cls(places, starts, sizes, np.repeat(cls.apart * np.arange(len(starts)), sizes))
-
-
 class Neighbours:
     """Links between the turns of an index, written to its columns.
 
@@ -86,22 +58,15 @@ class Neighbours:
 
     Attributes:
         conversations: How many conversations there are.
-        links: From how many neighbours the turns borrow words, counted over all turns.
-        borrowed_length: The sum of what the turns borrow, in terms.
+        links: How many neighbours the turns borrow words from, summed over all turns.
+        borrowed_length: How many terms the turns borrow, in all.
     """
 
     def __init__(self, table: Table, first_words: Table) -> None:
         self._table, self._first_words = table, first_words
         self._tails: dict[int, ConversationTail] = {}
-        self._order: ConversationOrder | None = None
         self.conversations = self.links = 0
         self.borrowed_length = 0.0
-
-    def order(self) -> ConversationOrder:
-        """Return all turns by conversation; computed again only after a turn was added."""
-        if self._order is None:
-            self._order = ConversationOrder.of(self._table["conversation"])
-        return self._order
 
     def add(self, turns: Sequence[Turn], start: int, features: TextFeatures) -> None:
         """Add turns in the order of writing; the place of a text is its number plus `start`."""
@@ -119,7 +84,6 @@ class Neighbours:
                     links.append((earlier, place, distance))
             tail.turns = [*tail.turns, place if short[n] else -1][-len(BEFORE) :]
             tail.asks, tail.said = features.asks[n], turn.said
-        self._order = None
         places = [start + turn.text for turn in turns]
         self._table["conversation"][places] = conversations
         self._table["priors"][places] = priors

@@ -1,8 +1,8 @@
-"""Which memories of very many are worth scoring: those that a first, cheap look finds likely.
+"""Chooses the memories of a large user that are worth scoring, at low cost.
 
-Up to `exact_up_to` memories nothing is left out. Above, the best by single words and the nearest
-by the signs of their vectors are taken, with the neighbours whose relevance they raise; all of them
-are then scored exactly as they would be without the prefilter.
+These are the best by single words, the nearest by the signs of their vectors, and the neighbours
+whose relevance they raise. They are then scored exactly as they would be without the prefilter.
+Users with up to `exact_up_to` memories need none.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Limits:
     """How many memories are scored.
 
     Attributes:
-        exact_up_to: Up to so many, all of them.
-        by_words: Of more, so many that fit by their words,
-        by_vectors: so many that fit by their vectors,
-        latest: and so many of the latest, if the others are few.
+        exact_up_to: A user's memories are all scored up to this number.
+        by_words: The number of memories chosen by their words.
+        by_vectors: The number of memories chosen by their vectors.
+        latest: The number of the latest memories, added if few others are chosen.
     """
 
     exact_up_to: int = 3_000
@@ -45,18 +45,16 @@ def candidates(
     allowed: NDArray[np.bool_] | None,
     top_k: int,
     limits: Limits,
-) -> Places | None:
-    """Return the places to score, ascending; None for all.
+) -> Places:
+    """Return the places to score, ascending.
 
     Args:
-        index: Of one owner.
-        query: What to look for.
+        index: The index of one owner.
+        query: The query.
         allowed: Marks the memories that may be returned; None for all.
         top_k: How many will be returned.
-        limits: How many to look at.
+        limits: How many memories to choose.
     """
-    if len(index) <= max(limits.exact_up_to, 4 * top_k):
-        return None
     found = [_by_words(index, query, allowed, max(limits.by_words, 2 * top_k))]
     if query.vector is not None and (vectors := index.vectors):
         found.append(vectors.nearest(query.vector, max(limits.by_vectors, top_k), allowed))

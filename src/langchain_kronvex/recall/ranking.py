@@ -70,7 +70,7 @@ def positive_idf(documents: int, containing: Floats) -> Floats:
 
 
 def _odds(documents: int, containing: Floats) -> Floats:
-    # A store of a few memories says little about how rare a word is: it counts as one of 100.
+    # A few memories say little about how rare a word is, so a small store counts as one of 100.
     odds: Floats = (max(documents, LEAST_DOCUMENTS) - containing + 0.5) / (containing + 0.5)
     return odds
 
@@ -106,7 +106,7 @@ class Weights:
 
     Attributes:
         words: BM25 of the terms, saturated.
-        related: The same, with each term also counting as words of like meaning.
+        related: The same, where each term also counts as its related words.
         reply: BM25 of the terms in the reply alone, saturated.
         meaning: Cosine of the vectors, 0 for memories without one: for turns joined with the
             neighbours', for others less the mean of all vectors.

@@ -1,4 +1,4 @@
-"""Searching one owner's index: the features of the likely memories for a query, weighed and cut."""
+"""Searches one owner's index: computes features of memories, weighs them, and takes the best."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from langchain_kronvex.core.errors import EmbeddingMismatch
 from langchain_kronvex.recall import prefilter, ranking
+from langchain_kronvex.recall.arrays import QuantizedVectors
 from langchain_kronvex.recall.bm25 import ParsedQuery, parse_query, reply_scores, word_scores
-from langchain_kronvex.recall.index import IndexView, ScopeIndex
-from langchain_kronvex.recall.neighbours import VECTOR_WINDOW, ConversationOrder
-from langchain_kronvex.recall.quantized_vectors import QuantizedVectors
+from langchain_kronvex.recall.index import ConversationOrder, IndexView, ScopeIndex
+from langchain_kronvex.recall.neighbours import VECTOR_WINDOW
 from langchain_kronvex.recall.ranking import Floats, Form, Formulas, Weights
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.tokenizer import words
@@ -39,7 +39,9 @@ def search(
         return Hits([], [], [])
     query = parse_query(index, request.query, _checked_vector(index, request))
     allowed = _allowed(index, request)
-    places = prefilter.candidates(index, query, allowed, request.top_k, limits or prefilter.LIMITS)
+    limits, places = limits or prefilter.LIMITS, None
+    if len(index) > max(limits.exact_up_to, 4 * request.top_k):
+        places = prefilter.candidates(index, query, allowed, request.top_k, limits)
     view = IndexView(index, places, request.now.timestamp())
     relevance = _relevance(view, query)
     view.blank_expired(relevance, -np.inf)
@@ -55,7 +57,7 @@ def search(
 
 
 def _checked_vector(index: ScopeIndex, request: RecallRequest) -> Floats | None:
-    """Return the vector of a request; None when the memories have none to compare it with."""
+    """Return the vector of a request; None if the memories have none to compare it with."""
     vectors, vector = index.vectors, request.vector
     if vectors is None or vector is None:
         return None

@@ -1,8 +1,8 @@
-"""The seam between the memory and where it is kept: one kind of record and a few verbs.
+"""The interface between a memory and its store: one kind of record and a few verbs.
 
-Memories and chat messages are records, and so are items, in which parts of this package keep what
-is neither; no verb shows an item to users. A backend is done when `tests/contract` passes with
-it added to one list. All verbs are synchronous: async callers run them in a thread.
+Memories and chat messages are records. So are items, in which parts of this package keep other
+data; no verb shows an item to users. A backend is complete when `tests/contract` passes with it
+added to one list. All verbs are synchronous: async callers run them in a thread.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import Literal, NamedTuple
 
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
@@ -26,10 +27,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which records. Every condition given must hold; `scope` None means the whole agent.
+    """Selects records. Every given condition must hold; `scope` None means the whole agent.
 
-    Without a `kind` it is memories and messages, and items too when there is no condition at all:
-    what owns an item is no user, and a user may have the same name.
+    Without a `kind`, memories and messages are selected. Items are selected too if there is no
+    condition at all: the owner of an item is not a user, but a user may have the same name.
     """
 
     kind: Kind | None
@@ -55,7 +56,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Which part of the selected records, in which order.
+    """Part of the selected records, in an order.
 
     `written` is the order of writing, `created` the order of `created_at`.
     """
@@ -84,39 +85,37 @@ class Unembedded(NamedTuple):
 
 
 class MemoryBackend(ABC):
-    """A place where the records of one agent are kept. All verbs may be called by any thread.
+    """A store of the records of one agent. Any thread may call any verb.
 
-    Expired records are invisible to every verb from the moment `now` that the caller names.
+    Records that have expired at `now`, which the caller passes, are invisible to every verb.
 
     Attributes:
-        location: The place, as a URL.
-        is_remote: Whether it is a server, which embeds memories and counts accesses itself.
+        location: Its URL.
+        is_remote: Whether it is a server that embeds memories and counts accesses itself.
+        clock: Returns the current time, which all processes share, as an aware datetime.
     """
 
     location: str
     is_remote: bool = False
-
-    def now(self) -> datetime:
-        """Return the time that decides for this place, aware; this machine's if it has no own."""
-        return datetime.now(timezone.utc)
+    clock: Callable[[], datetime] = staticmethod(partial(datetime.now, timezone.utc))
 
     def version(self) -> object | None:
-        """Return a value that changes whenever anybody writes; None when only asking can tell."""
+        """Return a value that changes with every write by any process; None if there is none."""
         return None
 
     def start(self, report: Callable[[Exception], None]) -> None:
-        """Begin with background work of its own; called once, when the memory is open.
+        """Start background work; called once, when the memory is open.
 
         Args:
-            report: Told of failures that nobody waits for.
+            report: Called with the errors of the background work.
         """
         del report
 
     def when_unembedded(self, tell: Callable[[], None]) -> None:
-        """Have somebody told, now and then, of memories without a vector that others wrote.
+        """Set a function to call from time to time if others wrote memories without a vector.
 
         Args:
-            tell: Comes back at once, and may be called again and again for the same memories.
+            tell: Must return at once. It may be called repeatedly for the same memories.
         """
         del tell
 
@@ -126,11 +125,11 @@ class MemoryBackend(ABC):
     ) -> list[Record]:
         """Store all records or none, durably, in their order; return them as stored.
 
-        A record whose key is there already renews that one (see `renewed`). A record that
-        `completes` takes the place of the one with its id, in the order of writing too, or is not
-        stored when that one was erased. The id of any other record is new.
-        The vectors of the records are the `model`'s; they are left out when the store's are of
-        another model by now.
+        If a key is stored already, the older record is renewed (see `renewed`). A record that
+        `completes` replaces the record with its id and keeps its position in the order of writing;
+        if that record was erased, nothing is stored. The id of any other record is new.
+        The vectors come from `model`. They are left out if the store's vectors now come from
+        another model.
         """
 
     @abstractmethod
@@ -143,20 +142,21 @@ class MemoryBackend(ABC):
         expected: Sequence[str | None] | None = None,
         deleted: Sequence[Selection] = (),
     ) -> bool:
-        """Store records in the place of those with their keys: all or none, durably.
+        """Store records, replacing those with the same keys: all or none, durably.
 
-        A record that takes the place of a visible one keeps the `said_at` of that one.
+        A record that replaces a visible one keeps its `said_at`.
 
         Args:
-            records: Each with an id that is new.
+            records: Each has a new id.
             now: The moment of writing.
             model: As for `add`.
-            expected: The content that each is to replace, None for no visible record.
-            deleted: What goes in the same step, before the records come; each of one scope.
-                Nobody sees it from then on; `finish_erasing` leaves no byte of it.
+            expected: The content that each record should replace, None for no visible record.
+            deleted: The records to delete in the same step, before the others are stored; each
+                selection names a scope. They are invisible from then on, and `finish_erasing`
+                removes every byte of them.
 
         Returns:
-            False when something else was there than expected; then nothing was stored.
+            False if the content was not the expected one; then nothing was stored.
         """
 
     @abstractmethod
@@ -168,7 +168,7 @@ class MemoryBackend(ABC):
         """Return the best matches, most similar first, at most `request.top_k`.
 
         Raises:
-            EmbeddingMismatch: the request has a vector of another model than the memories'.
+            EmbeddingMismatch: the request's vector comes from another model than the memories'.
         """
 
     @abstractmethod
@@ -176,52 +176,52 @@ class MemoryBackend(ABC):
         """Write type, key, metadata, expiry and pin of an existing record.
 
         Raises:
-            MemoryNotFound: the record is gone, expired or replaced.
+            MemoryNotFound: the record was deleted, has expired or was replaced.
             InvalidInput: another visible record of the same scope has this key.
         """
 
     @abstractmethod
     def delete(self, selection: Selection, now: datetime) -> int:
-        """Erase the selected records, also the expired ones, so that no byte of them is left.
+        """Erase the selected records, also expired ones, so that no byte of them is left.
 
         Returns:
             How many of them were visible.
         """
 
     def finish_erasing(self, now: datetime) -> None:
-        """Erase what `put` has deleted, so that no byte of it is left.
+        """Erase the records that `put` has deleted, so that no byte of them is left.
 
-        It may take long. What a crash kept from it is erased when the place is opened again.
+        It may take long. After a crash, they are erased when the store is next opened.
         """
         del now
 
     @abstractmethod
     def purge(self, now: datetime) -> int:
-        """Remove what expired before `now`; return how many."""
+        """Remove the records that expired before `now`; return how many."""
 
     @abstractmethod
     def count_accesses(self, counts: Mapping[str, int]) -> None:
-        """Add to the access counts of records, by id; unknown ids are passed over."""
+        """Add to the access counts of records, by id; unknown ids are ignored."""
 
     @abstractmethod
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
-        """Return the sessions of one owner, or of all, the last written to first."""
+        """Return the sessions of one owner, or of all; the one written to last comes first."""
 
     def owners(self, beginning: str, now: datetime) -> list[str]:
         """Return the owners of memories whose names begin with a text, in no order.
 
-        This asks `sessions`; a backend that can be quicker overrides it.
+        This one calls `sessions`; faster backends override it.
         """
         found = {s.user_id or s.session_id or "" for s in self.sessions(None, now) if s.memories}
         return [owner for owner in found if owner.startswith(beginning)]
 
     @abstractmethod
     def stats(self, now: datetime) -> MemoryStats:
-        """Return what is stored."""
+        """Return how much is stored."""
 
     @abstractmethod
     def settle_embeddings(self, model: str, width: int | None) -> int | None:
-        """Make sure that the vectors are this model's, and remember it; return their width.
+        """Check that the vectors come from this model, and note the model; return their width.
 
         Raises:
             EmbeddingMismatch: the stored vectors come from another model or have another width.
@@ -233,42 +233,42 @@ class MemoryBackend(ABC):
     ) -> list[Unembedded]:
         """Return memories without a vector that were written after a position, oldest first.
 
-        With `upcoming`: those without a vector of the model that is being prepared.
+        With `upcoming`: those without a vector of the upcoming model.
         """
 
     def embedded_elsewhere(self) -> float | None:
-        """Return after how many seconds to look again for what another worker is embedding.
+        """Return the seconds after which to look again for memories that another worker embeds.
 
-        None when no other is. A worker that died has embedded nothing by then.
+        None if no other worker embeds any. If that worker has died, they have no vector then.
         """
         return None
 
     @abstractmethod
     def embed(self, vectors: Mapping[str, Floats], model: str, *, upcoming: bool = False) -> None:
-        """Store a model's unit vectors by record id; unknown ids are passed over.
+        """Store a model's unit vectors by record id; unknown ids are ignored.
 
-        With `upcoming`: keep them aside until `finish_reindex`.
+        With `upcoming`: they are not used until `finish_reindex`.
 
         Raises:
-            EmbeddingMismatch: the store's vectors, or the upcoming ones, are of another model.
+            EmbeddingMismatch: the store's vectors, or the upcoming ones, come from another model.
         """
 
     @abstractmethod
     def prepare_reindex(self, model: str, width: int) -> int:
-        """Make a model the upcoming one; return how many vectors of it are there already.
+        """Make a model the upcoming one; return how many of its vectors are stored already.
 
-        What had been computed for it before is kept, what had been for another model is not.
+        Vectors computed for it before are kept; those of another upcoming model are deleted.
         """
 
     @abstractmethod
     def finish_reindex(self, model: str) -> int:
-        """Put the upcoming vectors in the place of the others, for every process, at once.
+        """Replace the vectors by the upcoming ones, at once and for every process.
 
         Returns:
             How many there are.
 
         Raises:
-            EmbeddingMismatch: this model is not the upcoming one (any more).
+            EmbeddingMismatch: this model is not, or no longer, the upcoming one.
         """
 
     @abstractmethod
@@ -278,53 +278,55 @@ class MemoryBackend(ABC):
         """Return visible records in the order of writing, each with its position in that order.
 
         Args:
-            owner: Whose memories and messages; None for everything of the agent, items too.
-            limit: At most so many; fewer when they are large. Only an empty list is the end. A
-                backend that can read but all at once may return more.
+            owner: The owner of the memories and messages; None for all records of the agent, items
+                too.
+            limit: At most this many, fewer if they are large. Only an empty list is the end. A
+                backend that can only read everything at once may return more.
             now: The moment of reading.
-            after: Only those written after this position; 0 for all. No position is below 1.
-            model: With the vectors of this model; without vectors when it is None, or when the
-                store's are another's.
+            after: Only records written after this position; 0 for all. Positions start at 1.
+            model: Records have the vectors of this model. They have none if it is None, or if the
+                store's vectors come from another model.
         """
 
     def last_position(self) -> int:
-        """Return a position after which nothing is written yet, at which an export may end.
+        """Return the position of the record written last, at which an export may end.
 
-        Without one, as here, it ends with an empty page, which takes long while others write.
+        A backend without one returns a number that no position reaches. Then an export ends with
+        an empty page, which may take long while others write.
         """
         return 1 << 62
 
     @abstractmethod
     def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
-        """Store what was exported as it was: all or none, durably, in its order.
+        """Store exported records unchanged: all or none, durably, in their order.
 
-        Access counts and `said_at` are stored as they are. Restoring again changes nothing:
+        Access counts and `said_at` are stored as given. Restoring again changes nothing:
 
-        1. A record whose id is there, visible, of its kind and in its owner's session (whatever
-           the `user_id`), is left alone. Where the id stands for anything else that is visible,
-           in any scope of any agent, that is not touched: go on with the `moved_id` of the record
-           in the place of its id, from here.
-        2. A record whose key is visible there: with the same content it renews the older one (see
-           `renewed`; id, access count and vector stay). With another content the one with the
-           later `created_at` holds, the older one when they are equal; a new one takes its place
-           as `put` does, with its own `said_at`.
-        3. All others are stored as new. What is there and has expired makes room.
+        1. If the id is stored already, visible, with the same kind, owner and session (whatever
+           the `user_id`), that record is left as it is. If the id belongs to any other visible
+           record, in any scope of any agent, that one is left as it is too, and these rules apply
+           to the record with its `moved_id` as its id.
+        2. If the key is stored already, visible, and the content is the same, the older record is
+           renewed (see `renewed`; id, access count and vector stay). If the content differs, the
+           record with the later `created_at` wins, and the older one if they are equal; a new one
+           replaces it as in `put`, but with its own `said_at`.
+        3. All other records are stored as new, and replace expired ones.
 
         Args:
-            records: None of them expired; with any ids, keys and scopes.
+            records: None of them has expired; ids, keys and scopes may be any.
             now: The moment of writing.
-            model: As for `add`; the vectors are all of one width, and left out as well when the
-                store's have another. When theirs is not known yet, it is now.
+            model: As for `add`. All vectors have one width; they are also left out if the store's
+                have another. A width that was unknown is known from now on.
 
         Returns:
-            How many were stored as new, those of 2 that took a place among them.
+            How many were stored as new, including those that replaced another record by rule 2.
         """
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait for background work of its own; False when `timeout` seconds were not enough."""
+        """Wait for the background work; return False if `timeout` seconds were not enough."""
         del timeout
         return True
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of everything; called once."""
+        """Close the store; called once."""

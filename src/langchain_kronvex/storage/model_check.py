@@ -1,4 +1,4 @@
-"""Which embeddings made a store's vectors, and whether other vectors may be compared with them."""
+"""Checks that vectors come from the same embeddings before they are compared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NoReturn
 from langchain_kronvex.core.errors import EmbeddingMismatch
 from langchain_kronvex.recall.request import RecallRequest
 
-Model = tuple[str, int | None]  # its name, and the width of its vectors when that is known
+Model = tuple[str, int | None]  # its name, and the width of its vectors if it is known
 
 
 def fits(known: Model, model: str, width: int | None) -> bool:
@@ -21,7 +21,7 @@ def described(model: str, width: int | None) -> str:
 
 
 def refuse(location: str, known: Model | None, model: str, width: int | None) -> NoReturn:
-    """Refuse a vector that cannot be compared with those of the memories.
+    """Reject a vector that cannot be compared with those of the memories.
 
     Raises:
         EmbeddingMismatch: always.
@@ -36,10 +36,10 @@ def refuse(location: str, known: Model | None, model: str, width: int | None) ->
 
 
 def check_request(location: str, known: Model | None, request: RecallRequest) -> None:
-    """Refuse a request whose vector cannot be compared with those of the memories.
+    """Reject a request whose vector cannot be compared with those of the memories.
 
     Raises:
-        EmbeddingMismatch: the vector is of another model.
+        EmbeddingMismatch: the vector comes from another model.
     """
     if request.vector is None or request.model is None or known is None:
         return
@@ -48,7 +48,7 @@ def check_request(location: str, known: Model | None, request: RecallRequest) ->
 
 
 def mismatched(location: str, known: Model, model: str, width: int | None) -> EmbeddingMismatch:
-    """Return the error of opening a store whose vectors are of another model."""
+    """Return the error for opening a store whose vectors come from another model."""
     return EmbeddingMismatch(
         f"The memories in {location} were indexed with {described(*known)}, not "
         f"with {described(model, width)}. Open them with the former, or with "

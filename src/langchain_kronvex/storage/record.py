@@ -6,16 +6,17 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, NamedTuple
 
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.storage.timestamps import from_micros
 
 Kind = Literal["memory", "message", "item"]
 KINDS: tuple[Kind, ...] = ("memory", "message", "item")
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,26 +24,26 @@ class Record:
     """One stored memory, chat message or item.
 
     Attributes:
-        kind: Records of different kinds never meet.
+        kind: Records of different kinds are never compared.
         id: Unique in the store.
-        scope: Whose record this is.
+        scope: The user and session it belongs to.
         key: Unique within kind, owner and session; the same key means the same record.
         type: The memory type, or the type of the message.
         content: The text.
-        search_text: The text that recall searches, when that is not the content.
+        search_text: The text that recall searches, if it differs from the content.
         metadata: JSON values.
         created_at: When the content was last said; UTC.
-        said_at: When the content was first said, which never changes; None for `created_at`.
+        said_at: When the content was first said; it never changes. None for `created_at`.
         expires_at: UTC, or None; without effect while pinned.
         pinned: Whether the record never expires.
         access_count: How often recall returned the record.
         deduplicated: Whether `add` found the key in the store and renewed the older record.
-        completes: Whether `add` only replaces the record with this id. When that record was
-            erased meanwhile, nothing is stored.
-        base: The record as it was read before it was changed. What others have changed since
-            stays as they left it, unless it was changed here too (see `rebased`).
-        vector: Of the search text, for `add` to store. Of the verbs that read records, only
-            `export_page` returns vectors.
+        completes: Whether `add` only replaces the record with this id. If that record was erased
+            meanwhile, nothing is stored.
+        base: The record as it was read before it was changed. Values that others have changed
+            since are kept, unless they were changed here too (see `rebased`).
+        vector: The vector of the search text, for `add` to store. Among the verbs that read
+            records, only `export_page` returns vectors.
     """
 
     kind: Kind
@@ -65,12 +66,12 @@ class Record:
 
     @property
     def found_by(self) -> str:
-        """The text that recall searches, and that the vector is of."""
+        """The text that recall searches and the vector is computed from."""
         return self.content if self.search_text is None else self.search_text
 
 
 class Place(NamedTuple):
-    """What makes a record the same as another one: no two visible records of an agent share it."""
+    """Identifies a record: no two visible records of an agent have the same place."""
 
     owner: str
     kind: Kind
@@ -87,6 +88,16 @@ def place_of(record: Record) -> Place:
 def is_visible(record: Record, now: datetime) -> bool:
     """Return whether a record has not expired."""
     return record.pinned or record.expires_at is None or record.expires_at > now
+
+
+def to_micros(moment: datetime) -> int:
+    """Return a moment as the SQL stores keep it: whole microseconds since 1970, UTC."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Return the aware datetime, in UTC."""
+    return _EPOCH + timedelta(microseconds=micros)
 
 
 def from_cells(cells: Sequence[Any], vector: Floats | None = None) -> Record:
@@ -123,9 +134,9 @@ def content_key(memory_type: str, content: str) -> str:
 
 
 def renewed(old: Record, new: Record) -> Record:
-    """Return the record to keep when `new` says again what `old` says.
+    """Return the record to keep if `new` repeats `old`.
 
-    The later date and the later expiry win, a pin stays, new metadata is laid over the old.
+    The later date and the later expiry win, a pin stays, and new metadata overrides the old.
     """
     expiries = (old.expires_at, new.expires_at)
     latest = max((e for e in expiries if e), default=None) if None not in expiries else None
@@ -164,14 +175,14 @@ def rebased(record: Record, stored: Record) -> Record:
 
 
 def without_vectors(records: Sequence[Record]) -> list[Record]:
-    """Return records without their vectors, which are of another model than the store's."""
+    """Return records without vectors, because they come from another model than the store's."""
     return [replace(record, vector=None) for record in records]
 
 
 def moved_id(record: Record, agent_id: str) -> str:
     """Return the id for a restored record whose own id already belongs to another record.
 
-    The id depends on where the record goes, so that restoring it again finds it there.
+    The id depends on the agent and the scope, so that restoring the record again finds it.
     """
     place = (agent_id, record.kind, record.scope.owner, record.scope.session_id or "", record.id)
     return hashlib.blake2b("\0".join(place).encode(), digest_size=16).hexdigest()

@@ -13,8 +13,7 @@ from langchain_kronvex.core.errors import InvalidInput, KronvexError, NotSupport
 from langchain_kronvex.core.progress import Progress, reporting
 from langchain_kronvex.core.types import MoveSummary, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel
-from langchain_kronvex.memory.embedder import with_local_vectors
-from langchain_kronvex.memory.engine import Engine
+from langchain_kronvex.memory.engine import Engine, with_local_vectors
 from langchain_kronvex.memory.transfer.files import File, Write, reading, writing
 from langchain_kronvex.memory.transfer.format import (
     Counts,

@@ -20,7 +20,7 @@ from langchain_kronvex.storage.backend import (
     Selection,
     Unembedded,
 )
-from langchain_kronvex.storage.index_cache import IndexCache
+from langchain_kronvex.storage.indexes import IndexCache
 from langchain_kronvex.storage.options import PostgresOptions
 from langchain_kronvex.storage.postgres import erasing, reading, recall, rows, transfer, writing
 from langchain_kronvex.storage.postgres import vectors as stored_vectors
@@ -66,6 +66,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
         except BaseException:
             self.db.close()
             raise
+        self.clock = self.db.clock.now
         self.after_fork_in_child()
         self.watch_forks()
 
@@ -74,10 +75,6 @@ class PostgresBackend(MemoryBackend, ForkAware):
         self._cache = IndexCache(self._cache_bytes)
         self._worker = uuid.uuid4()
         self._may_hold_claims = False
-
-    def now(self) -> datetime:
-        """Return the server's time, which all workers share."""
-        return self.db.clock.now()
 
     # -- writing -------------------------------------------------------------------------------
 

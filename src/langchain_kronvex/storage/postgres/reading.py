@@ -10,8 +10,7 @@ from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.storage.backend import Page, Record, Selection
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.database import Rows, Transaction
-from langchain_kronvex.storage.record import from_cells
-from langchain_kronvex.storage.timestamps import from_micros
+from langchain_kronvex.storage.record import from_cells, from_micros
 
 _RANGE, _LONGEST_RANGE = 5_000, 1_000_000  # numbers of records
 

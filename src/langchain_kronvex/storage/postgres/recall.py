@@ -16,8 +16,7 @@ from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import Hits, search
 from langchain_kronvex.storage.backend import Match, Record
-from langchain_kronvex.storage.index_cache import CachedIndex, IndexCache
-from langchain_kronvex.storage.matches import matches_of, recall_owners
+from langchain_kronvex.storage.indexes import CachedIndex, IndexCache, matches_of, recall_owners
 from langchain_kronvex.storage.model_check import Model, check_request, refuse
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.database import Database

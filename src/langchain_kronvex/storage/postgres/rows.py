@@ -17,7 +17,7 @@ from psycopg.pq import Format
 from langchain_kronvex.recall.index import IndexRow
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.storage.backend import KINDS, Page, Record, Selection
-from langchain_kronvex.storage.index_rows import index_row
+from langchain_kronvex.storage.indexes import index_row
 
 _MOST = 2**62  # more rows than there can be
 
@@ -68,9 +68,8 @@ def key_digest(key: str) -> bytes:
 
 def to_index_row(row: Sequence[Any]) -> IndexRow:
     """Build a row of the index from a row of `INDEX_COLUMNS`."""
-    seq, text, type_, exchange, session, said, created, expires, pinned, vector = row
-    sent = None if vector is None else from_halfvec(vector)
-    return index_row(seq, text, type_, exchange, session, said, created, expires, pinned, sent)
+    *cells, vector = row
+    return index_row(cells, None if vector is None else from_halfvec(vector))
 
 
 def mutable_cells(record: Record, revision: int) -> tuple[Any, ...]:

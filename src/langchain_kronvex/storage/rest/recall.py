@@ -18,7 +18,7 @@ from langchain_kronvex.storage.client_envelope import (
     VersionedRecord,
     wire_session,
 )
-from langchain_kronvex.storage.matches import recall_owners
+from langchain_kronvex.storage.indexes import recall_owners
 from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.http import api
 from langchain_kronvex.storage.rest.http.api import WireMemory

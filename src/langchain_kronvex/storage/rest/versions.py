@@ -16,8 +16,7 @@ from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import search
 from langchain_kronvex.storage.backend import Match, Page, Record, Selection, renewed
 from langchain_kronvex.storage.client_envelope import VersionedRecord
-from langchain_kronvex.storage.index_rows import index_row_of
-from langchain_kronvex.storage.matches import matches_of
+from langchain_kronvex.storage.indexes import index_row_of, matches_of
 from langchain_kronvex.storage.record import Place, is_visible, place_of
 
 

@@ -21,7 +21,7 @@ from langchain_kronvex.storage.backend import (
     Selection,
     Unembedded,
 )
-from langchain_kronvex.storage.index_cache import IndexCache
+from langchain_kronvex.storage.indexes import IndexCache
 from langchain_kronvex.storage.sqlite import erasing, reading, recall, transfer, writing
 from langchain_kronvex.storage.sqlite import vectors as stored_vectors
 from langchain_kronvex.storage.sqlite.file import Schema, SqliteFile
@@ -34,7 +34,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
 
     Args:
         path: The file, or None for a store in the memory of this process.
-        agent_id: Whose records these are; other agents in the same file are never touched.
+        agent_id: The agent; records of other agents in the same file are never touched.
         timeout: Seconds to wait for another process that is writing.
         cache_bytes: The most that the indexes in RAM may take.
 

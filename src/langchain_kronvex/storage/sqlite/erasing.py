@@ -1,4 +1,4 @@
-"""How records leave the SQLite store: erased for good, expired, or replaced by a newer one."""
+"""Deletion from the SQLite store: of erased, expired and replaced records."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.storage.backend import Selection
+from langchain_kronvex.storage.record import to_micros
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.file import AgentConnection
-from langchain_kronvex.storage.timestamps import to_micros
 
 _EXPIRED = "expires IS NOT NULL AND expires <= ? AND NOT pinned"
 _EMPTY = (
@@ -37,7 +37,7 @@ def delete(db: AgentConnection, selection: Selection, now: datetime) -> tuple[in
 
 
 def purge(db: AgentConnection, now: datetime) -> int:
-    """Remove expired records and the places of replaced ones; return how many."""
+    """Remove expired records and what is left of replaced ones; return how many."""
     removed, _ = remove(db, _EXPIRED, [to_micros(now)])
     if removed:
         db.mark("purged")
@@ -52,7 +52,7 @@ def purge_many(db: AgentConnection, now: datetime) -> None:
 
 
 def sweep(db: AgentConnection, written: int, now: datetime) -> None:
-    """Purge once for so many records written."""
+    """Purge once in a while, counted in records written."""
     (last,) = db.execute("SELECT max(seq) FROM records").fetchone()
     if last % _SWEEP_EVERY < written:
         purge(db, now)
@@ -71,7 +71,7 @@ def leave(db: AgentConnection, selections: Sequence[Selection]) -> None:
 
 
 def vacate(db: AgentConnection, selections: Sequence[Selection], now: datetime) -> list[str]:
-    """Remove those owners of the selections without a visible record left; return them."""
+    """Remove the owners of the selections that have no visible record left; return them."""
     vacant = []
     for owner in {selection.scope.owner for selection in selections if selection.scope}:
         scope = db.execute(
@@ -88,9 +88,9 @@ def vacate(db: AgentConnection, selections: Sequence[Selection], now: datetime) 
 
 
 def empty(db: AgentConnection, condition: str, parameters: Sequence[Any]) -> int:
-    """Make records invisible and leave only their places, which indexes in RAM still know.
+    """Make records invisible and keep only their numbers, which indexes in RAM still contain.
 
-    The revision of their scope has been increased before. Returns how many records.
+    The caller has increased the revision of their scope. Returns how many records.
     """
     _delete_dependents(db, condition, parameters)
     db.mark("purged")
@@ -98,7 +98,7 @@ def empty(db: AgentConnection, condition: str, parameters: Sequence[Any]) -> int
 
 
 def remove(db: AgentConnection, condition: str, parameters: Sequence[Any]) -> tuple[int, list[str]]:
-    """Delete records that indexes in RAM may know; return how many, and their owners."""
+    """Delete records that indexes in RAM may contain; return how many, and their owners."""
     of_them = f"scope IN (SELECT scope FROM records WHERE {condition})"
     changed = f"UPDATE scopes SET generation = generation + 1 WHERE {of_them}"
     owners = [owner for (owner,) in db.execute(f"{changed} RETURNING owner", parameters)]

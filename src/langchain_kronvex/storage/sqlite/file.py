@@ -39,10 +39,10 @@ _LEFT_ALONE = "Choose another path; the file was left as it is."
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a file holds.
+    """The kind of a store file.
 
     Attributes:
-        package: The package whose folder `schema` has the SQL scripts, one for each version.
+        package: Its folder `schema` contains the SQL scripts, one for each version.
         table: A table that only files of this kind have.
     """
 
@@ -80,8 +80,8 @@ class SqliteFile(ForkAware):
     Args:
         path: The file, or None for a store in the memory of this process.
         timeout: Seconds to wait for another process that is writing.
-        schema: What the file holds.
-        agent_id: Whose records are meant, where there are those of several agents.
+        schema: The kind of file.
+        agent_id: The agent whose records are read and written, if the file has agents.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class SqliteFile(ForkAware):
         )
         connection.agent_id, connection.location = self._agent_id, self.location
         try:
-            # In this order the header says whose file it is before anything else is in it.
+            # In this order, our id is in the header before the file contains anything else.
             self._patiently(lambda: _stamp(connection))
             self._patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall())
             for pragma in _PRAGMAS:
@@ -160,7 +160,7 @@ class SqliteFile(ForkAware):
         return connection
 
     def _patiently(self, action: Callable[[], object]) -> object:
-        """Retry actions that SQLite refuses at once while another process writes."""
+        """Retry an action that fails at once while another process writes."""
         deadline = time.monotonic() + self._timeout
         while True:
             try:
@@ -224,7 +224,7 @@ class SqliteFile(ForkAware):
                 raise
 
     def size_bytes(self) -> int | None:
-        """Return how much the store and its write-ahead log take on disk; None in memory."""
+        """Return the size on disk of the store and its write-ahead log; None in memory."""
         if self.path is None:
             return None
         sides = (Path(f"{self.path}{side}") for side in ("", "-wal"))
@@ -263,8 +263,8 @@ class SqliteFile(ForkAware):
                 )
             if version and not connection.execute(_HAS_TABLE, (schema.table,)).fetchone():
                 raise NotAStore(
-                    f"{self.path} holds something else of this package: memories where an outbox "
-                    f"was expected, or an outbox instead of memories. {_LEFT_ALONE}"
+                    f"{self.path} is another kind of file of this package: it contains memories "
+                    f"instead of an outbox, or an outbox instead of memories. {_LEFT_ALONE}"
                 )
             for number, step in enumerate(steps[version:], version + 1):
                 for statement in _statements(step):
@@ -297,9 +297,9 @@ class SqliteFile(ForkAware):
 
 
 def _prepare(path: Path) -> None:
-    """Make the file and missing folders for their owner alone; refuse a file that is not ours.
+    """Create the file and missing folders for this user alone; reject a file that is not ours.
 
-    SQLite must not touch such a file. The header is described in
+    SQLite must not open such a file. The header is described in
     https://www.sqlite.org/fileformat.html: a magic string first, the application's id in four
     bytes from byte 68, big-endian.
     """

@@ -6,10 +6,9 @@ from datetime import datetime
 
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.storage.backend import Page, Record, Selection
-from langchain_kronvex.storage.record import from_cells
+from langchain_kronvex.storage.record import from_cells, from_micros, to_micros
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.file import AgentConnection
-from langchain_kronvex.storage.timestamps import from_micros, to_micros
 
 
 def find(db: AgentConnection, selection: Selection, page: Page, now: datetime) -> list[Record]:

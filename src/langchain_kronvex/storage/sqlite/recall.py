@@ -1,7 +1,7 @@
 """Recall on SQLite: an owner's index in RAM, brought up to date when others have written.
 
-The index is searched, and one statement fetches the chosen records and checks again that they are
-the owner's and visible. When some have been replaced meanwhile, recall starts again.
+After the search, one statement fetches the chosen records and checks again that they belong to the
+owner and are visible. If some have been replaced meanwhile, recall starts again.
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import search
 from langchain_kronvex.storage.backend import Match, Record
-from langchain_kronvex.storage.index_cache import CachedIndex, IndexCache, State
-from langchain_kronvex.storage.matches import matches_of, recall_owners
+from langchain_kronvex.storage.indexes import (
+    CachedIndex,
+    IndexCache,
+    State,
+    matches_of,
+    recall_owners,
+)
 from langchain_kronvex.storage.model_check import check_request
-from langchain_kronvex.storage.record import from_cells
+from langchain_kronvex.storage.record import from_cells, to_micros
 from langchain_kronvex.storage.sqlite import rows, vectors
 from langchain_kronvex.storage.sqlite.file import AgentConnection, SqliteFile
-from langchain_kronvex.storage.timestamps import to_micros
 
-_ROUNDS = 20  # of catching up with writers, before a recall returns what it has
+_ROUNDS = 20  # of catching up with writers, before a recall returns what it has found
 
 
 def recall(
@@ -71,7 +75,7 @@ def _fetch(file: SqliteFile, scope: int, seqs: list[int], now: datetime) -> dict
 
 
 def _bring_up_to_date(file: SqliteFile, entry: CachedIndex, owner: str, page_rows: int) -> None:
-    """Add new writes to an index; read it anew when records have vanished."""
+    """Add new writes to an index; read it anew if records have been deleted."""
     rounds = 0
     while rounds < _ROUNDS:
         with file.snapshot() as db:
@@ -92,7 +96,7 @@ def _bring_up_to_date(file: SqliteFile, entry: CachedIndex, owner: str, page_row
 
 
 def _read_page(file: SqliteFile, entry: CachedIndex, owner: str, seqs: list[int]) -> bool:
-    """Read some memories into an index; False when others of the owner have vanished."""
+    """Add some memories to an index; return False if others of the owner have been deleted."""
     with file.snapshot() as db:
         if _state(db, owner)[:2] != entry.state[:2]:
             return False

@@ -1,4 +1,4 @@
-"""The SQL of the SQLite store that selects rows, and the cells of records and index rows."""
+"""The SQL of the SQLite store: columns and conditions that its statements are made of."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from langchain_kronvex.recall.index import IndexRow
-from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.storage.backend import Page, Record, Selection
-from langchain_kronvex.storage.index_rows import index_row
-from langchain_kronvex.storage.timestamps import to_micros
+from langchain_kronvex.storage.backend import Page, Selection
+from langchain_kronvex.storage.indexes import index_row
 
 _MOST = 2**62  # more rows than there can be, and a number that SQLite can hold
 
@@ -29,44 +27,15 @@ INDEX_COLUMNS = (
 )
 VISIBLE = "(r.pinned OR r.expires IS NULL OR r.expires > ?)"
 OF_AGENT = "SELECT scope FROM scopes WHERE agent_id = ?"
+MODEL = "SELECT model, width FROM models WHERE agent_id = ? AND upcoming = ?"
+PUT_MODEL = "INSERT OR REPLACE INTO models (agent_id, upcoming, model, width) VALUES (?, ?, ?, ?)"
+FLOAT16 = "<f2"  # the numbers of stored vectors
 
 
 def to_index_row(row: Sequence[Any]) -> IndexRow:
     """Build an index row from a row of `INDEX_COLUMNS`."""
-    seq, text, type_, exchange, session, said, created, expires, pinned, blob = row
-    vector = None if blob is None else np.frombuffer(blob, "<f2")
-    return index_row(seq, text, type_, exchange, session, said, created, expires, pinned, vector)
-
-
-def to_blob(vector: Floats) -> bytes:
-    """Return a vector as it is stored."""
-    return vector.astype("<f2").tobytes()
-
-
-def mutable_cells(record: Record) -> tuple[Any, ...]:
-    """Return the cells that may change during the life of a record, in the order of the UPDATE."""
-    return (
-        record.key,
-        record.type,
-        record.content,
-        record.search_text,
-        json.dumps(dict(record.metadata)),
-        to_micros(record.created_at),
-        None if record.expires_at is None else to_micros(record.expires_at),
-        record.pinned,
-    )
-
-
-def constant_cells(record: Record) -> tuple[Any, ...]:
-    """Return the cells that are written only once, in the order of the INSERT."""
-    return (
-        record.kind,
-        record.id,
-        record.scope.user_id or "",
-        record.scope.session_id or "",
-        to_micros(record.said_at or record.created_at),
-        None if record.vector is None else to_blob(record.vector),
-    )
+    *cells, blob = row
+    return index_row(cells, None if blob is None else np.frombuffer(blob, FLOAT16))
 
 
 def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:

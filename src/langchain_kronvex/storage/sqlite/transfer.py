@@ -1,4 +1,4 @@
-"""Export and import of the SQLite store: records leave with their vectors and return unchanged."""
+"""Export and import of the SQLite store: records with their vectors, stored unchanged."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import numpy as np
 
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.storage.backend import Record, moved_id, renewed
-from langchain_kronvex.storage.record import from_cells, place_of
+from langchain_kronvex.storage.record import from_cells, place_of, to_micros
 from langchain_kronvex.storage.sqlite import erasing, rows, vectors, writing
 from langchain_kronvex.storage.sqlite.file import AgentConnection
-from langchain_kronvex.storage.timestamps import to_micros
 
 _PAGE_CHARS = 8 << 20  # of text, after which a page ends
 
@@ -43,14 +42,14 @@ def export_page(
 
 
 def _vector(blob: bytes | None) -> Floats | None:
-    return None if blob is None else np.frombuffer(blob, "<f2").astype(np.float32)
+    return None if blob is None else np.frombuffer(blob, rows.FLOAT16).astype(np.float32)
 
 
 def restore(
     db: AgentConnection, records: Sequence[Record], now: datetime, model: str | None
 ) -> int:
     """Store exported records unchanged; return how many were stored as new."""
-    records = vectors.usable(db, records, model)
+    records = writing.usable(db, records, model)
     writes = writing.number_writes(db, records)
     return sum(_restore(db, record, writes[record.scope.owner], now) for record in records)
 

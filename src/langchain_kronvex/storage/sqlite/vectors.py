@@ -1,58 +1,40 @@
 """The vectors of the SQLite store: their model, the memories without one, and reindexing.
 
-A vector is only ever compared with vectors of the same model; each transaction that writes one
-first checks which model the store's vectors are of.
+Vectors are only compared if they come from the same model. Each transaction that writes a vector
+first checks which model the stored ones come from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 
 from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.storage.backend import Record, Unembedded
+from langchain_kronvex.storage.backend import Unembedded
 from langchain_kronvex.storage.model_check import Model, fits, mismatched, refuse
-from langchain_kronvex.storage.record import without_vectors
+from langchain_kronvex.storage.record import to_micros
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.file import AgentConnection
-from langchain_kronvex.storage.timestamps import to_micros
 
-_PUT_MODEL = "INSERT OR REPLACE INTO models (agent_id, upcoming, model, width) VALUES (?, ?, ?, ?)"
 _MEMORIES = f"kind = 'memory' AND scope IN ({rows.OF_AGENT})"
 _UPCOMING = "SELECT 1 FROM upcoming_vectors AS u WHERE u.seq = r.seq"
 
 
 def model_of(db: AgentConnection, *, upcoming: bool = False) -> Model | None:
-    """Return the model of an agent's vectors, or the one that is being prepared."""
-    found: Model | None = db.execute(
-        "SELECT model, width FROM models WHERE agent_id = ? AND upcoming = ?",
-        (db.agent_id, upcoming),
-    ).fetchone()
+    """Return the model of the agent's vectors, or the upcoming one."""
+    found: Model | None = db.execute(rows.MODEL, (db.agent_id, upcoming)).fetchone()
     return found
 
 
 def settle(db: AgentConnection, model: str, width: int | None) -> int | None:
-    """Make sure that the vectors are this model's, and remember it; return their width."""
+    """Check that the vectors come from this model, and note the model; return their width."""
     known = model_of(db)
     vector = f"SELECT 1 FROM records WHERE {_MEMORIES} AND vector IS NOT NULL LIMIT 1"
     if known and not fits(known, model, width) and db.execute(vector, (db.agent_id,)).fetchone():
         raise mismatched(db.location, known, model, width)
     width = width or (known[1] if known and known[0] == model else None)
-    db.execute(_PUT_MODEL, (db.agent_id, 0, model, width))
+    db.execute(rows.PUT_MODEL, (db.agent_id, 0, model, width))
     return width
-
-
-def usable(db: AgentConnection, records: Sequence[Record], model: str | None) -> Sequence[Record]:
-    """Return the records, without vectors that are not of the store's model and width."""
-    width = next((len(r.vector) for r in records if r.vector is not None), None)
-    if width is None:
-        return records
-    known = model_of(db)
-    if known is None or model is None or not fits(known, model, width):
-        return without_vectors(records)
-    if known[1] is None:
-        db.execute(_PUT_MODEL, (db.agent_id, 0, model, width))
-    return records
 
 
 def unembedded(
@@ -78,7 +60,7 @@ def embed(
     known = model_of(db, upcoming=upcoming)
     if known is None or not fits(known, model, width):
         refuse(db.location, known or model_of(db), model, width)
-    blobs = [(rows.to_blob(vector), id_) for id_, vector in vectors.items()]
+    blobs = [(vector.astype(rows.FLOAT16).tobytes(), id_) for id_, vector in vectors.items()]
     if upcoming:
         db.executemany(
             "INSERT OR REPLACE INTO upcoming_vectors SELECT seq, ? FROM records "
@@ -96,35 +78,17 @@ def embed(
         "(SELECT s.revision FROM scopes AS s WHERE s.scope = records.scope) WHERE id = ?",
         blobs,
     )
-    db.execute(_PUT_MODEL, (db.agent_id, 0, model, width))
-
-
-def renew(db: AgentConnection, record: Record) -> None:
-    """Keep the vectors of a record that is about to be completed, unless its text changes.
-
-    If the text changes, the index is read anew, since it keeps the words of the old text.
-    """
-    blob = None if record.vector is None else rows.to_blob(record.vector)
-    db.execute(
-        "UPDATE records SET vector = coalesce(?, CASE WHEN coalesce(search_text, content) = ? "
-        "THEN vector END) WHERE id = ?",
-        (blob, record.found_by, record.id),
-    )
-    found = (record.id, record.found_by)
-    changed = "FROM records WHERE id = ? AND coalesce(search_text, content) <> ?"
-    db.execute(f"DELETE FROM upcoming_vectors WHERE seq IN (SELECT seq {changed})", found)
-    of_it = f"scope IN (SELECT scope {changed})"
-    db.execute(f"UPDATE scopes SET generation = generation + 1 WHERE {of_it}", found)
+    db.execute(rows.PUT_MODEL, (db.agent_id, 0, model, width))
 
 
 # -- reindexing --------------------------------------------------------------------------------
 
 
 def prepare_reindex(db: AgentConnection, model: str, width: int) -> int:
-    """Make a model the upcoming one; return how many vectors of it are there already."""
+    """Make a model the upcoming one; return how many of its vectors are stored already."""
     if model_of(db, upcoming=True) != (model, width):
         _drop_upcoming(db)
-        db.execute(_PUT_MODEL, (db.agent_id, 1, model, width))
+        db.execute(rows.PUT_MODEL, (db.agent_id, 1, model, width))
     return _count_upcoming(db)
 
 
@@ -143,7 +107,7 @@ def finish_reindex(db: AgentConnection, model: str) -> int:
     db.execute("UPDATE scopes SET generation = generation + 1 WHERE agent_id = ?", (db.agent_id,))
     _drop_upcoming(db)
     db.execute("DELETE FROM models WHERE agent_id = ?", (db.agent_id,))
-    db.execute(_PUT_MODEL, (db.agent_id, 0, *known))
+    db.execute(rows.PUT_MODEL, (db.agent_id, 0, *known))
     return count
 
 

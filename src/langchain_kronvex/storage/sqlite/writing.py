@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.storage.backend import Record, Selection, renewed
-from langchain_kronvex.storage.record import from_cells, is_visible, place_of, rebased
-from langchain_kronvex.storage.sqlite import erasing, rows, vectors
+from langchain_kronvex.storage.model_check import fits
+from langchain_kronvex.storage.record import from_cells, is_visible, place_of, rebased, to_micros
+from langchain_kronvex.storage.sqlite import erasing, rows
 from langchain_kronvex.storage.sqlite.file import AgentConnection
-from langchain_kronvex.storage.timestamps import to_micros
 
 _MUTABLE = "key, type, content, search_text, metadata, created, expires, pinned, revision"
 _INSERT = (
@@ -34,7 +35,7 @@ def add(
     db: AgentConnection, records: Sequence[Record], now: datetime, model: str | None
 ) -> list[Record]:
     """Store records, those with a known key by renewing the older record."""
-    records = vectors.usable(db, records, model)
+    records = usable(db, records, model)
     writes = number_writes(db, records)
     return [_add(db, record, writes[record.scope.owner], now) for record in records]
 
@@ -46,7 +47,7 @@ def _add(db: AgentConnection, record: Record, write: Write, now: datetime) -> Re
         erasing.empty(db, "id = ?", [record.id])
         record = renewed(older, record)
     if record.completes:
-        vectors.renew(db, record)
+        _renew_vectors(db, record)
     if older or record.completes:
         update(db, record, write)
     else:
@@ -63,16 +64,16 @@ def put(
     expected: Sequence[str | None] | None,
     deleted: Sequence[Selection],
 ) -> list[str] | None:
-    """Store records in the place of those with their keys.
+    """Store records, replacing those with the same keys.
 
     Returns:
-        The owners without any record left; None when the contents were not the expected ones.
+        The owners without any record left; None if the contents were not the expected ones.
     """
     there = (_content_at_place(db, record, now) for record in records)
     if expected is not None and list(there) != list(expected):
         return None
     erasing.leave(db, deleted)
-    records = vectors.usable(db, records, model)
+    records = usable(db, records, model)
     writes = number_writes(db, records)
     for record in records:
         write = writes[record.scope.owner]
@@ -130,8 +131,22 @@ def count_accesses(db: AgentConnection, counts: Mapping[str, int]) -> None:
 # -- steps, also of restoring ------------------------------------------------------------------
 
 
+def usable(db: AgentConnection, records: Sequence[Record], model: str | None) -> Sequence[Record]:
+    """Return the records, without vectors that are not of the store's model and width."""
+    width = next((len(r.vector) for r in records if r.vector is not None), None)
+    if width is None:
+        return records
+    known = db.execute(rows.MODEL, (db.agent_id, False)).fetchone()
+    if known == (model, width):
+        return records
+    if known is None or model is None or not fits(known, model, width):
+        return [replace(record, vector=None) for record in records]
+    db.execute(rows.PUT_MODEL, (db.agent_id, 0, model, width))
+    return records
+
+
 def number_writes(db: AgentConnection, records: Sequence[Record]) -> dict[str, Write]:
-    """Return this write of each owner."""
+    """Count up the revision of each owner; return this write of each."""
     next_revision = (
         "INSERT INTO scopes (agent_id, owner, revision) VALUES (?, ?, 1) "
         "ON CONFLICT (agent_id, owner) DO UPDATE SET revision = revision + 1 "
@@ -143,13 +158,13 @@ def number_writes(db: AgentConnection, records: Sequence[Record]) -> dict[str, W
 
 def insert(db: AgentConnection, record: Record, write: Write) -> None:
     """Store a new record."""
-    mutable, constant = rows.mutable_cells(record), rows.constant_cells(record)
+    mutable, constant = _mutable_cells(record), _constant_cells(record)
     db.execute(_INSERT, (*mutable, write.revision, write.scope, *constant))
 
 
 def update(db: AgentConnection, record: Record, write: Write) -> None:
     """Write the cells that may change of a record."""
-    db.execute(_UPDATE, (*rows.mutable_cells(record), write.revision, record.id, write.scope))
+    db.execute(_UPDATE, (*_mutable_cells(record), write.revision, record.id, write.scope))
 
 
 def same_key(db: AgentConnection, record: Record, scope: int, now: datetime) -> Record | None:
@@ -169,3 +184,50 @@ def _rebased(db: AgentConnection, record: Record, scope: int) -> Record:
         return record
     row = db.execute(f"{_SELECT} r.id = ? AND r.scope = ?", (record.id, scope)).fetchone()
     return rebased(record, from_cells(row)) if row else record
+
+
+def _renew_vectors(db: AgentConnection, record: Record) -> None:
+    """Keep the vectors of a record that is about to be completed, unless its text changes.
+
+    If the text changes, the index is read anew, since it keeps the words of the old text.
+    """
+    db.execute(
+        "UPDATE records SET vector = coalesce(?, CASE WHEN coalesce(search_text, content) = ? "
+        "THEN vector END) WHERE id = ?",
+        (_blob(record), record.found_by, record.id),
+    )
+    found = (record.id, record.found_by)
+    changed = "FROM records WHERE id = ? AND coalesce(search_text, content) <> ?"
+    db.execute(f"DELETE FROM upcoming_vectors WHERE seq IN (SELECT seq {changed})", found)
+    of_it = f"scope IN (SELECT scope {changed})"
+    db.execute(f"UPDATE scopes SET generation = generation + 1 WHERE {of_it}", found)
+
+
+def _mutable_cells(record: Record) -> tuple[Any, ...]:
+    """Return the cells that may change during the life of a record, in the order of the UPDATE."""
+    return (
+        record.key,
+        record.type,
+        record.content,
+        record.search_text,
+        json.dumps(dict(record.metadata)),
+        to_micros(record.created_at),
+        None if record.expires_at is None else to_micros(record.expires_at),
+        record.pinned,
+    )
+
+
+def _constant_cells(record: Record) -> tuple[Any, ...]:
+    """Return the cells that are written only once, in the order of the INSERT."""
+    return (
+        record.kind,
+        record.id,
+        record.scope.user_id or "",
+        record.scope.session_id or "",
+        to_micros(record.said_at or record.created_at),
+        _blob(record),
+    )
+
+
+def _blob(record: Record) -> bytes | None:
+    return None if record.vector is None else record.vector.astype(rows.FLOAT16).tobytes()

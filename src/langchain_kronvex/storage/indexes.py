@@ -1,0 +1,161 @@
+"""Indexes in RAM, as the stores use them: rows to add, matches from hits, and a cache by owner."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import nlargest
+from typing import Any
+
+from langchain_kronvex.core.messages import answer_in
+from langchain_kronvex.recall.index import IndexRow, ScopeIndex
+from langchain_kronvex.recall.ranking import Floats, Form
+from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.recall.search import Hits
+from langchain_kronvex.storage.backend import Match, Record
+
+_ENTRY_BYTES = 6_144  # the size of an empty entry
+_MAX_REPLY_CHARS = 20_000  # of a reply, by which an exchange is found
+
+
+# -- rows --------------------------------------------------------------------------------------
+
+
+def index_row(cells: Sequence[Any], vector: Floats | None = None) -> IndexRow:
+    """Build the row of a memory from the cells that the SQL stores select for it, in this order.
+
+    Position in the order of writing, text that recall searches, type; the whole exchange of which
+    that text is the user's part, None for other memories; session, "" for none; when the text was
+    first said, when it was last said, and expiry, None for never, in seconds since 1970; pinned.
+    """
+    seq, text, memory_type, exchange, session_id, said, created, expires, pinned = cells
+    if exchange is not None:
+        form = Form.EXCHANGE
+    else:
+        form = Form.TURN if memory_type == "episodic" else Form.STATEMENT
+    return IndexRow(
+        seq=seq,
+        text=text,
+        reply="" if exchange is None else answer_in(exchange, text)[:_MAX_REPLY_CHARS],
+        memory_type=memory_type,
+        form=form,
+        session_id=session_id,
+        said=said,
+        created=created,
+        expires=math.inf if pinned or expires is None else expires,
+        vector=vector,
+    )
+
+
+def index_row_of(seq: int, record: Record) -> IndexRow:
+    """Build the row of a record, without a vector."""
+    created, expires = record.created_at.timestamp(), record.expires_at
+    return index_row(
+        (
+            seq,
+            record.found_by,
+            record.type,
+            None if record.search_text is None else record.content,
+            record.scope.session_id or "",
+            record.said_at.timestamp() if record.said_at else created,
+            math.floor(created),
+            expires.timestamp() if expires else None,
+            record.pinned,
+        )
+    )
+
+
+# -- matches -----------------------------------------------------------------------------------
+
+
+def recall_owners(
+    request: RecallRequest, recall_owner: Callable[[RecallRequest], list[Match]]
+) -> list[Match]:
+    """Search each owner of a request; return the best matches, most similar first."""
+    if not request.include_shared:
+        return recall_owner(request)
+    matches = [match for each in request.by_owner() for match in recall_owner(each)]
+    return nlargest(request.top_k, matches, key=lambda match: match.similarity)
+
+
+def matches_of(hits: Hits, record_of: Mapping[int, Record]) -> list[Match]:
+    """Return the hits whose records are still there, in their order."""
+    scored = zip(hits.seqs, hits.similarity, hits.probability, strict=True)
+    return [Match(record_of[seq], sim, prob) for seq, sim, prob in scored if seq in record_of]
+
+
+# -- the cache ---------------------------------------------------------------------------------
+
+
+State = tuple[int, int, int]
+
+
+@dataclass(slots=True)
+class CachedIndex:
+    """An index and the state of the store that it represents; `lock` guards both.
+
+    Attributes:
+        state: The number of the scope in the store, 0 for none; its generation, which changes when
+            records vanish and the index must be read anew; the last write the index contains.
+        checked: The version of the store at which the index was up to date, and the model of
+            its vectors.
+        index: The index.
+        lock: Held while the index is searched or changed.
+        loading: Held while the index is read from the store, if that takes several steps.
+    """
+
+    state: State = (0, 0, 0)
+    checked: tuple[tuple[int, int] | None, str | None] = (None, None)
+    index: ScopeIndex = field(default_factory=ScopeIndex)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    loading: threading.Lock = field(default_factory=threading.Lock)
+
+
+class IndexCache:
+    """Keeps indexes by owner; drops those not used for longest if it exceeds `max_bytes`."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[str, CachedIndex] = OrderedDict()
+        self._sizes: dict[str, int] = {}
+        self._total = 0
+        self._lock = threading.Lock()
+
+    def entry(self, owner: str) -> CachedIndex:
+        """Return the owner's entry, an empty one if there is none."""
+        with self._lock:
+            entry = self._entries.get(owner)
+            if entry is None:
+                entry = self._entries[owner] = CachedIndex()
+                self._resize(owner, _ENTRY_BYTES)
+                self._evict()
+            self._entries.move_to_end(owner)
+            return entry
+
+    def drop(self, *owners: str) -> None:
+        """Drop the indexes of owners."""
+        with self._lock:
+            for owner in owners:
+                self._entries.pop(owner, None)
+                self._resize(owner, 0)
+
+    def shrink(self, owner: str) -> None:
+        """Measure a changed index; drop others until all fit, but not the one used last."""
+        with self._lock:
+            entry = self._entries.get(owner)
+            if entry is not None:
+                self._resize(owner, entry.index.nbytes + _ENTRY_BYTES)
+            self._evict()
+
+    def _evict(self) -> None:
+        while self._total > self._max_bytes and len(self._entries) > 1:
+            dropped, _ = self._entries.popitem(last=False)
+            self._resize(dropped, 0)
+
+    def _resize(self, owner: str, size: int) -> None:
+        self._total += size - self._sizes.pop(owner, 0)
+        if size:
+            self._sizes[owner] = size
