@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,10 @@ from langchain_kronvex import (
     MemoryDraft,
     with_memory,
 )
+from langchain_kronvex.core.types import Scope
 from langchain_kronvex.embeddings import StaticEmbeddings
 from langchain_kronvex.memory.reindexing import Reindexing
+from langchain_kronvex.storage.backend import Record
 
 OpenDriver = Callable[..., Driver]
 ANA: Any = {"configurable": {"user_id": "ana", "session_id": "chat"}}
@@ -258,6 +261,23 @@ def test_changes_made_meanwhile_are_taken_in(memory: Driver) -> None:
     assert memory.stats().unembedded == 0
     assert "written meanwhile" in letters.given()
     assert memory.recall("meanwhile", user_id="ana", top_k=1)[0].content == "written meanwhile"
+
+
+def test_a_text_that_changes_meanwhile_is_embedded_again(memory: Driver, clock: Clock) -> None:
+    backend, now = memory.memory.engine.backend, clock()
+    said = Record(
+        kind="memory", id="one", scope=Scope("ana"), key="tea", type="episodic", content="tea",
+        created_at=now,
+    )  # fmt: skip
+    backend.add([said], now)
+    backend.prepare_reindex("upcoming", 2)
+    backend.embed({"one": np.array([1, 0], np.float32)}, "upcoming", upcoming=True)
+    assert backend.unembedded(9, now, upcoming=True) == []
+
+    changed = replace(said, content="coffee", key="coffee", completes=True, base=said)
+    backend.add([changed], now)
+
+    assert [each.text for each in backend.unembedded(9, now, upcoming=True)] == ["coffee"]
 
 
 def test_memories_written_at_the_last_moment_are_caught_up(

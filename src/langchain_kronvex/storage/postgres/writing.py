@@ -27,11 +27,15 @@ _TEN = ", ".join(["%s"] * 10)  # all cells before the vector
 _THIS = "scope = %s AND id = %s"
 _DROP = f"{erasing.delete_rows(f'r.{_THIS}')} SELECT count(*) FROM gone"
 _RETIRE = erasing.empty_rows(_THIS)
-# When a completed record has another text, all workers read the owner's index again.
+# When a completed record has another text, an upcoming vector is of the old one, and all workers
+# read the owner's index again.
 _RENEW = (
+    "WITH changed AS (SELECT scope, seq FROM langchain_kronvex.records "
+    f"WHERE coalesce(search_text, content) <> %s AND {_THIS}), "
+    "gone AS (DELETE FROM langchain_kronvex.upcoming_vectors AS u USING changed AS c "
+    "WHERE u.scope = c.scope AND u.seq = c.seq) "
     "UPDATE langchain_kronvex.scopes SET generation = nextval('langchain_kronvex.generations') "
-    "WHERE scope = (SELECT scope FROM langchain_kronvex.records "
-    f"WHERE coalesce(search_text, content) <> %s AND {_THIS})"
+    "WHERE scope IN (SELECT scope FROM changed)"
 )
 _UPDATE = (  # without a new vector, the old one stays if the text is the same
     f"UPDATE langchain_kronvex.records SET ({_MUTABLE}) = ({_TEN}, "
