@@ -95,6 +95,7 @@ def test_the_root_imports_no_extra() -> None:
     assert imports("")
 
 
+@pytest.mark.slow
 def test_the_root_loads_no_extra_and_nothing_heavy() -> None:
     script = "import langchain_kronvex, sys; print(*{name.split('.')[0] for name in sys.modules})"
     loaded = subprocess.run(

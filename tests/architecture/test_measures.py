@@ -76,6 +76,7 @@ def test_the_package_has_few_lines_of_code() -> None:
     assert sum(code_lines_by_room().values()) <= MOST_CODE_LINES
 
 
+@pytest.mark.slow
 def test_a_warm_call_passes_few_files() -> None:
     passed = files_passed()
 

@@ -66,6 +66,7 @@ def perform(memory: KronvexMemory, clock: Clock, step: tuple) -> None:
             memory.forget(id=chosen.id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", SHARED, ids=lambda backend: backend.name)
 @settings(max_examples=40, deadline=None)
 @given(happened=steps())

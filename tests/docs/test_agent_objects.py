@@ -103,6 +103,7 @@ async def test_users_at_once_see_only_their_own(agent: MakeAgent) -> None:
     assert "parrot" not in of_ben
 
 
+@pytest.mark.slow
 def test_the_last_session_goes_on_in_another_process(
     tmp_path: Path, store_url: str, model_url: str
 ) -> None:

@@ -33,6 +33,7 @@ def run(folder: Path, *arguments: object, **settings: str) -> subprocess.Complet
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
 def test_example_runs(program: Path, tmp_path: Path) -> None:
     settings = {"KRONVEX_URL": DATABASES.fresh()} if "postgres" in program.stem else {}
@@ -41,6 +42,7 @@ def test_example_runs(program: Path, tmp_path: Path) -> None:
     assert done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_the_demo_counts_facts_and_no_foreign_ones(tmp_path: Path) -> None:
     done = run(tmp_path, EXAMPLES / "demo.py")
     last = done.stdout.strip().splitlines()[-1]
@@ -52,6 +54,7 @@ def test_the_demo_counts_facts_and_no_foreign_ones(tmp_path: Path) -> None:
     assert int(found[1]) >= 10
 
 
+@pytest.mark.slow
 def test_the_demo_talks_to_openai_when_there_is_a_key(tmp_path: Path) -> None:
     with openai_stub() as url:
         done = run(tmp_path, EXAMPLES / "demo.py", OPENAI_API_KEY="not-a-key", OPENAI_BASE_URL=url)
@@ -60,6 +63,7 @@ def test_the_demo_talks_to_openai_when_there_is_a_key(tmp_path: Path) -> None:
     assert "OfflineChatModel" not in done.stdout
 
 
+@pytest.mark.slow
 def test_the_demo_fails_when_a_fact_is_missing(tmp_path: Path) -> None:
     questions = tmp_path / "questions.jsonl"
     asked = {

@@ -65,6 +65,7 @@ def say(server: ChatServer, whose: str, session_id: str, message: str, **more: A
     return answer.text
 
 
+@pytest.mark.slow
 def test_memory_survives_a_restart_for_each_user_apart(
     tmp_path: Path, model_url: str, store_url: str
 ) -> None:

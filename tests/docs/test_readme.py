@@ -54,11 +54,13 @@ def run(code: str, folder: Path, model_url: str, answers: str = "") -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", BLOCKS, ids=range(len(BLOCKS)))
 def test_block_runs(code: str, tmp_path: Path, model_url: str) -> None:
     run(code, tmp_path, model_url, answers="monday\nHello\n")
 
 
+@pytest.mark.slow
 def test_the_first_program_remembers_across_two_runs(tmp_path: Path, model_url: str) -> None:
     run(BLOCKS[0], tmp_path, model_url, "monday\nI am allergic to peanuts.\n")
     answer = run(BLOCKS[0], tmp_path, model_url, "tuesday\nWhat must I not eat?\n")

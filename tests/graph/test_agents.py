@@ -125,6 +125,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_items_are_read_by_another_process(store_url: str) -> None:
     assert run_python(REMEMBERING, store_url, "write") == "written"
     assert run_python(REMEMBERING, store_url, "read") == [
@@ -145,6 +146,7 @@ def test_an_agent_after_a_restart(open_memory: Callable[..., KronvexMemory]) -> 
         assert state["messages"][-2].text == told
 
 
+@pytest.mark.slow
 def test_no_loadable_extension_and_nothing_heavy_is_needed() -> None:
     script = """
 import json, sqlite3, sys
@@ -163,6 +165,7 @@ print(json.dumps(sorted(heavy & set(sys.modules))))
     assert run_python(script) == []
 
 
+@pytest.mark.slow
 def test_without_langgraph_the_error_names_the_extra() -> None:
     script = """
 import json, sys

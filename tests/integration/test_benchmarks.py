@@ -98,6 +98,7 @@ def test_evidence_recall_equals_a_computation_by_hand(data: Path) -> None:
     assert all(0 <= float(row["reliability error"]) <= 1 for row in found.values())
 
 
+@pytest.mark.slow
 def test_speed_fills_every_cell() -> None:
     found = rows(run("speed.py", 50))
 
@@ -105,6 +106,7 @@ def test_speed_fills_every_cell() -> None:
     assert {label for label, row in found.items() if not row["50"]} == set()
 
 
+@pytest.mark.slow
 def test_the_floor_alone() -> None:
     found = rows(run("speed.py", 50, "--floor-only"))
 
@@ -112,6 +114,7 @@ def test_the_floor_alone() -> None:
     assert list(found["50"]) == ["n x 256, ms", "n x 384, ms"]
 
 
+@pytest.mark.slow
 def test_the_server_takes_every_write() -> None:
     found = rows(run("server.py", 60, "--queries", 5, "--clients", 2, "--writers", 4))
 
@@ -138,6 +141,7 @@ def test_the_langgraph_store_is_measured_beside_langgraphs_own() -> None:
     assert found["KronvexStore"]["search"].endswith("(1.0x)")
 
 
+@pytest.mark.slow
 def test_the_postgres_store_is_measured_with_its_owners() -> None:
     found = rows(run("postgres.py", 60, "--owners", 2, "--url", DATABASES.server_url()))
 

@@ -148,6 +148,7 @@ def test_the_search_for_leftovers_finds_stored_text(store_url: str, tmp_path: Pa
         assert {n for n in life.needles() if files_with(tmp_path, n)} == {*life.needles()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", _seeds(range(4), range(4, 40)))
 def test_nothing_of_a_forgotten_user_is_left_in_any_file(
     open_memory: OpenMemory, tmp_path: Path, seed: int
@@ -179,6 +180,7 @@ def test_nothing_of_a_forgotten_user_is_left_in_any_file(
     assert (stats.memories, stats.messages, stats.users) == (0, 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", _seeds(range(2), range(2, 20)))
 def test_nothing_is_left_while_others_hold_the_store_open(
     crew: Crew, store_url: str, open_memory: OpenMemory, tmp_path: Path, seed: int
@@ -218,6 +220,7 @@ def test_nothing_is_left_while_others_hold_the_store_open(
         assert files_with(tmp_path, *life.needles()) == []
 
 
+@pytest.mark.slow
 def test_processes_that_forget_at_the_same_moment_both_erase(
     crew: Crew, store_url: str, open_memory: OpenMemory, tmp_path: Path
 ) -> None:

@@ -61,6 +61,7 @@ def _script(body: str) -> str:
     return START + body
 
 
+@pytest.mark.slow
 def test_parent_and_children_write_and_recall(store_url: str, open_memory: OpenMemory) -> None:
     script = """
 memory = KronvexMemory(sys.argv[1], embeddings=HashedWords())
@@ -133,6 +134,7 @@ print(json.dumps(sorted(m.content for m in memory.memories(user_id="ana"))))
     assert _stored(open_memory(embeddings=HashedWords())) == Counter(rounds)
 
 
+@pytest.mark.slow
 def test_a_child_outlives_its_parents_memory(store_url: str, open_memory: OpenMemory) -> None:
     script = """
 memory = KronvexMemory(sys.argv[1])
@@ -160,6 +162,7 @@ print(json.dumps("done"))
     assert _stored(open_memory()) == Counter(expected)
 
 
+@pytest.mark.slow
 def test_many_writes_of_parent_and_children_leave_a_sound_file(
     store_url: str, open_memory: OpenMemory
 ) -> None:
@@ -200,6 +203,7 @@ print(json.dumps("done"))
         connection.close()
 
 
+@pytest.mark.slow
 def test_an_access_before_the_fork_is_counted_once(store_url: str, open_memory: OpenMemory) -> None:
     script = """
 memory = KronvexMemory(sys.argv[1])
@@ -220,6 +224,7 @@ print(json.dumps("done"))
     assert [m.access_count for m in open_memory().memories(user_id="ana")] == [2]
 
 
+@pytest.mark.slow
 def test_a_fork_in_the_middle_of_work_leaves_no_lock_behind(
     store_url: str, open_memory: OpenMemory
 ) -> None:
@@ -315,6 +320,7 @@ print(json.dumps(failures))
     assert _stored(open_memory()) == Counter(["before", *expected])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "darwin", reason="fork without exec is not safe on macOS")
 def test_a_memory_in_ram_is_copied_by_a_fork() -> None:
     script = """

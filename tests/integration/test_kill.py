@@ -112,6 +112,7 @@ def test_acknowledged_writes_survive_a_thousand_kills(
     _write_kill_reopen(crew, store_url, open_memory, 1000, random.Random(2))
 
 
+@pytest.mark.slow
 def test_a_store_whose_creation_was_killed_can_be_opened(
     crew: Crew, tmp_path: Path, open_memory: OpenMemory
 ) -> None:
@@ -173,6 +174,7 @@ def _check_erasure(
     return True
 
 
+@pytest.mark.slow
 def test_an_erasure_killed_at_any_statement_is_finished_at_the_next_opening(
     crew: Crew, tmp_path: Path, open_memory: OpenMemory
 ) -> None:
@@ -195,6 +197,7 @@ def test_an_erasure_killed_at_any_statement_is_finished_at_the_next_opening(
     assert outcomes.count(True) > 2  # some were killed halfway
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [15, pytest.param(500, marks=pytest.mark.soak)])
 def test_an_erasure_killed_at_any_moment_is_finished_at_the_next_opening(
     crew: Crew, tmp_path: Path, open_memory: OpenMemory, rounds: int

@@ -172,6 +172,7 @@ def test_access_counts_of_two_open_memories_add_up(open_memory: OpenMemory) -> N
     assert [m.access_count for m in open_memory().memories(user_id="ana")] == [5]
 
 
+@pytest.mark.slow
 def test_a_memory_that_is_not_closed_saves_its_counts_at_exit(
     store_url: str, open_memory: OpenMemory
 ) -> None:

@@ -66,6 +66,7 @@ def run_program(process: Process, home: Path, session: str, says: str, reply: st
     return run_python(PROGRAM, *arguments, XDG_DATA_HOME=str(home))
 
 
+@pytest.mark.slow
 def test_a_restarted_program_remembers(serve: Callable[..., Process], tmp_path: Path) -> None:
     process = serve()
     said = "My dog is called Biscuit."

@@ -132,6 +132,7 @@ class Quoting(Embeddings):
         return [[text] for text in texts]  # type: ignore[list-item]
 
 
+@pytest.mark.slow
 def test_no_text_is_logged_when_embeddings_return_it(
     store_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

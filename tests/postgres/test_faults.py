@@ -61,6 +61,7 @@ def wait_for_waiting(sql: Sql, how_many: int = 1) -> None:
 # -- connections that break ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_killed_connections_lose_and_double_nothing(open_memory: OpenMemory, sql: Sql) -> None:
     load = Load(open_memory())
     killed = []
@@ -83,6 +84,7 @@ def test_killed_connections_of_a_pool_that_was_lent(store_url: str, sql: Sql) ->
         memory.close()
 
 
+@pytest.mark.slow
 def test_a_server_that_crashes_and_comes_back_under_load(server: Server) -> None:
     with KronvexMemory(server.url(server.fresh())) as memory:
         load = Load(memory)
@@ -97,6 +99,7 @@ def test_a_server_that_crashes_and_comes_back_under_load(server: Server) -> None
         load.check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [True, False], ids=["own pool", "lent pool"])
 def test_a_server_that_is_away_is_waited_for_no_longer_than_allowed(
     own: bool, server: Server

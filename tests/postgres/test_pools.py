@@ -244,6 +244,7 @@ async def test_a_recall_that_is_cancelled_holds_up_no_other(
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 
+@pytest.mark.slow
 @forks
 def test_parent_and_children_go_on_after_a_fork(store_url: str, open_memory: OpenMemory) -> None:
     script = """
@@ -297,6 +298,7 @@ print(json.dumps("done"))
     assert sorted(stored) == sorted(expected)
 
 
+@pytest.mark.slow
 @forks
 def test_a_pool_that_was_lent_before_a_fork_is_not_used_in_the_child(store_url: str) -> None:
     script = """

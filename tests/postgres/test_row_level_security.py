@@ -398,6 +398,7 @@ def run_contract(server: Server, *chosen: str) -> None:
             connection.execute(f"REVOKE ALL ON DATABASE template1 FROM {role}")
 
 
+@pytest.mark.slow
 def test_what_the_contract_says_of_users_holds_with_it(server: Server) -> None:
     names = ("forgetting", "owners")
     run_contract(server, *(f"tests/contract/test_{name}.py" for name in names))

@@ -170,6 +170,7 @@ def test_no_text_is_embedded_twice_by_workers_that_live(
     assert sql("SELECT count(*) FROM langchain_kronvex.claims") == [(0,)]
 
 
+@pytest.mark.slow
 def test_another_worker_takes_over_from_one_that_was_killed(
     store_url: str, crew: Crew, sql: Sql, tmp_path: Path
 ) -> None:
@@ -214,6 +215,7 @@ def test_a_worker_that_was_idle_takes_over_when_it_sees_what_is_left(
     assert sql("SELECT count(*) FROM langchain_kronvex.claims") == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_worker_that_opens_while_others_have_claimed_all_takes_over_later(
     store_url: str, crew: Crew, sql: Sql, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def test_a_killed_process_leaves_nothing_behind_and_nothing_twice(
     assert memory.stats().pending == 0
 
 
+@pytest.mark.slow
 def test_two_processes_share_an_outbox(plain: PlainServer, open_on: Open) -> None:
     processes = [child(plain.url, name, 20, "end") for name in ("ana", "bob")]
     memory = open_on(plain, timeout_seconds=5.0)
@@ -189,6 +190,7 @@ def test_a_full_outbox_slows_the_caller_and_then_refuses(
     assert [i.content for i in faulty.all_items()] == ["note 0", "note 1", "note 2", "now it fits"]
 
 
+@pytest.mark.slow
 def test_closing_does_not_wait_for_a_server_that_is_away(
     open_on: Open, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -27,6 +27,7 @@ def run_without(hidden: list[str], code: str) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [["fastapi"], ["uvicorn"]])
 def test_a_missing_extra_says_how_to_get_it(hidden: list[str], tmp_path: Path) -> None:
     code = (

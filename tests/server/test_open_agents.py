@@ -95,6 +95,7 @@ def test_more_agents_than_may_be_open(serve) -> None:  # type: ignore[no-untyped
         assert sorted(a["memory_count"] for a in api.get("/agents").json()) == [6] * 6
 
 
+@pytest.mark.slow
 def test_none_is_closed_under_a_request_while_many_come_and_go(serve) -> None:  # type: ignore[no-untyped-def]
     base = serve(open_memories=4)
 

@@ -311,6 +311,7 @@ class TestTokens:
     def test_agree_with_the_reference(self, reference: Tokenizer, text: str) -> None:
         assert tokens(text) == reference.encode(text).tokens
 
+    @pytest.mark.slow
     def test_agree_on_every_stable_character(self, reference: Tokenizer) -> None:
         texts = [f"in{character}side" for character in STABLE_CHARACTERS]
         theirs = [encoding.tokens for encoding in reference.encode_batch(texts)]
