@@ -11,10 +11,8 @@ import pytest
 
 from contract.drivers import NOW, Driver
 from contract.test_put import Seam
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.memory.conversions import memory_record
-from langchain_kronvex.storage.backend import Record
-from langchain_kronvex.storage.record import content_key
+from inside import Record, Scope, memory_record
+from inside import record_content_key as content_key
 
 ANA = Scope("ana", "monday")
 

@@ -9,8 +9,7 @@ import pytest
 
 from contract.drivers import NOW, Driver
 from contract.test_put import Seam
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.storage.backend import Page, Record, Selection
+from inside import Page, Record, Scope, Selection
 
 OpenDriver = Callable[..., Driver]
 CHAT = Scope("ana", "monday")

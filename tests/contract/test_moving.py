@@ -21,10 +21,8 @@ from langchain_core.messages import AIMessage, HumanMessage
 from contract.drivers import NOW, Backend, Clock, Driver
 from contract.test_messages import CONVERSATION
 from defaults import set_default
+from inside import Export, Import, Page, Record, Scope, Selection
 from langchain_kronvex import InvalidInput, KronvexMemory, MemoryDraft, MoveSummary
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.memory.transfer.transfer import Export, Import
-from langchain_kronvex.storage.backend import Page, Record, Selection
 
 OpenDriver = Callable[..., Driver]
 USERS = ("ana", "ben")

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from contract.drivers import NOW, Clock, Driver
+from inside import Kind, Page, Record, Scope, Selection
 from langchain_kronvex import MemoryNotFound
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.storage.backend import Kind, Page, Record, Selection
 
 OpenDriver = Callable[..., Driver]
 DESK = Scope("desk", "drawer")

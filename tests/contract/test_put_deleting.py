@@ -10,9 +10,8 @@ import pytest
 
 from contract.drivers import NOW, Driver
 from contract.test_put import DESK, OpenDriver, Seam, item
+from inside import Kind, Page, Scope, Selection
 from langchain_kronvex import StoreError
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.storage.backend import Kind, Page, Selection
 
 SHELF = Scope("shelf", "drawer")
 

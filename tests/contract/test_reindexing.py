@@ -15,6 +15,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from contract.drivers import Clock, Driver
 from defaults import limit_pauses, set_default
+from inside import Record, Reindexing, Scope
 from langchain_kronvex import (
     ConfigurationError,
     EmbeddingMismatch,
@@ -25,10 +26,7 @@ from langchain_kronvex import (
     MemoryDraft,
     with_memory,
 )
-from langchain_kronvex.core.types import Scope
 from langchain_kronvex.embeddings import StaticEmbeddings
-from langchain_kronvex.memory.reindexing import Reindexing
-from langchain_kronvex.storage.backend import Record
 
 OpenDriver = Callable[..., Driver]
 ANA: Any = {"configurable": {"user_id": "ana", "session_id": "chat"}}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langgraph.store.memory import InMemoryStore
 
-from langchain_kronvex.langgraph.filters import accepting
+from inside import accepting
 
 VALUE: dict[str, Any] = {
     "n": 5, "f": 4.5, "s": "tea", "date": "2026-04-28", "digits": "10", "none": None, "yes": True,

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langgraph.store.base import InvalidNamespaceError, ListNamespacesOp, MatchCondition
 
+from inside import check_namespace, owner_of, read, written
 from langchain_kronvex import InvalidInput
 from langchain_kronvex.langgraph import KronvexStore
-from langchain_kronvex.langgraph.namespaces import check_namespace, owner_of, read, written
 
 from .conftest import Clock, Verbs
 

@@ -11,10 +11,10 @@ import pytest
 from langgraph.store.base import PutOp
 from langgraph.store.memory import InMemoryStore
 
+from inside import MAX_TEXTS
 from integration.parts import HashedWords, files_with
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.langgraph import KronvexStore
-from langchain_kronvex.memory.keyed_documents import MAX_TEXTS
 
 from .conftest import Clock, Verbs
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from inside import AgentConnection
 from langchain_kronvex import KronvexMemory, with_memory
-from langchain_kronvex.storage.sqlite.file import AgentConnection
 
 from .parts import files_with, parrot
 

@@ -13,8 +13,8 @@ import pytest
 from langchain_core.runnables import RunnableGenerator
 
 from defaults import limit_pauses
+from inside import DEGRADED_EVENT
 from langchain_kronvex import KronvexMemory, MemoryDraft, StoreBusy, with_memory
-from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 
 from .parts import parrot, seen_by_model
 

@@ -21,6 +21,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from defaults import set_default
+from inside import Export, Page, Record, Selection, main
 from langchain_kronvex import (
     InvalidInput,
     KronvexKeyValueStore,
@@ -30,10 +31,7 @@ from langchain_kronvex import (
     NotSupported,
     StoreUnavailable,
 )
-from langchain_kronvex.cli.main import main
 from langchain_kronvex.langgraph import KronvexStore
-from langchain_kronvex.memory.transfer.transfer import Export
-from langchain_kronvex.storage.backend import Page, Record, Selection
 
 from .crew import Crew
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from inside import HELD, HeldFiles
 from langchain_kronvex import InvalidInput, KronvexMemory, NotAStore
-from langchain_kronvex.core.open_files import HELD, HeldFiles
 
 from .crew import run_python
 

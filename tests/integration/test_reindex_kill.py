@@ -12,8 +12,8 @@ import pytest
 from langchain_core.embeddings import Embeddings
 
 from defaults import set_default
+from inside import Reindexing
 from langchain_kronvex import EmbeddingMismatch, EmbeddingsError, KronvexMemory, MemoryDraft
-from langchain_kronvex.memory.reindexing import Reindexing
 
 from .crew import Child, Crew
 from .parts import HashedWords, files_with

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from inside import Page, Record, Scope, Selection
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.storage.backend import Page, Record, Selection
 
 from .parts import files_with
 

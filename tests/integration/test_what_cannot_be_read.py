@@ -14,8 +14,8 @@ import pytest
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from inside import BackgroundWriter
 from langchain_kronvex import InvalidInput, KronvexMemory
-from langchain_kronvex.core.background import BackgroundWriter
 
 from .parts import HashedWords
 

@@ -16,6 +16,8 @@ from typing import Any
 from langchain_core.messages import AIMessage, HumanMessage
 from parts import HashedWords, long_text, parrot
 
+from inside import Import
+from inside import file as sqlite_file
 from langchain_kronvex import (
     KronvexKeyValueStore,
     KronvexMemory,
@@ -23,8 +25,6 @@ from langchain_kronvex import (
     StoreError,
     with_memory,
 )
-from langchain_kronvex.memory.transfer.transfer import Import
-from langchain_kronvex.storage.sqlite import file as sqlite_file
 
 Say = Callable[[Any], None]
 Hear = Callable[[], Any]

@@ -13,10 +13,9 @@ from langchain_core.messages import AIMessage, HumanMessage
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer, ChatSummaryMemoryBuffer
 
+from inside import ChatLog, Page
 from langchain_kronvex import InvalidInput, KronvexMemory, StoreError
 from langchain_kronvex.llama_index import KronvexChatStore
-from langchain_kronvex.memory.chat_log import ChatLog
-from langchain_kronvex.storage.backend import Page
 
 from .parts import Call, ScriptedModel, assistant, both_ways, texts, user
 

@@ -27,10 +27,9 @@ from llama_index.core.base.llms.types import (
     VideoBlock,
 )
 
+from inside import decode, decode_message, encode
 from langchain_kronvex import InvalidInput, KronvexMemory, StoreError
-from langchain_kronvex.core.messages import decode_message
 from langchain_kronvex.llama_index import KronvexChatStore
-from langchain_kronvex.llama_index.message_codec import decode, encode
 
 from .parts import assistant, user
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
+from inside import scope_key
 from integration.parts import HashedWords
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.storage.postgres.rows import scope_key
 
 OpenMemory = Callable[..., KronvexMemory]
 Sql = Callable[..., list[Any]]

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from databases import DATABASES
+from inside import Database, migrate, steps
 from integration.crew import Crew
 from langchain_kronvex import (
     ConfigurationError,
@@ -23,8 +24,6 @@ from langchain_kronvex import (
     SchemaTooNew,
     StoreError,
 )
-from langchain_kronvex.storage.postgres.database import Database
-from langchain_kronvex.storage.postgres.migrations import migrate, steps
 from postgres.program import in_both_colours
 from postgres.server import PASSWORD, Server
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from inside import scope_key
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.storage.postgres.rows import scope_key
 from postgres.program import in_both_colours
 from postgres.server import Server
 

@@ -11,8 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from inside import BOUND_SESSION
 from langchain_kronvex import KronvexMemory, MemoryDraft, PostgresOptions, StoreError
-from langchain_kronvex.storage.postgres.connections import BOUND_SESSION
 from postgres.program import in_both_colours, run_program
 
 OpenMemory = Callable[..., KronvexMemory]

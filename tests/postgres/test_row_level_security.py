@@ -18,8 +18,8 @@ import psycopg
 import pytest
 from langchain_core.messages import HumanMessage
 
+from inside import scope_key
 from langchain_kronvex import ConfigurationError, KronvexMemory, PostgresOptions
-from langchain_kronvex.storage.postgres.rows import scope_key
 from postgres.program import in_both_colours
 from postgres.server import Server
 from postgres.test_partitions import DOCUMENT, PARTITIONING

@@ -9,8 +9,8 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from databases import DATABASES
+from inside import steps
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.storage.postgres.migrations import steps
 from postgres.test_opening import prepare
 from postgres.test_partitions import PARTITIONING
 

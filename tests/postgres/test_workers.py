@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from inside import ServerClock
 from integration.crew import Child, Crew
 from integration.parts import HashedWords
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.storage.postgres.database import ServerClock
 
 OpenMemory = Callable[..., KronvexMemory]
 Sql = Callable[..., list[Any]]

@@ -11,9 +11,9 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 from parts import HashedWords
 
+from inside import PostgresBackend
+from inside import database as postgres_database
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.storage.postgres import database as postgres_database
-from langchain_kronvex.storage.postgres.backend import PostgresBackend
 
 Say = Callable[[Any], None]
 Hear = Callable[[], Any]

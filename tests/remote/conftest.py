@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from defaults import set_default
+from inside import RemoteLimits
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.storage.rest.remote_agent import RemoteLimits
 
 from .bad_server import BadServer, FaultyServer
 from .plain_server import KEY, PlainServer

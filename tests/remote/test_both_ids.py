@@ -9,12 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from inside import RESERVED, Record, Scope, VersionedRecord, store_request
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.core.types import Scope
 from langchain_kronvex.server import create_app
-from langchain_kronvex.storage.backend import Record
-from langchain_kronvex.storage.client_envelope import RESERVED, VersionedRecord
-from langchain_kronvex.storage.rest.envelope import store_request
 from server.running import serving
 
 from .bad_server import BadServer

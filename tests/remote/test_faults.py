@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from defaults import limit_pauses, set_default
+from inside import Transport
 from langchain_kronvex import (
     AgentNotFound,
     BadRequest,
@@ -27,7 +28,6 @@ from langchain_kronvex import (
     Unauthorized,
     with_memory,
 )
-from langchain_kronvex.storage.rest.http.transport import Transport
 
 from .bad_server import (
     FaultyServer,

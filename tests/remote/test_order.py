@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from defaults import limit_pauses
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.storage.backend import Page, Record, Selection
+from inside import Page, Record, Scope, Selection
 
 from .bad_server import FaultyServer, status
 from .conftest import Open

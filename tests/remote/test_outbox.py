@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from defaults import limit_pauses, set_default
+from inside import Outbox
 from langchain_kronvex import KronvexMemory, MemoryDraft, StoreBusy, StoreUnavailable
-from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
 from .bad_server import FaultyServer, hang, status
 from .conftest import Open

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from inside import main
 from langchain_kronvex import KronvexMemory, NotAStore
-from langchain_kronvex.cli.main import main
 
 from .bad_server import FaultyServer, status
 from .conftest import Open

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from defaults import limit_pauses
-from langchain_kronvex.cli.main import main
+from inside import main
 
 from .bad_server import status
 from .conftest import Open

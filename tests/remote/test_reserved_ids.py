@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.storage.client_envelope import AGENT_SESSION, wire_session
+from inside import AGENT_SESSION, Scope, wire_session
 
 from .conftest import Open
 from .plain_server import PlainServer

@@ -9,10 +9,8 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from contract.served import APIS
+from inside import MAX_BODY_BYTES, MAX_CONTENT_CHARS, MAX_REQUEST_BYTES
 from langchain_kronvex import InvalidInput, KronvexKeyValueStore, KronvexMemory
-from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
-from langchain_kronvex.server.settings import MAX_BODY_BYTES
-from langchain_kronvex.storage.rest.envelope import MAX_REQUEST_BYTES
 
 from .conftest import Open
 from .plain_server import PlainServer

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from defaults import limit_pauses
+from inside import RESERVED
 from langchain_kronvex import KronvexMemory, ServerMisbehaved, WriteLost
-from langchain_kronvex.storage.client_envelope import RESERVED
 
 from .bad_server import FaultyServer, status
 from .conftest import Open

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from langchain_kronvex.cli.main import main
+from inside import main
 
 from .running import Process, client
 

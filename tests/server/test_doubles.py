@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from langchain_kronvex.server.registry.admin import create_key, open_registry
+from inside import create_key, open_registry
 
 from .running import Process, ask, client
 

@@ -9,11 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.storage.backend import Record, content_key
-from langchain_kronvex.storage.client_envelope import RESERVED, VersionedRecord
-from langchain_kronvex.storage.rest.envelope import is_as_sent, store_request
-from langchain_kronvex.storage.rest.http.api import read_memory
+from inside import RESERVED, Record, Scope, VersionedRecord, is_as_sent, read_memory, store_request
+from inside import backend_content_key as content_key
 
 SAID = datetime(2024, 2, 3, 4, 5, 6, 7, tzinfo=timezone.utc)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from inside import main
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.cli.main import main
 
 from .running import client
 
@@ -156,8 +156,7 @@ def test_memories_of_programs_are_served_to_the_keys_given_them(  # type: ignore
 
 
 def test_an_agent_without_a_key_can_be_given_later(make_key, serve, memory) -> None:  # type: ignore[no-untyped-def]
-    from langchain_kronvex.server.registry.admin import open_registry
-    from langchain_kronvex.server.registry.agents import NO_KEY
+    from inside import NO_KEY, open_registry
 
     make_key("first")
     with open_registry(memory.location) as (_, agents):

@@ -8,10 +8,9 @@ import logging
 import httpx
 import pytest
 
+from inside import RateLimiter, main
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.cli.main import main
 from langchain_kronvex.server import ServerSettings
-from langchain_kronvex.server.http.rate_limit import RateLimiter
 
 from .running import Process, ask, client
 

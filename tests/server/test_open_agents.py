@@ -8,12 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from inside import NO_KEY, ItemTable, OpenAgents, Page, Selection, open_registry
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.server.registry.admin import open_registry
-from langchain_kronvex.server.registry.agents import NO_KEY
-from langchain_kronvex.server.registry.item_table import ItemTable
-from langchain_kronvex.server.service import OpenAgents
-from langchain_kronvex.storage.backend import Page, Selection
 
 from .running import client
 

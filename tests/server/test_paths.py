@@ -91,7 +91,7 @@ def test_paths_are_looked_at_below_a_mount_too(store_url: str) -> None:
 @pytest.mark.parametrize("prefix", ["/memory", "/memory/", "/"])
 def test_behind_a_proxy_that_names_a_prefix(store_url: str, prefix: str) -> None:
     """However the prefix is written, no request gets past the keys."""
-    from langchain_kronvex.server.registry.admin import create_key
+    from inside import create_key
 
     _, secret = create_key(store_url, "a")
     with KronvexMemory(store_url) as memory:

@@ -13,12 +13,10 @@ import pytest
 from starlette.requests import Request
 
 from databases import DATABASES
+from inside import ServerSettings, Service, create_key
 from langchain_kronvex import KronvexKeyValueStore, KronvexMemory
 from langchain_kronvex.langgraph import KronvexStore
 from langchain_kronvex.server import create_app
-from langchain_kronvex.server.registry.admin import create_key
-from langchain_kronvex.server.service import Service
-from langchain_kronvex.server.settings import ServerSettings
 
 from .running import client, serving
 

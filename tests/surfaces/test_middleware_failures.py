@@ -13,9 +13,9 @@ from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 
+from inside import AgentTurns
 from langchain_kronvex import BackgroundWriter, KronvexMemory, StoreError
 from langchain_kronvex.middleware import KronvexMemoryMiddleware
-from langchain_kronvex.middleware.agent_turns import AgentTurns
 
 from .agents import (
     Agent,

@@ -10,12 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.recall.index import IndexRow, ScopeIndex
-from langchain_kronvex.recall.prefilter import Limits
-from langchain_kronvex.recall.ranking import Floats, Form
-from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.recall.search import Hits, search
+from inside import Floats, Form, Hits, IndexRow, Limits, RecallRequest, Scope, ScopeIndex, search
 
 NOW = 1_750_000_000.0
 # Ways to search: by scoring every memory, or the likely ones alone however small the store is.

@@ -13,13 +13,8 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_kronvex.middleware.agent_messages import (
-    answer_in,
-    new_words,
-    question_in,
-    shown_texts,
-    with_memories,
-)
+from inside import agent_messages_answer_in as answer_in
+from inside import new_words, question_in, shown_texts, with_memories
 
 SUMMARY = HumanMessage("Here is a summary: tea.", additional_kwargs={"lc_source": "summarization"})
 HI = HumanMessage("Hi.")

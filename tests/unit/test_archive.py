@@ -14,17 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from defaults import set_default
+from inside import Import, Record, Scope, read_line, read_record, reading, record_fields, to_line
+from inside import backend_content_key as content_key
 from langchain_kronvex import InvalidInput, KronvexMemory, Memory, MemoryDraft
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.memory.transfer.files import reading
-from langchain_kronvex.memory.transfer.format import (
-    read_line,
-    read_record,
-    record_fields,
-    to_line,
-)
-from langchain_kronvex.memory.transfer.transfer import Import
-from langchain_kronvex.storage.backend import Record, content_key
 
 Fields = dict[str, Any]
 NOW = "2026-04-28T12:30:15.123456+00:00"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from langchain_kronvex.recall.arrays import Column, Table
+from inside import Column, Table
 
 
 def test_a_table_grows_with_its_fill_values_and_keeps_its_rows() -> None:

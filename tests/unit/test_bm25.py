@@ -5,10 +5,17 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from langchain_kronvex.recall import ranking
-from langchain_kronvex.recall.bm25 import ParsedQuery, parse_query, reply_scores, word_scores
-from langchain_kronvex.recall.index import IndexRow, IndexView, ScopeIndex
-from langchain_kronvex.recall.ranking import Form
+from inside import (
+    Form,
+    IndexRow,
+    IndexView,
+    ParsedQuery,
+    ScopeIndex,
+    parse_query,
+    ranking,
+    reply_scores,
+    word_scores,
+)
 
 from .conversations import NOW, QUERIES, built, conversations, exchange, row, statement, unit
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inside import validation as checks
 from langchain_kronvex import InvalidInput
-from langchain_kronvex.core import validation as checks
 
 NOW = datetime(2026, 4, 28, tzinfo=timezone.utc)
 STORABLE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)

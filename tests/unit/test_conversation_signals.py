@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex.recall.index import ConversationOrder
-from langchain_kronvex.recall.search import session_best
+from inside import ConversationOrder, session_best
 
 from .conversations import built, row, similarities, statement
 

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from langchain_core.embeddings import Embeddings
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from langchain_kronvex.embeddings import StaticEmbeddings, static
-from langchain_kronvex.embeddings.static import WordPiece
+from inside import WordPiece, static
+from langchain_kronvex.embeddings import StaticEmbeddings
 
 DATA = static.DATA
 CHECKSUMS = {

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 import langchain_kronvex
-from langchain_kronvex.core import errors
+from inside import errors
 
 CLASSES = [
     value

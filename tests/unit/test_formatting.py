@@ -10,15 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from inside import PLACEHOLDER, approximate_tokens, context_text, memory_line, neutral, within
 from langchain_kronvex import RecalledMemory
-from langchain_kronvex.core.context_lines import (
-    PLACEHOLDER,
-    approximate_tokens,
-    context_text,
-    memory_line,
-    neutral,
-    within,
-)
 
 
 def recalled(content: str, *, similarity: float = 0.5, id_: str = "id", **fields) -> RecalledMemory:

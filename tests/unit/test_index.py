@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_kronvex.recall.index import IndexRow, ScopeIndex
-from langchain_kronvex.recall.ranking import Floats, Form
-from langchain_kronvex.recall.search import search
+from inside import Floats, Form, IndexRow, ScopeIndex, search
 
 from .conversations import (
     NOW,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from langchain_kronvex.recall.index import IndexRow, ScopeIndex
-from langchain_kronvex.recall.ranking import Form
-from langchain_kronvex.storage.indexes import IndexCache
+from inside import Form, IndexCache, IndexRow, ScopeIndex
 
 
 def filled(cache: IndexCache, owner: str, memories: int) -> None:

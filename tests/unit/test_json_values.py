@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inside import canonical_json
 from langchain_kronvex import InvalidInput
-from langchain_kronvex.core.validation import canonical_json
 
 ANY_TEXT = st.text(st.characters(), max_size=20)  # lone surrogates and NUL as well
 VALUES = st.recursive(

@@ -6,14 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from inside import HOSTED_URL, default_url, open_backend, resolve_agent_id, resolve_url
 from langchain_kronvex import ConfigurationError, InvalidInput, KronvexMemory
-from langchain_kronvex.storage.urls import (
-    HOSTED_URL,
-    default_url,
-    open_backend,
-    resolve_agent_id,
-    resolve_url,
-)
 
 
 @pytest.mark.parametrize(

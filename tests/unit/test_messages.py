@@ -17,9 +17,9 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_kronvex.core.messages import (
+from inside import (
+    MAX_CONTENT_CHARS,
     answer_content,
-    answer_in,
     decode_message,
     encode_message,
     exchange_content,
@@ -28,7 +28,7 @@ from langchain_kronvex.core.messages import (
     visible_texts,
     window,
 )
-from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
+from inside import messages_answer_in as answer_in
 
 CALL = {"name": "f", "args": {"x": 1}, "id": "t", "type": "tool_call"}
 MESSAGES: list[BaseMessage] = [

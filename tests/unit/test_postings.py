@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex.recall.arrays import Postings
-from langchain_kronvex.recall.tokenizer import text_features
+from inside import Postings, text_features
 
 from .conversations import WORDS
 

@@ -9,12 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_kronvex.recall import prefilter
-from langchain_kronvex.recall.bm25 import parse_query
-from langchain_kronvex.recall.index import IndexRow, ScopeIndex
-from langchain_kronvex.recall.prefilter import LIMITS, Limits, candidates
-from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.recall.search import search
+from inside import (
+    LIMITS,
+    Floats,
+    IndexRow,
+    Limits,
+    ScopeIndex,
+    candidates,
+    parse_query,
+    prefilter,
+    search,
+)
 
 from .conversations import (
     NOW,

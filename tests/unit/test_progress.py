@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from inside import reporting
 from langchain_kronvex import ConfigurationError
-from langchain_kronvex.core.progress import reporting
 
 
 class Stream(io.StringIO):

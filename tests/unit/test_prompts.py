@@ -15,16 +15,8 @@ from langchain_core.messages import (
 from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 from pydantic import BaseModel
 
+from inside import as_messages, as_text, fill, input_of, query_of, said_by, with_context
 from langchain_kronvex import InvalidInput
-from langchain_kronvex.core.messages import query_of
-from langchain_kronvex.langchain.prompts import (
-    as_messages,
-    as_text,
-    fill,
-    input_of,
-    said_by,
-    with_context,
-)
 
 SYSTEM = "Known: <memory_context>!"
 

@@ -9,8 +9,8 @@ import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_openai import OpenAIEmbeddings
 
+from inside import resolve_embeddings
 from langchain_kronvex import ConfigurationError, InvalidInput, KronvexMemory, MissingExtra
-from langchain_kronvex.embeddings.providers import resolve_embeddings
 
 
 def test_the_default_is_the_bundled_table() -> None:

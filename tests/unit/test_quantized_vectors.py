@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_kronvex.recall import arrays as module
-from langchain_kronvex.recall.arrays import QuantizedVectors
-from langchain_kronvex.recall.ranking import Floats
+from inside import Floats, QuantizedVectors
+from inside import arrays as module
 
 WIDTHS = [1, 5, 63, 64, 65, 128, 256, 300, 384, 1536]
 

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from langchain_kronvex.recall import ranking
-from langchain_kronvex.recall.ranking import confidence, frequency, recency
+from inside import confidence, frequency, ranking, recency
 
 SCORES = st.floats(-3, 6, width=32)
 

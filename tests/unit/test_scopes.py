@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from inside import scope_from
 from langchain_kronvex import InvalidInput, Scope, ScopeRequired
-from langchain_kronvex.memory.scope_from_config import scope_from
 
 
 def config(**configurable: object) -> dict:

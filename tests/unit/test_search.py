@@ -14,13 +14,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from inside import STOP_WORDS, Floats, Form, Hits, IndexRow, Limits, ScopeIndex, search
 from langchain_kronvex import EmbeddingMismatch
 from langchain_kronvex.embeddings import StaticEmbeddings
-from langchain_kronvex.recall.index import IndexRow, ScopeIndex
-from langchain_kronvex.recall.prefilter import Limits
-from langchain_kronvex.recall.ranking import Floats, Form
-from langchain_kronvex.recall.search import Hits, search
-from langchain_kronvex.recall.tokenizer import STOP_WORDS
 
 from .conversations import (
     NOW,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_kronvex.core.validation import short_name
+from inside import short_name
 
 
 def test_a_short_name_stays_as_it_is() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex.recall.tokenizer import TextFeatures, terms, text_features, words
+from inside import TextFeatures, terms, text_features, words
 
 
 class Seen(NamedTuple):

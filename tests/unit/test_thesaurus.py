@@ -9,10 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from langchain_kronvex.embeddings import StaticEmbeddings, static
-from langchain_kronvex.recall import bm25
-from langchain_kronvex.recall.bm25 import related
-from langchain_kronvex.recall.tokenizer import STOP_WORDS, stems
+from inside import STOP_WORDS, bm25, related, static, stems
+from langchain_kronvex.embeddings import StaticEmbeddings
 
 DATA = bm25.DATA
 CHECKSUMS = {

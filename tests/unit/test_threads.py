@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from inside import Threads
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.core.threads import Threads
 
 REQUEST: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")
 

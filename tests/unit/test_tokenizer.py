@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex.recall import tokenizer as lexical
-from langchain_kronvex.recall.tokenizer import STOP_WORDS, date_parts, stems, terms, words
+from inside import STOP_WORDS, date_parts, stems, terms, words
+from inside import tokenizer as lexical
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
+from inside import UNCHANGED, Unchanged
 from langchain_kronvex import InvalidInput, MemoryContext, MemoryDraft, Scope
-from langchain_kronvex.core.types import UNCHANGED, Unchanged
 
 
 @pytest.mark.parametrize(

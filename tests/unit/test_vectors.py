@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from langchain_core.embeddings import Embeddings
 
+from inside import EmbeddingModel, ModelInUse
 from langchain_kronvex import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.embeddings import StaticEmbeddings
-from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 
 
 class Fixed(Embeddings):

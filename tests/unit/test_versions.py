@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.storage.backend import Record
-from langchain_kronvex.storage.client_envelope import VersionedRecord
-from langchain_kronvex.storage.rest.envelope import (
+from inside import (
+    Record,
+    Scope,
+    VersionedRecord,
+    read_memory,
     record_from_wire,
     store_request,
+    visible_latest,
 )
-from langchain_kronvex.storage.rest.http.api import read_memory
-from langchain_kronvex.storage.rest.versions import visible_latest
 
 NOW = datetime(2026, 4, 28, tzinfo=timezone.utc)
 DAY = timedelta(days=1)

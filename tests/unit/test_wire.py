@@ -11,37 +11,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_kronvex.core.errors import (
+from inside import (
+    AGENT_SESSION,
+    RESERVED,
     AgentNotFound,
     BadRequest,
     MemoryNotFound,
     QuotaExceeded,
     RateLimited,
+    Record,
+    Scope,
     ServerMisbehaved,
     ServerUnavailable,
     Unauthorized,
-)
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.storage.backend import Record, content_key
-from langchain_kronvex.storage.client_envelope import (
-    AGENT_SESSION,
-    RESERVED,
     VersionedRecord,
+    api,
     belongs_to,
-    read_time,
-    wire_session,
-)
-from langchain_kronvex.storage.rest.envelope import (
+    checked_base_url,
     from_payload,
     is_as_sent,
+    read_time,
     record_from_wire,
+    refusal,
+    retry_after,
     store_request,
     to_payload,
+    wire_session,
     wire_ttl,
 )
-from langchain_kronvex.storage.rest.http import api
-from langchain_kronvex.storage.rest.http.errors import refusal, retry_after
-from langchain_kronvex.storage.rest.opening import checked_base_url
+from inside import backend_content_key as content_key
 
 NOW = datetime(2026, 4, 28, 12, 30, 15, 123456, tzinfo=timezone.utc)
 FLAT = {
