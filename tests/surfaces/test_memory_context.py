@@ -231,6 +231,8 @@ def test_this_session_only(tea_lover: KronvexMemory) -> None:
 
     assert "mate" in found
     assert "prefers" not in found
+    with pytest.raises(ScopeRequired, match="session_id"):
+        step.invoke("tea", ids(user_id="ana"))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import ConfigDict
 
+from langchain_kronvex.core.errors import ScopeRequired
 from langchain_kronvex.core.messages import query_of, visible_texts
 from langchain_kronvex.core.types import MemoryContext, Scope
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
@@ -105,7 +106,10 @@ class KronvexMemoryContext(RunnableSerializable[Any, Any]):
             memory_type=self.memory_type,
             on_error=self.on_error,
         )
-        scope = scope if self.this_session_only else Scope(user_id=scope.owner)
+        if not self.this_session_only:
+            scope = Scope(user_id=scope.owner)
+        elif scope.session_id is None:
+            raise ScopeRequired("this_session_only needs a session_id as well.")
         return recall_context(self.memory, query, scope, options, already_shown)
 
     def _query(self, value: Any) -> tuple[str, set[str]]:

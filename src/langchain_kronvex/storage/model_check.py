@@ -51,7 +51,7 @@ def mismatched(location: str, known: Model, model: str, width: int | None) -> Em
     """Return the error for opening a store whose vectors come from another model."""
     return EmbeddingMismatch(
         f"The memories in {location} were indexed with {described(*known)}, not "
-        f"with {described(model, width)}. Open them with the former, or with "
-        "embeddings=False to find them by their words. To switch models for good, call "
-        "memory.reindex(...) with the new embeddings then."
+        f"with {described(model, width)}. Open the memory with those embeddings, "
+        "or with embeddings=False to search by words. To switch for good, open it that way and "
+        "call memory.reindex(...) with the new embeddings."
     )

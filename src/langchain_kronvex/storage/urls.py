@@ -77,7 +77,7 @@ def open_backend(
         return _postgres(url, agent_id, postgres, timeout=timeout, cache_bytes=cache_bytes)
     # Without a separator all of it is in `scheme`, perhaps a password, too.
     named = repr(scheme) if separator else "This"
-    raise ConfigurationError(f"{named} is no URL that this package can open. Use {_KNOWN}.")
+    raise ConfigurationError(f"{named} is not a URL that this package can open. Use {_KNOWN}.")
 
 
 def is_remote(url: object) -> bool:
