@@ -12,7 +12,7 @@ from .source import foreign_imports, imports, modules, runtime_imports
 # Each room and the rooms it may import from, besides itself. The longest matching name is the room
 # of a module, so that a new file needs no entry.
 BELOW_MEMORY = ("core", "recall", "embeddings", "storage")
-ADAPTERS = ("core", "memory", "storage", "recall", "embeddings")
+ADAPTERS = ("core", "memory", "storage")
 ROOMS: dict[str, tuple[str, ...]] = {
     "core": (),
     "recall": ("core",),
