@@ -13,11 +13,12 @@ import signal
 import socket
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 
 def main(descriptor: int, folder: str) -> None:
-    sys.path.insert(0, folder)
+    sys.path[:0] = [folder, str(Path(folder).parent)]  # the tests' own modules too
     import workers
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children vanish by themselves

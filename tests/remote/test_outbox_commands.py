@@ -85,7 +85,7 @@ def test_what_is_no_outbox_is_left_alone(
     with KronvexMemory(f"sqlite:///{store}") as memory:
         memory.remember("tea", user_id="ana")
     before = store.read_bytes()
-    with pytest.raises(NotAStore, match="where an outbox was expected"):
+    with pytest.raises(NotAStore, match="memories instead of an outbox"):
         open_on(faulty, outbox=store)
     assert main(["outbox", "list", "--outbox", str(store)]) == 2
     assert main(["outbox", "discard", "--outbox", str(tmp_path / "nowhere.db")]) == 2
