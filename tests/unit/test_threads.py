@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import io
 import logging
 import multiprocessing
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from inside import Threads
-from langchain_kronvex import KronvexMemory
+from langchain_kronvex import KronvexError, KronvexMemory, MemoryDraft
 
 REQUEST: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")
 
@@ -130,6 +132,117 @@ async def test_after_closing_the_verb_raises_its_own_error() -> None:
 
     with pytest.raises(Exception, match="closed"):
         await memory.aremember("Ana prefers coffee.")
+
+
+async def test_a_read_that_nobody_awaits_any_more_is_dropped(threads: Threads) -> None:
+    release, ran = threading.Event(), []
+    running = [asyncio.create_task(threads.read(release.wait, 10)) for _ in range(2)]
+    waiting = asyncio.create_task(threads.read(ran.append, "read"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    release.set()
+    await asyncio.gather(*running)
+    await threads.read(ran.append, "later")
+
+    assert ran == ["later"]
+
+
+async def test_saves_do_not_wait_for_reads(threads: Threads) -> None:
+    release = threading.Event()
+    reads = [asyncio.create_task(threads.read(release.wait, 10)) for _ in range(9)]
+
+    assert await asyncio.wait_for(threads.run(lambda: "saved"), 5) == "saved"
+    release.set()
+    await asyncio.gather(*reads)
+
+
+async def test_a_call_within_a_call_never_waits_for_its_own_pool() -> None:
+    one = Threads(1)
+
+    def outer() -> str:
+        return asyncio.run(one.run(lambda: "inner"))
+
+    assert await asyncio.wait_for(one.run(outer), 10) == "inner"
+    one.close()
+
+
+async def test_closing_waits_no_longer_than_allowed(
+    threads: Threads, caplog: pytest.LogCaptureFixture
+) -> None:
+    release = threading.Event()
+    task = asyncio.create_task(threads.run(release.wait, 10))
+    await asyncio.sleep(0)
+
+    threads.close(timeout=0.05)
+
+    assert "1 async calls" in caplog.text
+    release.set()
+    assert await task
+
+
+async def test_a_save_waits_for_those_handed_over_before(threads: Threads) -> None:
+    release, order = threading.Event(), []
+
+    def save() -> None:
+        release.wait(10)
+        order.append("save")
+
+    def forget() -> None:
+        threads.wait_for_saves(10)
+        order.append("forget")
+
+    tasks = [asyncio.create_task(threads.run(call)) for call in (save, forget)]
+    await asyncio.sleep(0.05)
+    release.set()
+    await asyncio.gather(*tasks)
+
+    assert order == ["save", "forget"]
+
+
+async def test_a_save_that_timed_out_does_not_outlive_a_later_forget(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with KronvexMemory(store_url, max_threads=4) as memory:
+        release, add = threading.Event(), memory.engine.backend.add
+
+        def slow(*arguments: Any) -> Any:
+            release.wait(10)
+            return add(*arguments)
+
+        monkeypatch.setattr(memory.engine.backend, "add", slow)
+        saves = [memory.aremember(f"secret {n}", user_id="ana") for n in range(12)]
+        await asyncio.gather(
+            *(asyncio.wait_for(save, 0.01) for save in saves), return_exceptions=True
+        )
+        forgetting = asyncio.create_task(memory.aforget(user_id="ana"))
+        await asyncio.sleep(0.05)
+        release.set()
+        await forgetting
+
+        memory.engine.threads.wait_for_saves(10)
+        assert await memory.amemories(user_id="ana") == []
+
+
+async def test_closing_ends_long_work_at_its_next_step(store_url: str) -> None:
+    memory = KronvexMemory(store_url)
+    await memory.aremember_many([MemoryDraft(f"tea {n}", user_id="ana") for n in range(3000)])
+    begun, release = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def progress(done: int, total: int) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        release.wait(10)
+
+    export = asyncio.create_task(memory.aexport(io.StringIO(), progress=progress))
+    await begun.wait()
+    closing = asyncio.create_task(memory.aclose())
+    await asyncio.sleep(0.05)
+    release.set()
+    await closing
+
+    with pytest.raises(KronvexError):
+        await export
 
 
 def test_the_number_of_threads_is_checked() -> None:

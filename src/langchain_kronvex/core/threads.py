@@ -1,15 +1,17 @@
-"""The threads in which the async verbs run their sync twins."""
+"""The threads in which the async verbs run their sync versions."""
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import contextvars
 import functools
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from langchain_kronvex.core.fork_safety import ForkAware
@@ -17,26 +19,95 @@ from langchain_kronvex.core.fork_safety import ForkAware
 logger = logging.getLogger("langchain_kronvex")
 P = ParamSpec("P")
 T = TypeVar("T")
-Result = TypeVar("Result", covariant=True)
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Abandonable(Protocol[Result]):
+class Abandonable(Protocol[T_co]):
     """Work in steps that can end early."""
 
     abandoned: bool
 
-    def complete(self) -> Result:
+    def complete(self) -> T_co:
         """Do all of it, or raise an error soon after `abandoned` was set."""
 
 
-class Threads(ForkAware):
-    """A bounded pool of threads, started as they are needed.
+class _Pool:
+    """A bounded pool of daemon threads, started when they are needed.
 
-    A call that has been handed over always runs to its end, even when the task that awaits it is
-    cancelled: a save is neither undone nor lost. Context variables travel with the call.
+    Calls start in the order in which they were submitted. Unlike those of the standard library's
+    executor, the threads do not hold up the end of the process.
+
+    Attributes:
+        pending: The calls that have not ended, by their numbers, which increase.
+    """
+
+    def __init__(self, max_threads: int) -> None:
+        self.pending: dict[int, Future[Any]] = {}
+        self._max_threads = max_threads
+        self._changed = threading.Condition()
+        self._queue: deque[tuple[int, Callable[[], Any]]] = deque()
+        self._submitted = self._threads = self._idle = 0
+        self._closed = False
+        self._current = threading.local()
+
+    @property
+    def number(self) -> int | None:
+        """The number of the call that runs in this thread, if it is one of the pool's."""
+        return getattr(self._current, "number", None)
+
+    def submit(self, call: Callable[[], Any]) -> Future[Any] | None:
+        """Queue a call; return None if the pool was closed."""
+        with self._changed:
+            if self._closed:
+                return None
+            self._submitted += 1
+            future: Future[Any] = Future()
+            self.pending[self._submitted] = future
+            self._queue.append((self._submitted, call))
+            if self._idle < len(self._queue) and self._threads < self._max_threads:
+                self._threads += 1
+                threading.Thread(target=self._work, name="kronvex", daemon=True).start()
+            self._changed.notify()
+            return future
+
+    def close(self) -> None:
+        """Accept no more calls; the threads end when the queue is empty."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._idle += 1
+                self._changed.wait_for(lambda: self._queue or self._closed)
+                self._idle -= 1
+                if not self._queue:
+                    return
+                number, call = self._queue.popleft()
+                future = self.pending[number]
+            if future.set_running_or_notify_cancel():
+                self._current.number = number
+                try:
+                    result = call()
+                except BaseException as error:  # noqa: BLE001 - the caller gets it
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+                    del result
+                self._current.number = None
+            del self.pending[number], call, future  # an idle thread keeps nothing alive
+
+
+class Threads(ForkAware):
+    """Runs sync functions for async callers, with their context variables.
+
+    Saves and reads have a pool each, so that no save waits for reads that are slow. A save that
+    has been handed over always runs to its end, even if the task that awaits it is cancelled. A
+    read that has not started by then is dropped.
 
     Args:
-        max_threads: How many calls may run at once; others wait for their turn.
+        max_threads: How many saves, and how many reads, may run at once.
     """
 
     def __init__(self, max_threads: int) -> None:
@@ -47,58 +118,76 @@ class Threads(ForkAware):
 
     def after_fork_in_child(self) -> None:
         """Start without threads: those of the parent do not exist here."""
-        self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
-        self._own: set[int] = set()
+        self._saves, self._reads = _Pool(self._max_threads), _Pool(self._max_threads)
+        self._works: dict[int, Abandonable[Any]] = {}
+        if self._closed:
+            self._saves.close()
+            self._reads.close()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function in one of the threads and return its result, or raise its error.
+        """Call a function that saves; return its result, or raise its error."""
+        return await self._call(self._saves, functools.partial(function, *args, **kwargs))
 
-        After `close` it runs in the event loop's own executor, and raises the error for that.
-        """
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        context = contextvars.copy_context()
-        call = self._submit(context.run, functools.partial(function, *args, **kwargs))
-        if call is None:
-            return await asyncio.to_thread(function, *args, **kwargs)
-
-        def wake(call: Future[T]) -> None:
-            if done.cancelled():
-                _log_failure(call)
-            with contextlib.suppress(RuntimeError):  # the event loop has been closed
-                loop.call_soon_threadsafe(_finish, done)
-
-        call.add_done_callback(wake)
-        await done
-        return call.result()
+    async def read(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function that only reads; return its result, or raise its error."""
+        return await self._call(self._reads, functools.partial(function, *args, **kwargs))
 
     async def complete(self, work: Abandonable[T]) -> T:
-        """Run long work; when the task is cancelled, the work ends at its next step."""
+        """Do long work in a thread of its own; it ends early if the task is cancelled."""
+        self._works[id(work)] = work
         try:
-            return await self.run(work.complete)
+            return await asyncio.to_thread(work.complete)
         except asyncio.CancelledError:
             work.abandoned = True
             raise
+        finally:
+            del self._works[id(work)]
 
-    def _submit(
-        self, run: Callable[[Callable[[], T]], T], call: Callable[[], T]
-    ) -> Future[T] | None:
-        with self._lock:
-            if self._closed:
-                return None
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(
-                    self._max_threads, "kronvex", lambda: self._own.add(threading.get_ident())
-                )
-            return self._pool.submit(run, call)
+    async def _call(self, pool: _Pool, function: Callable[[], T]) -> T:
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+        future: Future[T] | None = None
+        if pool.number is None:  # a call that waited for its own pool could wait for ever
+            future = pool.submit(functools.partial(context.run, function))
+        if future is None:  # after closing, the verb itself says so
+            return await asyncio.to_thread(function)
+        done = loop.create_future()
 
-    def close(self) -> None:
-        """Wait for the calls that were handed over, and end the threads."""
-        with self._lock:
-            self._closed, pool, self._pool = True, self._pool, None
-        if pool is not None:  # a thread cannot wait for itself
-            pool.shutdown(wait=threading.get_ident() not in self._own)
+        def wake(future: Future[T]) -> None:
+            if done.cancelled():
+                _log_failure(future)
+            with contextlib.suppress(RuntimeError):  # the event loop has been closed
+                loop.call_soon_threadsafe(_finish, done)
+
+        future.add_done_callback(wake)
+        try:
+            await done
+        except asyncio.CancelledError:
+            if pool is self._reads:
+                future.cancel()
+            raise
+        return future.result()
+
+    def wait_for_saves(self, timeout: float) -> None:
+        """Wait for the saves handed over before; return after `timeout` seconds at the latest.
+
+        Called by a save, it waits for those that were handed over before that one.
+        """
+        own = self._saves.number
+        earlier = [f for n, f in list(self._saves.pending.items()) if own is None or n < own]
+        concurrent.futures.wait(earlier, timeout)
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Accept no more calls, and wait for those handed over, but no longer than `timeout`."""
+        self._closed = True
+        for work in list(self._works.values()):
+            work.abandoned = True
+        left: set[Future[Any]] = set()
+        for pool in (self._saves, self._reads):
+            pool.close()
+            left |= {f for n, f in list(pool.pending.items()) if n != pool.number}
+        unfinished = concurrent.futures.wait(left, timeout).not_done
+        if unfinished:
+            logger.error("closed before %d async calls were done", len(unfinished))
 
 
 def _finish(done: asyncio.Future[None]) -> None:
@@ -106,7 +195,7 @@ def _finish(done: asyncio.Future[None]) -> None:
         done.set_result(None)
 
 
-def _log_failure(call: Future[Any]) -> None:
-    error = call.exception()
+def _log_failure(future: Future[Any]) -> None:
+    error = None if future.cancelled() else future.exception()
     if error is not None:
         logger.warning("a call whose task was cancelled failed: %s", type(error).__name__)

@@ -63,7 +63,7 @@ class KronvexChatMessageHistory(BaseChatMessageHistory):
 
     async def aget_messages(self) -> list[BaseMessage]:
         """Async version of `messages`."""
-        return await self.memory.engine.threads.run(lambda: self.messages)
+        return await self.memory.engine.threads.read(lambda: self.messages)
 
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Append messages, all or none; once this returns, they survive the process."""

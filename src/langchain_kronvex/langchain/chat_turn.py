@@ -7,8 +7,10 @@ background, in order.
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 from collections.abc import Collection, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from langchain_core.messages import BaseMessage
@@ -45,6 +47,11 @@ class Turn:
     _reported: bool = False
 
     @property
+    def words(self) -> list[BaseMessage]:
+        """The user's messages that are saved: all but system messages."""
+        return [message for message in self.new if message.type != "system"]
+
+    @property
     def session_id(self) -> str:
         """The session; without one, the session with the name of the user."""
         return self.scope.session_id or self.scope.owner
@@ -52,9 +59,9 @@ class Turn:
     def prepare(
         self, *, load_history: bool, max_messages: int | None, options: ContextOptions
     ) -> None:
-        """Load the history, recall the context and save the user's messages, in this order.
+        """Load the history, then recall the context.
 
-        Running two of these steps at once in two threads was measured to be slower.
+        Doing both at once in two threads was measured to be slower.
         """
         if load_history:
             try:
@@ -67,7 +74,6 @@ class Turn:
                 self._degrade(error)
         shown = visible_texts([*self.history, *self.new])
         self.recall(query_of(self.new), shown, options)
-        self.save([message for message in self.new if message.type != "system"])
 
     def recall(self, query: str, already_shown: Collection[str], options: ContextOptions) -> None:
         """Recall the context from all sessions of the user."""
@@ -80,18 +86,37 @@ class Turn:
 
         If the store is too slow or fails, saving continues in the background.
         """
-        if not messages:
-            return
         try:
-            saving = self.memory.engine.writer.submit(self.scope, lambda: self._write(messages))
-            saving.result(self.memory.engine.patience_seconds)
-        except concurrent.futures.CancelledError:
-            return  # the user has been forgotten in the meantime
-        except concurrent.futures.TimeoutError:
-            limit = f"{self.memory.engine.patience_seconds:g} s"
-            self._degrade(StoreBusy(f"Saving took over {limit}; it continues in the background."))
+            saving = self._submit(messages)
+            if saving:
+                saving.result(self.memory.engine.patience_seconds)
         except Exception as error:  # noqa: BLE001 - the chat goes on
-            self._degrade(error)
+            self._saving_failed(error)
+
+    async def asave(self, messages: Sequence[BaseMessage]) -> None:
+        """Async version of `save`; no thread waits for the disk."""
+        try:
+            saving = await self.memory.engine.threads.run(self._submit, messages)
+            if saving:
+                waiting = asyncio.wrap_future(saving)
+                waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+                await asyncio.wait([waiting], timeout=self.memory.engine.patience_seconds)
+                saving.result(0)
+        except Exception as error:  # noqa: BLE001 - the chat goes on
+            self._saving_failed(error)
+
+    def _submit(self, messages: Sequence[BaseMessage]) -> Future[None] | None:
+        if not messages:
+            return None
+        return self.memory.engine.writer.submit(self.scope, lambda: self._write(messages))
+
+    def _saving_failed(self, error: Exception) -> None:
+        if isinstance(error, concurrent.futures.CancelledError):
+            return  # the user has been forgotten in the meantime
+        if isinstance(error, concurrent.futures.TimeoutError):
+            limit = f"{self.memory.engine.patience_seconds:g} s"
+            error = StoreBusy(f"Saving took over {limit}; it continues in the background.")
+        self._degrade(error)
 
     def report_once(self) -> bool:
         """Return whether something failed, True only the first time."""

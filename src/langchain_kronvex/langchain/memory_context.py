@@ -92,7 +92,7 @@ class KronvexMemoryContext(RunnableSerializable[Any, Any]):
         return self._filled(value, context)
 
     async def _afill(self, value: Any, run_manager: Any, config: RunnableConfig) -> Any:
-        context = await self.memory.engine.threads.run(self._recall, value, config)
+        context = await self.memory.engine.threads.read(self._recall, value, config)
         if context.degraded:
             await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
         return self._filled(value, context)

@@ -99,5 +99,5 @@ class KronvexRetriever(BaseRetriever):
         **options: Any,
     ) -> list[Document]:
         find = self._get_relevant_documents
-        run = self.memory.engine.threads.run
+        run = self.memory.engine.threads.read
         return await run(find, query, run_manager=run_manager.get_sync(), **options)

@@ -55,7 +55,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
 
     async def aget(self, key: str, default: Any = None) -> Any:
         """Async version of `get`."""
-        return await self.memory.engine.threads.run(self.get, key, default)
+        return await self.memory.engine.threads.read(self.get, key, default)
 
     def set(self, key: str, value: Any, *, ttl_days: float | None = None) -> None:
         """Store a value. Once this returns, the value survives even a `kill -9`.
@@ -99,7 +99,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
 
     async def alist_keys(self, prefix: str | None = None) -> list[str]:
         """Async version of `list_keys`."""
-        return await self.memory.engine.threads.run(self.list_keys, prefix)
+        return await self.memory.engine.threads.read(self.list_keys, prefix)
 
     def __contains__(self, key: object) -> bool:
         """Return whether the key has a value."""
@@ -187,7 +187,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
 
     async def amget(self, keys: Sequence[str]) -> list[Any]:
         """Async version of `mget`."""
-        return await self.memory.engine.threads.run(self.mget, keys)
+        return await self.memory.engine.threads.read(self.mget, keys)
 
     def mset(self, key_value_pairs: Sequence[tuple[str, Any]]) -> None:
         """Store values, all or none; if a key is given twice, the last value counts."""

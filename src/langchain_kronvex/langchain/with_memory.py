@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
 from langchain_core.runnables.base import coerce_to_runnable
 from pydantic import ConfigDict
@@ -81,19 +82,21 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
 
     def _turn(self, value: Any, run_manager: Any, config: RunnableConfig, **kwargs: Any) -> Any:
         turn, filled = self._begin(value, config)
+        turn.save(turn.words)
         _report(turn, config)
         output = self.chain.invoke(filled, config, **kwargs)
-        self._save(turn, output)
+        turn.save(self._answer(turn, output))
         _report(turn, config)
         return output
 
     async def _aturn(
         self, value: Any, run_manager: Any, config: RunnableConfig, **kwargs: Any
     ) -> Any:
-        turn, filled = await self.memory.engine.threads.run(self._begin, value, config)
+        turn, filled = await self.memory.engine.threads.read(self._begin, value, config)
+        await turn.asave(turn.words)
         await _areport(turn, config)
         output = await self.chain.ainvoke(filled, config, **kwargs)
-        await self.memory.engine.threads.run(self._save, turn, output)
+        await turn.asave(self._answer(turn, output))
         await _areport(turn, config)
         return output
 
@@ -101,6 +104,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
         self, inputs: Iterator[Any], run_manager: Any, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[Any]:
         turn, filled = self._begin(next(inputs), config)
+        turn.save(turn.words)
         _report(turn, config)
         output = None
         try:
@@ -108,14 +112,15 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
                 output = _joined(output, chunk)
                 yield chunk
         finally:
-            self._save(turn, output)
+            turn.save(self._answer(turn, output))
         _report(turn, config)
 
     async def _astream_turn(
         self, inputs: AsyncIterator[Any], run_manager: Any, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[Any]:
         value = await anext(inputs)
-        turn, filled = await self.memory.engine.threads.run(self._begin, value, config)
+        turn, filled = await self.memory.engine.threads.read(self._begin, value, config)
+        await turn.asave(turn.words)
         await _areport(turn, config)
         output = None
         try:
@@ -123,11 +128,11 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
                 output = _joined(output, chunk)
                 yield chunk
         finally:
-            await self.memory.engine.threads.run(self._save, turn, output)
+            await turn.asave(self._answer(turn, output))
         await _areport(turn, config)
 
     def _begin(self, value: Any, config: RunnableConfig) -> tuple[Turn, Any]:
-        """Save the user's message; return the turn, and the chain's input with the memory."""
+        """Load and recall; return the turn, and the chain's input with the memory."""
         said = input_of(value, self.input_messages_key) if isinstance(value, Mapping) else value
         turn = Turn(
             memory=self.memory,
@@ -152,9 +157,9 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
             return as_text(turn.history, turn.new, context)
         return with_context(turn.history, turn.new, context)
 
-    def _save(self, turn: Turn, output: Any) -> None:
+    def _answer(self, turn: Turn, output: Any) -> list[BaseMessage]:
         said = said_by(output, self.output_messages_key)
-        turn.save(without_prompt(said, [*turn.history, *turn.new]))
+        return without_prompt(said, [*turn.history, *turn.new])
 
 
 def with_memory(

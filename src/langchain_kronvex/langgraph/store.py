@@ -143,7 +143,9 @@ class KronvexStore(BaseStore):
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Async version of `batch`."""
-        return await self.memory.engine.threads.run(self.batch, list(ops))
+        ops, threads = list(ops), self.memory.engine.threads
+        writes = any(isinstance(op, PutOp) for op in ops)
+        return await (threads.run if writes else threads.read)(self.batch, ops)
 
     def sweep_ttl(self) -> int:
         """Remove expired items from the file; return how many.

@@ -70,7 +70,7 @@ class KronvexChatStore(BaseChatStore):
 
     async def aget_messages(self, key: str) -> list[ChatMessage]:
         """Async version of `get_messages`."""
-        return await self.memory.engine.threads.run(self._keys.messages, key)
+        return await self.memory.engine.threads.read(self._keys.messages, key)
 
     def add_message(self, key: str, message: ChatMessage) -> None:
         """Append a message; once this returns, it survives the process."""
@@ -113,7 +113,7 @@ class KronvexChatStore(BaseChatStore):
 
     async def aget_keys(self) -> list[str]:
         """Async version of `get_keys`."""
-        return await self.memory.engine.threads.run(self._keys.keys)
+        return await self.memory.engine.threads.read(self._keys.keys)
 
 
 class KronvexAsyncChatStore(AsyncDBChatStore):
@@ -150,7 +150,7 @@ class KronvexAsyncChatStore(AsyncDBChatStore):
         offset: int | None = None,
     ) -> list[ChatMessage]:
         """Return messages under a key, oldest first; with `status` None, those of any status."""
-        found = await self.memory.engine.threads.run(self._keys.messages, key, _name(status))
+        found = await self.memory.engine.threads.read(self._keys.messages, key, _name(status))
         start = offset or 0
         return found[start:] if limit is None else found[start : start + limit]
 
@@ -198,7 +198,7 @@ class KronvexAsyncChatStore(AsyncDBChatStore):
 
     async def get_keys(self) -> list[str]:
         """Return the keys that have messages, last written first."""
-        return await self.memory.engine.threads.run(self._keys.keys)
+        return await self.memory.engine.threads.read(self._keys.keys)
 
 
 def _name(status: MessageStatus | None) -> str | None:

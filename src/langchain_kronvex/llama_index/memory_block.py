@@ -87,7 +87,7 @@ class KronvexMemoryBlock(BaseMemoryBlock[str]):
         session_id: str | None = None,
         **block_kwargs: Any,
     ) -> str:
-        return await self.memory.engine.threads.run(self._content, messages or [], session_id)
+        return await self.memory.engine.threads.read(self._content, messages or [], session_id)
 
     async def _aput(self, messages: list[ChatMessage]) -> None:
         await self.memory.engine.threads.run(self._take, messages)

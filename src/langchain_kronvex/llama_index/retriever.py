@@ -76,7 +76,7 @@ class KronvexRetriever(BaseRetriever):
         return [to_node(memory) for memory in found]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await self.memory.engine.threads.run(self._retrieve, query_bundle)
+        return await self.memory.engine.threads.read(self._retrieve, query_bundle)
 
 
 def to_node(memory: RecalledMemory) -> NodeWithScore:

@@ -281,6 +281,7 @@ class Engine:
         if chosen.ids is None:
             scope = chosen.scope
             self.writer.discard(lambda lane: _is_within(lane, scope))
+            self.threads.wait_for_saves(self.settings.timeout_seconds)
         self.model.forget_queries()
         count = self.backend.delete(chosen, self.clock())
         self.erasures += 1

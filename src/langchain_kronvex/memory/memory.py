@@ -85,7 +85,8 @@ class KronvexMemory:
         on_error: Called with every error of the background work and of every degraded turn.
         timeout_seconds: How long to wait for another process that is writing, or for a server.
         cache_megabytes: The most RAM for the users' indexes, in MiB.
-        max_threads: How many async verbs may run at once; each runs in one of the memory's threads.
+        max_threads: How many async saves, and how many async reads, may run at once, each in a
+            thread of the memory's own. Raise it for slow embeddings or a distant server.
         http_client: For a Kronvex API: an `httpx.Client` of yours, which is not closed.
         http_async_client: Removed: async verbs run in threads and use `http_client`.
         outbox: For a Kronvex API: the file, or folder, of the writes still to be sent. The default
@@ -327,7 +328,7 @@ class KronvexMemory:
         order_by: OrderBy = "confidence",
     ) -> list[RecalledMemory]:
         """Async version of `recall`."""
-        return await self.engine.threads.run(
+        return await self.engine.threads.read(
             self.recall, query, user_id=user_id, session_id=session_id, top_k=top_k,
             memory_type=memory_type, threshold=threshold, include_shared=include_shared,
             order_by=order_by,
@@ -376,7 +377,7 @@ class KronvexMemory:
         already_shown: Collection[str] = (),
     ) -> MemoryContext:
         """Async version of `inject_context`."""
-        return await self.engine.threads.run(
+        return await self.engine.threads.read(
             self.inject_context, query, user_id=user_id, session_id=session_id, top_k=top_k,
             max_tokens=max_tokens, memory_type=memory_type, already_shown=already_shown,
         )  # fmt: skip
@@ -409,7 +410,7 @@ class KronvexMemory:
         include_shared: bool = False,
     ) -> list[Memory]:
         """Async version of `memories`."""
-        return await self.engine.threads.run(
+        return await self.engine.threads.read(
             self.memories, user_id=user_id, session_id=session_id, memory_type=memory_type,
             limit=limit, offset=offset, include_shared=include_shared,
         )  # fmt: skip
@@ -421,7 +422,7 @@ class KronvexMemory:
 
     async def aget(self, id: str) -> Memory | None:
         """Async version of `get`."""
-        return await self.engine.threads.run(self.get, id)
+        return await self.engine.threads.read(self.get, id)
 
     def update(
         self,
@@ -506,7 +507,7 @@ class KronvexMemory:
 
     async def asessions(self, *, user_id: str | None = None) -> list[SessionSummary]:
         """Async version of `sessions`."""
-        return await self.engine.threads.run(self.sessions, user_id=user_id)
+        return await self.engine.threads.read(self.sessions, user_id=user_id)
 
     def stats(self) -> MemoryStats:
         """Return how much is stored, and the state of the background work."""
@@ -514,7 +515,7 @@ class KronvexMemory:
 
     async def astats(self) -> MemoryStats:
         """Async version of `stats`."""
-        return await self.engine.threads.run(self.stats)
+        return await self.engine.threads.read(self.stats)
 
     # -- messages ------------------------------------------------------------------------------
 
@@ -535,7 +536,7 @@ class KronvexMemory:
         self, session_id: str, *, user_id: str | None = None, max_messages: int | None = None
     ) -> list[BaseMessage]:
         """Async version of `load_messages`."""
-        return await self.engine.threads.run(
+        return await self.engine.threads.read(
             self.load_messages, session_id, user_id=user_id, max_messages=max_messages
         )
 
@@ -723,7 +724,7 @@ class KronvexMemory:
 
     async def aflush(self, timeout: float | None = None) -> bool:
         """Async version of `flush`."""
-        return await self.engine.threads.run(self.flush, timeout)
+        return await asyncio.to_thread(self.flush, timeout)
 
     def close(self) -> None:
         """Finish the background work and close the store. Also done at exit."""

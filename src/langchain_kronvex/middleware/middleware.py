@@ -152,7 +152,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         handler: "Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]",
     ) -> "ModelCallResult[Any]":
         """Async version of `wrap_model_call`."""
-        remembering, record = await self.memory.engine.threads.run(self._before_model, request)
+        remembering, record = await self.memory.engine.threads.read(self._before_model, request)
         return _noting(await handler(remembering), record)
 
     def after_agent(
