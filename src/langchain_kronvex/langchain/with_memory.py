@@ -177,6 +177,7 @@ def with_memory(
     user_id: str | None = None,
     session_id: str | None = None,
     on_error: OnFailure = "degrade",
+    name: str | None = None,
 ) -> Runnable[Any, Any]:
     """Give a chain a memory: history, recall and saving around every call, sync or async.
 
@@ -207,6 +208,7 @@ def with_memory(
         user_id: The user, for every call.
         session_id: The session, for every call.
         on_error: `degrade` (the chain continues without its memory), or `raise`.
+        name: The name in traces.
 
     Raises:
         ConfigurationError: the chain or the value of an option does not fit.
@@ -217,6 +219,7 @@ def with_memory(
         return ChainWithMemory(
             chain=coerce_to_runnable(chain),
             memory=memory,
+            name=name,
             input_messages_key=input_messages_key,
             history_messages_key=history_messages_key,
             context_key=context_key,

@@ -765,6 +765,7 @@ class KronvexMemory:
         memory_type: str | None = None,
         threshold: float = 0.0,
         include_shared: bool = False,
+        name: str | None = None,
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> KronvexRetriever:
@@ -773,5 +774,6 @@ class KronvexMemory:
 
         return KronvexRetriever(
             memory=self, k=k, user_id=user_id, session_id=session_id, memory_type=memory_type,
-            threshold=threshold, include_shared=include_shared, tags=tags, metadata=metadata,
+            threshold=threshold, include_shared=include_shared, name=name, tags=tags,
+            metadata=metadata,
         )  # fmt: skip

@@ -61,6 +61,7 @@ def to_payload(stored: VersionedRecord) -> dict[str, Any]:
         "access_count": record.access_count,
         "ttl_days": stored.ttl_days,
         "gone": stored.gone,
+        "apart": False,  # earlier versions, which may share the outbox, expect it
     }
 
 
