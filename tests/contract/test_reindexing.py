@@ -154,13 +154,14 @@ def test_an_interrupted_reindexing_resumes_where_it_stopped(memory: Driver) -> N
     letters.before = fail_at_the_third
     with pytest.raises(EmbeddingsError, match="letters failed"):
         memory.reindex(letters)
-    assert len(letters.given()) == 128
+    done = len(letters.given())
+    assert 128 <= done < 192  # a page may be shorter than the batch
     # The old vectors serve as before.
     assert memory.memory.engine.model.current.is_local
     assert memory.recall("animal park", user_id="ana", top_k=1)
     again = Letters()
     assert memory.reindex(again) == 300
-    assert len(again.given()) == 172
+    assert len(again.given()) == 300 - done
     assert set(letters.given()) | set(again.given()) == {f"number {n} zoo" for n in range(300)}
 
 
