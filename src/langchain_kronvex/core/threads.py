@@ -41,7 +41,7 @@ class _Pool:
         pending: The calls that have not ended, by their numbers, which increase.
     """
 
-    def __init__(self, max_threads: int) -> None:
+    def __init__(self, max_threads: Callable[[], int]) -> None:
         self.pending: dict[int, Future[Any]] = {}
         self._max_threads = max_threads
         self._changed = threading.Condition()
@@ -64,7 +64,7 @@ class _Pool:
             future: Future[Any] = Future()
             self.pending[self._submitted] = future
             self._queue.append((self._submitted, call))
-            if self._idle < len(self._queue) and self._threads < self._max_threads:
+            if self._idle < len(self._queue) and self._threads < self._max_threads():
                 self._threads += 1
                 threading.Thread(target=self._work, name="kronvex", daemon=True).start()
             self._changed.notify()
@@ -107,18 +107,20 @@ class Threads(ForkAware):
     read that has not started by then is dropped.
 
     Args:
-        max_threads: How many saves, and how many reads, may run at once.
+        max_threads: How many saves may run at once.
+        max_reads: Returns how many reads may run at once; as many as saves by default.
     """
 
-    def __init__(self, max_threads: int) -> None:
-        self._max_threads = max_threads
+    def __init__(self, max_threads: int, max_reads: Callable[[], int] | None = None) -> None:
+        self._max_threads = lambda: max_threads
+        self._max_reads = max_reads or self._max_threads
         self._closed = False
         self.after_fork_in_child()
         self.watch_forks()
 
     def after_fork_in_child(self) -> None:
         """Start without threads: those of the parent do not exist here."""
-        self._saves, self._reads = _Pool(self._max_threads), _Pool(self._max_threads)
+        self._saves, self._reads = _Pool(self._max_threads), _Pool(self._max_reads)
         self._works: dict[int, Abandonable[Any]] = {}
         if self._closed:
             self._saves.close()
