@@ -86,8 +86,8 @@ class KronvexMemory:
         timeout_seconds: How long to wait for another process that is writing, or for a server.
         cache_megabytes: The most RAM for the users' indexes, in MiB.
         max_threads: How many async saves, and how many async reads, may run at once, each in a
-            thread of the memory's own. Raise it for slow embeddings or a distant server. (Reads that
-            only compute use two.)
+            thread of the memory's own. Raise it for slow embeddings or a distant server.
+            Reads that only compute use two.
         http_client: For a Kronvex API: an `httpx.Client` of yours, which is not closed.
         http_async_client: Removed: async verbs run in threads and use `http_client`.
         outbox: For a Kronvex API: the file, or folder, of the writes still to be sent. The default
