@@ -78,6 +78,7 @@ def test_the_demo_fails_when_a_fact_is_missing(tmp_path: Path) -> None:
     assert "FAILED:" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_demo_accepts_another_transcript(tmp_path: Path) -> None:
     transcript = tmp_path / "mine.jsonl"
     said = [

@@ -99,6 +99,7 @@ def _write_kill_reopen(
             _check_messages([each.text for each in messages], tokens, under_way)
 
 
+@pytest.mark.slow
 def test_acknowledged_writes_survive_fifty_kills(
     crew: Crew, store_url: str, open_memory: OpenMemory
 ) -> None:

@@ -380,6 +380,7 @@ def test_a_damaged_compressed_file(
 # -- size --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_fifty_thousand_need_no_more_ram_than_five_thousand(
     crew: Crew, tmp_path: Path, other_url: str
 ) -> None:

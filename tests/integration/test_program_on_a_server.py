@@ -132,6 +132,7 @@ def on_server(process: Process) -> Counter[str]:
     return Counter(memory["content"] for memory in answer.raise_for_status().json()["memories"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_a_killed_server_neither_loses_nor_duplicates_memories(
     serve: Callable[..., Process], open_memory: OpenMemory, monkeypatch: pytest.MonkeyPatch

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
+import pytest
 
 from .running import Process, client
 
@@ -55,6 +56,7 @@ def write_and_end(process: Process, end: str) -> list[Writer]:
     return writers
 
 
+@pytest.mark.slow
 def test_no_acknowledged_memory_is_lost(store_url: str, log_file: Path) -> None:
     acknowledged: set[str] = set()
     begun: set[str] = set()
