@@ -289,13 +289,15 @@ class QuantizedVectors:
         signs, has_vector = _signs(vector[None])[0], self._table["scale"] > 0
         distance = np.zeros(len(self._table), np.uint16)
         eligible = has_vector if among is None else has_vector & among
+        is_all = bool(eligible.all())
         far = 64 * len(self._signs) + 1  # more bits than may differ
         histogram = np.zeros(far + 1, np.intp)
         for start in range(0, len(distance), _SIGNS_AT_ONCE):
             part = slice(start, start + _SIGNS_AT_ONCE)
             for name, bits in zip(self._signs, signs, strict=True):
                 distance[part] += _bits_set(self._table[name][part] ^ bits)
-            distance[part][~eligible[part]] = far
+            if not is_all:
+                distance[part][~eligible[part]] = far
             histogram += np.bincount(distance[part], minlength=far + 1)
         within = np.cumsum(histogram[:far])
         least = int(np.searchsorted(within, min(count, int(within[-1]))))
@@ -305,5 +307,6 @@ class QuantizedVectors:
 def _signs(vectors: Floats) -> NDArray[np.uint64]:
     """Return one bit for each component, shape (vectors, words of 64 bits)."""
     packed = np.packbits(vectors > 0, axis=1)
-    padding = -packed.shape[1] % 8
-    return np.pad(packed, ((0, 0), (0, padding))).view(np.uint64)
+    words = np.zeros((len(packed), -(-packed.shape[1] // 8)), np.uint64)
+    words.view(np.uint8)[:, : packed.shape[1]] = packed
+    return words

@@ -6,7 +6,7 @@ A memory's count of a term includes part of its neighbours' counts, and its date
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,8 +159,9 @@ def load_thesaurus() -> tuple[dict[str, int], list[str], NDArray[np.uint16], NDA
     return numbers, stems, np.load(DATA / "near_rows.npy"), np.load(DATA / "near_cosines.npy")
 
 
-def related(stem: str) -> Iterator[tuple[str, float]]:
-    """Yield related stems with their cosines, nearest first; none for rare words.
+@functools.lru_cache(maxsize=1024)
+def related(stem: str) -> Sequence[tuple[str, float]]:
+    """Return related stems with their cosines, nearest first; none for rare words.
 
     Args:
         stem: As `tokenizer.stems` returns it.
@@ -168,8 +169,6 @@ def related(stem: str) -> Iterator[tuple[str, float]]:
     numbers, stems, near, cosines = load_thesaurus()
     number = numbers.get(stem)
     if number is None:
-        return
-    for other, cosine in zip(near[number].tolist(), cosines[number].tolist(), strict=True):
-        if not cosine:
-            return
-        yield stems[other], cosine / 255
+        return ()
+    nearest = zip(near[number].tolist(), cosines[number].tolist(), strict=True)
+    return [(stems[other], cosine / 255) for other, cosine in nearest if cosine]

@@ -91,7 +91,7 @@ class Transaction:
                     cursor.execute(self._placed(each.sql), each.parameters, binary=True)
         asked = cursors[len(self._settings) :]
         self._settings = []
-        return [each.fetchall() if each.description else [] for each in asked]
+        return [[] if each.rownumber is None else each.fetchall() for each in asked]
 
     def execute_script(self, script: str) -> None:
         """Run all statements of a script, which has no parameters."""
