@@ -113,14 +113,14 @@ class Threads(ForkAware):
 
     def __init__(self, max_threads: int, max_reads: Callable[[], int] | None = None) -> None:
         self._max_threads = lambda: max_threads
-        self._max_reads = max_reads or self._max_threads
+        self.max_reads = max_reads or self._max_threads
         self._closed = False
         self.after_fork_in_child()
         self.watch_forks()
 
     def after_fork_in_child(self) -> None:
         """Start without threads: those of the parent do not exist here."""
-        self._saves, self._reads = _Pool(self._max_threads), _Pool(self._max_reads)
+        self._saves, self._reads = _Pool(self._max_threads), _Pool(self.max_reads)
         self._works: dict[int, Abandonable[Any]] = {}
         if self._closed:
             self._saves.close()

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     import httpx
 
 logger = logging.getLogger("langchain_kronvex")
-_COMPUTING_THREADS = 2  # on two cores, 64 tasks read some 8 % more a second than with 32
+# Reads that hardly wait: with as many threads as tasks, 64 tasks read 10 % less a second.
+_COMPUTING_THREADS = {"sqlite": 2, "postgresql": 4}
 
 _ERASE_AFTER_SECONDS = 0.5
 # The pause before the next erasure, in durations of the last: writers have to wait during one.
@@ -355,13 +356,11 @@ def _shut(
 
 
 def _max_reads(url: str, model: ModelInUse, max_threads: int) -> int:
-    """Return how many reads may run at once.
-
-    Reads that wait for nothing but the processor get slower when many threads take turns.
-    """
+    """Return how many reads may run at once: fewer if they spend their time computing."""
     current = model.current
-    computes_only = url.startswith("sqlite:") and (current is None or current.is_local)
-    return min(max_threads, _COMPUTING_THREADS) if computes_only else max_threads
+    is_local = current is None or current.is_local
+    computing = _COMPUTING_THREADS.get(url.partition(":")[0], max_threads)
+    return min(max_threads, computing) if is_local else max_threads
 
 
 def _model_for(url: str, embeddings: EmbeddingsChoice) -> EmbeddingModel | None:

@@ -25,12 +25,6 @@ def is_in_ram(memory: KronvexMemory) -> bool:
     return memory.location == "sqlite://"
 
 
-def only_computes(memory: KronvexMemory) -> bool:
-    """Return whether a recall waits for no database server and no embeddings provider."""
-    model = memory.engine.model.current
-    return memory.location.startswith("sqlite:") and (model is None or model.is_local)
-
-
 def check_servable(memory: KronvexMemory) -> None:
     """Check that a memory is not kept by a server itself.
 

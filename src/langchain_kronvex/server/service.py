@@ -25,7 +25,6 @@ from langchain_kronvex.server.registry.item_table import SERVER_AGENT
 from langchain_kronvex.server.settings import ServerSettings
 
 _THREADS = 40
-_RECALL_THREADS = 4  # more of them would only compete for the interpreter
 _COUNT_SECONDS = 10.0  # other processes write to the store, and memories expire
 Call = Literal["recalls", "stores", "injects"]
 T = TypeVar("T")
@@ -190,7 +189,7 @@ class Service:
             None if queries.is_in_ram(memory) else settings.open_memories,
         )
         self._threads = ThreadPoolExecutor(_THREADS, "kronvex-server")
-        recalling = _RECALL_THREADS if queries.only_computes(memory) else _THREADS
+        recalling = min(_THREADS, memory.engine.threads.max_reads())
         self._recall_threads = ThreadPoolExecutor(recalling, "kronvex-recall")
         self._counting = threading.Lock()
         self._calls: tuple[date, Counter[tuple[str, Call]]] = self.now().date(), Counter()
