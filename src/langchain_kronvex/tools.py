@@ -18,7 +18,7 @@ from langchain_kronvex.core.context_lines import memory_line, neutral
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Memory, Scope
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.scope_from_config import agent_scope
+from langchain_kronvex.memory.scope_from_config import scope_from
 
 MemoryType = Literal["semantic", "procedural", "episodic", "fact", "preference", "context"]
 # LangGraph passes the run to a parameter named `runtime`; a model can neither see nor set it. Its
@@ -119,7 +119,7 @@ class _Tools:
     def _scope(self, config: RunnableConfig, runtime: object) -> Scope:
         # A runtime invented by the model would be JSON, which has no attributes.
         context = getattr(runtime, "context", None)
-        return agent_scope(config, context, self.fixed.user_id, self.fixed.session_id)
+        return scope_from(config, self.fixed.user_id, self.fixed.session_id, context)
 
 
 def create_memory_tools(

@@ -22,16 +22,35 @@ def config(**configurable: object) -> dict:
         ({}, {"session_id": "s"}, Scope(None, "s")),
         (config(user_id="bob", session_id="s"), {"user_id": "ana"}, Scope("ana", "s")),
         (config(user_id=None, session_id="s"), {}, Scope(None, "s")),
+        (config(thread_id="t"), {}, Scope(None, "t")),
+        (config(thread_id=7, user_id="ana"), {}, Scope("ana", "7")),
+        (config(thread_id="t", session_id="s"), {}, Scope(None, "s")),
+        (config(user_id="bob"), {"session_id": "s"}, Scope(None, "s")),
+        (config(user_id="bob", thread_id="t"), {"session_id": "s"}, Scope(None, "s")),
+        (config(user_id="bob"), {"session_id": "s", "context": {"user_id": "b"}}, Scope(None, "s")),
+        (config(session_id="t"), {"user_id": "ana", "session_id": "s"}, Scope("ana", "s")),
     ],
 )
-def test_the_constructor_wins_over_the_config(given, arguments, expected) -> None:
+def test_the_run_cannot_change_what_the_constructor_fixed(given, arguments, expected) -> None:
     assert scope_from(given, **arguments) == expected
 
 
-@pytest.mark.parametrize("given", [None, {}, config(), config(user_id=None), config(thread_id="t")])
+@pytest.mark.parametrize("given", [None, {}, config(), config(user_id=None), config(other="t")])
 def test_without_ids_the_error_says_what_to_pass(given) -> None:
     with pytest.raises(ScopeRequired, match=r"(?s)user_id.*session_id.*configurable"):
         scope_from(given)
+
+
+@pytest.mark.parametrize("scope", [Scope("ana"), Scope("ana", "s"), Scope(None, "ana")])
+def test_adapters_read_all_sessions_of_the_user(scope: Scope) -> None:
+    assert scope.reading(this_session_only=False) == Scope("ana")
+
+
+def test_reading_can_be_limited_to_one_session() -> None:
+    assert Scope("ana", "s").reading(this_session_only=True) == Scope("ana", "s")
+    assert Scope(None, "s").reading(this_session_only=True) == Scope("s", "s")
+    with pytest.raises(ScopeRequired, match="this_session_only"):
+        Scope("ana").reading(this_session_only=True)
 
 
 @pytest.mark.parametrize("bad", ["", " ", 7, "\0", "x" * 256])

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Literal
 
+from langchain_kronvex.core.errors import ScopeRequired
 from langchain_kronvex.core.validation import check_optional_id
 
 OrderBy = Literal["confidence", "similarity"]
@@ -52,6 +53,16 @@ class Scope:
     def only_session(self) -> str | None:
         """The one session to which reading is limited; None for all sessions of the owner."""
         return self.session_id if self.user_id else None
+
+    def reading(self, this_session_only: bool) -> "Scope":
+        """Return the part that adapters read: all sessions of the owner, or only this session.
+
+        Raises:
+            ScopeRequired: there is no session to which reading could be limited.
+        """
+        if this_session_only and self.session_id is None:
+            raise ScopeRequired("this_session_only needs a session_id as well.")
+        return Scope(self.owner, self.session_id if this_session_only else None)
 
     def __bool__(self) -> bool:
         return bool(self.owner)

@@ -76,9 +76,8 @@ class Turn:
         self.recall(query_of(self.new), shown, options)
 
     def recall(self, query: str, already_shown: Collection[str], options: ContextOptions) -> None:
-        """Recall the context from all sessions of the user."""
-        all_sessions = Scope(user_id=self.scope.owner)
-        self.context = recall_context(self.memory, query, all_sessions, options, already_shown)
+        """Recall the context."""
+        self.context = recall_context(self.memory, query, self.scope, options, already_shown)
         self.degraded |= self.context.degraded
 
     def save(self, messages: Sequence[BaseMessage]) -> None:

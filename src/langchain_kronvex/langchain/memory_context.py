@@ -11,9 +11,8 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import ConfigDict
 
-from langchain_kronvex.core.errors import ScopeRequired
 from langchain_kronvex.core.messages import query_of, visible_texts
-from langchain_kronvex.core.types import MemoryContext, Scope
+from langchain_kronvex.core.types import MemoryContext
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 from langchain_kronvex.langchain.prompts import as_messages, fill, input_of
 from langchain_kronvex.memory.memory import KronvexMemory
@@ -104,12 +103,9 @@ class KronvexMemoryContext(RunnableSerializable[Any, Any]):
             top_k=self.top_k,
             max_tokens=self.max_tokens,
             memory_type=self.memory_type,
+            this_session_only=self.this_session_only,
             on_error=self.on_error,
         )
-        if not self.this_session_only:
-            scope = Scope(user_id=scope.owner)
-        elif scope.session_id is None:
-            raise ScopeRequired("this_session_only needs a session_id as well.")
         return recall_context(self.memory, query, scope, options, already_shown)
 
     def _query(self, value: Any) -> tuple[str, set[str]]:

@@ -104,7 +104,7 @@ class KronvexMemoryBlock(BaseMemoryBlock[str]):
         context = recall_context(
             self.memory,
             query_of(said),
-            Scope(user_id=scope.owner),
+            scope,
             ContextOptions(
                 top_k=self.top_k,
                 max_tokens=self.max_tokens,

@@ -25,6 +25,7 @@ class ContextOptions:
     top_k: int = 8
     max_tokens: int | None = None
     memory_type: str | None = None
+    this_session_only: bool = False
     on_error: OnFailure = "degrade"
 
     def __post_init__(self) -> None:
@@ -33,6 +34,7 @@ class ContextOptions:
             checks.check_count(self.max_tokens, "max_tokens", least=1)
         if self.memory_type is not None:
             checks.check_type(self.memory_type)
+        checks.check_flag(self.this_session_only, "this_session_only")
         if self.on_error not in ("degrade", "raise"):
             raise InvalidInput(f"on_error must be 'degrade' or 'raise', not {self.on_error!r}.")
 
@@ -44,7 +46,12 @@ def recall_context(
     options: ContextOptions,
     already_shown: Collection[str],
 ) -> MemoryContext:
-    """Return the context for a query; if the recall fails, an empty context marked `degraded`."""
+    """Return the context for a query; if the recall fails, an empty context marked `degraded`.
+
+    Raises:
+        ScopeRequired: `this_session_only`, but the scope names no session.
+    """
+    scope = scope.reading(options.this_session_only)
     if not query.strip():
         return MemoryContext()
     try:

@@ -1,4 +1,4 @@
-"""Which user and session an adapter works for: named by its constructor, or else by the run."""
+"""Whose memory an adapter works for: as fixed by its constructor, or else as named by the run."""
 
 from __future__ import annotations
 
@@ -13,53 +13,49 @@ from langchain_kronvex.core.types import Scope
 
 
 def scope_from(
-    config: RunnableConfig | None, user_id: str | None = None, session_id: str | None = None
-) -> Scope:
-    """Return the scope named by the constructor, or else by `config["configurable"]`.
-
-    Each id given to the constructor wins over the same id in the config.
-
-    Raises:
-        ScopeRequired: neither names a user or a session.
-        InvalidInput: an id is blank, too long, or not a string.
-    """
-    return _scope({"user_id": user_id, "session_id": session_id}, _configurable(config))
-
-
-def agent_scope(
     config: RunnableConfig | None,
-    context: object,
     user_id: str | None = None,
     session_id: str | None = None,
+    context: object = None,
 ) -> Scope:
-    """Return the scope of an agent's run.
+    """Return the scope of a run.
 
-    Each id is taken from the constructor, else from the run's context (attribute or key), else
-    from `config["configurable"]`, where `thread_id` also names the session. Without `context`, the
+    Ids of the constructor cannot be changed by the run. A `session_id` alone names the user, so
+    the run cannot add a `user_id` to it; to a `user_id` alone the run adds the session.
+
+    Each id of a run is taken from its context (attribute or key), else from
+    `config["configurable"]`, where `thread_id` also names the session. Without `context`, the
     context that LangGraph puts into the config is used.
 
     Raises:
-        ScopeRequired: none of them names a user or a session.
+        ScopeRequired: nothing names a user or a session.
         InvalidInput: an id is blank, too long, or not a string.
     """
-    configurable = _configurable(config)
+    if session_id is not None:
+        return Scope.of(user_id, session_id)
+    config = ensure_config(config)
+    configurable = config.get("configurable") or {}
     if context is None:
         context = getattr(configurable.get("__pregel_runtime"), "context", None)
     thread = configurable.get("thread_id")  # LangGraph also takes numbers and UUIDs
-    session = {"session_id": None if thread is None else str(thread)}
-    return _scope({"user_id": user_id, "session_id": session_id}, context, configurable, session)
-
-
-def _configurable(config: RunnableConfig | None) -> Mapping[str, Any]:
-    return ensure_config(config).get("configurable") or {}
-
-
-def _scope(*sources: object) -> Scope:
-    """Return the scope made of the first id of each kind that a source has."""
-    scope = Scope.of(_first("user_id", sources), _first("session_id", sources))
+    run = (context, configurable, {"session_id": None if thread is None else str(thread)})
+    user = _first("user_id", run) if user_id is None else user_id
+    scope = Scope.of(user, _first("session_id", run))
     if not scope:
-        raise ScopeRequired()
+        raise ScopeRequired(_LOST if _has_parent(config) else None)
     return scope
+
+
+_LOST = (
+    "No user_id or session_id reached this call. Some components, such as MergerRetriever, do not "
+    'pass config["configurable"] on if they are called directly. Name the user in the constructor, '
+    "for example as_retriever(user_id=...), or call the outer component as a step of a chain."
+)
+
+
+def _has_parent(config: RunnableConfig) -> bool:
+    """Return whether another component made this call."""
+    return getattr(config.get("callbacks"), "parent_run_id", None) is not None
 
 
 def _first(name: str, sources: tuple[object, ...]) -> Any:

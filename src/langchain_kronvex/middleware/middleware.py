@@ -15,7 +15,7 @@ from langchain_kronvex.core.types import Scope
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
-from langchain_kronvex.memory.scope_from_config import agent_scope
+from langchain_kronvex.memory.scope_from_config import scope_from
 from langchain_kronvex.middleware.agent_messages import answer_in
 from langchain_kronvex.middleware.agent_turns import AgentTurn, AgentTurns
 from langchain_kronvex.middleware.model_request import remembering
@@ -192,7 +192,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     ) -> TurnRecord | None:
         fixed, earlier, save = self._fixed, state.get("kronvex_turn"), self._saves(config)
         with self._degrading():
-            scope = agent_scope(config, runtime.context, fixed.user_id, fixed.session_id)
+            scope = scope_from(config, fixed.user_id, fixed.session_id, runtime.context)
             return self._turns.begin(state["messages"], scope, earlier, save=save)
         return None
 
