@@ -19,6 +19,7 @@ from langchain_core.messages import (
 from pydantic_core import to_jsonable_python
 
 from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 
 _TYPES = frozenset({"human", "ai", "system", "tool", "chat", "function", "remove"})
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -144,10 +145,16 @@ def exchanges(messages: Iterable[BaseMessage]) -> list[tuple[str, str]]:
 def visible_texts(messages: Sequence[BaseMessage]) -> set[str]:
     """Return every content of a memory that would only repeat these messages."""
     texts = {text_of(message) for message in messages}
-    texts |= {answer_content(text) for text in texts}
-    for user, answer in exchanges(messages):
-        texts |= {exchange_content(user, None), exchange_content(user, answer)}
-    return texts
+    return texts | {answer_content(text) for text in texts} | exchange_contents(messages)
+
+
+def exchange_contents(messages: Iterable[BaseMessage]) -> set[str]:
+    """Return the contents of the memories of these messages, with and without the answers."""
+    return {
+        exchange_content(user, said)[:MAX_CONTENT_CHARS]
+        for user, answer in exchanges(messages)
+        for said in (None, answer)
+    }
 
 
 def query_of(messages: Sequence[BaseMessage]) -> str:
