@@ -16,6 +16,7 @@ from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.embeddings.model import ModelInUse
 from langchain_kronvex.memory.conversions import to_recalled
+from langchain_kronvex.memory.open_turn import OPEN_TURN
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, MemoryBackend
 
@@ -116,7 +117,11 @@ class Recaller:
         """Return the most similar memories in the requested order, and count the accesses."""
         if order_by not in ("confidence", "similarity"):
             raise InvalidInput(f"order_by must be 'confidence' or 'similarity', not {order_by!r}.")
-        found = self._recalled(self.matches(request))
+        if under_way := OPEN_TURN.get():
+            matches = self._unseen(request, under_way, self.matches)
+        else:
+            matches = self.matches(request)
+        found = self._recalled(matches)
         if order_by == "confidence":
             found = _by_confidence(found)
         self.accesses.count(memory.id for memory in found)
@@ -131,7 +136,7 @@ class Recaller:
         """
         if max_tokens is not None:
             checks.check_count(max_tokens, "max_tokens", least=1)
-        degraded = False
+        degraded, already_shown = False, {*already_shown, *OPEN_TURN.get()}
         try:
             matches = self._unseen(request, already_shown, self.matches)
         except EmbeddingsError as error:
