@@ -16,9 +16,11 @@ from pydantic import BaseModel, Field, ValidationError
 
 from langchain_kronvex.core.context_lines import memory_line, neutral
 from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.options import checked_names, explained
 from langchain_kronvex.core.types import Memory, Scope
+from langchain_kronvex.core.validation import check_flag
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.scope_from_config import scope_from
+from langchain_kronvex.memory.scope_from_config import check_memory, scope_from
 
 MemoryType = Literal["semantic", "procedural", "episodic", "fact", "preference", "context"]
 # LangGraph passes the run to a parameter named `runtime`; a model can neither see nor set it. Its
@@ -76,6 +78,7 @@ class _Tools:
 
     memory: KronvexMemory
     fixed: Scope
+    this_session_only: bool
 
     def remember(
         self,
@@ -102,18 +105,21 @@ class _Tools:
         config: RunnableConfig,
         runtime: Runtime = NO_RUNTIME,
     ) -> str:
-        scope = self._scope(config, runtime)
+        scope = self._scope(config, runtime).reading(self.this_session_only)
         with _errors_for_the_model():
             found = self.memory.inject_context(
-                query, user_id=scope.owner, top_k=limit, memory_type=memory_type
-            )
+                query, user_id=scope.user_id, session_id=scope.session_id, top_k=limit,
+                memory_type=memory_type,
+            )  # fmt: skip
         return "\n".join(map(_line, found.memories)) or "No memory matches."
 
     def forget(self, id: str, *, config: RunnableConfig, runtime: Runtime = NO_RUNTIME) -> str:
-        scope = self._scope(config, runtime)
+        scope = self._scope(config, runtime).reading(self.this_session_only)
         with _errors_for_the_model():
             # To the model, another user's memory looks like one that does not exist.
-            count = self.memory.forget(id=id.strip(), user_id=scope.owner)
+            count = self.memory.forget(
+                id=id.strip(), user_id=scope.user_id, session_id=scope.session_id
+            )
         return "Forgotten." if count else UNKNOWN
 
     def _scope(self, config: RunnableConfig, runtime: object) -> Scope:
@@ -122,8 +128,13 @@ class _Tools:
         return scope_from(config, self.fixed.user_id, self.fixed.session_id, context)
 
 
+@checked_names
 def create_memory_tools(
-    memory: KronvexMemory, *, user_id: str | None = None, session_id: str | None = None
+    memory: KronvexMemory,
+    *,
+    user_id: str | None = None,
+    session_id: str | None = None,
+    this_session_only: bool = False,
 ) -> list[BaseTool]:
     """Return the tools `remember`, `recall` and `forget` for an agent.
 
@@ -137,7 +148,7 @@ def create_memory_tools(
     or key), else by `config["configurable"]`, where `thread_id` also names the session. The model
     can neither see nor choose them: arguments outside the schema are ignored, and `forget` treats
     another user's memory like one that does not exist. `recall` and `forget` cover all sessions of
-    the user.
+    the user, unless `this_session_only` is set.
 
     Errors the model can fix (an empty text, an unknown type) are returned to it as text, with the
     status `error`; a store failure raises.
@@ -145,13 +156,15 @@ def create_memory_tools(
     Args:
         memory: The memory that stores everything.
         user_id: The user, for every call.
-        session_id: The session, for every call.
+        session_id: The session, for every call; without a `user_id`, also the user.
+        this_session_only: `recall` and `forget` only see the current session.
 
     Raises:
-        InvalidInput: an id does not fit.
+        InvalidInput: an option does not fit.
         ScopeRequired: when a tool runs, if nothing names a user or a session.
     """
-    tools = _Tools(memory, Scope.of(user_id, session_id))
+    only = check_flag(this_session_only, "this_session_only")
+    tools = _Tools(check_memory(memory), Scope.of(user_id, session_id), only)
     return [
         _tool(memory, tools.remember, REMEMBER, RememberInput),
         _tool(memory, tools.recall, RECALL, RecallInput),
@@ -162,19 +175,21 @@ def create_memory_tools(
 def _tool(
     memory: KronvexMemory, function: Callable[..., str], description: str, schema: type[BaseModel]
 ) -> BaseTool:
-    @functools.wraps(function)
-    async def run(*args: Any, **kwargs: Any) -> str:
-        return await memory.engine.threads.run(function, *args, **kwargs)
-
     return StructuredTool.from_function(
         func=function,
-        coroutine=run,
+        coroutine=functools.partial(_in_thread, memory, function),
         name=function.__name__,
         description=description,
         args_schema=schema,
         handle_tool_error=True,
         handle_validation_error=_explain,
     )
+
+
+async def _in_thread(
+    memory: KronvexMemory, function: Callable[..., str], *, config: RunnableConfig, **kwargs: Any
+) -> str:
+    return await memory.engine.threads.run(function, config=config, **kwargs)
 
 
 def _line(memory: Memory) -> str:
@@ -191,9 +206,6 @@ def _errors_for_the_model() -> Iterator[None]:
 
 def _explain(error: Any) -> str:
     """Return which arguments are not valid, without quoting them."""
-    if not isinstance(error, ValidationError):
-        return "The arguments are not valid."
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return " ".join(
-        f"{'.'.join(map(str, each['loc'])) or 'arguments'}: {each['msg']}." for each in found
+    return (
+        explained(error) if isinstance(error, ValidationError) else "The arguments are not valid."
     )

@@ -25,8 +25,10 @@ class EmbeddingModel(ForkAware):
 
     Args:
         embeddings: The object that turns texts into vectors.
+        choice: The name that the user gave instead of an object.
 
     Attributes:
+        choice: What the user chose: the object, or its name.
         name: Identifies the model; kept in the store.
         width: Dimensions of its vectors; None until the first is known.
         is_local: Whether it is the bundled table, whose vectors are stored with the text.
@@ -35,13 +37,14 @@ class EmbeddingModel(ForkAware):
         InvalidInput: It is not a LangChain `Embeddings` object.
     """
 
-    def __init__(self, embeddings: Embeddings) -> None:
+    def __init__(self, embeddings: Embeddings, choice: str | None = None) -> None:
         if not isinstance(embeddings, Embeddings):
             raise InvalidInput(
                 "embeddings must be a langchain_core.embeddings.Embeddings object, not "
                 f"{type(embeddings).__name__}."
             )
         self.embeddings = embeddings
+        self.choice = choice or embeddings
         self.name = _name(embeddings)
         self._table = embeddings if type(embeddings) is StaticEmbeddings else None
         self.is_local = self._table is not None

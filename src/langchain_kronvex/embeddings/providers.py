@@ -29,7 +29,7 @@ def resolve_embeddings(embeddings: EmbeddingsChoice) -> EmbeddingModel | None:
     if embeddings is None:
         return EmbeddingModel(StaticEmbeddings())
     if isinstance(embeddings, str):
-        return EmbeddingModel(_from_name(embeddings))
+        return EmbeddingModel(_from_name(embeddings), choice=embeddings)
     return EmbeddingModel(embeddings)
 
 

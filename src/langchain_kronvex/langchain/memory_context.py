@@ -12,7 +12,8 @@ from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import ConfigDict
 
 from langchain_kronvex.core.messages import query_of, visible_texts
-from langchain_kronvex.core.types import MemoryContext
+from langchain_kronvex.core.options import CheckedOptions
+from langchain_kronvex.core.types import MemoryContext, Scope
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 from langchain_kronvex.langchain.prompts import as_messages, fill, input_of
 from langchain_kronvex.memory.memory import KronvexMemory
@@ -20,7 +21,7 @@ from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure, r
 from langchain_kronvex.memory.scope_from_config import scope_from
 
 
-class KronvexMemoryContext(RunnableSerializable[Any, Any]):
+class KronvexMemoryContext(CheckedOptions, RunnableSerializable[Any, Any]):
     """Recalls memories for its input, and returns the input with the context filled in.
 
     - A dict is returned with `context_key` added; the query is `input_key` (text or messages).
@@ -53,8 +54,8 @@ class KronvexMemoryContext(RunnableSerializable[Any, Any]):
         max_tokens: Leave out the least similar until the context has about this many tokens.
         memory_type: Only this type.
         user_id: The user, for every call.
-        session_id: The session, for every call.
-        this_session_only: Recall only from the current session; this requires both ids.
+        session_id: The session, for every call; without a `user_id`, also the user.
+        this_session_only: Recall only from the current session.
         on_error: `degrade` (the chain continues without memories), or `raise`.
 
     Raises:
@@ -74,7 +75,12 @@ class KronvexMemoryContext(RunnableSerializable[Any, Any]):
     this_session_only: bool = False
     on_error: OnFailure = "degrade"
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True)
+
+    def check_options(self) -> None:
+        """Raise `InvalidInput` if a value does not fit."""
+        Scope.of(self.user_id, self.session_id)
+        self._options()
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Return the input with the context filled in."""
@@ -96,17 +102,19 @@ class KronvexMemoryContext(RunnableSerializable[Any, Any]):
             await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
         return self._filled(value, context)
 
-    def _recall(self, value: Any, config: RunnableConfig) -> MemoryContext:
-        query, already_shown = self._query(value)
-        scope = scope_from(config, self.user_id, self.session_id)
-        options = ContextOptions(
+    def _options(self) -> ContextOptions:
+        return ContextOptions(
             top_k=self.top_k,
             max_tokens=self.max_tokens,
             memory_type=self.memory_type,
             this_session_only=self.this_session_only,
             on_error=self.on_error,
         )
-        return recall_context(self.memory, query, scope, options, already_shown)
+
+    def _recall(self, value: Any, config: RunnableConfig) -> MemoryContext:
+        query, already_shown = self._query(value)
+        scope = scope_from(config, self.user_id, self.session_id)
+        return recall_context(self.memory, query, scope, self._options(), already_shown)
 
     def _query(self, value: Any) -> tuple[str, set[str]]:
         """Return the query, and the texts that the prompt contains already."""

@@ -13,13 +13,16 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict
 
+from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.options import CheckedOptions, check_names
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.memory.documents import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import scope_from
 
 
-class KronvexRetriever(BaseRetriever):
+class KronvexRetriever(CheckedOptions, BaseRetriever):
     """Recalls memories of one user.
 
     >>> memory = KronvexMemory("sqlite://")
@@ -28,15 +31,19 @@ class KronvexRetriever(BaseRetriever):
     >>> retriever.invoke("tea or coffee?")[0].page_content
     'Ana prefers tea.'
 
-    Ids that the constructor leaves out are taken from `config["configurable"]`. The metadata of a
+    The user and the session are named by the constructor, or else by `config["configurable"]`.
+    Memories of all sessions of the user are recalled, also if both ids are given, unless
+    `this_session_only` is set. What the turn under way has saved is left out. The metadata of a
     document are the memory's own, plus `memory_type`, `similarity`, `confidence`, `probability`,
     `created_at` (ISO 8601, UTC), `user_id` and `session_id`.
 
     Attributes:
         memory: The memory to search.
         k: How many documents.
-        user_id: The user.
-        session_id: With a `user_id`, only this session; without, the user of that name.
+        top_k: Another name for `k`.
+        user_id: The user, for every call.
+        session_id: The session, for every call; without a `user_id`, also the user.
+        this_session_only: Recall only from the current session.
         memory_type: Only this type.
         threshold: The lowest similarity, from 0 to 1.
         include_shared: Also search the agent-level memories (stored with neither id).
@@ -44,47 +51,59 @@ class KronvexRetriever(BaseRetriever):
         metadata: Metadata for callbacks, as for every LangChain retriever.
 
     Raises:
+        InvalidInput: an option does not fit.
         ScopeRequired: neither constructor nor config names a user or a session.
         KronvexError: the recall failed.
     """
 
     memory: KronvexMemory
     k: int = 5
+    top_k: int | None = None
     user_id: str | None = None
     session_id: str | None = None
+    this_session_only: bool = False
     memory_type: str | None = None
     threshold: float = 0.0
     include_shared: bool = False
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True)
+
+    def check_options(self) -> None:
+        """Raise `InvalidInput` if a value does not fit."""
+        k = self.k if "k" in self.model_fields_set else None
+        self.k, self.top_k = count_of(k, self.top_k, self.k), None
+        Scope.of(self.user_id, self.session_id)
+        checks.check_share(self.threshold, "threshold")
+        if self.memory_type is not None:
+            checks.check_type(self.memory_type)
 
     def invoke(
         self, input: str, config: RunnableConfig | None = None, **kwargs: Any
     ) -> list[Document]:
         """Return the documents for a query; `k` can be passed for a single call."""
-        scope = scope_from(config, self.user_id, self.session_id)
-        return super().invoke(input, config, scope=scope, **kwargs)
+        return super().invoke(input, config, **self._for_call(config, kwargs))
 
     async def ainvoke(
         self, input: str, config: RunnableConfig | None = None, **kwargs: Any
     ) -> list[Document]:
         """Async version of `invoke`."""
-        scope = scope_from(config, self.user_id, self.session_id)
-        return await super().ainvoke(input, config, scope=scope, **kwargs)
+        return await super().ainvoke(input, config, **self._for_call(config, kwargs))
+
+    def _for_call(self, config: RunnableConfig | None, given: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of one call, with the scope."""
+        check_names("invoke", given, ("k", "top_k", "run_id"))
+        k = count_of(given.pop("k", None), given.pop("top_k", None), self.k)
+        scope = scope_from(config, self.user_id, self.session_id).reading(self.this_session_only)
+        return {**given, "k": k, "scope": scope}
 
     def _get_relevant_documents(  # type: ignore[override] # more keywords, as LangChain allows
-        self,
-        query: str,
-        *,
-        run_manager: CallbackManagerForRetrieverRun,
-        scope: Scope,
-        k: int | None = None,
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, scope: Scope, k: int
     ) -> list[Document]:
         found = self.memory.recall(
             query,
             user_id=scope.user_id,
             session_id=scope.session_id,
-            top_k=self.k if k is None else k,
+            top_k=k,
             memory_type=self.memory_type,
             threshold=self.threshold,
             include_shared=self.include_shared,
@@ -101,3 +120,15 @@ class KronvexRetriever(BaseRetriever):
         find = self._get_relevant_documents
         run = self.memory.engine.threads.read
         return await run(find, query, run_manager=run_manager.get_sync(), **options)
+
+
+def count_of(k: int | None, top_k: int | None, default: int) -> int:
+    """Return how many documents: `k`, which may also be called `top_k`.
+
+    Raises:
+        InvalidInput: both were given and differ, or it is not a whole number of at least 1.
+    """
+    if k is not None and top_k not in (None, k):
+        raise InvalidInput("k and top_k are the same option; pass one of them.")
+    given = k if top_k is None else top_k
+    return default if given is None else checks.check_count(given, "k", least=1)

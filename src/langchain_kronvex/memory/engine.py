@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -153,6 +152,8 @@ class Engine:
             ),
             postgres=settings.postgres,
         )
+        if self.url.startswith("sqlite:"):  # the current directory may change
+            self.url = self.backend.location
         self.clock = settings.clock or self.backend.clock
         self.degraded = DegradedTurns(settings.on_error)
         max_reads = partial(_max_reads, self.url, self.model, settings.max_threads)
@@ -193,18 +194,6 @@ class Engine:
         """Return whether memories have no vector yet, for example because a process ended early."""
         left = self.backend.unembedded(1, self.clock())
         return bool(left) or self.backend.embedded_elsewhere() is not None
-
-    def settings_for(self, agent_id: str) -> dict[str, Any]:
-        """Return the constructor's arguments for another agent's memory in the same place."""
-        arguments = {field.name: getattr(self.settings, field.name) for field in fields(Settings)}
-        if not self.backend.is_remote:
-            model = self.model.current
-            return {**arguments, "embeddings": model.embeddings if model else False}
-        outbox = self.settings.outbox
-        if outbox and not Path(outbox).expanduser().is_dir():
-            digest = hashlib.blake2b(agent_id.encode(), digest_size=8).hexdigest()
-            arguments["outbox"] = f"{outbox}-{digest}"
-        return arguments
 
     # -- records -------------------------------------------------------------------------------
 
@@ -253,6 +242,7 @@ class Engine:
         type_ = None if memory_type is None else checks.check_type(memory_type)
         checks.check_count(limit, "limit", least=1)
         checks.check_count(offset, "offset", least=0)
+        checks.check_flag(include_shared, "include_shared")
         return self.find(
             Selection(kind="memory", scope=scope, include_shared=include_shared, type=type_),
             Page(by="created", newest_first=True, limit=limit, offset=offset),

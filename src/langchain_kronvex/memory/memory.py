@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,7 @@ from pydantic import SecretStr
 
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.errors import ConfigurationError
+from langchain_kronvex.core.options import checked_names
 from langchain_kronvex.core.progress import Progress
 from langchain_kronvex.core.types import (
     UNCHANGED,
@@ -43,6 +45,11 @@ from langchain_kronvex.memory.conversions import (
 )
 from langchain_kronvex.memory.engine import Engine, Settings
 from langchain_kronvex.memory.reindexing import Reindexing
+from langchain_kronvex.memory.reopening import (
+    settings_for,
+    settings_to_copy,
+    settings_to_pickle,
+)
 from langchain_kronvex.memory.transfer.transfer import Export, Import
 from langchain_kronvex.storage.backend import Selection
 from langchain_kronvex.storage.options import PostgresOptions
@@ -67,6 +74,11 @@ class KronvexMemory:
     ...     _ = memory.remember("Ana is allergic to peanuts.", user_id="ana")
     ...     memory.recall("What is Ana allergic to?", user_id="ana")[0].content
     'Ana is allergic to peanuts.'
+
+    A pickle or deep copy of it, or of a chain that contains it, opens the same store again with the
+    same settings. A pickle contains them, also the password of the URL and an `api_key` that was
+    passed here: keep it like a secret. A key from KRONVEX_API_KEY is not in it. A memory in RAM
+    (`sqlite://`), and one with a pool, a client or embeddings that refuse it, cannot be pickled.
 
     Args:
         url: `sqlite:///memory.db` (a file), `sqlite://` (in this process's RAM),
@@ -154,8 +166,7 @@ class KronvexMemory:
             A memory for the caller to close. With `sqlite://` it is a new, empty one. If you named
             a file for the outbox of this memory, the outbox of the other is a file next to it.
         """
-        arguments = {**self.engine.settings_for(agent_id), **changes}
-        return type(self)(self.engine.url, agent_id=agent_id, **arguments)
+        return type(self)(**{**settings_for(self.engine, agent_id), **changes})
 
     @property
     def agent_id(self) -> str:
@@ -169,6 +180,12 @@ class KronvexMemory:
 
     def __repr__(self) -> str:
         return f"KronvexMemory({self.location!r}, agent_id={self.agent_id!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), **settings_to_pickle(self.engine)), ()
+
+    def __deepcopy__(self: Self, memo: object) -> Self:
+        return type(self)(**settings_to_copy(self.engine))
 
     # -- remembering ---------------------------------------------------------------------------
 
@@ -757,12 +774,15 @@ class KronvexMemory:
 
         return KronvexChatMessageHistory(session_id, memory=self, user_id=user_id)
 
+    @checked_names
     def as_retriever(
         self,
-        k: int = 5,
+        k: int | None = None,
         *,
+        top_k: int | None = None,
         user_id: str | None = None,
         session_id: str | None = None,
+        this_session_only: bool = False,
         memory_type: str | None = None,
         threshold: float = 0.0,
         include_shared: bool = False,
@@ -770,11 +790,11 @@ class KronvexMemory:
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> KronvexRetriever:
-        """Return a retriever over the memories; see `KronvexRetriever`."""
-        from langchain_kronvex.langchain.retrievers import KronvexRetriever
+        """Return a retriever over the memories: 5 by default; see `KronvexRetriever`."""
+        from langchain_kronvex.langchain.retrievers import KronvexRetriever, count_of
 
         return KronvexRetriever(
-            memory=self, k=k, user_id=user_id, session_id=session_id, memory_type=memory_type,
-            threshold=threshold, include_shared=include_shared, name=name, tags=tags,
-            metadata=metadata,
+            memory=self, k=count_of(k, top_k, 5), user_id=user_id, session_id=session_id,
+            this_session_only=this_session_only, memory_type=memory_type, threshold=threshold,
+            include_shared=include_shared, name=name, tags=tags, metadata=metadata,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Whose memory an adapter works for: as fixed by its constructor, or else as named by the run."""
+"""Whose memory an adapter works on: fixed by its constructor, or else named by the run."""
 
 from __future__ import annotations
 
@@ -8,8 +8,19 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
-from langchain_kronvex.core.errors import ScopeRequired
+from langchain_kronvex.core.errors import InvalidInput, ScopeRequired
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.memory.memory import KronvexMemory
+
+
+def check_memory(value: object) -> KronvexMemory:
+    """Return a memory; anything else, such as its URL, is rejected."""
+    if not isinstance(value, KronvexMemory):
+        raise InvalidInput(
+            f"memory must be a KronvexMemory, not {type(value).__name__}; open one first: "
+            'KronvexMemory("sqlite:///memory.db").'
+        )
+    return value
 
 
 def scope_from(
