@@ -121,6 +121,7 @@ NAMES = {
     "neutral": "core.context_lines:neutral",
     "new_words": "middleware.agent_messages:new_words",
     "open_backend": "storage.urls:open_backend",
+    "open_turn": "memory.open_turn:open_turn",
     "open_registry": "server.registry.admin:open_registry",
     "owner_of": "langgraph.namespaces:owner_of",
     "parse_query": "recall.bm25:parse_query",

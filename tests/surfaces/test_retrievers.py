@@ -98,9 +98,9 @@ def test_as_retriever_returns_a_retriever(teas: KronvexMemory) -> None:
     [
         ({"user_id": "ana"}, {}, ALL_OF_ANA),
         ({}, {"user_id": "ana"}, ALL_OF_ANA),
-        ({"user_id": "ana", "session_id": "monday"}, {}, {"Ana drinks green tea."}),
-        ({}, {"user_id": "ana", "session_id": "tuesday"}, {"Ana keeps tea in a tin."}),
-        ({"user_id": "ana"}, {"session_id": "monday"}, {"Ana drinks green tea."}),
+        ({"user_id": "ana", "session_id": "monday"}, {}, ALL_OF_ANA),
+        ({}, {"user_id": "ana", "session_id": "tuesday"}, ALL_OF_ANA),
+        ({"user_id": "ana"}, {"session_id": "monday"}, ALL_OF_ANA),
         ({"user_id": "ana"}, {"user_id": "bob"}, ALL_OF_ANA),
         ({"session_id": "ana"}, {}, ALL_OF_ANA),
         ({}, {"session_id": "ana"}, ALL_OF_ANA),

@@ -152,8 +152,6 @@ class Engine:
             ),
             postgres=settings.postgres,
         )
-        if self.url.startswith("sqlite:"):  # the current directory may change
-            self.url = self.backend.location
         self.clock = settings.clock or self.backend.clock
         self.degraded = DegradedTurns(settings.on_error)
         max_reads = partial(_max_reads, self.url, self.model, settings.max_threads)
@@ -171,6 +169,8 @@ class Engine:
             raise
 
     def _start(self) -> None:
+        if self.url.startswith("sqlite:"):  # the current directory may change
+            self.url = self.backend.location
         self.erasures = 0
         self.patience_seconds = 1.0
         self.accesses = AccessCounter(self.backend, self.writer)
