@@ -170,6 +170,7 @@ NAMES = {
     "window": "core.messages:window",
     "wire_session": "storage.client_envelope:wire_session",
     "wire_ttl": "storage.rest.envelope:wire_ttl",
+    "warn_once": "core.options:warn_once",
     "with_context": "langchain.prompts:with_context",
     "with_memories": "middleware.agent_messages:with_memories",
     "within": "core.context_lines:within",

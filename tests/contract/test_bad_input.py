@@ -60,6 +60,8 @@ BAD_THRESHOLDS = [
     -0.1, 1.1, -1, 2, 10**400, float("nan"), float("inf"), True, False, "0.5", None, [0.5],
 ]  # fmt: skip
 
+BAD_FLAGS = ["no", "false", "", "yes", 0, 1, 1.0, None, [], [True]]
+
 Call = Callable[[Driver, Any], Any]
 TABLE: list[tuple[str, str, Call, list[Any]]] = [
     ("remember content", "content", lambda m, v: m.remember(v), BAD_CONTENT),
@@ -94,6 +96,15 @@ TABLE: list[tuple[str, str, Call, list[Any]]] = [
     ("offset", "offset", lambda m, v: m.memories(offset=v), [-1, True, 1.0, "1", None]),
     ("recall query", "query", lambda m, v: m.recall(v), BAD_QUERIES),
     ("context query", "query", lambda m, v: m.inject_context(v), BAD_QUERIES),
+    ("pinned", "pinned", lambda m, v: m.remember("ok", pinned=v), BAD_FLAGS),
+    ("recall shared", "include_shared", lambda m, v: m.recall("a", include_shared=v), BAD_FLAGS),
+    ("list shared", "include_shared", lambda m, v: m.memories(include_shared=v), BAD_FLAGS),
+    (
+        "save remember",
+        "remember",
+        lambda m, v: m.save_messages([HumanMessage("hi")], "s", remember=v),
+        BAD_FLAGS,
+    ),
     ("threshold", "threshold", lambda m, v: m.recall("tea", threshold=v), BAD_THRESHOLDS),
     (
         "recall type",

@@ -13,17 +13,21 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.prompts import ChatPromptTemplate
+from psycopg_pool import ConnectionPool
 
 from contract.drivers import Backend
+from databases import DATABASES
 from langchain_kronvex import (
     KronvexError,
     KronvexMemory,
     KronvexMemoryContext,
     NotSupported,
+    PostgresOptions,
     with_memory,
 )
 from langchain_kronvex.tools import create_memory_tools
@@ -72,7 +76,9 @@ def test_a_copy_opens_the_same_agent_of_the_same_store(
 @each_way
 def test_what_holds_a_memory_is_copied_with_it(original: KronvexMemory, copied: Copy) -> None:
     original.flush()
-    prompt = ChatPromptTemplate.from_messages([("system", "{memory_context}"), ("human", "{input}")])
+    prompt = ChatPromptTemplate.from_messages(
+        [("system", "{memory_context}"), ("human", "{input}")]
+    )
     parts = copied(
         {
             "retriever": original.as_retriever(k=2, user_id="ana"),
@@ -98,9 +104,7 @@ def test_what_holds_a_memory_is_copied_with_it(original: KronvexMemory, copied: 
 
 
 @each_way
-async def test_copied_tools_still_work_in_async_code(
-    original: KronvexMemory, copied: Copy
-) -> None:
+async def test_copied_tools_still_work_in_async_code(original: KronvexMemory, copied: Copy) -> None:
     original.flush()
     _, recall, _ = copied(create_memory_tools(original, user_id="ana"))
 
@@ -171,6 +175,21 @@ def test_the_error_names_what_cannot_be_pickled(tmp_path: Path) -> None:
             assert isinstance(caught.value, KronvexError)
             with copy.deepcopy(memory) as other:  # shares what cannot be copied
                 assert other.location == memory.location
+
+
+def test_a_client_or_a_pool_of_the_user_cannot_be_pickled_but_is_shared_by_copies(
+    tmp_path: Path,
+) -> None:
+    url = DATABASES.url(tmp_path)
+    with httpx.Client() as client, ConnectionPool(url, open=True, min_size=1) as pool:
+        for name, options in (
+            ("http_client", {"url": "http://127.0.0.1:9", "http_client": client}),
+            ("postgres", {"postgres": PostgresOptions(pool=pool)}),
+        ):
+            with KronvexMemory(**options) as memory, copy.deepcopy(memory) as other:
+                assert other.engine.settings == memory.engine.settings
+                with pytest.raises(NotSupported, match=f"its {name} cannot"):
+                    pickle.dumps(memory)
 
 
 def test_a_pickle_of_named_embeddings_holds_the_name(

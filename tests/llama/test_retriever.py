@@ -44,7 +44,8 @@ async def test_options_are_respected(memory: KronvexMemory, call: Call) -> None:
         return sorted(n.text for n in await call(retriever, "retrieve", QueryBundle("tea")))
 
     assert await found() == ["Ana prefers green tea.", "Ana prefers tea."]
-    assert await found(session_id="monday") == ["Ana prefers tea."]
+    assert await found(session_id="monday") == ["Ana prefers green tea.", "Ana prefers tea."]
+    assert await found(session_id="monday", this_session_only=True) == ["Ana prefers tea."]
     assert await found(memory_type="semantic") == ["Ana prefers green tea."]
     assert "Tea is served at four." in await found(include_shared=True)
     assert await found(threshold=1.0) == []
@@ -71,8 +72,18 @@ def test_a_scope_is_required(memory: KronvexMemory) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [{"user_id": ""}, {"k": 0}, {"threshold": 2}, {"memory_type": "dream"}]
+    "option",
+    [
+        {"user_id": ""},
+        {"k": 0},
+        {"threshold": 2},
+        {"memory_type": "dream"},
+        {"memory": "sqlite://"},
+        {"include_shared": "no"},
+        {"this_session_only": "no"},
+        {"this_session_only": True},
+    ],
 )
 def test_invalid_options_are_rejected(memory: KronvexMemory, option: Any) -> None:
     with pytest.raises(InvalidInput):
-        KronvexRetriever(memory=memory, **{"user_id": "ana", **option})
+        KronvexRetriever(**{"memory": memory, "user_id": "ana", **option})

@@ -18,6 +18,7 @@ from langchain_core.runnables import (
     RunnableWithMessageHistory,
 )
 
+from inside import warn_once
 from langchain_kronvex import KronvexMemory
 
 from .models import FakeModel, ModelDown, echo
@@ -294,3 +295,64 @@ def test_a_limited_history_stays_stable_during_a_run(memory: KronvexMemory) -> N
 
     assert [m.text for m in model.prompts[-1]] == ["two", "You said: two", "three"]
     assert len(memory.chat_history("chat").messages) == 6
+
+
+# -- which session, and whose ------------------------------------------------------------------
+
+
+def keyed(memory: KronvexMemory, factory: Any = None, *keys: str) -> Chain:
+    return RunnableWithMessageHistory(
+        PROMPT | FakeModel(),
+        factory or memory.chat_history,
+        input_messages_key="input",
+        history_messages_key="chat_history",
+        history_factory_config=[ConfigurableFieldSpec(id=key, annotation=str) for key in keys]
+        or None,
+    )
+
+
+def ids(**configurable: str) -> Any:
+    return {"configurable": configurable}
+
+
+def test_thread_id_can_name_the_session(memory: KronvexMemory) -> None:
+    keyed(memory, None, "thread_id").invoke({"input": "Hi."}, ids(thread_id="monday"))
+    keyed(
+        memory, lambda thread_id, user_id: memory.chat_history(thread_id, user_id),
+        "thread_id", "user_id",
+    ).invoke({"input": "Hi, I am Ana."}, ids(thread_id="monday", user_id="ana"))  # fmt: skip
+
+    assert len(memory.load_messages("monday")) == 2
+    assert len(memory.load_messages("monday", user_id="ana")) == 2
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_user_that_does_not_reach_the_history_is_reported_once(
+    memory: KronvexMemory, warnings_logged: Callable[[], list[str]], times: int
+) -> None:
+    warn_once.cache_clear()
+    chain = keyed(memory)
+
+    for _ in range(times):
+        chain.invoke({"input": "Hi."}, ids(session_id="monday", user_id="ana"))
+
+    (warning,) = warnings_logged()
+    assert "history_factory_config" in warning
+    assert "ana" not in warning
+    assert memory.memories(user_id="ana") == []
+
+
+async def test_a_user_that_reaches_the_history_is_not_reported(
+    memory: KronvexMemory, warnings_logged: Callable[[], list[str]]
+) -> None:
+    warn_once.cache_clear()
+    config = ids(session_id="monday", user_id="ana")
+
+    keyed(memory, None, "session_id", "user_id").invoke({"input": "Hi."}, config)
+    await keyed(memory, None, "session_id", "user_id").ainvoke({"input": "Hi."}, config)
+    keyed(memory, lambda session_id: memory.chat_history(session_id, "ana")).invoke(
+        {"input": "Hi."}, config
+    )
+    keyed(memory).invoke({"input": "Hi."}, ids(session_id="monday"))
+
+    assert warnings_logged() == []

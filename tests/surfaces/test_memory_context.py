@@ -236,13 +236,23 @@ def test_this_session_only(tea_lover: KronvexMemory) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"top_k": 0}, {"max_tokens": 0}, {"memory_type": "unknown"}, {"on_error": "hide"}]
+    ("options", "says"),
+    [
+        ({"top_k": 0}, "top_k must be"),
+        ({"max_tokens": 0}, "max_tokens must be"),
+        ({"memory_type": "unknown"}, "memory_type 'unknown' is unknown"),
+        ({"on_error": "hide"}, "on_error"),
+        ({"this_session_only": "no"}, "this_session_only"),
+        ({"user_id": " "}, "user_id is blank"),
+        ({"top_k": "8"}, "top_k"),
+        ({"k": 3}, "no option 'k'; did you mean 'top_k'?"),
+        ({"context": "known"}, "did you mean 'context_key'?"),
+        ({"memory": "sqlite://"}, "memory.*KronvexMemory"),
+        ({"memory": None}, "memory.*KronvexMemory"),
+    ],
 )
-def test_invalid_options_raise(tea_lover: KronvexMemory, options: Any) -> None:
-    with pytest.raises(ValueError, match=next(iter(options))):
-        KronvexMemoryContext(memory=tea_lover, user_id="ana", **options).invoke("tea")
-
-
-def test_an_unknown_option_raises(tea_lover: KronvexMemory) -> None:
-    with pytest.raises((TypeError, ValueError)):
-        KronvexMemoryContext(memory=tea_lover, user_id="ana", k=3)  # type: ignore[call-arg]
+def test_a_wrong_option_is_reported_when_the_step_is_made(
+    tea_lover: KronvexMemory, options: Any, says: str
+) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        KronvexMemoryContext(**{"memory": tea_lover, **options})

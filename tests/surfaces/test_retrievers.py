@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -11,7 +12,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import RunnableLambda, RunnablePassthrough
+from langchain_core.runnables import ConfigurableField, RunnableLambda, RunnablePassthrough
 from langchain_core.tools import create_retriever_tool
 
 from conftest import OpenMemory
@@ -300,7 +301,82 @@ def test_retrieving_counts_as_an_access(open_memory: OpenMemory) -> None:
     assert memory.memories(user_id="ana")[0].access_count == 1
 
 
-@pytest.mark.parametrize("options", [{"kk": 3}, {"top_k": 3}])
-def test_an_unknown_option_raises(memory: KronvexMemory, options: Any) -> None:
-    with pytest.raises((TypeError, ValueError)):
-        memory.as_retriever(user_id="ana", **options)
+# -- options -----------------------------------------------------------------------------------
+
+
+async def test_k_and_top_k_are_the_same_option(teas: KronvexMemory) -> None:
+    for retriever in (
+        teas.as_retriever(2, user_id="ana"),
+        teas.as_retriever(top_k=2, user_id="ana"),
+        teas.as_retriever(2, top_k=2, user_id="ana"),
+        KronvexRetriever(memory=teas, top_k=2, user_id="ana"),
+    ):
+        assert retriever.k == 2
+        assert len(retriever.invoke("tea")) == 2
+        assert len(retriever.invoke("tea", top_k=1)) == 1
+        assert len(await retriever.ainvoke("tea", top_k=3)) == 3
+    assert teas.as_retriever().k == KronvexRetriever(memory=teas).k == 5
+
+
+def test_k_and_top_k_that_differ_are_rejected(teas: KronvexMemory) -> None:
+    for call in (
+        lambda: teas.as_retriever(2, top_k=3),
+        lambda: KronvexRetriever(memory=teas, k=2, top_k=3),
+        lambda: KronvexRetriever(memory=teas, k=5, top_k=3),
+        lambda: teas.as_retriever(user_id="ana").invoke("tea", k=2, top_k=3),
+    ):
+        with pytest.raises(InvalidInput, match="k and top_k are the same option"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"kk": 3}, "no option 'kk'; did you mean 'k'?"),
+        ({"topk": 3}, "did you mean 'top_k'?"),
+        ({"user": "ana"}, "did you mean 'user_id'?"),
+        ({"session": "s"}, "did you mean 'session_id'?"),
+        ({"search_kwargs": {"k": 3}}, "its options: .*k, top_k, user_id"),
+        ({"k": 0}, "k must be a whole number of at least 1"),
+        ({"top_k": -1}, "k must be a whole number of at least 1"),
+        ({"k": "3"}, "k"),
+        ({"threshold": 1.5}, "threshold must be a number from 0 to 1"),
+        ({"threshold": "high"}, "threshold"),
+        ({"memory_type": "fakt"}, "memory_type 'fakt' is unknown"),
+        ({"include_shared": "no"}, "include_shared"),
+        ({"this_session_only": "no"}, "this_session_only"),
+        ({"user_id": ""}, "user_id is blank"),
+        ({"user_id": 7}, "user_id"),
+    ],
+)
+def test_a_wrong_option_is_reported_when_the_retriever_is_made(
+    teas: KronvexMemory, options: Any, says: str
+) -> None:
+    for make in (teas.as_retriever, partial(KronvexRetriever, memory=teas)):
+        with pytest.raises(InvalidInput, match=says) as caught:
+            make(**options)
+        assert "pydantic" not in str(caught.value)
+
+
+@pytest.mark.parametrize("memory_given", ["sqlite://", None, 7])
+def test_anything_else_than_a_memory_is_rejected(memory_given: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"memory.*KronvexMemory"):
+        KronvexRetriever(memory=memory_given)
+
+
+async def test_an_unknown_option_of_a_call_is_rejected(teas: KronvexMemory) -> None:
+    retriever = teas.as_retriever(user_id="ana")
+
+    with pytest.raises(InvalidInput, match="no option 'topk'; did you mean 'top_k'"):
+        retriever.invoke("tea", topk=3)
+    with pytest.raises(InvalidInput, match="no option 'user_id'"):
+        await retriever.ainvoke("tea", user_id="bob")
+
+
+def test_the_number_can_be_configured_for_a_call(teas: KronvexMemory) -> None:
+    retriever = teas.as_retriever(top_k=3, user_id="ana").configurable_fields(
+        k=ConfigurableField(id="k")
+    )
+
+    assert len(retriever.invoke("tea")) == 3
+    assert len(retriever.invoke("tea", configured(k=2))) == 2

@@ -321,6 +321,24 @@ async def test_a_failing_store_raises(
         await call(named(memory)[name], args)
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"memory": "sqlite://"}, "memory must be a KronvexMemory, not str; open one"),
+        ({"memory": None}, "memory must be a KronvexMemory"),
+        ({"user": "ana"}, "no option 'user'; did you mean 'user_id'?"),
+        ({"top_k": 3}, "no option 'top_k'; its options: memory, user_id, session_id"),
+        ({"this_session_only": "no"}, "this_session_only must be True or False"),
+        ({"session_id": 7}, "session_id must be a string"),
+    ],
+)
+def test_a_wrong_option_is_reported_when_the_tools_are_made(
+    memory: KronvexMemory, options: Any, says: str
+) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        create_memory_tools(**{"memory": memory, **options})
+
+
 # -- in an agent -------------------------------------------------------------------------------
 
 

@@ -1,10 +1,11 @@
-"""Options of public classes and functions: a mistake is reported at the call, by an own error."""
+"""How the package is called: mistakes are reported at the call, by our own errors and warnings."""
 
 from __future__ import annotations
 
 import difflib
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 
 from langchain_kronvex.core.errors import InvalidInput
 
+logger = logging.getLogger("langchain_kronvex")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -53,6 +55,12 @@ def check_names(owner: str, names: Iterable[str], known: Iterable[str]) -> None:
             meant = difflib.get_close_matches(name, there, n=1) or alike
             hint = f"did you mean {meant[0]!r}?" if meant else f"its options: {', '.join(there)}."
             raise InvalidInput(f"{owner} has no option {name!r}; {hint}")
+
+
+@functools.cache
+def warn_once(text: str) -> None:
+    """Log a warning about how the package is used; the same text once in a process."""
+    logger.warning(text)
 
 
 def explained(error: ValidationError) -> str:

@@ -9,7 +9,14 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables.config import var_child_runnable_config
 
 from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.options import warn_once
 from langchain_kronvex.memory.memory import KronvexMemory
+
+_USER_UNUSED = (
+    "RunnableWithMessageHistory: the user_id in the config does not reach the history, so the "
+    "session_id is its user. Pass history_factory_config with a ConfigurableFieldSpec for "
+    "session_id and one for user_id."
+)
 
 
 class KronvexChatMessageHistory(BaseChatMessageHistory):
@@ -18,6 +25,10 @@ class KronvexChatMessageHistory(BaseChatMessageHistory):
     Pass `memory.chat_history` itself to `RunnableWithMessageHistory`::
 
         chain = RunnableWithMessageHistory(prompt | model, memory.chat_history, ...)
+
+    The session is then `config["configurable"]["session_id"]`. `history_factory_config` with one
+    `ConfigurableFieldSpec`, for `thread_id`, names the session by that; with two, for `session_id`
+    and `user_id`, it also names the user.
 
     Args:
         session_id: The conversation.
@@ -90,4 +101,8 @@ class KronvexChatMessageHistory(BaseChatMessageHistory):
         # messages beyond the length of the second reading. If another writer added messages in
         # between, the user's message would be lost; so both readings of a run return the same.
         config = var_child_runnable_config.get() or {}
-        return config.get("configurable", {}).get("message_history") is self
+        configurable = config.get("configurable", {})
+        in_run = configurable.get("message_history") is self
+        if in_run and self.user_id is None and configurable.get("user_id") is not None:
+            warn_once(_USER_UNUSED)
+        return in_run

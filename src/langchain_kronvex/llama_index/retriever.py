@@ -12,6 +12,7 @@ from langchain_kronvex.core.errors import ScopeRequired
 from langchain_kronvex.core.types import RecalledMemory, Scope
 from langchain_kronvex.memory.documents import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.scope_from_config import check_memory
 
 # Models see only the date and the type, and embeddings only the text; the rest is for programs.
 _NOT_FOR_MODELS = ["similarity", "confidence", "probability", "user_id", "session_id"]
@@ -32,8 +33,9 @@ class KronvexRetriever(BaseRetriever):
 
     Args:
         memory: The memory to search.
-        user_id: The user.
-        session_id: With a `user_id`, only this session; without, the user of that name.
+        user_id: The user, of whom all sessions are searched.
+        session_id: The session; without a `user_id`, also the user.
+        this_session_only: Search only this session.
         k: How many nodes.
         memory_type: Only this type.
         threshold: The lowest similarity, from 0 to 1.
@@ -51,6 +53,7 @@ class KronvexRetriever(BaseRetriever):
         memory: KronvexMemory,
         user_id: str | None = None,
         session_id: str | None = None,
+        this_session_only: bool = False,
         k: int = 5,
         memory_type: str | None = None,
         threshold: float = 0.0,
@@ -60,14 +63,15 @@ class KronvexRetriever(BaseRetriever):
         scope = Scope.of(user_id, session_id)
         if not scope:
             raise ScopeRequired("The retriever needs a user: pass user_id or session_id.")
-        self.memory = memory
+        scope = scope.reading(checks.check_flag(this_session_only, "this_session_only"))
+        self.memory = check_memory(memory)
         self._options: dict[str, Any] = {
             "user_id": scope.user_id,
             "session_id": scope.session_id,
             "top_k": checks.check_count(k, "k", least=1),
             "memory_type": None if memory_type is None else checks.check_type(memory_type),
             "threshold": checks.check_share(threshold, "threshold"),
-            "include_shared": include_shared,
+            "include_shared": checks.check_flag(include_shared, "include_shared"),
         }
         super().__init__(**options)
 

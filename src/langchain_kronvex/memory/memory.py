@@ -35,6 +35,7 @@ from langchain_kronvex.core.types import (
     SessionSummary,
     Unchanged,
 )
+from langchain_kronvex.core.validation import check_flag
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice
 from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.memory.conversions import (
@@ -580,6 +581,7 @@ class KronvexMemory:
             The id of the last remembered exchange, or None.
         """
         log = ChatLog.of(self.engine, session_id, user_id)
+        remember = check_flag(remember, "remember")
         return log.save(messages, remember=remember, reply_to=reply_to)
 
     async def asave_messages(
