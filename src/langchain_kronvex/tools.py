@@ -4,10 +4,9 @@ The model writes the arguments; the program names the user. The tools return mem
 line for each, as in every prompt.
 """
 
-import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from langchain_core.runnables import RunnableConfig
@@ -72,60 +71,59 @@ class ForgetInput(BaseModel):
     id: str = Field(description="The id of the memory, exactly as recall showed it.")
 
 
+Ids = dict[str, Any]  # the user and the session
+
+
+def _remember(memory: KronvexMemory, ids: Ids, content: str, memory_type: str = "semantic") -> str:
+    stored = memory.remember(content, memory_type=memory_type, **ids)
+    return f"{'Already known' if stored.deduplicated else 'Remembered'}: {_line(stored)}"
+
+
+def _recall(
+    memory: KronvexMemory, ids: Ids, query: str, limit: int = 5, memory_type: str | None = None
+) -> str:
+    found = memory.inject_context(query, top_k=limit, memory_type=memory_type, **ids)
+    return "\n".join(map(_line, found.memories)) or "No memory matches."
+
+
+def _forget(memory: KronvexMemory, ids: Ids, id: str) -> str:
+    # To the model, another user's memory looks like one that does not exist.
+    return "Forgotten." if memory.forget(id=id.strip(), **ids) else UNKNOWN
+
+
 @dataclass(frozen=True)
-class _Tools:
-    """The functions behind the tools."""
+class _Action:
+    """What a tool does: a function of the memory, the ids, and the model's arguments."""
 
     memory: KronvexMemory
     fixed: Scope
     this_session_only: bool
+    function: Callable[..., str]
 
-    def remember(
-        self,
-        content: str,
-        memory_type: str = "semantic",
-        *,
-        config: RunnableConfig,
-        runtime: Runtime = NO_RUNTIME,
-    ) -> str:
-        scope = self._scope(config, runtime)
-        with _errors_for_the_model():
-            stored = self.memory.remember(
-                content, memory_type=memory_type, user_id=scope.user_id, session_id=scope.session_id
-            )
-        known = "Already known" if stored.deduplicated else "Remembered"
-        return f"{known}: {_line(stored)}"
-
-    def recall(
-        self,
-        query: str,
-        limit: int = 5,
-        memory_type: str | None = None,
-        *,
-        config: RunnableConfig,
-        runtime: Runtime = NO_RUNTIME,
-    ) -> str:
-        scope = self._scope(config, runtime).reading(self.this_session_only)
-        with _errors_for_the_model():
-            found = self.memory.inject_context(
-                query, user_id=scope.user_id, session_id=scope.session_id, top_k=limit,
-                memory_type=memory_type,
-            )  # fmt: skip
-        return "\n".join(map(_line, found.memories)) or "No memory matches."
-
-    def forget(self, id: str, *, config: RunnableConfig, runtime: Runtime = NO_RUNTIME) -> str:
-        scope = self._scope(config, runtime).reading(self.this_session_only)
-        with _errors_for_the_model():
-            # To the model, another user's memory looks like one that does not exist.
-            count = self.memory.forget(
-                id=id.strip(), user_id=scope.user_id, session_id=scope.session_id
-            )
-        return "Forgotten." if count else UNKNOWN
-
-    def _scope(self, config: RunnableConfig, runtime: object) -> Scope:
+    def run(self, *, config: RunnableConfig, runtime: Runtime = NO_RUNTIME, **args: Any) -> str:
         # A runtime invented by the model would be JSON, which has no attributes.
         context = getattr(runtime, "context", None)
-        return scope_from(config, self.fixed.user_id, self.fixed.session_id, context)
+        scope = scope_from(config, self.fixed.user_id, self.fixed.session_id, context)
+        if self.function is not _remember:
+            scope = scope.reading(self.this_session_only)
+        try:
+            return self.function(self.memory, asdict(scope), **args)
+        except InvalidInput as error:  # the model can fix it
+            raise ToolException(str(error)) from error
+
+    async def arun(self, *, config: RunnableConfig, **args: Any) -> str:
+        return await self.memory.engine.threads.run(self.run, config=config, **args)
+
+    def tool(self, name: str, description: str, schema: type[BaseModel]) -> BaseTool:
+        return StructuredTool.from_function(
+            func=self.run,
+            coroutine=self.arun,
+            name=name,
+            description=description,
+            args_schema=schema,
+            handle_tool_error=True,
+            handle_validation_error=_explain,
+        )
 
 
 @checked_names
@@ -164,44 +162,16 @@ def create_memory_tools(
         ScopeRequired: when a tool runs, if nothing names a user or a session.
     """
     only = check_flag(this_session_only, "this_session_only")
-    tools = _Tools(check_memory(memory), Scope.of(user_id, session_id), only)
+    action = partial(_Action, check_memory(memory), Scope.of(user_id, session_id), only)
     return [
-        _tool(memory, tools.remember, REMEMBER, RememberInput),
-        _tool(memory, tools.recall, RECALL, RecallInput),
-        _tool(memory, tools.forget, FORGET, ForgetInput),
+        action(_remember).tool("remember", REMEMBER, RememberInput),
+        action(_recall).tool("recall", RECALL, RecallInput),
+        action(_forget).tool("forget", FORGET, ForgetInput),
     ]
-
-
-def _tool(
-    memory: KronvexMemory, function: Callable[..., str], description: str, schema: type[BaseModel]
-) -> BaseTool:
-    return StructuredTool.from_function(
-        func=function,
-        coroutine=functools.partial(_in_thread, memory, function),
-        name=function.__name__,
-        description=description,
-        args_schema=schema,
-        handle_tool_error=True,
-        handle_validation_error=_explain,
-    )
-
-
-async def _in_thread(
-    memory: KronvexMemory, function: Callable[..., str], *, config: RunnableConfig, **kwargs: Any
-) -> str:
-    return await memory.engine.threads.run(function, config=config, **kwargs)
 
 
 def _line(memory: Memory) -> str:
     return f"{neutral(memory.id)} {memory_line(memory)}"
-
-
-@contextmanager
-def _errors_for_the_model() -> Iterator[None]:
-    try:
-        yield
-    except InvalidInput as error:
-        raise ToolException(str(error)) from error
 
 
 def _explain(error: Any) -> str:

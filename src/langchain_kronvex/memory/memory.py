@@ -46,11 +46,7 @@ from langchain_kronvex.memory.conversions import (
 )
 from langchain_kronvex.memory.engine import Engine, Settings
 from langchain_kronvex.memory.reindexing import Reindexing
-from langchain_kronvex.memory.reopening import (
-    settings_for,
-    settings_to_copy,
-    settings_to_pickle,
-)
+from langchain_kronvex.memory.reopening import settings_for, settings_to_copy
 from langchain_kronvex.memory.transfer.transfer import Export, Import
 from langchain_kronvex.storage.backend import Selection
 from langchain_kronvex.storage.options import PostgresOptions
@@ -183,10 +179,10 @@ class KronvexMemory:
         return f"KronvexMemory({self.location!r}, agent_id={self.agent_id!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), **settings_to_pickle(self.engine)), ()
+        return partial(type(self), **settings_to_copy(self.engine, pickled=True)), ()
 
     def __deepcopy__(self: Self, memo: object) -> Self:
-        return type(self)(**settings_to_copy(self.engine))
+        return type(self)(**settings_to_copy(self.engine, pickled=False))
 
     # -- remembering ---------------------------------------------------------------------------
 

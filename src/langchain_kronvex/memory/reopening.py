@@ -28,30 +28,26 @@ def settings_for(engine: Engine, agent_id: str) -> dict[str, Any]:
     return {**arguments, "url": engine.url, "agent_id": agent_id}
 
 
-def settings_to_copy(engine: Engine) -> dict[str, Any]:
+def settings_to_copy(engine: Engine, *, pickled: bool) -> dict[str, Any]:
     """Return the constructor's arguments for another memory like this one.
 
+    Args:
+        engine: The engine of this memory.
+        pickled: They are to be pickled; otherwise objects of the user are shared.
+
     Raises:
-        NotSupported: the memories are in RAM.
+        NotSupported: the memories are in RAM, or an argument refuses to be pickled.
     """
     if engine.url == "sqlite://":
         raise NotSupported(
             "A memory in RAM (sqlite://) can be neither pickled nor copied deeply. Keep it in a "
             "file, sqlite:///memory.db, or share the object."
         )
-    return settings_for(engine, engine.agent_id)
-
-
-def settings_to_pickle(engine: Engine) -> dict[str, Any]:
-    """Return the constructor's arguments with which a pickle opens the memory again.
-
-    Raises:
-        NotSupported: the memories are in RAM, or an argument refuses to be pickled.
-    """
-    arguments, model = settings_to_copy(engine), engine.model.current
+    arguments, model, name = settings_for(engine, engine.agent_id), engine.model.current, ""
+    if not pickled:
+        return arguments
     if model is not None:
         arguments["embeddings"] = model.choice
-    name = ""
     try:
         for name, value in arguments.items():  # noqa: B007 - the error names it
             pickle.dumps(value)
