@@ -18,6 +18,8 @@ from langchain_core.tools import create_retriever_tool
 from conftest import OpenMemory
 from langchain_kronvex import (
     InvalidInput,
+    KronvexChatMessageHistory,
+    KronvexKeyValueStore,
     KronvexMemory,
     KronvexRetriever,
     ScopeRequired,
@@ -360,8 +362,13 @@ def test_a_wrong_option_is_reported_when_the_retriever_is_made(
 
 @pytest.mark.parametrize("memory_given", ["sqlite://", None, 7])
 def test_anything_else_than_a_memory_is_rejected(memory_given: Any) -> None:
-    with pytest.raises(InvalidInput, match=r"memory.*KronvexMemory"):
-        KronvexRetriever(memory=memory_given)
+    for make in (
+        KronvexRetriever,
+        partial(KronvexChatMessageHistory, "monday"),
+        partial(KronvexKeyValueStore, namespace="settings"),
+    ):
+        with pytest.raises(InvalidInput, match=r"memory.*KronvexMemory"):
+            make(memory=memory_given)
 
 
 async def test_an_unknown_option_of_a_call_is_rejected(teas: KronvexMemory) -> None:

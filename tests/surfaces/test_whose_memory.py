@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.graph import START, MessagesState, StateGraph
 
 from inside import open_turn
 from langchain_kronvex import (
@@ -192,3 +193,22 @@ def test_a_fixed_session_of_a_chat_is_no_users(memory: KronvexMemory) -> None:
 
     assert memory.memories(user_id="bob") == []
     assert [each.user_id for each in memory.memories(session_id="desk")] == [None]
+
+
+@both_ways
+async def test_in_a_node_of_a_graph_its_context_names_the_user(
+    teas: KronvexMemory, call: Any
+) -> None:
+    found: list[str] = []
+
+    async def node(state: MessagesState, config: RunnableConfig) -> None:
+        for surface in (retriever, context_step, recall_tool):
+            found.append(await call(surface(teas, 5), "tea", config))
+
+    graph = StateGraph(MessagesState, context_schema=dict)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    config: Any = {"configurable": {"user_id": "bob", "thread_id": "t"}}
+    await graph.compile().ainvoke({"messages": []}, config, context={"user_id": "ana"})
+
+    assert [named(each) for each in found] == [ANA, ANA, ANA]

@@ -11,6 +11,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.options import warn_once
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.scope_from_config import check_memory
 
 _USER_UNUSED = (
     "RunnableWithMessageHistory: the user_id in the config does not reach the history, so the "
@@ -55,7 +56,7 @@ class KronvexChatMessageHistory(BaseChatMessageHistory):
         self.user_id = checks.check_optional_id(user_id, "user_id")
         if max_messages is not None:
             checks.check_count(max_messages, "max_messages", least=1)
-        self.memory = memory
+        self.memory = check_memory(memory)
         self.max_messages = max_messages
         self.remember = remember
         self._read_in_run: list[BaseMessage] | None = None

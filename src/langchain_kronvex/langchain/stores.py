@@ -13,6 +13,7 @@ from langchain_kronvex.core.errors import InvalidInput, StoreBusy
 from langchain_kronvex.core.validation import canonical_json
 from langchain_kronvex.memory.keyed_values import KeyedValues, check_key
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.scope_from_config import check_memory
 
 _MAX_TRIES = 1000  # of a change; whenever one fails, that of another worker has succeeded
 _NULL = "null"
@@ -42,7 +43,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
     """
 
     def __init__(self, memory: KronvexMemory, namespace: str) -> None:
-        self.memory = memory
+        self.memory = check_memory(memory)
         self.namespace = namespace
         self._values = KeyedValues(memory.engine, namespace)
 
