@@ -12,6 +12,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 
 from inside import open_turn
 from langchain_kronvex import (
+    KronvexError,
     KronvexMemory,
     KronvexMemoryContext,
     KronvexRetriever,
@@ -184,6 +185,35 @@ def test_what_a_function_of_the_chain_recalls_leaves_the_turn_out_too(
 
     assert [each.content for each in found] == ["My blood type is O."]
     assert none == []
+
+
+def test_a_chat_can_recall_from_this_session_only(teas: KronvexMemory) -> None:
+    model = FakeModel()
+    chain = with_memory(model, teas, user_id="ana", this_session_only=True)
+
+    chain.invoke("Where is the tea?", {"configurable": {"thread_id": "tuesday"}})
+    with pytest.raises(ScopeRequired, match="this_session_only"):
+        chain.invoke("Where is the tea?")
+
+    assert named(model.shown) == {"ana/tuesday"}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"memory": "sqlite://"}, "memory: .*KronvexMemory"),
+        ({"k": 3}, "no option 'k'; did you mean 'top_k'?"),
+        ({"input_key": "question"}, "did you mean 'input_messages_key'?"),
+        ({"this_session_only": "no"}, "this_session_only must be True or False"),
+        ({"user_id": 7}, "user_id"),
+    ],
+)
+def test_a_wrong_option_is_reported_when_the_chain_is_made(
+    memory: KronvexMemory, options: Any, says: str
+) -> None:
+    with pytest.raises(KronvexError, match=says) as caught:
+        with_memory(FakeModel(), **{"memory": memory, **options})
+    assert "validation error" not in str(caught.value)
 
 
 def test_a_fixed_session_of_a_chat_is_no_users(memory: KronvexMemory) -> None:

@@ -13,6 +13,7 @@ from pydantic import ConfigDict
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError
+from langchain_kronvex.core.options import CheckedOptions, checked_names
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, Turn
 from langchain_kronvex.langchain.prompts import (
     as_messages,
@@ -27,7 +28,7 @@ from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
 from langchain_kronvex.memory.scope_from_config import scope_from
 
 
-class ChainWithMemory(RunnableSerializable[Any, Any]):
+class ChainWithMemory(CheckedOptions, RunnableSerializable[Any, Any]):
     """The chain that `with_memory` returns; see there."""
 
     chain: Runnable[Any, Any]
@@ -41,7 +42,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
     session_id: str | None
     options: ContextOptions
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True)
 
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
         """Return the name in traces."""
@@ -162,6 +163,7 @@ class ChainWithMemory(RunnableSerializable[Any, Any]):
         return without_prompt(said, [*turn.history, *turn.new])
 
 
+@checked_names
 def with_memory(
     chain: Any,
     memory: KronvexMemory,
@@ -176,6 +178,7 @@ def with_memory(
     max_messages: int | None = None,
     user_id: str | None = None,
     session_id: str | None = None,
+    this_session_only: bool = False,
     on_error: OnFailure = "degrade",
     name: str | None = None,
 ) -> Runnable[Any, Any]:
@@ -184,7 +187,8 @@ def with_memory(
     The chain takes a dict (two keys are added), messages (the context is added in a system
     message, then the history, then the input), or text (all of these become one text). The user
     and the session are taken from `config["configurable"]`: `user_id`, `session_id`, or both. The
-    history is that of the session; the context is recalled from all sessions of the user.
+    history is that of the session; the context is recalled from all sessions of the user, unless
+    `this_session_only` is set.
 
     The user's message is saved before the chain runs, and the answer after it. If the stream is
     closed early or the model fails, the part of the answer that was produced is saved. Put retries
@@ -206,7 +210,8 @@ def with_memory(
         max_messages: The history is the last whole turns that hold at most this many messages; a
             turn is a user's message and its answer.
         user_id: The user, for every call.
-        session_id: The session, for every call.
+        session_id: The session, for every call; without a `user_id`, also the user.
+        this_session_only: Recall only from the current session.
         on_error: `degrade` (the chain continues without its memory), or `raise`.
         name: The name in traces.
 
@@ -216,6 +221,10 @@ def with_memory(
     try:
         if max_messages is not None:
             checks.check_count(max_messages, "max_messages", least=1)
+        options = ContextOptions(
+            top_k=top_k, max_tokens=max_tokens, memory_type=memory_type,
+            this_session_only=this_session_only, on_error=on_error,
+        )  # fmt: skip
         return ChainWithMemory(
             chain=coerce_to_runnable(chain),
             memory=memory,
@@ -227,9 +236,7 @@ def with_memory(
             max_messages=max_messages,
             user_id=user_id,
             session_id=session_id,
-            options=ContextOptions(
-                top_k=top_k, max_tokens=max_tokens, memory_type=memory_type, on_error=on_error
-            ),
+            options=options,
         )
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"with_memory: {error}") from error
