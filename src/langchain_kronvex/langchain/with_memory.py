@@ -186,9 +186,9 @@ def with_memory(
 
     The chain takes a dict (two keys are added), messages (the context is added in a system
     message, then the history, then the input), or text (all of these become one text). The user
-    and the session are taken from `config["configurable"]`: `user_id`, `session_id`, or both. The
-    history is that of the session; the context is recalled from all sessions of the user, unless
-    `this_session_only` is set.
+    and the session are taken from `config["configurable"]`: `user_id`, `session_id` (or
+    `thread_id`), or both. The history is that of the session; the context is recalled from all
+    sessions of the user, unless `this_session_only` is set.
 
     The user's message is saved before the chain runs, and the answer after it. If the stream is
     closed early or the model fails, the part of the answer that was produced is saved. Put retries
