@@ -256,7 +256,7 @@ def test_an_invalid_option_raises_at_once(
 
 def test_an_unknown_option_raises_at_once(memory: KronvexMemory) -> None:
     options: Any = {"topk": 3}
-    with pytest.raises(TypeError, match="topk"):
+    with pytest.raises(InvalidInput, match="no option 'topk'; did you mean 'top_k'"):
         with_memory(FakeModel(), memory, **options)
 
 

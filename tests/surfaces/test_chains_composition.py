@@ -263,7 +263,7 @@ async def test_two_concurrent_turns_of_one_session_are_both_kept(memory: Kronvex
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("config", [None, {}, {"configurable": {"thread_id": "x"}}])
+@pytest.mark.parametrize("config", [None, {}, {"configurable": {"other": "x"}}])
 @sync_and_async
 async def test_without_a_scope_the_error_says_what_to_pass(
     memory: KronvexMemory, call: Call, config: Any
