@@ -147,7 +147,7 @@ NAMES = {
     "resolve_embeddings": "embeddings.providers:resolve_embeddings",
     "resolve_url": "storage.urls:resolve_url",
     "retry_after": "storage.rest.http.errors:retry_after",
-    "said_by": "langchain.prompts:said_by",
+    "Answer": "langchain.answers:Answer",
     "scope_from": "memory.scope_from_config:scope_from",
     "scope_key": "storage.postgres.rows:scope_key",
     "search": "recall.search:search",
