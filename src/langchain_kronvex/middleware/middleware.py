@@ -21,11 +21,13 @@ from langgraph.types import Command
 from typing_extensions import NotRequired
 
 from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.options import checked_names
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.validation import check_flag
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
-from langchain_kronvex.memory.scope_from_config import scope_from
+from langchain_kronvex.memory.scope_from_config import check_memory, scope_from
 from langchain_kronvex.middleware.agent_messages import answer_in, identified
 from langchain_kronvex.middleware.agent_turns import AgentTurn, AgentTurns
 from langchain_kronvex.middleware.model_request import remembering
@@ -78,10 +80,11 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     Args:
         memory: The memory that stores everything.
         user_id: The user, for every run.
-        session_id: The session, for every run.
+        session_id: The session, for every run; without a `user_id`, also the user.
         top_k: At most this many memories.
         max_tokens: Leave out the least similar until the context has about this many tokens.
         memory_type: Recall only this type.
+        this_session_only: Recall only from the current session.
         on_error: `degrade` (the agent continues without memories), or `raise`.
         remember: Save the exchanges; if False, the agent only recalls.
 
@@ -92,6 +95,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
 
     state_schema = MemoryState
 
+    @checked_names
     def __init__(
         self,
         *,
@@ -101,16 +105,18 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         top_k: int = 8,
         max_tokens: int | None = None,
         memory_type: str | None = None,
+        this_session_only: bool = False,
         on_error: OnFailure = "degrade",
         remember: bool = True,
     ) -> None:
         super().__init__()
-        self.memory = memory
+        self.memory = check_memory(memory)
         self._fixed = Scope.of(user_id, session_id)
         self._options = ContextOptions(
-            top_k=top_k, max_tokens=max_tokens, memory_type=memory_type, on_error=on_error
-        )
-        self._remember = remember
+            top_k=top_k, max_tokens=max_tokens, memory_type=memory_type,
+            this_session_only=this_session_only, on_error=on_error,
+        )  # fmt: skip
+        self._remember = check_flag(remember, "remember")
         self._turns = AgentTurns(memory, on_error)
 
     # -- hooks ---------------------------------------------------------------------------------
