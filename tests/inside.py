@@ -79,7 +79,7 @@ NAMES = {
     "Unchanged": "core.types:Unchanged",
     "VersionedRecord": "storage.client_envelope:VersionedRecord",
     "WordPiece": "embeddings.static:WordPiece",
-    "accepting": "langgraph.filters:accepting",
+    "accepting": "core.filters:accepting",
     "agent_messages_answer_in": "middleware.agent_messages:answer_in",
     "answer_content": "core.messages:answer_content",
     "api": "storage.rest.http:api",

@@ -20,7 +20,10 @@ from .openai_stub import openai_stub
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAMS = sorted(
-    path for path in EXAMPLES.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")
+    path
+    for path in EXAMPLES.glob("*.py")
+    if "__main__" in path.read_text(encoding="utf-8")
+    and (path.stem != "deep_agent" or sys.version_info >= (3, 11))
 )
 
 

@@ -37,10 +37,11 @@ class CheckedOptions:
 def checked_names(function: Callable[P, T]) -> Callable[P, T]:
     """Let a function raise `InvalidInput` for an option that it does not have."""
     known = inspect.signature(function).parameters
+    owner = function.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(function)
     def call(*args: P.args, **options: P.kwargs) -> T:
-        check_names(function.__name__, options, known)
+        check_names(owner, options, known)
         return function(*args, **options)
 
     return call
