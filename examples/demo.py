@@ -53,7 +53,7 @@ PROMPT = ChatPromptTemplate.from_messages(
 NEXT_STEPS = """
 Try next, in the checkout, with its .venv/bin/python:
   examples/demo.py --verbose                 every prompt and every reply
-  examples/demo.py --transcript FILE.jsonl   your own conversation (its format: examples/README.md)
+  examples/demo.py --transcript FILE.jsonl   your own conversation (its format: conversation.jsonl)
   OPENAI_API_KEY=...                         set it, and OpenAI's model answers the same questions
   examples/quickstart.py                     the package in twenty lines; then README.md
 """
