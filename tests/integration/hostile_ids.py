@@ -115,7 +115,10 @@ class Rounds:
             for sep in SEPARATORS
         ]
         # Few enough that scopes meet often; other seeds draw others.
-        self.ids = [id_ for id_ in self.random.sample(WHOLE, 30) + joined if id_.strip()]
+        ids = [*WHOLE[:8], *self.random.sample(WHOLE[8:], 24), *joined]
+        self.ids = [id_ for id_ in ids if id_.strip()]
+        if seed:  # other ids are frequent then
+            self.random.shuffle(self.ids)
         self.gone: list[str] = []
         self.written = itertools.count()
         self.open()
