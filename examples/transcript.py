@@ -30,7 +30,7 @@ class Message:
     created_at: datetime
 
 
-@dataclass(frozen=True)
+@dataclass
 class Question:
     """A question, the fact that answers it, and texts that belong to others."""
 
@@ -62,7 +62,15 @@ def read_questions(path: Path) -> list[Question]:
         BadInput: The file is missing or empty, or a line is not valid.
     """
     keys = ("user_id", "question", "expects", "foreign", "says")
-    return [Question(**row) for _, row in _rows(path, keys)]
+    questions = [Question(**row) for _, row in _rows(path, keys)]
+    # A text that is foreign to one question of a user is foreign to all that do not say it.
+    foreign: dict[str, set[str]] = {}
+    for question in questions:
+        foreign.setdefault(question.user_id, set()).update(question.foreign)
+    for question in questions:
+        texts = sorted(foreign[question.user_id])
+        question.foreign = [text for text in texts if text not in question.question]
+    return questions
 
 
 def write_questions(questions: Iterable[Question], path: Path) -> None:
