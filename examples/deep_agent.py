@@ -22,6 +22,7 @@ class Model(OfflineChatModel):
     """The stand-in of the other examples, which never calls a tool."""
 
     def bind_tools(self, tools: Any, **options: Any) -> Any:
+        """Return the model as it is."""
         return self
 
 
