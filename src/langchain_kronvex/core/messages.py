@@ -71,8 +71,8 @@ def _encoded(message: BaseMessage) -> str:
         as_dict["data"] = {name: jsonable(value) for name, value in as_dict["data"].items()}
         text = json.dumps(as_dict)
     # Reading may fill in what was emptied: `AIMessage` takes tool calls from `additional_kwargs`.
-    read = message_to_dict(decode_message(text))["data"]
-    given = json.loads(text)["data"]
+    stored = json.loads(text)
+    given, read = stored["data"], message_to_dict(messages_from_dict([stored])[0])["data"]
     changed = {name: given[name] for name in given.keys() & read if given[name] != read[name]}
     return json.dumps({**as_dict, _RESTORED: changed}) if changed else text
 

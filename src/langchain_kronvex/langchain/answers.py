@@ -115,7 +115,11 @@ class Answer(BaseCallbackHandler):
 
     def _new(self, output: Mapping[str, Any]) -> list[str]:
         """Return the keys of a dict whose values were not given."""
-        old = {k for k in output.keys() & self._given if _is_same(output[k], self._given[k])}
+        old = {
+            key
+            for key, given in self._given.items()
+            if output.get(key) is given or (isinstance(given, str) and output.get(key) == given)
+        }
         return [key for key in output if key not in old | {_INTERRUPT}]
 
     def _is_inside(self, value: Any) -> bool:
@@ -181,12 +185,6 @@ def _part(chunk: Any) -> tuple[Sequence[str], str, Any]:
         if isinstance(chunk[0], str) and chunk[0] in _MODES:
             return space, *chunk
     return space, "", chunk
-
-
-def _is_same(value: Any, given: Any) -> bool:
-    if isinstance(value, list) and isinstance(given, list):  # perhaps a copy
-        return list(map(id, value)) == list(map(id, given))
-    return value is given or (isinstance(value, str) and value == given)
 
 
 def _add(said: list[BaseMessage], message: BaseMessage) -> None:
