@@ -19,6 +19,7 @@ from tenacity import RetryCallState, Retrying, wait_exponential, wait_random
 
 from langchain_kronvex.core.errors import (
     EmbeddingMismatch,
+    ErasurePending,
     InvalidInput,
     KronvexError,
     MemoryClosed,
@@ -53,7 +54,8 @@ class BackgroundWriter(ForkAware):
     """Runs jobs in a thread of its own; serves many threads.
 
     A job that raises is tried again after growing, jittered pauses, up to `attempts` times. An
-    `InvalidInput` or `EmbeddingMismatch` is not tried again, since it would fail every time. A job
+    `InvalidInput` or `EmbeddingMismatch` is not tried again, since it would fail every time. An
+    erasure that others hold up is tried until it is done. A job
     that is given up is counted in `failed`, logged, and reported to `on_error`. While `max_pending`
     jobs wait, `submit` waits too: nothing is dropped. A forked child starts with an empty queue;
     the parent keeps its own.
@@ -230,7 +232,8 @@ class BackgroundWriter(ForkAware):
         if not isinstance(error, Exception):
             error = KronvexError(f"a background job ended with {type(raised).__name__}")
         lane.tries += 1
-        if lane.tries < self._attempts and not isinstance(error, InvalidInput | EmbeddingMismatch):
+        again = lane.tries < self._attempts or isinstance(error, ErasurePending)
+        if again and not isinstance(error, InvalidInput | EmbeddingMismatch):
             state = RetryCallState(Retrying(), None, (), {})
             state.attempt_number = lane.tries
             with self._changed:

@@ -86,6 +86,13 @@ def check_share(value: object, name: str) -> float:
     return float(value)
 
 
+def check_flag(value: object, name: str) -> bool:
+    """Return True or False."""
+    if not isinstance(value, bool):
+        raise InvalidInput(f"{name} must be True or False, not {value!r:.99}.")
+    return value
+
+
 def check_time(value: object, name: str) -> datetime:
     """Return an aware datetime, in UTC."""
     if not isinstance(value, datetime):

@@ -20,6 +20,7 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter, OnError, notify
 from langchain_kronvex.core.errors import (
     ConfigurationError,
+    ErasurePending,
     InvalidInput,
     MemoryNotFound,
     described,
@@ -186,6 +187,8 @@ class Engine:
             if self._has_unembedded():
                 self.embedder.wake()
         self.backend.purge(self.clock())
+        if self.backend.is_erasing:
+            self.eraser.wake()
         self.backend.start(self.degraded.report)
         self.backend.when_unembedded(self.embedder.wake_for_others)
 
@@ -241,9 +244,9 @@ class Engine:
         """Return the selected records that are visible now."""
         return self.backend.find(selection, page or Page(), self.clock())
 
-    def find_memory(self, id_: str) -> Record | None:
-        """Return the record of a memory, or None."""
-        chosen = Selection(kind="memory", scope=None, ids=(checks.check_id(id_, "id"),))
+    def find_memory(self, id_: str, scope: Scope | None = None) -> Record | None:
+        """Return the record of a memory, of any scope or of this one; or None."""
+        chosen = Selection(kind="memory", scope=scope or None, ids=(checks.check_id(id_, "id"),))
         return next(iter(self.find(chosen)), None)
 
     def memories(
@@ -287,9 +290,22 @@ class Engine:
             self.writer.discard(lambda lane: _is_within(lane, scope))
             self.threads.wait_for_saves(self.settings.timeout_seconds)
         self.model.forget_queries()
-        count = self.backend.delete(chosen, self.clock())
-        self.erasures += 1
-        return count
+        try:
+            return self.delete(chosen)
+        finally:
+            self.erasures += 1
+
+    def delete(self, chosen: Selection) -> int:
+        """Erase records permanently; return how many.
+
+        Raises:
+            ErasurePending: they are deleted; their bytes are erased in the background.
+        """
+        try:
+            return self.backend.delete(chosen, self.clock())
+        except ErasurePending:
+            self.eraser.wake()
+            raise
 
     def embed_soon(self, stored_with: EmbeddingModel | None) -> None:
         """Fetch the vectors of memories that were just stored, in the background.

@@ -34,7 +34,7 @@ from langchain_kronvex.core.types import (
     Unchanged,
 )
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice
-from langchain_kronvex.memory.chat_log import ChatLog
+from langchain_kronvex.memory.chat_log import ChatLog, forget
 from langchain_kronvex.memory.conversions import (
     changed_record,
     draft_record,
@@ -471,27 +471,50 @@ class KronvexMemory:
         )  # fmt: skip
 
     def forget(
-        self, *, id: str | None = None, user_id: str | None = None, session_id: str | None = None
+        self,
+        *,
+        id: str | None = None,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        keep_messages: bool = False,
     ) -> int:
         """Erase permanently: one memory, one session of a user, or everything of a user.
 
-        Messages of chat histories are erased with their user or session. Once this returns, no
-        byte of them is left in the store's files. The file is rewritten, which takes time.
+        Messages of chat histories are erased with their user or session. With one memory, the
+        messages it was made of, and those that quote the whole of it, become "[forgotten]": they
+        keep their kinds, ids and tool calls, without arguments, so that models accept the history.
+
+        Once this returns, no byte is left in the store's files. The file is rewritten, which takes
+        time.
+
+        Args:
+            id: One memory; with a `user_id` or `session_id`, only if it is theirs.
+            user_id: A user.
+            session_id: One session of the user; without a `user_id`, the user of that name.
+            keep_messages: Leave the messages that a memory was made of as they are.
 
         Returns:
-            How many memories and messages were erased.
+            How many memories and messages were erased; "[forgotten]" messages do not count.
 
         Raises:
             InvalidInput: nothing was named; `clear` erases everything of the agent.
+            ErasurePending: everything is forgotten, but somebody else is using the file. Its bytes
+                are erased in the background; `flush` waits for that.
         """
-        return self.engine.forget(id, Scope.of(user_id, session_id))
+        scope = Scope.of(user_id, session_id)
+        return forget(self.engine, id, scope, keep_messages=keep_messages)
 
     async def aforget(
-        self, *, id: str | None = None, user_id: str | None = None, session_id: str | None = None
+        self,
+        *,
+        id: str | None = None,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        keep_messages: bool = False,
     ) -> int:
         """Async version of `forget`."""
         return await self.engine.threads.run(
-            self.forget, id=id, user_id=user_id, session_id=session_id
+            self.forget, id=id, user_id=user_id, session_id=session_id, keep_messages=keep_messages
         )
 
     def clear(self) -> int:
