@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, ToolException
@@ -17,10 +17,10 @@ from pydantic import BaseModel, Field, ValidationError
 from langchain_kronvex.core.context_lines import memory_line, neutral
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Memory, Scope
+from langchain_kronvex.core.validation import MemoryType
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import agent_scope
 
-MemoryType = Literal["semantic", "procedural", "episodic", "fact", "preference", "context"]
 # LangGraph passes the run to a parameter named `runtime`; a model can neither see nor set it. Its
 # annotation must not be a string, so this module does not postpone annotations.
 Runtime = Annotated[Any, InjectedToolArg()]
@@ -80,7 +80,7 @@ class _Tools:
     def remember(
         self,
         content: str,
-        memory_type: str = "semantic",
+        memory_type: MemoryType = "semantic",
         *,
         config: RunnableConfig,
         runtime: Runtime = NO_RUNTIME,
@@ -97,7 +97,7 @@ class _Tools:
         self,
         query: str,
         limit: int = 5,
-        memory_type: str | None = None,
+        memory_type: MemoryType | None = None,
         *,
         config: RunnableConfig,
         runtime: Runtime = NO_RUNTIME,

@@ -8,9 +8,12 @@ an id that is changed silently may become the id of another user.
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from difflib import get_close_matches
+from functools import wraps
+from inspect import iscoroutinefunction, signature
+from typing import Any, Literal, TypeVar, get_args
 
 from langchain_kronvex.core.errors import InvalidInput
 
@@ -21,7 +24,9 @@ MAX_METADATA_DEPTH = 64
 MAX_JSON_CHARS = 16 * 1024 * 1024
 MAX_JSON_DEPTH = 128
 DIGESTED = "#blake2b:"
-MEMORY_TYPES = ("episodic", "semantic", "procedural", "fact", "preference", "context")
+MemoryType = Literal["episodic", "semantic", "procedural", "fact", "preference", "context"]
+MEMORY_TYPES: tuple[MemoryType, ...] = get_args(MemoryType)
+T = TypeVar("T")
 
 
 def check_id(value: object, name: str) -> str:
@@ -61,13 +66,12 @@ def _string(value: object, name: str) -> str:
     return value
 
 
-def check_type(value: object) -> str:
+def check_type(value: object) -> MemoryType:
     """Return one of `MEMORY_TYPES`."""
-    if value not in MEMORY_TYPES:
-        raise InvalidInput(
-            f"memory_type {value!r} is unknown; use one of {', '.join(MEMORY_TYPES)}."
-        )
-    return str(value)
+    for memory_type in MEMORY_TYPES:
+        if value == memory_type:
+            return memory_type
+    raise InvalidInput(f"memory_type {value!r} is unknown; use one of {', '.join(MEMORY_TYPES)}.")
 
 
 def check_count(value: object, name: str, *, least: int, most: int | None = None) -> int:
@@ -208,3 +212,64 @@ def short_name(name: str) -> str:
     if len(name) <= MAX_ID_CHARS and not name.startswith(DIGESTED):
         return name
     return DIGESTED + hashlib.blake2b(name.encode(), digest_size=32).hexdigest()
+
+
+# -- calls -------------------------------------------------------------------------------------
+
+_NO_NUMBERS = ("True", "False", "nan")
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {  # by annotation
+    "bool": (lambda value: isinstance(value, bool), "True or False"),
+    "bool | Progress": (lambda v: isinstance(v, bool) or callable(v), "True or False"),
+    "float": (lambda v: isinstance(v, int | float) and str(v) not in _NO_NUMBERS, "a number"),
+    "OnError": (callable, "a function"),
+    "Callable[[], datetime]": (callable, "a function that returns the time"),
+    "Collection[str]": (lambda v: isinstance(v, list | tuple | Set), "a list of texts"),
+}
+
+
+def checked_calls(cls: type[T]) -> type[T]:
+    """Make the public methods of a class reject unknown options and values of the wrong kind.
+
+    The error names the option, and for an unknown one the option that was probably meant.
+    """
+    for name, method in list(vars(cls).items()):
+        if callable(method) and (name == "__init__" or not name.startswith("_")):
+            setattr(cls, name, _checked(method, cls.__name__ if name == "__init__" else name))
+    return cls
+
+
+def _checked(method: Callable[..., Any], called: str) -> Callable[..., Any]:
+    parameters = signature(method).parameters
+    kinds = {
+        name: str(p.annotation).removesuffix(" | None").removesuffix(" | Unchanged")
+        for name, p in parameters.items()
+    }
+    known = {name: _KINDS.get(kind) for name, kind in kinds.items()}
+    is_open = "changes" in parameters  # of the constructor
+
+    def check(args: tuple[object, ...], options: Mapping[str, object]) -> None:
+        for name, value in (*zip(known, args, strict=False), *options.items()):
+            if name not in known and not is_open:
+                raise InvalidInput(f"{called}() has no option {name!r}. {_meant(name, known)}")
+            kind = known.get(name)
+            if kind and value is not parameters[name].default and not kind[0](value):
+                raise InvalidInput(f"{name} must be {kind[1]}, not {value!r:.99}.")
+
+    @wraps(method)
+    def call(*args: Any, **options: Any) -> Any:
+        check(args, options)
+        return method(*args, **options)
+
+    @wraps(method)
+    async def call_async(*args: Any, **options: Any) -> Any:
+        check(args, options)
+        return await method(*args, **options)
+
+    return call_async if iscoroutinefunction(method) else call
+
+
+def _meant(given: str, names: Collection[str]) -> str:
+    alike = [name for name in names if given in name.split("_") or name in given.split("_")]
+    if meant := alike or get_close_matches(given, names, 1):
+        return f"Did you mean {meant[0]!r}?"
+    return f"It has: {', '.join(name for name in names if name != 'self')}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -14,6 +14,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict
 
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.validation import MemoryType
 from langchain_kronvex.memory.documents import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import scope_from
@@ -85,7 +86,7 @@ class KronvexRetriever(BaseRetriever):
             user_id=scope.user_id,
             session_id=scope.session_id,
             top_k=self.k if k is None else k,
-            memory_type=self.memory_type,
+            memory_type=cast("MemoryType | None", self.memory_type),
             threshold=self.threshold,
             include_shared=self.include_shared,
         )

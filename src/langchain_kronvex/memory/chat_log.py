@@ -11,11 +11,11 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import dropwhile, groupby
+from itertools import dropwhile
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from langchain_kronvex.core.errors import ErasurePending
+from langchain_kronvex.core.errors import ErasurePending, InvalidInput
 from langchain_kronvex.core.messages import (
     answer_content,
     check_messages,
@@ -28,7 +28,7 @@ from langchain_kronvex.core.messages import (
     window,
 )
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.core.validation import MAX_CONTENT_CHARS, check_count, check_flag, check_id
+from langchain_kronvex.core.validation import MAX_CONTENT_CHARS, check_count, check_id
 from langchain_kronvex.memory.conversions import memory_record
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Kind, Page, Record, Selection, content_key
@@ -246,16 +246,21 @@ def forget(engine: Engine, id_: str | None, scope: Scope, *, keep_messages: bool
 
     See `KronvexMemory.forget`.
     """
-    check_flag(keep_messages, "keep_messages")
+    if id_ is None and not scope:
+        raise InvalidInput(
+            "Name what to forget: pass id, user_id or session_id. clear() erases everything."
+        )
+    ids = None if id_ is None else (check_id(id_, "id"),)
+    chosen = Selection(kind=None, scope=scope or None, ids=ids)
     memory = None if id_ is None or keep_messages else engine.find_memory(id_, scope)
     if memory is None:
-        return engine.forget(id_, scope)
+        return engine.erase(chosen)
     count = emptied = 0
     begun: set[str] = set()
     while True:
         said = _saying(engine, memory, begun)
         engine.add(said, engine.clock())
-        count += engine.forget(id_, scope)
+        count += engine.erase(chosen)
         emptied += len(said)
         if not said:  # else look again: others may have added an answer
             break
@@ -268,58 +273,44 @@ def forget(engine: Engine, id_: str | None, scope: Scope, *, keep_messages: bool
 
 
 def _saying(engine: Engine, memory: Record, begun: set[str]) -> list[Record]:
-    """Return the messages that say what a memory holds, emptied; see `_said_of`."""
+    """Return the messages that a memory was made of, or that quote the whole of it, emptied.
+
+    Args:
+        engine: The engine of the memory that keeps them.
+        memory: The memory; without a session, the messages of all sessions are read.
+        begun: The first messages of the turns it was made of, whose words may be gone already;
+            those that are found are added.
+    """
     scope = Scope(memory.scope.owner, memory.scope.session_id)
-    if not scope:
-        return []  # a message belongs to somebody
-    found = engine.find(Selection(kind="message", scope=scope))
-    found.sort(key=_session)
+    turns = _turns(_read_all(engine.find(Selection(kind="message", scope=scope))))
+    read = ([message for _, message in turn] for turn in turns)
+    made = [[s.content for s in _stages(memory.scope, m, None, memory.created_at)] for m in read]
+    question = _cut(exchange_content(memory.search_text or "", None))
+    # If answers were added that are not remembered, a memory is an earlier stage of its turn.
+    is_whole = any(contents[-1:] == [memory.content] for contents in made)
+    said: list[_Said] = []
+    for turn, contents in zip(turns, made, strict=True):
+        first = turn[0][0].id
+        if memory.content in contents[-1 if is_whole else 0 :] or contents == [question]:
+            begun.add(first)
+        said += [pair for pair in turn if first in begun or _quotes(*pair, memory)]
     return [
         replace(record, content=encode_message(empty), completes=True)
-        for _, records in groupby(found, _session)
-        for record, message in _said_of(memory, _turns(_read_all(records)), begun)
+        for record, message in said
         if (empty := forgotten(message)) != message
     ]
-
-
-def _session(record: Record) -> str:
-    return record.scope.session_id or ""
 
 
 def _turns(said: Iterable[_Said]) -> list[list[_Said]]:
     """Split a session into turns, of which each made one memory at most."""
     turns: list[list[_Said]] = []
     for record, message in said:
-        asked = bool(turns) and isinstance(turns[-1][0][1], HumanMessage)
-        alone = isinstance(message, AIMessage) and not asked
-        if isinstance(message, HumanMessage) or alone or not turns:
+        was_asked = turns and isinstance(turns[-1][0][1], HumanMessage)
+        begins = HumanMessage if was_asked else HumanMessage | AIMessage
+        if not turns or isinstance(message, begins):
             turns.append([])
         turns[-1].append((record, message))
     return turns
-
-
-def _said_of(memory: Record, turns: Sequence[list[_Said]], begun: set[str]) -> Iterator[_Said]:
-    """Yield the messages of a session that a memory was made of, or that quote the whole of it.
-
-    Args:
-        memory: The memory.
-        turns: The session.
-        begun: The first messages of the turns it was made of, whose words may be gone already;
-            those that are found are added.
-    """
-    question = _cut(exchange_content(memory.search_text or "", None))
-    read = ([message for _, message in turn] for turn in turns)
-    made = [[s.content for s in _stages(memory.scope, m, None, memory.created_at)] for m in read]
-    # If answers were added that are not remembered, a memory is an earlier stage of its turn.
-    is_whole = any(contents[-1:] == [memory.content] for contents in made)
-    for turn, contents in zip(turns, made, strict=True):
-        last = contents[-1:] if is_whole else contents
-        first = turn[0][0].id
-        if memory.content in last or contents == [question]:
-            begun.add(first)
-        for record, message in turn:
-            if first in begun or _quotes(record, message, memory):
-                yield record, message
 
 
 def _quotes(record: Record, message: BaseMessage, memory: Record) -> bool:

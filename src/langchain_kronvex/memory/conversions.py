@@ -66,7 +66,7 @@ def draft_record(draft: MemoryDraft, now: datetime) -> Record:
         created,
         memory_type=checks.check_type(draft.memory_type),
         expires_at=checks.expiry(created, draft.ttl_days),
-        pinned=bool(draft.pinned),
+        pinned=checks.check_flag(draft.pinned, "pinned"),
         metadata=checks.check_metadata(draft.metadata),
     )
 
@@ -105,7 +105,7 @@ def changed_record(
         InvalidInput: a value does not fit.
     """
     if pinned is not UNCHANGED:
-        record = replace(record, pinned=bool(pinned))
+        record = replace(record, pinned=checks.check_flag(pinned, "pinned"))
     if memory_type is not UNCHANGED:
         new_type = checks.check_type(memory_type)
         record = replace(record, type=new_type, key=content_key(new_type, record.content))

@@ -21,7 +21,6 @@ from langchain_kronvex.core.background import BackgroundWriter, OnError, notify
 from langchain_kronvex.core.errors import (
     ConfigurationError,
     ErasurePending,
-    InvalidInput,
     MemoryNotFound,
     described,
 )
@@ -137,6 +136,9 @@ class Engine:
         settings: Settings,
     ) -> None:
         checks.check_count(settings.max_threads, "max_threads", least=1)
+        checks.check_count(settings.cache_megabytes, "cache_megabytes", least=0)
+        if settings.clock:
+            checks.check_time(settings.clock(), "clock")
         self.settings = settings
         self.agent_id = resolve_agent_id(agent_id)
         self.url = resolve_url(url, settings.api_key, settings.postgres)
@@ -273,15 +275,6 @@ class Engine:
         new = replace(changed(record), base=record)
         self.backend.change(new, self.clock())
         return new
-
-    def forget(self, id_: str | None, scope: Scope) -> int:
-        """Erase one memory, or all memories and messages of a scope; see `KronvexMemory.forget`."""
-        if id_ is None and not scope:
-            raise InvalidInput(
-                "Name what to forget: pass id, user_id or session_id. clear() erases everything."
-            )
-        ids = None if id_ is None else (checks.check_id(id_, "id"),)
-        return self.erase(Selection(kind=None, scope=scope or None, ids=ids))
 
     def erase(self, chosen: Selection) -> int:
         """Erase records permanently, and drop what is waiting to be saved; return how many."""

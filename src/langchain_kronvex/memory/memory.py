@@ -18,7 +18,6 @@ from langchain_core.messages import BaseMessage
 from pydantic import SecretStr
 
 from langchain_kronvex.core.background import OnError
-from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.progress import Progress
 from langchain_kronvex.core.types import (
     UNCHANGED,
@@ -33,6 +32,7 @@ from langchain_kronvex.core.types import (
     SessionSummary,
     Unchanged,
 )
+from langchain_kronvex.core.validation import MemoryType, checked_calls
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice
 from langchain_kronvex.memory.chat_log import ChatLog, forget
 from langchain_kronvex.memory.conversions import (
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 Self = TypeVar("Self", bound="KronvexMemory")
 
 
+@checked_calls
 class KronvexMemory:
     """A memory that outlives the process.
 
@@ -89,7 +90,6 @@ class KronvexMemory:
             thread of the memory's own. Raise it for slow embeddings or a distant server.
             Reads that only compute use two.
         http_client: For a Kronvex API: an `httpx.Client` of yours, which is not closed.
-        http_async_client: Removed: async verbs run in threads and use `http_client`.
         outbox: For a Kronvex API: the file, or folder, of the writes still to be sent. The default
             is a file in the user's data folder.
         allow_http: Talk to a Kronvex API on another machine without encryption.
@@ -117,17 +117,11 @@ class KronvexMemory:
         cache_megabytes: int = 256,
         max_threads: int = 32,
         http_client: httpx.Client | None = None,
-        http_async_client: None = None,
         outbox: str | Path | None = None,
         allow_http: bool = False,
         postgres: PostgresOptions | None = None,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
-        if http_async_client is not None:
-            raise ConfigurationError(
-                "http_async_client was removed: the a… verbs run in threads. Pass an httpx.Client "
-                "as http_client."
-            )
         settings = Settings(
             # As a secret, it never appears in a repr of the settings.
             api_key=SecretStr(api_key) if isinstance(api_key, str) else api_key,
@@ -176,7 +170,7 @@ class KronvexMemory:
         self,
         content: str,
         *,
-        memory_type: str = "episodic",
+        memory_type: MemoryType = "episodic",
         user_id: str | None = None,
         session_id: str | None = None,
         ttl_days: float | None = None,
@@ -212,7 +206,7 @@ class KronvexMemory:
         self,
         content: str,
         *,
-        memory_type: str = "episodic",
+        memory_type: MemoryType = "episodic",
         user_id: str | None = None,
         session_id: str | None = None,
         ttl_days: float | None = None,
@@ -286,7 +280,7 @@ class KronvexMemory:
         user_id: str | None = None,
         session_id: str | None = None,
         top_k: int = 5,
-        memory_type: str | None = None,
+        memory_type: MemoryType | None = None,
         threshold: float = 0.0,
         include_shared: bool = False,
         order_by: OrderBy = "confidence",
@@ -323,7 +317,7 @@ class KronvexMemory:
         user_id: str | None = None,
         session_id: str | None = None,
         top_k: int = 5,
-        memory_type: str | None = None,
+        memory_type: MemoryType | None = None,
         threshold: float = 0.0,
         include_shared: bool = False,
         order_by: OrderBy = "confidence",
@@ -343,7 +337,7 @@ class KronvexMemory:
         session_id: str | None = None,
         top_k: int = 8,
         max_tokens: int | None = None,
-        memory_type: str | None = None,
+        memory_type: MemoryType | None = None,
         already_shown: Collection[str] = (),
     ) -> MemoryContext:
         """Recall, and return the memories as text for a prompt, one line for each.
@@ -374,7 +368,7 @@ class KronvexMemory:
         session_id: str | None = None,
         top_k: int = 8,
         max_tokens: int | None = None,
-        memory_type: str | None = None,
+        memory_type: MemoryType | None = None,
         already_shown: Collection[str] = (),
     ) -> MemoryContext:
         """Async version of `inject_context`."""
@@ -390,7 +384,7 @@ class KronvexMemory:
         *,
         user_id: str | None = None,
         session_id: str | None = None,
-        memory_type: str | None = None,
+        memory_type: MemoryType | None = None,
         limit: int = 50,
         offset: int = 0,
         include_shared: bool = False,
@@ -405,7 +399,7 @@ class KronvexMemory:
         *,
         user_id: str | None = None,
         session_id: str | None = None,
-        memory_type: str | None = None,
+        memory_type: MemoryType | None = None,
         limit: int = 50,
         offset: int = 0,
         include_shared: bool = False,
@@ -430,7 +424,7 @@ class KronvexMemory:
         id: str,
         *,
         pinned: bool | Unchanged = UNCHANGED,
-        memory_type: str | Unchanged = UNCHANGED,
+        memory_type: MemoryType | Unchanged = UNCHANGED,
         metadata: Mapping[str, Any] | Unchanged = UNCHANGED,
         ttl_days: float | Unchanged | None = UNCHANGED,
     ) -> Memory:
@@ -460,7 +454,7 @@ class KronvexMemory:
         id: str,
         *,
         pinned: bool | Unchanged = UNCHANGED,
-        memory_type: str | Unchanged = UNCHANGED,
+        memory_type: MemoryType | Unchanged = UNCHANGED,
         metadata: Mapping[str, Any] | Unchanged = UNCHANGED,
         ttl_days: float | Unchanged | None = UNCHANGED,
     ) -> Memory:
@@ -642,7 +636,7 @@ class KronvexMemory:
             InvalidInput: the memory has no embeddings, and none were given.
             NotSupported: the memories are on a server.
         """
-        return Reindexing.of(self.engine, embeddings, progress).complete()
+        return Reindexing(self.engine, embeddings, progress).complete()
 
     async def areindex(
         self,
@@ -651,7 +645,7 @@ class KronvexMemory:
         progress: bool | Progress | None = None,
     ) -> int:
         """Async version of `reindex`; when cancelled, it ends after the current batch."""
-        work = Reindexing.of(self.engine, embeddings, progress)
+        work = Reindexing(self.engine, embeddings, progress)
         return await self.engine.threads.complete(work)
 
     def export(
@@ -689,7 +683,7 @@ class KronvexMemory:
             OSError: the file cannot be written.
             StoreError: the store failed.
         """
-        return Export.of(self.engine, file, user_id, vectors, progress).complete()
+        return Export(self.engine, file, user_id, vectors, progress).complete()
 
     async def aexport(
         self,
@@ -700,7 +694,7 @@ class KronvexMemory:
         progress: bool | Progress | None = None,
     ) -> MoveSummary:
         """Async version of `export`; when cancelled, it ends after the current page."""
-        work = Export.of(self.engine, file, user_id, vectors, progress)
+        work = Export(self.engine, file, user_id, vectors, progress)
         return await self.engine.threads.complete(work)
 
     def import_(
@@ -786,7 +780,7 @@ class KronvexMemory:
         *,
         user_id: str | None = None,
         session_id: str | None = None,
-        memory_type: str | None = None,
+        memory_type: MemoryType | None = None,
         threshold: float = 0.0,
         include_shared: bool = False,
         name: str | None = None,
