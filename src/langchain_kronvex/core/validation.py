@@ -219,6 +219,7 @@ def short_name(name: str) -> str:
 _NO_NUMBERS = ("True", "False", "nan")
 _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {  # by annotation
     "bool": (lambda value: isinstance(value, bool), "True or False"),
+    "bool | Unchanged": (lambda value: isinstance(value, bool), "True or False"),
     "bool | Progress": (lambda v: isinstance(v, bool) or callable(v), "True or False"),
     "float": (lambda v: isinstance(v, int | float) and str(v) not in _NO_NUMBERS, "a number"),
     "OnError": (callable, "a function"),
@@ -240,10 +241,7 @@ def checked_calls(cls: type[T]) -> type[T]:
 
 def _checked(method: Callable[..., Any], called: str) -> Callable[..., Any]:
     parameters = signature(method).parameters
-    kinds = {
-        name: str(p.annotation).removesuffix(" | None").removesuffix(" | Unchanged")
-        for name, p in parameters.items()
-    }
+    kinds = {name: str(p.annotation).removesuffix(" | None") for name, p in parameters.items()}
     known = {name: _KINDS.get(kind) for name, kind in kinds.items()}
     is_open = "changes" in parameters  # of the constructor
 

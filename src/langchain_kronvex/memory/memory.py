@@ -719,9 +719,9 @@ class KronvexMemory:
             How many of each kind were read, and how many of them were new.
 
         Raises:
-            InvalidInput: the file is not an export, was written by a later version, is cut short,
-                or holds a value that does not fit. The message names the line and how much was
-                imported before it.
+            InvalidInput: there is no such file, or it is not an export, was written by a later
+                version, is cut short, or holds a value that does not fit. The message names the
+                line and how much was imported before it.
             OSError: the file cannot be read.
             StoreError: the store failed.
         """

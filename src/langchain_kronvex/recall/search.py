@@ -113,7 +113,9 @@ def _lift_rare(relevance: Floats, view: IndexView, query: ParsedQuery) -> None:
 
     The vector of a query of rare words alone, such as a code, is that of their letters.
     """
-    if query.vector is None or any(term in load_thesaurus()[0] for term in query.all_terms):
+    if not query.terms or query.vector is None:
+        return
+    if any(term in load_thesaurus()[0] for term in query.all_terms):
         return
     own, replied = view.inside(query.found), view.inside(query.replied)
     holders = np.unique(np.append(own.place[own.row < len(query.terms)], replied.place))

@@ -91,7 +91,7 @@ def reading(file: File, *, max_line_chars: int = MAX_LINE_CHARS) -> Iterator[Ite
         return
     path = _checked_path(file)
     if path.is_dir() or not path.exists():
-        raise InvalidInput(f"There is no file {path.absolute()}.")
+        raise InvalidInput(f"No such file: {path.absolute()}")
     with path.open("rb") as raw:
         packed = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP_MAGIC else None
         with packed or nullcontext(raw) as stream:
