@@ -20,7 +20,7 @@ MEANT: dict[str, tuple[str, dict[str, Any], str]] = {
     "ttl": ("save_exchange", {"user_message": "a", "assistant_message": "b", "ttl": 1}, "ttl_days"),
     "memroy_type": ("update", {"id": "x", "memroy_type": "fact"}, "memory_type"),
     "keep": ("forget", {"id": "x", "keep": True}, "keep_messages"),
-    "top_k": ("as_retriever", {"top_k": 3}, "k"),
+    "memory": ("as_retriever", {"memory": "fact"}, "memory_type"),
     "seconds": ("flush", {"seconds": 3}, "timeout"),
 }
 FLAGS: list[tuple[str, dict[str, Any], str]] = [
