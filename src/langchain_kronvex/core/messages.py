@@ -22,6 +22,9 @@ from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 
 _TYPES = frozenset({"human", "ai", "system", "tool", "chat", "function", "remove"})
+FORGOTTEN = "[forgotten]"
+_SAID = _TYPES - {"system", "remove"}  # the types of what users, models and tools say
+_KEPT = ("id", "name", "role", "tool_call_id", "status")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -84,6 +87,22 @@ def jsonable(value: Any) -> Any:
 def decode_message(text: str) -> BaseMessage:
     """Return the message that `encode_message` was given."""
     return messages_from_dict([json.loads(text)])[0]
+
+
+def forgotten(message: BaseMessage) -> BaseMessage:
+    """Return a message of the same kind and id that says nothing; system messages stay.
+
+    Tool calls keep their names and ids, so that the results that follow them still fit.
+    """
+    if message.type not in _SAID:
+        return message
+    kept = {name: getattr(message, name) for name in _KEPT if getattr(message, name, None)}
+    if isinstance(message, AIMessage):
+        kept["tool_calls"] = [{**call, "args": {}} for call in message.tool_calls]
+        kept["invalid_tool_calls"] = [
+            {**call, "args": None, "error": None} for call in message.invalid_tool_calls
+        ]
+    return type(message)(content=FORGOTTEN, **kept)
 
 
 def window(messages: Sequence[BaseMessage], max_messages: int) -> list[BaseMessage]:

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, Literal, get_args
 
 from langchain_kronvex.core.errors import InvalidInput
 
@@ -21,7 +21,8 @@ MAX_METADATA_DEPTH = 64
 MAX_JSON_CHARS = 16 * 1024 * 1024
 MAX_JSON_DEPTH = 128
 DIGESTED = "#blake2b:"
-MEMORY_TYPES = ("episodic", "semantic", "procedural", "fact", "preference", "context")
+MemoryType = Literal["episodic", "semantic", "procedural", "fact", "preference", "context"]
+MEMORY_TYPES: tuple[MemoryType, ...] = get_args(MemoryType)
 
 
 def check_id(value: object, name: str) -> str:
@@ -61,13 +62,12 @@ def _string(value: object, name: str) -> str:
     return value
 
 
-def check_type(value: object) -> str:
+def check_type(value: object) -> MemoryType:
     """Return one of `MEMORY_TYPES`."""
-    if value not in MEMORY_TYPES:
-        raise InvalidInput(
-            f"memory_type {value!r} is unknown; use one of {', '.join(MEMORY_TYPES)}."
-        )
-    return str(value)
+    for memory_type in MEMORY_TYPES:
+        if value == memory_type:
+            return memory_type
+    raise InvalidInput(f"memory_type {value!r} is unknown; use one of {', '.join(MEMORY_TYPES)}.")
 
 
 def check_count(value: object, name: str, *, least: int, most: int | None = None) -> int:
@@ -89,7 +89,7 @@ def check_share(value: object, name: str) -> float:
 def check_flag(value: object, name: str) -> bool:
     """Return True or False; a text such as "no" would count as True."""
     if not isinstance(value, bool):
-        raise InvalidInput(f"{name} must be True or False, not {value!r}.")
+        raise InvalidInput(f"{name} must be True or False, not {value!r:.99}.")
     return value
 
 
