@@ -1,11 +1,10 @@
 """An offline stand-in for a chat model: it looks up the answer in its prompt.
 
-It is not an AI model. It only quotes the statement in the prompt that shares the rarest words with
-the question, so that the examples run without an API key and without a network.
+It is not an AI model. It sees nothing but its prompt, and quotes the statement there that has most
+words of the question, so that the examples run without an API key and without a network.
 """
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,8 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 LABEL = {"model_name": "offline stand-in, not an AI model"}
 MEMORY_LINE = re.compile(r"^\[\w+, (\d{4}-\d\d-\d\d)\] (.+)$", re.MULTILINE)
+NAME = re.compile(r"(?<!^)(?<![.!?] )\b[A-Z]\w+")  # not the first word of a sentence
+ENDING = re.compile(r"(ing|ed|es|ic|s|e|y|(?<=\d)(st|nd|rd|th))$")
 STOP_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -26,7 +27,7 @@ STOP_WORDS = frozenset(
 
 
 class OfflineChatModel(BaseChatModel):
-    """Quotes the remembered line closest to the last message; its label says it is not AI."""
+    """Quotes the remembered statement that answers the last message; it is labelled as no AI."""
 
     @property
     def _llm_type(self) -> str:
@@ -46,24 +47,33 @@ class OfflineChatModel(BaseChatModel):
 
 
 def answer(messages: list[BaseMessage]) -> str:
-    """Quote the user's statement that shares the rarest words with the last message."""
-    question = stems(messages[-1].text)
-    lines = [line for message in messages[:-1] for line in remembered(message)]
-    lines_with = Counter(stem for _, line in lines for stem in stems(line))
-    best, best_score = "I have nothing about that yet.", 0.0
-    for date, line in lines:
-        score = sum(1 / lines_with[stem] for stem in question & stems(line))
+    """Quote the user's statement that has most words of the question; of equals, the newest.
+
+    A statement answers nothing if it lacks a name in the question, or most of the question's words.
+    """
+    question = messages[-1].text
+    if not question.rstrip().endswith("?"):
+        return "I will remember that."
+    asked, names = stems(question), stems(" ".join(NAME.findall(question)))
+    best, best_rank = "I have nothing about that yet.", (0, "")
+    for date, line in (found for message in messages[:-1] for found in remembered(message)):
         statement = own_statements(line)
-        if statement and score > best_score:
-            best, best_score = f"From what you told me{date}: {statement}", score
+        shared = asked & stems(line)
+        if not statement or not names <= shared or 2 * len(shared) < len(asked):
+            continue
+        # The user's own words count twice, those of the assistant's reply once.
+        rank = (len(shared) + len(asked & stems(statement)), date)
+        if rank > best_rank:
+            when = f" ({date})" if date < "now" else ""
+            best, best_rank = f"From what you told me{when}: {statement}", rank
     return best
 
 
 def remembered(message: BaseMessage) -> list[tuple[str, str]]:
-    """Return the user's remembered lines, each with its date in brackets if it is known."""
+    """Return the user's remembered lines, each with its date; "now" is the session under way."""
     if message.type == "system":
-        return [(f" ({date})", line) for date, line in MEMORY_LINE.findall(message.text)]
-    return [("", message.text)] if message.type == "human" else []
+        return MEMORY_LINE.findall(message.text)
+    return [("now", message.text)] if message.type == "human" else []
 
 
 def own_statements(line: str) -> str:
@@ -76,4 +86,4 @@ def own_statements(line: str) -> str:
 def stems(text: str) -> set[str]:
     """Return the words without stop words, cut so that `allergic` matches `allergy`."""
     words = re.findall(r"\w+", text.lower().replace("'s", ""))
-    return {word.rstrip("s")[:5] for word in words if word not in STOP_WORDS}
+    return {ENDING.sub("", word)[:4] for word in words if word not in STOP_WORDS}

@@ -12,6 +12,7 @@ from typing import Any
 QUESTIONS_PER_USER = 8
 MIN_WORDS = 3  # shorter statements are not asked for
 MIN_FOREIGN_CHARS = 10  # shorter texts may appear in any message by chance
+MAY_BE_EMPTY = ("expects", "says")
 
 
 class BadInput(Exception):
@@ -26,17 +27,18 @@ class Message:
     user_id: str
     role: str
     content: str
-    created_at: str
+    created_at: datetime
 
 
-@dataclass(frozen=True)
+@dataclass
 class Question:
-    """A question, the text that must reach the prompt, and the texts that must not."""
+    """A question, the fact that answers it, and texts that belong to others."""
 
     user_id: str
     question: str
-    expects: str
+    expects: str  # "" if this user never told the answer
     foreign: list[str]
+    says: str = ""  # what the user tells first, in a session of its own
 
 
 def read_transcript(path: Path) -> list[Message]:
@@ -49,20 +51,26 @@ def read_transcript(path: Path) -> list[Message]:
     for where, row in _rows(path, ("session_id", "user_id", "role", "content", "created_at")):
         if row["role"] not in ("user", "assistant"):
             raise BadInput(f'{where}: role must be "user" or "assistant", not {row["role"]!r}')
-        moment = _aware_time(row["created_at"], where)
-        messages.append((moment, Message(**row)))
-    return [message for _, message in sorted(messages, key=lambda pair: pair[0])]
+        messages.append(Message(**row | {"created_at": _aware_time(row["created_at"], where)}))
+    return sorted(messages, key=lambda message: message.created_at)
 
 
 def read_questions(path: Path) -> list[Question]:
-    """Read `{user_id, question, expects, foreign}` lines.
+    """Read `{user_id, question, expects, foreign}` lines, in which `says` may stand too.
 
     Raises:
         BadInput: The file is missing or empty, or a line is not valid.
     """
-    return [
-        Question(**row) for _, row in _rows(path, ("user_id", "question", "expects", "foreign"))
-    ]
+    keys = ("user_id", "question", "expects", "foreign", "says")
+    questions = [Question(**row) for _, row in _rows(path, keys)]
+    # A text that is foreign to one question of a user is foreign to all that do not say it.
+    foreign: dict[str, set[str]] = {}
+    for question in questions:
+        foreign.setdefault(question.user_id, set()).update(question.foreign)
+    for question in questions:
+        texts = sorted(foreign[question.user_id])
+        question.foreign = [text for text in texts if text not in question.question]
+    return questions
 
 
 def write_questions(questions: Iterable[Question], path: Path) -> None:
@@ -90,7 +98,7 @@ def derive_questions(messages: list[Message]) -> list[Question]:
     """Return questions about statements of every user, by three of their rarest words."""
     questions = []
     for user_id in dict.fromkeys(message.user_id for message in messages):
-        heard = [_one_line(message.content) for message in messages if message.user_id == user_id]
+        heard = [one_line(message.content) for message in messages if message.user_id == user_id]
         own = _statements(message for message in messages if message.user_id == user_id)
         others = _statements(message for message in messages if message.user_id != user_id)
         foreign = [
@@ -128,9 +136,12 @@ def _row(line: bytes, keys: tuple[str, ...], where: str) -> dict[str, Any]:
         raise BadInput(f"{where}: not a line of JSON ({error})") from error
     if not isinstance(row, dict):
         raise BadInput(f"{where}: not a JSON object")
+    row = {"says": ""} | row
     for key in keys:
         if key not in row:
             raise BadInput(f'{where}: "{key}" is missing')
+        if key in MAY_BE_EMPTY and row[key] == "":
+            continue
         values = row[key] if key == "foreign" else [row[key]]
         if not isinstance(values, list) or not all(_is_text(value) for value in values):
             kind = "a list of non-empty strings" if key == "foreign" else "a non-empty string"
@@ -170,12 +181,16 @@ def _statements(messages: Iterable[Message]) -> list[str]:
 
 
 def _plain_part(text: str) -> str:
-    """Return the longest part without brackets and control characters, which prompts change."""
-    marked = "".join(c if c.isprintable() and c not in "<[]" else "\n" for c in _one_line(text))
-    return max(marked.split("\n"), key=len).strip()
+    """Return the longest part without questions, brackets and control characters.
+
+    Questions state nothing; the others change in a prompt.
+    """
+    marked = "".join(c if c.isprintable() and c not in "<[]" else "\n" for c in one_line(text))
+    return max(re.split(r"\n|[^.!?]*\?", marked), key=len).strip()
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return a text in one line, so that texts can be compared regardless of white space."""
     return " ".join(text.split())
 
 

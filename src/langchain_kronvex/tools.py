@@ -15,9 +15,9 @@ from pydantic import BaseModel, Field, ValidationError
 
 from langchain_kronvex.core.context_lines import memory_line, neutral
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.options import checked_names, explained
+from langchain_kronvex.core.options import explained
 from langchain_kronvex.core.types import Memory, Scope
-from langchain_kronvex.core.validation import MemoryType, check_flag
+from langchain_kronvex.core.validation import MemoryType, check_flag, checked_names
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import check_memory, scope_from
 

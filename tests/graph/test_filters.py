@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from langgraph.store.memory import InMemoryStore
 
 from inside import accepting
+from langchain_kronvex import InvalidInput
 
 VALUE: dict[str, Any] = {
     "n": 5, "f": 4.5, "s": "tea", "date": "2026-04-28", "digits": "10", "none": None, "yes": True,
@@ -56,6 +57,70 @@ def test_the_filter_accepts(wanted: dict[str, Any] | None) -> None:
 )  # fmt: skip
 def test_the_filter_rejects(wanted: dict[str, Any]) -> None:
     assert not accepting(wanted)(VALUE)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fits"),
+    [
+        ({"$or": [{"n": 6}, {"s": "tea"}]}, True),
+        ({"$or": [{"n": 6}, {"s": "coffee"}]}, False),
+        ({"$and": [{"n": {"$gt": 4}}, {"user.name": "Ana"}]}, True),
+        ({"$and": [{"n": 5}, {"s": "coffee"}]}, False),
+        ({"$not": {"n": 5}}, False),
+        ({"$not": {"n": 5, "s": "coffee"}}, True),
+        ({"$nor": [{"n": 6}, {"s": "coffee"}]}, True),
+        ({"$nor": [{"n": 6}, {"s": "tea"}]}, False),
+        ({"s": "tea", "$or": [{"n": 5}]}, True),
+        ({"s": "coffee", "$or": [{"n": 5}]}, False),
+        ({"$or": [{"$and": [{"n": 5}, {"$not": {"s": "coffee"}}]}, {"n": 9}]}, True),
+        ({"n": {"$not": {"$gt": 4}}}, False),
+        ({"n": {"$or": [{"$lt": 4}, {"$gt": 4}]}}, True),
+        ({"n": {"$gt": 1, "$not": {"$eq": 5}}}, False),
+        ({"user": {"$or": [{"name": "Ben"}, {"age": {"$gte": 41}}]}}, True),
+        ({"user": {"$not": {"name": "Ana"}}}, False),
+        ({"absent": {"$not": {"$gt": 1}}}, True),
+        ({"list": [{"k": {"$or": [{"$gt": 5}, 1]}}]}, None),
+        ({"list": [{"k": {"$or": [{"$gt": 5}, {"$eq": 1}]}}]}, True),
+    ],
+    ids=repr,
+)
+def test_conditions_are_combined(wanted: dict[str, Any], fits: bool | None) -> None:
+    if fits is None:
+        with pytest.raises(InvalidInput, match="needs mappings"):
+            accepting(wanted)
+    else:
+        assert accepting(wanted)(VALUE) is fits
+
+
+@pytest.mark.parametrize(
+    ("wanted", "named"),
+    [
+        ({"$gt": 5}, "names no field.*gt"),
+        ({"$eq": 5, "n": 5}, "names no field.*eq"),
+        ({"$or": [{"$gt": 5}]}, "names no field.*gt"),
+        ({"n": {"$gt": None}}, "gt.*NoneType"),
+        ({"n": {"$lte": [1]}}, "lte.*list"),
+        ({"n": {"$gte": {"a": 1}}}, "gte.*dict"),
+        ({"n": {"$in": [5]}}, "in.*unknown"),
+        ({"$where": "n"}, "where.*unknown"),
+        ({"tags": [{"$regex": "a"}]}, "regex.*unknown"),
+        ({"list": [{"k": {"$exists": True}}]}, "exists.*unknown"),
+        ({"tags": {"$eq": [{"$gt": 1}]}}, "eq.*without operators"),
+        ({"user": {"$ne": {"age": {"$gt": 1}}}}, "ne.*without operators"),
+        ({"$or": []}, "or.*at least one"),
+        ({"$or": {"n": 5}}, "or.*list"),
+        ({"$and": [5]}, "and.*mappings"),
+        ({"$not": [{"n": 5}]}, "not.*mappings"),
+        ({"n": {"$not": 5}}, "not.*mappings"),
+        ({"user": {"$gt": 1, "name": "Ana"}}, "mixes.*gt"),
+    ],
+    ids=repr,
+)
+def test_a_filter_that_could_never_match_is_rejected_by_name(
+    wanted: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(InvalidInput, match=named):
+        accepting(wanted)
 
 
 SCALARS = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "a", "b"])

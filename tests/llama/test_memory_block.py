@@ -11,7 +11,12 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import InsertMethod, Memory
 
 from langchain_kronvex import InvalidInput, KronvexMemory, ScopeRequired, StoreError
-from langchain_kronvex.llama_index import KronvexAsyncChatStore, KronvexMemoryBlock
+from langchain_kronvex.llama_index import (
+    KronvexAsyncChatStore,
+    KronvexChatStore,
+    KronvexMemoryBlock,
+    KronvexRetriever,
+)
 
 from .parts import assistant, texts, user
 
@@ -334,3 +339,23 @@ def test_a_dump_contains_no_memories(memory: KronvexMemory) -> None:
     block = KronvexMemoryBlock(memory=memory, user_id="ana")
     assert "memory" not in block.model_dump()
     assert chat(memory).model_dump()["memory_blocks"][0]["name"] == "LongTermMemory"
+
+
+@pytest.mark.parametrize(
+    ("surface", "options", "named"),
+    [
+        (KronvexMemoryBlock, {"topk": 3}, "'topk'.*'top_k'"),
+        (KronvexMemoryBlock, {"top_k": 0}, "top_k.*0"),
+        (KronvexMemoryBlock, {"memory": "sqlite://"}, "memory: .*KronvexMemory"),
+        (KronvexChatStore, {"user": "ana"}, "'user'.*'user_id'"),
+        (KronvexChatStore, {"memory": "sqlite://"}, "memory: .*KronvexMemory"),
+        (KronvexAsyncChatStore, {"user_id": 1}, "user_id: "),
+        (KronvexRetriever, {"user": "ana"}, "'user'.*'user_id'"),
+        (KronvexRetriever, {"user_id": "ana", "memory": "sqlite://"}, "must be a KronvexMemory"),
+    ],
+)
+def test_a_wrong_option_is_rejected_by_name(
+    memory: KronvexMemory, surface: Any, options: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(InvalidInput, match=named):
+        surface(**{"memory": memory, **options})

@@ -11,7 +11,14 @@ from langchain_core.messages import HumanMessage
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 
 from conftest import OpenMemory
-from langchain_kronvex import BackgroundWriter, InvalidInput, KronvexMemory, StoreError, with_memory
+from langchain_kronvex import (
+    BackgroundWriter,
+    InvalidInput,
+    KronvexMemory,
+    MemoryClosed,
+    StoreError,
+    with_memory,
+)
 
 from .conftest import EventLog, Faults
 from .models import FakeModel
@@ -106,8 +113,8 @@ async def test_failed_saves_are_repeated_in_order(
     assert output.text == "Fine."
     assert said(memory) == []
     assert [name for name, _ in event_log.events][:1] == [EVENT]
-    assert memory.stats().degraded == 2  # the question, and the answer
-    assert len(warnings_logged()) == 2
+    assert memory.stats().degraded == 1
+    assert len(warnings_logged()) == 1
     assert memory.stats().pending >= 1
 
     faults.heal()
@@ -220,16 +227,39 @@ def test_a_store_that_hangs_does_not_hang_the_chat(
 
 
 @sync_and_async
+@pytest.mark.usefixtures("impatient")
 async def test_the_model_answers_even_if_everything_fails(
-    memory: KronvexMemory, call: Call, config: Any, event_log: EventLog, warnings_logged: Logged
+    memory: KronvexMemory,
+    faults: Faults,
+    call: Call,
+    config: Any,
+    event_log: EventLog,
+    warnings_logged: Logged,
 ) -> None:
-    memory.close()
+    for verb in ("find", "recall", "add"):
+        faults.fail(verb)
 
     output = await call(with_memory(PROMPT | FakeModel(), memory), ASKED, config)
 
     assert output.text == "Fine."
-    assert event_log.events
-    assert not any("tea" in line for line in warnings_logged())
+    assert [name for name, _ in event_log.events] == [EVENT]
+    assert len(warnings_logged()) == 1
+    assert "tea" not in warnings_logged()[0]
+    assert memory.stats().degraded == 1
+    faults.heal()
+
+
+@sync_and_async
+async def test_a_closed_memory_is_a_mistake_of_the_program(
+    memory: KronvexMemory, call: Call
+) -> None:
+    memory.close()
+    model = FakeModel()
+
+    with pytest.raises(MemoryClosed):
+        await call(with_memory(PROMPT | model, memory), ASKED)
+
+    assert model.prompts == []
 
 
 @pytest.mark.parametrize("verb", ["find", "recall", "add"])
@@ -266,7 +296,7 @@ async def test_the_event_is_streamed(tea_lover: KronvexMemory, faults: Faults) -
     assert custom == [EVENT]
 
 
-def test_failures_of_history_and_recall_are_each_logged_once(
+def test_several_failures_of_one_turn_are_reported_once(
     tea_lover: KronvexMemory,
     faults: Faults,
     warnings_logged: Logged,
@@ -278,8 +308,8 @@ def test_failures_of_history_and_recall_are_each_logged_once(
 
     with_memory(PROMPT | FakeModel(), tea_lover).invoke(ASKED, config)
 
-    assert len(warnings_logged()) == 2
-    assert tea_lover.stats().degraded == 2
+    assert len(warnings_logged()) == 1
+    assert tea_lover.stats().degraded == 1
     assert [name for name, _ in event_log.events] == [EVENT]
 
 

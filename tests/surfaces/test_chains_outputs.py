@@ -297,8 +297,10 @@ def test_an_output_that_cannot_be_saved_does_not_break_the_chat(
 ) -> None:
     chain = with_memory(RunnableLambda(lambda _: output), memory)
 
-    assert chain.invoke({"input": "Hello"}, ANA) is output
-    assert said(memory)[0] == "human: Hello"
+    answer = chain.invoke({"input": "Hello"}, ANA)
+
+    assert answer is output or answer == {**output, "memory_degraded": True}
+    assert said(memory) == ["human: Hello"]
 
 
 def test_the_users_own_system_message_is_not_saved(memory: KronvexMemory) -> None:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
+import pytest
 from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import RunnableLambda, RunnableParallel
 
 from langchain_kronvex import KronvexMemory, KronvexMemoryContext, with_memory
+from langchain_kronvex.tools import create_memory_tools
 
 from .models import FakeModel
-from .runs import ANA, Call, every_way, ids, remembered, said, sync_and_async
+from .runs import (
+    ANA,
+    Call,
+    ainvoke,
+    astream,
+    every_way,
+    ids,
+    invoke,
+    remembered,
+    said,
+    stream,
+    sync_and_async,
+)
 
 PROMPT = ChatPromptTemplate.from_messages(
     [
@@ -171,3 +186,50 @@ def test_a_picture_is_a_question_too(memory: KronvexMemory) -> None:
 
     assert seen[0][-1].content == [picture]
     assert memory.load_messages("chat", user_id="ana")[0].content == [picture]
+
+
+@pytest.mark.parametrize("call", [invoke, ainvoke, stream, astream])
+async def test_nothing_in_the_chain_recalls_the_open_question(
+    memory: KronvexMemory, call: Call
+) -> None:
+    """Not even in the threads that LangChain starts for parallel steps."""
+    memory.remember("Ana's blood type is AB.", memory_type="semantic", user_id="ana")
+    recall = create_memory_tools(memory)[1]
+    step = KronvexMemoryContext(memory=memory, context_key="again")
+    found: list[str] = []
+
+    def look(d: Any) -> str:
+        found.extend(each.content for each in memory.recall(d["input"], user_id="ana"))
+        return "Found."
+
+    retrieving = itemgetter("input") | memory.as_retriever()
+    asking = RunnableLambda(lambda d: {"query": d["input"]}) | recall
+    chain = with_memory(
+        RunnableParallel(documents=retrieving, tool=asking, step=step, answer=RunnableLambda(look)),
+        memory,
+        output_messages_key="answer",
+    )
+
+    output = await call(chain, {"input": "What is my blood type?"})
+
+    found += [document.page_content for document in output["documents"]]
+    found += [output["tool"], output["step"]["again"]]
+    assert all("blood type is AB" in text for text in found)
+    assert not any("What is my blood type?" in text for text in found)
+    assert said(memory) == ["human: What is my blood type?", "ai: Found."]
+    later = [each.content for each in memory.recall("What is my blood type?", user_id="ana")]
+    assert "User: What is my blood type?\nAssistant: Found." in later
+
+
+async def test_a_stream_that_is_left_closes_its_turn(memory: KronvexMemory) -> None:
+    chain = with_memory(FakeModel(replies=["one two three"]), memory)
+    left, aleft = chain.stream("My blood type?", ANA), chain.astream("My blood type?", ids("bob"))
+
+    next(left)
+    left.close()  # type: ignore[attr-defined]
+    await anext(aleft)
+    await aleft.aclose()  # type: ignore[attr-defined]
+
+    for user in ("ana", "bob"):
+        (found,) = memory.recall("blood type", user_id=user)
+        assert found.content == "User: My blood type?\nAssistant: one"

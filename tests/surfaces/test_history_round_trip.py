@@ -264,3 +264,52 @@ def test_the_given_messages_are_not_changed(memory: KronvexMemory) -> None:
     memory.chat_history("chat").add_messages(list(MESSAGES.values()))
 
     assert list(MESSAGES.values()) == before
+
+
+OPENAI_CALLS: dict[str, Any] = {
+    "tool_calls": [
+        {"id": "call-1", "type": "function", "function": {"name": "t", "arguments": "{}"}},
+        {"id": "call-2", "type": "function", "function": {"name": "t", "arguments": "{"}},
+    ]
+}
+
+
+class OwnMessage(AIMessage):
+    """A program's own class; it is read as an `AIMessage`."""
+
+    def __init__(self, content: Any = "", **fields: Any) -> None:
+        super().__init__(content=content, **{"name": "filled in", **fields})
+
+
+@pytest.mark.parametrize("kind", [AIMessage, AIMessageChunk, OwnMessage])
+@pytest.mark.parametrize(
+    "emptied", [{"tool_calls"}, {"invalid_tool_calls"}, {"tool_calls", "invalid_tool_calls"}],
+    ids=str,
+)  # fmt: skip
+def test_tool_calls_that_were_taken_out_stay_out(
+    memory: KronvexMemory, kind: type[AIMessage], emptied: set[str]
+) -> None:
+    message = kind("Never mind.", additional_kwargs=OPENAI_CALLS)
+    for name in emptied:
+        setattr(message, name, [])
+    history = memory.chat_history("chat", "ana")
+
+    history.add_messages([message, AIMessage("Kept.", additional_kwargs=OPENAI_CALLS)])
+
+    read, kept = history.messages
+    assert isinstance(read, AIMessage)
+    assert isinstance(kept, AIMessage)
+    assert read.tool_calls == message.tool_calls
+    assert read.invalid_tool_calls == message.invalid_tool_calls
+    assert read.additional_kwargs == OPENAI_CALLS
+    assert (len(kept.tool_calls), len(kept.invalid_tool_calls)) == (1, 1)
+
+
+def test_a_field_that_is_filled_in_on_reading_stays_empty(memory: KronvexMemory) -> None:
+    history = memory.chat_history("chat", "ana")
+    message = OwnMessage("Hello")
+    message.name = None
+
+    history.add_messages([message])
+
+    assert history.messages[0].name is None

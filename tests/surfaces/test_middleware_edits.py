@@ -115,7 +115,7 @@ async def test_a_message_of_an_earlier_turn_can_be_edited(
     await call(agent, saying(PORTO))  # not an edit
 
     assert remembered(memory) == [
-        f"User: {LISBON}\nAssistant: A1", f"User: {PORTO}\nAssistant: A3 A4",
+        f"User: {LISBON}\nAssistant: A1", f"User: {PORTO}\nAssistant: A4",
         "User: It rains.\nAssistant: A2",
     ]  # fmt: skip
     assert len(said(memory)) == 7

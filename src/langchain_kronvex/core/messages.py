@@ -25,6 +25,7 @@ _TYPES = frozenset({"human", "ai", "system", "tool", "chat", "function", "remove
 FORGOTTEN = "[forgotten]"
 _SAID = _TYPES - {"system", "remove"}  # the types of what users, models and tools say
 _KEPT = ("id", "name", "role", "tool_call_id", "status")
+_RESTORED = "restored"  # the key of fields that LangChain's classes would change on reading
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -62,18 +63,22 @@ def encode_message(message: BaseMessage) -> str:
 
 
 def _encoded(message: BaseMessage) -> str:
-    whole = message_chunk_to_message(message) if isinstance(message, BaseMessageChunk) else message
+    whole = message
+    if isinstance(message, BaseMessageChunk):
+        whole = message_chunk_to_message(message)
+        kept = {name: getattr(message, name) for name in type(whole).model_fields if name != "type"}
+        whole = whole.model_copy(update=kept)
     as_dict = message_to_dict(whole)
     try:
         text = json.dumps(as_dict)
     except (TypeError, ValueError, RecursionError):
-        fields = {name: jsonable(value) for name, value in as_dict["data"].items()}
-        text = json.dumps({**as_dict, "data": fields})
-    else:
-        if as_dict["type"] in _TYPES:
-            return text
-    decode_message(text)
-    return text
+        as_dict["data"] = {name: jsonable(value) for name, value in as_dict["data"].items()}
+        text = json.dumps(as_dict)
+    # Reading may fill in what was emptied: `AIMessage` takes tool calls from `additional_kwargs`.
+    read = message_to_dict(decode_message(text))["data"]
+    given = json.loads(text)["data"]
+    changed = {name: given[name] for name in given.keys() & read if given[name] != read[name]}
+    return json.dumps({**as_dict, _RESTORED: changed}) if changed else text
 
 
 def jsonable(value: Any) -> Any:
@@ -86,7 +91,9 @@ def jsonable(value: Any) -> Any:
 
 def decode_message(text: str) -> BaseMessage:
     """Return the message that `encode_message` was given."""
-    return messages_from_dict([json.loads(text)])[0]
+    stored = json.loads(text)
+    message = messages_from_dict([stored])[0]
+    return message.model_copy(update=stored[_RESTORED]) if _RESTORED in stored else message
 
 
 def forgotten(message: BaseMessage) -> BaseMessage:

@@ -15,13 +15,23 @@ from dataclasses import dataclass, field
 
 from langchain_core.messages import BaseMessage
 
-from langchain_kronvex.core.errors import InvalidInput, StoreBusy
+from langchain_kronvex.core.errors import (
+    ConfigurationError,
+    InvalidInput,
+    MemoryClosed,
+    StoreBusy,
+)
 from langchain_kronvex.core.messages import query_of, visible_texts
 from langchain_kronvex.core.types import MemoryContext, Scope
+from langchain_kronvex.langchain.answers import Answer
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure, recall_context
 
 DEGRADED_EVENT = "kronvex_memory_degraded"
+NOT_RECOGNISED = (
+    "The chain's output holds no answer that with_memory recognises, so none was saved. If it is a "
+    "dict, name the key of the answer: with_memory(..., output_messages_key=...)."
+)
 
 
 @dataclass(slots=True)
@@ -77,7 +87,9 @@ class Turn:
 
     def recall(self, query: str, already_shown: Collection[str], options: ContextOptions) -> None:
         """Recall the context."""
-        self.context = recall_context(self.memory, query, self.scope, options, already_shown)
+        self.context = recall_context(
+            self.memory, query, self.scope, options, already_shown, self._degrade
+        )
         self.degraded |= self.context.degraded
 
     def save(self, messages: Sequence[BaseMessage]) -> None:
@@ -117,6 +129,13 @@ class Turn:
             error = StoreBusy(f"Saving took over {limit}; it continues in the background.")
         self._degrade(error)
 
+    def answer_of(self, answer: Answer) -> list[BaseMessage]:
+        """Return the messages of an answer; report it if there should be some, but are not."""
+        said = answer.messages([*self.history, *self.new])
+        if answer.is_missing:
+            self._degrade(ConfigurationError(NOT_RECOGNISED))
+        return said
+
     def report_once(self) -> bool:
         """Return whether something failed, True only the first time."""
         first = self.degraded and not self._reported
@@ -129,7 +148,12 @@ class Turn:
         )
 
     def _degrade(self, error: Exception) -> None:
-        if self.on_error == "raise":
+        """Report the first failure of the turn; raise it if that is wanted.
+
+        A closed memory is a mistake in the program, and no failure.
+        """
+        if self.on_error == "raise" or isinstance(error, MemoryClosed):
             raise error
-        self.degraded = True
-        self.memory.engine.degraded.report(error)
+        first, self.degraded = not self.degraded, True
+        if first:
+            self.memory.engine.degraded.report(error)

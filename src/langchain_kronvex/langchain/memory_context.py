@@ -9,13 +9,14 @@ from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_eve
 from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
+from langchain_core.runnables.base import coerce_to_runnable
 from pydantic import ConfigDict
 
 from langchain_kronvex.core.messages import query_of, visible_texts
 from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.core.types import MemoryContext, Scope
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
-from langchain_kronvex.langchain.prompts import as_messages, fill, input_of
+from langchain_kronvex.langchain.prompts import as_messages, fill, input_of, with_place
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure, recall_context
 from langchain_kronvex.memory.scope_from_config import scope_from
@@ -136,3 +137,7 @@ class KronvexMemoryContext(CheckedOptions, RunnableSerializable[Any, Any]):
         if isinstance(value, BaseMessage):
             return value
         return fill(value if isinstance(value, PromptValue) else as_messages(value), str(context))
+
+    def __or__(self, other: Any) -> Any:
+        """Return the sequence of this step and the next, whose prompts are filled."""
+        return super().__or__(with_place(coerce_to_runnable(other), self.context_key))

@@ -1,24 +1,33 @@
-"""Fills a chain's input with memory, and reads its output as messages. Pure functions."""
+"""Fills the input of a chain with memory. Pure functions."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import (
-    AIMessage,
     BaseMessage,
     HumanMessage,
     SystemMessage,
     convert_to_messages,
 )
 from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
-from pydantic import BaseModel
+from langchain_core.prompts import BasePromptTemplate
+from langchain_core.runnables import (
+    Runnable,
+    RunnableConfig,
+    RunnableLambda,
+    RunnableSerializable,
+)
 
 from langchain_kronvex.core.context_lines import PLACEHOLDER
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.messages import jsonable, text_of
+from langchain_kronvex.core.options import warn_once
+from langchain_kronvex.langchain.answers import without_system
 
 
 def as_messages(value: Any) -> list[BaseMessage]:
@@ -94,7 +103,7 @@ def with_context(
     filled = fill(system, context)
     if context and filled == system:
         filled.append(SystemMessage(context))
-    return [*filled, *history, *_without_system(new)]
+    return [*filled, *history, *without_system(new)]
 
 
 def as_text(history: Sequence[BaseMessage], new: Sequence[BaseMessage], context: str) -> str:
@@ -109,53 +118,43 @@ def as_text(history: Sequence[BaseMessage], new: Sequence[BaseMessage], context:
     return "\n\n".join(part for part in (context, "\n".join(earlier), asked) if part)
 
 
-def said_by(output: Any, output_key: str) -> list[BaseMessage]:
-    """Return a chain's output as messages to save.
+def with_place(chain: Runnable[Any, Any], key: str) -> Runnable[Any, Any]:
+    """Return a chain whose prompts also fill `<memory_context>` by the value of a key.
 
-    Text becomes an AI message. Messages stay as they are. From a dict, the value of `output_key`
-    is used, or its only value. A structured answer becomes JSON text.
+    Warn if it has prompts, or is a graph, but nothing in it takes the context.
     """
-    if output is None or output == "":
-        return []
-    if isinstance(output, str):
-        return [AIMessage(output)]
-    if isinstance(output, BaseMessage):
-        return [output]
-    if isinstance(output, BaseModel):
-        return [AIMessage(output.model_dump_json())]
-    if isinstance(output, Mapping):
-        if output_key in output:
-            return said_by(output[output_key], output_key)
-        if len(output) == 1:
-            return said_by(next(iter(output.values())), output_key)
-        return [AIMessage(as_json(dict(output)))]
-    if isinstance(output, Sequence) and all(isinstance(item, BaseMessage) for item in output):
-        return list(output)
-    return [AIMessage(as_json(output))]
+    if PLACEHOLDER in repr(chain):
+        filling: Runnable[Any, Any] = _filling(chain, key)
+        return filling
+    prompts, inputs = chain.get_prompts(), {}
+    if any(key in prompt.input_variables for prompt in prompts):
+        return chain
+    with contextlib.suppress(Exception):  # not every type has a schema
+        if prompts or hasattr(chain, "stream_mode"):  # a graph
+            inputs = chain.get_input_jsonschema().get("properties", {})
+    if inputs and key not in inputs:
+        warn_once(
+            "The chain has no place for memories, so the model does not see them. Add "
+            f"{{{key}}} to the prompt; an agent gets memories from KronvexMemoryMiddleware."
+        )
+    return chain
+
+
+def _filled_prompt(prompt: Any, key: str, value: Any, config: RunnableConfig) -> Any:
+    return fill(prompt.invoke(value, config), value[key])
+
+
+def _filling(part: Any, key: str) -> Any:
+    if isinstance(part, BasePromptTemplate) and PLACEHOLDER in repr(part):
+        return RunnableLambda(functools.partial(_filled_prompt, part, key), name=part.get_name())
+    if isinstance(part, RunnableSerializable) and PLACEHOLDER in repr(part):
+        fields = type(part).model_fields
+        return part.model_copy(update={n: _filling(getattr(part, n), key) for n in fields})
+    if isinstance(part, list | tuple):
+        return type(part)(_filling(each, key) for each in part)
+    return {k: _filling(v, key) for k, v in part.items()} if isinstance(part, dict) else part
 
 
 def as_json(value: Any) -> str:
     """Return a value as JSON text; parts that JSON cannot hold become text."""
     return json.dumps(jsonable(value), ensure_ascii=False)
-
-
-def without_prompt(said: Sequence[BaseMessage], prompt: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Return an answer without the prompt that agents return in front of it.
-
-    System messages never belong to an answer. Ids are not compared, because agents set them.
-    """
-    answer, shown = _without_system(said), _without_system(prompt)
-    if [_gist(m) for m in answer[: len(shown)]] == [_gist(m) for m in shown]:
-        return answer[len(shown) :]
-    return answer
-
-
-def _without_system(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    return [message for message in messages if not isinstance(message, SystemMessage)]
-
-
-def _gist(message: BaseMessage) -> tuple[Any, ...]:
-    calls = [
-        (call["name"], call["args"], call["id"]) for call in getattr(message, "tool_calls", [])
-    ]
-    return message.type, message.content, calls, getattr(message, "tool_call_id", None)

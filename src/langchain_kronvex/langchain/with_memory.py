@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
@@ -13,17 +13,20 @@ from pydantic import ConfigDict
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.core.options import CheckedOptions, checked_names
+from langchain_kronvex.core.options import CheckedOptions
+from langchain_kronvex.core.validation import checked_names
+from langchain_kronvex.langchain.answers import Answer
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, Turn
 from langchain_kronvex.langchain.prompts import (
     as_messages,
     as_text,
+    fill,
     input_of,
-    said_by,
     with_context,
-    without_prompt,
+    with_place,
 )
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.open_turn import open_turn
 from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
 from langchain_kronvex.memory.scope_from_config import scope_from
 
@@ -82,85 +85,93 @@ class ChainWithMemory(CheckedOptions, RunnableSerializable[Any, Any]):
             await streamed.aclose()  # type: ignore[attr-defined]
 
     def _turn(self, value: Any, run_manager: Any, config: RunnableConfig, **kwargs: Any) -> Any:
-        turn, filled = self._begin(value, config)
-        turn.save(turn.words)
-        _report(turn, config)
-        output = self.chain.invoke(filled, config, **kwargs)
-        turn.save(self._answer(turn, output))
-        _report(turn, config)
-        return output
+        turn = self._opened(value, config)
+        with open_turn(turn.words):
+            filled = self._filled(value, turn)
+            answer = self._listening(filled, config)
+            _save(turn, turn.words, config)
+            output = self.chain.invoke(filled, config, **kwargs)
+            answer.hear(output)
+            _save(turn, turn.answer_of(answer), config)
+        return _marked(output, turn)
 
     async def _aturn(
         self, value: Any, run_manager: Any, config: RunnableConfig, **kwargs: Any
     ) -> Any:
-        turn, filled = await self.memory.engine.threads.read(self._begin, value, config)
-        await turn.asave(turn.words)
-        await _areport(turn, config)
-        output = await self.chain.ainvoke(filled, config, **kwargs)
-        await turn.asave(self._answer(turn, output))
-        await _areport(turn, config)
-        return output
+        turn = self._opened(value, config)
+        with open_turn(turn.words):
+            filled = await self.memory.engine.threads.read(self._filled, value, turn)
+            answer = self._listening(filled, config)
+            await _asave(turn, turn.words, config)
+            output = await self.chain.ainvoke(filled, config, **kwargs)
+            answer.hear(output)
+            await _asave(turn, turn.answer_of(answer), config)
+        return _marked(output, turn)
 
     def _stream_turn(
         self, inputs: Iterator[Any], run_manager: Any, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[Any]:
-        turn, filled = self._begin(next(inputs), config)
-        turn.save(turn.words)
-        _report(turn, config)
-        output = None
-        try:
-            for chunk in self.chain.stream(filled, config, **kwargs):
-                output = _joined(output, chunk)
-                yield chunk
-        finally:
-            turn.save(self._answer(turn, output))
-        _report(turn, config)
+        value = next(inputs)
+        turn = self._opened(value, config)
+        with open_turn(turn.words):
+            filled = self._filled(value, turn)
+            answer = self._listening(filled, config)
+            _save(turn, turn.words, config)
+            try:
+                for chunk in self.chain.stream(filled, config, **kwargs):
+                    answer.hear(chunk)
+                    yield chunk
+            finally:
+                _save(turn, turn.answer_of(answer), config)
 
     async def _astream_turn(
         self, inputs: AsyncIterator[Any], run_manager: Any, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[Any]:
         value = await anext(inputs)
-        turn, filled = await self.memory.engine.threads.read(self._begin, value, config)
-        await turn.asave(turn.words)
-        await _areport(turn, config)
-        output = None
-        try:
-            async for chunk in self.chain.astream(filled, config, **kwargs):
-                output = _joined(output, chunk)
-                yield chunk
-        finally:
-            await turn.asave(self._answer(turn, output))
-        await _areport(turn, config)
+        turn = self._opened(value, config)
+        with open_turn(turn.words):
+            filled = await self.memory.engine.threads.read(self._filled, value, turn)
+            answer = self._listening(filled, config)
+            await _asave(turn, turn.words, config)
+            try:
+                async for chunk in self.chain.astream(filled, config, **kwargs):
+                    answer.hear(chunk)
+                    yield chunk
+            finally:
+                await _asave(turn, turn.answer_of(answer), config)
 
-    def _begin(self, value: Any, config: RunnableConfig) -> tuple[Turn, Any]:
-        """Load and recall; return the turn, and the chain's input with the memory."""
+    def _opened(self, value: Any, config: RunnableConfig) -> Turn:
         said = input_of(value, self.input_messages_key) if isinstance(value, Mapping) else value
-        turn = Turn(
+        return Turn(
             memory=self.memory,
             scope=scope_from(config, self.user_id, self.session_id),
             on_error=self.options.on_error,
             new=as_messages(said),
         )
+
+    def _filled(self, value: Any, turn: Turn) -> Any:
+        """Load and recall; return the chain's input: a dict with two more keys, or a prompt."""
         turn.prepare(
             load_history=self.history_messages_key is not None,
             max_messages=self.max_messages,
             options=self.options,
         )
-        return turn, self._filled(value, turn)
-
-    def _filled(self, value: Any, turn: Turn) -> Any:
-        """Return the chain's input: a dict with two more keys, messages, or a text."""
         context = turn.context.context
         if isinstance(value, Mapping):
             history = {self.history_messages_key: turn.history} if self.history_messages_key else {}
-            return {**value, **history, self.context_key: context}
+            said = fill(turn.new, context)  # perhaps with a placeholder in a system message
+            new = {self.input_messages_key: said} if said != turn.new else {}
+            return {**value, **new, **history, self.context_key: context}
         if _takes_text(self.chain):
             return as_text(turn.history, turn.new, context)
         return with_context(turn.history, turn.new, context)
 
-    def _answer(self, turn: Turn, output: Any) -> list[BaseMessage]:
-        said = said_by(output, self.output_messages_key)
-        return without_prompt(said, [*turn.history, *turn.new])
+    def _listening(self, filled: Any, config: RunnableConfig) -> Answer:
+        is_graph = hasattr(self.chain, "stream_mode")  # only graphs have this attribute
+        answer = Answer(self.output_messages_key, filled, is_graph=is_graph)
+        callbacks: Any = config["callbacks"]  # of this run alone
+        callbacks.add_handler(answer, inherit=False)
+        return answer
 
 
 @checked_names
@@ -191,7 +202,10 @@ def with_memory(
     sessions of the user, unless `this_session_only` is set.
 
     The user's message is saved before the chain runs, and the answer after it. If the stream is
-    closed early or the model fails, the part of the answer that was produced is saved. Put retries
+    closed early or the model fails, the part of the answer that was produced is saved. An answer is
+    text, a message or messages, or what a dict or the state of a graph holds under
+    `output_messages_key` or a usual key, such as `answer` or `messages`; of a stream, in every
+    `stream_mode`. If none is recognised, none is saved, and the turn is degraded. Put retries
     and fallbacks inside (`with_memory(chain.with_retry(), memory)`): outside, each try would be a
     turn of its own.
 
@@ -217,6 +231,7 @@ def with_memory(
 
     Raises:
         ConfigurationError: the chain or the value of an option does not fit.
+        MemoryClosed: when the chain runs, if the memory has been closed.
     """
     try:
         if max_messages is not None:
@@ -226,7 +241,7 @@ def with_memory(
             this_session_only=this_session_only, on_error=on_error,
         )  # fmt: skip
         return ChainWithMemory(
-            chain=coerce_to_runnable(chain),
+            chain=with_place(coerce_to_runnable(chain), context_key),
             memory=memory,
             name=name,
             input_messages_key=input_messages_key,
@@ -242,14 +257,21 @@ def with_memory(
         raise ConfigurationError(f"with_memory: {error}") from error
 
 
-def _report(turn: Turn, config: RunnableConfig) -> None:
+def _save(turn: Turn, messages: Sequence[BaseMessage], config: RunnableConfig) -> None:
+    turn.save(messages)
     if turn.report_once():
         dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
 
 
-async def _areport(turn: Turn, config: RunnableConfig) -> None:
+async def _asave(turn: Turn, messages: Sequence[BaseMessage], config: RunnableConfig) -> None:
+    await turn.asave(messages)
     if turn.report_once():
         await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
+
+
+def _marked(output: Any, turn: Turn) -> Any:
+    is_dict = turn.degraded and isinstance(output, Mapping)
+    return {**output, "memory_degraded": True} if is_dict else output
 
 
 def _takes_text(chain: Runnable[Any, Any]) -> bool:
@@ -257,12 +279,3 @@ def _takes_text(chain: Runnable[Any, Any]) -> bool:
         return chain.InputType in (str, "str")
     except TypeError:  # LangChain cannot infer the type
         return False
-
-
-def _joined(output: Any, chunk: Any) -> Any:
-    if output is None:
-        return chunk
-    try:
-        return output + chunk
-    except TypeError:  # in this chain, each chunk replaces the one before
-        return chunk

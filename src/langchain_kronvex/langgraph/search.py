@@ -14,7 +14,7 @@ from langgraph.store.base import SearchOp
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.langgraph.filters import Accept, accepting
+from langchain_kronvex.core.filters import Accept, accepting
 from langchain_kronvex.langgraph.items import namespace_of, value_of
 from langchain_kronvex.langgraph.namespaces import (
     LONG,

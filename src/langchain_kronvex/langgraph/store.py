@@ -25,6 +25,7 @@ from langgraph.store.base import (
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
+from langchain_kronvex.core.validation import checked_names
 from langchain_kronvex.langgraph import items
 from langchain_kronvex.langgraph.namespaces import (
     Namespace,
@@ -36,6 +37,7 @@ from langchain_kronvex.langgraph.namespaces import (
 from langchain_kronvex.langgraph.search import CheckedSearch, Searcher
 from langchain_kronvex.memory.keyed_documents import KeyedDocuments
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.scope_from_config import check_memory
 from langchain_kronvex.storage.backend import Record
 
 AGENT_SUFFIX = ".langgraph"
@@ -81,7 +83,7 @@ class KronvexStore(BaseStore):
         memory: The memory that stores the items.
 
     Raises:
-        InvalidInput: `fields` does not fit.
+        InvalidInput: an option does not fit.
         ConfigurationError: the embeddings cannot be used.
         StoreError: the place cannot be written.
         EmbeddingMismatch: the items were indexed with other embeddings, for example because the
@@ -91,6 +93,7 @@ class KronvexStore(BaseStore):
 
     supports_ttl = True
 
+    @checked_names
     def __init__(
         self,
         memory: KronvexMemory,
@@ -98,6 +101,7 @@ class KronvexStore(BaseStore):
         index: IndexConfig | None = None,
         ttl: TTLConfig | None = None,
     ) -> None:
+        check_memory(memory)
         self.index_config = index
         self.ttl_config = ttl
         self._fields = items.check_fields((index or {}).get("fields") or [items.WHOLE])

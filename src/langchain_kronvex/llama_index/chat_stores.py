@@ -7,11 +7,12 @@ from llama_index.core.storage.chat_store.base import BaseChatStore
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
 from pydantic import ConfigDict, Field, computed_field
 
+from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.llama_index.chat_log import ChatKeys
 from langchain_kronvex.memory.memory import KronvexMemory
 
 
-class KronvexChatStore(BaseChatStore):
+class KronvexChatStore(CheckedOptions, BaseChatStore):
     """Stores the messages of `ChatMemoryBuffer` and similar buffers, exactly and in order.
 
     >>> from llama_index.core.memory import ChatMemoryBuffer
@@ -39,7 +40,7 @@ class KronvexChatStore(BaseChatStore):
     user_id: str | None = None
     remember: bool = True
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     @classmethod
     def class_name(cls) -> str:
@@ -116,7 +117,7 @@ class KronvexChatStore(BaseChatStore):
         return await self.memory.engine.threads.read(self._keys.keys)
 
 
-class KronvexAsyncChatStore(AsyncDBChatStore):
+class KronvexAsyncChatStore(CheckedOptions, AsyncDBChatStore):
     """Stores the messages of `Memory`, both those in its queue and archived ones.
 
     ::
@@ -131,7 +132,7 @@ class KronvexAsyncChatStore(AsyncDBChatStore):
     user_id: str | None = None
     remember: bool = True
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     @classmethod
     def class_name(cls) -> str:

@@ -14,11 +14,12 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from llama_index.core.base.llms.types import ChatMessage, TextBlock
 from llama_index.core.memory.memory import BaseMemoryBlock
-from pydantic import Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_kronvex.core.context_lines import approximate_tokens
 from langchain_kronvex.core.errors import ScopeRequired
 from langchain_kronvex.core.messages import exchanges, query_of, visible_texts
+from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.llama_index.exchanges import Exchange, remember
 from langchain_kronvex.llama_index.message_codec import as_langchain
@@ -28,7 +29,7 @@ from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure, r
 _MAX_SEEN = 4096  # exchanges that a block knows to be remembered
 
 
-class KronvexMemoryBlock(BaseMemoryBlock[str]):
+class KronvexMemoryBlock(CheckedOptions, BaseMemoryBlock[str]):
     """Recalls memories from all sessions of the user, and remembers the exchanges of this one.
 
     ::
@@ -79,7 +80,20 @@ class KronvexMemoryBlock(BaseMemoryBlock[str]):
     description: str | None = "What the user said in earlier conversations."
     priority: int = 1
 
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    _options: ContextOptions = PrivateAttr()
     _seen: dict[tuple[Scope, Exchange], None] = PrivateAttr(default_factory=dict)
+
+    def check_options(self) -> None:
+        """Raise `InvalidInput` if a value does not fit."""
+        Scope.of(self.user_id, self.session_id)
+        self._options = ContextOptions(
+            top_k=self.top_k,
+            max_tokens=self.max_tokens,
+            memory_type=self.memory_type,
+            on_error=self.on_error,
+        )
 
     async def _aget(
         self,
@@ -105,12 +119,7 @@ class KronvexMemoryBlock(BaseMemoryBlock[str]):
             self.memory,
             query_of(said),
             scope,
-            ContextOptions(
-                top_k=self.top_k,
-                max_tokens=self.max_tokens,
-                memory_type=self.memory_type,
-                on_error=self.on_error,
-            ),
+            self._options,
             visible_texts(said),
         )
         self._remember(exchanges(said)[-2:], scope)

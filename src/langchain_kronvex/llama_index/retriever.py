@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import signature
+from itertools import chain
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -10,6 +12,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ScopeRequired
 from langchain_kronvex.core.types import RecalledMemory, Scope
+from langchain_kronvex.core.validation import check_names
 from langchain_kronvex.memory.documents import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import check_memory
@@ -60,6 +63,8 @@ class KronvexRetriever(BaseRetriever):
         include_shared: bool = False,
         **options: Any,
     ) -> None:
+        known = (signature(each).parameters for each in (KronvexRetriever, BaseRetriever))
+        check_names("KronvexRetriever", options, chain(*known))
         scope = Scope.of(user_id, session_id)
         if not scope:
             raise ScopeRequired("The retriever needs a user: pass user_id or session_id.")

@@ -60,6 +60,12 @@ class Settings:
     postgres: PostgresOptions | None = None
     clock: Callable[[], datetime] | None = None
 
+    def __post_init__(self) -> None:
+        checks.check_count(self.max_threads, "max_threads", least=1)
+        checks.check_count(self.cache_megabytes, "cache_megabytes", least=0)
+        if self.clock:
+            checks.check_time(self.clock(), "clock")
+
 
 class DegradedTurns:
     """Counts the turns that had to do without memory, or with less of it."""
@@ -134,10 +140,6 @@ class Engine:
         embeddings: EmbeddingsChoice,
         settings: Settings,
     ) -> None:
-        checks.check_count(settings.max_threads, "max_threads", least=1)
-        checks.check_count(settings.cache_megabytes, "cache_megabytes", least=0)
-        if settings.clock:
-            checks.check_time(settings.clock(), "clock")
         self.settings = settings
         self.agent_id = resolve_agent_id(agent_id)
         self.url = resolve_url(url, settings.api_key, settings.postgres)

@@ -19,7 +19,6 @@ from langchain_core.messages import BaseMessage
 from pydantic import SecretStr
 
 from langchain_kronvex.core.background import OnError
-from langchain_kronvex.core.options import checked_calls
 from langchain_kronvex.core.progress import Progress
 from langchain_kronvex.core.types import (
     UNCHANGED,
@@ -34,7 +33,7 @@ from langchain_kronvex.core.types import (
     SessionSummary,
     Unchanged,
 )
-from langchain_kronvex.core.validation import MemoryType
+from langchain_kronvex.core.validation import MemoryType, checked_calls
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice
 from langchain_kronvex.memory.chat_log import ChatLog, forget
 from langchain_kronvex.memory.conversions import (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal, cast
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.errors import InvalidInput, MemoryClosed
 from langchain_kronvex.core.types import MemoryContext, Scope
 from langchain_kronvex.core.validation import MemoryType
 from langchain_kronvex.memory.memory import KronvexMemory
@@ -46,6 +46,7 @@ def recall_context(
     scope: Scope,
     options: ContextOptions,
     already_shown: Collection[str],
+    report: Callable[[Exception], None] | None = None,
 ) -> MemoryContext:
     """Return the context for a query; if the recall fails, an empty context marked `degraded`.
 
@@ -65,10 +66,10 @@ def recall_context(
             memory_type=cast("MemoryType | None", options.memory_type),
             already_shown=already_shown,
         )
-    except InvalidInput:  # a mistake in the program
+    except (InvalidInput, MemoryClosed):  # a mistake in the program
         raise
     except Exception as error:
         if options.on_error == "raise":
             raise
-        memory.engine.degraded.report(error)
+        (report or memory.engine.degraded.report)(error)
         return MemoryContext(degraded=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, TypeGuard
@@ -16,9 +19,35 @@ from langchain_core.messages import (
 
 from langchain_kronvex.core.context_lines import PLACEHOLDER
 from langchain_kronvex.core.messages import exchange_content, text_of, visible_texts
-from langchain_kronvex.langchain.prompts import as_json, replaced
+from langchain_kronvex.langchain.prompts import as_json, as_messages, replaced
 
 _PLACES = ("{memory_context}", PLACEHOLDER)
+# LangChain's middleware writes these in place of an answer, and marks them by nothing else.
+_NOTICE = re.compile(
+    r"Model call failed after \d+ attempts? with |Model call limits exceeded: |"
+    r"('.+' tool|Tool) call limit reached: "
+)
+
+
+def identified(messages: Any) -> list[BaseMessage]:
+    """Return an agent's messages, each with an id.
+
+    Some graphs keep messages without ids. Such a message is named after its text, and counted
+    among equal ones, so that it has the same id whenever the state is read.
+    """
+    named, equal = [], Counter[str]()
+    for message in as_messages(messages):
+        if not message.id:
+            name = f"{message.type}-{digest(message)}"
+            equal[name] += 1
+            message = message.model_copy(update={"id": f"{name}-{equal[name]}"})
+        named.append(message)
+    return named
+
+
+def digest(message: BaseMessage) -> str:
+    """Return a digest of a message's text."""
+    return hashlib.sha256(text_of(message).encode()).hexdigest()[:16]
 
 
 def new_words(messages: Sequence[BaseMessage]) -> list[HumanMessage]:
@@ -46,16 +75,21 @@ def answer_in(messages: Sequence[BaseMessage], structured: Any = None) -> AIMess
     """Return the answer that ends a turn.
 
     The answer is the last message of the model, or its structured output as JSON, or the result of
-    a tool that ends the turn. Earlier tool calls do not belong to it.
+    a tool that ends the turn. Earlier tool calls do not belong to it. A notice that the turn was
+    broken off is not an answer.
     """
     said = _since_last_human(messages)
     spoken = next((m for m in reversed(said) if isinstance(m, AIMessage)), None)
+    if spoken and _is_notice(spoken):
+        return None
     if spoken and not spoken.tool_calls and text_of(spoken):
         return spoken
     if structured is not None and said:
-        return AIMessage(as_json(structured))
-    text = next((text for m in reversed(said) if (text := text_of(m))), None)
-    return AIMessage(text) if text else None
+        return AIMessage(as_json(structured), id=said[-1].id)
+    last = next((m for m in reversed(said) if text_of(m)), None)
+    if last is None or getattr(last, "status", None) == "error":
+        return None
+    return AIMessage(text_of(last), id=last.id)
 
 
 def shown_texts(messages: Sequence[BaseMessage]) -> set[str]:
@@ -94,6 +128,12 @@ def _is_of_user(message: BaseMessage) -> TypeGuard[HumanMessage]:
     """Return whether a message is the user's own, and not a summary of the conversation."""
     summary = message.additional_kwargs.get("lc_source") == "summarization"
     return isinstance(message, HumanMessage) and not summary
+
+
+def _is_notice(message: AIMessage) -> bool:
+    # What a model says has the id of its run or of the provider, and usually metadata.
+    of_model = message.response_metadata or str(message.id).startswith(("lc_run", "run-"))
+    return not of_model and _NOTICE.match(text_of(message)) is not None
 
 
 def _since_last_human(messages: Sequence[BaseMessage]) -> list[BaseMessage]:

@@ -1,34 +1,57 @@
 """The turns of agents: begun before the first model call, ended after the last, known by ids.
 
-Everything that must survive an interrupt is in the agent's state: ids, never memories. The recalled
-context is only kept in this process, and recalled again if it is missing.
+Everything that must survive an interrupt is in the agent's state: ids, never memories. What else a
+turn needs is kept in this process, and looked up in the store if it is missing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from typing import Any
 
-from langchain_core.messages import BaseMessage
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.tracers.context import register_configure_hook
 
 from langchain_kronvex.core.errors import StoreBusy
-from langchain_kronvex.core.messages import exchange_content, text_of
+from langchain_kronvex.core.messages import (
+    answer_content,
+    answer_in,
+    decode_message,
+    exchange_content,
+    text_of,
+)
 from langchain_kronvex.core.types import MemoryContext, Scope
+from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.langchain.chat_turn import Turn
+from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.open_turn import open_turn
 from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
-from langchain_kronvex.middleware.agent_messages import question_in, shown_texts, words_of_user
+from langchain_kronvex.middleware.agent_messages import (
+    digest,
+    identified,
+    question_in,
+    shown_texts,
+    words_of_user,
+)
 from langchain_kronvex.middleware.turn_state import (
     TurnRecord,
     beginning,
-    digest,
     heard_of,
     name_of,
     scope_of,
     words_in,
 )
+from langchain_kronvex.storage.backend import Page, Record, content_key
 
 MAX_TURNS = 1000
 # A turn may be interrupted for days, while memories are forgotten elsewhere.
@@ -41,16 +64,21 @@ class AgentTurn(Turn):
     """A turn of an agent in progress.
 
     Attributes:
-        saved: Digests of the saved messages, by their ids.
-        sure: Whether `saved` is known to be complete; a run that failed may have saved more.
+        saved: Digests of the messages saved by this process, by their ids.
+        fresh: Whether nothing else of the turn can be stored. If not, the store is asked.
+        again: Whether the turn had ended, so that its question is asked again and earlier answers
+            no longer count.
+        spoken: Whether the last call of the model succeeded; None if there was none in this run.
         erasures: The number of erasures before the turn began.
     """
 
     saved: dict[str, str] = field(default_factory=dict)
-    sure: bool = False
+    fresh: bool = False
+    again: bool = False
+    spoken: bool | None = None
     erasures: int = 0
     _recalled: tuple[float, int] = (-math.inf, 0)  # when, and after how many erasures
-    _answer_id: str | None = None
+    _state: Sequence[BaseMessage] = ()  # until another answer of the same turn is stored
 
     def say(self, words: Sequence[BaseMessage]) -> None:
         """Save the user's messages once, and again if they were edited."""
@@ -61,10 +89,7 @@ class AgentTurn(Turn):
         self.saved.update((str(word.id), digest(word)) for word in new)
         self._recalled = (-math.inf, 0)
         try:
-            if not self.sure:
-                new = self._not_stored(new)
-                self.sure = True
-            self.save(new)
+            self.save(new if self.fresh else self._not_stored(new))
         except StoreBusy:  # saving continues in the background
             raise
         except Exception:
@@ -93,28 +118,111 @@ class AgentTurn(Turn):
             self.recall(query, shown_texts([*messages, *words]), options)
         return self.context.context
 
-    def end(self, answer: BaseMessage | None) -> None:
-        """Save the answer once, and drop the context."""
-        self.context, self._recalled = MemoryContext(), (-math.inf, 0)
-        if answer is not None and (answer.id is None or answer.id != self._answer_id):
-            self._answer_id = answer.id
+    def end(self, answer: BaseMessage | None, state: Sequence[BaseMessage]) -> None:
+        """Save the answer once, and drop the context.
+
+        Args:
+            answer: The answer, if there is one.
+            state: The agent's messages.
+        """
+        self.context, self._recalled, self.spoken = MemoryContext(), (-math.inf, 0), None
+        if answer is not None:
+            self._state, self.fresh = () if self.fresh else state, False
             self.save([answer])
 
     def _not_stored(self, words: list[BaseMessage]) -> list[BaseMessage]:
         """Return the messages that are not stored yet; look up the exchange of stored ones."""
-        user, session = self.scope.user_id, self.session_id
         try:
-            held = self.memory.load_messages(session, user_id=user, max_messages=LOOK_BACK)
-            there = {name_of(message) for message in held}
-            if self.exchange is None and name_of(words[-1]) in there:
-                remembered = self.memory.memories(user_id=user, session_id=session, limit=LOOK_BACK)
-                said = exchange_content(text_of(words[-1]), None)
-                found = (memory.id for memory in remembered if memory.content == said)
-                self.exchange = next(found, None)
+            there = {name_of(message) for _, message in self._held()}
+            if name_of(words[-1]) in there and (exchange := self._exchange_of(words[-1])):
+                self.exchange = exchange.id
         except Exception as error:  # noqa: BLE001 - twice is better than never
             self._degrade(error)
             return words
         return [word for word in words if name_of(word) not in there]
+
+    def _write(self, messages: Sequence[BaseMessage]) -> None:
+        question = question_in(self._state)
+        if question is None or not isinstance(messages[0], AIMessage):
+            Turn._write(self, messages)
+            return
+        replies = list(takewhile(lambda held: held[1].id != question.id, self._held()))[::-1]
+        exchange = self._exchange_of(question)
+        if all(message.id != messages[0].id for _, message in replies):
+            if exchange is None:
+                Turn._write(self, messages)
+            else:
+                self._replace(exchange, replies, messages[0])
+        self._state = ()
+
+    def _replace(
+        self, exchange: Record, replies: list[tuple[Record, BaseMessage]], answer: BaseMessage
+    ) -> None:
+        """Store an answer in place of those of the turn that have left the agent's state."""
+        engine, present = self.memory.engine, {message.id for message in self._state}
+        question, now = exchange.search_text or "", engine.clock()
+        before = answer_in(exchange.content, question)
+        stays: list[str] = []
+        gone: list[Record] = []
+        for record, message in replies:
+            text = text_of(message)
+            if isinstance(message, AIMessage) and text and text in before:
+                if message.id not in present:
+                    gone.append(record)
+                elif not self.again:
+                    stays.append(text)
+        stored = self._log.drafts([answer], now, remember=False)
+        if gone:  # the history keeps its order
+            stored = [replace(gone.pop(0), content=stored[0].content, completes=True)]
+        said = " ".join([*stays, text_of(answer)])
+        content = exchange_content(question, said) if question else answer_content(said)
+        content = content[:MAX_CONTENT_CHARS]
+        if content != exchange.content:  # changed in place, the index would keep the old words
+            gone.append(exchange)
+            key = content_key(exchange.type, content)
+            stored.append(replace(exchange, id=uuid.uuid4().hex, content=content, key=key))
+        left = [replace(each, expires_at=now, pinned=False, completes=True) for each in gone]
+        last = engine.add([*left, *stored], now)[-1]
+        self.exchange = last.id if last.kind == "memory" else exchange.id
+
+    @property
+    def _log(self) -> ChatLog:
+        return ChatLog.of(self.memory.engine, self.session_id, self.scope.user_id)
+
+    def _held(self) -> list[tuple[Record, BaseMessage]]:
+        """Return the latest messages of the session, newest first."""
+        held = []
+        page = Page(newest_first=True, limit=LOOK_BACK)
+        for record in self.memory.engine.find(self._log.select("message"), page):
+            with contextlib.suppress(Exception):  # written by a later version
+                held.append((record, decode_message(record.content)))
+        return held
+
+    def _exchange_of(self, question: BaseMessage) -> Record | None:
+        """Return the exchange that a question began, if it is still remembered."""
+        page = Page(newest_first=True, limit=LOOK_BACK)
+        for record in self.memory.engine.find(self._log.select("memory"), page):
+            asked = record.search_text and record.search_text == text_of(question)
+            if record.id == self.exchange if self.exchange else asked:
+                return record
+        return None
+
+
+class _ModelCalls(BaseCallbackHandler):
+    """Notes whether the last call of a model failed, even if another middleware hides it."""
+
+    run_inline = True
+    failed = False
+
+    def on_llm_end(self, response: Any, **kwargs: Any) -> None:
+        self.failed = False
+
+    def on_llm_error(self, error: BaseException, **kwargs: Any) -> None:
+        self.failed = True
+
+
+_MODEL_CALLS = ContextVar[_ModelCalls | None]("kronvex_model_calls", default=None)
+register_configure_hook(_MODEL_CALLS, inheritable=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,19 +246,33 @@ class AgentTurns:
         if begun is None:
             return None
         record, key = begun.record, (begun.record["id"], scope)
-        former = self._turns.get(key)
+        turn = self._turns.get(key)
         # After an erasure, messages that were saved before may have to be saved again.
-        if former is None or begun.edited or former.erasures != self.memory.engine.erasures:
-            turn = self._made(record, sure=begun.fresh)
-            if former is not None and not begun.fresh:
-                turn.saved |= former.saved
-            self._keep(key, turn)
+        if turn is None or begun.edited or turn.erasures != self.memory.engine.erasures:
+            saved = turn.saved if turn and not begun.fresh else {}
+            turn = self._keep(key, self._made(record, fresh=begun.fresh, saved=saved))
+        turn.again = begun.again
+        return record
+
+    def open(self, state: Any, messages: Sequence[BaseMessage]) -> TurnRecord | None:
+        """Return the record of the turn in progress, or None.
+
+        There is none if the user said nothing, or if another middleware skipped our first hook. A
+        turn that has ended is open again if the graph was sent straight back to its model.
+        """
+        record: TurnRecord | None = state.get("kronvex_turn")
+        if record is None or record["open"]:
+            return record
+        question = question_in(messages)
+        if question is None or question.id not in record["words"]:
+            return None
+        self.of(record).again = True
         return record
 
     def of(self, record: TurnRecord) -> AgentTurn:
         """Return the turn of a record, which another process may have begun."""
         key = (record["id"], scope_of(record))
-        return self._turns.get(key) or self._keep(key, self._made(record, sure=False))
+        return self._turns.get(key) or self._keep(key, self._made(record))
 
     def before_model(
         self,
@@ -174,40 +296,57 @@ class AgentTurns:
             self._turns.setdefault((name_of(words[-1]), turn.scope), turn)
         return turn.context_for(shown, words, options)
 
+    @contextlib.contextmanager
+    def calling(self, state: Any) -> Iterator[None]:
+        """Surround a call of the model, and note whether it succeeds."""
+        turn = self.of(state["kronvex_turn"]) if state.get("kronvex_turn") else None
+        if turn:
+            turn.spoken = False
+        calls = _ModelCalls()
+        _MODEL_CALLS.set(calls)
+        try:
+            with self.under_way(state):
+                yield
+        finally:
+            _MODEL_CALLS.set(None)
+        if turn:
+            turn.spoken = not calls.failed
+
+    def under_way(self, state: Any) -> AbstractContextManager[None]:
+        """Surround what is called during a turn, so that it does not recall the turn itself."""
+        record = state.get("kronvex_turn")
+        return open_turn(words_in(identified(state["messages"]), record) if record else ())
+
     def end(
-        self, record: TurnRecord, messages: Sequence[BaseMessage], answer: BaseMessage | None
-    ) -> tuple[AgentTurn, TurnRecord]:
-        """Save the answer, and the user's messages if the model was never called."""
-        turn = self.of(record)
+        self, state: Any, messages: Sequence[BaseMessage], answer: BaseMessage | None
+    ) -> tuple[AgentTurn | None, dict[str, Any] | None]:
+        """Save the answer, and the user's messages if the model was never called.
+
+        Returns:
+            The turn and the update of the agent's state, if a turn has ended.
+        """
+        record: TurnRecord | None = state.get("kronvex_turn")
+        turn = self.of(record) if record else None
+        if record is None or turn is None or not (record["open"] or turn.spoken is not None):
+            return None, None
         if record["save"]:
             words = words_in(messages, record)
             turn.say([word for word in words if str(word.id) not in turn.saved])
-        known = answer is not None and answer.id is not None and answer.id == record["answer"]
-        # If the user's messages were removed from the state, the answer is not saved either.
+        # If the user's messages were removed from the state, the answer is not saved either. After
+        # a failure, what ends the turn was not said by the model.
         unasked = record["words"] and turn.saved.keys().isdisjoint(record["words"])
-        if known or unasked or not record["save"]:
-            answer = None
-        turn.end(answer)
-        ended: TurnRecord = {**self.now(record, messages), "open": False}
-        return turn, {**ended, "answer": answer.id if answer else record["answer"]}
+        unsaid = unasked or turn.spoken is False or not record["save"]
+        turn.end(None if unsaid else answer, messages)
+        heard = heard_of(words_of_user(messages), record["heard"])
+        return turn, {"kronvex_turn": {**record, "open": False, "heard": heard}}
 
-    def now(self, record: TurnRecord, messages: Sequence[BaseMessage]) -> TurnRecord:
-        """Return the record, updated with the state of the turn."""
-        turn, heard = self.of(record), heard_of(words_of_user(messages), record["heard"])
-        saved = {id_: text for id_, text in turn.saved.items() if id_ in record["words"]}
-        return {**record, "exchange": turn.exchange, "saved": saved, "heard": heard}
-
-    def _made(self, record: TurnRecord, *, sure: bool) -> AgentTurn:
+    def _made(
+        self, record: TurnRecord, *, fresh: bool = False, saved: dict[str, str] | None = None
+    ) -> AgentTurn:
         return AgentTurn(
-            self.memory,
-            scope_of(record),
-            self.on_error,
-            new=[],
-            exchange=record["exchange"],
-            saved=dict(record["saved"]),
-            sure=sure,
+            self.memory, scope_of(record), self.on_error, new=[], saved=saved or {}, fresh=fresh,
             erasures=self.memory.engine.erasures,
-        )
+        )  # fmt: skip
 
     def _keep(self, key: tuple[str, Scope], turn: AgentTurn) -> AgentTurn:
         self._turns[key] = turn

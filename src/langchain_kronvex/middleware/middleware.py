@@ -1,47 +1,38 @@
-"""`KronvexMemoryMiddleware`: gives an agent of `create_agent` a memory across threads.
-
-Needs the extra: `pip install "langchain-kronvex[agents]"`.
-"""
+"""`KronvexMemoryMiddleware`: gives an agent of `create_agent` a memory across threads."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
+from langchain.agents.middleware.types import (
+    AgentMiddleware,
+    AgentState,
+    ModelCallResult,
+    ModelRequest,
+    ModelResponse,
+    PrivateStateAttr,
+    ToolCallRequest,
+)
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
+from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+from typing_extensions import NotRequired
 
-from langchain_kronvex.core.errors import InvalidInput, MissingExtra
+from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.validation import check_flag, checked_names
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
-from langchain_kronvex.memory.scope_from_config import scope_from
-from langchain_kronvex.middleware.agent_messages import answer_in
+from langchain_kronvex.memory.scope_from_config import check_memory, scope_from
+from langchain_kronvex.middleware.agent_messages import answer_in, identified
 from langchain_kronvex.middleware.agent_turns import AgentTurn, AgentTurns
 from langchain_kronvex.middleware.model_request import remembering
 from langchain_kronvex.middleware.turn_state import TurnRecord
 
-try:
-    from langchain.agents.middleware import types as middleware_types
-    from langchain.agents.middleware.types import (
-        AgentMiddleware,
-        AgentState,
-        ModelCallResult,
-        ModelRequest,
-        ModelResponse,
-        PrivateStateAttr,
-    )
-    from langgraph.runtime import Runtime
-    from langgraph.types import Command
-    from typing_extensions import NotRequired
-except ImportError as error:
-    raise MissingExtra(
-        'The middleware needs LangChain\'s agents: pip install "langchain-kronvex[agents]"'
-    ) from error
-
-
-ExtendedModelResponse: Any = getattr(middleware_types, "ExtendedModelResponse", None)
-# None in LangChain 1.0; there the state is only updated at the end of the turn.
+ToolResult = TypeVar("ToolResult", bound=ToolMessage | Command[Any])
 
 
 class MemoryState(AgentState[Any]):
@@ -88,10 +79,11 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     Args:
         memory: The memory that stores everything.
         user_id: The user, for every run.
-        session_id: The session, for every run.
+        session_id: The session, for every run; without a `user_id`, also the user.
         top_k: At most this many memories.
         max_tokens: Leave out the least similar until the context has about this many tokens.
         memory_type: Recall only this type.
+        this_session_only: Recall only from the current session.
         on_error: `degrade` (the agent continues without memories), or `raise`.
         remember: Save the exchanges; if False, the agent only recalls.
 
@@ -102,6 +94,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
 
     state_schema = MemoryState
 
+    @checked_names
     def __init__(
         self,
         *,
@@ -111,16 +104,18 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         top_k: int = 8,
         max_tokens: int | None = None,
         memory_type: str | None = None,
+        this_session_only: bool = False,
         on_error: OnFailure = "degrade",
         remember: bool = True,
     ) -> None:
         super().__init__()
-        self.memory = memory
+        self.memory = check_memory(memory)
         self._fixed = Scope.of(user_id, session_id)
         self._options = ContextOptions(
-            top_k=top_k, max_tokens=max_tokens, memory_type=memory_type, on_error=on_error
-        )
-        self._remember = remember
+            top_k=top_k, max_tokens=max_tokens, memory_type=memory_type,
+            this_session_only=this_session_only, on_error=on_error,
+        )  # fmt: skip
+        self._remember = check_flag(remember, "remember")
         self._turns = AgentTurns(memory, on_error)
 
     # -- hooks ---------------------------------------------------------------------------------
@@ -143,8 +138,9 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         handler: "Callable[[ModelRequest[Any]], ModelResponse[Any]]",
     ) -> "ModelCallResult[Any]":
         """Save the user's message, and add memories to the request."""
-        remembering, record = self._before_model(request)
-        return _noting(handler(remembering), record)
+        remembering = self._before_model(request)
+        with self._turns.calling(request.state):
+            return handler(remembering)
 
     async def awrap_model_call(
         self,
@@ -152,8 +148,23 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         handler: "Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]",
     ) -> "ModelCallResult[Any]":
         """Async version of `wrap_model_call`."""
-        remembering, record = await self.memory.engine.threads.read(self._before_model, request)
-        return _noting(await handler(remembering), record)
+        remembering = await self.memory.engine.threads.read(self._before_model, request)
+        with self._turns.calling(request.state):
+            return await handler(remembering)
+
+    def wrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]
+    ) -> ToolResult:
+        """Leave the user's message out of what the tool recalls."""
+        with self._turns.under_way(request.state):
+            return handler(request)
+
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolResult]]
+    ) -> ToolResult:
+        """Async version of `wrap_tool_call`."""
+        with self._turns.under_way(request.state):
+            return await handler(request)
 
     def after_agent(
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
@@ -193,52 +204,28 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         fixed, earlier, save = self._fixed, state.get("kronvex_turn"), self._saves(config)
         with self._degrading():
             scope = scope_from(config, fixed.user_id, fixed.session_id, runtime.context)
-            return self._turns.begin(state["messages"], scope, earlier, save=save)
+            return self._turns.begin(identified(state["messages"]), scope, earlier, save=save)
         return None
 
-    def _before_model(
-        self, request: "ModelRequest[Any]"
-    ) -> tuple["ModelRequest[Any]", TurnRecord | None]:
-        """Return the request with the context, and the turn's record if it changed."""
+    def _before_model(self, request: "ModelRequest[Any]") -> "ModelRequest[Any]":
+        """Return the request with the context."""
+        context = ""
         with self._degrading():
-            record = _open_turn(request.state)
-            if record is not None:
-                said, shown, options = request.state["messages"], request.messages, self._options
-                context = self._turns.before_model(record, said, shown, options)
-                now = self._turns.now(record, said)
-                return remembering(request, context), (now if now != record else None)
-        return remembering(request, ""), None
+            said, shown = identified(request.state["messages"]), identified(request.messages)
+            if record := self._turns.open(request.state, said):
+                context = self._turns.before_model(record, said, shown, self._options)
+        return remembering(request, context)
 
     def _end(self, state: MemoryState) -> tuple[AgentTurn | None, dict[str, Any] | None]:
         with self._degrading():
-            record, messages = _open_turn(state), state["messages"]
-            if record is not None:
-                answer = answer_in(messages, state.get("structured_response"))
-                turn, ended = self._turns.end(record, messages, answer)
-                return turn, {"kronvex_turn": ended}
+            messages = identified(state["messages"])
+            answer = answer_in(messages, state.get("structured_response"))
+            return self._turns.end(state, messages, answer)
         return None, None
 
     def _saves(self, config: RunnableConfig | None) -> bool:
         named_here = self._fixed.session_id is not None
         return self._remember and (named_here or not _runs_as_tool(config))
-
-
-def _open_turn(state: Any) -> TurnRecord | None:
-    """Return the record of the turn in progress.
-
-    There is none if the user said nothing, or if another middleware skipped our first hook.
-    """
-    record: TurnRecord | None = state.get("kronvex_turn")
-    return record if record and record["open"] else None
-
-
-def _noting(response: "ModelResponse[Any]", record: TurnRecord | None) -> "ModelCallResult[Any]":
-    """Add the record to the agent's state, together with the model's response."""
-    if record is None or ExtendedModelResponse is None or not isinstance(response, ModelResponse):
-        return response
-    update: Command[Any] = Command(update={"kronvex_turn": record})
-    extended: ModelCallResult[Any] = ExtendedModelResponse(response, update)
-    return extended
 
 
 def _runs_as_tool(config: RunnableConfig | None) -> bool:

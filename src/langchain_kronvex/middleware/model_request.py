@@ -3,17 +3,10 @@
 from dataclasses import fields
 from typing import Any, cast
 
+from langchain.agents.middleware.types import ModelRequest
 from langchain_core.messages import SystemMessage
 
-from langchain_kronvex.core.errors import MissingExtra
 from langchain_kronvex.middleware.agent_messages import keeping_memories, with_memories
-
-try:
-    from langchain.agents.middleware.types import ModelRequest
-except ImportError as error:
-    raise MissingExtra(
-        'The middleware needs LangChain\'s agents: pip install "langchain-kronvex[agents]"'
-    ) from error
 
 _NAMES = ("system_message", "system_prompt")
 # In LangChain 1.0 the system prompt was a text.

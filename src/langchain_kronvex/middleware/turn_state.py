@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from langchain_kronvex.core.messages import text_of
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.middleware.agent_messages import new_words, words_of_user
+from langchain_kronvex.middleware.agent_messages import digest, new_words, words_of_user
 
 MAX_HEARD = 100  # messages of the user; edits of older ones are not noticed
 _MAX_TEXTS = 4  # of one message
@@ -31,9 +31,6 @@ class TurnRecord(TypedDict):
         save: Whether the turn is saved.
         open: Whether the turn has begun and not ended.
         words: The ids of the user's messages in this turn.
-        saved: The saved ones among them, each with the digest of the saved text.
-        exchange: The id of the exchange that the answer completes, if known.
-        answer: The id of the last saved answer.
         heard: The digests of each user message's texts, as of the start and end of turns.
     """
 
@@ -43,9 +40,6 @@ class TurnRecord(TypedDict):
     save: bool
     open: bool
     words: list[str]
-    saved: dict[str, str]
-    exchange: str | None
-    answer: str | None
     heard: dict[str, list[str]]
 
 
@@ -56,11 +50,13 @@ class Beginning(NamedTuple):
         record: The record of the turn.
         fresh: Whether the user's message is new; if not, an earlier turn continues.
         edited: Whether the new message is an edit of an earlier one.
+        again: Whether the earlier turn had ended, so that its question is asked again.
     """
 
     record: TurnRecord
     fresh: bool
     edited: bool
+    again: bool
 
 
 def beginning(
@@ -90,7 +86,9 @@ def beginning(
     fresh = unheard or edited
     said = fresh or [word for word in words if word.id in before] or words
     if not said:  # the user said nothing, or it was replaced by a summary
-        return Beginning(earlier, False, False) if earlier and unanswered and before else None
+        return (
+            Beginning(earlier, False, False, False) if earlier and unanswered and before else None
+        )
     former = earlier if earlier and not fresh and not theirs else None
     forgotten = {str(word.id) for word in edited}
     heard = {id_: texts for id_, texts in known.items() if id_ not in forgotten}
@@ -101,12 +99,9 @@ def beginning(
         save=save,
         open=True,
         words=former["words"] if former else [str(word.id) for word in fresh],
-        saved=former["saved"] if former else {},
-        exchange=former["exchange"] if former else None,
-        answer=earlier["answer"] if earlier else None,
         heard=heard_of(words, heard),
     )
-    return Beginning(record, bool(fresh), bool(edited))
+    return Beginning(record, bool(fresh), bool(edited), bool(former and not former["open"]))
 
 
 def scope_of(record: TurnRecord) -> Scope:
@@ -125,11 +120,6 @@ def heard_of(words: Sequence[BaseMessage], heard: dict[str, list[str]]) -> dict[
         str(word.id): _with(heard.get(str(word.id), []), digest(word))
         for word in words[-MAX_HEARD:]
     }
-
-
-def digest(message: BaseMessage) -> str:
-    """Return a digest of a message's text."""
-    return hashlib.sha256(text_of(message).encode()).hexdigest()[:16]
 
 
 def name_of(question: BaseMessage) -> str:
