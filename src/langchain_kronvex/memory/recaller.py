@@ -40,6 +40,7 @@ class AccessCounter(ForkAware):
         """Start at zero."""
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
+        self._is_queued = False
 
     def count(self, ids: Iterable[str]) -> None:
         """Count one access of each id, unless a server does so. This never waits or fails."""
@@ -47,7 +48,11 @@ class AccessCounter(ForkAware):
             return
         with self._lock:
             self._counts.update(ids)
-        self._writer.submit("accesses", self._store, once=True, delay_seconds=_GATHER_SECONDS)
+            if not self._is_queued:
+                self._writer.submit(
+                    "accesses", self._store, once=True, delay_seconds=_GATHER_SECONDS
+                )
+                self._is_queued = True
 
     def uncounted(self, id_: str) -> int:
         """Return how many accesses of an id are not stored yet."""
@@ -56,6 +61,7 @@ class AccessCounter(ForkAware):
     def _store(self) -> None:
         with self._lock:
             taken, self._counts = self._counts, Counter()
+            self._is_queued = False
         try:
             self._backend.count_accesses(taken)
         except BaseException:
