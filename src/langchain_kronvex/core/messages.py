@@ -21,6 +21,10 @@ from pydantic_core import to_jsonable_python
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 
+_TYPES = frozenset({"human", "ai", "system", "tool", "chat", "function", "remove"})
+FORGOTTEN = "[forgotten]"
+_SAID = _TYPES - {"system", "remove"}  # the types of what users, models and tools say
+_KEPT = ("id", "name", "role", "tool_call_id", "status")
 _RESTORED = "restored"  # the key of fields that LangChain's classes would change on reading
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -90,6 +94,22 @@ def decode_message(text: str) -> BaseMessage:
     stored = json.loads(text)
     message = messages_from_dict([stored])[0]
     return message.model_copy(update=stored[_RESTORED]) if _RESTORED in stored else message
+
+
+def forgotten(message: BaseMessage) -> BaseMessage:
+    """Return a message of the same kind and id that says nothing; system messages stay.
+
+    Tool calls keep their names and ids, so that the results that follow them still fit.
+    """
+    if message.type not in _SAID:
+        return message
+    kept = {name: getattr(message, name) for name in _KEPT if getattr(message, name, None)}
+    if isinstance(message, AIMessage):
+        kept["tool_calls"] = [{**call, "args": {}} for call in message.tool_calls]
+        kept["invalid_tool_calls"] = [
+            {**call, "args": None, "error": None} for call in message.invalid_tool_calls
+        ]
+    return type(message)(content=FORGOTTEN, **kept)
 
 
 def window(messages: Sequence[BaseMessage], max_messages: int) -> list[BaseMessage]:

@@ -14,7 +14,8 @@ from pydantic import ConfigDict
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.core.options import CheckedOptions, checked_names
+from langchain_kronvex.core.options import CheckedOptions
+from langchain_kronvex.core.validation import checked_names
 from langchain_kronvex.langchain.answers import Answer
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, Turn
 from langchain_kronvex.langchain.prompts import (

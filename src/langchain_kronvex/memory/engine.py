@@ -19,7 +19,7 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter, OnError, notify
 from langchain_kronvex.core.errors import (
     ConfigurationError,
-    InvalidInput,
+    ErasurePending,
     MemoryNotFound,
     described,
 )
@@ -59,6 +59,12 @@ class Settings:
     allow_http: bool = False
     postgres: PostgresOptions | None = None
     clock: Callable[[], datetime] | None = None
+
+    def __post_init__(self) -> None:
+        checks.check_count(self.max_threads, "max_threads", least=1)
+        checks.check_count(self.cache_megabytes, "cache_megabytes", least=0)
+        if self.clock:
+            checks.check_time(self.clock(), "clock")
 
 
 class DegradedTurns:
@@ -134,7 +140,6 @@ class Engine:
         embeddings: EmbeddingsChoice,
         settings: Settings,
     ) -> None:
-        checks.check_count(settings.max_threads, "max_threads", least=1)
         self.settings = settings
         self.agent_id = resolve_agent_id(agent_id)
         self.url = resolve_url(url, settings.api_key, settings.postgres)
@@ -187,6 +192,8 @@ class Engine:
             if self._has_unembedded():
                 self.embedder.wake()
         self.backend.purge(self.clock())
+        if self.backend.is_erasing:
+            self.eraser.wake()
         self.backend.start(self.degraded.report)
         self.backend.when_unembedded(self.embedder.wake_for_others)
 
@@ -230,9 +237,9 @@ class Engine:
         """Return the selected records that are visible now."""
         return self.backend.find(selection, page or Page(), self.clock())
 
-    def find_memory(self, id_: str) -> Record | None:
-        """Return the record of a memory, or None."""
-        chosen = Selection(kind="memory", scope=None, ids=(checks.check_id(id_, "id"),))
+    def find_memory(self, id_: str, scope: Scope | None = None) -> Record | None:
+        """Return the record of a memory, of any scope or of this one; or None."""
+        chosen = Selection(kind="memory", scope=scope or None, ids=(checks.check_id(id_, "id"),))
         return next(iter(self.find(chosen)), None)
 
     def memories(
@@ -242,7 +249,6 @@ class Engine:
         type_ = None if memory_type is None else checks.check_type(memory_type)
         checks.check_count(limit, "limit", least=1)
         checks.check_count(offset, "offset", least=0)
-        checks.check_flag(include_shared, "include_shared")
         return self.find(
             Selection(kind="memory", scope=scope, include_shared=include_shared, type=type_),
             Page(by="created", newest_first=True, limit=limit, offset=offset),
@@ -261,15 +267,6 @@ class Engine:
         self.backend.change(new, self.clock())
         return new
 
-    def forget(self, id_: str | None, scope: Scope) -> int:
-        """Erase one memory, or all memories and messages of a scope; see `KronvexMemory.forget`."""
-        if id_ is None and not scope:
-            raise InvalidInput(
-                "Name what to forget: pass id, user_id or session_id. clear() erases everything."
-            )
-        ids = None if id_ is None else (checks.check_id(id_, "id"),)
-        return self.erase(Selection(kind=None, scope=scope or None, ids=ids))
-
     def erase(self, chosen: Selection) -> int:
         """Erase records permanently, and drop what is waiting to be saved; return how many."""
         if chosen.ids is None:
@@ -277,9 +274,22 @@ class Engine:
             self.writer.discard(lambda lane: _is_within(lane, scope))
             self.threads.wait_for_saves(self.settings.timeout_seconds)
         self.model.forget_queries()
-        count = self.backend.delete(chosen, self.clock())
-        self.erasures += 1
-        return count
+        try:
+            return self.delete(chosen)
+        finally:
+            self.erasures += 1
+
+    def delete(self, chosen: Selection) -> int:
+        """Erase records permanently; return how many.
+
+        Raises:
+            ErasurePending: they are deleted; their bytes are erased in the background.
+        """
+        try:
+            return self.backend.delete(chosen, self.clock())
+        except ErasurePending:
+            self.eraser.wake()
+            raise
 
     def embed_soon(self, stored_with: EmbeddingModel | None) -> None:
         """Fetch the vectors of memories that were just stored, in the background.

@@ -21,9 +21,8 @@ from langgraph.types import Command
 from typing_extensions import NotRequired
 
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.options import checked_names
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.core.validation import check_flag
+from langchain_kronvex.core.validation import check_flag, checked_names
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure

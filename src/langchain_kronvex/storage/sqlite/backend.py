@@ -26,6 +26,7 @@ from langchain_kronvex.storage.sqlite import erasing, reading, recall, transfer,
 from langchain_kronvex.storage.sqlite import vectors as stored_vectors
 from langchain_kronvex.storage.sqlite.file import Schema, SqliteFile
 
+_SHORT_WAIT_SECONDS = 0.2  # erasing in the background must not hold up writers
 SCHEMA = Schema("langchain_kronvex.storage.sqlite", "records")
 
 
@@ -47,6 +48,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
     ) -> None:
         self.file = SqliteFile(path, timeout, SCHEMA, agent_id)
         self.location = self.file.location
+        self.is_erasing = self.file.is_erasing
         self.page_rows = 2000
         self._cache_bytes = cache_bytes
         self._cache = IndexCache(cache_bytes)
@@ -134,7 +136,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
         """See `MemoryBackend.finish_erasing`."""
         with self.file.transaction() as db:
             erasing.purge_many(db, now)
-        self.file.erase_freed()
+        self.file.erase_freed(_SHORT_WAIT_SECONDS)
 
     def purge(self, now: datetime) -> int:
         """See `MemoryBackend.purge`."""

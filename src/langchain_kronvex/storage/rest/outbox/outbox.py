@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langchain_kronvex.core.errors import StoreBusy
+from langchain_kronvex.core.errors import ErasurePending, StoreBusy
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
 from langchain_kronvex.storage.rest.envelope import from_payload, to_payload
 from langchain_kronvex.storage.sqlite.file import Schema, SqliteFile
@@ -202,13 +202,22 @@ class Outbox:
     # -- erasing -------------------------------------------------------------------------------
 
     def erase(self, places: Sequence[int]) -> None:
-        """Remove entries so that no byte of them is left, nor of any that was sent before."""
+        """Remove entries; their bytes go now, if nobody else uses the file, or at the next call."""
         with self._file.transaction() as connection:
             connection.execute(
                 "DELETE FROM entries WHERE place IN (SELECT value FROM json_each(?))",
                 (json.dumps(list(places)),),
             )
             connection.mark("erasing")
+        with contextlib.suppress(ErasurePending):
+            self.finish_erasing()
+
+    def finish_erasing(self) -> None:
+        """Leave no byte of entries that were removed or sent.
+
+        Raises:
+            ErasurePending: another process uses the file.
+        """
         self._file.erase_freed()
 
     # -- settings ------------------------------------------------------------------------------
