@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.storage.chat_store.base import BaseChatStore
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
@@ -41,6 +43,10 @@ class KronvexChatStore(CheckedOptions, BaseChatStore):
     remember: bool = True
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    def __init__(self, *, location: str | None = None, **options: Any) -> None:
+        """Create the store; the `location` that a dump contains has no effect."""
+        super().__init__(**options)
 
     @classmethod
     def class_name(cls) -> str:
