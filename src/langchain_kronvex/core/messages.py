@@ -26,6 +26,10 @@ FORGOTTEN = "[forgotten]"
 _SAID = _TYPES - {"system", "remove"}  # the types of what users, models and tools say
 _KEPT = ("id", "name", "role", "tool_call_id", "status")
 _RESTORED = "restored"  # the key of fields that LangChain's classes would change on reading
+_NOTICE = re.compile(
+    r"Model call failed after \d+ attempts? with |Model call limits exceeded: |"
+    r"('.+' tool|Tool) call limit reached: "
+)
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -130,6 +134,16 @@ def window(messages: Sequence[BaseMessage], max_messages: int) -> list[BaseMessa
 def text_of(message: BaseMessage) -> str:
     """Return the text of a message, without characters that cannot be stored; "" if it has none."""
     return _UNSTORABLE.sub("", str(message.text)).strip()
+
+
+def is_notice(message: BaseMessage) -> bool:
+    """Return whether a message tells that a turn was broken off, instead of answering.
+
+    LangChain's retry and limit middlewares write such messages, and mark them by nothing else. What
+    a model says has the id of its run or of the provider's, and usually metadata.
+    """
+    of_model = message.response_metadata or str(message.id).startswith(("lc_run", "run-"))
+    return not of_model and _NOTICE.match(text_of(message)) is not None
 
 
 def exchange_content(user_text: str, assistant_text: str | None) -> str:

@@ -19,7 +19,7 @@ from langchain_core.messages import (
 from langchain_core.runnables import AddableDict
 from pydantic import BaseModel
 
-from langchain_kronvex.core.messages import text_of
+from langchain_kronvex.core.messages import is_notice, text_of
 
 # What chains and graphs usually call their answer.
 _KEYS = (
@@ -83,7 +83,7 @@ class Answer(BaseCallbackHandler):
         said: list[BaseMessage] = []
         for each in itertools.chain.from_iterable(filter(None, found)):
             _add(said, AIMessage(each) if isinstance(each, str) else each)
-        answer = without_prompt(said, prompt)
+        answer = [m for m in without_prompt(said, prompt) if not is_notice(m)]
         heard = said or None in found or self._unread
         self.is_missing = self.ended and bool(heard) and not answer and not self._interrupted
         return answer
