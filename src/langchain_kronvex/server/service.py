@@ -19,9 +19,15 @@ from starlette.requests import Request
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import queries
 from langchain_kronvex.server.http.errors import ApiError
-from langchain_kronvex.server.registry.agents import NO_KEY, Agent, Agents, check_agent_id, is_uuid
-from langchain_kronvex.server.registry.api_keys import ApiKeys
-from langchain_kronvex.server.registry.item_table import SERVER_AGENT
+from langchain_kronvex.server.registry import (
+    NO_KEY,
+    SERVER_AGENT,
+    Agent,
+    Agents,
+    ApiKeys,
+    check_agent_id,
+    is_uuid,
+)
 from langchain_kronvex.server.settings import ServerSettings
 
 _THREADS = 40

@@ -14,8 +14,7 @@ from langchain_kronvex.server.api.responses import (
 from langchain_kronvex.server.api.router import PROBLEMS, guarded_router
 from langchain_kronvex.server.http.endpoint import Endpoint
 from langchain_kronvex.server.http.errors import ApiError
-from langchain_kronvex.server.registry.agents import NO_KEY
-from langchain_kronvex.server.registry.api_keys import ApiKey
+from langchain_kronvex.server.registry import NO_KEY, ApiKey
 from langchain_kronvex.server.service import Service, key_id_of, service_of
 
 router = APIRouter(

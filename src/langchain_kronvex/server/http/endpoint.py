@@ -7,6 +7,7 @@ validate body and query parameters, once.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 import re
@@ -37,8 +38,8 @@ class Endpoint(APIRoute):
 
     `body` and `query` are annotated with the pydantic models that validate them; `agent` is the
     agent in the path, open until the function returns. The function returns the JSON of the
-    response, None for 204, or a response with headers of its own. A DELETE rejects unknown
-    parameters, since they were meant to limit which memories are erased.
+    response, None for 204, or a response with headers of its own. Unknown parameters and fields are
+    rejected: they were meant to say whose memories, or which.
 
     Attributes:
         recalls: The endpoint reads an index in RAM, and writes nothing.
@@ -52,6 +53,8 @@ class Endpoint(APIRoute):
         self._names = [name for name in hints if name != "return"]
         self._body_model: type[BaseModel] | None = hints.get("body")
         self._query_model: type[BaseModel] | None = hints.get("query")
+        self._reads_body = bool(self._body_model) or "DELETE" in (self.methods or ())
+        self._is_strict = path.startswith(("/api/v1", "/auth"))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -60,7 +63,8 @@ class Endpoint(APIRoute):
             return
         request = Request(scope, receive)
         try:
-            values = self._values(request, await request.body())
+            content = await request.body() if self._reads_body else b""
+            values = self._values(request, content)
             call = functools.partial(self._respond, request, values)
             response = await request.app.state.service.run(call, recalls=self.recalls)
         except (ApiError, KronvexError) as error:
@@ -92,7 +96,7 @@ class Endpoint(APIRoute):
             if len(given) < len(request.query_params.multi_items()):  # which of them counts?
                 raise InvalidRequest.of("query", "A parameter is given more than once.")
             values["query"] = _validated(self._query_model, given, "query")
-        elif request.method == "DELETE" and request.query_params:
+        elif request.query_params and self._is_strict:
             raise InvalidRequest.of("query", "This takes no parameters.")
         return values
 
@@ -138,7 +142,20 @@ def _validated(model: type[BaseModel], given: Any, place: str) -> BaseModel:
         return model.model_validate(given)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
+        for each in found:
+            if each["type"] == "extra_forbidden":
+                each["msg"] = _hint(str(each["loc"][-1]), model)
         raise InvalidRequest({**each, "loc": (place, *each["loc"])} for each in found) from None
+
+
+def _hint(unknown: str, model: type[BaseModel]) -> str:
+    """Return the message for an unknown field, with the known one that looks like it, or all."""
+    schema = model.model_json_schema()
+    objects = [schema, *schema.get("$defs", {}).values()]
+    known = [name for each in objects for name in each.get("properties", ())]
+    if near := difflib.get_close_matches(unknown, known, 1):
+        return f"Unknown field. Did you mean {near[0]}?"
+    return f"Unknown field. Known are {', '.join(known)}."
 
 
 def _values_in(content: bytes) -> int:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
+from anyio import fail_after
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,8 +20,7 @@ from langchain_kronvex.core.errors import described
 from langchain_kronvex.server.api.responses import VERSION
 from langchain_kronvex.server.http.errors import ApiError, internal_error
 from langchain_kronvex.server.http.rate_limit import RateLimiter
-from langchain_kronvex.server.registry.agents import NO_KEY
-from langchain_kronvex.server.registry.api_keys import ApiKeys
+from langchain_kronvex.server.registry import NO_KEY, ApiKeys
 from langchain_kronvex.server.settings import ServerSettings
 
 _VERSION_HEADER = (b"x-kronvex-version", VERSION.encode())
@@ -82,9 +82,10 @@ def _log(scope: Scope, status: int, milliseconds: float) -> None:
 
 
 class AuthMiddleware:
-    """Lets a request through if its key is valid, its rate allowed, and its body not too large.
+    """Lets a request through if its key is valid and its rate allowed; bounds its body.
 
-    The key is checked before anything else, so that responses tell strangers nothing.
+    The key is checked before anything else, so that responses tell strangers nothing. Of a body,
+    nothing is read before that, or if no endpoint needs it.
     """
 
     def __init__(self, app: ASGIApp, keys: ApiKeys, settings: ServerSettings) -> None:
@@ -107,10 +108,7 @@ class AuthMiddleware:
                 scope.setdefault("state", {})["key_id"] = await self._authenticate(scope, headers)
                 self._limit(scope["state"])
             _check_path(scope)
-            started = time.monotonic()
-            receive = await self._buffered(headers, receive)
-            if guarded and (self._keys.is_fast or time.monotonic() - started > _SLOW_SECONDS):
-                await self._authenticate(scope, headers)  # the key may have been revoked meanwhile
+            receive = self._bounded(scope, headers, receive, guarded=guarded)
         except ApiError as error:
             await error.response()(scope, receive, send)
             return
@@ -150,37 +148,42 @@ class AuthMiddleware:
             limit, wait = allowance.limit, allowance.retry_after
             raise ApiError(429, f"Rate limit exceeded ({limit} req/min). Try again in {wait} s.")
 
-    async def _buffered(self, headers: Headers, receive: Receive) -> Receive:
-        """Read the whole body, up to the limit; return a `receive` that gives it again."""
-        most = self._settings.max_body_bytes
-        announced = headers.get("content-length", "0")
-        if announced.isascii() and announced.isdigit() and int(announced[:20]) > most:
-            raise _too_large(most)
-        parts: list[bytes] = []
-        size, more = 0, True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                return _replayed(message, receive)
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
+    def _bounded(
+        self, scope: Scope, headers: Headers, receive: Receive, *, guarded: bool
+    ) -> Receive:
+        """Return a `receive` that bounds the size and the time of the body.
+
+        Nothing is received before the endpoint asks for it. At the end the key is checked again,
+        since it may have been revoked meanwhile.
+        """
+        most, seconds = self._settings.max_body_bytes, self._settings.body_timeout_seconds
+        announced = headers.get("content-length", "")
+        size = int(announced[:20]) if announced.isascii() and announced.isdigit() else 0
+        fits, size, more, started = size <= most, 0, True, time.monotonic()
+        too_large = ApiError(413, f"The request is too large: at most {most} bytes are allowed.")
+
+        async def bounded() -> Message:
+            nonlocal size, more
+            if not more:
+                return await receive()
+            if not fits:
+                raise too_large
+            try:
+                with fail_after(started + seconds - time.monotonic()):
+                    message = await receive()
+            except TimeoutError:
+                reason = f"The body did not arrive within {seconds:g} seconds."
+                raise ApiError(408, reason, {"Connection": "close"}) from None
+            size += len(message.get("body", b""))
             if size > most:
-                raise _too_large(most)
+                raise too_large
             more = message.get("more_body", False)
-        return _replayed({"type": "http.request", "body": b"".join(parts)}, receive)
+            is_slow = time.monotonic() - started > _SLOW_SECONDS
+            if guarded and not more and (self._keys.is_fast or is_slow):
+                await self._authenticate(scope, headers)
+            return message
 
-
-def _too_large(most: int) -> ApiError:
-    return ApiError(413, f"The request is too large: at most {most} bytes are allowed.")
-
-
-def _replayed(first: Message, receive: Receive) -> Receive:
-    waiting = [first]
-
-    async def replay() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return replay
+        return bounded
 
 
 def _is_local(scope: Scope) -> bool:

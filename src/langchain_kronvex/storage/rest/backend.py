@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any, NoReturn
 
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.errors import NotSupported
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
-from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import (
     Match,
@@ -163,31 +163,16 @@ class KronvexBackend(MemoryBackend):
 
     # -- embeddings, which are the server's ----------------------------------------------------
 
-    def settle_embeddings(self, model: str, width: int | None) -> int | None:
-        """See `MemoryBackend.settle_embeddings`."""
-        raise _server_embeds()
+    def _server_embeds(self, *_: Any, **__: Any) -> NoReturn:
+        raise NotSupported(
+            "A Kronvex server embeds the memories itself; embeddings and reindex() are for stores "
+            "of this package: sqlite:///path.db"
+        )
+
+    settle_embeddings = embed = prepare_reindex = finish_reindex = _server_embeds
 
     def unembedded(
         self, limit: int, now: datetime, *, after: int = 0, upcoming: bool = False
     ) -> list[Unembedded]:
         """See `MemoryBackend.unembedded`."""
         return []
-
-    def embed(self, vectors: Mapping[str, Floats], model: str, *, upcoming: bool = False) -> None:
-        """See `MemoryBackend.embed`."""
-        raise _server_embeds()
-
-    def prepare_reindex(self, model: str, width: int) -> int:
-        """See `MemoryBackend.prepare_reindex`."""
-        raise _server_embeds()
-
-    def finish_reindex(self, model: str) -> int:
-        """See `MemoryBackend.finish_reindex`."""
-        raise _server_embeds()
-
-
-def _server_embeds() -> NotSupported:
-    return NotSupported(
-        "A Kronvex server embeds the memories itself; embeddings and reindex() are for stores "
-        "of this package: sqlite:///path.db"
-    )
