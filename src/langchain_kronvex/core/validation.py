@@ -16,6 +16,7 @@ from langchain_kronvex.core.errors import InvalidInput
 
 MAX_ID_CHARS = 255
 MAX_CONTENT_CHARS = 1_048_576
+MAX_QUERY_CHARS = 8_192
 MAX_TTL_DAYS = 36_500
 MAX_METADATA_DEPTH = 64
 MAX_JSON_CHARS = 16 * 1024 * 1024
@@ -42,8 +43,12 @@ def check_content(value: object, name: str = "content") -> str:
 
 
 def check_query(value: object) -> str:
-    """Return a query that is a string and not blank; any other character is allowed."""
-    return _filled(value, "query", "ask for something.")
+    """Return what to search for: a string, not blank; any other character is allowed.
+
+    Of a long query, the beginning and the end: a question stands before or after a pasted text.
+    """
+    query, half = _filled(value, "query", "ask for something."), MAX_QUERY_CHARS // 2
+    return query if len(query) <= MAX_QUERY_CHARS else f"{query[:half]} {query[-half:]}"
 
 
 def _filled(value: object, name: str, hint: str, most_chars: int | None = None) -> str:
