@@ -8,7 +8,7 @@ an id that is changed silently may become the id of another user.
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -27,6 +27,9 @@ MEMORY_TYPES = ("episodic", "semantic", "procedural", "fact", "preference", "con
 
 def check_id(value: object, name: str) -> str:
     """Return an id of 1 to 255 characters, not blank, without NUL, encodable as UTF-8."""
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        raise InvalidInput(f"{name} must be a string, not {kind}. Pass str({name}).")
     hint = f"pass 1 to {MAX_ID_CHARS} characters, or leave it out."
     return check_text(_filled(value, name, hint, MAX_ID_CHARS), name)
 
@@ -82,6 +85,20 @@ def check_count(value: object, name: str, *, least: int, most: int | None = None
     if most is not None and value > most:
         raise InvalidInput(f"{name} is {value}; at most {most} is allowed.")
     return value
+
+
+def check_list(value: object, name: str) -> list[Any]:
+    """Return the items of a list, or of any other iterable that is not one text or mapping."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise InvalidInput(f"{name} must be a list, not {type(value).__name__}.")
+    return list(value)
+
+
+def check_seconds(value: object, name: str) -> float:
+    """Return a number of seconds, at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise InvalidInput(f"{name} must be a number of seconds, not {value!r}.")
+    return float(value)
 
 
 def check_share(value: object, name: str) -> float:

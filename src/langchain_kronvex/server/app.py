@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server.api import agents, memories, not_offered, recall, status
 from langchain_kronvex.server.api.responses import VERSION
@@ -45,8 +46,11 @@ def create_app(memory: KronvexMemory, settings: ServerSettings | None = None) ->
 
     Raises:
         ConfigurationError: a server keeps the memory.
+        InvalidInput: `memory` or `settings` is of another type.
     """
     settings = settings or ServerSettings()
+    if not isinstance(settings, ServerSettings):
+        raise InvalidInput(f"settings must be ServerSettings, not {type(settings).__name__}.")
     service = Service(memory, settings)
     app = FastAPI(
         title="Kronvex memory API",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from langchain_kronvex.core.errors import ConfigurationError
+from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
 from langchain_kronvex.core.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
 from langchain_kronvex.memory.conversions import draft_record, to_memory
 from langchain_kronvex.memory.memory import KronvexMemory
@@ -26,11 +26,17 @@ def is_in_ram(memory: KronvexMemory) -> bool:
 
 
 def check_servable(memory: KronvexMemory) -> None:
-    """Check that a memory is not kept by a server itself.
+    """Check that it is a memory, and not kept by a server itself.
 
     Raises:
+        InvalidInput: it is something else, such as a URL.
         ConfigurationError: a server keeps it.
     """
+    if not isinstance(memory, KronvexMemory):
+        raise InvalidInput(
+            "create_app serves an open memory: create_app(KronvexMemory('sqlite:///memory.db')), "
+            f"not {type(memory).__name__}."
+        )
     if is_remote(memory.location):
         raise ConfigurationError(
             f"{memory.location} keeps the memory, and serves the API already. "

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from langchain_kronvex.core.background import OnError
@@ -152,7 +152,7 @@ class RemoteAgent:
         self.location = transport.base_url.removesuffix("/api/v1")
         self.known = KnownRecords()
         self.report: OnError = lambda error: None
-        self.outage: str | None = None
+        self.outage: Exception | None = None
         self.no_checks_before = 0.0  # a moment of time.monotonic(), after a check that failed
         self._unreadable: set[str] = set()  # server ids that were reported
         self._name = name
@@ -180,6 +180,15 @@ class RemoteAgent:
         if not self._resolve(used, create=request.path == "/remember"):
             return {"memories": []}
         return self.transport.exchange(api.of_agent(request, self._id))
+
+    def check_key(self, deadline: float) -> None:
+        """Ask the server whether it accepts the API key.
+
+        Raises:
+            Unauthorized: it does not.
+            ServiceError: it cannot be reached until `deadline`, a moment of `time.monotonic()`.
+        """
+        self.transport.exchange(replace(api.LIST_AGENTS, deadline=deadline))
 
     def delete(self, server_id: str) -> bool:
         """Delete a memory; return False if another client had deleted it.

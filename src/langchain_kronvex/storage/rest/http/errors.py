@@ -21,6 +21,10 @@ from langchain_kronvex.core.errors import (
 )
 from langchain_kronvex.storage.client_envelope import is_shallow
 
+_FIELDS = (
+    "body", "query", "path", "header", "agent_id", "content", "memory_type", "type", "session_id",
+    "user_id", "metadata", "ttl_days", "pinned", "top_k", "threshold", "name", "description",
+)  # fmt: skip
 _MAX_RATE_LIMIT_SECONDS = 3600.0  # a longer Retry-After is a daily quota, not a rate limit
 
 NO_API = (
@@ -111,13 +115,13 @@ def _figures(detail: object) -> str:
 
 
 def _places(detail: object) -> str:
-    """Name the fields of a validation error, not their values."""
+    """Name the fields of a validation error that the API has; other names may be memory text."""
     if not isinstance(detail, list):
         return ""
     places = {
-        ".".join(str(part)[:40] for part in one["loc"][:4])
-        for one in detail[:5]
+        ".".join(part for part in one["loc"] if part in _FIELDS)
+        for one in detail
         if isinstance(one, Mapping) and isinstance(one.get("loc"), list)
     }
-    named = ", ".join(sorted(places)).encode("ascii", "backslashreplace").decode()
-    return f" because of {named}" if places else ""
+    named = ", ".join(sorted(filter(None, places)))
+    return f" because of {named}" if named else ""

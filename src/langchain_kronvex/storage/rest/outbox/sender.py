@@ -180,7 +180,7 @@ class OutboxSender:
             return True
         if count == 0:
             self._agent.report(error)
-        self._agent.outage = self._agent.outage or described(error)
+        self._agent.outage = self._agent.outage or error
         return False
 
     def _refuse(self, entry: Entry, error: Exception) -> None:
@@ -198,7 +198,7 @@ class OutboxSender:
         self._not_before = time.monotonic() + wait
         if self._agent.outage is None:
             self._agent.report(error)
-        self._agent.outage = described(error)
+        self._agent.outage = error
 
 
 # -- one entry -----------------------------------------------------------------------------------
