@@ -58,7 +58,7 @@ NAMES = {
     "QuotaExceeded": "core.errors:QuotaExceeded",
     "RESERVED": "storage.client_envelope:RESERVED",
     "RateLimited": "core.errors:RateLimited",
-    "RateLimiter": "server.http.rate_limit:RateLimiter",
+    "RateLimiter": "server.http.middleware:RateLimiter",
     "RecallRequest": "recall.request:RecallRequest",
     "Record": "storage.backend:Record",
     "Reindexing": "memory.reindexing:Reindexing",

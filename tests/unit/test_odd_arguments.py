@@ -42,3 +42,18 @@ def test_a_timeout_is_a_number_of_seconds(timeout: Any) -> None:
         pytest.raises(InvalidInput, match="number of seconds"),
     ):
         memory.flush(timeout)
+
+
+@pytest.mark.parametrize(
+    "given", [MemoryDraft("zebra"), ["zebra"], "zebra" * 50, -(10**4000), {}], ids=type
+)
+@pytest.mark.parametrize("name", ["top_k", "memory_type", "threshold"])
+def test_a_value_that_does_not_fit_is_not_quoted_at_length(name: str, given: Any) -> None:
+    with (
+        KronvexMemory("sqlite://") as memory,
+        pytest.raises(
+            InvalidInput, match=f"{name} .*a value of type {type(given).__name__}"
+        ) as raised,
+    ):
+        memory.recall("tea", **{name: given})
+    assert "zebra" not in str(raised.value)

@@ -17,6 +17,7 @@ from langchain_kronvex.core.errors import InvalidInput
 MAX_ID_CHARS = 255
 MAX_CONTENT_CHARS = 1_048_576
 MAX_QUERY_CHARS = 8_192
+MAX_SHOWN_CHARS = 80
 MAX_TTL_DAYS = 36_500
 MAX_METADATA_DEPTH = 64
 MAX_JSON_CHARS = 16 * 1024 * 1024
@@ -69,11 +70,22 @@ def _string(value: object, name: str) -> str:
     return value
 
 
+def shown(value: object) -> str:
+    """Return a wrong value as errors show it: a short one, else its type. It may be memory text."""
+    if isinstance(value, str | float | datetime | None) or (
+        isinstance(value, int) and abs(value) < 1 << 64
+    ):
+        text = repr(value)
+        if len(text) <= MAX_SHOWN_CHARS:
+            return text
+    return f"a value of type {type(value).__name__}"
+
+
 def check_type(value: object) -> str:
     """Return one of `MEMORY_TYPES`."""
     if value not in MEMORY_TYPES:
         raise InvalidInput(
-            f"memory_type {value!r} is unknown; use one of {', '.join(MEMORY_TYPES)}."
+            f"memory_type {shown(value)} is unknown; use one of {', '.join(MEMORY_TYPES)}."
         )
     return str(value)
 
@@ -81,9 +93,11 @@ def check_type(value: object) -> str:
 def check_count(value: object, name: str, *, least: int, most: int | None = None) -> int:
     """Return a whole number from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidInput(f"{name} must be a whole number of at least {least}, not {value!r}.")
+        raise InvalidInput(
+            f"{name} must be a whole number of at least {least}, not {shown(value)}."
+        )
     if most is not None and value > most:
-        raise InvalidInput(f"{name} is {value}; at most {most} is allowed.")
+        raise InvalidInput(f"{name} is {shown(value)}; at most {most} is allowed.")
     return value
 
 
@@ -97,14 +111,14 @@ def check_list(value: object, name: str) -> list[Any]:
 def check_seconds(value: object, name: str) -> float:
     """Return a number of seconds, at least 0."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
-        raise InvalidInput(f"{name} must be a number of seconds, not {value!r}.")
+        raise InvalidInput(f"{name} must be a number of seconds, not {shown(value)}.")
     return float(value)
 
 
 def check_share(value: object, name: str) -> float:
     """Return a number from 0 to 1."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise InvalidInput(f"{name} must be a number from 0 to 1, not {value!r}.")
+        raise InvalidInput(f"{name} must be a number from 0 to 1, not {shown(value)}.")
     return float(value)
 
 
@@ -127,7 +141,7 @@ def check_time(value: object, name: str) -> datetime:
     try:
         return value.astimezone(timezone.utc)
     except OverflowError as error:
-        raise InvalidInput(f"{name} {value!r} is out of range in UTC.") from error
+        raise InvalidInput(f"{name} {shown(value)} is out of range in UTC.") from error
 
 
 def expiry(created_at: datetime, ttl_days: object) -> datetime | None:
@@ -140,7 +154,7 @@ def expiry(created_at: datetime, ttl_days: object) -> datetime | None:
         or not 0 < ttl_days <= MAX_TTL_DAYS
     ):
         raise InvalidInput(
-            f"ttl_days must be more than 0 and at most {MAX_TTL_DAYS} days, not {ttl_days!r}; "
+            f"ttl_days must be more than 0 and at most {MAX_TTL_DAYS} days, not {shown(ttl_days)}; "
             "leave it out for a memory that does not expire."
         )
     try:

@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.server.api import agents, memories, not_offered, recall, status
+from langchain_kronvex.server.api import agents, memories, recall, status
 from langchain_kronvex.server.api.responses import VERSION
 from langchain_kronvex.server.http.errors import on_http_exception
 from langchain_kronvex.server.http.middleware import AccessLog, AuthMiddleware
@@ -27,7 +27,7 @@ _ROUTERS = (
     agents.router,
     memories.router,
     status.usage_router,
-    not_offered.router,
+    status.not_offered,
     status.router,
     status.key_router,
 )

@@ -198,7 +198,7 @@ class Service:
         recalling = min(_THREADS, memory.engine.threads.max_reads())
         self._recall_threads = ThreadPoolExecutor(recalling, "kronvex-recall")
         self._counting = threading.Lock()
-        self._calls: tuple[date, Counter[tuple[str, Call]]] = self.now().date(), Counter()
+        self._calls: Counter[tuple[date, str, Call]] = Counter()
         parts = ExitStack()
         parts.callback(tables.close)
         for threads in (self._threads, self._recall_threads):
@@ -221,20 +221,12 @@ class Service:
     def count_calls(self, request: Request, call: Call, times: int = 1) -> None:
         """Count calls of the request's key, for today (UTC) only."""
         with self._counting:
-            self._calls_today()[key_id_of(request), call] += times
+            self._calls[self.now().date(), key_id_of(request), call] += times
 
     def calls_today(self, request: Request) -> dict[str, int]:
         """Return how often the request's key called today (UTC), since the server started."""
-        key_id = key_id_of(request)
-        with self._counting:
-            calls = self._calls_today()
-            return {call: calls[key_id, call] for call in get_args(Call)}
-
-    def _calls_today(self) -> Counter[tuple[str, Call]]:
-        today = self.now().date()
-        if self._calls[0] != today:
-            self._calls = today, Counter()
-        return self._calls[1]
+        today, key_id = self.now().date(), key_id_of(request)
+        return {call: self._calls[today, key_id, call] for call in get_args(Call)}
 
     def memory_count(self, agent_id: str) -> int:
         """Return how many memories an agent has."""

@@ -13,9 +13,7 @@ from langchain_kronvex.server import queries
 from langchain_kronvex.server.api import responses
 from langchain_kronvex.server.api.requests import InjectBody, RecallBody, RememberBody
 from langchain_kronvex.server.api.responses import JsonResponse
-from langchain_kronvex.server.api.router import guarded_router
-from langchain_kronvex.server.client_envelope import envelope_of
-from langchain_kronvex.server.http.endpoint import RecallEndpoint
+from langchain_kronvex.server.http.endpoint import RecallEndpoint, guarded_router
 from langchain_kronvex.server.service import AgentInUse, service_of
 
 _PREFIX = "/api/v1/agents/{agent_id}"
@@ -56,7 +54,7 @@ def remember(agent_id: str, body: RememberBody, request: Request) -> JsonRespons
     """
     service = service_of(request)
     with service.use(request, agent_id, make=True) as agent:
-        stored = queries.remember(agent.memory, body.draft(), envelope_of(body))
+        stored = queries.remember(agent.memory, body.draft(), queries.envelope_of(body))
         count = agent.added(0 if stored.deduplicated else 1)
     service.count_calls(request, "stores")
     answer = {**responses.memory_object(agent.id, stored), "agent_memory_count": count}

@@ -1,8 +1,12 @@
-"""The state of the server, and of the calling key: its calls of today, and itself."""
+"""The state of the server and of the calling key, and what this server does not offer."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+from fastapi import APIRouter, HTTPException, Request
+from starlette.responses import Response
 
 from langchain_kronvex.server.api.responses import (
     KeyAnswer,
@@ -11,8 +15,7 @@ from langchain_kronvex.server.api.responses import (
     VersionAnswer,
     zulu,
 )
-from langchain_kronvex.server.api.router import PROBLEMS, guarded_router
-from langchain_kronvex.server.http.endpoint import Endpoint
+from langchain_kronvex.server.http.endpoint import PROBLEMS, Endpoint, guarded_router
 from langchain_kronvex.server.http.errors import ApiError
 from langchain_kronvex.server.registry import NO_KEY, ApiKey
 from langchain_kronvex.server.service import Service, key_id_of, service_of
@@ -22,6 +25,7 @@ router = APIRouter(
 )
 usage_router = guarded_router("reports")
 key_router = guarded_router("keys", "/auth")
+not_offered = APIRouter(include_in_schema=False)
 
 
 @router.get("/health", responses={503: PROBLEMS[503]})
@@ -75,3 +79,37 @@ def _key_answer(key: ApiKey, service: Service) -> KeyAnswer:
         memories_used=sum(service.memory_count(each.id) for each in service.agents.all(key.id)),
         created_at=zulu(key.created_at),
     )
+
+
+# -- parts of the hosted service that this server does not offer: 501 and the reason ----------
+
+_NO_SCORES = "its figures would be invented. Use analytics, which counts."
+_REASONS = {
+    "POST /api/v1/agents/{agent_id}/ingest": "extracting memories from a text needs a language "
+    "model. Use remember or bulk-import.",
+    "GET /api/v1/agents/{agent_id}/graph": "there is no graph of entities; recall finds memories "
+    "by their words and meaning.",
+    "GET /api/v1/agents/{agent_id}/conflicts": "memories are never superseded, so there are no "
+    "conflicts.",
+    "GET /api/v1/agents/{agent_id}/audit": "only the server's log records activity.",
+    "POST /api/v1/agents/{agent_id}/consolidate": "memories are never merged.",
+    "GET /api/v1/agents/{agent_id}/health": _NO_SCORES,
+    "GET /api/v1/stats/weekly": _NO_SCORES,
+    "GET /api/v1/analytics/global": _NO_SCORES,
+    "POST /auth/demo": "the command `langchain-kronvex keys create` makes keys.",
+    "GET /auth/webhooks": "it sends no requests.",
+    "POST /auth/webhooks": "it sends no requests.",
+    "DELETE /auth/webhooks/{webhook_id}": "it sends no requests.",
+}
+
+
+def _rejection(reason: str) -> Callable[[Request], Awaitable[Response]]:
+    async def reject(_: Request) -> NoReturn:
+        raise HTTPException(501, f"Not offered by this server: {reason}")
+
+    return reject
+
+
+for _operation, _reason in _REASONS.items():
+    _method, _, _path = _operation.partition(" ")
+    not_offered.add_route(_path, _rejection(_reason), [_method])

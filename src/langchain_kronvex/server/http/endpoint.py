@@ -15,14 +15,16 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NoReturn, get_type_hints
 
+from fastapi import APIRouter, Security
 from fastapi.routing import APIRoute
+from fastapi.security import APIKeyHeader
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from langchain_kronvex.core.errors import KronvexError
-from langchain_kronvex.server.api.responses import JsonResponse
+from langchain_kronvex.server.api.responses import JsonResponse, Problem
 from langchain_kronvex.server.http.errors import ApiError, InvalidRequest, error_response
 from langchain_kronvex.server.service import agent_of_path
 
@@ -105,6 +107,31 @@ class RecallEndpoint(Endpoint):
     """The route of an endpoint that recalls."""
 
     recalls = True
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "The key is missing or invalid."},
+    404: {"model": Problem, "description": "It does not exist, or belongs to another key."},
+    413: {"model": Problem, "description": "The body is too large."},
+    429: {"model": Problem, "description": "Too many requests; see Retry-After."},
+    503: {"model": Problem, "description": "Try again later."},
+}
+# Only described here: the middleware checks the key before the router chooses an endpoint.
+_KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="kv-…; made by `keys create`.")
+
+
+def guarded_router(
+    tag: str, prefix: str = "/api/v1", route_class: type[Endpoint] = Endpoint
+) -> APIRouter:
+    """Return a router for endpoints that need a key."""
+    return APIRouter(
+        prefix=prefix,
+        route_class=route_class,
+        tags=[tag],
+        responses=PROBLEMS,
+        dependencies=[Security(_KEY)],
+        generate_unique_id_function=lambda route: route.name,
+    )
 
 
 def read_json(content: bytes, content_type: str) -> Any:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import math
 import re
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -19,12 +22,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from langchain_kronvex.core.errors import described
 from langchain_kronvex.server.api.responses import VERSION
 from langchain_kronvex.server.http.errors import ApiError, internal_error
-from langchain_kronvex.server.http.rate_limit import RateLimiter
 from langchain_kronvex.server.registry import NO_KEY, ApiKeys
 from langchain_kronvex.server.settings import ServerSettings
 
 _VERSION_HEADER = (b"x-kronvex-version", VERSION.encode())
 _GUARDED = ("/api/v1", "/auth")
+_WINDOW_SECONDS = 60.0  # of the rate limit
 _SLOW_SECONDS = 1.0  # of receiving a body
 _USER_PATH = ["", "api", "v1", "agents", "memories", "user"]
 _USER_PART = 7
@@ -79,6 +82,40 @@ def _log(scope: Scope, status: int, milliseconds: float) -> None:
         "key": scope.get("state", {}).get("key_id") or "-",
     }
     logger.info(" ".join(f"{name}={value}" for name, value in facts.items()), extra=facts)
+
+
+class RateLimiter:
+    """Allows each key `limit` requests in any 60 seconds; rejected ones do not count.
+
+    The window slides, so that the headers are exact.
+
+    Args:
+        limit: Requests per minute.
+        clock: Returns seconds that never go back; for tests.
+    """
+
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limit = limit
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._times: dict[str, deque[float]] = {}
+
+    def ask(self, key: str) -> tuple[int, int]:
+        """Count a request of a key, if it is within the limit.
+
+        Returns:
+            How many more are allowed now, or -1 if this one is not; and the seconds until one more.
+        """
+        now = self._clock()
+        with self._lock:
+            times = self._times.setdefault(key, deque())
+            while times and now - times[0] >= _WINDOW_SECONDS:
+                times.popleft()
+            left = self.limit - len(times) - 1
+            if left >= 0:
+                times.append(now)
+            wait = _WINDOW_SECONDS - (now - times[0]) if times else 0.0
+            return left, math.ceil(wait)
 
 
 class AuthMiddleware:
@@ -142,11 +179,15 @@ class AuthMiddleware:
         """Count a request of a key, and note the headers with the number that is left."""
         if self._limiter is None:
             return
-        allowance = self._limiter.ask(state["key_id"])
-        state["rate_limit"] = allowance.headers()
-        if not allowance.allowed:
-            limit, wait = allowance.limit, allowance.retry_after
-            raise ApiError(429, f"Rate limit exceeded ({limit} req/min). Try again in {wait} s.")
+        left, wait = self._limiter.ask(state["key_id"])
+        limit = self._limiter.limit
+        told = {"limit": limit, "remaining": max(left, 0), "window": int(_WINDOW_SECONDS)}
+        state["rate_limit"] = [
+            (f"x-ratelimit-{name}".encode(), str(value).encode()) for name, value in told.items()
+        ]
+        if left < 0:
+            reason = f"Rate limit exceeded ({limit} req/min). Try again in {wait} s."
+            raise ApiError(429, reason, {"Retry-After": str(wait)})
 
     def _bounded(
         self, scope: Scope, headers: Headers, receive: Receive, *, guarded: bool
