@@ -114,9 +114,8 @@ def _serve(asked: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, _leave)
     url = resolve_url(asked.url, None)
     with KronvexMemory(url, embeddings=asked.embeddings) as memory:
-        settings = _settings(asked, unlocked=_is_unlocked(url, asked.host))
         uvicorn.run(
-            create_app(memory, settings),
+            create_app(memory, _settings(asked, url)),
             host=asked.host,
             port=asked.port,
             log_config=None,
@@ -133,37 +132,31 @@ def _leave(*_: object) -> None:
     sys.exit(0)
 
 
-def _is_unlocked(url: str, host: str) -> bool:
-    """Return whether the server needs no key, which only programs on this machine may use.
+def _settings(asked: argparse.Namespace, url: str) -> ServerSettings:
+    """Return the settings of the server; without a key only programs on this machine may use it.
 
     Raises:
-        ConfigurationError: it needs none, and listens to other machines.
+        ConfigurationError: there is no key, and it is to listen to other machines.
     """
+    from langchain_kronvex.server import ServerSettings
     from langchain_kronvex.server.http.middleware import is_loopback
     from langchain_kronvex.server.registry import open_registry
 
+    local, per_minute = is_loopback(asked.host), asked.requests_per_minute
     with open_registry(url) as (keys, _):
         unlocked = keys.none_made()
-    if unlocked and not is_loopback(host):
+    if unlocked and not local:
         shown = url if url.startswith("sqlite:") else "URL"  # others may hold a password
         raise ConfigurationError(
-            f"Without an API key the server listens on this machine only, not on {host}. Create a "
-            f"key first: langchain-kronvex keys create --url {shown} --name NAME"
+            f"Without an API key the server listens on this machine only, not on {asked.host}. "
+            f"Create a key first: langchain-kronvex keys create --url {shown} --name NAME"
         )
     if unlocked:
         logger.warning(
             "no API key exists: programs on this machine need none, other machines are rejected"
         )
-    return unlocked
-
-
-def _settings(asked: argparse.Namespace, *, unlocked: bool) -> ServerSettings:
-    from langchain_kronvex.server import ServerSettings
-    from langchain_kronvex.server.http.middleware import is_loopback
-
-    per_minute: int | None = asked.requests_per_minute
     if per_minute is None:
-        per_minute = 0 if is_loopback(asked.host) else _DEFAULT_PER_MINUTE
+        per_minute = 0 if local else _DEFAULT_PER_MINUTE
     return ServerSettings(
         max_body_bytes=asked.max_body_bytes,
         body_timeout_seconds=asked.body_timeout_seconds,

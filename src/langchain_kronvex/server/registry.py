@@ -218,16 +218,16 @@ class ApiKey:
 
 
 class ApiKeys:
-    """The keys of one store."""
+    """The keys of one store.
+
+    Attributes:
+        is_fast: A lookup takes less time than changing to another thread.
+    """
 
     def __init__(self, backend: MemoryBackend, clock: Callable[[], datetime]) -> None:
         self._table = ItemTable(backend, "keys", clock)
         self._clock = clock
-
-    @property
-    def is_fast(self) -> bool:
-        """Whether a lookup takes less time than changing to another thread."""
-        return self._table.is_fast
+        self.is_fast = self._table.is_fast
 
     def create(self, name: str) -> tuple[ApiKey, str]:
         """Create a key; return it and its secret, which cannot be shown again.

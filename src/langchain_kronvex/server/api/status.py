@@ -8,13 +8,7 @@ from typing import NoReturn
 from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import Response
 
-from langchain_kronvex.server.api.responses import (
-    KeyAnswer,
-    ServiceAnswer,
-    UsageAnswer,
-    VersionAnswer,
-    zulu,
-)
+from langchain_kronvex.server.api import responses
 from langchain_kronvex.server.http.endpoint import PROBLEMS, Endpoint, guarded_router
 from langchain_kronvex.server.http.errors import ApiError
 from langchain_kronvex.server.registry import NO_KEY, ApiKey
@@ -29,16 +23,16 @@ not_offered = APIRouter(include_in_schema=False)
 
 
 @router.get("/health", responses={503: PROBLEMS[503]})
-def health(request: Request) -> ServiceAnswer:
+def health(request: Request) -> responses.ServiceAnswer:
     """Return whether the store can be read; 503 when it cannot. Needs no key."""
     service_of(request).keys.none_made()
-    return ServiceAnswer()
+    return responses.ServiceAnswer()
 
 
 @router.get("/version")
-def api_version(request: Request) -> VersionAnswer:
+def api_version(request: Request) -> responses.VersionAnswer:
     """Return the version. Needs no key."""
-    return VersionAnswer()
+    return responses.VersionAnswer()
 
 
 @router.get("/ping")
@@ -48,14 +42,14 @@ def ping(request: Request) -> str:
 
 
 @usage_router.get("/usage/today")
-def usage_today(request: Request) -> UsageAnswer:
+def usage_today(request: Request) -> responses.UsageAnswer:
     """Count the key's calls of today (UTC), since the server started."""
     calls = service_of(request).calls_today(request)
-    return UsageAnswer(today={**calls, "tokens": 0})
+    return responses.UsageAnswer(today={**calls, "tokens": 0})
 
 
 @key_router.get("/keys")
-def list_keys(request: Request) -> list[KeyAnswer]:
+def list_keys(request: Request) -> list[responses.KeyAnswer]:
     """Return the calling key alone; nothing while the server needs none."""
     service, calling = service_of(request), key_id_of(request)
     return [_key_answer(key, service) for key in service.keys.all() if key.id == calling]
@@ -70,14 +64,14 @@ def revoke_key(key_id: str, request: Request) -> None:
     service_of(request).keys.revoke(calling)
 
 
-def _key_answer(key: ApiKey, service: Service) -> KeyAnswer:
-    return KeyAnswer(
+def _key_answer(key: ApiKey, service: Service) -> responses.KeyAnswer:
+    return responses.KeyAnswer(
         id=key.id,
         name=key.name,
         key_prefix=key.prefix,
         is_active=key.is_active,
         memories_used=sum(service.memory_count(each.id) for each in service.agents.all(key.id)),
-        created_at=zulu(key.created_at),
+        created_at=responses.zulu(key.created_at),
     )
 
 

@@ -43,6 +43,7 @@ class KronvexBackend(MemoryBackend):
         self.location = agent.location
         self.agent = agent
         self.sender = OutboxSender(agent)
+        agent.wake = self.sender.wake
 
     def start(self, report: OnError) -> None:
         """See `MemoryBackend.start`: send what an earlier process left in the outbox."""
@@ -56,9 +57,7 @@ class KronvexBackend(MemoryBackend):
         self, records: Sequence[Record], now: datetime, model: str | None = None
     ) -> list[Record]:
         """See `MemoryBackend.add`: when this returns, the records are in the outbox."""
-        stored = writing.add(self.agent, records, now)
-        self.sender.wake()
-        return stored
+        return writing.add(self.agent, records, now)
 
     def put(
         self,
@@ -82,7 +81,6 @@ class KronvexBackend(MemoryBackend):
             )
         if records:
             writing.put(self.agent, records, now, deleted)
-            self.sender.wake()
         else:
             for selection in deleted:
                 self.delete(selection, now)
@@ -91,7 +89,6 @@ class KronvexBackend(MemoryBackend):
     def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`: a new version replaces the older one."""
         writing.change(self.agent, record, now)
-        self.sender.wake()
 
     def count_accesses(self, counts: Mapping[str, int]) -> None:
         """See `MemoryBackend.count_accesses`: the server has counted them."""
@@ -145,9 +142,7 @@ class KronvexBackend(MemoryBackend):
 
     def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
         """See `MemoryBackend.restore`; no other client must write the same records meanwhile."""
-        fresh = writing.restore(self.agent, records, now)
-        self.sender.wake()
-        return fresh
+        return writing.restore(self.agent, records, now)
 
     # -- background work and the end -----------------------------------------------------------
 

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -144,6 +144,7 @@ class RemoteAgent:
         limits: How long things may take.
         known: What is known of the records on the server.
         report: Called with each failure that no caller waits for.
+        wake: Called when there is something to send.
         outage: Why nothing can be sent at the moment; None if all is well.
     """
 
@@ -152,6 +153,7 @@ class RemoteAgent:
         self.location = transport.base_url.removesuffix("/api/v1")
         self.known = KnownRecords()
         self.report: OnError = lambda error: None
+        self.wake: Callable[[], None] = lambda: None
         self.outage: Exception | None = None
         self.no_checks_before = 0.0  # a moment of time.monotonic(), after a check that failed
         self._unreadable: set[str] = set()  # server ids that were reported

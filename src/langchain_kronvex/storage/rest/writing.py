@@ -217,7 +217,7 @@ def _held(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> _Held
 
 
 def _queue(agent: RemoteAgent, versions: Sequence[VersionedRecord]) -> None:
-    """Put versions into the outbox.
+    """Put versions into the outbox, to be sent in the background.
 
     Raises:
         Unauthorized: the server rejects the API key; nothing was stored.
@@ -225,6 +225,7 @@ def _queue(agent: RemoteAgent, versions: Sequence[VersionedRecord]) -> None:
     if not agent.transport.is_admitted or isinstance(agent.outage, Unauthorized):
         _ask(agent, agent.check_key)
     agent.outbox.put(versions)
+    agent.wake()
 
 
 def _asked(agent: RemoteAgent, session: str) -> list[VersionedRecord] | None:

@@ -8,17 +8,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from langchain_kronvex.core.errors import (
-    AgentNotFound,
-    BadRequest,
-    MemoryNotFound,
-    QuotaExceeded,
-    RateLimited,
-    ServerMisbehaved,
-    ServerUnavailable,
-    ServiceError,
-    Unauthorized,
-)
+from langchain_kronvex.core import errors
 from langchain_kronvex.storage.client_envelope import is_shallow
 
 _FIELDS = (
@@ -42,30 +32,34 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Exception:
     said, wait = _said(detail), retry_after(headers) or 0.0
     error: Exception
     if status in (401, 403):
-        error = Unauthorized()
+        error = errors.Unauthorized()
     elif status == 402 or (
         status == 429 and ("daily_quota" in said or wait > _MAX_RATE_LIMIT_SECONDS)
     ):
-        error = QuotaExceeded(f"{QuotaExceeded.__doc__}{_figures(detail)}")
+        error = errors.QuotaExceeded(f"{errors.QuotaExceeded.__doc__}{_figures(detail)}")
     elif status == 404 and "memory not found" in said:
-        error = MemoryNotFound()
+        error = errors.MemoryNotFound()
     elif status == 404 or (status == 422 and _wants_other_agent_id(detail)):
-        error = AgentNotFound() if status == 422 or "agent" in said else AgentNotFound(NO_API)
+        error = errors.AgentNotFound(None if status == 422 or "agent" in said else NO_API)
     elif status == 429:
-        wait = wait or RateLimited.retry_after_seconds
-        error = RateLimited(f"Too many requests in a minute; wait {wait:g} s, or spread them.")
+        wait = wait or errors.RateLimited.retry_after_seconds
+        error = errors.RateLimited(
+            f"Too many requests in a minute; wait {wait:g} s, or spread them."
+        )
         error.retry_after_seconds = wait
     elif status >= 500:
-        error = ServerUnavailable(f"The server failed (HTTP {status}); try again.")
+        error = errors.ServerUnavailable(f"The server failed (HTTP {status}); try again.")
         error.retry_after_seconds = wait or None
     elif 300 <= status < 400:
-        error = ServerMisbehaved(
+        error = errors.ServerMisbehaved(
             f"The server redirects (HTTP {status}) to another place; the API key was not sent "
             "there. Use the URL of the API itself."
         )
     else:
-        error = BadRequest(f"The server refused the request (HTTP {status}){_places(detail)}.")
-    if isinstance(error, ServiceError):
+        error = errors.BadRequest(
+            f"The server refused the request (HTTP {status}){_places(detail)}."
+        )
+    if isinstance(error, errors.ServiceError):
         error.status = status
     return error
 
