@@ -199,16 +199,14 @@ class AuthMiddleware:
         """
         most, seconds = self._settings.max_body_bytes, self._settings.body_timeout_seconds
         announced = headers.get("content-length", "")
-        size = int(announced[:20]) if announced.isascii() and announced.isdigit() else 0
-        fits, size, more, started = size <= most, 0, True, time.monotonic()
-        too_large = ApiError(413, f"The request is too large: at most {most} bytes are allowed.")
+        if announced.isascii() and announced.isdigit() and int(announced[:20]) > most:
+            raise _too_large(most)
+        size, more, started = 0, True, time.monotonic()
 
         async def bounded() -> Message:
             nonlocal size, more
             if not more:
                 return await receive()
-            if not fits:
-                raise too_large
             try:
                 with fail_after(started + seconds - time.monotonic()):
                     message = await receive()
@@ -217,7 +215,7 @@ class AuthMiddleware:
                 raise ApiError(408, reason, {"Connection": "close"}) from None
             size += len(message.get("body", b""))
             if size > most:
-                raise too_large
+                raise _too_large(most)
             more = message.get("more_body", False)
             is_slow = time.monotonic() - started > _SLOW_SECONDS
             if guarded and not more and (self._keys.is_fast or is_slow):
@@ -225,6 +223,10 @@ class AuthMiddleware:
             return message
 
         return bounded
+
+
+def _too_large(most: int) -> ApiError:
+    return ApiError(413, f"The request is too large: at most {most} bytes are allowed.")
 
 
 def _is_local(scope: Scope) -> bool:
