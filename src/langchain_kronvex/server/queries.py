@@ -134,8 +134,10 @@ def erase_user(memory: KronvexMemory, user_id: str) -> int:
 
 def _kept_apart(memory: KronvexMemory, user_id: str) -> list[Memory]:
     """List records that this package's client keeps of a user under other names, such as chats."""
-    name, beginning = owners_of(user_id)
-    names = {name, *memory.engine.backend.owners(beginning, memory.engine.clock())} - {user_id}
+    user, engine = Scope(user_id), memory.engine
+    chats = wire_session("message", user).rpartition(":")[0] + ":"  # how all of them begin
+    names = {wire_session("memory", user), *engine.backend.owners(chats, engine.clock())}
+    names.discard(user_id)
     return [each for owner in sorted(names) for each in find(memory, Scope.of(owner, None))]
 
 
@@ -174,15 +176,6 @@ def recall_everywhere(memory: KronvexMemory, text: str, question: Question) -> l
 
 
 # -- the envelope, in which this package's own client adds data to the fields of the API -------
-
-
-def owners_of(user_id: str) -> tuple[str, str]:
-    """Return the other owners under which the client keeps a user's memories and chats.
-
-    The first is the owner of the memories, the second a prefix of the owners of all chats.
-    """
-    user = Scope(user_id)
-    return wire_session("memory", user), wire_session("message", user).rpartition(":")[0] + ":"
 
 
 def envelope_of(body: NewMemory) -> VersionedRecord | None:

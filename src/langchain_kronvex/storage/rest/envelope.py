@@ -35,6 +35,7 @@ from langchain_kronvex.storage.rest.http.api import Request, WireMemory
 
 MAX_REQUEST_BYTES = 16 << 20
 _ADDED_BYTES = 64 << 10  # at most, by the numbers of the envelope, which grow
+_NAMES = {"memory": "memory", "message": "message", "item": "value"}
 _BEGINNING_CHARS = 1000
 _SAFE_LEVELS = 32  # more deeply nested metadata is sent as a text
 _SAFE_INTEGER = 2**53  # larger ones lose digits in servers that read numbers as floats
@@ -196,7 +197,7 @@ def check_sizes(records: Iterable[Record]) -> None:
         size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
         if size > MAX_REQUEST_BYTES - _ADDED_BYTES:
             raise InvalidInput(
-                f"A record ({record.kind}, id {record.id}) has {size:,} bytes as JSON; a Kronvex "
+                f"A {_NAMES[record.kind]} (id {record.id}) has {size:,} bytes as JSON; a Kronvex "
                 f"server takes {MAX_REQUEST_BYTES >> 20} MiB. Keep large data elsewhere, for "
                 "example a picture in a file, and store its location."
             )
