@@ -45,6 +45,10 @@ class Process:
         raise AssertionError(self.log)
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         return self._log.read_text()
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inside import main
+from langchain_kronvex import ConfigurationError, InvalidInput, KronvexMemory
+from langchain_kronvex.server import create_app
 
 from .running import Process, client
 
@@ -96,12 +99,23 @@ def test_errors_are_one_line(
     assert capsys.readouterr().err.startswith("langchain-kronvex: ")
 
 
-def test_a_remote_memory_cannot_be_served_again() -> None:
-    from types import SimpleNamespace
+def test_a_remote_memory_cannot_be_served_again(tmp_path: Path) -> None:
+    with (
+        KronvexMemory("http://127.0.0.1:9", outbox=tmp_path / "box.db") as remote,
+        pytest.raises(ConfigurationError, match="serves the API already"),
+    ):
+        create_app(remote)
 
-    from langchain_kronvex import ConfigurationError
-    from langchain_kronvex.server import create_app
 
-    remote = SimpleNamespace(location="https://api.kronvex.io")
-    with pytest.raises(ConfigurationError, match="serves the API already"):
-        create_app(remote)  # type: ignore[arg-type]
+@pytest.mark.parametrize("given", ["sqlite://", None, 5, KronvexMemory])
+def test_only_an_open_memory_can_be_served(given: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"create_app\(KronvexMemory\("):
+        create_app(given)
+
+
+def test_settings_are_of_their_own_type() -> None:
+    with (
+        KronvexMemory("sqlite://") as memory,
+        pytest.raises(InvalidInput, match="settings must be ServerSettings, not dict"),
+    ):
+        create_app(memory, {"max_body_bytes": 1})  # type: ignore[arg-type]

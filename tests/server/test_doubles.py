@@ -49,8 +49,9 @@ def test_no_header_makes_another_method(
     api.post(f"/agents/{agent}/remember", json={"content": "x"})
     path = f"/api/v1/agents/{agent}"
     for method, status in (("GET", 200), ("POST", 405), ("HEAD", 405), ("OPTIONS", 405)):
-        for target in (path, f"{path}?_method=DELETE"):
-            assert ask(server.base_url, method, target, [headers])[0] == status
+        assert ask(server.base_url, method, path, [headers])[0] == status
+        with_parameter = ask(server.base_url, method, f"{path}?_method=DELETE", [headers])[0]
+        assert with_parameter == (422 if status == 200 else status)
     assert api.get(f"/agents/{agent}").json()["memory_count"] == 1
 
 

@@ -85,7 +85,7 @@ def test_case_and_width_do_not_matter(text: str) -> None:
 
 def test_a_million_letters_are_read() -> None:
     assert len(words("x" * 1_048_576)) == 1
-    assert len(words("日" * 100_000)) == 99_999
+    assert len(words("日" * 60_000)) == 59_999
 
 
 @pytest.mark.parametrize(

@@ -6,18 +6,20 @@ import argparse
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from langchain_kronvex.cli.arguments import add_store
 from langchain_kronvex.cli.outbox import add_outbox_commands
+from langchain_kronvex.cli.terminal import note, say
 from langchain_kronvex.cli.transfer import add_transfer_commands
 from langchain_kronvex.core.errors import ConfigurationError, KronvexError, MissingExtra
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.storage.urls import resolve_url
+from langchain_kronvex.storage.urls import require_store, resolve_url
 
 if TYPE_CHECKING:
     from langchain_kronvex.server import ServerSettings
+    from langchain_kronvex.server.registry import ApiKeys
 
 logger = logging.getLogger("langchain_kronvex.server")
 
@@ -31,62 +33,75 @@ _INSTALL = 'pip install "langchain-kronvex[server]"'
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     asked = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = asked.command
     try:
-        return command(asked)
-    except KronvexError as error:
-        sys.stderr.write(f"langchain-kronvex: {error}\n")
+        asked.command(asked)
+    except (KronvexError, OSError) as error:
+        note(f"langchain-kronvex: {error}")
         return 2
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="langchain-kronvex", description=__doc__)
-    add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
-    serve = add("serve", help="serve the REST API from a store")
-    add_store(serve)
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    serve.add_argument("--port", type=int, default=8400, help="0 takes any free one (%(default)s)")
-    serve.add_argument(
-        "--max-body-bytes", type=int, default=16 << 20, help="largest request (%(default)s)"
+    store = argparse.ArgumentParser(add_help=False)
+    store.add_argument("--url", help="the store, such as sqlite:///memory.db (KRONVEX_URL)")
+    memory = argparse.ArgumentParser(add_help=False, parents=[store])
+    memory.add_argument(
+        "--embeddings",
+        type=lambda name: name != "none" and name,
+        help="provider:model the store is indexed with, such as openai:text-embedding-3-small, "
+        "or 'none' for words alone (the bundled table)",
     )
-    serve.add_argument(
+    add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
+    _add_serve(add("serve", help="serve the REST API from a store", parents=[memory]))
+    _add_key_commands(add("keys", help="manage API keys"), [store])
+    add_transfer_commands(add, [memory])
+    add_outbox_commands(add("outbox", help="manage entries that a Kronvex API rejected"))
+    return parser
+
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
+    option = serve.add_argument
+    option("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    option("--port", type=int, default=8400, help="0 takes any free one (%(default)s)")
+    option("--max-body-bytes", type=int, default=16 << 20, help="largest request (%(default)s)")
+    option(
+        "--body-timeout-seconds",
+        type=float,
+        default=60.0,
+        help="longest time for the body of a request to arrive (%(default)s)",
+    )
+    option(
         "--requests-per-minute",
         type=int,
         help=f"for each key; 0 for no limit (none on loopback, else {_DEFAULT_PER_MINUTE})",
     )
-    serve.add_argument(
-        "--cors-origin", action="append", default=[], help="a web page that may call; repeatable"
-    )
-    serve.add_argument(
+    option("--cors-origin", action="append", default=[], help="a page that may call; repeatable")
+    option(
         "--all-sessions",
         action="store_true",
         help="a recall without session_id sees every session of the agent",
     )
     serve.set_defaults(command=_serve)
-    _add_key_commands(add("keys", help="manage API keys"))
-    add_transfer_commands(add)
-    add_outbox_commands(add("outbox", help="manage entries that a Kronvex API rejected"))
-    return parser
 
 
-def _add_key_commands(keys: argparse.ArgumentParser) -> None:
+def _add_key_commands(
+    keys: argparse.ArgumentParser, parents: list[argparse.ArgumentParser]
+) -> None:
     add = keys.add_subparsers(required=True, metavar="COMMAND").add_parser
-    create = add("create", help="create a key, and print it this once")
+    create = add("create", help="create a key, and print it this once", parents=parents)
     create.add_argument("--name", required=True, help="what the key is for")
     create.add_argument(
         "--agent", action="append", default=[], help="an agent in the store to give it; repeatable"
     )
     create.set_defaults(command=_create_key)
-    listing = add("list", help="list the keys")
-    listing.set_defaults(command=_list_keys)
-    revoke = add("revoke", help="revoke a key for good")
+    add("list", help="list the keys", parents=parents).set_defaults(command=_list_keys)
+    revoke = add("revoke", help="revoke a key for good", parents=parents)
     revoke.add_argument("key", help="its id or prefix, as `keys list` shows them")
     revoke.set_defaults(command=_revoke_key)
-    for command in (create, listing, revoke):
-        add_store(command, embeddings=False)
 
 
-def _serve(asked: argparse.Namespace) -> int:
+def _serve(asked: argparse.Namespace) -> None:
     try:
         import uvicorn
     except ImportError as error:
@@ -99,9 +114,8 @@ def _serve(asked: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _leave)
     url = resolve_url(asked.url, None)
     with KronvexMemory(url, embeddings=asked.embeddings) as memory:
-        settings = _settings(asked, unlocked=_is_unlocked(url, asked.host))
         uvicorn.run(
-            create_app(memory, settings),
+            create_app(memory, _settings(asked, url)),
             host=asked.host,
             port=asked.port,
             log_config=None,
@@ -111,7 +125,6 @@ def _serve(asked: argparse.Namespace) -> int:
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
         )
-    return 0
 
 
 def _leave(*_: object) -> None:
@@ -119,39 +132,34 @@ def _leave(*_: object) -> None:
     sys.exit(0)
 
 
-def _is_unlocked(url: str, host: str) -> bool:
-    """Return whether the server needs no key, which only programs on this machine may use.
+def _settings(asked: argparse.Namespace, url: str) -> ServerSettings:
+    """Return the settings of the server; without a key only programs on this machine may use it.
 
     Raises:
-        ConfigurationError: it needs none, and listens to other machines.
+        ConfigurationError: there is no key, and it is to listen to other machines.
     """
+    from langchain_kronvex.server import ServerSettings
     from langchain_kronvex.server.http.middleware import is_loopback
-    from langchain_kronvex.server.registry.admin import open_registry
+    from langchain_kronvex.server.registry import open_registry
 
+    local, per_minute = is_loopback(asked.host), asked.requests_per_minute
     with open_registry(url) as (keys, _):
         unlocked = keys.none_made()
-    if unlocked and not is_loopback(host):
+    if unlocked and not local:
         shown = url if url.startswith("sqlite:") else "URL"  # others may hold a password
         raise ConfigurationError(
-            f"Without an API key the server listens on this machine only, not on {host}. Create a "
-            f"key first: langchain-kronvex keys create --url {shown} --name NAME"
+            f"Without an API key the server listens on this machine only, not on {asked.host}. "
+            f"Create a key first: langchain-kronvex keys create --url {shown} --name NAME"
         )
     if unlocked:
         logger.warning(
             "no API key exists: programs on this machine need none, other machines are rejected"
         )
-    return unlocked
-
-
-def _settings(asked: argparse.Namespace, *, unlocked: bool) -> ServerSettings:
-    from langchain_kronvex.server import ServerSettings
-    from langchain_kronvex.server.http.middleware import is_loopback
-
-    per_minute: int | None = asked.requests_per_minute
     if per_minute is None:
-        per_minute = 0 if is_loopback(asked.host) else _DEFAULT_PER_MINUTE
+        per_minute = 0 if local else _DEFAULT_PER_MINUTE
     return ServerSettings(
         max_body_bytes=asked.max_body_bytes,
+        body_timeout_seconds=asked.body_timeout_seconds,
         requests_per_minute=per_minute or None,
         cors_origins=tuple(asked.cors_origin),
         allowed_hosts=_LOCAL_HOSTS if unlocked else None,
@@ -159,34 +167,41 @@ def _settings(asked: argparse.Namespace, *, unlocked: bool) -> ServerSettings:
     )
 
 
-def _create_key(asked: argparse.Namespace) -> int:
-    from langchain_kronvex.server.registry.admin import create_key
+def _create_key(asked: argparse.Namespace) -> None:
+    from langchain_kronvex.server.registry import create_key
 
     key, secret = create_key(resolve_url(asked.url, None), asked.name, asked.agent)
-    sys.stderr.write(f"{key.name} ({key.id}). The key is shown this once; keep it safe:\n")
-    sys.stdout.write(f"{secret}\n")
-    return 0
+    note(f"{key.name} ({key.id}). The key is shown this once; keep it safe:")
+    say(secret)
 
 
-def _list_keys(asked: argparse.Namespace) -> int:
-    from langchain_kronvex.server.registry.admin import open_registry
+@contextmanager
+def _keys(asked: argparse.Namespace) -> Iterator[ApiKeys]:
+    """Open the keys of a store that exists."""
+    from langchain_kronvex.server.registry import open_registry
 
-    with open_registry(resolve_url(asked.url, None)) as (keys, _):
-        for key in keys.all():
-            state = "active" if key.is_active else "revoked"
-            made = key.created_at.date().isoformat()
-            sys.stdout.write(f"{key.id}  {key.prefix}…  {made}  {state:7}  {key.name}\n")
-    return 0
+    url = resolve_url(asked.url, None)
+    require_store(url)
+    with open_registry(url) as (keys, _):
+        yield keys
 
 
-def _revoke_key(asked: argparse.Namespace) -> int:
-    from langchain_kronvex.server.registry.admin import open_registry
+def _list_keys(asked: argparse.Namespace) -> None:
+    with _keys(asked) as keys:
+        found = keys.all()
+    for key in found:
+        state = "active" if key.is_active else "revoked"
+        made = key.created_at.date().isoformat()
+        say(f"{key.id}  {key.prefix}…  {made}  {state:7}  {key.name}")
+    if not found:
+        note("There are no keys in this store.")
 
-    with open_registry(resolve_url(asked.url, None)) as (keys, _):
+
+def _revoke_key(asked: argparse.Namespace) -> None:
+    with _keys(asked) as keys:
         revoked = keys.revoke(asked.key)
     if revoked is None:
         raise ConfigurationError(
             f"No single key has the id or prefix {asked.key!r}; see `keys list`."
         )
-    sys.stdout.write(f"revoked {revoked.id}  {revoked.name}\n")
-    return 0
+    say(f"revoked {revoked.id}  {revoked.name}")

@@ -7,11 +7,11 @@ finds it, until it is resent or discarded. So do the entries of an API key that 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from langchain_kronvex.cli.terminal import note, say
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.storage.rest.opening import checked_key
 from langchain_kronvex.storage.rest.outbox.files import (
@@ -47,18 +47,15 @@ def add_outbox_commands(parser: argparse.ArgumentParser) -> None:
         added.set_defaults(command=command)
 
 
-def _list(asked: argparse.Namespace) -> int:
+def _list(asked: argparse.Namespace) -> None:
     for path, outbox in _outboxes(asked.outbox):
         refused = outbox.refused()
         counts = f"{len(refused)} refused, {outbox.unsent()} to be sent"
-        sys.stdout.write(f"{path}: {counts}{_named(identity_of(outbox))}\n")
+        say(f"{path}: {counts}{_named(identity_of(outbox))}")
         for entry in refused:
             record = entry.stored.record
             day, owner = record.created_at.date().isoformat(), record.scope.owner or "-"
-            sys.stdout.write(
-                f"{entry.place:6}  {day}  {record.kind:7}  {owner!r}  {entry.failed}\n"
-            )
-    return 0
+            say(f"{entry.place:6}  {day}  {record.kind:7}  {owner!r}  {entry.failed}")
 
 
 def _named(held: OutboxIdentity) -> str:
@@ -68,23 +65,21 @@ def _named(held: OutboxIdentity) -> str:
     return f" ({held.base_url}, agent {held.agent_id!r}{key})"
 
 
-def _resend(asked: argparse.Namespace) -> int:
+def _resend(asked: argparse.Namespace) -> None:
     for path, outbox in _outboxes(asked.outbox):
         count = outbox.resend(_chosen(outbox, asked.entries))
-        sys.stdout.write(f"{path}: {count} to be sent again\n")
-    return 0
+        say(f"{path}: {count} to be sent again")
 
 
-def _discard(asked: argparse.Namespace) -> int:
+def _discard(asked: argparse.Namespace) -> None:
     for path, outbox in _outboxes(asked.outbox):
         places = _chosen(outbox, asked.entries)
         if places:
             outbox.erase(places)
-        sys.stdout.write(f"{path}: {len(places)} discarded\n")
-    return 0
+        say(f"{path}: {len(places)} discarded")
 
 
-def _hand_over(asked: argparse.Namespace) -> int:
+def _hand_over(asked: argparse.Namespace) -> None:
     path = location_of(asked.outbox)
     if not path.is_file():
         raise ConfigurationError(f"There is no outbox at {path}; `outbox list` shows the files.")
@@ -95,15 +90,16 @@ def _hand_over(asked: argparse.Namespace) -> int:
             raise ConfigurationError("Set KRONVEX_API_KEY to the key that is to send the entries.")
         with closing(open_for_other_key(path, mine, _TIMEOUT_SECONDS)) as target:
             count = hand_over(source, target)
-    sys.stdout.write(f"{path}: {count} to be sent with the present key\n")
-    return 0
+    say(f"{path}: {count} to be sent with the present key")
 
 
 def _outboxes(chosen: str | None) -> Iterator[tuple[Path, Outbox]]:
     location = location_of(chosen or None)
     found = outboxes_at(location)
-    if chosen and not found:
+    if not found and chosen:
         raise ConfigurationError(f"There is no outbox at {location}.")
+    if not found:
+        note(f"There is no outbox in {location}.")
     for each in found:
         with closing(Outbox(each, _TIMEOUT_SECONDS)) as outbox:
             yield each, outbox

@@ -35,7 +35,8 @@ Catch all of them with::
     except KronvexError as error:
         ...
 
-An error raised without a message says what the first paragraph of its docstring says.
+An error raised without a message says what the first paragraph of its docstring says. Messages are
+one line of printable characters: what a server, a file or a caller puts into them is escaped.
 """
 
 
@@ -44,7 +45,7 @@ class KronvexError(Exception):
 
     def __init__(self, message: str | None = None) -> None:
         said, _, _ = (type(self).__doc__ or "").partition("\n\n")
-        super().__init__(message or " ".join(said.split()))
+        super().__init__(printable(message or " ".join(said.split())))
 
 
 class InvalidInput(KronvexError, ValueError):
@@ -165,10 +166,18 @@ class WriteLost(ServerMisbehaved):
     """
 
 
+def printable(text: str) -> str:
+    """Return a text with control, format and other unprintable characters as escapes."""
+    if text.isprintable():
+        return text
+    escapes = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(escapes)
+
+
 def described(error: Exception) -> str:
     """Return the text to log for an error: its message if ours or the system's, else its type.
 
     Messages of other libraries may quote memory text.
     """
     kind = type(error).__name__
-    return f"{kind}: {error}" if isinstance(error, KronvexError | OSError) else kind
+    return f"{kind}: {printable(str(error))}" if isinstance(error, KronvexError | OSError) else kind

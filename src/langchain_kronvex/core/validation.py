@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 MAX_ID_CHARS = 255
 MAX_CONTENT_CHARS = 1_048_576
+MAX_QUERY_CHARS = 8_192
+MAX_SHOWN_CHARS = 80
 MAX_TTL_DAYS = 36_500
 MAX_METADATA_DEPTH = 64
 MAX_JSON_CHARS = 16 * 1024 * 1024
@@ -33,6 +35,9 @@ MEMORY_TYPES: tuple[MemoryType, ...] = get_args(MemoryType)
 
 def check_id(value: object, name: str) -> str:
     """Return an id of 1 to 255 characters, not blank, without NUL, encodable as UTF-8."""
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        raise InvalidInput(f"{name} must be a string, not {kind}. Pass str({name}).")
     hint = f"pass 1 to {MAX_ID_CHARS} characters, or leave it out."
     return check_text(_filled(value, name, hint, MAX_ID_CHARS), name)
 
@@ -49,8 +54,12 @@ def check_content(value: object, name: str = "content") -> str:
 
 
 def check_query(value: object) -> str:
-    """Return a query that is a string and not blank; any other character is allowed."""
-    return _filled(value, "query", "ask for something.")
+    """Return what to search for: a string, not blank; any other character is allowed.
+
+    Of a long query, the beginning and the end: a question stands before or after a pasted text.
+    """
+    query, half = _filled(value, "query", "ask for something."), MAX_QUERY_CHARS // 2
+    return query if len(query) <= MAX_QUERY_CHARS else f"{query[:half]} {query[-half:]}"
 
 
 def _filled(value: object, name: str, hint: str, most_chars: int | None = None) -> str:
@@ -68,27 +77,56 @@ def _string(value: object, name: str) -> str:
     return value
 
 
+def shown(value: object) -> str:
+    """Return a wrong value as errors show it: a short one, else its type. It may be memory text."""
+    if isinstance(value, str | float | datetime | None) or (
+        isinstance(value, int) and abs(value) < 1 << 64
+    ):
+        text = repr(value)
+        if len(text) <= MAX_SHOWN_CHARS:
+            return text
+    return f"a value of type {type(value).__name__}"
+
+
 def check_type(value: object) -> MemoryType:
     """Return one of `MEMORY_TYPES`."""
     for memory_type in MEMORY_TYPES:
         if value == memory_type:
             return memory_type
-    raise InvalidInput(f"memory_type {value!r} is unknown; use one of {', '.join(MEMORY_TYPES)}.")
+    raise InvalidInput(
+        f"memory_type {shown(value)} is unknown; use one of {', '.join(MEMORY_TYPES)}."
+    )
 
 
 def check_count(value: object, name: str, *, least: int, most: int | None = None) -> int:
     """Return a whole number from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidInput(f"{name} must be a whole number of at least {least}, not {value!r}.")
+        raise InvalidInput(
+            f"{name} must be a whole number of at least {least}, not {shown(value)}."
+        )
     if most is not None and value > most:
-        raise InvalidInput(f"{name} is {value}; at most {most} is allowed.")
+        raise InvalidInput(f"{name} is {shown(value)}; at most {most} is allowed.")
     return value
+
+
+def check_list(value: object, name: str) -> list[Any]:
+    """Return the items of a list, or of any other iterable that is not one text or mapping."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise InvalidInput(f"{name} must be a list, not {type(value).__name__}.")
+    return list(value)
+
+
+def check_seconds(value: object, name: str) -> float:
+    """Return a number of seconds, at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise InvalidInput(f"{name} must be a number of seconds, not {shown(value)}.")
+    return float(value)
 
 
 def check_share(value: object, name: str) -> float:
     """Return a number from 0 to 1."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise InvalidInput(f"{name} must be a number from 0 to 1, not {value!r}.")
+        raise InvalidInput(f"{name} must be a number from 0 to 1, not {shown(value)}.")
     return float(value)
 
 
@@ -111,7 +149,7 @@ def check_time(value: object, name: str) -> datetime:
     try:
         return value.astimezone(timezone.utc)
     except OverflowError as error:
-        raise InvalidInput(f"{name} {value!r} is out of range in UTC.") from error
+        raise InvalidInput(f"{name} {shown(value)} is out of range in UTC.") from error
 
 
 def expiry(created_at: datetime, ttl_days: object) -> datetime | None:
@@ -124,7 +162,7 @@ def expiry(created_at: datetime, ttl_days: object) -> datetime | None:
         or not 0 < ttl_days <= MAX_TTL_DAYS
     ):
         raise InvalidInput(
-            f"ttl_days must be more than 0 and at most {MAX_TTL_DAYS} days, not {ttl_days!r}; "
+            f"ttl_days must be more than 0 and at most {MAX_TTL_DAYS} days, not {shown(ttl_days)}; "
             "leave it out for a memory that does not expire."
         )
     try:

@@ -47,7 +47,7 @@ def _from_name(name: str) -> Embeddings:
         raise MissingExtra(f"embeddings={name!r}: {error}") from error
     except Exception as error:
         raise ConfigurationError(
-            f"embeddings={name!r} cannot be used: {type(error).__name__}: {error}\nPass "
+            f"embeddings={name!r} cannot be used: {type(error).__name__}: {error}. Pass "
             "'provider:model', such as 'openai:text-embedding-3-small', or any LangChain "
             "Embeddings object."
         ) from error

@@ -20,10 +20,13 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
+from langchain_kronvex.recall.tokenizer import normalized
+
 DATA = Path(__file__).parent / "data"
 
 # Tokens in a slice, before those of its last text: at most twice as many, 8 MB of float32.
 _TOKENS_AT_ONCE = 4_096
+_MOST_CHARS = 1 << 16  # of a text: more would hardly change the mean of so many vectors
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class StaticEmbeddings(Embeddings):
         """Embed texts.
 
         Args:
-            texts: Any texts; a long one costs time in proportion to its length.
+            texts: Any texts; of a longer one, the first 65,536 characters count.
 
         Returns:
             One vector of length 1 for each text, or zeros where a text has no known token.
@@ -119,7 +122,7 @@ def _slices(
     starts: list[int] = []
     rows: list[int] = []
     for owner, text in enumerate(texts):
-        text_rows = tokenizer.rows(text)
+        text_rows = tokenizer.rows(text[:_MOST_CHARS])
         for begin in range(0, len(text_rows), _TOKENS_AT_ONCE):
             owners.append(owner)
             starts.append(len(rows))
@@ -202,7 +205,7 @@ class WordPiece:
         """Return lower-cased words and punctuation, without accents and control characters."""
         if text.isascii() and not _ASCII_CONTROL.search(text):
             return _ASCII_WORD.findall(text.lower())
-        return unicodedata.normalize("NFD", text).translate(self._characters).split()
+        return normalized("NFD", text).translate(self._characters).split()
 
     def pieces(self, word: str) -> list[str]:
         """Return the longest known pieces of a word from left to right, or `UNKNOWN` alone."""

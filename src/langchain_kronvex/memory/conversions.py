@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -49,6 +49,15 @@ def memory_record(
         expires_at=expires_at,
         pinned=pinned,
     )
+
+
+def draft_records(drafts: Iterable[MemoryDraft], now: datetime) -> list[Record]:
+    """Check drafts and return their records.
+
+    Raises:
+        InvalidInput: a value does not fit, or it is not a list.
+    """
+    return [draft_record(draft, now) for draft in checks.check_list(drafts, "drafts")]
 
 
 def draft_record(draft: MemoryDraft, now: datetime) -> Record:

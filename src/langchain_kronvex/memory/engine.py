@@ -75,11 +75,12 @@ class DegradedTurns:
         self.last_error: str | None = None
         self._on_error = on_error
 
-    def report(self, error: Exception) -> None:
+    def report(self, error: Exception, *, in_chat: bool = True) -> None:
         """Count one turn, log the error without any memory text, and call `on_error`."""
         self.count += 1
         self.last_error = described(error)
-        logger.warning("memory degraded, the chat goes on: %s", self.last_error)
+        chat = ", the chat goes on" if in_chat else ""
+        logger.warning("memory degraded%s: %s", chat, self.last_error)
         notify(self._on_error, error)
 
 
@@ -179,9 +180,8 @@ class Engine:
         self.erasures = 0
         self.patience_seconds = 1.0
         self.accesses = AccessCounter(self.backend, self.writer)
-        self.recaller = Recaller(
-            self.backend, self.model, self.accesses, self.clock, self.degraded.report
-        )
+        report = partial(self.degraded.report, in_chat=False)  # a verb may be called anywhere
+        self.recaller = Recaller(self.backend, self.model, self.accesses, self.clock, report)
         self.embedder = BackgroundEmbedder(
             self.backend, self.model, self._embedding_writer, self.clock
         )
@@ -194,7 +194,7 @@ class Engine:
         self.backend.purge(self.clock())
         if self.backend.is_erasing:
             self.eraser.wake()
-        self.backend.start(self.degraded.report)
+        self.backend.start(report)
         self.backend.when_unembedded(self.embedder.wake_for_others)
 
     def _has_unembedded(self) -> bool:
@@ -319,7 +319,9 @@ class Engine:
 
     def flush(self, timeout: float | None) -> bool:
         """Wait for the background work; return False if `timeout` seconds were not enough."""
-        end = None if timeout is None else time.monotonic() + timeout
+        end = (
+            None if timeout is None else time.monotonic() + checks.check_seconds(timeout, "timeout")
+        )
         done = True
         for part in (self.writer, self._embedding_writer, self.backend):
             left = None if end is None else max(end - time.monotonic(), 0)

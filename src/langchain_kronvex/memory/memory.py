@@ -38,7 +38,7 @@ from langchain_kronvex.embeddings.providers import EmbeddingsChoice
 from langchain_kronvex.memory.chat_log import ChatLog, forget
 from langchain_kronvex.memory.conversions import (
     changed_record,
-    draft_record,
+    draft_records,
     exchange_records,
     to_memory,
 )
@@ -240,7 +240,7 @@ class KronvexMemory:
             InvalidInput: a value of a draft does not fit; nothing was stored.
         """
         now = self.engine.clock()
-        stored = self.engine.add([draft_record(draft, now) for draft in drafts], now)
+        stored = self.engine.add(draft_records(drafts, now), now)
         return [to_memory(record) for record in stored]
 
     async def aremember_many(self, drafts: Iterable[MemoryDraft]) -> list[Memory]:

@@ -142,7 +142,8 @@ class Recaller:
         """
         if max_tokens is not None:
             checks.check_count(max_tokens, "max_tokens", least=1)
-        degraded, already_shown = False, {*already_shown, *OPEN_TURN.get()}
+        shown = checks.check_list(already_shown, "already_shown")
+        degraded, already_shown = False, {*shown, *OPEN_TURN.get()}
         try:
             matches = self._unseen(request, already_shown, self.matches)
         except EmbeddingsError as error:

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Literal
 
 import numpy as np
 import Stemmer
@@ -28,6 +29,11 @@ UNSPACED = (
 _WORD = re.compile(rf"[{UNSPACED}]+|[^\W_{UNSPACED}]+")
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
 _UNSPACED_RUN = re.compile(rf"[{UNSPACED}]")
+MOST_WORDS = 200_000  # more than 1 MiB of English has
+_PART = re.compile(r"[\s\S]{1,65536}(?!\S)|[\s\S]{1,65536}")  # it ends between words if it can
+_MOST_MARKS = 30  # in a row, as in Stream-Safe Text (UAX 15)
+# Characters that may be combining marks, or become some: two kana marks, and no letters.
+_MANY_MARKS = re.compile(rf"(?:[^\w\s\x00-\x7f]|[\uff9e\uff9f]){{{_MOST_MARKS + 1},}}")
 
 STOP_WORDS = frozenset(
     """
@@ -50,17 +56,37 @@ _MONTHS = (
 _local = threading.local()
 
 
+def normalized(form: Literal["NFD", "NFKC"], text: str) -> str:
+    """Return a text in a normal form of Unicode, in time proportional to its length.
+
+    Normalizing sorts the combining marks of a character in quadratic time, so long runs of them are
+    parted by a mark that is ignored everywhere (U+034F).
+    """
+    return unicodedata.normalize(form, _MANY_MARKS.sub(_parted, text))
+
+
+def _parted(run: re.Match[str]) -> str:
+    marks = run[0]
+    return "\u034f".join(marks[i : i + _MOST_MARKS] for i in range(0, len(marks), _MOST_MARKS))
+
+
 def words(text: str) -> list[str]:
-    """Return the words of a text in order, lower case; unspaced scripts as character pairs."""
+    """Return the words of a text in order, lower case; unspaced scripts as character pairs.
+
+    Of a very long text, the first 200,000: no text may hold up all other requests.
+    """
     if text.isascii():
-        return _ASCII_WORD.findall(text.lower())
+        return _ASCII_WORD.findall(text.lower())[:MOST_WORDS]
     found: list[str] = []
-    for word in _WORD.findall(unicodedata.normalize("NFKC", text).casefold()):
-        if not word.isascii() and _UNSPACED_RUN.match(word):
-            found.extend(word[i : i + 2] for i in range(max(len(word) - 1, 1)))
-        else:
-            found.append(word)
-    return found
+    for part in _PART.findall(text):
+        for word in _WORD.findall(normalized("NFKC", part).casefold()):
+            if not word.isascii() and _UNSPACED_RUN.match(word):
+                found.extend(word[i : i + 2] for i in range(max(len(word) - 1, 1)))
+            else:
+                found.append(word)
+        if len(found) >= MOST_WORDS:
+            break
+    return found[:MOST_WORDS]
 
 
 def stems(distinct_words: Sequence[str]) -> list[str]:

@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.server.api import agents, memories, not_offered, recall, status
+from langchain_kronvex.server.api import agents, memories, recall, status
 from langchain_kronvex.server.api.responses import VERSION
 from langchain_kronvex.server.http.errors import on_http_exception
 from langchain_kronvex.server.http.middleware import AccessLog, AuthMiddleware
@@ -26,7 +27,7 @@ _ROUTERS = (
     agents.router,
     memories.router,
     status.usage_router,
-    not_offered.router,
+    status.not_offered,
     status.router,
     status.key_router,
 )
@@ -45,8 +46,11 @@ def create_app(memory: KronvexMemory, settings: ServerSettings | None = None) ->
 
     Raises:
         ConfigurationError: a server keeps the memory.
+        InvalidInput: `memory` or `settings` is of another type.
     """
     settings = settings or ServerSettings()
+    if not isinstance(settings, ServerSettings):
+        raise InvalidInput(f"settings must be ServerSettings, not {type(settings).__name__}.")
     service = Service(memory, settings)
     app = FastAPI(
         title="Kronvex memory API",

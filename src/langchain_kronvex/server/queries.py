@@ -1,19 +1,28 @@
-"""The server's operations on a memory beyond its verbs: listing a whole agent, erasing by ids."""
+"""The server's operations on a memory beyond its verbs: listing a whole agent, erasing by ids.
+
+This package's own client adds an envelope to the fields of the API: `metadata.langchain_kronvex`.
+With it, the server finds an exchange by the user's words, dates a memory by when it was said, and
+stores a memory once that was sent twice because the first response was lost.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from langchain_kronvex.core.errors import ConfigurationError
+from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
 from langchain_kronvex.core.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
 from langchain_kronvex.memory.conversions import draft_record, to_memory
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.server.api.requests import Question
-from langchain_kronvex.server.client_envelope import owners_of, understood
-from langchain_kronvex.storage.backend import MemoryBackend, Page, Selection
-from langchain_kronvex.storage.client_envelope import VersionedRecord
+from langchain_kronvex.server.api.requests import NewMemory, Question
+from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
+from langchain_kronvex.storage.client_envelope import (
+    VersionedRecord,
+    record_in_envelope,
+    wire_session,
+)
 from langchain_kronvex.storage.urls import is_remote, open_backend
 
 _NEWEST_FIRST = Page(by="created", newest_first=True)
@@ -26,11 +35,17 @@ def is_in_ram(memory: KronvexMemory) -> bool:
 
 
 def check_servable(memory: KronvexMemory) -> None:
-    """Check that a memory is not kept by a server itself.
+    """Check that it is a memory, and not kept by a server itself.
 
     Raises:
+        InvalidInput: it is something else, such as a URL.
         ConfigurationError: a server keeps it.
     """
+    if not isinstance(memory, KronvexMemory):
+        raise InvalidInput(
+            "create_app serves an open memory: create_app(KronvexMemory('sqlite:///memory.db')), "
+            f"not {type(memory).__name__}."
+        )
     if is_remote(memory.location):
         raise ConfigurationError(
             f"{memory.location} keeps the memory, and serves the API already. "
@@ -119,8 +134,10 @@ def erase_user(memory: KronvexMemory, user_id: str) -> int:
 
 def _kept_apart(memory: KronvexMemory, user_id: str) -> list[Memory]:
     """List records that this package's client keeps of a user under other names, such as chats."""
-    name, beginning = owners_of(user_id)
-    names = {name, *memory.engine.backend.owners(beginning, memory.engine.clock())} - {user_id}
+    user, engine = Scope(user_id), memory.engine
+    chats = wire_session("message", user).rpartition(":")[0] + ":"  # how all of them begin
+    names = {wire_session("memory", user), *engine.backend.owners(chats, engine.clock())}
+    names.discard(user_id)
     return [each for owner in sorted(names) for each in find(memory, Scope.of(owner, None))]
 
 
@@ -156,3 +173,37 @@ def recall_everywhere(memory: KronvexMemory, text: str, question: Question) -> l
     ]
     chosen = sorted(found, key=lambda recalled: -recalled.similarity)[: question.top_k]
     return sorted(chosen, key=lambda recalled: -recalled.confidence)
+
+
+# -- the envelope, in which this package's own client adds data to the fields of the API -------
+
+
+def envelope_of(body: NewMemory) -> VersionedRecord | None:
+    """Return the record in the envelope of a new memory; None without an envelope."""
+    if body.scope.user_id:  # the client gives both ids the same name
+        return None
+    session = body.session_id or body.user_id
+    return record_in_envelope(body.metadata, content=body.content, session=session)
+
+
+def understood(record: Record, told: VersionedRecord, agent_id: str) -> Record:
+    """Return the record of a memory, completed from its envelope.
+
+    Its id is a hash of its scope and of what stays the same when the client sends it again, so
+    that no client can name the id of a memory in another scope. Its key is the id, not the text:
+    the client has already looked for memories of the same text, and knows by its own clock which
+    of them have expired.
+    """
+    scope = record.scope
+    owner = (agent_id, scope.user_id or "", scope.session_id or "")
+    parts = (*owner, told.record.kind, told.record.id, str(told.version))
+    named = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        named.update(f"{len(part)}:{part}".encode())
+    return replace(
+        record,
+        id=named.hexdigest(),
+        key=named.hexdigest(),
+        search_text=told.record.search_text,
+        created_at=told.record.created_at,
+    )

@@ -17,11 +17,8 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.server import queries
+from langchain_kronvex.server import queries, registry
 from langchain_kronvex.server.http.errors import ApiError
-from langchain_kronvex.server.registry.agents import NO_KEY, Agent, Agents, check_agent_id, is_uuid
-from langchain_kronvex.server.registry.api_keys import ApiKeys
-from langchain_kronvex.server.registry.item_table import SERVER_AGENT
 from langchain_kronvex.server.settings import ServerSettings
 
 _THREADS = 40
@@ -180,9 +177,9 @@ class Service:
         self._first = memory
         self._clock = memory.engine.clock
         self.settings = settings
-        tables = queries.open_store(memory, SERVER_AGENT)
-        self.keys = ApiKeys(tables, self._clock)
-        self.agents = Agents(tables, self._clock)
+        tables = queries.open_store(memory, registry.SERVER_AGENT)
+        self.keys = registry.ApiKeys(tables, self._clock)
+        self.agents = registry.Agents(tables, self._clock)
         self.open_agents = OpenAgents(
             memory,
             lambda agent_id: memory.for_agent(agent_id, cache_megabytes=settings.cache_megabytes),
@@ -192,7 +189,7 @@ class Service:
         recalling = min(_THREADS, memory.engine.threads.max_reads())
         self._recall_threads = ThreadPoolExecutor(recalling, "kronvex-recall")
         self._counting = threading.Lock()
-        self._calls: tuple[date, Counter[tuple[str, Call]]] = self.now().date(), Counter()
+        self._calls: Counter[tuple[date, str, Call]] = Counter()
         parts = ExitStack()
         parts.callback(tables.close)
         for threads in (self._threads, self._recall_threads):
@@ -215,20 +212,12 @@ class Service:
     def count_calls(self, request: Request, call: Call, times: int = 1) -> None:
         """Count calls of the request's key, for today (UTC) only."""
         with self._counting:
-            self._calls_today()[key_id_of(request), call] += times
+            self._calls[self.now().date(), key_id_of(request), call] += times
 
     def calls_today(self, request: Request) -> dict[str, int]:
         """Return how often the request's key called today (UTC), since the server started."""
-        key_id = key_id_of(request)
-        with self._counting:
-            calls = self._calls_today()
-            return {call: calls[key_id, call] for call in get_args(Call)}
-
-    def _calls_today(self) -> Counter[tuple[str, Call]]:
-        today = self.now().date()
-        if self._calls[0] != today:
-            self._calls = today, Counter()
-        return self._calls[1]
+        today, key_id = self.now().date(), key_id_of(request)
+        return {call: self._calls[today, key_id, call] for call in get_args(Call)}
 
     def memory_count(self, agent_id: str) -> int:
         """Return how many memories an agent has."""
@@ -266,13 +255,13 @@ class Service:
             self.agents.remove(agent)
             opened.removed()
 
-    def registered(self, request: Request, agent_id: str, *, make: bool = False) -> Agent:
+    def registered(self, request: Request, agent_id: str, *, make: bool = False) -> registry.Agent:
         """Return an agent of the request's key.
 
         Raises:
             ApiError: the agent does not exist, or belongs to another key.
         """
-        key_id, id_ = key_id_of(request), check_agent_id(agent_id)
+        key_id, id_ = key_id_of(request), registry.check_agent_id(agent_id)
         found = self.agents.find(id_)
         if found is None and self._may_register(key_id, id_, make=make):
             found = self.agents.register(key_id, id_)
@@ -286,16 +275,16 @@ class Service:
         Agents that programs keep in this store without a server belong to callers without a key.
         A key gets new names only, or the agents named when the key is made.
         """
-        if key_id == NO_KEY and agent_id == self._first.agent_id:
+        if key_id == registry.NO_KEY and agent_id == self._first.agent_id:
             return make or queries.holds_anything(self._first, agent_id)
-        if not make or is_uuid(agent_id):
+        if not make or registry.is_uuid(agent_id):
             return False
-        return key_id == NO_KEY or not any(
+        return key_id == registry.NO_KEY or not any(
             self._belongs_to_another_key(key_id, each) for each in queries.with_companion(agent_id)
         )
 
     def _belongs_to_another_key(self, key_id: str, agent_id: str) -> bool:
-        agent_id = agent_id.lower() if is_uuid(agent_id) else agent_id
+        agent_id = agent_id.lower() if registry.is_uuid(agent_id) else agent_id
         if found := self.agents.find(agent_id):
             return found.key_id != key_id
         return bool(agent_id.strip()) and queries.holds_anything(self._first, agent_id)

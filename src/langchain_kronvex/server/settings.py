@@ -15,6 +15,7 @@ class ServerSettings:
         max_body_bytes: Larger requests are rejected with 413. The default of 16 MiB fits the
             longest text (1,048,576 characters, of up to 12 bytes each in ASCII JSON) with almost
             4 MiB of metadata.
+        body_timeout_seconds: A request whose body takes longer to arrive is rejected with 408.
         requests_per_minute: How many requests each API key may make in any 60 seconds; None for
             no limit. Every request under /api/v1 and /auth counts.
         cors_origins: Web pages of these origins may call the API, for example
@@ -30,6 +31,7 @@ class ServerSettings:
     """
 
     max_body_bytes: int = MAX_BODY_BYTES
+    body_timeout_seconds: float = 60.0
     requests_per_minute: int | None = None
     cors_origins: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] | None = None

@@ -14,8 +14,8 @@ from langchain_kronvex.core.types import Memory
 from langchain_kronvex.server import queries
 from langchain_kronvex.server.api import responses
 from langchain_kronvex.server.api.requests import AgentChange, DaysQuery, NewAgent
-from langchain_kronvex.server.api.router import guarded_router
-from langchain_kronvex.server.registry.agents import Agent
+from langchain_kronvex.server.http.endpoint import guarded_router
+from langchain_kronvex.server.registry import Agent
 from langchain_kronvex.server.service import AgentInUse, key_id_of, service_of
 
 router = guarded_router("agents")

@@ -27,7 +27,7 @@ from langchain_kronvex.server.api.requests import (
     stored_id,
 )
 from langchain_kronvex.server.api.responses import JsonResponse
-from langchain_kronvex.server.api.router import guarded_router
+from langchain_kronvex.server.http.endpoint import guarded_router
 from langchain_kronvex.server.http.errors import ApiError
 from langchain_kronvex.server.service import AgentInUse, OpenAgent, service_of
 from langchain_kronvex.storage.backend import Page

@@ -13,10 +13,8 @@ from langchain_kronvex.server import queries
 from langchain_kronvex.server.api import responses
 from langchain_kronvex.server.api.requests import InjectBody, RecallBody, RememberBody
 from langchain_kronvex.server.api.responses import JsonResponse
-from langchain_kronvex.server.api.router import guarded_router
-from langchain_kronvex.server.client_envelope import envelope_of
-from langchain_kronvex.server.http.endpoint import RecallEndpoint
-from langchain_kronvex.server.service import AgentInUse, OpenAgent, service_of
+from langchain_kronvex.server.http.endpoint import RecallEndpoint, guarded_router
+from langchain_kronvex.server.service import AgentInUse, service_of
 
 _PREFIX = "/api/v1/agents/{agent_id}"
 router = guarded_router("memory", _PREFIX, RecallEndpoint)
@@ -58,7 +56,7 @@ def remember(agent_id: str, body: RememberBody, request: Request) -> JsonRespons
     """
     service = service_of(request)
     with service.use(request, agent_id, make=True) as agent:
-        stored = queries.remember(agent.memory, body.draft(), envelope_of(body))
+        stored = queries.remember(agent.memory, body.draft(), queries.envelope_of(body))
         count = agent.added(0 if stored.deduplicated else 1)
     service.count_calls(request, "stores")
     answer = {**responses.memory_object(agent.id, stored), "agent_memory_count": count}
@@ -69,27 +67,19 @@ def remember(agent_id: str, body: RememberBody, request: Request) -> JsonRespons
 def inject_context(agent: AgentInUse, body: InjectBody, request: Request) -> dict[str, Any]:
     """Recall memories and format them as text for a prompt, one line for each memory."""
     service = service_of(request)
-    everywhere = service.settings.all_sessions and not body.scope
-    answer = (_context_of_all if everywhere else _context)(agent, body)
+    if service.settings.all_sessions and not body.scope:
+        found = queries.recall_everywhere(agent.memory, body.message, body)
+        kept, degraded = within(found, body.max_tokens), False
+    else:
+        made = agent.memory.inject_context(
+            body.message,
+            top_k=body.top_k,
+            max_tokens=body.max_tokens,
+            memory_type=body.memory_type,
+            user_id=body.scope.user_id,
+            session_id=body.scope.session_id,
+        )
+        kept = [found for found in made.memories if found.similarity >= body.threshold]
+        degraded = made.degraded
     service.count_calls(request, "injects")
-    return answer
-
-
-def _context(agent: OpenAgent, body: InjectBody) -> dict[str, Any]:
-    made = agent.memory.inject_context(
-        body.message,
-        top_k=body.top_k,
-        max_tokens=body.max_tokens,
-        memory_type=body.memory_type,
-        user_id=body.scope.user_id,
-        session_id=body.scope.session_id,
-    )
-    kept = [found for found in made.memories if found.similarity >= body.threshold]
-    text = made.context if len(kept) == len(made.memories) else context_text(kept)
-    return responses.context_answer(text, agent.id, kept, degraded=made.degraded)
-
-
-def _context_of_all(agent: OpenAgent, body: InjectBody) -> dict[str, Any]:
-    found = queries.recall_everywhere(agent.memory, body.message, body)
-    kept = within(found, body.max_tokens)
-    return responses.context_answer(context_text(kept), agent.id, kept, degraded=False)
+    return responses.context_answer(context_text(kept), agent.id, kept, degraded=degraded)

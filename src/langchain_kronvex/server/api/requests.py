@@ -1,13 +1,14 @@
 """The models of requests: the fields of every dialect, checked.
 
-Unknown fields are ignored, and null means the same as leaving a field out. Where two names mean
-the same, the first one given counts: `memory_type` before `type`, `query` before `message` in
-recall, `message` before `query` in inject-context.
+Unknown fields are rejected, and null means the same as leaving a field out. Where two names mean
+the same, the first one counts: `memory_type` before `type`, `query` before `message` in recall,
+`message` before `query` in inject-context.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
@@ -15,7 +16,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
-    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -25,6 +25,7 @@ from pydantic import (
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.types import MemoryDraft, Scope
+from langchain_kronvex.server.api.responses import ExportAnswer, UserExportAnswer, UserMemory
 
 _SECONDS_PER_DAY = 86_400
 _DEFAULT_LIMIT = 20
@@ -53,11 +54,6 @@ def _empty_is_none(value: Any) -> Any:
     return None if value == "" else value
 
 
-def _named(name: str, other: str) -> Any:
-    """Return the description of a field with two names; the first one wins."""
-    return Field(validation_alias=AliasChoices(name, other), description=f"Or `{other}`.")
-
-
 _check_id = partial(checks.check_optional_id, name="the id")
 Text = Annotated[
     str,
@@ -81,8 +77,8 @@ Metadata = Annotated[dict[str, Any], AfterValidator(checks.check_metadata)]
 Moment = Annotated[datetime, AfterValidator(_utc)]
 PlainText = Annotated[str, AfterValidator(partial(checks.check_text, name="memory_type"))]
 TypeName = Literal["episodic", "semantic", "procedural", "fact", "preference", "context"]
-MemoryType = Annotated[TypeName, _named("memory_type", "type")]
-AnyType = Annotated[TypeName | None, _named("memory_type", "type")]
+MemoryType = Annotated[TypeName, Field(description="Or `type`.")]
+AnyType = Annotated[TypeName | None, Field(description="Or `type`.")]
 TtlDays = Annotated[int, Field(ge=1, le=3650)] | None
 TtlSeconds = Annotated[
     Annotated[int, Field(ge=60, le=3650 * _SECONDS_PER_DAY)] | None,
@@ -95,19 +91,36 @@ def _example(**fields: str) -> ConfigDict:
 
 
 class Body(BaseModel):
-    """A request's body, in which null counts as left out."""
+    """The fields of a request; null counts as left out.
 
+    Attributes:
+        nullable: Whether null may be given.
+        other_names: Names that other dialects have for a field.
+        ignored: Fields of the API that change nothing here.
+    """
+
+    model_config = ConfigDict(extra="forbid")
     nullable: ClassVar[bool] = True
+    other_names: ClassVar[Mapping[str, str]] = {"type": "memory_type"}
+    ignored: ClassVar[Collection[str]] = ()
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, data: Any) -> Any:
-        if not isinstance(data, dict) or not cls.nullable:
+    def _in_one_dialect(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
             return data
-        return {name: value for name, value in data.items() if value is not None}
+        given = {
+            name: value
+            for name, value in data.items()
+            if (value is not None or not cls.nullable) and name not in cls.ignored
+        }
+        for other, name in cls.other_names.items():
+            if other in given:
+                given.setdefault(name, given.pop(other))
+        return given
 
 
-class Whose(BaseModel):
+class Whose(Body):
     """The two ids that name the owner of the memories of a request."""
 
     session_id: Id = None
@@ -125,11 +138,7 @@ class Whose(BaseModel):
         return Scope.of(None, self.session_id or self.user_id)
 
 
-class Scoped(Body, Whose):
-    """A body with the two ids of the owner."""
-
-
-class NewMemory(Scoped):
+class NewMemory(Whose):
     """The fields of every way of storing a memory."""
 
     content: Text
@@ -161,7 +170,7 @@ class RememberBody(NewMemory):
     )
 
 
-class Question(Scoped):
+class Question(Whose):
     """The fields that recall and inject-context share."""
 
     top_k: int = Field(5, ge=1, le=20)
@@ -173,7 +182,9 @@ class RecallBody(Question):
     """Find memories of one user; without ids, those of the agent itself."""
 
     model_config = _example(query="How long should answers be?", session_id="user-42")
-    query: Annotated[Text, _named("query", "message")]
+    other_names = {"type": "memory_type", "message": "query"}
+    ignored = ("context_messages",)
+    query: Annotated[Text, Field(description="Or `message`.")]
     include_shared: bool = Field(False, description="Search the agent's own memories as well.")
 
 
@@ -181,7 +192,8 @@ class InjectBody(Question):
     """Make a text for a prompt from the memories of one user."""
 
     model_config = _example(message="How long should answers be?", session_id="user-42")
-    message: Annotated[Text, _named("message", "query")]
+    other_names = {"type": "memory_type", "query": "message"}
+    message: Annotated[Text, Field(description="Or `query`.")]
     max_tokens: int | None = Field(None, ge=1, description="About how long the text may be.")
 
 
@@ -213,7 +225,7 @@ class MemoryChange(Body):
     ttl_seconds: TtlSeconds = None
 
 
-class BulkDelete(Scoped):
+class BulkDelete(Whose):
     """Conditions that a memory must all meet to be erased. An empty id is rejected."""
 
     memory_ids: list[Name] | None = Field(None, max_length=10_000)
@@ -231,6 +243,8 @@ class BulkDelete(Scoped):
 
 class ImportedMemory(NewMemory):
     """One memory of an import, as exports hold it."""
+
+    ignored = {*UserMemory.model_fields} - {*NewMemory.model_fields, "created_at", "expires_at"}
 
     created_at: Moment | None = None
     expires_at: Moment | None = Field(None, description="Used when no ttl is given.")
@@ -252,13 +266,13 @@ class ImportedMemory(NewMemory):
 class BulkImport(Body):
     """1 to 100 memories; when one does not fit, none is stored."""
 
+    ignored = {*ExportAnswer.model_fields, *UserExportAnswer.model_fields} - {"memories"}
     memories: list[ImportedMemory] = Field(min_length=1, max_length=100)
 
 
 class WhoseQuery(Whose):
     """The user or session to erase the memories of; without ids, all of the agent's."""
 
-    model_config = ConfigDict(extra="forbid")
     session_id: GivenId = None
     user_id: GivenId = None
 
@@ -266,12 +280,13 @@ class WhoseQuery(Whose):
 class ListQuery(Whose):
     """Which memories to list, in which order, and which page, in the words of every dialect."""
 
+    other_names = {"type": "memory_type", "q": "search"}
     page: int = Field(1, ge=1, le=_FAR)
     per_page: int | None = Field(None, ge=1, le=100)
     limit: int | None = Field(None, ge=1, le=1000)
     offset: int | None = Field(None, ge=0, le=_FAR)
-    memory_type: Annotated[PlainText | None, _named("memory_type", "type")] = None
-    search: Annotated[str | None, _named("search", "q")] = None
+    memory_type: Annotated[PlainText | None, Field(description="Or `type`.")] = None
+    search: str | None = Field(None, description="Or `q`.")
     sort: Literal["recent", "oldest", "access_count", "date_desc", "date_asc"] = "recent"
 
     @property
@@ -281,7 +296,7 @@ class ListQuery(Whose):
         return size, (self.page - 1) * size if self.offset is None else self.offset
 
 
-class DaysQuery(BaseModel):
+class DaysQuery(Body):
     """Accepted because the API has it; the answer covers the last 14 days."""
 
     days: int = Field(14, ge=1, le=3650)

@@ -256,6 +256,7 @@ class Problem(Answer):
 
 
 _SAME = ("id", "content", "memory_type", "access_count", "pinned", "deduplicated", "user_id")
+_SCORES = ("similarity", "confidence", "probability")
 _SessionIds = tuple[str | None, str | None]
 _CONSTANT = {
     name: field.default
@@ -374,8 +375,4 @@ def _flat(memory: dict[str, Any], scores: dict[str, float]) -> dict[str, Any]:
 
 def _scores(found: RecalledMemory) -> dict[str, float]:
     """Return the scores unrounded: a rounded one could seem to miss the threshold it reached."""
-    return {
-        "similarity": found.similarity,
-        "confidence": found.confidence,
-        "probability": found.probability,
-    }
+    return {name: getattr(found, name) for name in _SCORES}

@@ -1,21 +1,17 @@
-"""The state of the server, and of the calling key: its calls of today, and itself."""
+"""The state of the server and of the calling key, and what this server does not offer."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
 
-from langchain_kronvex.server.api.responses import (
-    KeyAnswer,
-    ServiceAnswer,
-    UsageAnswer,
-    VersionAnswer,
-    zulu,
-)
-from langchain_kronvex.server.api.router import PROBLEMS, guarded_router
-from langchain_kronvex.server.http.endpoint import Endpoint
+from fastapi import APIRouter, HTTPException, Request
+from starlette.responses import Response
+
+from langchain_kronvex.server.api import responses
+from langchain_kronvex.server.http.endpoint import PROBLEMS, Endpoint, guarded_router
 from langchain_kronvex.server.http.errors import ApiError
-from langchain_kronvex.server.registry.agents import NO_KEY
-from langchain_kronvex.server.registry.api_keys import ApiKey
+from langchain_kronvex.server.registry import NO_KEY, ApiKey
 from langchain_kronvex.server.service import Service, key_id_of, service_of
 
 router = APIRouter(
@@ -23,19 +19,20 @@ router = APIRouter(
 )
 usage_router = guarded_router("reports")
 key_router = guarded_router("keys", "/auth")
+not_offered = APIRouter(include_in_schema=False)
 
 
 @router.get("/health", responses={503: PROBLEMS[503]})
-def health(request: Request) -> ServiceAnswer:
+def health(request: Request) -> responses.ServiceAnswer:
     """Return whether the store can be read; 503 when it cannot. Needs no key."""
     service_of(request).keys.none_made()
-    return ServiceAnswer()
+    return responses.ServiceAnswer()
 
 
 @router.get("/version")
-def api_version(request: Request) -> VersionAnswer:
+def api_version(request: Request) -> responses.VersionAnswer:
     """Return the version. Needs no key."""
-    return VersionAnswer()
+    return responses.VersionAnswer()
 
 
 @router.get("/ping")
@@ -45,14 +42,14 @@ def ping(request: Request) -> str:
 
 
 @usage_router.get("/usage/today")
-def usage_today(request: Request) -> UsageAnswer:
+def usage_today(request: Request) -> responses.UsageAnswer:
     """Count the key's calls of today (UTC), since the server started."""
     calls = service_of(request).calls_today(request)
-    return UsageAnswer(today={**calls, "tokens": 0})
+    return responses.UsageAnswer(today={**calls, "tokens": 0})
 
 
 @key_router.get("/keys")
-def list_keys(request: Request) -> list[KeyAnswer]:
+def list_keys(request: Request) -> list[responses.KeyAnswer]:
     """Return the calling key alone; nothing while the server needs none."""
     service, calling = service_of(request), key_id_of(request)
     return [_key_answer(key, service) for key in service.keys.all() if key.id == calling]
@@ -67,12 +64,46 @@ def revoke_key(key_id: str, request: Request) -> None:
     service_of(request).keys.revoke(calling)
 
 
-def _key_answer(key: ApiKey, service: Service) -> KeyAnswer:
-    return KeyAnswer(
+def _key_answer(key: ApiKey, service: Service) -> responses.KeyAnswer:
+    return responses.KeyAnswer(
         id=key.id,
         name=key.name,
         key_prefix=key.prefix,
         is_active=key.is_active,
         memories_used=sum(service.memory_count(each.id) for each in service.agents.all(key.id)),
-        created_at=zulu(key.created_at),
+        created_at=responses.zulu(key.created_at),
     )
+
+
+# -- parts of the hosted service that this server does not offer: 501 and the reason ----------
+
+_NO_SCORES = "its figures would be invented. Use analytics, which counts."
+_REASONS = {
+    "POST /api/v1/agents/{agent_id}/ingest": "extracting memories from a text needs a language "
+    "model. Use remember or bulk-import.",
+    "GET /api/v1/agents/{agent_id}/graph": "there is no graph of entities; recall finds memories "
+    "by their words and meaning.",
+    "GET /api/v1/agents/{agent_id}/conflicts": "memories are never superseded, so there are no "
+    "conflicts.",
+    "GET /api/v1/agents/{agent_id}/audit": "only the server's log records activity.",
+    "POST /api/v1/agents/{agent_id}/consolidate": "memories are never merged.",
+    "GET /api/v1/agents/{agent_id}/health": _NO_SCORES,
+    "GET /api/v1/stats/weekly": _NO_SCORES,
+    "GET /api/v1/analytics/global": _NO_SCORES,
+    "POST /auth/demo": "the command `langchain-kronvex keys create` makes keys.",
+    "GET /auth/webhooks": "it sends no requests.",
+    "POST /auth/webhooks": "it sends no requests.",
+    "DELETE /auth/webhooks/{webhook_id}": "it sends no requests.",
+}
+
+
+def _rejection(reason: str) -> Callable[[Request], Awaitable[Response]]:
+    async def reject(_: Request) -> NoReturn:
+        raise HTTPException(501, f"Not offered by this server: {reason}")
+
+    return reject
+
+
+for _operation, _reason in _REASONS.items():
+    _method, _, _path = _operation.partition(" ")
+    not_offered.add_route(_path, _rejection(_reason), [_method])

@@ -7,6 +7,7 @@ validate body and query parameters, once.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 import re
@@ -14,14 +15,16 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NoReturn, get_type_hints
 
+from fastapi import APIRouter, Security
 from fastapi.routing import APIRoute
+from fastapi.security import APIKeyHeader
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from langchain_kronvex.core.errors import KronvexError
-from langchain_kronvex.server.api.responses import JsonResponse
+from langchain_kronvex.server.api.responses import JsonResponse, Problem
 from langchain_kronvex.server.http.errors import ApiError, InvalidRequest, error_response
 from langchain_kronvex.server.service import agent_of_path
 
@@ -37,8 +40,8 @@ class Endpoint(APIRoute):
 
     `body` and `query` are annotated with the pydantic models that validate them; `agent` is the
     agent in the path, open until the function returns. The function returns the JSON of the
-    response, None for 204, or a response with headers of its own. A DELETE rejects unknown
-    parameters, since they were meant to limit which memories are erased.
+    response, None for 204, or a response with headers of its own. Unknown parameters and fields are
+    rejected: they were meant to say whose memories, or which.
 
     Attributes:
         recalls: The endpoint reads an index in RAM, and writes nothing.
@@ -52,6 +55,8 @@ class Endpoint(APIRoute):
         self._names = [name for name in hints if name != "return"]
         self._body_model: type[BaseModel] | None = hints.get("body")
         self._query_model: type[BaseModel] | None = hints.get("query")
+        self._reads_body = bool(self._body_model) or "DELETE" in (self.methods or ())
+        self._is_strict = path.startswith(("/api/v1", "/auth"))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -60,7 +65,8 @@ class Endpoint(APIRoute):
             return
         request = Request(scope, receive)
         try:
-            values = self._values(request, await request.body())
+            content = await request.body() if self._reads_body else b""
+            values = self._values(request, content)
             call = functools.partial(self._respond, request, values)
             response = await request.app.state.service.run(call, recalls=self.recalls)
         except (ApiError, KronvexError) as error:
@@ -92,7 +98,7 @@ class Endpoint(APIRoute):
             if len(given) < len(request.query_params.multi_items()):  # which of them counts?
                 raise InvalidRequest.of("query", "A parameter is given more than once.")
             values["query"] = _validated(self._query_model, given, "query")
-        elif request.method == "DELETE" and request.query_params:
+        elif request.query_params and self._is_strict:
             raise InvalidRequest.of("query", "This takes no parameters.")
         return values
 
@@ -101,6 +107,31 @@ class RecallEndpoint(Endpoint):
     """The route of an endpoint that recalls."""
 
     recalls = True
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "The key is missing or invalid."},
+    404: {"model": Problem, "description": "It does not exist, or belongs to another key."},
+    413: {"model": Problem, "description": "The body is too large."},
+    429: {"model": Problem, "description": "Too many requests; see Retry-After."},
+    503: {"model": Problem, "description": "Try again later."},
+}
+# Only described here: the middleware checks the key before the router chooses an endpoint.
+_KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="kv-…; made by `keys create`.")
+
+
+def guarded_router(
+    tag: str, prefix: str = "/api/v1", route_class: type[Endpoint] = Endpoint
+) -> APIRouter:
+    """Return a router for endpoints that need a key."""
+    return APIRouter(
+        prefix=prefix,
+        route_class=route_class,
+        tags=[tag],
+        responses=PROBLEMS,
+        dependencies=[Security(_KEY)],
+        generate_unique_id_function=lambda route: route.name,
+    )
 
 
 def read_json(content: bytes, content_type: str) -> Any:
@@ -138,7 +169,20 @@ def _validated(model: type[BaseModel], given: Any, place: str) -> BaseModel:
         return model.model_validate(given)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
+        for each in found:
+            if each["type"] == "extra_forbidden":
+                each["msg"] = _hint(str(each["loc"][-1]), model)
         raise InvalidRequest({**each, "loc": (place, *each["loc"])} for each in found) from None
+
+
+def _hint(unknown: str, model: type[BaseModel]) -> str:
+    """Return the message for an unknown field, with the known one that looks like it, or all."""
+    schema = model.model_json_schema()
+    objects = [schema, *schema.get("$defs", {}).values()]
+    known = [name for each in objects for name in each.get("properties", ())]
+    if near := difflib.get_close_matches(unknown, known, 1):
+        return f"Unknown field. Did you mean {near[0]}?"
+    return f"Unknown field. Known are {', '.join(known)}."
 
 
 def _values_in(content: bytes) -> int:

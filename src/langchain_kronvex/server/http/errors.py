@@ -8,14 +8,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from langchain_kronvex.core.errors import (
-    EmbeddingsError,
-    InvalidInput,
-    MemoryClosed,
-    MemoryNotFound,
-    StoreError,
-    described,
-)
+from langchain_kronvex.core import errors
 from langchain_kronvex.server.api.responses import JsonResponse
 
 logger = logging.getLogger("langchain_kronvex.server")
@@ -59,14 +52,15 @@ def error_response(error: Exception) -> JsonResponse:
     """Return the response for any error that an endpoint raised."""
     if isinstance(error, ApiError):
         return error.response()
-    if isinstance(error, MemoryNotFound):
+    if isinstance(error, errors.MemoryNotFound):
         return ApiError(404, "Memory not found").response()
-    if isinstance(error, InvalidInput):
+    if isinstance(error, errors.InvalidInput):
         return InvalidRequest.of("body", str(error)).response()
-    logger.error("a request failed: %s", described(error))  # a traceback may quote memory text
-    if isinstance(error, EmbeddingsError):
+    # Not with a traceback, which may quote memory text.
+    logger.error("a request failed: %s", errors.described(error))
+    if isinstance(error, errors.EmbeddingsError):
         return _unavailable("embedding_unavailable", "The embeddings failed; try again.")
-    if isinstance(error, (StoreError, MemoryClosed)):
+    if isinstance(error, (errors.StoreError, errors.MemoryClosed)):
         return _unavailable("store_unavailable", "The store cannot be used now; try again.")
     return internal_error()
 
@@ -96,5 +90,4 @@ def _violation(error: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shown(text: str) -> str:
-    cut = text if len(text) <= _SHOWN_CHARS * 3 else f"{text[:_SHOWN_CHARS]}…"
-    return cut.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    return errors.printable(text if len(text) <= _SHOWN_CHARS * 3 else f"{text[:_SHOWN_CHARS]}…")

@@ -5,26 +5,29 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import math
 import re
+import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
+from anyio import fail_after
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from langchain_kronvex.core.errors import described
 from langchain_kronvex.server.api.responses import VERSION
 from langchain_kronvex.server.http.errors import ApiError, internal_error
-from langchain_kronvex.server.http.rate_limit import RateLimiter
-from langchain_kronvex.server.registry.agents import NO_KEY
-from langchain_kronvex.server.registry.api_keys import ApiKeys
+from langchain_kronvex.server.registry import NO_KEY, ApiKeys
 from langchain_kronvex.server.settings import ServerSettings
 
 _VERSION_HEADER = (b"x-kronvex-version", VERSION.encode())
 _GUARDED = ("/api/v1", "/auth")
+_WINDOW_SECONDS = 60.0  # of the rate limit
 _SLOW_SECONDS = 1.0  # of receiving a body
 _USER_PATH = ["", "api", "v1", "agents", "memories", "user"]
 _USER_PART = 7
@@ -81,10 +84,45 @@ def _log(scope: Scope, status: int, milliseconds: float) -> None:
     logger.info(" ".join(f"{name}={value}" for name, value in facts.items()), extra=facts)
 
 
-class AuthMiddleware:
-    """Lets a request through if its key is valid, its rate allowed, and its body not too large.
+class RateLimiter:
+    """Allows each key `limit` requests in any 60 seconds; rejected ones do not count.
 
-    The key is checked before anything else, so that responses tell strangers nothing.
+    The window slides, so that the headers are exact.
+
+    Args:
+        limit: Requests per minute.
+        clock: Returns seconds that never go back; for tests.
+    """
+
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.limit = limit
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._times: dict[str, deque[float]] = {}
+
+    def ask(self, key: str) -> tuple[int, int]:
+        """Count a request of a key, if it is within the limit.
+
+        Returns:
+            How many more are allowed now, or -1 if this one is not; and the seconds until one more.
+        """
+        now = self._clock()
+        with self._lock:
+            times = self._times.setdefault(key, deque())
+            while times and now - times[0] >= _WINDOW_SECONDS:
+                times.popleft()
+            left = self.limit - len(times) - 1
+            if left >= 0:
+                times.append(now)
+            wait = _WINDOW_SECONDS - (now - times[0]) if times else 0.0
+            return left, math.ceil(wait)
+
+
+class AuthMiddleware:
+    """Lets a request through if its key is valid and its rate allowed; bounds its body.
+
+    The key is checked before anything else, so that responses tell strangers nothing. Of a body,
+    nothing is read before that, or if no endpoint needs it.
     """
 
     def __init__(self, app: ASGIApp, keys: ApiKeys, settings: ServerSettings) -> None:
@@ -107,10 +145,7 @@ class AuthMiddleware:
                 scope.setdefault("state", {})["key_id"] = await self._authenticate(scope, headers)
                 self._limit(scope["state"])
             _check_path(scope)
-            started = time.monotonic()
-            receive = await self._buffered(headers, receive)
-            if guarded and (self._keys.is_fast or time.monotonic() - started > _SLOW_SECONDS):
-                await self._authenticate(scope, headers)  # the key may have been revoked meanwhile
+            receive = self._bounded(scope, headers, receive, guarded=guarded)
         except ApiError as error:
             await error.response()(scope, receive, send)
             return
@@ -144,43 +179,54 @@ class AuthMiddleware:
         """Count a request of a key, and note the headers with the number that is left."""
         if self._limiter is None:
             return
-        allowance = self._limiter.ask(state["key_id"])
-        state["rate_limit"] = allowance.headers()
-        if not allowance.allowed:
-            limit, wait = allowance.limit, allowance.retry_after
-            raise ApiError(429, f"Rate limit exceeded ({limit} req/min). Try again in {wait} s.")
+        left, wait = self._limiter.ask(state["key_id"])
+        limit = self._limiter.limit
+        told = {"limit": limit, "remaining": max(left, 0), "window": int(_WINDOW_SECONDS)}
+        state["rate_limit"] = [
+            (f"x-ratelimit-{name}".encode(), str(value).encode()) for name, value in told.items()
+        ]
+        if left < 0:
+            reason = f"Rate limit exceeded ({limit} req/min). Try again in {wait} s."
+            raise ApiError(429, reason, {"Retry-After": str(wait)})
 
-    async def _buffered(self, headers: Headers, receive: Receive) -> Receive:
-        """Read the whole body, up to the limit; return a `receive` that gives it again."""
-        most = self._settings.max_body_bytes
-        announced = headers.get("content-length", "0")
+    def _bounded(
+        self, scope: Scope, headers: Headers, receive: Receive, *, guarded: bool
+    ) -> Receive:
+        """Return a `receive` that bounds the size and the time of the body.
+
+        Nothing is received before the endpoint asks for it. At the end the key is checked again,
+        since it may have been revoked meanwhile.
+        """
+        most, seconds = self._settings.max_body_bytes, self._settings.body_timeout_seconds
+        announced = headers.get("content-length", "")
         if announced.isascii() and announced.isdigit() and int(announced[:20]) > most:
             raise _too_large(most)
-        parts: list[bytes] = []
-        size, more = 0, True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                return _replayed(message, receive)
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
+        size, more, started = 0, True, time.monotonic()
+
+        async def bounded() -> Message:
+            nonlocal size, more
+            if not more:
+                return await receive()
+            try:
+                with fail_after(started + seconds - time.monotonic()):
+                    message = await receive()
+            except TimeoutError:
+                reason = f"The body did not arrive within {seconds:g} seconds."
+                raise ApiError(408, reason, {"Connection": "close"}) from None
+            size += len(message.get("body", b""))
             if size > most:
                 raise _too_large(most)
             more = message.get("more_body", False)
-        return _replayed({"type": "http.request", "body": b"".join(parts)}, receive)
+            is_slow = time.monotonic() - started > _SLOW_SECONDS
+            if guarded and not more and (self._keys.is_fast or is_slow):
+                await self._authenticate(scope, headers)
+            return message
+
+        return bounded
 
 
 def _too_large(most: int) -> ApiError:
     return ApiError(413, f"The request is too large: at most {most} bytes are allowed.")
-
-
-def _replayed(first: Message, receive: Receive) -> Receive:
-    waiting = [first]
-
-    async def replay() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return replay
 
 
 def _is_local(scope: Scope) -> bool:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any, NoReturn
 
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.errors import NotSupported
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
-from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import (
     Match,
@@ -43,6 +43,7 @@ class KronvexBackend(MemoryBackend):
         self.location = agent.location
         self.agent = agent
         self.sender = OutboxSender(agent)
+        agent.wake = self.sender.wake
 
     def start(self, report: OnError) -> None:
         """See `MemoryBackend.start`: send what an earlier process left in the outbox."""
@@ -56,9 +57,7 @@ class KronvexBackend(MemoryBackend):
         self, records: Sequence[Record], now: datetime, model: str | None = None
     ) -> list[Record]:
         """See `MemoryBackend.add`: when this returns, the records are in the outbox."""
-        stored = writing.add(self.agent, records, now)
-        self.sender.wake()
-        return stored
+        return writing.add(self.agent, records, now)
 
     def put(
         self,
@@ -82,7 +81,6 @@ class KronvexBackend(MemoryBackend):
             )
         if records:
             writing.put(self.agent, records, now, deleted)
-            self.sender.wake()
         else:
             for selection in deleted:
                 self.delete(selection, now)
@@ -91,7 +89,6 @@ class KronvexBackend(MemoryBackend):
     def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`: a new version replaces the older one."""
         writing.change(self.agent, record, now)
-        self.sender.wake()
 
     def count_accesses(self, counts: Mapping[str, int]) -> None:
         """See `MemoryBackend.count_accesses`: the server has counted them."""
@@ -148,9 +145,7 @@ class KronvexBackend(MemoryBackend):
 
     def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
         """See `MemoryBackend.restore`; no other client must write the same records meanwhile."""
-        fresh = writing.restore(self.agent, records, now)
-        self.sender.wake()
-        return fresh
+        return writing.restore(self.agent, records, now)
 
     # -- background work and the end -----------------------------------------------------------
 
@@ -166,31 +161,16 @@ class KronvexBackend(MemoryBackend):
 
     # -- embeddings, which are the server's ----------------------------------------------------
 
-    def settle_embeddings(self, model: str, width: int | None) -> int | None:
-        """See `MemoryBackend.settle_embeddings`."""
-        raise _server_embeds()
+    def _server_embeds(self, *_: Any, **__: Any) -> NoReturn:
+        raise NotSupported(
+            "A Kronvex server embeds the memories itself; embeddings and reindex() are for stores "
+            "of this package: sqlite:///path.db"
+        )
+
+    settle_embeddings = embed = prepare_reindex = finish_reindex = _server_embeds
 
     def unembedded(
         self, limit: int, now: datetime, *, after: int = 0, upcoming: bool = False
     ) -> list[Unembedded]:
         """See `MemoryBackend.unembedded`."""
         return []
-
-    def embed(self, vectors: Mapping[str, Floats], model: str, *, upcoming: bool = False) -> None:
-        """See `MemoryBackend.embed`."""
-        raise _server_embeds()
-
-    def prepare_reindex(self, model: str, width: int) -> int:
-        """See `MemoryBackend.prepare_reindex`."""
-        raise _server_embeds()
-
-    def finish_reindex(self, model: str) -> int:
-        """See `MemoryBackend.finish_reindex`."""
-        raise _server_embeds()
-
-
-def _server_embeds() -> NotSupported:
-    return NotSupported(
-        "A Kronvex server embeds the memories itself; embeddings and reindex() are for stores "
-        "of this package: sqlite:///path.db"
-    )

@@ -63,11 +63,11 @@ def sessions(agent: RemoteAgent, scope: Scope | None, now: datetime) -> list[Ses
 def stats(agent: RemoteAgent, now: datetime) -> MemoryStats:
     """Return the figures of the agent; while the server is away, those of the outbox alone."""
     everything = agent.outbox.records()
-    problem = agent.outage
+    problem: Exception | None = agent.outage
     try:
         everything += stored_records(agent, None)
     except ServiceError as error:
-        problem = described(error)
+        problem = error
     records = (stored.record for stored in visible_latest(everything, now))
     visible = [record for record in records if record.kind != "item"]
     messages = sum(record.kind == "message" for record in visible)
@@ -79,7 +79,7 @@ def stats(agent: RemoteAgent, now: datetime) -> MemoryStats:
         unembedded=0,
         pending=agent.outbox.unsent(),
         failed=len(agent.outbox.refused()),
-        last_error=problem,
+        last_error=described(problem) if problem else None,
     )
 
 

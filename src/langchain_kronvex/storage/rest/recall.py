@@ -71,11 +71,8 @@ def _ask_server(
                 for stored in agent.read([raw]):
                     found.append(stored)
                     place = place_of(stored.record)
-                    similarity, probability = scores.get(place, (0.0, 0.0))
-                    scores[place] = (
-                        max(similarity, raw.similarity),
-                        max(probability, raw.probability),
-                    )
+                    told = (raw.similarity, raw.probability)
+                    scores[place] = max(scores.get(place, told), told)
         fitting = visible_latest(found, request.now)
         if not full or sum(is_selected(s.record, chosen) for s in fitting) >= request.top_k:
             break

@@ -6,8 +6,8 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from langchain_kronvex.core.background import OnError
@@ -144,6 +144,7 @@ class RemoteAgent:
         limits: How long things may take.
         known: What is known of the records on the server.
         report: Called with each failure that no caller waits for.
+        wake: Called when there is something to send.
         outage: Why nothing can be sent at the moment; None if all is well.
     """
 
@@ -152,7 +153,8 @@ class RemoteAgent:
         self.location = transport.base_url.removesuffix("/api/v1")
         self.known = KnownRecords()
         self.report: OnError = lambda error: None
-        self.outage: str | None = None
+        self.wake: Callable[[], None] = lambda: None
+        self.outage: Exception | None = None
         self.no_checks_before = 0.0  # a moment of time.monotonic(), after a check that failed
         self._unreadable: set[str] = set()  # server ids that were reported
         self._name = name
@@ -180,6 +182,15 @@ class RemoteAgent:
         if not self._resolve(used, create=request.path == "/remember"):
             return {"memories": []}
         return self.transport.exchange(api.of_agent(request, self._id))
+
+    def check_key(self, deadline: float) -> None:
+        """Ask the server whether it accepts the API key.
+
+        Raises:
+            Unauthorized: it does not.
+            ServiceError: it cannot be reached until `deadline`, a moment of `time.monotonic()`.
+        """
+        self.transport.exchange(replace(api.LIST_AGENTS, deadline=deadline))
 
     def delete(self, server_id: str) -> bool:
         """Delete a memory; return False if another client had deleted it.

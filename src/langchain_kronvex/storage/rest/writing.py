@@ -8,11 +8,17 @@ reading merges (`versions.py`).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+from typing import TypeVar
 
-from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound, ServiceError
+from langchain_kronvex.core.errors import (
+    InvalidInput,
+    MemoryNotFound,
+    ServiceError,
+    Unauthorized,
+)
 from langchain_kronvex.storage.backend import Page, Record, Selection, moved_id, renewed
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
 from langchain_kronvex.storage.record import Place, place_of
@@ -24,6 +30,7 @@ from langchain_kronvex.storage.rest.versions import is_selected, latest, visible
 _PAUSE_AFTER_FAILED_CHECK_SECONDS = 30.0
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
+T = TypeVar("T")
 _Held = dict[Place, VersionedRecord]
 
 
@@ -49,7 +56,7 @@ def add(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> list[Re
                 retired.append(_retired(agent, record, written.get(record.id)))
         stored_as.append(stored.record)
         taken.append(_noted(agent, stored, held))
-    agent.outbox.put([*taken, *retired])
+    _queue(agent, [*taken, *retired])
     return stored_as
 
 
@@ -80,7 +87,7 @@ def put(
             record = replace(record, said_at=older.record.said_at)
             retired.append(_retired(agent, older.record, older.written))
         taken.append(_noted(agent, _next_version(agent, record, now), held))
-    agent.outbox.put([*taken, *retired])
+    _queue(agent, [*taken, *retired])
 
 
 def change(agent: RemoteAgent, record: Record, now: datetime) -> None:
@@ -103,7 +110,7 @@ def change(agent: RemoteAgent, record: Record, now: datetime) -> None:
             "A memory with this text and type exists in the same scope already; "
             "forget one of the two."
         )
-    agent.outbox.put([_next_version(agent, record, now, before[record.id].written)])
+    _queue(agent, [_next_version(agent, record, now, before[record.id].written)])
     agent.known.forget_places(session)
 
 
@@ -209,14 +216,39 @@ def _held(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> _Held
     return {place_of(stored.record): stored for stored in visible}
 
 
+def _queue(agent: RemoteAgent, versions: Sequence[VersionedRecord]) -> None:
+    """Put versions into the outbox, to be sent in the background.
+
+    Raises:
+        Unauthorized: the server rejects the API key; nothing was stored.
+    """
+    if not agent.transport.is_admitted or isinstance(agent.outage, Unauthorized):
+        _ask(agent, agent.check_key)
+    agent.outbox.put(versions)
+    agent.wake()
+
+
 def _asked(agent: RemoteAgent, session: str) -> list[VersionedRecord] | None:
     """Return the server's records of a session; None if it cannot be asked."""
-    if agent.outage is not None or time.monotonic() < agent.no_checks_before:
+    found = _ask(agent, lambda deadline: stored_records(agent, session, deadline))
+    if found is not None:
+        agent.known.add_session(session, found)
+    return found
+
+
+def _ask(agent: RemoteAgent, question: Callable[[float], T]) -> T | None:
+    """Return the server's answer to a question with a deadline; None if it cannot be asked.
+
+    Raises:
+        Unauthorized: the server rejects the API key.
+    """
+    is_away = agent.outage is not None and not isinstance(agent.outage, Unauthorized)
+    if is_away or time.monotonic() < agent.no_checks_before:
         return None
     try:
-        found = stored_records(agent, session, time.monotonic() + agent.limits.check)
+        return question(time.monotonic() + agent.limits.check)
+    except Unauthorized:
+        raise
     except ServiceError:
         agent.no_checks_before = time.monotonic() + _PAUSE_AFTER_FAILED_CHECK_SECONDS
         return None
-    agent.known.add_session(session, found)
-    return found

@@ -8,19 +8,13 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from langchain_kronvex.core.errors import (
-    AgentNotFound,
-    BadRequest,
-    MemoryNotFound,
-    QuotaExceeded,
-    RateLimited,
-    ServerMisbehaved,
-    ServerUnavailable,
-    ServiceError,
-    Unauthorized,
-)
+from langchain_kronvex.core import errors
 from langchain_kronvex.storage.client_envelope import is_shallow
 
+_FIELDS = (
+    "body", "query", "path", "header", "agent_id", "content", "memory_type", "type", "session_id",
+    "user_id", "metadata", "ttl_days", "pinned", "top_k", "threshold", "name", "description",
+)  # fmt: skip
 _MAX_RATE_LIMIT_SECONDS = 3600.0  # a longer Retry-After is a daily quota, not a rate limit
 
 NO_API = (
@@ -38,30 +32,34 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Exception:
     said, wait = _said(detail), retry_after(headers) or 0.0
     error: Exception
     if status in (401, 403):
-        error = Unauthorized()
+        error = errors.Unauthorized()
     elif status == 402 or (
         status == 429 and ("daily_quota" in said or wait > _MAX_RATE_LIMIT_SECONDS)
     ):
-        error = QuotaExceeded(f"{QuotaExceeded.__doc__}{_figures(detail)}")
+        error = errors.QuotaExceeded(f"{errors.QuotaExceeded.__doc__}{_figures(detail)}")
     elif status == 404 and "memory not found" in said:
-        error = MemoryNotFound()
+        error = errors.MemoryNotFound()
     elif status == 404 or (status == 422 and _wants_other_agent_id(detail)):
-        error = AgentNotFound() if status == 422 or "agent" in said else AgentNotFound(NO_API)
+        error = errors.AgentNotFound(None if status == 422 or "agent" in said else NO_API)
     elif status == 429:
-        wait = wait or RateLimited.retry_after_seconds
-        error = RateLimited(f"Too many requests in a minute; wait {wait:g} s, or spread them.")
+        wait = wait or errors.RateLimited.retry_after_seconds
+        error = errors.RateLimited(
+            f"Too many requests in a minute; wait {wait:g} s, or spread them."
+        )
         error.retry_after_seconds = wait
     elif status >= 500:
-        error = ServerUnavailable(f"The server failed (HTTP {status}); try again.")
+        error = errors.ServerUnavailable(f"The server failed (HTTP {status}); try again.")
         error.retry_after_seconds = wait or None
     elif 300 <= status < 400:
-        error = ServerMisbehaved(
+        error = errors.ServerMisbehaved(
             f"The server redirects (HTTP {status}) to another place; the API key was not sent "
             "there. Use the URL of the API itself."
         )
     else:
-        error = BadRequest(f"The server refused the request (HTTP {status}){_places(detail)}.")
-    if isinstance(error, ServiceError):
+        error = errors.BadRequest(
+            f"The server refused the request (HTTP {status}){_places(detail)}."
+        )
+    if isinstance(error, errors.ServiceError):
         error.status = status
     return error
 
@@ -111,13 +109,13 @@ def _figures(detail: object) -> str:
 
 
 def _places(detail: object) -> str:
-    """Name the fields of a validation error, not their values."""
+    """Name the fields of a validation error that the API has; other names may be memory text."""
     if not isinstance(detail, list):
         return ""
     places = {
-        ".".join(str(part)[:40] for part in one["loc"][:4])
-        for one in detail[:5]
+        ".".join(part for part in one["loc"] if part in _FIELDS)
+        for one in detail
         if isinstance(one, Mapping) and isinstance(one.get("loc"), list)
     }
-    named = ", ".join(sorted(places)).encode("ascii", "backslashreplace").decode()
-    return f" because of {named}" if places else ""
+    named = ", ".join(sorted(filter(None, places)))
+    return f" because of {named}" if named else ""

@@ -46,6 +46,9 @@ class Transport(ForkAware):
         timeout: Seconds for each step of an answer, and twice that for all of it.
         client: Used instead of a client of our own, and never closed.
         first_pause: About how many seconds pass before the second attempt; the pauses double.
+
+    Attributes:
+        is_admitted: Whether the server has accepted the API key.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Transport(ForkAware):
         self._key = api_key
         self._timeout, self._first_pause = timeout, first_pause
         self._given = client
-        self._closed = False
+        self._closed = self.is_admitted = False
         self.after_fork_in_child()
         self.watch_forks()
 
@@ -103,6 +106,7 @@ class Transport(ForkAware):
             raise self._unavailable(error) from None
         if not answer.is_success:
             raise refusal(answer.status_code, answer.headers, body)
+        self.is_admitted = True
         return body
 
     def close(self) -> None:

@@ -13,17 +13,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from langchain_kronvex.core import errors
 from langchain_kronvex.core.background import BackgroundWriter
-from langchain_kronvex.core.errors import (
-    BadRequest,
-    MemoryClosed,
-    QuotaExceeded,
-    ServerMisbehaved,
-    ServiceError,
-    StoreBusy,
-    WriteLost,
-    described,
-)
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.rest.envelope import is_as_sent, says_too_little, store_request
 from langchain_kronvex.storage.rest.http.api import Request, WireMemory, read_memory
@@ -112,7 +103,7 @@ class OutboxSender:
         skipped: list[str] = []
         while not self._closing and self._outbox.unsent():
             if time.monotonic() < self._not_before:
-                raise StoreBusy("The server asked to wait.")
+                raise errors.StoreBusy("The server asked to wait.")
             with self._outbox.sending():
                 more = self._send_batch(skipped)
             if not more:
@@ -128,7 +119,7 @@ class OutboxSender:
             entry = self._outbox.next(after, skipped)
             if entry is None:
                 if skipped:
-                    raise StoreBusy("Some entries are tried again later.")
+                    raise errors.StoreBusy("Some entries are tried again later.")
                 return False
             after = entry.place
             if not self._send(entry):
@@ -145,10 +136,10 @@ class OutboxSender:
             return True
         try:
             deliver(self._agent, entry)
-        except MemoryClosed:
+        except errors.MemoryClosed:
             self._closing = True
             return True
-        except (ServiceError, ValueError) as error:
+        except (errors.ServiceError, ValueError) as error:
             return self._failed(entry, error)
         self._outbox.sent(entry)
         self._sent += 1
@@ -158,11 +149,11 @@ class OutboxSender:
 
     def _failed(self, entry: Entry, error: Exception) -> bool:
         status = getattr(error, "status", None)
-        permanent = isinstance(error, BadRequest) and status in _PERMANENT
-        if permanent or isinstance(error, WriteLost | ValueError):
+        permanent = isinstance(error, errors.BadRequest) and status in _PERMANENT
+        if permanent or isinstance(error, errors.WriteLost | ValueError):
             self._refuse(entry, error)
             return True
-        if isinstance(error, ServerMisbehaved) or status == 500:
+        if isinstance(error, errors.ServerMisbehaved) or status == 500:
             return self._try_later(entry, error)
         self._note_outage(error)
         raise error
@@ -180,25 +171,25 @@ class OutboxSender:
             return True
         if count == 0:
             self._agent.report(error)
-        self._agent.outage = self._agent.outage or described(error)
+        self._agent.outage = self._agent.outage or error
         return False
 
     def _refuse(self, entry: Entry, error: Exception) -> None:
-        self._outbox.refuse(entry, described(error))
+        self._outbox.refuse(entry, errors.described(error))
         self._faults.pop(entry.place, None)
-        logger.error("the server refused an entry of the outbox: %s", described(error))
+        logger.error("the server refused an entry of the outbox: %s", errors.described(error))
         self._agent.report(error)
 
     def _note_outage(self, error: Exception) -> None:
         """Send nothing until the server wants to be asked again, and report the first failure."""
         limits = self._agent.limits
         wait = min(getattr(error, "retry_after_seconds", None) or 0.0, limits.outage_pause)
-        if isinstance(error, QuotaExceeded):
+        if isinstance(error, errors.QuotaExceeded):
             wait = limits.quota_pause
         self._not_before = time.monotonic() + wait
         if self._agent.outage is None:
             self._agent.report(error)
-        self._agent.outage = described(error)
+        self._agent.outage = error
 
 
 # -- one entry -----------------------------------------------------------------------------------
@@ -222,7 +213,7 @@ def deliver(agent: RemoteAgent, entry: Entry) -> None:
         agent.read([raw])
         _report_hidden(agent, raw)
     elif (raw is not None and not says_too_little(raw, sent)) or not _appears(agent, entry, sent):
-        raise WriteLost()
+        raise errors.WriteLost()
 
 
 def _versions_on_server(agent: RemoteAgent, entry: Entry) -> tuple[list[str], bool]:
@@ -252,7 +243,7 @@ def _report_hidden(agent: RemoteAgent, raw: WireMemory) -> None:
     """Report what storing a memory did to others."""
     if raw.deduplicated or raw.hidden:
         agent.report(
-            ServerMisbehaved(
+            errors.ServerMisbehaved(
                 f"Storing a memory made the server hide {raw.hidden} similar ones of this agent, "
                 "or merge it with one. Use one agent for each user, or a server that separates "
                 "users."

@@ -1,0 +1,315 @@
+"""The server's own tables, its agents and API keys, in the store of the memories.
+
+Items are records of a kind of their own. Their agent id holds a slash, so no request can name it:
+the id of an agent is one segment of a path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
+from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.validation import check_id
+from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
+from langchain_kronvex.storage.urls import open_backend
+
+SERVER_AGENT = "langchain-kronvex/server"
+NO_KEY = ""  # owns the agents made before there was a key
+_CACHED = 1000  # lookups
+_PREFIX_CHARS = 8  # of a key, shown in lists
+_Cache = tuple[object, dict[tuple[str, ...] | None, list[Record]]]
+
+
+class ItemTable:
+    """Items of one type, each found by a key that is unique in the table.
+
+    Args:
+        backend: Of the agent `SERVER_AGENT`.
+        name: Of the table.
+        clock: Returns the time.
+
+    Attributes:
+        is_fast: A lookup takes less time than changing to another thread.
+    """
+
+    def __init__(self, backend: MemoryBackend, name: str, clock: Callable[[], datetime]) -> None:
+        self._backend = backend
+        self._name = name
+        self._clock = clock
+        self._place = Scope(name, name)  # with both ids a key is looked up in the store's index
+        self._cache: _Cache = (None, {})
+        self.is_fast = backend.version() is not None
+
+    def put(self, key: str, content: str, metadata: Mapping[str, Any]) -> Record:
+        """Add an item; if the key is taken, return the existing item unchanged."""
+        now = self._clock()
+        item = Record(
+            kind="item",
+            id=uuid.uuid4().hex,
+            scope=self._place,
+            key=key,
+            type=self._name,
+            content=content,
+            metadata=metadata,
+            created_at=now,
+        )
+        return self._backend.add([item], now)[0]
+
+    def find(self, key: str) -> Record | None:
+        """Return the item with this key, as it is now."""
+        found = self._read((key,))
+        return found[0] if found else None
+
+    def all(self) -> Sequence[Record]:
+        """Return every item, newest first."""
+        return self._read()
+
+    def change(self, item: Record) -> None:
+        """Write the content and the metadata of an item."""
+        self._backend.add([replace(item, completes=True)], self._clock())
+
+    def remove(self, key: str) -> None:
+        """Erase an item."""
+        chosen = Selection(kind="item", scope=self._place, keys=(key,))
+        self._backend.delete(chosen, self._clock())
+
+    def _read(self, keys: tuple[str, ...] | None = None) -> list[Record]:
+        """Return the items with some keys, or all of them, newest first.
+
+        Every request needs items, so they are cached until anything is written to the store. Asking
+        the store whether any process has written is much faster than reading the items.
+        """
+        version = self._backend.version()
+        if version is None or self._cache[0] != version or len(self._cache[1]) > _CACHED:
+            self._cache = version, {}
+        found = self._cache[1]
+        if keys not in found:
+            chosen = Selection(kind="item", scope=self._place, keys=keys)
+            found[keys] = self._backend.find(chosen, Page(newest_first=True), self._clock())
+        return found[keys]
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A registered agent; its id is also the `agent_id` of its memory."""
+
+    id: str
+    key_id: str
+    name: str
+    description: str | None
+    metadata: Mapping[str, Any]
+    created_at: datetime
+
+
+class Agents:
+    """The agents of one store. Each belongs to an API key, or to `NO_KEY`."""
+
+    def __init__(self, backend: MemoryBackend, clock: Callable[[], datetime]) -> None:
+        self._table = ItemTable(backend, "agents", clock)
+        self._registering = threading.Lock()
+
+    def create(
+        self, key_id: str, name: str, description: str | None, metadata: Mapping[str, Any]
+    ) -> Agent:
+        """Register a new agent under an id of its own."""
+        about = _about(name, description, metadata)
+        return _agent(self._table.put(str(uuid.uuid4()), key_id, about))
+
+    def register(self, key_id: str, agent_id: str) -> Agent:
+        """Return the agent of this name, made for the key if new; another key may own it."""
+        with self._registering:
+            item = self._table.find(agent_id)
+            if item is None:  # if two processes do this at once, the first one's content stays
+                item = self._table.put(agent_id, key_id, _about(agent_id, None, {}))
+        return _agent(item)
+
+    def find(self, agent_id: str) -> Agent | None:
+        """Return a registered agent, of any key."""
+        item = self._table.find(agent_id)
+        return None if item is None else _agent(item)
+
+    def all(self, key_id: str) -> Sequence[Agent]:
+        """Return the agents of this key, newest first."""
+        return [_agent(item) for item in self._table.all() if item.content == key_id]
+
+    def change(self, agent: Agent) -> None:
+        """Write name, description and metadata."""
+        item = self._table.find(agent.id)
+        if item is not None:
+            about = _about(agent.name, agent.description, agent.metadata)
+            self._table.change(replace(item, metadata=about))
+
+    def remove(self, agent: Agent) -> None:
+        """Remove an agent after its memories were erased."""
+        self._table.remove(agent.id)
+
+    def give(self, key_id: str, agent_id: str) -> bool:
+        """Give a key an agent that is new or has no key; return False if another key owns it."""
+        item = self._table.find(agent_id)
+        if item is not None and item.content == NO_KEY:
+            self._table.change(replace(item, content=key_id))
+            return True
+        return self.register(key_id, agent_id).key_id == key_id
+
+    def hand_over(self, key_id: str) -> None:
+        """Give the agents without a key to a key."""
+        for item in self._table.all():
+            if item.content == NO_KEY:
+                self._table.change(replace(item, content=key_id))
+
+
+def check_agent_id(value: str) -> str:
+    """Return an agent id as it is stored: a UUID in lower case, any other readable name as it is.
+
+    Raises:
+        InvalidInput: it is blank, too long, or not a single segment of a path.
+    """
+    checked = check_id(value, "agent_id")
+    broken = "\ufffd" in checked  # stands for bytes that are not UTF-8
+    if broken or "/" in checked or checked in (".", "..") or not checked.isprintable():
+        raise InvalidInput("agent_id must be printable, without a slash.")
+    return checked.lower() if is_uuid(checked) else checked
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether a text is a UUID, in either of its usual forms."""
+    if len(text) not in (32, 36):
+        return False
+    try:
+        return str(uuid.UUID(text)).replace("-", "") == text.lower().replace("-", "")
+    except ValueError:
+        return False
+
+
+def _about(name: str, description: str | None, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "description": description, "metadata": dict(metadata)}
+
+
+def _agent(item: Record) -> Agent:
+    about = item.metadata
+    return Agent(
+        id=item.key,
+        key_id=item.content,
+        name=str(about.get("name", item.key)),
+        description=about.get("description"),
+        metadata=about.get("metadata") or {},
+        created_at=item.created_at,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A stored key; the secret itself is stored nowhere."""
+
+    id: str
+    name: str
+    prefix: str
+    created_at: datetime
+    is_active: bool
+
+
+class ApiKeys:
+    """The keys of one store.
+
+    Attributes:
+        is_fast: A lookup takes less time than changing to another thread.
+    """
+
+    def __init__(self, backend: MemoryBackend, clock: Callable[[], datetime]) -> None:
+        self._table = ItemTable(backend, "keys", clock)
+        self._clock = clock
+        self.is_fast = self._table.is_fast
+
+    def create(self, name: str) -> tuple[ApiKey, str]:
+        """Create a key; return it and its secret, which cannot be shown again.
+
+        Raises:
+            InvalidInput: the name is blank, too long, or not text.
+        """
+        secret = f"kv-{secrets.token_urlsafe(32)}"
+        about = {"prefix": secret[:_PREFIX_CHARS], "revoked_at": None}
+        return _key(self._table.put(_digest(secret), check_id(name, "name"), about)), secret
+
+    def all(self) -> Sequence[ApiKey]:
+        """Return every key, revoked ones included, the newest first."""
+        return [_key(item) for item in self._table.all()]
+
+    def none_made(self) -> bool:
+        """Return whether no key was ever created; a revoked one still keeps the server locked."""
+        return not self._table.all()
+
+    def revoke(self, id_or_prefix: str) -> ApiKey | None:
+        """Revoke the key with this id or prefix; return None when there is not exactly one."""
+        every = self._table.all()
+        found = [each for each in every if id_or_prefix in (each.id, each.metadata.get("prefix"))]
+        if len(found) != 1:
+            return None
+        changed = {**found[0].metadata, "revoked_at": self._clock().isoformat()}
+        item = replace(found[0], metadata=changed)
+        self._table.change(item)
+        return _key(item)
+
+    def recognise(self, secret: str) -> ApiKey | None:
+        """Return the active key with this secret; None for any other text."""
+        item = self._table.find(_digest(secret))
+        key = None if item is None else _key(item)
+        return key if key and key.is_active else None
+
+
+def _key(item: Record) -> ApiKey:
+    return ApiKey(
+        id=item.id,
+        name=item.content,
+        prefix=str(item.metadata.get("prefix", "")),
+        created_at=item.created_at,
+        is_active=item.metadata.get("revoked_at") is None,
+    )
+
+
+def _digest(secret: str) -> str:
+    """Return the hash that is stored instead of a secret.
+
+    One round of SHA-256 is enough: a secret has 256 random bits, so it cannot be guessed as
+    passwords can. The lookup is by this hash, so its timing reveals nothing about any secret:
+    callers cannot choose a text whose hash begins as they like.
+    """
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@contextmanager
+def open_registry(url: str) -> Iterator[tuple[ApiKeys, Agents]]:
+    """Open the keys and agents of a store."""
+    with closing(open_backend(url, SERVER_AGENT, timeout=30.0, cache_bytes=0)) as backend:
+        yield ApiKeys(backend, backend.clock), Agents(backend, backend.clock)
+
+
+def create_key(url: str, name: str, agent_ids: Sequence[str] = ()) -> tuple[ApiKey, str]:
+    """Create a key and give it the agents named; return the key and its secret.
+
+    The first key also gets the agents that were made while the server had no keys.
+
+    Raises:
+        ConfigurationError: one of the agents belongs to another key.
+    """
+    wanted = [check_agent_id(agent_id) for agent_id in agent_ids]
+    with open_registry(url) as (keys, agents):
+        is_first = keys.none_made()
+        key, secret = keys.create(name)
+        if is_first:
+            agents.hand_over(key.id)
+        taken = [each for each in wanted if not agents.give(key.id, each)]
+        if taken:
+            keys.revoke(key.id)
+            raise ConfigurationError(
+                f"{', '.join(taken)} belongs to another key; the new one was revoked."
+            )
+    return key, secret

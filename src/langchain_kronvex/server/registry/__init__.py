@@ -1,1 +1,0 @@
-"""The server's own tables: its agents and API keys."""

@@ -1,0 +1,117 @@
+"""Every text is read in time proportional to its length, whatever it consists of.
+
+Times are compared with each other, never with a clock: twice the text may take about twice as long.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+import pytest
+
+from inside import MAX_QUERY_CHARS, MOST_WORDS, normalized, words
+from langchain_kronvex import KronvexMemory
+from langchain_kronvex.embeddings import StaticEmbeddings
+
+NOISE_SECONDS = 0.005
+DRAW = random.Random(1)
+HAN = [chr(code) for code in range(0x4E00, 0x9FFF)]
+
+
+def drawn(characters: str | list[str]) -> Callable[[int], str]:
+    return lambda length: "".join(DRAW.choices(characters, k=length))
+
+
+def repeated(unit: str) -> Callable[[int], str]:
+    return lambda length: (unit * (length // len(unit) + 1))[:length]
+
+
+TEXTS = {
+    "marks that must be sorted": repeated("\u0301\u0323"),
+    "marks of kana": repeated("ｶ\uff9e\u0323\uff9f"),
+    "random Han": drawn(HAN),
+    "one endless word": drawn("abcdefghij"),
+    "hyphens and apostrophes": repeated("a-'b--"),
+    "emoji with joiners": repeated("👩\u200d👩\u200d👧 "),
+    "right to left": repeated("\u202e\u05d0\u200f\u05d1 "),
+    "spaces": lambda length: "x" + " " * (length - 2) + "x",
+    "digits": drawn("0123456789   "),
+    "like URLs": drawn("ht/:.?&=%-a9 "),
+    "mixed case with ligatures": drawn("aBcİßﬁﬀſÅ "),
+    "characters that become 18": repeated("\ufdfa"),
+    "new words": drawn("abcdefghijklmnopqrstuvwxyz    "),
+}
+kinds = pytest.mark.parametrize("kind", TEXTS)
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Return the least time of this process that an action takes."""
+    taken = []
+    for _ in range(3):
+        began = time.process_time()
+        action()
+        taken.append(time.process_time() - began)
+    return min(taken)
+
+
+def growth(action: Callable[[str], object], kind: str, length: int) -> float:
+    """Return how much longer twice the length takes."""
+    short, long = TEXTS[kind](length), TEXTS[kind](2 * length)
+    action(short)
+    half, whole = seconds(lambda: action(short)), seconds(lambda: action(long))
+    return (whole + NOISE_SECONDS) / (half + NOISE_SECONDS)
+
+
+@kinds
+@pytest.mark.parametrize("length", [20_000, pytest.param(524_288, marks=pytest.mark.soak)])
+def test_twice_the_text_takes_about_twice_as_long(kind: str, length: int) -> None:
+    embeddings = StaticEmbeddings()
+
+    assert growth(words, kind, length) < 3
+    assert growth(embeddings.embed_query, kind, length) < 3
+
+
+@kinds
+@pytest.mark.parametrize("length", [20_000, pytest.param(524_288, marks=pytest.mark.soak)])
+def test_remembering_and_recalling_grow_with_the_text(kind: str, length: int) -> None:
+    with KronvexMemory("sqlite://") as memory:
+        users = iter(range(100))
+
+        def remember_and_find(text: str) -> None:
+            user = f"u{next(users)}"
+            memory.remember(text, user_id=user)
+            memory.recall("tea", user_id=user)
+            memory.recall(text, user_id=user)
+
+        assert growth(remember_and_find, kind, length) < 3
+
+
+def test_marks_up_to_thirty_are_normalized_as_ever() -> None:
+    text = "e\u0301 " + "a" + "\u0323\u0301" * 15
+
+    assert normalized("NFKC", text).startswith("é ")
+    assert "\u034f" not in normalized("NFD", text)
+
+
+def test_a_word_with_too_many_marks_is_still_found() -> None:
+    with KronvexMemory("sqlite://") as memory:
+        memory.remember("z" + "\u0301\u0323" * 500 + " and teapot", user_id="ana")
+
+        assert memory.recall("teapot", user_id="ana")
+
+
+def test_only_the_beginning_and_the_end_of_a_long_query_are_searched_for() -> None:
+    filler = "lorem " * MAX_QUERY_CHARS
+    with KronvexMemory("sqlite://") as memory:
+        memory.remember("The zebra is asleep", user_id="ana")
+        for query in (f"zebra? {filler}", f"{filler} zebra?"):
+            assert memory.recall(query, user_id="ana", threshold=0.01)
+
+
+def test_a_long_text_is_cut_between_words() -> None:
+    text = "é" + " teapot" * 30_000
+
+    assert words(text) == ["é", *["teapot"] * 30_000]
+    assert len(words("a b " * MOST_WORDS)) == MOST_WORDS
