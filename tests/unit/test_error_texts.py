@@ -39,7 +39,7 @@ def test_drafts_that_are_not_a_list_are_an_error_of_ours(given: Any) -> None:
 def test_a_timeout_is_a_number_of_seconds(timeout: Any) -> None:
     with (
         KronvexMemory("sqlite://") as memory,
-        pytest.raises(InvalidInput, match="number of seconds"),
+        pytest.raises(InvalidInput, match="timeout must be a number"),
     ):
         memory.flush(timeout)
 

@@ -133,7 +133,7 @@ def check_share(value: object, name: str) -> float:
 def check_flag(value: object, name: str) -> bool:
     """Return True or False; a text such as "no" would count as True."""
     if not isinstance(value, bool):
-        raise InvalidInput(f"{name} must be True or False, not {value!r:.99}.")
+        raise InvalidInput(f"{name} must be True or False, not {shown(value)}.")
     return value
 
 
@@ -290,7 +290,7 @@ def checked_names(function: Callable[P, T]) -> Callable[P, T]:
         for name, value in (*zip(known, args, strict=False), *options.items()):
             kind = known.get(name)
             if kind and value is not parameters[name].default and not kind[0](value):
-                raise InvalidInput(f"{name} must be {kind[1]}, not {value!r:.99}.")
+                raise InvalidInput(f"{name} must be {kind[1]}, not {shown(value)}.")
 
     @functools.wraps(function)
     def call(*args: P.args, **options: P.kwargs) -> T:
