@@ -10,7 +10,13 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import InsertMethod, Memory
 
-from langchain_kronvex import InvalidInput, KronvexMemory, ScopeRequired, StoreError
+from langchain_kronvex import (
+    InvalidInput,
+    KronvexMemory,
+    MemoryClosed,
+    ScopeRequired,
+    StoreError,
+)
 from langchain_kronvex.llama_index import (
     KronvexAsyncChatStore,
     KronvexChatStore,
@@ -184,12 +190,13 @@ async def test_a_failing_recall_leaves_the_chat_without_memory(
     await close(monday, strict)
 
 
-async def test_a_closed_memory_does_not_break_the_chat(store_url: str) -> None:
+async def test_a_closed_memory_is_a_mistake_of_the_program(store_url: str) -> None:
     memory = KronvexMemory(store_url)
     monday = chat(memory)
     memory.close()
     await monday.aput(user("hello"))
-    assert await monday.aget() == [user("hello")]
+    with pytest.raises(MemoryClosed):
+        await monday.aget()
     await close(monday)
 
 

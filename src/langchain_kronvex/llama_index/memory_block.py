@@ -67,6 +67,7 @@ class KronvexMemoryBlock(CheckedOptions, BaseMemoryBlock[str]):
     Raises:
         ScopeRequired: neither a user nor a session is named.
         InvalidInput: a value does not fit.
+        MemoryClosed: the memory was closed.
     """
 
     memory: KronvexMemory = Field(exclude=True, repr=False)

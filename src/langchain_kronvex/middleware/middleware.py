@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from langchain.agents.middleware.types import (
     AgentMiddleware,
@@ -11,13 +11,10 @@ from langchain.agents.middleware.types import (
     ModelRequest,
     ModelResponse,
     PrivateStateAttr,
-    ToolCallRequest,
 )
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
-from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
-from langgraph.types import Command
 from typing_extensions import NotRequired
 
 from langchain_kronvex.core.errors import InvalidInput
@@ -31,8 +28,6 @@ from langchain_kronvex.middleware.agent_messages import answer_in, identified
 from langchain_kronvex.middleware.agent_turns import AgentTurn, AgentTurns
 from langchain_kronvex.middleware.model_request import remembering
 from langchain_kronvex.middleware.turn_state import TurnRecord
-
-ToolResult = TypeVar("ToolResult", bound=ToolMessage | Command[Any])
 
 
 class MemoryState(AgentState[Any]):
@@ -151,16 +146,12 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         with self._turns.calling(record, request.state):
             return await handler(remembering)
 
-    def wrap_tool_call(
-        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolResult]
-    ) -> ToolResult:
+    def wrap_tool_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
         """Leave the user's message out of what the tool recalls."""
         with self._turns.under_way(request.state):
             return handler(request)
 
-    async def awrap_tool_call(
-        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolResult]]
-    ) -> ToolResult:
+    async def awrap_tool_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         """Async version of `wrap_tool_call`."""
         with self._turns.under_way(request.state):
             return await handler(request)
