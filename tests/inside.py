@@ -145,6 +145,7 @@ NAMES = {
     "reporting": "core.progress:reporting",
     "resolve_agent_id": "storage.urls:resolve_agent_id",
     "resolve_embeddings": "embeddings.providers:resolve_embeddings",
+    "require_store": "storage.urls:require_store",
     "resolve_url": "storage.urls:resolve_url",
     "retry_after": "storage.rest.http.errors:retry_after",
     "Answer": "langchain.answers:Answer",

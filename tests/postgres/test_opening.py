@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from databases import DATABASES
-from inside import Database, migrate, steps
+from inside import Database, migrate, require_store, steps
 from integration.crew import Crew
 from langchain_kronvex import (
     ConfigurationError,
@@ -23,6 +23,7 @@ from langchain_kronvex import (
     PostgresOptions,
     SchemaTooNew,
     StoreError,
+    StoreUnavailable,
 )
 from postgres.program import in_both_colours
 from postgres.server import PASSWORD, Server
@@ -166,6 +167,16 @@ def test_the_tables_may_be_in_a_schema_of_any_name(
     assert sql("SELECT 1 FROM pg_namespace WHERE nspname = %s", schema) == [(1,)]
     assert memory.clear() == 1
     assert [m.content for m in beside.memories(user_id="ana")] == ["beside it"]
+
+
+def test_a_store_can_be_required_without_creating_one(
+    store_url: str, open_memory: OpenMemory, sql: Sql
+) -> None:
+    open_memory()
+    require_store(store_url)
+    with pytest.raises(StoreUnavailable, match="holds no store"):
+        require_store(store_url, PostgresOptions(schema="mistyped"))
+    assert sql("SELECT to_regnamespace('mistyped')") == [(None,)]
 
 
 def test_a_whole_program_runs_in_the_most_hostile_schema(open_with: OpenMemory) -> None:

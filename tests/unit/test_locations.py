@@ -6,8 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from inside import HOSTED_URL, default_url, open_backend, resolve_agent_id, resolve_url
-from langchain_kronvex import ConfigurationError, InvalidInput, KronvexMemory
+from inside import (
+    HOSTED_URL,
+    default_url,
+    open_backend,
+    require_store,
+    resolve_agent_id,
+    resolve_url,
+)
+from langchain_kronvex import ConfigurationError, InvalidInput, KronvexMemory, StoreUnavailable
 
 
 @pytest.mark.parametrize(
@@ -125,3 +132,26 @@ def test_the_place_is_told() -> None:
         assert memory.location == "sqlite://"
         assert "sqlite://" in repr(memory)
         assert "'a'" in repr(memory)
+
+
+@pytest.mark.parametrize("tail", ["?timeout=30", "?mode=ro&cache=shared", "\0", "x\0y"], ids=ascii)
+def test_a_path_with_parameters_or_a_nul_is_refused(tail: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="timeout_seconds"):
+        KronvexMemory(f"sqlite:///{tmp_path}/mem.db{tail}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_can_be_required_without_creating_one(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "mem.db"
+    with pytest.raises(StoreUnavailable, match="holds no store"):
+        require_store(f"sqlite:///{path}")
+    assert list(tmp_path.iterdir()) == []
+    with KronvexMemory(f"sqlite:///{path}"):
+        require_store(f"sqlite:///{path}")
+    with pytest.raises(StoreUnavailable, match="holds no store"):
+        require_store(f"sqlite:///{path.parent}")
+    path.write_bytes(b"")
+    with pytest.raises(StoreUnavailable, match="holds no store"):
+        require_store(f"sqlite:///{path}")
+    for url in ("sqlite://", "https://api.kronvex.io"):
+        require_store(url)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from langchain_kronvex.core.errors import ConfigurationError, MissingExtra
+from langchain_kronvex.core.errors import ConfigurationError, MissingExtra, StoreUnavailable
 from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.options import PostgresOptions, ServiceOptions
+
+if TYPE_CHECKING:
+    from langchain_kronvex.storage.postgres.backend import PostgresBackend
 
 HOSTED_URL = "https://api.kronvex.io"
 _KNOWN = (
@@ -61,62 +65,101 @@ def open_backend(
         ConfigurationError: no backend of this version understands the URL.
         StoreError: the place cannot be opened.
     """
-    if not isinstance(url, str):
-        raise ConfigurationError(f"url must be a string, not {type(url).__name__}: {_KNOWN}.")
-    scheme, separator, rest = url.partition("://")
-    if scheme == "sqlite" and separator:
-        from langchain_kronvex.storage.sqlite.backend import SqliteBackend
-
-        path = _sqlite_path(rest)
-        return SqliteBackend(path, agent_id, timeout=timeout, cache_bytes=cache_bytes)
     if is_remote(url):
         from langchain_kronvex.storage.rest.opening import open_service
 
         return open_service(url, agent_id, service or ServiceOptions(), timeout=timeout)
     if is_postgres(url):
-        return _postgres(url, agent_id, postgres, timeout=timeout, cache_bytes=cache_bytes)
-    # Without a separator all of it is in `scheme`, perhaps a password, too.
-    named = repr(scheme) if separator else "This"
-    raise ConfigurationError(f"{named} is not a URL that this package can open. Use {_KNOWN}.")
+        options, postgres_backend = postgres or PostgresOptions(), _postgres()
+        return postgres_backend(
+            _conninfo(url), agent_id, options, timeout=timeout, cache_bytes=cache_bytes
+        )
+    path = _sqlite_path(url)
+    from langchain_kronvex.storage.sqlite.backend import SqliteBackend
+
+    return SqliteBackend(path, agent_id, timeout=timeout, cache_bytes=cache_bytes)
+
+
+def require_store(url: str, postgres: PostgresOptions | None = None) -> None:
+    """Check that a URL names a store that exists, for commands that must not create one.
+
+    It creates nothing. A Kronvex API passes: whether it is there shows when it is asked.
+
+    Raises:
+        StoreUnavailable: there is no store, or it cannot be reached.
+        ConfigurationError: no backend of this version understands the URL.
+    """
+    if is_remote(url):
+        return
+    if is_postgres(url):
+        options = postgres or PostgresOptions()
+        exists = _postgres().exists(_conninfo(url), options, timeout=10.0)
+        place = f"The schema {options.schema} of the database"
+    else:
+        path = _sqlite_path(url)
+        exists = path is None or (os.path.isfile(path) and os.path.getsize(path) > 0)
+        place = str(path)
+    if not exists:
+        raise StoreUnavailable(
+            f"{place} holds no store. Check the URL; the first memory that is stored creates one."
+        )
 
 
 def is_remote(url: object) -> bool:
     """Return whether a URL names a Kronvex API."""
-    scheme, separator, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
-    return bool(separator) and scheme.lower() in ("http", "https")
+    return _scheme(url).lower() in ("http", "https")
 
 
 def is_postgres(url: object) -> bool:
     """Return whether a URL names a PostgreSQL database."""
+    return _scheme(url) in _POSTGRES
+
+
+def _scheme(url: object) -> str:
+    """Return what stands before `://`, or "" without it."""
     scheme, separator, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
-    return bool(separator) and scheme in _POSTGRES
+    return scheme if separator else ""
 
 
-def _postgres(
-    url: str, agent_id: str, options: PostgresOptions | None, *, timeout: float, cache_bytes: int
-) -> MemoryBackend:
+def _postgres() -> type[PostgresBackend]:
     try:
         from langchain_kronvex.storage.postgres.backend import PostgresBackend
     except ImportError as error:
         raise MissingExtra(
             "PostgreSQL needs psycopg and its pool: pip install 'langchain-kronvex[postgres]'"
         ) from error
+    return PostgresBackend
+
+
+def _conninfo(url: str) -> str:
+    """Return the connection string of a PostgreSQL URL; "" if it names nothing."""
     _, _, rest = url.partition("://")
-    return PostgresBackend(
-        f"postgresql://{rest}" if rest else "",
-        agent_id,
-        options or PostgresOptions(),
-        timeout=timeout,
-        cache_bytes=cache_bytes,
-    )
+    return f"postgresql://{rest}" if rest else ""
 
 
-def _sqlite_path(rest: str) -> Path | None:
-    """Read what follows `sqlite://`, as SQLAlchemy does: /relative, //absolute, or nothing."""
+def _sqlite_path(url: object) -> Path | None:
+    """Read a SQLite URL as SQLAlchemy does: /relative, //absolute, or nothing.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if not isinstance(url, str):
+        raise ConfigurationError(f"url must be a string, not {type(url).__name__}: {_KNOWN}.")
+    scheme = _scheme(url)
+    if scheme != "sqlite":
+        # Without a scheme, all of it may be a password.
+        named = repr(scheme) if scheme else "This"
+        raise ConfigurationError(f"{named} is not a URL that this package can open. Use {_KNOWN}.")
+    rest = url.removeprefix("sqlite://")
     if rest in ("", "/", "/:memory:"):
         return None
     if not rest.startswith("/"):
         raise ConfigurationError(
             f"sqlite://{rest} names a host; write sqlite:///{rest} for a relative path."
+        )
+    if "?" in rest or "\0" in rest:
+        raise ConfigurationError(
+            "The path of a SQLite URL must have no ? and no NUL: parameters are not read. Pass "
+            "settings to KronvexMemory, such as timeout_seconds."
         )
     return Path(rest[1:]).expanduser().absolute()

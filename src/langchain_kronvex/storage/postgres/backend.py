@@ -25,7 +25,7 @@ from langchain_kronvex.storage.options import PostgresOptions
 from langchain_kronvex.storage.postgres import erasing, reading, recall, rows, transfer, writing
 from langchain_kronvex.storage.postgres import vectors as stored_vectors
 from langchain_kronvex.storage.postgres.database import Database, most_of_attempts
-from langchain_kronvex.storage.postgres.migrations import migrate
+from langchain_kronvex.storage.postgres.migrations import has_tables, migrate
 from langchain_kronvex.storage.postgres.row_level_security import secure
 
 _RELEASING_SECONDS = 2.0
@@ -69,6 +69,13 @@ class PostgresBackend(MemoryBackend, ForkAware):
         self.clock = self.db.clock.now
         self.after_fork_in_child()
         self.watch_forks()
+
+    @staticmethod
+    def exists(conninfo: str, options: PostgresOptions, *, timeout: float) -> bool:
+        """Return whether a database has the tables of a store; creates nothing."""
+        with contextlib.closing(Database(conninfo, options, "", timeout)) as db:
+            db.probe()
+            return has_tables(db)
 
     def after_fork_in_child(self) -> None:
         """Start without indexes, which another thread may have been changing, and claims."""

@@ -10,7 +10,6 @@ from langchain_kronvex.core.errors import ConfigurationError, SchemaTooNew, Stor
 from langchain_kronvex.storage.postgres.database import Database, Transaction, locking
 
 LOCK = locking("langchain-kronvex schema")
-_STEPS_ARE_THERE = "SELECT to_regclass('langchain_kronvex.schema_steps') IS NOT NULL"
 _OLDEST_SERVER = 140000
 _OLDEST_VECTOR = (0, 7)  # the first with halfvec
 
@@ -20,6 +19,12 @@ def steps() -> list[str]:
     folder = files("langchain_kronvex.storage.postgres").joinpath("schema")
     scripts = sorted((f for f in folder.iterdir() if f.name[:3].isdigit()), key=lambda f: f.name)
     return [script.read_text(encoding="utf-8") for script in scripts]
+
+
+def has_tables(database: Database) -> bool:
+    """Return whether there is a store."""
+    found = database.read("SELECT to_regclass('langchain_kronvex.schema_steps') IS NOT NULL")
+    return bool(found[0][0])
 
 
 def migrate(database: Database, scripts: Sequence[str] | None = None) -> None:
@@ -37,7 +42,7 @@ def migrate(database: Database, scripts: Sequence[str] | None = None) -> None:
     _check_server(database)
     _check_pgvector(database)
     scripts = steps() if scripts is None else scripts
-    if not database.read(_STEPS_ARE_THERE)[0][0]:
+    if not has_tables(database):
         database.run(_make_schema)
     taken = database.read("SELECT coalesce(max(step), 0) FROM langchain_kronvex.schema_steps")[0][0]
     if taken > len(scripts):
