@@ -6,6 +6,7 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -341,8 +342,9 @@ def with_local_vectors(
 def _shut(
     threads: Threads, writer: BackgroundWriter, embedding: BackgroundWriter, backend: MemoryBackend
 ) -> None:
-    for part in (threads, writer, embedding, backend):
-        part.close()
+    with ExitStack() as stack:  # closes every part, also when closing one is cut short
+        for part in (backend, embedding, writer, threads):
+            stack.callback(part.close)
 
 
 def _max_reads(url: str, model: ModelInUse, max_threads: int) -> int:

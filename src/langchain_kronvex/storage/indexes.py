@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from heapq import nlargest
 from typing import Any
+
+import numpy as np
 
 from langchain_kronvex.core.messages import answer_in
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
@@ -16,6 +18,7 @@ from langchain_kronvex.recall.ranking import Floats, Form
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import Hits
 from langchain_kronvex.storage.backend import Match, Record
+from langchain_kronvex.storage.model_check import Model, sound_vector
 
 _ENTRY_BYTES = 6_144  # the size of an empty entry
 _MAX_REPLY_CHARS = 20_000  # of a reply, by which an exchange is found
@@ -68,6 +71,26 @@ def index_row_of(seq: int, record: Record) -> IndexRow:
     )
 
 
+def sound(
+    rows: Sequence[IndexRow], model: Model | None, forget: Callable[[Sequence[int]], None]
+) -> Sequence[IndexRow]:
+    """Return rows without the vectors that cannot be used, which something else has damaged.
+
+    Args:
+        rows: As they were read.
+        model: The model of the vectors, with their width.
+        forget: Called with the numbers of the memories with such vectors.
+    """
+    vectors = [row.vector for row in rows if row.vector is not None]
+    width = model[1] if model else None
+    if not width or ({len(v) for v in vectors} <= {width} and np.isfinite(vectors).all()):
+        return rows
+    checked = [replace(row, vector=sound_vector(row.vector, model)) for row in rows]
+    pairs = zip(rows, checked, strict=True)
+    forget([old.seq for old, new in pairs if old.vector is not None and new.vector is None])
+    return checked
+
+
 # -- matches -----------------------------------------------------------------------------------
 
 
@@ -91,6 +114,7 @@ def matches_of(hits: Hits, record_of: Mapping[int, Record]) -> list[Match]:
 
 
 State = tuple[int, int, int]
+_UNKNOWN: State = (-1, -1, -1)  # of no store, so that the index is read anew
 
 
 @dataclass(slots=True)
@@ -112,6 +136,12 @@ class CachedIndex:
     index: ScopeIndex = field(default_factory=ScopeIndex)
     lock: threading.Lock = field(default_factory=threading.Lock)
     loading: threading.Lock = field(default_factory=threading.Lock)
+
+    def apply(self, rows: Iterable[IndexRow]) -> None:
+        """Add rows to the index, as part of its state; if that is cut short, it is read anew."""
+        state, self.state = self.state, _UNKNOWN
+        self.index.apply(rows)
+        self.state = state
 
 
 class IndexCache:
