@@ -82,11 +82,11 @@ class Watched:
         self.url, self._path = f"sqlite:///{path}", path
         self.memory, self.other = KronvexMemory(self.url), KronvexMemory(self.url)
         self.memory.remember("the first memory", user_id="ana")
-        self.outside = sqlite3.connect(path, timeout=0, isolation_level=None)
+        self.outside = sqlite3.connect(path, timeout=5, isolation_level=None)
         self._thread = ThreadPoolExecutor(1)
 
     def check(self, number: int) -> None:
-        self.outside.execute("BEGIN IMMEDIATE")  # fails at once if a transaction was left open
+        self.outside.execute("BEGIN IMMEDIATE")  # waits for background work at most
         self.outside.execute("ROLLBACK")
         texts = [f"here{number}", f"there{number}"]
         self.memory.remember(texts[0], user_id="ana")

@@ -7,14 +7,12 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from pydantic import SecretStr
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter, OnError, notify
@@ -31,11 +29,11 @@ from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_emb
 from langchain_kronvex.memory.embedder import BackgroundEmbedder
 from langchain_kronvex.memory.recaller import AccessCounter, Recaller
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
-from langchain_kronvex.storage.options import PostgresOptions, ServiceOptions
+from langchain_kronvex.storage.options import ServiceOptions, Settings
 from langchain_kronvex.storage.urls import is_remote, open_backend, resolve_agent_id, resolve_url
 
 if TYPE_CHECKING:
-    import httpx
+    pass
 
 logger = logging.getLogger("langchain_kronvex")
 # Reads that hardly wait: with as many threads as tasks, 64 tasks read 10 % less a second.
@@ -44,22 +42,6 @@ _COMPUTING_THREADS = {"sqlite": 2, "postgresql": 4}
 _ERASE_AFTER_SECONDS = 0.5
 # The pause before the next erasure, in durations of the last: writers have to wait during one.
 _PAUSE_FACTOR = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The settings of a memory other than its URL, agent and embeddings; see `KronvexMemory`."""
-
-    api_key: SecretStr | None = None
-    on_error: OnError | None = None
-    timeout_seconds: float = 30.0
-    cache_megabytes: int = 256
-    max_threads: int = 32
-    http_client: httpx.Client | None = None
-    outbox: str | Path | None = None
-    allow_http: bool = False
-    postgres: PostgresOptions | None = None
-    clock: Callable[[], datetime] | None = None
 
 
 class DegradedTurns:
@@ -135,7 +117,6 @@ class Engine:
         embeddings: EmbeddingsChoice,
         settings: Settings,
     ) -> None:
-        checks.check_count(settings.max_threads, "max_threads", least=1)
         self.settings = settings
         self.agent_id = resolve_agent_id(agent_id)
         self.url = resolve_url(url, settings.api_key, settings.postgres)

@@ -62,13 +62,16 @@ def open_backend(
     """Open the backend that a URL names.
 
     Raises:
-        ConfigurationError: no backend of this version understands the URL.
+        ConfigurationError: no backend of this version understands the URL, or an option is of no
+            use with it.
         StoreError: the place cannot be opened.
     """
+    service = service or ServiceOptions()
+    _refuse_unused(url, service, postgres)
     if is_remote(url):
         from langchain_kronvex.storage.rest.opening import open_service
 
-        return open_service(url, agent_id, service or ServiceOptions(), timeout=timeout)
+        return open_service(url, agent_id, service, timeout=timeout)
     if is_postgres(url):
         options, postgres_backend = postgres or PostgresOptions(), _postgres()
         return postgres_backend(
@@ -78,6 +81,19 @@ def open_backend(
     from langchain_kronvex.storage.sqlite.backend import SqliteBackend
 
     return SqliteBackend(path, agent_id, timeout=timeout, cache_bytes=cache_bytes)
+
+
+def _refuse_unused(url: str, service: ServiceOptions, postgres: PostgresOptions | None) -> None:
+    """Refuse options that this kind of store does not read."""
+    unused = [] if postgres is None or is_postgres(url) else ["postgres"]
+    if not is_remote(url):
+        names = ("http_client", "outbox", "allow_http")
+        unused += [name for name in names if getattr(service, name)]
+    if unused:
+        raise ConfigurationError(
+            f"{' and '.join(unused)}: of no use with this URL. Leave it out, or check the URL: "
+            "postgres goes with postgresql://, the others with a Kronvex API."
+        )
 
 
 def require_store(url: str, postgres: PostgresOptions | None = None) -> None:

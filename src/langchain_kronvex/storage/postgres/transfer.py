@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.storage.backend import Record, moved_id, renewed
+from langchain_kronvex.storage.model_check import sound_vector
 from langchain_kronvex.storage.postgres import rows, vectors
 from langchain_kronvex.storage.postgres.database import Statement, Transaction, locking
 from langchain_kronvex.storage.postgres.erasing import delete_rows, renew_generation
@@ -44,7 +45,7 @@ def export_page(
         [tx.agent_id if owner is None else tx.scope(owner), now, limit, _PAGE_CHARS],
     )
     return [
-        (seq, from_cells(cells, None if sent is None else rows.from_halfvec(sent)))
+        (seq, from_cells(cells, sound_vector(rows.from_halfvec(sent), known)))
         for seq, _, sent, *cells in found
     ]
 
