@@ -115,6 +115,7 @@ def matches_of(hits: Hits, record_of: Mapping[int, Record]) -> list[Match]:
 
 State = tuple[int, int, int]
 _UNKNOWN: State = (-1, -1, -1)  # of no store, so that the index is read anew
+_EMPTY = ScopeIndex()  # stays empty
 
 
 @dataclass(slots=True)
@@ -138,10 +139,11 @@ class CachedIndex:
     loading: threading.Lock = field(default_factory=threading.Lock)
 
     def apply(self, rows: Iterable[IndexRow]) -> None:
-        """Add rows to the index, as part of its state; if that is cut short, it is read anew."""
-        state, self.state = self.state, _UNKNOWN
-        self.index.apply(rows)
-        self.state = state
+        """Add rows to the index; its state stays. If that is cut short, it is read anew."""
+        state, index = self.state, self.index
+        self.state, self.index = _UNKNOWN, _EMPTY  # a signal may end this at any line
+        index.apply(rows)
+        self.state, self.index = state, index
 
 
 class IndexCache:
