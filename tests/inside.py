@@ -68,6 +68,7 @@ NAMES = {
     "ServerSettings": "server.settings:ServerSettings",
     "ServerUnavailable": "core.errors:ServerUnavailable",
     "Service": "server.service:Service",
+    "Settings": "storage.options:Settings",
     "Table": "recall.arrays:Table",
     "TextFeatures": "recall.tokenizer:TextFeatures",
     "Threads": "core.threads:Threads",

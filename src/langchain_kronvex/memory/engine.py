@@ -29,7 +29,7 @@ from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_emb
 from langchain_kronvex.memory.embedder import BackgroundEmbedder
 from langchain_kronvex.memory.recaller import AccessCounter, Recaller
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
-from langchain_kronvex.storage.options import ServiceOptions, Settings
+from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import is_remote, open_backend, resolve_agent_id, resolve_url
 
 if TYPE_CHECKING:
@@ -121,19 +121,7 @@ class Engine:
         self.agent_id = resolve_agent_id(agent_id)
         self.url = resolve_url(url, settings.api_key, settings.postgres)
         self.model = ModelInUse(_model_for(self.url, embeddings))
-        self.backend = open_backend(
-            self.url,
-            self.agent_id,
-            timeout=settings.timeout_seconds,
-            cache_bytes=settings.cache_megabytes << 20,
-            service=ServiceOptions(
-                api_key=settings.api_key,
-                http_client=settings.http_client,
-                outbox=settings.outbox,
-                allow_http=settings.allow_http,
-            ),
-            postgres=settings.postgres,
-        )
+        self.backend = open_backend(self.url, self.agent_id, settings)
         self.clock = settings.clock or self.backend.clock
         self.degraded = DegradedTurns(settings.on_error)
         max_reads = partial(_max_reads, self.url, self.model, settings.max_threads)

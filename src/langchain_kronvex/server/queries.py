@@ -14,6 +14,7 @@ from langchain_kronvex.server.api.requests import Question
 from langchain_kronvex.server.client_envelope import owners_of, understood
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord
+from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import is_remote, open_backend
 
 _NEWEST_FIRST = Page(by="created", newest_first=True)
@@ -41,7 +42,7 @@ def check_servable(memory: KronvexMemory) -> None:
 def open_store(memory: KronvexMemory, agent_id: str) -> MemoryBackend:
     """Open the records of another agent in the place of a memory, for lookups."""
     url, postgres = memory.engine.url, memory.engine.settings.postgres
-    return open_backend(url, agent_id, timeout=30.0, cache_bytes=0, postgres=postgres)
+    return open_backend(url, agent_id, Settings(cache_megabytes=0, postgres=postgres))
 
 
 def holds_anything(memory: KronvexMemory, agent_id: str) -> bool:

@@ -128,6 +128,7 @@ class CachedIndex:
         checked: The version of the store at which the index was up to date, and the model of
             its vectors.
         index: The index.
+        size: About how many bytes the entry takes, as last measured.
         lock: Held while the index is searched or changed.
         loading: Held while the index is read from the store, if that takes several steps.
     """
@@ -135,6 +136,7 @@ class CachedIndex:
     state: State = (0, 0, 0)
     checked: tuple[tuple[int, int] | None, str | None] = (None, None)
     index: ScopeIndex = field(default_factory=ScopeIndex)
+    size: int = _ENTRY_BYTES
     lock: threading.Lock = field(default_factory=threading.Lock)
     loading: threading.Lock = field(default_factory=threading.Lock)
 
@@ -152,7 +154,6 @@ class IndexCache:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._entries: OrderedDict[str, CachedIndex] = OrderedDict()
-        self._sizes: dict[str, int] = {}
         self._total = 0
         self._lock = threading.Lock()
 
@@ -162,7 +163,7 @@ class IndexCache:
             entry = self._entries.get(owner)
             if entry is None:
                 entry = self._entries[owner] = CachedIndex()
-                self._resize(owner, _ENTRY_BYTES)
+                self._total += entry.size
                 self._evict()
             self._entries.move_to_end(owner)
             return entry
@@ -171,23 +172,20 @@ class IndexCache:
         """Drop the indexes of owners."""
         with self._lock:
             for owner in owners:
-                self._entries.pop(owner, None)
-                self._resize(owner, 0)
+                dropped = self._entries.pop(owner, None)
+                self._total -= dropped.size if dropped else 0
 
     def shrink(self, owner: str) -> None:
         """Measure a changed index; drop others until all fit, but not the one used last."""
         with self._lock:
             entry = self._entries.get(owner)
             if entry is not None:
-                self._resize(owner, entry.index.nbytes + _ENTRY_BYTES)
+                self._total -= entry.size
+                entry.size = entry.index.nbytes + _ENTRY_BYTES
+                self._total += entry.size
             self._evict()
 
     def _evict(self) -> None:
         while self._total > self._max_bytes and len(self._entries) > 1:
-            dropped, _ = self._entries.popitem(last=False)
-            self._resize(dropped, 0)
-
-    def _resize(self, owner: str, size: int) -> None:
-        self._total += size - self._sizes.pop(owner, 0)
-        if size:
-            self._sizes[owner] = size
+            _, dropped = self._entries.popitem(last=False)
+            self._total -= dropped.size

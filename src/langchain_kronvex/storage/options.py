@@ -78,7 +78,7 @@ class Settings:
     `storage/urls.py` refuses those that its URL has no use for.
     """
 
-    api_key: SecretStr | None = None
+    api_key: SecretStr | None = field(default=None, repr=False)
     on_error: OnError | None = None
     timeout_seconds: float = 30.0
     cache_megabytes: int = 256
@@ -109,16 +109,6 @@ class Settings:
                 "clock must be a function that returns the time with its time zone, such as "
                 "lambda: datetime.now(timezone.utc)."
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceOptions:
-    """How a Kronvex API is reached; see `KronvexMemory`."""
-
-    api_key: str | SecretStr | None = field(default=None, repr=False)
-    http_client: httpx.Client | None = None
-    outbox: str | Path | None = None
-    allow_http: bool = False
 
 
 def _check_whole(value: object, name: str, *, least: int) -> None:

@@ -10,13 +10,14 @@ from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.server.registry.agents import Agents, check_agent_id
 from langchain_kronvex.server.registry.api_keys import ApiKey, ApiKeys
 from langchain_kronvex.server.registry.item_table import SERVER_AGENT
+from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import open_backend
 
 
 @contextmanager
 def open_registry(url: str) -> Iterator[tuple[ApiKeys, Agents]]:
     """Open the keys and agents of a store."""
-    with closing(open_backend(url, SERVER_AGENT, timeout=30.0, cache_bytes=0)) as backend:
+    with closing(open_backend(url, SERVER_AGENT, Settings(cache_megabytes=0))) as backend:
         yield ApiKeys(backend, _now), Agents(backend, _now)
 
 
