@@ -45,7 +45,8 @@ def recall_what_others_wrote(
 def recall_for_the_first_time(
     memory: KronvexMemory, other: KronvexMemory, number: int
 ) -> Callable[[], Any]:
-    other.forget(id=other.remember(f"gone{number}", user_id="ana").id)  # the index is read anew
+    stored = other.remember(f"retyped{number}", user_id="ana")
+    other.update(stored.id, memory_type="semantic")  # the index is read anew
     return lambda: memory.recall("the first memory", user_id="ana")
 
 
@@ -133,10 +134,10 @@ def interrupt(watched: Watched, call: Call, step: int) -> int:
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
 def test_a_call_is_interrupted_at_some_lines(watched: Watched, call: Call) -> None:
-    assert interrupt(watched, call, step=23) > 50
+    assert interrupt(watched, call, step=211 if "recall" in call.__name__ else 47) > 40
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
 def test_a_call_is_interrupted_at_every_line(watched: Watched, call: Call) -> None:
-    assert interrupt(watched, call, step=1) > 50
+    assert interrupt(watched, call, step=1) > 40

@@ -124,8 +124,8 @@ class SqliteFile(ForkAware):
 
     def after_fork_in_parent(self) -> None:
         """Let other threads go on; each connection is opened again when it is needed."""
+        self._writing.release()  # in the order in which they were taken
         self._reading.release()
-        self._writing.release()
 
     def after_fork_in_child(self) -> None:
         """Replace the locks, which a thread of the parent may have held."""
