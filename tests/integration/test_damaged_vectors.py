@@ -75,6 +75,21 @@ def test_a_damaged_vector_is_skipped_reported_and_fetched_anew(
     assert vectors(path) == whole
 
 
+def test_a_report_may_use_the_memory(tmp_path: Path) -> None:
+    path, seen = tmp_path / "memory.db", []
+    with KronvexMemory(f"sqlite:///{path}") as memory:
+        memory.remember("Ana is allergic to peanuts.", user_id="ana")
+    damage(path, DAMAGES["too short"], "TRUE")
+
+    def look(_: Exception) -> None:
+        seen.append(memory.recall("peanuts", user_id="ana"))
+
+    memory = KronvexMemory(f"sqlite:///{path}", on_error=look)
+    assert memory.recall("peanuts", user_id="ana")
+    assert len(seen) == 1
+    memory.close()
+
+
 def test_an_export_leaves_a_damaged_vector_out(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     with KronvexMemory(f"sqlite:///{path}") as memory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import nlargest
 from typing import Any
@@ -71,24 +71,23 @@ def index_row_of(seq: int, record: Record) -> IndexRow:
     )
 
 
-def sound(
-    rows: Sequence[IndexRow], model: Model | None, forget: Callable[[Sequence[int]], None]
-) -> Sequence[IndexRow]:
-    """Return rows without the vectors that cannot be used, which something else has damaged.
+def without_damaged(
+    rows: Sequence[IndexRow], model: Model | None
+) -> tuple[Sequence[IndexRow], list[int]]:
+    """Return rows without the vectors that cannot be used, and the numbers of the rows with such.
 
     Args:
         rows: As they were read.
         model: The model of the vectors, with their width.
-        forget: Called with the numbers of the memories with such vectors.
     """
     vectors = [row.vector for row in rows if row.vector is not None]
     width = model[1] if model else None
     if not width or ({len(v) for v in vectors} <= {width} and np.isfinite(vectors).all()):
-        return rows
+        return rows, []
     checked = [replace(row, vector=sound_vector(row.vector, model)) for row in rows]
     pairs = zip(rows, checked, strict=True)
-    forget([old.seq for old, new in pairs if old.vector is not None and new.vector is None])
-    return checked
+    damaged = [old.seq for old, new in pairs if old.vector is not None and new.vector is None]
+    return checked, damaged
 
 
 # -- matches -----------------------------------------------------------------------------------
@@ -128,6 +127,7 @@ class CachedIndex:
         checked: The version of the store at which the index was up to date, and the model of
             its vectors.
         index: The index.
+        damaged: Numbers of memories whose vectors were found damaged, to be removed from the store.
         size: About how many bytes the entry takes, as last measured.
         lock: Held while the index is searched or changed.
         loading: Held while the index is read from the store, if that takes several steps.
@@ -136,15 +136,18 @@ class CachedIndex:
     state: State = (0, 0, 0)
     checked: tuple[tuple[int, int] | None, str | None] = (None, None)
     index: ScopeIndex = field(default_factory=ScopeIndex)
+    damaged: list[int] = field(default_factory=list)
     size: int = _ENTRY_BYTES
     lock: threading.Lock = field(default_factory=threading.Lock)
     loading: threading.Lock = field(default_factory=threading.Lock)
 
-    def apply(self, rows: Iterable[IndexRow]) -> None:
+    def apply(self, rows: Sequence[IndexRow], model: Model | None) -> None:
         """Add rows to the index; its state stays. If that is cut short, it is read anew."""
+        rows, damaged = without_damaged(rows, model)
         state, index = self.state, self.index
         self.state, self.index = _UNKNOWN, _EMPTY  # a signal may end this at any line
         index.apply(rows)
+        self.damaged += damaged
         self.state, self.index = state, index
 
 

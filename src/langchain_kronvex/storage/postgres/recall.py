@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from typing import NamedTuple
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
@@ -23,7 +22,6 @@ from langchain_kronvex.storage.indexes import (
     IndexCache,
     matches_of,
     recall_owners,
-    sound,
 )
 from langchain_kronvex.storage.model_check import Model, check_request, damaged, refuse
 from langchain_kronvex.storage.postgres import rows
@@ -73,6 +71,9 @@ def _recall_owner(database: Database, cache: IndexCache, request: RecallRequest)
             if known.generation != state.generation or known.revision < state.revision:
                 _add_new_rows(database, entry, owner)
         cache.shrink(owner)
+        if entry.damaged:  # now that no lock is held
+            seqs, entry.damaged = entry.damaged, []
+            _forget_vectors(database, owner, seqs)
     raise StoreBusy(f"{database.location}: other workers write faster than this one can read.")
 
 
@@ -101,12 +102,11 @@ def _add_new_rows(database: Database, entry: CachedIndex, owner: str) -> None:
                 continue  # the page is not of all rows
         target = state.revision if target is None else target
         is_last = len(page) < _PAGE_ROWS
-        page = sound(page, model, partial(_forget_vectors, database, owner))
         with entry.lock:
-            entry.apply(page)
+            entry.apply(page, model)
             if is_last:
                 entry.state = (0, state.generation, target)
-        if any(row.vector is None for row in page):
+        if entry.damaged or any(row.vector is None for row in page):
             database.on_unembedded()
         if is_last:
             return

@@ -21,7 +21,6 @@ from langchain_kronvex.storage.indexes import (
     State,
     matches_of,
     recall_owners,
-    sound,
 )
 from langchain_kronvex.storage.model_check import Model, check_request
 from langchain_kronvex.storage.record import from_cells, to_micros
@@ -56,12 +55,15 @@ def _recall_owner(
         with entry.lock:
             seen = (file.version(), request.model)
             if entry.checked != seen or seen[0] is None:
-                _bring_up_to_date(file, entry, owner, page_rows, forget)
+                _bring_up_to_date(file, entry, owner, page_rows)
                 cache.shrink(owner)
                 # Last: the index has no vectors of a later model.
                 check_request(file.location, file.in_snapshot(vectors.model_of), request)
                 entry.checked = seen
             scope, hits = entry.state[0], search(entry.index, request)
+        if entry.damaged:  # now that no lock is held
+            seqs, entry.damaged = entry.damaged, []
+            forget(seqs)
         matches = matches_of(hits, _fetch(file, scope, hits.seqs, request.now))
         if len(matches) == len(hits.seqs):
             break
@@ -79,9 +81,7 @@ def _fetch(file: SqliteFile, scope: int, seqs: list[int], now: datetime) -> dict
     return {seq: from_cells(cells) for seq, *cells in found}
 
 
-def _bring_up_to_date(
-    file: SqliteFile, entry: CachedIndex, owner: str, page_rows: int, forget: Forget
-) -> None:
+def _bring_up_to_date(file: SqliteFile, entry: CachedIndex, owner: str, page_rows: int) -> None:
     """Add new writes to an index; read it anew if records have been deleted."""
     rounds = 0
     while rounds < _ROUNDS:
@@ -95,7 +95,7 @@ def _bring_up_to_date(
             now, model, page = file.in_snapshot(partial(_page, owner=owner, seqs=seqs))
             if now[:2] != state[:2]:  # others of the owner have been deleted
                 break
-            entry.apply(sound(page, model, forget))
+            entry.apply(page, model)
         else:
             entry.state = state
             rounds += 1  # some may have been replaced between two pages: look again
