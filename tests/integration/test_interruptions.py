@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +17,7 @@ from langchain_core.messages import HumanMessage
 
 from langchain_kronvex import KronvexKeyValueStore, KronvexMemory
 
-from .interrupts import interrupted_at
+from .interrupts import Interrupt, interrupted_at
 
 Call = Callable[[KronvexMemory, KronvexMemory, int], Callable[[], Any]]
 
@@ -135,6 +138,41 @@ def interrupt(watched: Watched, call: Call, step: int) -> int:
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
 def test_a_call_is_interrupted_at_some_lines(watched: Watched, call: Call) -> None:
     assert interrupt(watched, call, step=211 if "recall" in call.__name__ else 47) > 40
+
+
+def run_under_time_limits(watched: Watched, rounds: int) -> None:
+    """End calls by real signals, after times that are drawn anew."""
+    draw, armed = random.Random(7), False
+
+    def strike(*_: Any) -> None:
+        if armed:
+            raise Interrupt
+
+    before = signal.signal(signal.SIGALRM, strike)
+    try:
+        for number in range(rounds):
+            call = CALLS[number % len(CALLS)](watched.memory, watched.other, number)
+            with contextlib.suppress(Interrupt):
+                armed = True
+                signal.setitimer(signal.ITIMER_REAL, draw.uniform(1e-5, 4e-3))
+                call()
+                armed = False
+            armed = False
+            watched.check(number)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_calls_are_ended_by_time_limits(watched: Watched) -> None:
+    run_under_time_limits(watched, 50)
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_many_calls_are_ended_by_time_limits(watched: Watched) -> None:
+    run_under_time_limits(watched, 3000)
 
 
 @pytest.mark.soak
