@@ -11,8 +11,6 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import compress
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter, OnError, notify
@@ -31,9 +29,6 @@ from langchain_kronvex.memory.recaller import AccessCounter, Recaller
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import is_remote, open_backend, resolve_agent_id, resolve_url
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger("langchain_kronvex")
 # Reads that hardly wait: with as many threads as tasks, 64 tasks read 10 % less a second.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SCHEMA = "langchain_kronvex"
 _MAX_IDENTIFIER_BYTES = 63
-_MOST_SECONDS = 1e6
+_MOST_SECONDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ def _check_seconds(value: object, name: str, *, least: float) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not least <= cast("float", value) < _MOST_SECONDS:
         raise ConfigurationError(
-            f"{name} must be a number of seconds from {least:g} to {_MOST_SECONDS:g}."
+            f"{name} must be a number of seconds from {least:g} to {_MOST_SECONDS}."
         )
 
 
