@@ -140,6 +140,14 @@ def test_a_call_is_interrupted_at_some_lines(watched: Watched, call: Call) -> No
     assert interrupt(watched, call, step=211 if "recall" in call.__name__ else 47) > 40
 
 
+def test_a_second_signal_may_leave_a_transaction_to_the_next_call(watched: Watched) -> None:
+    file = watched.memory.engine.backend.file  # type: ignore[attr-defined]
+    for use in ("reader", "writer"):
+        file._connection(use).execute("BEGIN IMMEDIATE" if use == "writer" else "BEGIN")
+    watched.memory.remember("the next call", user_id="ana")
+    watched.check(1)
+
+
 def run_under_time_limits(watched: Watched, rounds: int) -> None:
     """End calls by real signals, after times that are drawn anew."""
     draw, armed = random.Random(7), False
