@@ -7,7 +7,7 @@ line for each, as in every prompt.
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, ToolException
@@ -15,13 +15,12 @@ from pydantic import BaseModel, Field, ValidationError
 
 from langchain_kronvex.core.context_lines import memory_line, neutral
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.options import checked_names, explained
+from langchain_kronvex.core.options import explained
 from langchain_kronvex.core.types import Memory, Scope
-from langchain_kronvex.core.validation import check_flag
+from langchain_kronvex.core.validation import MemoryType, check_flag, checked_names
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import check_memory, scope_from
 
-MemoryType = Literal["semantic", "procedural", "episodic", "fact", "preference", "context"]
 # LangGraph passes the run to a parameter named `runtime`; a model can neither see nor set it. Its
 # annotation must not be a string, so this module does not postpone annotations.
 Runtime = Annotated[Any, InjectedToolArg()]
@@ -74,13 +73,19 @@ class ForgetInput(BaseModel):
 Ids = dict[str, Any]  # the user and the session
 
 
-def _remember(memory: KronvexMemory, ids: Ids, content: str, memory_type: str = "semantic") -> str:
+def _remember(
+    memory: KronvexMemory, ids: Ids, content: str, memory_type: MemoryType = "semantic"
+) -> str:
     stored = memory.remember(content, memory_type=memory_type, **ids)
     return f"{'Already known' if stored.deduplicated else 'Remembered'}: {_line(stored)}"
 
 
 def _recall(
-    memory: KronvexMemory, ids: Ids, query: str, limit: int = 5, memory_type: str | None = None
+    memory: KronvexMemory,
+    ids: Ids,
+    query: str,
+    limit: int = 5,
+    memory_type: MemoryType | None = None,
 ) -> str:
     found = memory.inject_context(query, top_k=limit, memory_type=memory_type, **ids)
     return "\n".join(map(_line, found.memories)) or "No memory matches."

@@ -147,4 +147,5 @@ def test_the_same_words_of_several_sessions_take_one_line(memory: Driver) -> Non
     context = memory.inject_context("tea", user_id="ana", top_k=2)
 
     assert sorted(m.content for m in context.memories) == ["Ana likes coffee.", "Ana likes tea."]
-    assert len(memory.recall("tea", user_id="ana", top_k=9)) == 4
+    assert len(memory.recall("tea", user_id="ana", top_k=9)) == 2
+    assert len(memory.memories(user_id="ana")) == 4

@@ -79,6 +79,10 @@ def named(ids: Ids) -> dict[str, str | None]:
     return {"user_id": ids[0], "session_id": ids[1]}
 
 
+def texts_of(expected: dict[str, Known]) -> set[str]:
+    return {known.content for known in expected.values()}
+
+
 class Isolation(RuleBasedStateMachine):
     """A memory next to a plain model of what it should hold."""
 
@@ -115,6 +119,12 @@ class Isolation(RuleBasedStateMachine):
             assert m.memory_type == known.memory_type
             assert (m.user_id, m.session_id) == known.ids
             assert m.metadata == known.metadata
+
+    def check_each_text_once(self, found: Any, expected: dict[str, Known]) -> None:
+        """Check a recall: the same words, said in several sessions or as several types."""
+        shown = {m.id for m in found}
+        self.check(found, {id_: k for id_, k in expected.items() if id_ in shown})
+        assert sorted(m.content for m in found) == sorted(texts_of(expected))
 
     def keep(self, stored: Any, told: Known) -> None:
         """Take in what a write returned, which may be an older memory renewed."""
@@ -194,7 +204,11 @@ class Isolation(RuleBasedStateMachine):
             assert self.memory.forget(id=id_, **named(other)) == 0
             assert self.memory.get(id_) is not None
         assert self.memory.forget(id=id_) == 1
-        del self.known[id_]
+        known = self.known.pop(id_)
+        said = self.messages.get((owner(known.ids), str(known.ids[1])), [])
+        for place in range(0, len(said), 2):
+            if known.content == f"User: {said[place]}\nAssistant: {said[place + 1]}":
+                said[place : place + 2] = ["[forgotten]"] * 2
         self.gone.add(id_)
 
     @rule(ids=scopes)
@@ -229,26 +243,25 @@ class Isolation(RuleBasedStateMachine):
             if memory_type in (None, known.memory_type)
         }
         options = {"memory_type": memory_type, "include_shared": shared, **named(ids)}
-        self.check(self.memory.recall("number zebra?", top_k=ALL, **options), expected)
+        found = self.memory.recall("number zebra?", top_k=ALL, **options)
+        self.check_each_text_once(found, expected)
         self.check(self.memory.memories(limit=ALL, **options), expected)
-        assert len(self.memory.recall("zebra", top_k=2, **options)) == min(2, len(expected))
+        best = self.memory.recall("zebra", top_k=2, **options)
+        assert len(best) == min(2, len(texts_of(expected)))
 
     @precondition(lambda self: self.known)
     @rule(data=st.data())
     def recall_as_it_was_written(self, data: st.DataObject) -> None:
         id_ = data.draw(st.sampled_from(list(self.known)), "id")
         ids = self.known[id_].ids
-        self.check(self.memory.recall("number zebra?", top_k=ALL, **named(ids)), self.visible(ids))
+        found = self.memory.recall("number zebra?", top_k=ALL, **named(ids))
+        self.check_each_text_once(found, self.visible(ids))
 
     @rule(ids=scopes)
     def inject_context(self, ids: Ids) -> None:
         context = self.memory.inject_context("zebra", top_k=ALL, **named(ids))
-        visible = self.visible(ids)
-        shown = {m.id for m in context.memories}
-        self.check(context.memories, {id_: k for id_, k in visible.items() if id_ in shown})
-        # The same words, said in several sessions or as several types, take one line.
-        assert {m.content for m in context.memories} == {k.content for k in visible.values()}
-        assert len(context.context.splitlines()) == len({k.content for k in visible.values()})
+        self.check_each_text_once(context.memories, self.visible(ids))
+        assert len(context.context.splitlines()) == len(texts_of(self.visible(ids)))
 
     @rule(user_id=st.none() | often, session_id=often)
     def load_messages(self, user_id: str | None, session_id: str) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -17,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 from langchain_core.embeddings import Embeddings
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from langchain_kronvex import KronvexMemory, MemoryDraft, StoreBusy, with_memory
+from langchain_kronvex import ErasurePending, KronvexMemory, MemoryDraft, StoreBusy, with_memory
 
 from .crew import Crew
 from .parts import files_with, parrot
@@ -351,20 +352,109 @@ def test_a_user_whose_memories_have_expired_can_still_be_forgotten(
     assert [m.content for m in memory.memories(user_id="ana")] == ["stays"]
 
 
-def test_forgetting_again_finishes_an_erasure_that_a_reader_delayed(
-    open_memory: OpenMemory, tmp_path: Path, store_url: str
+@pytest.fixture
+def reader(store_url: str) -> Iterator[Callable[[], sqlite3.Connection]]:
+    """Opens a reader of another program that stays at the present state until it commits."""
+    opened: list[sqlite3.Connection] = []
+
+    def open_() -> sqlite3.Connection:
+        opened.append(sqlite3.connect(store_url.removeprefix("sqlite:///"), isolation_level=None))
+        opened[-1].execute("BEGIN")
+        opened[-1].execute("SELECT count(*) FROM records").fetchall()
+        return opened[-1]
+
+    yield open_
+    for connection in opened:
+        connection.close()
+
+
+Reader = Callable[[], sqlite3.Connection]
+DOINGS: dict[str, Callable[[KronvexMemory, str], object]] = {
+    "a user": lambda memory, id_: memory.forget(user_id="gonzales"),
+    "a memory": lambda memory, id_: memory.forget(id=id_),
+    "everything": lambda memory, id_: memory.clear(),
+    "a history": lambda memory, id_: memory.chat_history("chat", "gonzales").clear(),
+    "a message": lambda memory, id_: memory.chat_history("chat", "gonzales").delete("aardwolf"),
+}
+
+
+@pytest.mark.parametrize("doing", DOINGS.values(), ids=DOINGS)
+def test_an_erasure_that_a_reader_delays_says_so_and_is_finished_in_the_background(
+    open_memory: OpenMemory, tmp_path: Path, reader: Reader, doing: Any
+) -> None:
+    memory = open_memory(timeout_seconds=0.2)
+    history = memory.chat_history("chat", "gonzales")
+    question = HumanMessage("okapi", id="aardwolf", additional_kwargs={"mood": "numbat"})
+    history.add_messages([question, AIMessage("gnu")])
+    [kept] = memory.memories(user_id="gonzales")
+    held = reader()
+    with pytest.raises(ErasurePending, match=r"still in .*memory\.db .*in the background"):
+        doing(memory, kept.id)
+    assert "okapi" not in [message.text for message in history.messages]
+    assert memory.stats().pending == 1
+    assert not memory.flush(1.5)
+    others = open_memory(timeout_seconds=5)
+    started = time.monotonic()
+    others.remember("others can write", user_id="ben")
+    assert time.monotonic() - started < 2
+    assert files_with(tmp_path, "numbat") != []
+    held.execute("COMMIT")
+    assert memory.flush(30)
+    assert files_with(tmp_path, "numbat") == []
+    stats = memory.stats()
+    assert (stats.pending, stats.failed, stats.last_error) == (0, 0, None)
+
+
+def test_the_log_does_not_grow_while_an_erasure_waits(
+    open_memory: OpenMemory, tmp_path: Path, reader: Reader
+) -> None:
+    memory = open_memory(timeout_seconds=0.1)
+    memory.remember_many(MemoryDraft(f"{n} " + "x" * 9000, user_id="ana") for n in range(50))
+    memory.remember("zebrastripes", user_id="gonzales")
+    reader()
+    with pytest.raises(ErasurePending):
+        memory.forget(user_id="gonzales")
+    size = memory.stats().size_bytes
+    assert not memory.flush(2)
+    assert memory.stats().size_bytes == size
+
+
+def test_a_store_opens_while_an_earlier_erasure_waits_and_finishes_it(
+    open_memory: OpenMemory, tmp_path: Path, reader: Reader
 ) -> None:
     memory = open_memory(timeout_seconds=0.2)
     memory.remember("zebrastripes", user_id="gonzales")
-    reader = sqlite3.connect(store_url.removeprefix("sqlite:///"), isolation_level=None)
-    try:
-        reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM records").fetchall()
-        with pytest.raises(StoreBusy, match=r"memory\.db"):
-            memory.forget(user_id="gonzales")
-        assert memory.recall("zebrastripes", user_id="gonzales") == []
-        reader.execute("COMMIT")
-    finally:
-        reader.close()
-    memory.forget(user_id="gonzales")
+    held = reader()
+    with pytest.raises(StoreBusy, match="flush"):
+        memory.forget(user_id="gonzales")
+    memory.engine.writer.discard(lambda lane: True)  # as if the process had been killed
+    started = time.monotonic()
+    following = open_memory(timeout_seconds=30)
+    assert time.monotonic() - started < 5
+    assert following.recall("zebrastripes", user_id="gonzales") == []
+    held.execute("COMMIT")
+    assert following.flush(30)
     assert files_with(tmp_path, "zebrastripes", "gonzales") == []
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_no_byte_of_the_messages_of_a_forgotten_memory_is_left(
+    open_memory: OpenMemory, tmp_path: Path, count: int
+) -> None:
+    memory = open_memory()
+    history = memory.chat_history("chat", "ana")
+    call = {"name": "save", "args": {"pin": "wolverine"}, "id": "c1"}
+    for number in range(count):
+        history.add_messages([HumanMessage(f"hello {number} " + "x" * 500), AIMessage("hi")])
+    history.add_messages(
+        [
+            HumanMessage("zebrastripes"),
+            AIMessage("", tool_calls=[call]),
+            ToolMessage("aardwolf", tool_call_id="c1"),
+            AIMessage("okapi"),
+        ]
+    )
+    [chosen] = [m for m in memory.memories(user_id="ana", limit=99) if "zebra" in m.content]
+    assert memory.forget(id=chosen.id) == 1
+    assert files_with(tmp_path, "zebrastripes", "wolverine", "aardwolf", "okapi") == []
+    assert len(history.messages) == 2 * count + 4

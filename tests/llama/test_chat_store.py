@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
-from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.base.llms.types import ChatMessage, TextBlock, ToolCallBlock
 from llama_index.core.memory import ChatMemoryBuffer, ChatSummaryMemoryBuffer
 
 from inside import ChatLog, Page
@@ -310,3 +310,22 @@ def test_a_dump_contains_the_location_and_no_messages(store: KronvexChatStore) -
     }  # fmt: skip
     again = KronvexChatStore.from_dict(dumped, memory=store.memory)
     assert texts(again.get_messages("monday")) == ["user: xyzzy"]
+
+
+def test_forgetting_a_memory_empties_its_messages(
+    store: KronvexChatStore, memory: KronvexMemory
+) -> None:
+    call = ToolCallBlock(tool_call_id="c1", tool_name="save", tool_kwargs={"pin": "4711"})
+    answer = ChatMessage(role="assistant", blocks=[call, TextBlock(text="I will keep 4711")])
+    kept = ChatMessage(role="user", content="And tea?", additional_kwargs={"mood": ["calm"]})
+    store.set_messages("monday", [user("My PIN is 4711"), answer, kept, assistant("Green")])
+    [chosen] = [found for found in memory.memories(user_id="ana") if "4711" in found.content]
+
+    assert memory.forget(id=chosen.id) == 1
+    question, answer, *others = store.get_messages("monday")
+    assert (question.role, question.content) == (user("").role, "[forgotten]")
+    assert "4711" not in repr(answer)
+    assert [block.tool_call_id for block in answer.blocks if hasattr(block, "tool_call_id")] == [
+        "c1"
+    ]
+    assert others == [kept, assistant("Green")]

@@ -136,10 +136,9 @@ async def test_a_scope_is_required(memory: KronvexMemory) -> None:
 
 
 @pytest.mark.parametrize("option", [{"user_id": " "}, {"session_id": ""}, {"top_k": 0}])
-async def test_invalid_options_are_rejected(memory: KronvexMemory, option: Any) -> None:
-    block = KronvexMemoryBlock(memory=memory, **{"user_id": "ana", **option})
+def test_invalid_options_are_rejected(memory: KronvexMemory, option: Any) -> None:
     with pytest.raises(InvalidInput):
-        await block.aget([user("hello")])
+        KronvexMemoryBlock(memory=memory, **{"user_id": "ana", **option})
 
 
 async def test_a_memory_cannot_imitate_the_template(memory: KronvexMemory) -> None:

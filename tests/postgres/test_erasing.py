@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 
 from inside import scope_key
 from integration.parts import HashedWords
@@ -62,6 +62,24 @@ def test_no_row_of_a_forgotten_user_is_left_in_any_table(open_memory: OpenMemory
     memory.forget(user_id="ana")
     assert rows_of(sql, "ana", "xylophone of ana", "marimba ana") == {}
     assert set(rows_of(sql, "ben")) == {"records", "scopes", "accesses"}
+
+
+def test_no_row_holds_the_words_of_one_forgotten_memory(open_memory: OpenMemory, sql: Sql) -> None:
+    memory = open_memory()
+    call = {"name": "save", "args": {"pin": "sousaphone"}, "id": "c1"}
+    turn = [HumanMessage("xylophone?"), AIMessage("marimba", tool_calls=[call])]
+    memory.save_messages([*turn, HumanMessage("tuba?"), AIMessage("yes")], "chat", user_id="ana")
+    [chosen] = [m for m in memory.memories(user_id="ana") if "marimba" in m.content]
+    memory.recall("xylophone", user_id="ana")
+    memory.flush(10)
+
+    assert memory.forget(id=chosen.id) == 1
+    for word in ("xylophone", "marimba", "sousaphone", chosen.id):
+        texts = [text for table in tables(sql) for (text,) in sql(
+            f"SELECT t::text FROM langchain_kronvex.{table} AS t"
+        )]  # fmt: skip
+        assert [text for text in texts if word in text] == []
+    assert len(memory.load_messages("chat", user_id="ana")) == 4
 
 
 def test_a_user_whose_memories_have_all_expired_leaves_no_name_behind(

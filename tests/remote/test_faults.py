@@ -309,7 +309,6 @@ def test_an_agent_and_ids_with_any_characters(plain: PlainServer, open_on: Open)
         ({"url": "https://example.com", "api_key": "  "}, "Copy it again"),
         ({"url": "https://example.com", "api_key": 7}, "string"),
         ({"url": "https://example.com", "http_client": "x"}, "httpx.Client"),
-        ({"url": "sqlite://", "http_async_client": "x"}, "http_client"),
         ({"url": "https://example.com", "embeddings": "openai:x"}, "server embeds"),
         ({"url": "https://example.com", "embeddings": False}, "server embeds"),
     ],

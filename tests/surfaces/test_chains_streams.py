@@ -18,7 +18,12 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langchain_core.output_parsers import JsonOutputParser
-from langchain_core.runnables import AddableDict, RunnableGenerator, RunnableLambda
+from langchain_core.runnables import (
+    AddableDict,
+    RunnableGenerator,
+    RunnableLambda,
+    RunnablePassthrough,
+)
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
@@ -476,7 +481,7 @@ async def test_what_is_said_in_a_stream(
         [("custom", {"progress": 1})],
         [("debug", {"type": "task", "step": 1, "payload": {}})],
         [{"type": "custom", "ns": (), "data": "halfway"}],
-        [{"input": "Bus or train?", "memory_context": "", "chat_history": []}],
+        [{"input": "Bus or train?", "memory_context": ""}],
         [object()],
     ],
     ids=lambda value: str(value)[:60],
@@ -505,12 +510,7 @@ RAG: dict[str, Any] = {"input": "Bus or train?", "context": DOCUMENTS, "answer":
         {"question": "Bus or train?", "documents": DOCUMENTS, "generation": "Take the bus."},
         {"query": "Bus or train?", "result": "Take the bus.", "source_documents": DOCUMENTS},
         {"output_text": AIMessage("Take the bus."), "input_documents": DOCUMENTS},
-        {
-            "input": "Bus or train?",
-            "chat_history": [],
-            "memory_context": "",
-            "own": "Take the bus.",
-        },
+        {"input": "Bus or train?", "memory_context": "", "own": "Take the bus."},
         {"answer": {"text": "Take the bus.", "citations": [1]}, "context": ["Buses."]},
         {"messages": [("human", "Bus or train?"), ("ai", "Take the bus.")], "context": DOCUMENTS},
     ],
@@ -524,6 +524,20 @@ async def test_the_answer_in_a_dict_of_other_things(
 
     assert said(memory) == SPOKEN
     assert memory.stats().degraded == 0
+
+
+@sync_and_async
+async def test_a_chain_that_adds_its_answer_to_what_it_was_given(
+    tea_lover: KronvexMemory, call: Call
+) -> None:
+    model = FakeModel(replies=["Take the bus."])
+    adding = RunnablePassthrough.assign(reply=RunnableLambda(lambda d: d["input"]) | model)
+
+    for _ in range(2):
+        await call(with_memory(adding, tea_lover), {"input": "Bus or train?"})
+
+    assert said(tea_lover) == SPOKEN * 2
+    assert not [text for text in remembered(tea_lover) if "[semantic" in text]
 
 
 async def test_partial_lists_of_a_json_parser_replace_each_other(memory: KronvexMemory) -> None:

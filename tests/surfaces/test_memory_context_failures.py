@@ -12,7 +12,13 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 
 from conftest import OpenMemory
-from langchain_kronvex import KronvexMemory, KronvexMemoryContext, StoreBusy, StoreError
+from langchain_kronvex import (
+    KronvexMemory,
+    KronvexMemoryContext,
+    MemoryClosed,
+    StoreBusy,
+    StoreError,
+)
 
 from .conftest import EventLog, Faults
 from .models import FakeModel
@@ -194,11 +200,9 @@ async def test_with_failing_embeddings_words_are_searched(
     assert memory.stats().degraded == 2
 
 
-def test_a_closed_memory_degrades_too(open_memory: OpenMemory, warnings_logged: Logged) -> None:
+def test_a_closed_memory_is_a_mistake_of_the_program(open_memory: OpenMemory) -> None:
     memory = open_memory()
     memory.close()
 
-    filled = KronvexMemoryContext(memory=memory, user_id="ana").invoke(ASKED)
-
-    assert filled["memory_degraded"] is True
-    assert len(warnings_logged()) == 1
+    with pytest.raises(MemoryClosed):
+        KronvexMemoryContext(memory=memory, user_id="ana").invoke(ASKED)

@@ -18,7 +18,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 
 from conftest import OpenMemory
-from langchain_kronvex import KronvexMemory
+from langchain_kronvex import KronvexMemory, with_memory
 from langchain_kronvex.middleware import KronvexMemoryMiddleware
 from langchain_kronvex.tools import create_memory_tools
 
@@ -313,6 +313,20 @@ async def test_the_notice_of_a_limit_is_not_remembered(
     assert "limit" in state["messages"][-1].text
     assert said(memory) == [f"human: {QUESTION}"]
     assert remembered(memory) == [f"User: {QUESTION}"]
+
+
+@sync_and_async
+async def test_a_chain_around_an_agent_does_not_remember_a_notice(
+    memory: KronvexMemory, call: AgentCall
+) -> None:
+    limit = ModelCallLimitMiddleware(run_limit=0, exit_behavior="end")
+    agent: Any = create_agent(AgentModel(), middleware=[limit])
+    chain = with_memory(agent, memory, input_messages_key="messages", history_messages_key=None)
+
+    await call(chain, {"messages": [HumanMessage("Hi.")]}, config_of())
+
+    assert said(memory) == ["human: Hi."]
+    assert remembered(memory) == ["User: Hi."]
 
 
 def test_a_limit_reached_before_the_model_is_called_is_not_an_answer(

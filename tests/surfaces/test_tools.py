@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain.agents import create_agent
-from langchain_core.messages import ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
@@ -374,3 +374,20 @@ def test_a_store_failure_stops_the_agent(memory: KronvexMemory, faults: Faults) 
 
     with pytest.raises(StoreError):
         create_agent(model, tools=create_memory_tools(memory)).invoke(asking("Hi."), config_of())
+
+
+# -- forgetting --------------------------------------------------------------------------------
+
+
+@sync_and_async
+async def test_what_a_model_forgets_is_gone_from_the_chat_history(
+    memory: KronvexMemory, call: ToolCall
+) -> None:
+    tools = named(memory)
+    history = memory.chat_history("chat", "ana")
+    history.add_messages([HumanMessage("My PIN is 4711"), AIMessage("I will keep 4711")])
+    (stored,) = memory.memories(user_id="ana")
+
+    assert await call(tools["forget"], {"id": stored.id}) == "Forgotten."
+    assert [message.text for message in history.messages] == ["[forgotten]"] * 2
+    assert await call(tools["forget"], {"id": stored.id}) == UNKNOWN

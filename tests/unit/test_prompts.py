@@ -15,7 +15,7 @@ from langchain_core.messages import (
 from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 from pydantic import BaseModel
 
-from inside import as_messages, as_text, fill, input_of, query_of, said_by, with_context
+from inside import Answer, as_messages, as_text, fill, input_of, query_of, with_context
 from langchain_kronvex import InvalidInput
 
 SYSTEM = "Known: <memory_context>!"
@@ -136,7 +136,13 @@ def test_the_whole_prompt_of_a_chain_that_takes_text() -> None:
     assert as_text([], [HumanMessage("c")], "") == "c"
 
 
-class Answer(BaseModel):
+def said_by(output, key="output"):
+    answer = Answer(key, "hello", is_graph=False)
+    answer.hear(output)
+    return answer.messages([])
+
+
+class Reply(BaseModel):
     text: str
 
 
@@ -154,22 +160,21 @@ class Answer(BaseModel):
         ({"output": "hi", "steps": 3}, [AIMessage("hi")]),
         ({"answer": "hi"}, [AIMessage("hi")]),
         ({"output": {"output": "hi"}}, [AIMessage("hi")]),
-        (Answer(text="hi"), [AIMessage('{"text":"hi"}')]),
+        (Reply(text="hi"), [AIMessage('{"text":"hi"}')]),
     ],
 )  # fmt: skip
 def test_the_messages_of_an_output(output, said) -> None:
-    assert said_by(output, "output") == said
+    assert said_by(output) == said
 
 
 @pytest.mark.parametrize("output", [{"a": 1, "b": [2]}, [1, "two"], 7, 1.5, True], ids=repr)
 def test_a_structured_answer_becomes_json(output) -> None:
-    (message,) = said_by(output, "output")
+    (message,) = said_by(output)
     assert json.loads(message.content) == output
 
 
-def test_values_that_json_cannot_hold_become_text() -> None:
-    (message,) = said_by({"a": object(), "b": {1}}, "output")
-    assert "object object" in json.loads(message.content)["a"]
+def test_values_that_json_cannot_hold_are_no_answer() -> None:
+    assert said_by({"a": object(), "b": {1}}) == []
 
 
 def test_the_named_key_is_used() -> None:
@@ -177,5 +182,5 @@ def test_the_named_key_is_used() -> None:
 
 
 def test_non_ascii_output_is_not_escaped() -> None:
-    assert said_by({"a": "thé", "b": 1}, "output")[0].text == '{"a": "thé", "b": 1}'
-    assert said_by(["日本"], "output")[0].text == '["日本"]'
+    assert said_by({"a": "thé", "b": 1})[0].text == '{"a": "thé", "b": 1}'
+    assert said_by(["日本"])[0].text == '["日本"]'

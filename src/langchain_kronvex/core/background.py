@@ -7,6 +7,7 @@ again, the other lanes go on.
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections import deque
@@ -15,10 +16,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tenacity import RetryCallState, Retrying, wait_exponential, wait_random
-
 from langchain_kronvex.core.errors import (
     EmbeddingMismatch,
+    ErasurePending,
     InvalidInput,
     KronvexError,
     MemoryClosed,
@@ -53,7 +53,8 @@ class BackgroundWriter(ForkAware):
     """Runs jobs in a thread of its own; serves many threads.
 
     A job that raises is tried again after growing, jittered pauses, up to `attempts` times. An
-    `InvalidInput` or `EmbeddingMismatch` is not tried again, since it would fail every time. A job
+    `InvalidInput` or `EmbeddingMismatch` is not tried again, since it would fail every time. An
+    erasure that others hold up is tried until it is done. A job
     that is given up is counted in `failed`, logged, and reported to `on_error`. While `max_pending`
     jobs wait, `submit` waits too: nothing is dropped. A forked child starts with an empty queue;
     the parent keeps its own.
@@ -81,9 +82,8 @@ class BackgroundWriter(ForkAware):
     ) -> None:
         self._max_pending = max_pending
         self._attempts = attempts
-        self._pause = wait_exponential(
-            multiplier=backoff_seconds, max=longest_pause_seconds
-        ) + wait_random(0, min(backoff_seconds, longest_pause_seconds))
+        self._backoff_seconds = backoff_seconds
+        self._longest_pause_seconds = longest_pause_seconds
         self._on_error = on_error
         self._closed = False
         self.failed = 0
@@ -235,12 +235,15 @@ class BackgroundWriter(ForkAware):
         if not isinstance(error, Exception):
             error = KronvexError(f"a background job ended with {type(raised).__name__}")
         lane.tries += 1
-        if lane.tries < self._attempts and not isinstance(error, InvalidInput | EmbeddingMismatch):
-            state = RetryCallState(Retrying(), None, (), {})
-            state.attempt_number = lane.tries
+        again = lane.tries < self._attempts or isinstance(error, ErasurePending)
+        if again and not isinstance(error, InvalidInput | EmbeddingMismatch):
+            pause = min(
+                self._backoff_seconds * 2 ** min(lane.tries - 1, 60), self._longest_pause_seconds
+            )
+            jitter = random.uniform(0, min(self._backoff_seconds, self._longest_pause_seconds))  # noqa: S311
             with self._lock:
                 lane.running = False
-                lane.due = time.monotonic() + self._pause(state)
+                lane.due = time.monotonic() + pause + jitter
                 self._changed.notify_all()
             return
         self.report(error)

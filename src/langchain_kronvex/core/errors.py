@@ -15,6 +15,7 @@
     └── StoreError
         ├── StoreUnavailable
         ├── StoreBusy
+        │   └── ErasurePending    forgotten, but some bytes are still to be erased
         ├── NotAStore
         ├── SchemaTooNew
         └── ServiceError          a Kronvex server failed or did not answer
@@ -94,6 +95,12 @@ class StoreUnavailable(StoreError):
 
 class StoreBusy(StoreError):
     """Another process held the store for longer than the time allowed; try again."""
+
+
+class ErasurePending(StoreBusy):
+    """What was to be forgotten is gone from memory; its bytes are erased in the background. There
+    is no need to try again.
+    """
 
 
 class NotAStore(StoreError):

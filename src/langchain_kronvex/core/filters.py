@@ -65,11 +65,14 @@ def _check(wanted: Any, *, of_field: bool) -> None:
 def _check_operator(name: Any, need: Any, of_field: bool) -> None:
     if name in _LOGIC:
         filters = [need] if name == "$not" else need
-        if not isinstance(filters, list | tuple) or not filters:
-            raise InvalidInput(f"filter operator {name!r} needs a list of at least one filter.")
+        if (
+            not isinstance(filters, list | tuple)
+            or not filters
+            or not all(isinstance(each, Mapping) for each in filters)
+        ):
+            form = "one mapping" if name == "$not" else "a list of at least one mapping"
+            raise InvalidInput(f"filter operator {name!r} needs {form}.")
         for each in filters:
-            if not isinstance(each, Mapping):
-                raise InvalidInput(f"filter operator {name!r} needs mappings, not {each!r}.")
             _check(each, of_field=of_field)
     elif name not in _COMPARISONS:
         known = ", ".join((*_COMPARISONS, *_LOGIC))
@@ -132,11 +135,8 @@ def _compares(there: Any, name: str, wanted: Any) -> bool:
 
 def _number(value: Any) -> int | float | None:
     """Return a number, also from a string; None if the value is not a number."""
-    if isinstance(value, int | float):
-        return value
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return None
-    return None
+    try:
+        number = float(value) if isinstance(value, str) else value
+    except ValueError:
+        return None
+    return number if isinstance(number, int | float) else None

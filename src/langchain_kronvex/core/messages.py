@@ -21,7 +21,15 @@ from pydantic_core import to_jsonable_python
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 
+_TYPES = frozenset({"human", "ai", "system", "tool", "chat", "function", "remove"})
+FORGOTTEN = "[forgotten]"
+_SAID = _TYPES - {"system", "remove"}  # the types of what users, models and tools say
+_KEPT = ("id", "name", "role", "tool_call_id", "status")
 _RESTORED = "restored"  # the key of fields that LangChain's classes would change on reading
+_NOTICE = re.compile(
+    r"Model call failed after \d+ attempts? with |Model call limits exceeded: |"
+    r"('.+' tool|Tool) call limit reached: "
+)
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -71,8 +79,8 @@ def _encoded(message: BaseMessage) -> str:
         as_dict["data"] = {name: jsonable(value) for name, value in as_dict["data"].items()}
         text = json.dumps(as_dict)
     # Reading may fill in what was emptied: `AIMessage` takes tool calls from `additional_kwargs`.
-    read = message_to_dict(decode_message(text))["data"]
-    given = json.loads(text)["data"]
+    stored = json.loads(text)
+    given, read = stored["data"], message_to_dict(messages_from_dict([stored])[0])["data"]
     changed = {name: given[name] for name in given.keys() & read if given[name] != read[name]}
     return json.dumps({**as_dict, _RESTORED: changed}) if changed else text
 
@@ -90,6 +98,22 @@ def decode_message(text: str) -> BaseMessage:
     stored = json.loads(text)
     message = messages_from_dict([stored])[0]
     return message.model_copy(update=stored[_RESTORED]) if _RESTORED in stored else message
+
+
+def forgotten(message: BaseMessage) -> BaseMessage:
+    """Return a message of the same kind and id that says nothing; system messages stay.
+
+    Tool calls keep their names and ids, so that the results that follow them still fit.
+    """
+    if message.type not in _SAID:
+        return message
+    kept = {name: getattr(message, name) for name in _KEPT if getattr(message, name, None)}
+    if isinstance(message, AIMessage):
+        kept["tool_calls"] = [{**call, "args": {}} for call in message.tool_calls]
+        kept["invalid_tool_calls"] = [
+            {**call, "args": None, "error": None} for call in message.invalid_tool_calls
+        ]
+    return type(message)(content=FORGOTTEN, **kept)
 
 
 def window(messages: Sequence[BaseMessage], max_messages: int) -> list[BaseMessage]:
@@ -110,6 +134,16 @@ def window(messages: Sequence[BaseMessage], max_messages: int) -> list[BaseMessa
 def text_of(message: BaseMessage) -> str:
     """Return the text of a message, without characters that cannot be stored; "" if it has none."""
     return _UNSTORABLE.sub("", str(message.text)).strip()
+
+
+def is_notice(message: BaseMessage) -> bool:
+    """Return whether a message tells that a turn was broken off, instead of answering.
+
+    LangChain's retry and limit middlewares write such messages, and mark them by nothing else. What
+    a model says has the id of its run or of the provider's, and usually metadata.
+    """
+    of_model = message.response_metadata or str(message.id).startswith(("lc_run", "run-"))
+    return not of_model and _NOTICE.match(text_of(message)) is not None
 
 
 def exchange_content(user_text: str, assistant_text: str | None) -> str:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 
 from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.validation import check_names
 
 logger = logging.getLogger("langchain_kronvex")
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class CheckedOptions:
@@ -32,30 +29,6 @@ class CheckedOptions:
 
     def check_options(self) -> None:
         """Raise `InvalidInput` if a value does not fit, although it has the right type."""
-
-
-def checked_names(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a function raise `InvalidInput` for an option that it does not have."""
-    known = inspect.signature(function).parameters
-    owner = function.__qualname__.removesuffix(".__init__")
-
-    @functools.wraps(function)
-    def call(*args: P.args, **options: P.kwargs) -> T:
-        check_names(owner, options, known)
-        return function(*args, **options)
-
-    return call
-
-
-def check_names(owner: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Raise `InvalidInput` if a name is unknown, with the name that was probably meant."""
-    there = [name for name in known if name not in ("self", "args")]
-    for name in names:
-        if name not in there:
-            alike = [known for known in there if known.endswith(f"_{name}")]  # k, id
-            meant = difflib.get_close_matches(name, there, n=1) or alike
-            hint = f"did you mean {meant[0]!r}?" if meant else f"its options: {', '.join(there)}."
-            raise InvalidInput(f"{owner} has no option {name!r}; {hint}")
 
 
 @functools.cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import contextvars
 import functools
 import logging
@@ -146,28 +145,19 @@ class Threads(ForkAware):
             del self._works[id(work)]
 
     async def _call(self, pool: _Pool, function: Callable[[], T]) -> T:
-        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+        context = contextvars.copy_context()
         future: Future[T] | None = None
         if pool.number is None:  # a call that waited for its own pool could wait for ever
             future = pool.submit(functools.partial(context.run, function))
         if future is None:  # after closing, the verb itself says so
             return await asyncio.to_thread(function)
-        done = loop.create_future()
-
-        def wake(future: Future[T]) -> None:
-            if done.cancelled():
-                _log_failure(future)
-            with contextlib.suppress(RuntimeError):  # the event loop has been closed
-                loop.call_soon_threadsafe(_finish, done)
-
-        future.add_done_callback(wake)
+        if pool is self._reads:
+            return await asyncio.wrap_future(future)
         try:
-            await done
+            return await asyncio.shield(asyncio.wrap_future(future))
         except asyncio.CancelledError:
-            if pool is self._reads:
-                future.cancel()
+            future.add_done_callback(_log_failure)
             raise
-        return future.result()
 
     def wait_for_saves(self, timeout: float) -> None:
         """Wait for the saves handed over before; return after `timeout` seconds at the latest.
@@ -190,11 +180,6 @@ class Threads(ForkAware):
         unfinished = concurrent.futures.wait(left, timeout).not_done
         if unfinished:
             logger.error("closed before %d async calls were done", len(unfinished))
-
-
-def _finish(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)
 
 
 def _log_failure(future: Future[Any]) -> None:

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from langchain_kronvex.core.errors import ScopeRequired
-from langchain_kronvex.core.validation import check_optional_id
+from langchain_kronvex.core.validation import MemoryType, check_optional_id
 
 OrderBy = Literal["confidence", "similarity"]
 
@@ -89,7 +89,7 @@ class Memory:
 
     id: str
     content: str
-    memory_type: str
+    memory_type: MemoryType
     user_id: str | None
     session_id: str | None
     metadata: Mapping[str, Any]
@@ -122,7 +122,7 @@ class MemoryDraft:
 
     content: str
     _: KW_ONLY
-    memory_type: str = "episodic"
+    memory_type: MemoryType = "episodic"
     user_id: str | None = None
     session_id: str | None = None
     ttl_days: float | None = None

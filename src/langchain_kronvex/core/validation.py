@@ -5,14 +5,20 @@ Every `check_...` function returns the value it was given, in its stored form, o
 an id that is changed silently may become the id of another user.
 """
 
+import difflib
+import functools
 import hashlib
+import inspect
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, Literal, ParamSpec, TypeVar, cast, get_args
 
 from langchain_kronvex.core.errors import InvalidInput
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAX_ID_CHARS = 255
 MAX_CONTENT_CHARS = 1_048_576
@@ -21,7 +27,8 @@ MAX_METADATA_DEPTH = 64
 MAX_JSON_CHARS = 16 * 1024 * 1024
 MAX_JSON_DEPTH = 128
 DIGESTED = "#blake2b:"
-MEMORY_TYPES = ("episodic", "semantic", "procedural", "fact", "preference", "context")
+MemoryType = Literal["episodic", "semantic", "procedural", "fact", "preference", "context"]
+MEMORY_TYPES: tuple[MemoryType, ...] = get_args(MemoryType)
 
 
 def check_id(value: object, name: str) -> str:
@@ -61,13 +68,12 @@ def _string(value: object, name: str) -> str:
     return value
 
 
-def check_type(value: object) -> str:
+def check_type(value: object) -> MemoryType:
     """Return one of `MEMORY_TYPES`."""
-    if value not in MEMORY_TYPES:
-        raise InvalidInput(
-            f"memory_type {value!r} is unknown; use one of {', '.join(MEMORY_TYPES)}."
-        )
-    return str(value)
+    for memory_type in MEMORY_TYPES:
+        if value == memory_type:
+            return memory_type
+    raise InvalidInput(f"memory_type {value!r} is unknown; use one of {', '.join(MEMORY_TYPES)}.")
 
 
 def check_count(value: object, name: str, *, least: int, most: int | None = None) -> int:
@@ -89,7 +95,7 @@ def check_share(value: object, name: str) -> float:
 def check_flag(value: object, name: str) -> bool:
     """Return True or False; a text such as "no" would count as True."""
     if not isinstance(value, bool):
-        raise InvalidInput(f"{name} must be True or False, not {value!r}.")
+        raise InvalidInput(f"{name} must be True or False, not {value!r:.99}.")
     return value
 
 
@@ -208,3 +214,65 @@ def short_name(name: str) -> str:
     if len(name) <= MAX_ID_CHARS and not name.startswith(DIGESTED):
         return name
     return DIGESTED + hashlib.blake2b(name.encode(), digest_size=32).hexdigest()
+
+
+# -- calls -------------------------------------------------------------------------------------
+
+_NO_NUMBERS = ("True", "False", "nan")
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {  # by annotation
+    "bool": (lambda value: isinstance(value, bool), "True or False"),
+    "bool | Unchanged": (lambda value: isinstance(value, bool), "True or False"),
+    "bool | Progress": (lambda v: isinstance(v, bool) or callable(v), "True or False"),
+    "float": (lambda v: isinstance(v, int | float) and str(v) not in _NO_NUMBERS, "a number"),
+    "OnError": (callable, "a function"),
+    "Callable[[], datetime]": (callable, "a function that returns the time"),
+    "Collection[str]": (lambda v: isinstance(v, list | tuple | Set), "a list of texts"),
+}
+
+
+def checked_calls(cls: type[T]) -> type[T]:
+    """Make the constructor and the public methods of a class check how they are called."""
+    for name, method in list(vars(cls).items()):
+        if callable(method) and (name == "__init__" or not name.startswith("_")):
+            setattr(cls, name, checked_names(method))
+    return cls
+
+
+def checked_names(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a function raise `InvalidInput` for unknown options and values of the wrong kind."""
+    parameters = inspect.signature(function).parameters
+    kinds = {name: str(p.annotation).removesuffix(" | None") for name, p in parameters.items()}
+    known = {name: _KINDS.get(kind) for name, kind in kinds.items()}
+    owner = function.__qualname__.removesuffix(".__init__")
+    is_open = "changes" in parameters  # of the constructor
+
+    def check(args: tuple[object, ...], options: Mapping[str, object]) -> None:
+        if not is_open and not options.keys() <= known.keys():
+            check_names(owner, options, known)
+        for name, value in (*zip(known, args, strict=False), *options.items()):
+            kind = known.get(name)
+            if kind and value is not parameters[name].default and not kind[0](value):
+                raise InvalidInput(f"{name} must be {kind[1]}, not {value!r:.99}.")
+
+    @functools.wraps(function)
+    def call(*args: P.args, **options: P.kwargs) -> T:
+        check(args, options)
+        return function(*args, **options)
+
+    @functools.wraps(function)
+    async def call_async(*args: P.args, **options: P.kwargs) -> Any:
+        check(args, options)
+        return await cast("Any", function)(*args, **options)
+
+    return cast("Any", call_async) if inspect.iscoroutinefunction(function) else call
+
+
+def check_names(owner: str, names: Iterable[str], known: Iterable[str]) -> None:
+    """Raise `InvalidInput` if a name is unknown, with the name that was probably meant."""
+    there = [name for name in known if name not in ("self", "args")]
+    for name in names:
+        if name not in there:
+            alike = [each for each in there if name in each.split("_") or each in name.split("_")]
+            meant = alike or difflib.get_close_matches(name, there, n=1)
+            hint = f"did you mean {meant[0]!r}?" if meant else f"its options: {', '.join(there)}."
+            raise InvalidInput(f"{owner} has no option {name!r}; {hint}")

@@ -19,7 +19,7 @@ from langchain_core.messages import (
 from langchain_core.runnables import AddableDict
 from pydantic import BaseModel
 
-from langchain_kronvex.core.messages import text_of
+from langchain_kronvex.core.messages import is_notice, text_of
 
 # What chains and graphs usually call their answer.
 _KEYS = (
@@ -83,7 +83,7 @@ class Answer(BaseCallbackHandler):
         said: list[BaseMessage] = []
         for each in itertools.chain.from_iterable(filter(None, found)):
             _add(said, AIMessage(each) if isinstance(each, str) else each)
-        answer = without_prompt(said, prompt)
+        answer = [m for m in without_prompt(said, prompt) if not is_notice(m)]
         heard = said or None in found or self._unread
         self.is_missing = self.ended and bool(heard) and not answer and not self._interrupted
         return answer
@@ -115,7 +115,11 @@ class Answer(BaseCallbackHandler):
 
     def _new(self, output: Mapping[str, Any]) -> list[str]:
         """Return the keys of a dict whose values were not given."""
-        old = {k for k in output.keys() & self._given if _is_same(output[k], self._given[k])}
+        old = {
+            key
+            for key, given in self._given.items()
+            if output.get(key) is given or (isinstance(given, str) and output.get(key) == given)
+        }
         return [key for key in output if key not in old | {_INTERRUPT}]
 
     def _is_inside(self, value: Any) -> bool:
@@ -181,12 +185,6 @@ def _part(chunk: Any) -> tuple[Sequence[str], str, Any]:
         if isinstance(chunk[0], str) and chunk[0] in _MODES:
             return space, *chunk
     return space, "", chunk
-
-
-def _is_same(value: Any, given: Any) -> bool:
-    if isinstance(value, list) and isinstance(given, list):  # perhaps a copy
-        return list(map(id, value)) == list(map(id, given))
-    return value is given or (isinstance(value, str) and value == given)
 
 
 def _add(said: list[BaseMessage], message: BaseMessage) -> None:

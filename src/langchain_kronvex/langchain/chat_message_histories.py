@@ -10,6 +10,7 @@ from langchain_core.runnables.config import var_child_runnable_config
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.options import warn_once
+from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import check_memory
 
@@ -87,6 +88,27 @@ class KronvexChatMessageHistory(BaseChatMessageHistory):
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Async version of `add_messages`."""
         await self.memory.engine.threads.run(self.add_messages, messages)
+
+    def delete(self, message_id: str | BaseMessage) -> int:
+        """Erase one message permanently, with the results of its tool calls.
+
+        A remembered exchange stays until `memory.forget`.
+
+        Args:
+            message_id: The id of the message; or, if it has none, a message equal to it.
+
+        Returns:
+            How many messages were erased.
+
+        Raises:
+            InvalidInput: it is neither an id nor a message.
+        """
+        self._read_in_run = None
+        return ChatLog.of(self.memory.engine, self.session_id, self.user_id).delete(message_id)
+
+    async def adelete(self, message_id: str | BaseMessage) -> int:
+        """Async version of `delete`."""
+        return await self.memory.engine.threads.run(self.delete, message_id)
 
     def clear(self) -> None:
         """Erase the messages permanently. Remembered exchanges stay until `memory.forget`."""

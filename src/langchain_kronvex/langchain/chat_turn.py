@@ -15,12 +15,7 @@ from dataclasses import dataclass, field
 
 from langchain_core.messages import BaseMessage
 
-from langchain_kronvex.core.errors import (
-    ConfigurationError,
-    InvalidInput,
-    MemoryClosed,
-    StoreBusy,
-)
+from langchain_kronvex.core.errors import ConfigurationError, InvalidInput, MemoryClosed, StoreBusy
 from langchain_kronvex.core.messages import query_of, visible_texts
 from langchain_kronvex.core.types import MemoryContext, Scope
 from langchain_kronvex.langchain.answers import Answer
@@ -154,6 +149,6 @@ class Turn:
         """
         if self.on_error == "raise" or isinstance(error, MemoryClosed):
             raise error
-        first, self.degraded = not self.degraded, True
-        if first:
+        if not self.degraded:
             self.memory.engine.degraded.report(error)
+        self.degraded = True

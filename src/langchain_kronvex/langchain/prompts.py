@@ -8,20 +8,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import (
-    BaseMessage,
-    HumanMessage,
-    SystemMessage,
-    convert_to_messages,
-)
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, convert_to_messages
 from langchain_core.prompt_values import ChatPromptValue, PromptValue, StringPromptValue
 from langchain_core.prompts import BasePromptTemplate
-from langchain_core.runnables import (
-    Runnable,
-    RunnableConfig,
-    RunnableLambda,
-    RunnableSerializable,
-)
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableSerializable
 
 from langchain_kronvex.core.context_lines import PLACEHOLDER
 from langchain_kronvex.core.errors import InvalidInput
@@ -118,14 +108,13 @@ def as_text(history: Sequence[BaseMessage], new: Sequence[BaseMessage], context:
     return "\n\n".join(part for part in (context, "\n".join(earlier), asked) if part)
 
 
-def with_place(chain: Runnable[Any, Any], key: str) -> Runnable[Any, Any]:
+def with_place(chain: Runnable[Any, Any], key: str) -> Any:
     """Return a chain whose prompts also fill `<memory_context>` by the value of a key.
 
     Warn if it has prompts, or is a graph, but nothing in it takes the context.
     """
     if PLACEHOLDER in repr(chain):
-        filling: Runnable[Any, Any] = _filling(chain, key)
-        return filling
+        return _filling(chain, key)
     prompts, inputs = chain.get_prompts(), {}
     if any(key in prompt.input_variables for prompt in prompts):
         return chain

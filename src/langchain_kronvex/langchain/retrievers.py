@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -15,8 +15,9 @@ from pydantic import ConfigDict
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.options import CheckedOptions, check_names
+from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.validation import MemoryType, check_names
 from langchain_kronvex.memory.documents import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import scope_from
@@ -104,7 +105,7 @@ class KronvexRetriever(CheckedOptions, BaseRetriever):
             user_id=scope.user_id,
             session_id=scope.session_id,
             top_k=k,
-            memory_type=self.memory_type,
+            memory_type=cast("MemoryType | None", self.memory_type),
             threshold=self.threshold,
             include_shared=self.include_shared,
         )

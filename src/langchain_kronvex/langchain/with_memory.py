@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
@@ -13,7 +14,8 @@ from pydantic import ConfigDict
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.core.options import CheckedOptions, checked_names
+from langchain_kronvex.core.options import CheckedOptions
+from langchain_kronvex.core.validation import checked_names
 from langchain_kronvex.langchain.answers import Answer
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, Turn
 from langchain_kronvex.langchain.prompts import (
@@ -84,58 +86,59 @@ class ChainWithMemory(CheckedOptions, RunnableSerializable[Any, Any]):
             await streamed.aclose()  # type: ignore[attr-defined]
 
     def _turn(self, value: Any, run_manager: Any, config: RunnableConfig, **kwargs: Any) -> Any:
-        turn = self._opened(value, config)
-        with open_turn(turn.words):
-            filled = self._filled(value, turn)
-            answer = self._listening(filled, config)
-            _save(turn, turn.words, config)
+        with self._open(value, config) as (turn, filled, answer):
             output = self.chain.invoke(filled, config, **kwargs)
             answer.hear(output)
-            _save(turn, turn.answer_of(answer), config)
         return _marked(output, turn)
 
     async def _aturn(
         self, value: Any, run_manager: Any, config: RunnableConfig, **kwargs: Any
     ) -> Any:
-        turn = self._opened(value, config)
-        with open_turn(turn.words):
-            filled = await self.memory.engine.threads.read(self._filled, value, turn)
-            answer = self._listening(filled, config)
-            await _asave(turn, turn.words, config)
+        async with self._aopen(value, config) as (turn, filled, answer):
             output = await self.chain.ainvoke(filled, config, **kwargs)
             answer.hear(output)
-            await _asave(turn, turn.answer_of(answer), config)
         return _marked(output, turn)
 
     def _stream_turn(
         self, inputs: Iterator[Any], run_manager: Any, config: RunnableConfig, **kwargs: Any
     ) -> Iterator[Any]:
-        value = next(inputs)
-        turn = self._opened(value, config)
-        with open_turn(turn.words):
-            filled = self._filled(value, turn)
-            answer = self._listening(filled, config)
-            _save(turn, turn.words, config)
-            try:
-                for chunk in self.chain.stream(filled, config, **kwargs):
-                    answer.hear(chunk)
-                    yield chunk
-            finally:
-                _save(turn, turn.answer_of(answer), config)
+        with self._open(next(inputs), config) as (_, filled, answer):
+            for chunk in self.chain.stream(filled, config, **kwargs):
+                answer.hear(chunk)
+                yield chunk
 
     async def _astream_turn(
         self, inputs: AsyncIterator[Any], run_manager: Any, config: RunnableConfig, **kwargs: Any
     ) -> AsyncIterator[Any]:
-        value = await anext(inputs)
+        async with self._aopen(await anext(inputs), config) as (_, filled, answer):
+            async for chunk in self.chain.astream(filled, config, **kwargs):
+                answer.hear(chunk)
+                yield chunk
+
+    @contextmanager
+    def _open(self, value: Any, config: RunnableConfig) -> Iterator[tuple[Turn, Any, Answer]]:
+        """Save the user's message before the chain runs, and what it says however it ends."""
+        turn = self._opened(value, config)
+        with open_turn(turn.words):
+            filled = self._filled(value, turn)
+            _save(turn, turn.words, config)
+            answer = self._listening(filled, config)
+            try:
+                yield turn, filled, answer
+            finally:
+                _save(turn, turn.answer_of(answer), config)
+
+    @asynccontextmanager
+    async def _aopen(
+        self, value: Any, config: RunnableConfig
+    ) -> AsyncIterator[tuple[Turn, Any, Answer]]:
         turn = self._opened(value, config)
         with open_turn(turn.words):
             filled = await self.memory.engine.threads.read(self._filled, value, turn)
-            answer = self._listening(filled, config)
             await _asave(turn, turn.words, config)
+            answer = self._listening(filled, config)
             try:
-                async for chunk in self.chain.astream(filled, config, **kwargs):
-                    answer.hear(chunk)
-                    yield chunk
+                yield turn, filled, answer
             finally:
                 await _asave(turn, turn.answer_of(answer), config)
 

@@ -25,7 +25,7 @@ from langgraph.store.base import (
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
-from langchain_kronvex.core.options import checked_names
+from langchain_kronvex.core.validation import checked_names
 from langchain_kronvex.langgraph import items
 from langchain_kronvex.langgraph.namespaces import (
     Namespace,

@@ -161,7 +161,7 @@ class ChatKeys:
         if not records:
             return 0
         chosen = log.select("message", ids=tuple(record.id for record in records))
-        return self.engine.backend.delete(chosen, self.engine.clock())
+        return self.engine.delete(chosen)
 
 
 def _decoded(records: Sequence[Record]) -> list[ChatMessage]:

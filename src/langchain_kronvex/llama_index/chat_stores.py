@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.storage.chat_store.base import BaseChatStore
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
@@ -42,6 +44,10 @@ class KronvexChatStore(CheckedOptions, BaseChatStore):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
+    def __init__(self, *, location: str | None = None, **options: Any) -> None:
+        """Create the store; the `location` that a dump contains has no effect."""
+        super().__init__(**options)
+
     @classmethod
     def class_name(cls) -> str:
         """Return the name in dumps."""
@@ -61,49 +67,25 @@ class KronvexChatStore(CheckedOptions, BaseChatStore):
         """Replace the messages under a key in one step: no reader sees neither or both."""
         self._keys.rewrite(key, messages)
 
-    async def aset_messages(self, key: str, messages: list[ChatMessage]) -> None:
-        """Async version of `set_messages`."""
-        await self.memory.engine.threads.run(self._keys.rewrite, key, messages)
-
     def get_messages(self, key: str) -> list[ChatMessage]:
         """Return the messages under a key, oldest first."""
         return self._keys.messages(key)
-
-    async def aget_messages(self, key: str) -> list[ChatMessage]:
-        """Async version of `get_messages`."""
-        return await self.memory.engine.threads.read(self._keys.messages, key)
 
     def add_message(self, key: str, message: ChatMessage) -> None:
         """Append a message; once this returns, it survives the process."""
         self._keys.append(key, [message])
 
-    async def async_add_message(self, key: str, message: ChatMessage) -> None:
-        """Async version of `add_message`."""
-        await self.memory.engine.threads.run(self._keys.append, key, [message])
-
     def delete_messages(self, key: str) -> list[ChatMessage] | None:
         """Erase the messages under a key and return them; memories stay."""
         return self._keys.erase(key)
-
-    async def adelete_messages(self, key: str) -> list[ChatMessage] | None:
-        """Async version of `delete_messages`."""
-        return await self.memory.engine.threads.run(self._keys.erase, key)
 
     def delete_message(self, key: str, idx: int) -> ChatMessage | None:
         """Erase one message and return it; None if there is none at that place."""
         return self._keys.erase_at(key, idx)
 
-    async def adelete_message(self, key: str, idx: int) -> ChatMessage | None:
-        """Async version of `delete_message`."""
-        return await self.memory.engine.threads.run(self._keys.erase_at, key, idx)
-
     def delete_last_message(self, key: str) -> ChatMessage | None:
         """Erase the last message and return it; None if there is none."""
         return self._keys.erase_at(key, -1)
-
-    async def adelete_last_message(self, key: str) -> ChatMessage | None:
-        """Async version of `delete_last_message`."""
-        return await self.memory.engine.threads.run(self._keys.erase_at, key, -1)
 
     def get_keys(self) -> list[str]:
         """Return the keys that have messages, last written first.
@@ -111,10 +93,6 @@ class KronvexChatStore(CheckedOptions, BaseChatStore):
         Without a `user_id`, this goes through the sessions of all users.
         """
         return self._keys.keys()
-
-    async def aget_keys(self) -> list[str]:
-        """Async version of `get_keys`."""
-        return await self.memory.engine.threads.read(self._keys.keys)
 
 
 class KronvexAsyncChatStore(CheckedOptions, AsyncDBChatStore):

@@ -30,8 +30,7 @@ def remember(memory: KronvexMemory, scope: Scope, said: Sequence[Exchange]) -> N
     now = memory.engine.clock()
     at = ChatLog.of(memory.engine, scope.session_id or scope.owner, scope.user_id)
     keys = {_key(content) for pair in said for content in (_whole(*pair), _asked(*pair))}
-    found = at.engine.find(at.select("memory", keys=tuple(keys)))
-    there = {record.key: record for record in found}
+    there = {r.key: r for r in at.engine.find(at.select("memory", keys=tuple(keys)))}
     # If a question is answered in the meantime, its key changes; so search texts are compared too.
     latest = at.engine.find(at.select("memory"), Page(newest_first=True, limit=_LATEST))
     asked_lately = {record.search_text for record in latest}

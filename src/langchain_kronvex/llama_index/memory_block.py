@@ -56,6 +56,7 @@ class KronvexMemoryBlock(CheckedOptions, BaseMemoryBlock[str]):
         top_k: At most this many memories.
         max_tokens: Leave out the least similar until the text has about this many tokens.
         memory_type: Recall only this type.
+        this_session_only: Recall only from the current session.
         remember: Also remember exchanges; if False, the block only recalls.
         on_error: `degrade` (the chat continues without memories), or `raise`.
         name: The name of the block, in its tags in the prompt.
@@ -74,6 +75,7 @@ class KronvexMemoryBlock(CheckedOptions, BaseMemoryBlock[str]):
     top_k: int = 8
     max_tokens: int | None = None
     memory_type: str | None = None
+    this_session_only: bool = False
     remember: bool = True
     on_error: OnFailure = "degrade"
     name: str = "LongTermMemory"
@@ -82,18 +84,18 @@ class KronvexMemoryBlock(CheckedOptions, BaseMemoryBlock[str]):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    _options: ContextOptions = PrivateAttr()
     _seen: dict[tuple[Scope, Exchange], None] = PrivateAttr(default_factory=dict)
 
     def check_options(self) -> None:
         """Raise `InvalidInput` if a value does not fit."""
         Scope.of(self.user_id, self.session_id)
-        self._options = ContextOptions(
-            top_k=self.top_k,
-            max_tokens=self.max_tokens,
-            memory_type=self.memory_type,
-            on_error=self.on_error,
-        )
+        self._options()
+
+    def _options(self) -> ContextOptions:
+        return ContextOptions(
+            top_k=self.top_k, max_tokens=self.max_tokens, memory_type=self.memory_type,
+            this_session_only=self.this_session_only, on_error=self.on_error,
+        )  # fmt: skip
 
     async def _aget(
         self,
@@ -119,7 +121,7 @@ class KronvexMemoryBlock(CheckedOptions, BaseMemoryBlock[str]):
             self.memory,
             query_of(said),
             scope,
-            self._options,
+            self._options(),
             visible_texts(said),
         )
         self._remember(exchanges(said)[-2:], scope)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import dropwhile
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from langchain_kronvex.core.errors import ErasurePending, InvalidInput
 from langchain_kronvex.core.messages import (
     answer_content,
     check_messages,
@@ -21,6 +23,7 @@ from langchain_kronvex.core.messages import (
     encode_message,
     exchange_content,
     exchanges,
+    forgotten,
     text_of,
     window,
 )
@@ -74,8 +77,7 @@ class ChatLog:
         while True:
             page = Page(newest_first=True, limit=limit)
             found = self.engine.find(self.select("message"), page)
-            read = [_read(record.content) for record in reversed(found)]
-            messages = [message for message in read if message is not None]
+            messages = [message for _, message in _read_all(reversed(found))]
             if max_messages is None or limit is None:
                 return messages
             if len(found) < limit or any(isinstance(m, HumanMessage) for m in messages[1:]):
@@ -120,11 +122,31 @@ class ChatLog:
             return said
         answers = not isinstance(messages[0], HumanMessage)
         unfinished = self._unfinished(reply_to) if answers else None
-        return [*said, *self._memories(messages, unfinished, now)]
+        if answers and reply_to is not None and unfinished is None:  # the question was forgotten
+            messages = list(dropwhile(lambda m: not isinstance(m, HumanMessage), messages))
+        stages = _stages(self.scope, messages, unfinished, now)
+        return [*said, *{stage.id: stage for stage in stages}.values()]
 
     def clear(self) -> int:
         """Erase the messages of the session; return how many."""
-        return self.engine.backend.delete(self.select("message"), self.engine.clock())
+        return self.engine.delete(self.select("message"))
+
+    def delete(self, message: str | BaseMessage) -> int:
+        """Erase the messages with an id, or equal to a message; return how many.
+
+        The results of their tool calls are erased too.
+
+        Raises:
+            InvalidInput: it is neither an id nor a message.
+        """
+        if not isinstance(message, BaseMessage):
+            check_id(message, "message_id")
+        read = _read_all(self.engine.find(self.select("message")))
+        chosen = [(record, each) for record, each in read if message in (each, each.id)]
+        calls = {call["id"] for _, each in chosen for call in getattr(each, "tool_calls", ())}
+        chosen += [pair for pair in read if getattr(pair[1], "tool_call_id", None) in calls]
+        ids = tuple({record.id: None for record, _ in chosen})
+        return self.engine.delete(self.select("message", ids=ids)) if ids else 0
 
     def _unfinished(self, reply_to: str | None) -> Record | None:
         """Return the exchange that the session's last turn began, if it is still remembered."""
@@ -139,26 +161,6 @@ class ChatLog:
         found = self.engine.find(chosen, Page(limit=1))
         return found[0] if found else None
 
-    def _memories(
-        self, messages: Sequence[BaseMessage], unfinished: Record | None, now: datetime
-    ) -> list[Record]:
-        changed: dict[str, Record] = {}
-        current = unfinished
-        for message in messages:
-            text = text_of(message)
-            if isinstance(message, HumanMessage):
-                said = _cut(exchange_content(text, None))
-                current = memory_record(self.scope, said, now, search_text=text) if text else None
-            elif isinstance(message, AIMessage) and text:
-                if current is None:  # the user's message is missing or has no text
-                    alone = memory_record(self.scope, _cut(answer_content(text)), now)
-                    changed[alone.id] = alone
-                else:
-                    current = _answered(current, text, completes=current is unfinished)
-            if current is not None and current is not unfinished:
-                changed[current.id] = current
-        return list(changed.values())
-
     def _record(self, message: BaseMessage, now: datetime) -> Record:
         id_ = uuid.uuid4().hex
         return Record(
@@ -172,6 +174,14 @@ class ChatLog:
         )
 
 
+_Said = tuple[Record, BaseMessage]
+
+
+def _read_all(records: Iterable[Record]) -> list[_Said]:
+    """Return records with their messages, without those that cannot be read."""
+    return [(r, message) for r in records if (message := _read(r.content)) is not None]
+
+
 def _read(content: str) -> BaseMessage | None:
     """Return a message; None if it cannot be read, for example by this version."""
     try:
@@ -180,6 +190,33 @@ def _read(content: str) -> BaseMessage | None:
         kind = type(error).__name__
         logger.warning("a stored message cannot be read (%s) and is left out", kind)
         return None
+
+
+def _stages(
+    scope: Scope, messages: Iterable[BaseMessage], current: Record | None, now: datetime
+) -> Iterator[Record]:
+    """Yield each memory that messages make, again with each answer that is added to it.
+
+    Args:
+        scope: The scope of the session.
+        messages: In the order they were said.
+        current: The remembered exchange that a leading answer completes.
+        now: When they were said.
+    """
+    unfinished = current
+    for message in messages:
+        text = text_of(message)
+        if isinstance(message, HumanMessage):
+            said = _cut(exchange_content(text, None))
+            current = memory_record(scope, said, now, search_text=text) if text else None
+            if current:
+                yield current
+        elif isinstance(message, AIMessage) and text:
+            if current is None:  # the user's message is missing or has no text
+                yield memory_record(scope, _cut(answer_content(text)), now)
+            else:
+                current = _answered(current, text, completes=current is unfinished)
+                yield current
 
 
 def _answered(exchange: Record, text: str, *, completes: bool) -> Record:
@@ -199,3 +236,88 @@ def _answered(exchange: Record, text: str, *, completes: bool) -> Record:
 def _cut(content: str) -> str:
     """Cut the text of a memory to the limit; the message itself is stored in full."""
     return content[:MAX_CONTENT_CHARS]
+
+
+# -- forgetting --------------------------------------------------------------------------------
+
+
+def forget(engine: Engine, id_: str | None, scope: Scope, *, keep_messages: bool) -> int:
+    """Erase one memory and what messages say of it, or everything of a scope.
+
+    See `KronvexMemory.forget`.
+    """
+    if id_ is None and not scope:
+        raise InvalidInput(
+            "Name what to forget: pass id, user_id or session_id. clear() erases everything."
+        )
+    ids = None if id_ is None else (check_id(id_, "id"),)
+    chosen = Selection(kind=None, scope=scope or None, ids=ids)
+    memory = None if id_ is None or keep_messages else engine.find_memory(id_, scope)
+    if memory is None:
+        return engine.erase(chosen)
+    count = emptied = 0
+    begun: set[str] = set()
+    while True:
+        said = _saying(engine, memory, begun)
+        engine.add(said, engine.clock())
+        count += engine.erase(chosen)
+        emptied += len(said)
+        if not said:  # else look again: others may have added an answer
+            break
+    if emptied and not engine.backend.flush(engine.settings.timeout_seconds):
+        raise ErasurePending(
+            "The memory is forgotten, but the server does not know yet that messages are too: it "
+            "will be told in the background; flush() waits for that."
+        )
+    return count
+
+
+def _saying(engine: Engine, memory: Record, begun: set[str]) -> list[Record]:
+    """Return the messages that a memory was made of, or that quote the whole of it, emptied.
+
+    Args:
+        engine: The engine of the memory that keeps them.
+        memory: The memory; without a session, the messages of all sessions are read.
+        begun: The first messages of the turns it was made of, whose words may be gone already;
+            those that are found are added.
+    """
+    scope = Scope(memory.scope.owner, memory.scope.session_id)
+    turns = _turns(_read_all(engine.find(Selection(kind="message", scope=scope))))
+    read = ([message for _, message in turn] for turn in turns)
+    made = [[s.content for s in _stages(memory.scope, m, None, memory.created_at)] for m in read]
+    question = _cut(exchange_content(memory.search_text or "", None))
+    # If answers were added that are not remembered, a memory is an earlier stage of its turn.
+    is_whole = any(contents[-1:] == [memory.content] for contents in made)
+    said: list[_Said] = []
+    for turn, contents in zip(turns, made, strict=True):
+        first = turn[0][0].id
+        if memory.content in contents[-1 if is_whole else 0 :] or contents == [question]:
+            begun.add(first)
+        said += [pair for pair in turn if first in begun or _quotes(*pair, memory)]
+    return [
+        replace(record, content=encode_message(empty), completes=True)
+        for record, message in said
+        if (empty := forgotten(message)) != message
+    ]
+
+
+def _turns(said: Iterable[_Said]) -> list[list[_Said]]:
+    """Split a session into turns, of which each made one memory at most."""
+    turns: list[list[_Said]] = []
+    for record, message in said:
+        was_asked = turns and isinstance(turns[-1][0][1], HumanMessage)
+        begins = HumanMessage if was_asked else HumanMessage | AIMessage
+        if not turns or isinstance(message, begins):
+            turns.append([])
+        turns[-1].append((record, message))
+    return turns
+
+
+def _quotes(record: Record, message: BaseMessage, memory: Record) -> bool:
+    """Return whether a message is the text of a memory, or calls or answers a tool about it."""
+    calls = getattr(message, "tool_calls", ())
+    return (
+        text_of(message) == memory.content
+        or memory.id in record.content
+        or any(memory.content in call["args"].values() for call in calls)
+    )

@@ -16,7 +16,7 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter, OnError, notify
 from langchain_kronvex.core.errors import (
     ConfigurationError,
-    InvalidInput,
+    ErasurePending,
     MemoryNotFound,
     described,
 )
@@ -152,6 +152,8 @@ class Engine:
             if self._has_unembedded():
                 self.embedder.wake()
         self.backend.purge(self.clock())
+        if self.backend.is_erasing:
+            self.eraser.wake()
         self.backend.start(self.degraded.report)
         self.backend.when_unembedded(self.embedder.wake_for_others)
 
@@ -195,9 +197,9 @@ class Engine:
         """Return the selected records that are visible now."""
         return self.backend.find(selection, page or Page(), self.clock())
 
-    def find_memory(self, id_: str) -> Record | None:
-        """Return the record of a memory, or None."""
-        chosen = Selection(kind="memory", scope=None, ids=(checks.check_id(id_, "id"),))
+    def find_memory(self, id_: str, scope: Scope | None = None) -> Record | None:
+        """Return the record of a memory, of any scope or of this one; or None."""
+        chosen = Selection(kind="memory", scope=scope or None, ids=(checks.check_id(id_, "id"),))
         return next(iter(self.find(chosen)), None)
 
     def memories(
@@ -207,7 +209,6 @@ class Engine:
         type_ = None if memory_type is None else checks.check_type(memory_type)
         checks.check_count(limit, "limit", least=1)
         checks.check_count(offset, "offset", least=0)
-        checks.check_flag(include_shared, "include_shared")
         return self.find(
             Selection(kind="memory", scope=scope, include_shared=include_shared, type=type_),
             Page(by="created", newest_first=True, limit=limit, offset=offset),
@@ -226,15 +227,6 @@ class Engine:
         self.backend.change(new, self.clock())
         return new
 
-    def forget(self, id_: str | None, scope: Scope) -> int:
-        """Erase one memory, or all memories and messages of a scope; see `KronvexMemory.forget`."""
-        if id_ is None and not scope:
-            raise InvalidInput(
-                "Name what to forget: pass id, user_id or session_id. clear() erases everything."
-            )
-        ids = None if id_ is None else (checks.check_id(id_, "id"),)
-        return self.erase(Selection(kind=None, scope=scope or None, ids=ids))
-
     def erase(self, chosen: Selection) -> int:
         """Erase records permanently, and drop what is waiting to be saved; return how many."""
         if chosen.ids is None:
@@ -242,9 +234,22 @@ class Engine:
             self.writer.discard(lambda lane: _is_within(lane, scope))
             self.threads.wait_for_saves(self.settings.timeout_seconds)
         self.model.forget_queries()
-        count = self.backend.delete(chosen, self.clock())
-        self.erasures += 1
-        return count
+        try:
+            return self.delete(chosen)
+        finally:
+            self.erasures += 1
+
+    def delete(self, chosen: Selection) -> int:
+        """Erase records permanently; return how many.
+
+        Raises:
+            ErasurePending: they are deleted; their bytes are erased in the background.
+        """
+        try:
+            return self.backend.delete(chosen, self.clock())
+        except ErasurePending:
+            self.eraser.wake()
+            raise
 
     def embed_soon(self, stored_with: EmbeddingModel | None) -> None:
         """Fetch the vectors of memories that were just stored, in the background.

@@ -56,7 +56,7 @@ class KeyedValues:
     def delete(self, keys: Iterable[str]) -> int:
         """Erase items permanently; return how many there were."""
         chosen = self._select(keys)
-        return self._engine.backend.delete(chosen, self._engine.clock()) if chosen.keys else 0
+        return self._engine.delete(chosen) if chosen.keys else 0
 
     def _select(self, keys: Iterable[str] | None) -> Selection:
         short = None if keys is None else tuple(short_name(check_key(key)) for key in keys)

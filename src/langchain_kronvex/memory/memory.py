@@ -19,8 +19,6 @@ from langchain_core.messages import BaseMessage
 from pydantic import SecretStr
 
 from langchain_kronvex.core.background import OnError
-from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.core.options import checked_names
 from langchain_kronvex.core.progress import Progress
 from langchain_kronvex.core.types import (
     UNCHANGED,
@@ -35,9 +33,9 @@ from langchain_kronvex.core.types import (
     SessionSummary,
     Unchanged,
 )
-from langchain_kronvex.core.validation import check_flag
+from langchain_kronvex.core.validation import MemoryType, checked_calls
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice
-from langchain_kronvex.memory.chat_log import ChatLog
+from langchain_kronvex.memory.chat_log import ChatLog, forget
 from langchain_kronvex.memory.conversions import (
     changed_record,
     draft_record,
@@ -60,6 +58,7 @@ if TYPE_CHECKING:
 Self = TypeVar("Self", bound="KronvexMemory")
 
 
+@checked_calls
 class KronvexMemory:
     """A memory that outlives the process.
 
@@ -98,7 +97,6 @@ class KronvexMemory:
             thread of the memory's own. Raise it for slow embeddings or a distant server.
             Reads that only compute use two.
         http_client: For a Kronvex API: an `httpx.Client` of yours, which is not closed.
-        http_async_client: Removed: async verbs run in threads and use `http_client`.
         outbox: For a Kronvex API: the file, or folder, of the writes still to be sent. The default
             is a file in the user's data folder.
         allow_http: Talk to a Kronvex API on another machine without encryption.
@@ -126,17 +124,11 @@ class KronvexMemory:
         cache_megabytes: int = 256,
         max_threads: int = 32,
         http_client: httpx.Client | None = None,
-        http_async_client: None = None,
         outbox: str | Path | None = None,
         allow_http: bool = False,
         postgres: PostgresOptions | None = None,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
-        if http_async_client is not None:
-            raise ConfigurationError(
-                "http_async_client was removed: the a… verbs run in threads. Pass an httpx.Client "
-                "as http_client."
-            )
         settings = Settings(
             # As a secret, it never appears in a repr of the settings.
             api_key=SecretStr(api_key) if isinstance(api_key, str) else api_key,
@@ -190,7 +182,7 @@ class KronvexMemory:
         self,
         content: str,
         *,
-        memory_type: str = "episodic",
+        memory_type: MemoryType = "episodic",
         user_id: str | None = None,
         session_id: str | None = None,
         ttl_days: float | None = None,
@@ -226,7 +218,7 @@ class KronvexMemory:
         self,
         content: str,
         *,
-        memory_type: str = "episodic",
+        memory_type: MemoryType = "episodic",
         user_id: str | None = None,
         session_id: str | None = None,
         ttl_days: float | None = None,
@@ -300,7 +292,7 @@ class KronvexMemory:
         user_id: str | None = None,
         session_id: str | None = None,
         top_k: int = 5,
-        memory_type: str | None = None,
+        memory_type: MemoryType | None = None,
         threshold: float = 0.0,
         include_shared: bool = False,
         order_by: OrderBy = "confidence",
@@ -337,7 +329,7 @@ class KronvexMemory:
         user_id: str | None = None,
         session_id: str | None = None,
         top_k: int = 5,
-        memory_type: str | None = None,
+        memory_type: MemoryType | None = None,
         threshold: float = 0.0,
         include_shared: bool = False,
         order_by: OrderBy = "confidence",
@@ -357,7 +349,7 @@ class KronvexMemory:
         session_id: str | None = None,
         top_k: int = 8,
         max_tokens: int | None = None,
-        memory_type: str | None = None,
+        memory_type: MemoryType | None = None,
         already_shown: Collection[str] = (),
     ) -> MemoryContext:
         """Recall, and return the memories as text for a prompt, one line for each.
@@ -388,7 +380,7 @@ class KronvexMemory:
         session_id: str | None = None,
         top_k: int = 8,
         max_tokens: int | None = None,
-        memory_type: str | None = None,
+        memory_type: MemoryType | None = None,
         already_shown: Collection[str] = (),
     ) -> MemoryContext:
         """Async version of `inject_context`."""
@@ -404,7 +396,7 @@ class KronvexMemory:
         *,
         user_id: str | None = None,
         session_id: str | None = None,
-        memory_type: str | None = None,
+        memory_type: MemoryType | None = None,
         limit: int = 50,
         offset: int = 0,
         include_shared: bool = False,
@@ -419,7 +411,7 @@ class KronvexMemory:
         *,
         user_id: str | None = None,
         session_id: str | None = None,
-        memory_type: str | None = None,
+        memory_type: MemoryType | None = None,
         limit: int = 50,
         offset: int = 0,
         include_shared: bool = False,
@@ -444,7 +436,7 @@ class KronvexMemory:
         id: str,
         *,
         pinned: bool | Unchanged = UNCHANGED,
-        memory_type: str | Unchanged = UNCHANGED,
+        memory_type: MemoryType | Unchanged = UNCHANGED,
         metadata: Mapping[str, Any] | Unchanged = UNCHANGED,
         ttl_days: float | Unchanged | None = UNCHANGED,
     ) -> Memory:
@@ -474,7 +466,7 @@ class KronvexMemory:
         id: str,
         *,
         pinned: bool | Unchanged = UNCHANGED,
-        memory_type: str | Unchanged = UNCHANGED,
+        memory_type: MemoryType | Unchanged = UNCHANGED,
         metadata: Mapping[str, Any] | Unchanged = UNCHANGED,
         ttl_days: float | Unchanged | None = UNCHANGED,
     ) -> Memory:
@@ -485,27 +477,50 @@ class KronvexMemory:
         )  # fmt: skip
 
     def forget(
-        self, *, id: str | None = None, user_id: str | None = None, session_id: str | None = None
+        self,
+        *,
+        id: str | None = None,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        keep_messages: bool = False,
     ) -> int:
         """Erase permanently: one memory, one session of a user, or everything of a user.
 
-        Messages of chat histories are erased with their user or session. Once this returns, no
-        byte of them is left in the store's files. The file is rewritten, which takes time.
+        Messages of chat histories are erased with their user or session. With one memory, the
+        messages it was made of, and those that quote the whole of it, become "[forgotten]": they
+        keep their kinds, ids and tool calls, without arguments, so that models accept the history.
+
+        Once this returns, no byte is left in the store's files. The file is rewritten, which takes
+        time.
+
+        Args:
+            id: One memory; with a `user_id` or `session_id`, only if it is theirs.
+            user_id: A user.
+            session_id: One session of the user; without a `user_id`, the user of that name.
+            keep_messages: Leave the messages that a memory was made of as they are.
 
         Returns:
-            How many memories and messages were erased.
+            How many memories and messages were erased; "[forgotten]" messages do not count.
 
         Raises:
             InvalidInput: nothing was named; `clear` erases everything of the agent.
+            ErasurePending: everything is forgotten, but somebody else is using the file. Its bytes
+                are erased in the background; `flush` waits for that.
         """
-        return self.engine.forget(id, Scope.of(user_id, session_id))
+        scope = Scope.of(user_id, session_id)
+        return forget(self.engine, id, scope, keep_messages=keep_messages)
 
     async def aforget(
-        self, *, id: str | None = None, user_id: str | None = None, session_id: str | None = None
+        self,
+        *,
+        id: str | None = None,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        keep_messages: bool = False,
     ) -> int:
         """Async version of `forget`."""
         return await self.engine.threads.run(
-            self.forget, id=id, user_id=user_id, session_id=session_id
+            self.forget, id=id, user_id=user_id, session_id=session_id, keep_messages=keep_messages
         )
 
     def clear(self) -> int:
@@ -577,7 +592,6 @@ class KronvexMemory:
             The id of the last remembered exchange, or None.
         """
         log = ChatLog.of(self.engine, session_id, user_id)
-        remember = check_flag(remember, "remember")
         return log.save(messages, remember=remember, reply_to=reply_to)
 
     async def asave_messages(
@@ -634,7 +648,7 @@ class KronvexMemory:
             InvalidInput: the memory has no embeddings, and none were given.
             NotSupported: the memories are on a server.
         """
-        return Reindexing.of(self.engine, embeddings, progress).complete()
+        return Reindexing(self.engine, embeddings, progress).complete()
 
     async def areindex(
         self,
@@ -643,7 +657,7 @@ class KronvexMemory:
         progress: bool | Progress | None = None,
     ) -> int:
         """Async version of `reindex`; when cancelled, it ends after the current batch."""
-        work = Reindexing.of(self.engine, embeddings, progress)
+        work = Reindexing(self.engine, embeddings, progress)
         return await self.engine.threads.complete(work)
 
     def export(
@@ -681,7 +695,7 @@ class KronvexMemory:
             OSError: the file cannot be written.
             StoreError: the store failed.
         """
-        return Export.of(self.engine, file, user_id, vectors, progress).complete()
+        return Export(self.engine, file, user_id, vectors, progress).complete()
 
     async def aexport(
         self,
@@ -692,7 +706,7 @@ class KronvexMemory:
         progress: bool | Progress | None = None,
     ) -> MoveSummary:
         """Async version of `export`; when cancelled, it ends after the current page."""
-        work = Export.of(self.engine, file, user_id, vectors, progress)
+        work = Export(self.engine, file, user_id, vectors, progress)
         return await self.engine.threads.complete(work)
 
     def import_(
@@ -717,9 +731,9 @@ class KronvexMemory:
             How many of each kind were read, and how many of them were new.
 
         Raises:
-            InvalidInput: the file is not an export, was written by a later version, is cut short,
-                or holds a value that does not fit. The message names the line and how much was
-                imported before it.
+            InvalidInput: there is no such file, or it is not an export, was written by a later
+                version, is cut short, or holds a value that does not fit. The message names the
+                line and how much was imported before it.
             OSError: the file cannot be read.
             StoreError: the store failed.
         """
@@ -772,7 +786,6 @@ class KronvexMemory:
 
         return KronvexChatMessageHistory(session_id, memory=self, user_id=user_id)
 
-    @checked_names
     def as_retriever(
         self,
         k: int | None = None,
@@ -781,7 +794,7 @@ class KronvexMemory:
         user_id: str | None = None,
         session_id: str | None = None,
         this_session_only: bool = False,
-        memory_type: str | None = None,
+        memory_type: MemoryType | None = None,
         threshold: float = 0.0,
         include_shared: bool = False,
         name: str | None = None,

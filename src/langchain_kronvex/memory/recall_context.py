@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput, MemoryClosed
 from langchain_kronvex.core.types import MemoryContext, Scope
+from langchain_kronvex.core.validation import MemoryType
 from langchain_kronvex.memory.memory import KronvexMemory
 
 OnFailure = Literal["degrade", "raise"]
@@ -62,7 +63,7 @@ def recall_context(
             session_id=scope.session_id,
             top_k=options.top_k,
             max_tokens=options.max_tokens,
-            memory_type=options.memory_type,
+            memory_type=cast("MemoryType | None", options.memory_type),
             already_shown=already_shown,
         )
     except (InvalidInput, MemoryClosed):  # a mistake in the program

@@ -109,18 +109,24 @@ class Recaller:
             top_k=checks.check_count(top_k, "top_k", least=1),
             memory_type=None if memory_type is None else checks.check_type(memory_type),
             threshold=checks.check_share(threshold, "threshold"),
-            include_shared=checks.check_flag(include_shared, "include_shared"),
+            include_shared=include_shared,
             now=self.clock(),
         )
 
-    def recall(self, request: RecallRequest, order_by: OrderBy) -> list[RecalledMemory]:
-        """Return the most similar memories in the requested order, and count the accesses."""
+    def recall(
+        self, request: RecallRequest, order_by: OrderBy, *, distinct: bool = True
+    ) -> list[RecalledMemory]:
+        """Return the most similar memories in the requested order, and count the accesses.
+
+        If `distinct`, only the most similar of memories with the same text is returned.
+        """
         if order_by not in ("confidence", "similarity"):
             raise InvalidInput(f"order_by must be 'confidence' or 'similarity', not {order_by!r}.")
-        if under_way := OPEN_TURN.get():
-            matches = self._unseen(request, under_way, self.matches)
-        else:
-            matches = self.matches(request)
+        matches = (
+            self._unseen(request, OPEN_TURN.get(), self.matches)
+            if distinct
+            else self.matches(request)
+        )
         found = self._recalled(matches)
         if order_by == "confidence":
             found = _by_confidence(found)
@@ -172,14 +178,14 @@ class Recaller:
         """Return matches with different texts that are not in the prompt yet."""
         limit = request.top_k + min(len(already_shown), request.top_k)
         while True:
-            matches = find(replace(request, top_k=limit))
+            matches = find(request if limit == request.top_k else replace(request, top_k=limit))
             first_of: dict[str, Match] = {}  # several sessions may contain the same text
             for match in matches:
                 if match.record.content not in already_shown:
                     first_of.setdefault(match.record.content, match)
             if len(first_of) >= request.top_k or len(matches) < limit:
                 return list(first_of.values())[: request.top_k]
-            limit *= 4  # too many of the matches are in the prompt already
+            limit *= 4  # too many of the matches are in the prompt already, or repeat others
 
     def _recalled(self, matches: Sequence[Match]) -> list[RecalledMemory]:
         now = self.clock()

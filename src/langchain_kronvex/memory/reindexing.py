@@ -28,46 +28,40 @@ class Reindexing:
 
     Args:
         engine: Of the memory to reindex.
-        model: What to index with.
+        embeddings: What to index with; None for those in use.
         progress: As for `KronvexMemory.reindex`.
+
+    Raises:
+        NotSupported: the memories are on a server.
+        InvalidInput: there are no embeddings to index with.
+        ConfigurationError: the embeddings cannot be made from a string.
     """
 
     engine: Engine
-    model: EmbeddingModel
+    embeddings: Embeddings | str | None
     progress: bool | Progress | None
     abandoned: bool = False
+    model: EmbeddingModel = field(init=False)
     _refused: list[str] = field(default_factory=list, init=False)
     first_pause_seconds: float = field(default=0.5, kw_only=True)
 
-    @classmethod
-    def of(
-        cls,
-        engine: Engine,
-        embeddings: Embeddings | str | None,
-        progress: bool | Progress | None,
-    ) -> Reindexing:
-        """Check what a caller asks for.
-
-        Raises:
-            NotSupported: the memories are on a server.
-            InvalidInput: there are no embeddings to index with.
-            ConfigurationError: the embeddings cannot be made from a string.
-        """
-        if engine.backend.is_remote:
+    def __post_init__(self) -> None:
+        if self.engine.backend.is_remote:
             raise NotSupported(
                 "reindex: a Kronvex server embeds the memories itself; there is nothing to change "
                 "from here."
             )
-        current = engine.model.current
+        current, embeddings = self.engine.model.current, self.embeddings
         if embeddings is None and current is not None:
-            return cls(engine, EmbeddingModel(current.embeddings), progress)
-        model = None if embeddings is None else resolve_embeddings(embeddings)
+            model: EmbeddingModel | None = EmbeddingModel(current.embeddings)
+        else:
+            model = None if embeddings is None else resolve_embeddings(embeddings)
         if model is None:
             raise InvalidInput(
                 "Say which embeddings to index with: reindex('openai:text-embedding-3-small'), or "
                 "any LangChain Embeddings. This memory was opened without any."
             )
-        return cls(engine, model, progress)
+        self.model = model
 
     def complete(self) -> int:
         """Embed what is missing, then swap; return how many memories have vectors."""

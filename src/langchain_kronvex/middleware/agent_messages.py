@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -18,15 +17,10 @@ from langchain_core.messages import (
 )
 
 from langchain_kronvex.core.context_lines import PLACEHOLDER
-from langchain_kronvex.core.messages import exchange_content, text_of, visible_texts
+from langchain_kronvex.core.messages import exchange_content, is_notice, text_of, visible_texts
 from langchain_kronvex.langchain.prompts import as_json, as_messages, replaced
 
 _PLACES = ("{memory_context}", PLACEHOLDER)
-# LangChain's middleware writes these in place of an answer, and marks them by nothing else.
-_NOTICE = re.compile(
-    r"Model call failed after \d+ attempts? with |Model call limits exceeded: |"
-    r"('.+' tool|Tool) call limit reached: "
-)
 
 
 def identified(messages: Any) -> list[BaseMessage]:
@@ -80,7 +74,7 @@ def answer_in(messages: Sequence[BaseMessage], structured: Any = None) -> AIMess
     """
     said = _since_last_human(messages)
     spoken = next((m for m in reversed(said) if isinstance(m, AIMessage)), None)
-    if spoken and _is_notice(spoken):
+    if spoken and is_notice(spoken):
         return None
     if spoken and not spoken.tool_calls and text_of(spoken):
         return spoken
@@ -96,9 +90,8 @@ def shown_texts(messages: Sequence[BaseMessage]) -> set[str]:
     """Return the texts of all memories that would only repeat these messages."""
     texts = visible_texts(messages)
     for question, replies in _turns(messages):
-        spoken = [m for m in replies if isinstance(m, AIMessage)]
-        answers = [text_of(m) for m in [*spoken[-1:], *replies[-1:]]]
-        answers += [as_json(call["args"]) for m in spoken[-1:] for call in m.tool_calls]
+        answers = [text_of(m) for m in replies]
+        answers += [as_json(call["args"]) for m in replies for call in getattr(m, "tool_calls", ())]
         texts |= {exchange_content(question, answer) for answer in answers}
     return texts
 
@@ -128,12 +121,6 @@ def _is_of_user(message: BaseMessage) -> TypeGuard[HumanMessage]:
     """Return whether a message is the user's own, and not a summary of the conversation."""
     summary = message.additional_kwargs.get("lc_source") == "summarization"
     return isinstance(message, HumanMessage) and not summary
-
-
-def _is_notice(message: AIMessage) -> bool:
-    # What a model says has the id of its run or of the provider, and usually metadata.
-    of_model = message.response_metadata or str(message.id).startswith(("lc_run", "run-"))
-    return not of_model and _NOTICE.match(text_of(message)) is not None
 
 
 def _since_last_human(messages: Sequence[BaseMessage]) -> list[BaseMessage]:

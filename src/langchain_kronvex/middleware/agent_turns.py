@@ -51,7 +51,7 @@ from langchain_kronvex.middleware.turn_state import (
     scope_of,
     words_in,
 )
-from langchain_kronvex.storage.backend import Page, Record, content_key
+from langchain_kronvex.storage.backend import Kind, Page, Record, content_key
 
 MAX_TURNS = 1000
 # A turn may be interrupted for days, while memories are forgotten elsewhere.
@@ -85,16 +85,14 @@ class AgentTurn(Turn):
         new = [word for word in words if self.saved.get(str(word.id)) != digest(word)]
         if not new:
             return
-        before = dict(self.saved)
-        self.saved.update((str(word.id), digest(word)) for word in new)
         self._recalled = (-math.inf, 0)
+        saved = {str(word.id): digest(word) for word in new}
         try:
             self.save(new if self.fresh else self._not_stored(new))
         except StoreBusy:  # saving continues in the background
+            self.saved |= saved
             raise
-        except Exception:
-            self.saved = before
-            raise
+        self.saved |= saved
 
     def context_for(
         self,
@@ -171,7 +169,7 @@ class AgentTurn(Turn):
                     gone.append(record)
                 elif not self.again:
                     stays.append(text)
-        stored = self._log.drafts([answer], now, remember=False)
+        stored = self._log().drafts([answer], now, remember=False)
         if gone:  # the history keeps its order
             stored = [replace(gone.pop(0), content=stored[0].content, completes=True)]
         said = " ".join([*stays, text_of(answer)])
@@ -185,27 +183,28 @@ class AgentTurn(Turn):
         last = engine.add([*left, *stored], now)[-1]
         self.exchange = last.id if last.kind == "memory" else exchange.id
 
-    @property
-    def _log(self) -> ChatLog:
-        return ChatLog.of(self.memory.engine, self.session_id, self.scope.user_id)
-
     def _held(self) -> list[tuple[Record, BaseMessage]]:
         """Return the latest messages of the session, newest first."""
         held = []
-        page = Page(newest_first=True, limit=LOOK_BACK)
-        for record in self.memory.engine.find(self._log.select("message"), page):
+        for record in self._latest("message"):
             with contextlib.suppress(Exception):  # written by a later version
                 held.append((record, decode_message(record.content)))
         return held
 
     def _exchange_of(self, question: BaseMessage) -> Record | None:
         """Return the exchange that a question began, if it is still remembered."""
-        page = Page(newest_first=True, limit=LOOK_BACK)
-        for record in self.memory.engine.find(self._log.select("memory"), page):
+        for record in self._latest("memory"):
             asked = record.search_text and record.search_text == text_of(question)
             if record.id == self.exchange if self.exchange else asked:
                 return record
         return None
+
+    def _latest(self, kind: Kind) -> list[Record]:
+        page = Page(newest_first=True, limit=LOOK_BACK)
+        return self.memory.engine.find(self._log().select(kind), page)
+
+    def _log(self) -> ChatLog:
+        return ChatLog.of(self.memory.engine, self.session_id, self.scope.user_id)
 
 
 class _ModelCalls(BaseCallbackHandler):
@@ -245,13 +244,14 @@ class AgentTurns:
         begun = beginning(messages, scope, earlier, save=save)
         if begun is None:
             return None
-        record, key = begun.record, (begun.record["id"], scope)
-        turn = self._turns.get(key)
+        record, fresh = begun
+        turn = self._turns.get((record["id"], scope))
+        edited = fresh and earlier is not None and record["words"][-1] in earlier["heard"]
         # After an erasure, messages that were saved before may have to be saved again.
-        if turn is None or begun.edited or turn.erasures != self.memory.engine.erasures:
-            saved = turn.saved if turn and not begun.fresh else {}
-            turn = self._keep(key, self._made(record, fresh=begun.fresh, saved=saved))
-        turn.again = begun.again
+        if turn is None or edited or turn.erasures != self.memory.engine.erasures:
+            saved = turn.saved if turn and not fresh else {}
+            turn = self._new(record, fresh=fresh, saved=saved)
+        turn.again = not fresh and earlier is not None and not earlier["open"]
         return record
 
     def open(self, state: Any, messages: Sequence[BaseMessage]) -> TurnRecord | None:
@@ -271,8 +271,7 @@ class AgentTurns:
 
     def of(self, record: TurnRecord) -> AgentTurn:
         """Return the turn of a record, which another process may have begun."""
-        key = (record["id"], scope_of(record))
-        return self._turns.get(key) or self._keep(key, self._made(record))
+        return self._turns.get((record["id"], scope_of(record))) or self._new(record)
 
     def before_model(
         self,
@@ -297,15 +296,14 @@ class AgentTurns:
         return turn.context_for(shown, words, options)
 
     @contextlib.contextmanager
-    def calling(self, state: Any) -> Iterator[None]:
-        """Surround a call of the model, and note whether it succeeds."""
-        turn = self.of(state["kronvex_turn"]) if state.get("kronvex_turn") else None
+    def calling(self, record: TurnRecord | None, state: Any) -> Iterator[None]:
+        """Surround a call of the model in a turn, and note whether it succeeds."""
+        calls, turn = _ModelCalls(), self.of(record) if record else None
         if turn:
             turn.spoken = False
-        calls = _ModelCalls()
         _MODEL_CALLS.set(calls)
         try:
-            with self.under_way(state):
+            with self.under_way({**state, "kronvex_turn": record}):
                 yield
         finally:
             _MODEL_CALLS.set(None)
@@ -326,9 +324,9 @@ class AgentTurns:
             The turn and the update of the agent's state, if a turn has ended.
         """
         record: TurnRecord | None = state.get("kronvex_turn")
-        turn = self.of(record) if record else None
-        if record is None or turn is None or not (record["open"] or turn.spoken is not None):
+        if record is None or not (record["open"] or self.of(record).spoken is not None):
             return None, None
+        turn = self.of(record)
         if record["save"]:
             words = words_in(messages, record)
             turn.say([word for word in words if str(word.id) not in turn.saved])
@@ -340,16 +338,14 @@ class AgentTurns:
         heard = heard_of(words_of_user(messages), record["heard"])
         return turn, {"kronvex_turn": {**record, "open": False, "heard": heard}}
 
-    def _made(
+    def _new(
         self, record: TurnRecord, *, fresh: bool = False, saved: dict[str, str] | None = None
     ) -> AgentTurn:
-        return AgentTurn(
+        turn = AgentTurn(
             self.memory, scope_of(record), self.on_error, new=[], saved=saved or {}, fresh=fresh,
             erasures=self.memory.engine.erasures,
         )  # fmt: skip
-
-    def _keep(self, key: tuple[str, Scope], turn: AgentTurn) -> AgentTurn:
-        self._turns[key] = turn
+        self._turns[record["id"], turn.scope] = turn
         for oldest in list(self._turns)[:-MAX_TURNS]:
             self._turns.pop(oldest, None)
         return turn

@@ -21,9 +21,8 @@ from langgraph.types import Command
 from typing_extensions import NotRequired
 
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.options import checked_names
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.core.validation import check_flag
+from langchain_kronvex.core.validation import check_flag, checked_names
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
@@ -124,14 +123,13 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     def before_agent(
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
     ) -> dict[str, Any]:
-        """Begin the turn."""
-        return {"kronvex_turn": self._begin(state, runtime, config)}
-
-    async def abefore_agent(
-        self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
-    ) -> dict[str, Any]:
-        """Async version of `before_agent`."""
-        return {"kronvex_turn": self._begin(state, runtime, config)}
+        """Begin the turn; in an async agent this runs in a thread."""
+        fixed, earlier, save = self._fixed, state.get("kronvex_turn"), self._saves(config)
+        record = None
+        with self._degrading():
+            scope = scope_from(config, fixed.user_id, fixed.session_id, runtime.context)
+            record = self._turns.begin(identified(state["messages"]), scope, earlier, save=save)
+        return {"kronvex_turn": record}
 
     def wrap_model_call(
         self,
@@ -139,8 +137,8 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         handler: "Callable[[ModelRequest[Any]], ModelResponse[Any]]",
     ) -> "ModelCallResult[Any]":
         """Save the user's message, and add memories to the request."""
-        remembering = self._before_model(request)
-        with self._turns.calling(request.state):
+        remembering, record = self._before_model(request)
+        with self._turns.calling(record, request.state):
             return handler(remembering)
 
     async def awrap_model_call(
@@ -149,8 +147,8 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         handler: "Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]",
     ) -> "ModelCallResult[Any]":
         """Async version of `wrap_model_call`."""
-        remembering = await self.memory.engine.threads.read(self._before_model, request)
-        with self._turns.calling(request.state):
+        remembering, record = await self.memory.engine.threads.read(self._before_model, request)
+        with self._turns.calling(record, request.state):
             return await handler(remembering)
 
     def wrap_tool_call(
@@ -199,23 +197,16 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
                 raise
             self.memory.engine.degraded.report(error)
 
-    def _begin(
-        self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None
-    ) -> TurnRecord | None:
-        fixed, earlier, save = self._fixed, state.get("kronvex_turn"), self._saves(config)
-        with self._degrading():
-            scope = scope_from(config, fixed.user_id, fixed.session_id, runtime.context)
-            return self._turns.begin(identified(state["messages"]), scope, earlier, save=save)
-        return None
-
-    def _before_model(self, request: "ModelRequest[Any]") -> "ModelRequest[Any]":
-        """Return the request with the context."""
-        context = ""
+    def _before_model(
+        self, request: "ModelRequest[Any]"
+    ) -> tuple["ModelRequest[Any]", TurnRecord | None]:
+        """Return the request with the context, and the record of the turn."""
         with self._degrading():
             said, shown = identified(request.state["messages"]), identified(request.messages)
             if record := self._turns.open(request.state, said):
                 context = self._turns.before_model(record, said, shown, self._options)
-        return remembering(request, context)
+                return remembering(request, context), record
+        return remembering(request, ""), None
 
     def _end(self, state: MemoryState) -> tuple[AgentTurn | None, dict[str, Any] | None]:
         with self._degrading():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from langchain_core.messages import BaseMessage
 from typing_extensions import TypedDict
@@ -43,26 +42,12 @@ class TurnRecord(TypedDict):
     heard: dict[str, list[str]]
 
 
-class Beginning(NamedTuple):
-    """The beginning of a turn.
-
-    Attributes:
-        record: The record of the turn.
-        fresh: Whether the user's message is new; if not, an earlier turn continues.
-        edited: Whether the new message is an edit of an earlier one.
-        again: Whether the earlier turn had ended, so that its question is asked again.
-    """
-
-    record: TurnRecord
-    fresh: bool
-    edited: bool
-    again: bool
-
-
 def beginning(
     messages: Sequence[BaseMessage], scope: Scope, earlier: TurnRecord | None, *, save: bool
-) -> Beginning | None:
-    """Return the beginning of the turn of these messages; None if the user said nothing.
+) -> tuple[TurnRecord, bool] | None:
+    """Return the record of the turn of these messages, and whether a message of it is new.
+
+    None if the user said nothing. If no message is new or edited, an earlier turn continues.
 
     New messages are those since the last answer that are not in the record, or else edited ones.
     Messages of a turn that never reached the model are not used by a later turn, because they may
@@ -86,10 +71,7 @@ def beginning(
     fresh = unheard or edited
     said = fresh or [word for word in words if word.id in before] or words
     if not said:  # the user said nothing, or it was replaced by a summary
-        return (
-            Beginning(earlier, False, False, False) if earlier and unanswered and before else None
-        )
-    former = earlier if earlier and not fresh and not theirs else None
+        return (earlier, False) if earlier and unanswered and before else None
     forgotten = {str(word.id) for word in edited}
     heard = {id_: texts for id_, texts in known.items() if id_ not in forgotten}
     record = TurnRecord(
@@ -98,10 +80,10 @@ def beginning(
         session_id=scope.session_id,
         save=save,
         open=True,
-        words=former["words"] if former else [str(word.id) for word in fresh],
+        words=[str(word.id) for word in fresh] or before,
         heard=heard_of(words, heard),
     )
-    return Beginning(record, bool(fresh), bool(edited), bool(former and not former["open"]))
+    return record, bool(fresh)
 
 
 def scope_of(record: TurnRecord) -> Scope:

@@ -57,6 +57,7 @@ SESSION_GAP_SECONDS = 3600.0
 SHORT_WORDS = 80
 MAX_QUERY_TERMS = 64
 LEAST_DOCUMENTS = 100
+RARE_MEMORIES = 5  # words that at most so many memories hold outrank every likeness
 
 
 def idf(documents: int, containing: Floats) -> Floats:

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from langchain_kronvex.core.errors import EmbeddingMismatch
 from langchain_kronvex.recall import prefilter, ranking
 from langchain_kronvex.recall.arrays import QuantizedVectors
-from langchain_kronvex.recall.bm25 import ParsedQuery, parse_query, reply_scores, word_scores
+from langchain_kronvex.recall.bm25 import (
+    ParsedQuery,
+    load_thesaurus,
+    parse_query,
+    reply_scores,
+    word_scores,
+)
 from langchain_kronvex.recall.index import ConversationOrder, IndexView, ScopeIndex
 from langchain_kronvex.recall.neighbours import VECTOR_WINDOW
 from langchain_kronvex.recall.ranking import Floats, Form, Formulas, Weights
@@ -44,6 +50,7 @@ def search(
         places = prefilter.candidates(index, query, allowed, request.top_k, limits)
     view = IndexView(index, places, request.now.timestamp())
     relevance = _relevance(view, query)
+    _lift_rare(relevance, view, query)
     view.blank_expired(relevance, -np.inf)
     eligible = relevance if allowed is None else np.where(view.of(allowed), relevance, -np.inf)
     chosen = ranking.best(eligible, request.top_k)
@@ -99,6 +106,23 @@ def _relevance(view: IndexView, query: ParsedQuery) -> Floats:
         if query.vector is not None and vectors is not None:
             _add_feedback(relevance, view, vectors, weights.feedback)
     return _on_one_scale(view, relevance, formulas)
+
+
+def _lift_rare(relevance: Floats, view: IndexView, query: ParsedQuery) -> None:
+    """Rank memories that hold one of the query's words above all others, if all words are rare.
+
+    The vector of a query of rare words alone, such as a code, is that of their letters.
+    """
+    if not query.terms or query.vector is None:
+        return
+    if any(term in load_thesaurus()[0] for term in query.all_terms):
+        return
+    own, replied = view.inside(query.found), view.inside(query.replied)
+    holders = np.unique(np.append(own.place[own.row < len(query.terms)], replied.place))
+    if 0 < len(holders) <= ranking.RARE_MEMORIES:
+        others = np.delete(relevance, holders)
+        gap = others.max(initial=-np.inf) - relevance[holders].min()
+        relevance[holders] += max(gap, 0) + np.float32(1e-3)
 
 
 def _weighed(view: IndexView, features: Sequence[tuple[str, Floats]], formulas: Formulas) -> Floats:

@@ -92,11 +92,13 @@ class MemoryBackend(ABC):
     Attributes:
         location: Its URL.
         is_remote: Whether it is a server that embeds memories and counts accesses itself.
+        is_erasing: Whether `finish_erasing` is to finish what could not be erased at opening.
         clock: Returns the current time, which all processes share, as an aware datetime.
     """
 
     location: str
     is_remote: bool = False
+    is_erasing: bool = False
     clock: Callable[[], datetime] = staticmethod(partial(datetime.now, timezone.utc))
 
     def version(self) -> object | None:
@@ -186,12 +188,18 @@ class MemoryBackend(ABC):
 
         Returns:
             How many of them were visible.
+
+        Raises:
+            ErasurePending: they are deleted; `finish_erasing` removes their bytes.
         """
 
     def finish_erasing(self, now: datetime) -> None:
-        """Erase the records that `put` has deleted, so that no byte of them is left.
+        """Erase the records that were deleted, so that no byte of them is left.
 
         It may take long. After a crash, they are erased when the store is next opened.
+
+        Raises:
+            ErasurePending: others use the store; call it again.
         """
         del now
 

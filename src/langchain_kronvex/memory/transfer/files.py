@@ -89,7 +89,10 @@ def reading(file: File, *, max_line_chars: int = MAX_LINE_CHARS) -> Iterator[Ite
             raise _not_a_file(file)
         yield _lines(file, max_line_chars)
         return
-    with _checked_path(file).open("rb") as raw:
+    path = _checked_path(file)
+    if path.is_dir() or not path.exists():
+        raise InvalidInput(f"No such file: {path.absolute()}")
+    with path.open("rb") as raw:
         packed = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP_MAGIC else None
         with packed or nullcontext(raw) as stream:
             yield _lines(stream, max_line_chars)

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -38,28 +36,6 @@ Counts = Counter[Kind]
 
 _MAX_WIDTH = 1 << 16
 _UNIT_TOLERANCE = 0.01  # how far rounding to 16 bits may take a vector from unit length
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """The first line.
-
-    Attributes:
-        agent_id: The agent the memories belonged to.
-        user_id: The only user in the file; None for everything of the agent.
-        model: The embeddings that made the vectors; None for a file without vectors.
-        created_at: When the file was written.
-        package: The version of this package that wrote it.
-        records: About how many records follow, for a progress bar.
-    """
-
-    agent_id: str
-    user_id: str | None
-    model: str | None
-    created_at: datetime
-    package: str
-    records: int
 
 
 # -- writing -----------------------------------------------------------------------------------
@@ -69,12 +45,6 @@ def to_line(fields: Fields) -> bytes:
     """Return the line of an object, with its newline."""
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
     return f"{text}\n".encode("utf-8", "backslashreplace")  # lone surrogates become JSON escapes
-
-
-def header_fields(header: Header) -> Fields:
-    """Return the object of the first line."""
-    created_at = header.created_at.isoformat()
-    return {"format": FORMAT, "version": VERSION, **asdict(header), "created_at": created_at}
 
 
 def footer_fields(counts: Counts) -> Fields:
@@ -137,8 +107,8 @@ def read_line(line: str, *, complete: bool = True) -> Fields | None:
     return fields
 
 
-def read_header(fields: Fields) -> Header:
-    """Return the header in the object of the first line.
+def read_header(fields: Fields) -> Fields:
+    """Return the checked fields of the first line.
 
     Raises:
         InvalidInput: The file is not an export, or of a later version.
@@ -151,14 +121,7 @@ def read_header(fields: Fields) -> Header:
             f"the file has version {version}; this langchain-kronvex knows versions up to "
             f"{VERSION}. Upgrade it: pip install -U langchain-kronvex"
         )
-    return Header(
-        agent_id=checks.check_id(fields.get("agent_id"), "agent_id"),
-        user_id=checks.check_optional_id(fields.get("user_id"), "user_id"),
-        model=checks.check_optional_id(fields.get("model"), "model"),
-        created_at=_time(fields.get("created_at"), "created_at"),
-        package=checks.check_id(fields.get("package"), "package"),
-        records=checks.check_count(fields.get("records"), "records", least=0),
-    )
+    return {name: check(fields.get(name), name) for name, check in _HEADER.items()}
 
 
 def check_footer(fields: Fields, counts: Counts) -> None:
@@ -226,21 +189,13 @@ def _check_message(content: str) -> None:
 
 
 def _time(value: object, name: str) -> datetime:
-    if not isinstance(value, str) or not _TIME.fullmatch(value):
+    try:
+        moment = datetime.fromisoformat(checks.check_text(value, name).replace("Z", "+00:00"))
+    except ValueError as error:
         raise InvalidInput(
             f"{name} must be a time such as 2026-04-28T12:30:15.123456+00:00, not {value!r:.99}."
-        )
-    try:
-        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except ValueError as error:
-        raise InvalidInput(f"{name} {value!r} is not a valid date.") from error
+        ) from error
     return checks.check_time(moment, name)
-
-
-def _bool(value: object, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidInput(f"{name} must be true or false, not {value!r:.99}.")
-    return value
 
 
 def _vector(value: Any, name: str) -> Floats:
@@ -258,6 +213,14 @@ def _vector(value: Any, name: str) -> Floats:
     return vector
 
 
+_HEADER: dict[str, Callable[[Any, str], Any]] = {
+    "agent_id": checks.check_id,  # whose memories they were
+    "user_id": checks.check_optional_id,  # the only user; None for everything of the agent
+    "model": checks.check_optional_id,  # the embeddings of the vectors; None if there are none
+    "created_at": _time,  # when the file was written
+    "package": checks.check_id,  # the version of this package that wrote it
+    "records": partial(checks.check_count, least=0),  # about how many follow
+}
 _REQUIRED = dict.fromkeys(("kind", "id", "type", "content", "created_at"))
 _READ: dict[str, Callable[[Any, str], Any]] = {
     "kind": _kind,
@@ -272,7 +235,7 @@ _READ: dict[str, Callable[[Any, str], Any]] = {
     "metadata": lambda value, name: checks.check_metadata(value),
     "said_at": _time,
     "expires_at": _time,
-    "pinned": _bool,
+    "pinned": checks.check_flag,
     "access_count": partial(checks.check_count, least=0, most=2**53),
     "vector": _vector,
 }

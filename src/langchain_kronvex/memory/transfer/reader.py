@@ -12,7 +12,6 @@ from langchain_kronvex.memory.transfer.files import Line
 from langchain_kronvex.memory.transfer.format import (
     Counts,
     Fields,
-    Header,
     check_footer,
     read_header,
     read_line,
@@ -40,7 +39,7 @@ class ArchiveReader:
     """
 
     lines: Iterator[Line]
-    header: Header = field(init=False)
+    header: Fields = field(init=False)
     counts: Counts = field(init=False, default_factory=Counter)
     _width: int | None = field(init=False, default=None)
 
@@ -82,22 +81,17 @@ class ArchiveReader:
             raise InvalidInput(f"Line {after.number}: the file goes on after its last line.")
 
     def _record(self, fields: Fields) -> Record:
-        record, user_id = read_record(fields), self.header.user_id
+        record, user_id = read_record(fields), self.header["user_id"]
         if user_id is not None and (record.scope.owner != user_id or record.kind == "item"):
             raise InvalidInput(f"the header names the user {user_id!r}; this is another owner's.")
         if record.vector is not None:
-            self._check_vector(len(record.vector))
+            if self.header["model"] is None:
+                raise InvalidInput("the record has a vector, but the header names no model.")
+            self._width = self._width or len(record.vector)
+            if len(record.vector) != self._width:
+                raise InvalidInput(f"the vector has not {self._width} dimensions, as those before.")
         self.counts[record.kind] += 1
         return record
-
-    def _check_vector(self, width: int) -> None:
-        if self.header.model is None:
-            raise InvalidInput("the record has a vector, but the header names no model.")
-        self._width = self._width or width
-        if width != self._width:
-            raise InvalidInput(
-                f"the vector has {width} dimensions; those before have {self._width}."
-            )
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from langchain_kronvex.embeddings.model import EmbeddingModel
 from langchain_kronvex.memory.engine import Engine, with_local_vectors
 from langchain_kronvex.memory.transfer.files import File, Write, reading, writing
 from langchain_kronvex.memory.transfer.format import (
+    FORMAT,
+    VERSION,
     Counts,
     Fields,
-    Header,
     footer_fields,
-    header_fields,
     read_record,
     record_fields,
 )
@@ -33,53 +33,47 @@ _SETTLE_SECONDS = 10.0  # for background writes, such as access counts
 
 @dataclass(slots=True)
 class Export:
-    """One export to a file; see `KronvexMemory.export`."""
+    """One export to a file; see `KronvexMemory.export`.
+
+    Raises:
+        InvalidInput: a value does not fit; for `vectors`, there are no embeddings.
+        NotSupported: `vectors` of a server.
+    """
 
     engine: Engine
     file: File
     user_id: str | None
-    model: EmbeddingModel | None
+    vectors: bool
     progress: bool | Progress | None
     abandoned: bool = False
+    model: EmbeddingModel | None = field(init=False)
     page_records: int = field(default=1000, kw_only=True)
 
-    @classmethod
-    def of(
-        cls,
-        engine: Engine,
-        file: File,
-        user_id: str | None,
-        vectors: bool,
-        progress: bool | Progress | None,
-    ) -> Export:
-        """Check what a caller asks for.
-
-        Raises:
-            InvalidInput: a value does not fit; for `vectors`, there are no embeddings.
-            NotSupported: `vectors` of a server.
-        """
-        checks.check_optional_id(user_id, "user_id")
-        model = engine.model.current if vectors else None
-        if vectors and engine.backend.is_remote:
+    def __post_init__(self) -> None:
+        checks.check_optional_id(self.user_id, "user_id")
+        self.model = self.engine.model.current if self.vectors else None
+        if self.vectors and self.engine.backend.is_remote:
             raise NotSupported("vectors: a Kronvex server does not hand them out.")
-        if vectors and model is None:
+        if self.vectors and self.model is None:
             raise InvalidInput("This memory was opened without embeddings; it has no vectors.")
-        return cls(engine, file, user_id, model, progress)
 
     def complete(self) -> MoveSummary:
         """Write the file; return how many records are in it."""
         self.engine.writer.flush(_SETTLE_SECONDS)
         with reporting("export", self.progress) as tell, writing(self.file) as write:
             total = self._expected()
-            header = Header(
-                agent_id=self.engine.agent_id,
-                user_id=self.user_id,
-                model=self.model.name if self.model else None,
-                created_at=self.engine.clock(),
-                package=version("langchain-kronvex"),
-                records=total,
+            write(
+                {
+                    "format": FORMAT,
+                    "version": VERSION,
+                    "agent_id": self.engine.agent_id,
+                    "user_id": self.user_id,
+                    "model": self.model.name if self.model else None,
+                    "created_at": self.engine.clock().isoformat(),
+                    "package": version("langchain-kronvex"),
+                    "records": total,
+                }
             )
-            write(header_fields(header))
             counts: Counts = Counter()
             tell(0, total)
             for page in self._pages():
@@ -139,11 +133,11 @@ class Import:
     def _complete(self) -> MoveSummary:
         with reporting("import", self.progress) as tell, reading(self.file) as lines:
             reader = ArchiveReader(lines)
-            done, stored, total = 0, 0, reader.header.records
+            done, stored, total = 0, 0, reader.header["records"]
             tell(0, total)
             try:
                 for batch in reader.batches(self.batch_records):
-                    stored += self._store(batch, reader.header.model)
+                    stored += self._store(batch, reader.header["model"])
                     done += len(batch)
                     tell(done, max(done, total))
                     if self.abandoned:

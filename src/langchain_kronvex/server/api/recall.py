@@ -36,15 +36,17 @@ def _recalled(memory: KronvexMemory, body: RecallBody, *, everywhere: bool) -> l
     scope = body.scope
     if everywhere and not scope:
         return queries.recall_everywhere(memory, body.query, body)
-    return memory.recall(
+    recaller = memory.engine.recaller
+    asked = recaller.request(
         body.query,
-        top_k=body.top_k,
-        memory_type=body.memory_type,
+        scope,
+        body.top_k,
+        body.memory_type,
         threshold=body.threshold,
         include_shared=body.include_shared,
-        user_id=scope.user_id,
-        session_id=scope.session_id,
     )
+    # This package's client keeps sessions apart that are one session here.
+    return recaller.recall(asked, "confidence", distinct=False)
 
 
 @remember_router.post("/remember", status_code=201, response_model=responses.MemoryAnswer)

@@ -102,11 +102,14 @@ class KronvexBackend(MemoryBackend):
         """See `MemoryBackend.delete`; the server decides how thoroughly."""
         self.agent.known.forget_places()
         withdrawn = self.sender.withdraw(lambda stored: is_selected(stored.record, selection))
-        return erasing.erase(self.agent, selection, withdrawn, now)
+        count = erasing.erase(self.agent, selection, withdrawn, now)
+        self.agent.outbox.finish_erasing()
+        return count
 
     def finish_erasing(self, now: datetime) -> None:
         """See `MemoryBackend.finish_erasing`: the outbox keeps nothing of what was sent."""
         self.sender.withdraw(lambda stored: False)
+        self.agent.outbox.finish_erasing()
 
     def purge(self, now: datetime) -> int:
         """See `MemoryBackend.purge`: the server removes expired memories."""

@@ -19,6 +19,7 @@ from langchain_kronvex.storage.model_check import damaged
 from langchain_kronvex.storage.sqlite import erasing, reading, recall, transfer, vectors, writing
 from langchain_kronvex.storage.sqlite.file import AgentConnection, Schema, SqliteFile
 
+_SHORT_WAIT_SECONDS = 0.2  # erasing in the background must not hold up writers
 SCHEMA = Schema("langchain_kronvex.storage.sqlite", "records")
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,6 +63,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
     ) -> None:
         self.file = SqliteFile(path, timeout, SCHEMA, agent_id)
         self.location = self.file.location
+        self.is_erasing = self.file.is_erasing
         self.page_rows = 2000
         self._cache_bytes = cache_bytes
         self._cache = IndexCache(cache_bytes)
@@ -141,7 +143,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
     def finish_erasing(self, now: datetime) -> None:
         """See `MemoryBackend.finish_erasing`."""
         self.file.in_transaction(lambda db: erasing.purge_many(db, now))
-        self.file.erase_freed()
+        self.file.erase_freed(_SHORT_WAIT_SECONDS)
 
     def close(self) -> None:
         """See `MemoryBackend.close`."""

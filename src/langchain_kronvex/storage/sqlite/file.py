@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 
 from langchain_kronvex.core.errors import (
     ConfigurationError,
+    ErasurePending,
     MemoryClosed,
     NotAStore,
     SchemaTooNew,
@@ -40,6 +41,7 @@ _PRAGMAS = (
     "PRAGMA trusted_schema = OFF",
 )
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+_OPENING_WAIT_SECONDS = 1.0  # for those who hold up an erasure; then it is done in the background
 _LEFT_ALONE = "Choose another path; the file was left as it is."
 
 
@@ -99,13 +101,18 @@ class SqliteFile(ForkAware):
         self._timeout = timeout
         self._closed = False
         self._opened = 0
+        self._rewritten: list[Any] = []
         self._connections: dict[str, AgentConnection] = {}
         self._new_locks()
         with self._translated():
             self._identity = _prepare(path) if path else None
             try:
                 self._migrate(schema)
-                self.erase_freed()
+                self.is_erasing = False
+                try:
+                    self.erase_freed(min(timeout, _OPENING_WAIT_SECONDS))
+                except ErasurePending:
+                    self.is_erasing = True
             except BaseException:
                 self.close()
                 raise
@@ -184,9 +191,9 @@ class SqliteFile(ForkAware):
         if self.path:
             self._connections.pop(name).close()
 
-    def _patiently(self, action: Callable[[], object]) -> object:
+    def _patiently(self, action: Callable[[], object], seconds: float | None = None) -> object:
         """Retry an action that fails at once while another process writes."""
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + (self._timeout if seconds is None else seconds)
         while True:
             try:
                 return action()
@@ -254,11 +261,17 @@ class SqliteFile(ForkAware):
 
     # -- erasing -------------------------------------------------------------------------------
 
-    def erase_freed(self) -> None:
+    def erase_freed(self, seconds: float | None = None) -> None:
         """Rewrite the file without the unused space in its pages and empty the write-ahead log.
 
         Deleting with `secure_delete` is not enough: rows that were moved between pages leave
         copies of their bytes behind in the pages they came from.
+
+        Args:
+            seconds: How long to wait for others who use the file; by default, the timeout.
+
+        Raises:
+            ErasurePending: others use the file.
         """
         with self._translated(), self._writing:
             connection = self._connection("writer")
@@ -267,10 +280,27 @@ class SqliteFile(ForkAware):
             ).fetchall()
             if "erasing" not in dict(marks):
                 return
-            self._patiently(lambda: connection.execute("VACUUM"))
+            try:
+                self._erase(connection, marks, self._timeout if seconds is None else seconds)
+            except sqlite3.OperationalError as error:
+                raise ErasurePending(
+                    f"What was to be forgotten is gone from memory, but its bytes are still in "
+                    f"{self.path} ({error}). They are erased in the background, as soon as no "
+                    "other process reads or writes the file and the disk has room; flush() waits "
+                    "for that. If this process ends before, the next one to open the file does it."
+                ) from error
+
+    def _erase(self, connection: AgentConnection, marks: list[Any], seconds: float) -> None:
+        connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+        try:
+            if marks != self._rewritten:  # once is enough: every time, the log grows by the file
+                self._patiently(lambda: connection.execute("VACUUM"), seconds)
+                self._rewritten = marks
             if self.path:
-                self._patiently(lambda: _empty_log(connection))
+                self._patiently(lambda: _empty_log(connection), seconds)
             connection.executemany("DELETE FROM settings WHERE name = ? AND value = ?", marks)
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
 
     # -- schema and errors ---------------------------------------------------------------------
 

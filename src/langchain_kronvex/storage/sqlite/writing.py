@@ -48,6 +48,8 @@ def _add(db: AgentConnection, record: Record, write: Write, now: datetime) -> Re
         record = renewed(older, record)
     if record.completes:
         _renew_vectors(db, record)
+        if record.kind == "message":
+            db.mark("purged")  # the former words are in the file until the next erasure
     if older or record.completes:
         update(db, record, write)
     else:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langchain_kronvex.core.errors import StoreBusy
+from langchain_kronvex.core.errors import ErasurePending, StoreBusy
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
 from langchain_kronvex.storage.rest.envelope import from_payload, to_payload
 from langchain_kronvex.storage.sqlite.file import AgentConnection, Schema, SqliteFile
@@ -204,7 +204,7 @@ class Outbox:
     # -- erasing -------------------------------------------------------------------------------
 
     def erase(self, places: Sequence[int]) -> None:
-        """Remove entries so that no byte of them is left, nor of any that was sent before."""
+        """Remove entries; their bytes go now, if nobody else uses the file, or at the next call."""
 
         def erase(connection: AgentConnection) -> None:
             connection.execute(
@@ -214,6 +214,15 @@ class Outbox:
             connection.mark("erasing")
 
         self._file.in_transaction(erase)
+        with contextlib.suppress(ErasurePending):
+            self.finish_erasing()
+
+    def finish_erasing(self) -> None:
+        """Leave no byte of entries that were removed or sent.
+
+        Raises:
+            ErasurePending: another process uses the file.
+        """
         self._file.erase_freed()
 
     # -- settings ------------------------------------------------------------------------------
