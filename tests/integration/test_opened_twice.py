@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from inside import HELD, HeldFiles
+from inside import application_id
 from langchain_kronvex import InvalidInput, KronvexMemory, NotAStore
 
 from .crew import run_python
@@ -89,45 +91,37 @@ def test_a_store_is_not_an_export_file(tmp_path: Path) -> None:
 
 def test_a_file_is_checked_again_when_it_is_not_open(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
-    first, second = KronvexMemory(f"sqlite:///{path}"), KronvexMemory(f"sqlite:///{path}")
-    first.close()
-    assert HELD.holds(path)
-    second.close()
-    assert not HELD.holds(path)
+    KronvexMemory(f"sqlite:///{path}").close()
     path.write_bytes(b"something else of the user's")
     with pytest.raises(NotAStore, match="not an SQLite database"):
         KronvexMemory(f"sqlite:///{path}")
     assert path.read_bytes() == b"something else of the user's"
 
 
-def test_a_store_that_cannot_be_opened_is_not_held(tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="no /proc here")
+def test_looking_into_an_open_file_keeps_its_locks(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
-    path.write_bytes(b"not a database at all")
-    with pytest.raises(NotAStore):
-        KronvexMemory(f"sqlite:///{path}")
-    assert not HELD.holds(path)
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA application_id = 7")
+        connection.execute("BEGIN IMMEDIATE")
+        locks = Path("/proc/locks").read_text().count(f":{path.stat().st_ino} ")
+        assert locks > 0
+        assert application_id(path) == 7
+        assert Path("/proc/locks").read_text().count(f":{path.stat().st_ino} ") == locks
+    finally:
+        connection.close()
 
 
-def test_one_of_many_threads_prepares_a_file(tmp_path: Path) -> None:
-    held, path, prepared = HeldFiles(), tmp_path / "file", []
-    barrier = threading.Barrier(8)
-    holders = [object.__new__(type("Holder", (), {})) for _ in range(8)]
+def test_many_threads_open_a_new_file(tmp_path: Path) -> None:
+    url, barrier = f"sqlite:///{tmp_path / 'memory.db'}", threading.Barrier(8)
 
-    def prepare() -> None:
-        prepared.append(path.touch())
-
-    def hold(holder: object) -> None:
+    def remember(number: int) -> None:
         barrier.wait()
-        held.hold(path, holder, prepare)
+        with KronvexMemory(url) as memory:
+            memory.remember(f"number {number}", user_id="ana")
 
-    threads = [threading.Thread(target=hold, args=(holder,)) for holder in holders]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(prepared) == 1
-    held.let_go(holders.pop())
-    assert held.holds(path)
-    holders.clear()  # whoever is gone has let go
-    threads.clear()
-    assert not held.holds(path)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(remember, range(8)))
+    with KronvexMemory(url) as memory:
+        assert len(memory.memories(user_id="ana")) == 8

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -52,17 +51,15 @@ def seen(memory: KronvexMemory) -> list[list[tuple[str, str, float, float]]]:
 def between_pages(memory: KronvexMemory, page: int, change: Callable[[], Any]) -> None:
     """Let something happen just before a page is read: pages are read in snapshots."""
     file = memory.engine.backend.file  # type: ignore[attr-defined]
-    snapshot, left = file.snapshot, [page]
+    in_snapshot, left = file.in_snapshot, [page]
 
-    @contextmanager
-    def interrupted() -> Iterator[None]:
+    def interrupted(work: Callable[..., Any]) -> Any:
         left[0] -= 1
         if left[0] == 0:
             change()
-        with snapshot() as connection:
-            yield connection
+        return in_snapshot(work)
 
-    file.snapshot = interrupted
+    file.in_snapshot = interrupted
 
 
 def test_twenty_memories_are_read_in_pages_of_three(

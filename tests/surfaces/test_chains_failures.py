@@ -349,9 +349,10 @@ def test_a_stored_message_that_cannot_be_read_is_not_quoted_in_the_log(
     memory: KronvexMemory, caplog: pytest.LogCaptureFixture
 ) -> None:
     memory.chat_history("chat", "ana").add_user_message("my secret word")
-    with memory.engine.backend.file.transaction() as connection:  # type: ignore[attr-defined]
-        unreadable = '{"type": "human", "data": {"content": {"my secret word": 1}}}'
-        connection.execute("UPDATE records SET content = ? WHERE kind = 'message'", (unreadable,))
+    unreadable = '{"type": "human", "data": {"content": {"my secret word": 1}}}'
+    change = "UPDATE records SET content = ? WHERE kind = 'message'"
+    file = memory.engine.backend.file  # type: ignore[attr-defined]
+    file.in_transaction(lambda db: db.execute(change, (unreadable,)))
 
     assert with_memory(PROMPT | FakeModel(), memory).invoke(ASKED, ANA).text == "Fine."
 

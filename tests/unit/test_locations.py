@@ -8,6 +8,7 @@ import pytest
 
 from inside import (
     HOSTED_URL,
+    Settings,
     default_url,
     open_backend,
     require_store,
@@ -82,7 +83,7 @@ def test_an_agent_without_a_proper_name_is_refused(agent_id: object) -> None:
 
 
 def location(url: str) -> str:
-    backend = open_backend(url, "agent", timeout=1, cache_bytes=1)
+    backend = open_backend(url, "agent", Settings(timeout_seconds=1))
     try:
         return backend.location
     finally:
@@ -115,7 +116,7 @@ def test_paths_as_sqlalchemy_reads_them(monkeypatch: pytest.MonkeyPatch, tmp_pat
 )  # fmt: skip
 def test_a_url_that_nobody_understands_is_refused_with_advice(url: object) -> None:
     with pytest.raises(ConfigurationError, match="sqlite:///"):
-        open_backend(url, "agent", timeout=1, cache_bytes=1)
+        open_backend(url, "agent", Settings(timeout_seconds=1))
 
 
 def test_a_refused_url_leaves_nothing_behind(

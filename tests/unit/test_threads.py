@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from inside import Threads
-from langchain_kronvex import KronvexError, KronvexMemory, MemoryDraft
+from langchain_kronvex import ConfigurationError, KronvexError, KronvexMemory, MemoryDraft
 
 REQUEST: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")
 
@@ -246,7 +246,7 @@ async def test_closing_ends_long_work_at_its_next_step(store_url: str) -> None:
 
 
 def test_the_number_of_threads_is_checked() -> None:
-    with pytest.raises(ValueError, match="max_threads"):
+    with pytest.raises(ConfigurationError, match="max_threads"):
         KronvexMemory("sqlite://", max_threads=0)
 
 

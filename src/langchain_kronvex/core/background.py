@@ -67,7 +67,6 @@ class BackgroundWriter(ForkAware):
         on_error: Called with the error of each job that is given up, in the writer's thread.
 
     Attributes:
-        pending: How many jobs are not done yet, including the running one.
         failed: How many jobs were given up.
         last_error: The error of the last one, without any memory text.
     """
@@ -94,11 +93,18 @@ class BackgroundWriter(ForkAware):
 
     def after_fork_in_child(self) -> None:
         """Start with an empty queue: the parent does the jobs that wait."""
-        self._changed = threading.Condition()
+        # Held by its own name: a signal in the condition's `__enter__`, which is no C function,
+        # could leave it locked for ever.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._lanes: dict[Hashable, _Lane] = {}
-        self.pending = 0
         self._flushing = 0
         self._thread: threading.Thread | None = None
+
+    @property
+    def pending(self) -> int:
+        """How many jobs are not done yet, including the running one."""
+        return sum(len(lane.jobs) for lane in list(self._lanes.values()))
 
     def submit(
         self, lane: Hashable, job: Job, *, once: bool = False, delay_seconds: float = 0.0
@@ -120,7 +126,7 @@ class BackgroundWriter(ForkAware):
         Raises:
             MemoryClosed: The writer was closed.
         """
-        with self._changed:
+        with self._lock:
             known = self._lanes.get(lane)
             if once and known and len(known.jobs) > known.running:
                 return known.jobs[-1].future
@@ -131,7 +137,6 @@ class BackgroundWriter(ForkAware):
             future: Future[None] = Future()
             queue = self._lanes.setdefault(lane, _Lane(lane, time.monotonic() + delay_seconds))
             queue.jobs.append(_Queued(job, future, delay_seconds))
-            self.pending += 1
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(
                     target=self._work, name="langchain-kronvex-writer", daemon=True
@@ -142,7 +147,7 @@ class BackgroundWriter(ForkAware):
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until every job is done or given up; return False after `timeout` seconds."""
-        with self._changed:
+        with self._lock:
             self._flushing += 1
             self._changed.notify_all()
             try:
@@ -160,10 +165,9 @@ class BackgroundWriter(ForkAware):
         Returns:
             How many jobs were dropped.
         """
-        with self._changed:
+        with self._lock:
             lanes = [self._lanes.pop(name) for name in list(self._lanes) if chosen(name)]
             dropped = [queued for lane in lanes for queued in list(lane.jobs)[lane.running :]]
-            self.pending -= sum(len(lane.jobs) for lane in lanes)
             self._changed.notify_all()
             if threading.current_thread() is not self._thread:
                 self._changed.wait_for(lambda: not any(lane.running for lane in lanes), timeout)
@@ -174,10 +178,10 @@ class BackgroundWriter(ForkAware):
     def close(self, timeout: float | None = 10.0) -> bool:
         """Flush, then end the thread; jobs that are not done in time are reported as failed."""
         done = self.flush(timeout)
-        with self._changed:
+        with self._lock:
             self._closed = True
             lost = [queued.future for lane in self._lanes.values() for queued in lane.jobs]
-            self._lanes, self.pending = {}, 0
+            self._lanes = {}
             self._changed.notify_all()
         if lost:
             error = TimeoutError(f"closed before {len(lost)} background jobs were done")
@@ -212,9 +216,10 @@ class BackgroundWriter(ForkAware):
 
     def _next(self) -> _Lane | None:
         """Wait until a lane is due and return it; return None once closed."""
-        with self._changed:
+        with self._lock:
             while not self._closed:
-                lane = min(self._lanes.values(), key=self._due, default=None)
+                filled = (lane for lane in self._lanes.values() if lane.jobs)
+                lane = min(filled, key=self._due, default=None)
                 wait = None if lane is None else self._due(lane) - time.monotonic()
                 if lane and wait is not None and wait <= 0:
                     lane.running = True
@@ -236,7 +241,7 @@ class BackgroundWriter(ForkAware):
                 self._backoff_seconds * 2 ** min(lane.tries - 1, 60), self._longest_pause_seconds
             )
             jitter = random.uniform(0, min(self._backoff_seconds, self._longest_pause_seconds))  # noqa: S311
-            with self._changed:
+            with self._lock:
                 lane.running = False
                 lane.due = time.monotonic() + pause + jitter
                 self._changed.notify_all()
@@ -248,15 +253,13 @@ class BackgroundWriter(ForkAware):
 
     def _take_off(self, lane: _Lane) -> None:
         """Remove the job that has run from its lane."""
-        with self._changed:
+        with self._lock:
             lane.jobs.popleft()
             lane.running, lane.tries = False, 0
             if lane.jobs:
                 lane.due = time.monotonic() + lane.jobs[0].delay_seconds
-            if self._lanes.get(lane.name) is lane:  # not discarded meanwhile
-                self.pending -= 1
-                if not lane.jobs:
-                    del self._lanes[lane.name]
+            if self._lanes.get(lane.name) is lane and not lane.jobs:  # not discarded meanwhile
+                del self._lanes[lane.name]
             self._changed.notify_all()
 
 

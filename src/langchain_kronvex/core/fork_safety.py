@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from contextlib import suppress
 
 
 class ForkAware:
@@ -36,14 +37,15 @@ _one_fork_at_a_time = threading.Lock()
 
 def _before() -> None:
     _one_fork_at_a_time.acquire()
-    _resting.extend(_aware)
-    for each in _resting:
+    for each in list(_aware):
+        _resting.append(each)  # first: if a signal ends this, it is let go as far as it was held
         each.before_fork()
 
 
 def _after_in_parent() -> None:
     while _resting:
-        _resting.pop().after_fork_in_parent()
+        with suppress(RuntimeError):  # a lock that was not taken yet
+            _resting.pop().after_fork_in_parent()
     _one_fork_at_a_time.release()
 
 

@@ -6,14 +6,11 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import compress
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from pydantic import SecretStr
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter, OnError, notify
@@ -30,11 +27,8 @@ from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_emb
 from langchain_kronvex.memory.embedder import BackgroundEmbedder
 from langchain_kronvex.memory.recaller import AccessCounter, Recaller
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
-from langchain_kronvex.storage.options import PostgresOptions, ServiceOptions
+from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import is_remote, open_backend, resolve_agent_id, resolve_url
-
-if TYPE_CHECKING:
-    import httpx
 
 logger = logging.getLogger("langchain_kronvex")
 # Reads that hardly wait: with as many threads as tasks, 64 tasks read 10 % less a second.
@@ -43,28 +37,6 @@ _COMPUTING_THREADS = {"sqlite": 2, "postgresql": 4}
 _ERASE_AFTER_SECONDS = 0.5
 # The pause before the next erasure, in durations of the last: writers have to wait during one.
 _PAUSE_FACTOR = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The settings of a memory other than its URL, agent and embeddings; see `KronvexMemory`."""
-
-    api_key: SecretStr | None = None
-    on_error: OnError | None = None
-    timeout_seconds: float = 30.0
-    cache_megabytes: int = 256
-    max_threads: int = 32
-    http_client: httpx.Client | None = None
-    outbox: str | Path | None = None
-    allow_http: bool = False
-    postgres: PostgresOptions | None = None
-    clock: Callable[[], datetime] | None = None
-
-    def __post_init__(self) -> None:
-        checks.check_count(self.max_threads, "max_threads", least=1)
-        checks.check_count(self.cache_megabytes, "cache_megabytes", least=0)
-        if self.clock:
-            checks.check_time(self.clock(), "clock")
 
 
 class DegradedTurns:
@@ -145,19 +117,7 @@ class Engine:
         self.agent_id = resolve_agent_id(agent_id)
         self.url = resolve_url(url, settings.api_key, settings.postgres)
         self.model = ModelInUse(_model_for(self.url, embeddings))
-        self.backend = open_backend(
-            self.url,
-            self.agent_id,
-            timeout=settings.timeout_seconds,
-            cache_bytes=settings.cache_megabytes << 20,
-            service=ServiceOptions(
-                api_key=settings.api_key,
-                http_client=settings.http_client,
-                outbox=settings.outbox,
-                allow_http=settings.allow_http,
-            ),
-            postgres=settings.postgres,
-        )
+        self.backend = open_backend(self.url, self.agent_id, settings)
         self.clock = settings.clock or self.backend.clock
         self.degraded = DegradedTurns(settings.on_error)
         max_reads = partial(_max_reads, self.url, self.model, settings.max_threads)
@@ -353,8 +313,9 @@ def with_local_vectors(
 def _shut(
     threads: Threads, writer: BackgroundWriter, embedding: BackgroundWriter, backend: MemoryBackend
 ) -> None:
-    for part in (threads, writer, embedding, backend):
-        part.close()
+    with ExitStack() as stack:  # closes every part, also when closing one is cut short
+        for part in (backend, embedding, writer, threads):
+            stack.callback(part.close)
 
 
 def _max_reads(url: str, model: ModelInUse, max_threads: int) -> int:

@@ -42,12 +42,12 @@ from langchain_kronvex.memory.conversions import (
     exchange_records,
     to_memory,
 )
-from langchain_kronvex.memory.engine import Engine, Settings
+from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.memory.reindexing import Reindexing
 from langchain_kronvex.memory.reopening import settings_for, settings_to_copy
 from langchain_kronvex.memory.transfer.transfer import Export, Import
 from langchain_kronvex.storage.backend import Selection
-from langchain_kronvex.storage.options import PostgresOptions
+from langchain_kronvex.storage.options import PostgresOptions, Settings
 
 if TYPE_CHECKING:
     import httpx

@@ -68,8 +68,9 @@ class Table:
         for name, room in self._room.items():
             if added.stop > len(room):
                 capacity = max(added.stop, len(room) * 3 // 2, 64)
-                self._room[name] = np.empty((capacity, *room.shape[1:]), room.dtype)
-                self._room[name][: self._size] = room[: self._size]
+                grown = np.empty((capacity, *room.shape[1:]), room.dtype)
+                grown[: self._size] = room[: self._size]
+                self._room[name] = grown  # last: a signal may end this at any line
             self._room[name][added] = self._fill[name]
         self._size = added.stop
         return added

@@ -159,16 +159,18 @@ def load_thesaurus() -> tuple[dict[str, int], list[str], NDArray[np.uint16], NDA
     return numbers, stems, np.load(DATA / "near_rows.npy"), np.load(DATA / "near_cosines.npy")
 
 
-@functools.lru_cache(maxsize=1024)
 def related(stem: str) -> Sequence[tuple[str, float]]:
     """Return related stems with their cosines, nearest first; none for rare words.
 
     Args:
         stem: As `tokenizer.stems` returns it.
     """
-    numbers, stems, near, cosines = load_thesaurus()
-    number = numbers.get(stem)
-    if number is None:
-        return ()
+    number = load_thesaurus()[0].get(stem)
+    return () if number is None else _related(number)
+
+
+@functools.lru_cache(maxsize=1024)
+def _related(number: int) -> Sequence[tuple[str, float]]:
+    _, stems, near, cosines = load_thesaurus()
     nearest = zip(near[number].tolist(), cosines[number].tolist(), strict=True)
     return [(stems[other], cosine / 255) for other, cosine in nearest if cosine]

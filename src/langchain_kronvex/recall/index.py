@@ -245,7 +245,6 @@ class ScopeIndex:
 
     def _renew_scales(self, vectors: QuantizedVectors) -> None:
         stale, _ = value_counts(np.concatenate(self._stale_scales))
-        self._stale_scales.clear()
         for start in range(0, len(stale), _SCALES_AT_ONCE):
             places = stale[start : start + _SCALES_AT_ONCE]
             near = self.table["neighbours"][places]
@@ -255,6 +254,7 @@ class ScopeIndex:
                 joined[there] += weight * vectors.at(near[there, column])
             length = np.linalg.norm(joined, axis=1)
             self.table["vector_scale"][places] = 1 / np.where(length > 0, length, 1)
+        self._stale_scales.clear()  # last: a signal may end this at any line
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from langchain_kronvex.storage.client_envelope import (
     record_in_envelope,
     wire_session,
 )
+from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import is_remote, open_backend
 
 _NEWEST_FIRST = Page(by="created", newest_first=True)
@@ -56,7 +57,7 @@ def check_servable(memory: KronvexMemory) -> None:
 def open_store(memory: KronvexMemory, agent_id: str) -> MemoryBackend:
     """Open the records of another agent in the place of a memory, for lookups."""
     url, postgres = memory.engine.url, memory.engine.settings.postgres
-    return open_backend(url, agent_id, timeout=30.0, cache_bytes=0, postgres=postgres)
+    return open_backend(url, agent_id, Settings(cache_megabytes=0, postgres=postgres))
 
 
 def holds_anything(memory: KronvexMemory, agent_id: str) -> bool:

@@ -20,6 +20,7 @@ from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
+from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import open_backend
 
 SERVER_AGENT = "langchain-kronvex/server"
@@ -288,7 +289,7 @@ def _digest(secret: str) -> str:
 @contextmanager
 def open_registry(url: str) -> Iterator[tuple[ApiKeys, Agents]]:
     """Open the keys and agents of a store."""
-    with closing(open_backend(url, SERVER_AGENT, timeout=30.0, cache_bytes=0)) as backend:
+    with closing(open_backend(url, SERVER_AGENT, Settings(cache_megabytes=0))) as backend:
         yield ApiKeys(backend, backend.clock), Agents(backend, backend.clock)
 
 

@@ -6,9 +6,11 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import nlargest
 from typing import Any
+
+import numpy as np
 
 from langchain_kronvex.core.messages import answer_in
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
@@ -16,6 +18,7 @@ from langchain_kronvex.recall.ranking import Floats, Form
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import Hits
 from langchain_kronvex.storage.backend import Match, Record
+from langchain_kronvex.storage.model_check import Model, sound_vector
 
 _ENTRY_BYTES = 6_144  # the size of an empty entry
 _MAX_REPLY_CHARS = 20_000  # of a reply, by which an exchange is found
@@ -68,6 +71,25 @@ def index_row_of(seq: int, record: Record) -> IndexRow:
     )
 
 
+def without_damaged(
+    rows: Sequence[IndexRow], model: Model | None
+) -> tuple[Sequence[IndexRow], list[int]]:
+    """Return rows without the vectors that cannot be used, and the numbers of the rows with such.
+
+    Args:
+        rows: As they were read.
+        model: The model of the vectors, with their width.
+    """
+    vectors = [row.vector for row in rows if row.vector is not None]
+    width = model[1] if model else None
+    if not width or ({len(v) for v in vectors} <= {width} and np.isfinite(vectors).all()):
+        return rows, []
+    checked = [replace(row, vector=sound_vector(row.vector, model)) for row in rows]
+    pairs = zip(rows, checked, strict=True)
+    damaged = [old.seq for old, new in pairs if old.vector is not None and new.vector is None]
+    return checked, damaged
+
+
 # -- matches -----------------------------------------------------------------------------------
 
 
@@ -91,6 +113,8 @@ def matches_of(hits: Hits, record_of: Mapping[int, Record]) -> list[Match]:
 
 
 State = tuple[int, int, int]
+_UNKNOWN: State = (-1, -1, -1)  # of no store, so that the index is read anew
+_EMPTY = ScopeIndex()  # stays empty
 
 
 @dataclass(slots=True)
@@ -103,6 +127,8 @@ class CachedIndex:
         checked: The version of the store at which the index was up to date, and the model of
             its vectors.
         index: The index.
+        damaged: Numbers of memories whose vectors were found damaged, to be removed from the store.
+        size: About how many bytes the entry takes, as last measured.
         lock: Held while the index is searched or changed.
         loading: Held while the index is read from the store, if that takes several steps.
     """
@@ -110,8 +136,19 @@ class CachedIndex:
     state: State = (0, 0, 0)
     checked: tuple[tuple[int, int] | None, str | None] = (None, None)
     index: ScopeIndex = field(default_factory=ScopeIndex)
+    damaged: list[int] = field(default_factory=list)
+    size: int = _ENTRY_BYTES
     lock: threading.Lock = field(default_factory=threading.Lock)
     loading: threading.Lock = field(default_factory=threading.Lock)
+
+    def apply(self, rows: Sequence[IndexRow], model: Model | None) -> None:
+        """Add rows to the index; its state stays. If that is cut short, it is read anew."""
+        rows, damaged = without_damaged(rows, model)
+        state, index = self.state, self.index
+        self.state, self.index = _UNKNOWN, _EMPTY  # a signal may end this at any line
+        index.apply(rows)
+        self.damaged += damaged
+        self.state, self.index = state, index
 
 
 class IndexCache:
@@ -120,7 +157,6 @@ class IndexCache:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._entries: OrderedDict[str, CachedIndex] = OrderedDict()
-        self._sizes: dict[str, int] = {}
         self._total = 0
         self._lock = threading.Lock()
 
@@ -130,7 +166,7 @@ class IndexCache:
             entry = self._entries.get(owner)
             if entry is None:
                 entry = self._entries[owner] = CachedIndex()
-                self._resize(owner, _ENTRY_BYTES)
+                self._total += entry.size
                 self._evict()
             self._entries.move_to_end(owner)
             return entry
@@ -139,23 +175,20 @@ class IndexCache:
         """Drop the indexes of owners."""
         with self._lock:
             for owner in owners:
-                self._entries.pop(owner, None)
-                self._resize(owner, 0)
+                dropped = self._entries.pop(owner, None)
+                self._total -= dropped.size if dropped else 0
 
     def shrink(self, owner: str) -> None:
         """Measure a changed index; drop others until all fit, but not the one used last."""
         with self._lock:
             entry = self._entries.get(owner)
             if entry is not None:
-                self._resize(owner, entry.index.nbytes + _ENTRY_BYTES)
+                self._total -= entry.size
+                entry.size = entry.index.nbytes + _ENTRY_BYTES
+                self._total += entry.size
             self._evict()
 
     def _evict(self) -> None:
         while self._total > self._max_bytes and len(self._entries) > 1:
-            dropped, _ = self._entries.popitem(last=False)
-            self._resize(dropped, 0)
-
-    def _resize(self, owner: str, size: int) -> None:
-        self._total += size - self._sizes.pop(owner, 0)
-        if size:
-            self._sizes[owner] = size
+            _, dropped = self._entries.popitem(last=False)
+            self._total -= dropped.size

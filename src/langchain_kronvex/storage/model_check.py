@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from langchain_kronvex.core.errors import EmbeddingMismatch
+import numpy as np
+
+from langchain_kronvex.core.errors import EmbeddingMismatch, StoreError
+from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
 
 Model = tuple[str, int | None]  # its name, and the width of its vectors if it is known
@@ -13,6 +16,21 @@ Model = tuple[str, int | None]  # its name, and the width of its vectors if it i
 def fits(known: Model, model: str, width: int | None) -> bool:
     """Return whether vectors of two models may be compared."""
     return known[0] == model and (None in (known[1], width) or known[1] == width)
+
+
+def sound_vector(vector: Floats | None, model: Model | None) -> Floats | None:
+    """Return a vector that was read if it has the model's width and finite numbers, else None."""
+    if vector is None or model is None or len(vector) != model[1] or not np.isfinite(vector).all():
+        return None
+    return vector
+
+
+def damaged(location: str, count: int) -> StoreError:
+    """Return the error to report when stored vectors cannot be used."""
+    return StoreError(
+        f"The vectors of {count} memories in {location} are damaged. These memories are found by "
+        "their words until they are embedded anew, which happens in the background."
+    )
 
 
 def described(model: str, width: int | None) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import SecretStr
 
+from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SCHEMA = "langchain_kronvex"
 _MAX_IDENTIFIER_BYTES = 63
+_MOST_SECONDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,27 +61,67 @@ class PostgresOptions:
                 "async_pool was removed: the a… verbs run in threads. Pass an open "
                 "psycopg_pool.ConnectionPool as pool."
             )
-        if not isinstance(self.max_connections, int) or self.max_connections < 1:
-            raise ConfigurationError("max_connections must be a whole number of at least 1.")
+        _check_whole(self.max_connections, "max_connections", least=1)
         if self.exact_up_to is not None:
             raise ConfigurationError(
                 "exact_up_to was removed: every user is searched in RAM. Leave it out, and bound "
                 "the RAM with cache_megabytes of KronvexMemory."
             )
-        timeout = self.statement_timeout_seconds
-        is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-        if timeout is not None and not (is_number and 0 < timeout < 1e6):
-            raise ConfigurationError("statement_timeout_seconds must be a positive number.")
+        if self.statement_timeout_seconds is not None:
+            _check_seconds(self.statement_timeout_seconds, "statement_timeout_seconds", least=1e-3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceOptions:
-    """How a Kronvex API is reached; see `KronvexMemory`."""
+class Settings:
+    """The settings of a memory other than its URL, agent and embeddings; see `KronvexMemory`.
 
-    api_key: str | SecretStr | None = field(default=None, repr=False)
+    `storage/urls.py` refuses those that its URL has no use for.
+    """
+
+    api_key: SecretStr | None = field(default=None, repr=False)
+    on_error: OnError | None = None
+    timeout_seconds: float = 30.0
+    cache_megabytes: int = 256
+    max_threads: int = 32
     http_client: httpx.Client | None = None
     outbox: str | Path | None = None
     allow_http: bool = False
+    postgres: PostgresOptions | None = None
+    clock: Callable[[], datetime] | None = None
+
+    def __post_init__(self) -> None:
+        _check_seconds(self.timeout_seconds, "timeout_seconds", least=0)
+        _check_whole(self.cache_megabytes, "cache_megabytes", least=0)
+        _check_whole(self.max_threads, "max_threads", least=1)
+        if self.on_error is not None and not callable(self.on_error):
+            raise ConfigurationError(
+                "on_error of KronvexMemory must be a function that takes an exception. "
+                '"raise" is an option of with_memory and KronvexMemoryContext.'
+            )
+        if not isinstance(self.outbox, str | PathLike | None):
+            raise ConfigurationError("outbox must be the path of a file or a folder.")
+        if not isinstance(self.postgres, PostgresOptions | None):
+            raise ConfigurationError("postgres must be PostgresOptions(…).")
+        now = self.clock() if callable(self.clock) else None
+        is_aware = isinstance(now, datetime) and now.utcoffset() is not None
+        if self.clock is not None and not is_aware:
+            raise ConfigurationError(
+                "clock must be a function that returns the time with its time zone, such as "
+                "lambda: datetime.now(timezone.utc)."
+            )
+
+
+def _check_whole(value: object, name: str, *, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigurationError(f"{name} must be a whole number of at least {least}.")
+
+
+def _check_seconds(value: object, name: str, *, least: float) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not least <= cast("float", value) < _MOST_SECONDS:
+        raise ConfigurationError(
+            f"{name} must be a number of seconds from {least:g} to {_MOST_SECONDS}."
+        )
 
 
 def _check_schema(name: object) -> None:

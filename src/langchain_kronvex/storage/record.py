@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, NamedTuple
 
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.types import Scope, SessionSummary
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.recall.ranking import Floats
 
@@ -124,6 +124,15 @@ def from_cells(cells: Sequence[Any], vector: Floats | None = None) -> Record:
         access_count=count,
         vector=vector,
     )
+
+
+def session_summaries(rows: Iterable[Sequence[Any]]) -> list[SessionSummary]:
+    """Build sessions from user, session, memories, messages, and the last write in microseconds."""
+    names = ("user_id", "session_id", "memories", "messages")
+    return [
+        SessionSummary(**dict(zip(names, cells, strict=True)), last_at=from_micros(last))
+        for *cells, last in rows
+    ]
 
 
 def content_key(memory_type: str, content: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from langchain_kronvex.core.errors import ConfigurationError, MissingExtra, StoreUnavailable
 from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.storage.backend import MemoryBackend
-from langchain_kronvex.storage.options import PostgresOptions, ServiceOptions
+from langchain_kronvex.storage.options import PostgresOptions, Settings
 
 if TYPE_CHECKING:
     from langchain_kronvex.storage.postgres.backend import PostgresBackend
@@ -50,27 +50,22 @@ def resolve_agent_id(agent_id: str | None) -> str:
     return check_id(agent_id, "agent_id")
 
 
-def open_backend(
-    url: str,
-    agent_id: str,
-    *,
-    timeout: float,
-    cache_bytes: int,
-    service: ServiceOptions | None = None,
-    postgres: PostgresOptions | None = None,
-) -> MemoryBackend:
+def open_backend(url: str, agent_id: str, settings: Settings) -> MemoryBackend:
     """Open the backend that a URL names.
 
     Raises:
-        ConfigurationError: no backend of this version understands the URL.
+        ConfigurationError: no backend of this version understands the URL, or an option is of no
+            use with it.
         StoreError: the place cannot be opened.
     """
+    _refuse_unused(url, settings)
+    timeout, cache_bytes = settings.timeout_seconds, settings.cache_megabytes << 20
     if is_remote(url):
         from langchain_kronvex.storage.rest.opening import open_service
 
-        return open_service(url, agent_id, service or ServiceOptions(), timeout=timeout)
+        return open_service(url, agent_id, settings)
     if is_postgres(url):
-        options, postgres_backend = postgres or PostgresOptions(), _postgres()
+        options, postgres_backend = settings.postgres or PostgresOptions(), _postgres()
         return postgres_backend(
             _conninfo(url), agent_id, options, timeout=timeout, cache_bytes=cache_bytes
         )
@@ -78,6 +73,17 @@ def open_backend(
     from langchain_kronvex.storage.sqlite.backend import SqliteBackend
 
     return SqliteBackend(path, agent_id, timeout=timeout, cache_bytes=cache_bytes)
+
+
+def _refuse_unused(url: str, settings: Settings) -> None:
+    """Refuse settings that this kind of store does not read."""
+    names = [] if is_postgres(url) else ["postgres"]
+    names += [] if is_remote(url) else ["http_client", "outbox", "allow_http"]
+    if unused := [name for name in names if getattr(settings, name)]:
+        raise ConfigurationError(
+            f"{' and '.join(unused)}: of no use with this URL. Leave it out, or check the URL: "
+            "postgres goes with postgresql://, the others with a Kronvex API."
+        )
 
 
 def require_store(url: str, postgres: PostgresOptions | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import sqlite3
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.open_files import HELD
+from langchain_kronvex.core.sqlite_files import application_id
 from langchain_kronvex.memory.transfer.format import Fields, to_line
 
 File = str | os.PathLike[str] | IO[str] | IO[bytes]
@@ -21,7 +22,6 @@ Write = Callable[[Fields], object]
 
 MAX_LINE_CHARS = 256 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
-_SQLITE_MAGIC = b"SQLite format 3\0"
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")  # endings of the files of a store
 _GZIP_LEVEL = 4  # half the time of the usual 6, for a few per cent more bytes
 _BUFFER_BYTES = 1 << 20
@@ -144,10 +144,10 @@ def _checked_path(file: str | os.PathLike[str]) -> Path:
 def _is_store(path: Path) -> bool:
     if not path.is_file():
         return False
-    if HELD.holds(path):
-        return True
-    with path.open("rb") as file:
-        return file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
+    try:
+        return application_id(path.absolute()) is not None
+    except sqlite3.DatabaseError as error:  # a damaged one; else opening the file will say why not
+        return not isinstance(error, sqlite3.OperationalError)
 
 
 def _not_a_file(file: object) -> InvalidInput:

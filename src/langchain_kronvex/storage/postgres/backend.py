@@ -169,6 +169,10 @@ class PostgresBackend(MemoryBackend, ForkAware):
 
     # -- vectors -------------------------------------------------------------------------------
 
+    def start(self, report: Callable[[Exception], None]) -> None:
+        """See `MemoryBackend.start`."""
+        self.db.report = report
+
     def when_unembedded(self, tell: Callable[[], None]) -> None:
         """See `MemoryBackend.when_unembedded`."""
         self.db.on_unembedded = tell

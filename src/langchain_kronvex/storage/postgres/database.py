@@ -113,6 +113,7 @@ class Database:
         patience_seconds: As given; it may be changed.
         is_limited: Whether row-level security is on.
         on_unembedded: Called when memories without a vector are read.
+        report: Called with faults that were found in the store.
 
     Raises:
         ConfigurationError: the URL cannot be read.
@@ -124,6 +125,7 @@ class Database:
         self.location, self.agent_id = location_of(conninfo, options), agent_id
         self.patience_seconds, self.is_limited = patience_seconds, False
         self.on_unembedded: Callable[[], None] = lambda: None
+        self.report: Callable[[Exception], None] = lambda _: None
         self.clock = ServerClock(lambda: self.read("SELECT clock_timestamp()")[0][0])
         self._options, self._vector_schema = options, "public"
         self._connections: Connections | None = connections_to(conninfo, options, patience_seconds)

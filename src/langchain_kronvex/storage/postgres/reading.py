@@ -10,7 +10,7 @@ from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.storage.backend import Page, Record, Selection
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.database import Rows, Transaction
-from langchain_kronvex.storage.record import from_cells, from_micros
+from langchain_kronvex.storage.record import from_cells, session_summaries
 
 _RANGE, _LONGEST_RANGE = 5_000, 1_000_000  # numbers of records
 
@@ -66,11 +66,7 @@ def sessions(tx: Transaction, scope: Scope | None, now: datetime) -> list[Sessio
         "ORDER BY max(r.created) DESC, max(r.seq) DESC",
         [*parameters, now],
     )
-    names = ("user_id", "session_id", "memories", "messages")
-    return [
-        SessionSummary(**dict(zip(names, cells, strict=True)), last_at=from_micros(last))
-        for *cells, last in found
-    ]
+    return session_summaries(found)
 
 
 def owners(tx: Transaction, beginning: str, now: datetime) -> list[str]:

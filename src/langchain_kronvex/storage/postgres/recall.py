@@ -8,6 +8,7 @@ next recall, at the cost of one round trip.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,10 +17,16 @@ from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import Hits, search
 from langchain_kronvex.storage.backend import Match, Record
-from langchain_kronvex.storage.indexes import CachedIndex, IndexCache, matches_of, recall_owners
-from langchain_kronvex.storage.model_check import Model, check_request, refuse
+from langchain_kronvex.storage.indexes import (
+    CachedIndex,
+    IndexCache,
+    matches_of,
+    recall_owners,
+)
+from langchain_kronvex.storage.model_check import Model, check_request, damaged, refuse
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.database import Database
+from langchain_kronvex.storage.postgres.vectors import forget
 from langchain_kronvex.storage.record import from_cells
 
 _PAGE_ROWS = 2000
@@ -64,6 +71,9 @@ def _recall_owner(database: Database, cache: IndexCache, request: RecallRequest)
             if known.generation != state.generation or known.revision < state.revision:
                 _add_new_rows(database, entry, owner)
         cache.shrink(owner)
+        if entry.damaged:  # now that no lock is held
+            seqs, entry.damaged = entry.damaged, []
+            _forget_vectors(database, owner, seqs)
     raise StoreBusy(f"{database.location}: other workers write faster than this one can read.")
 
 
@@ -82,7 +92,7 @@ def _add_new_rows(database: Database, entry: CachedIndex, owner: str) -> None:
     after, target = 0, None
     while True:
         generation, revision = entry.state[1:]
-        state, page = _read_page(database, owner, revision, after)
+        state, model, page = _read_page(database, owner, revision, after)
         if state.generation != generation:
             first, after, target = after, 0, None
             with entry.lock:
@@ -93,14 +103,21 @@ def _add_new_rows(database: Database, entry: CachedIndex, owner: str) -> None:
         target = state.revision if target is None else target
         is_last = len(page) < _PAGE_ROWS
         with entry.lock:
-            entry.index.apply(page)
+            entry.apply(page, model)
             if is_last:
                 entry.state = (0, state.generation, target)
-        if any(row.vector is None for row in page):
+        if entry.damaged or any(row.vector is None for row in page):
             database.on_unembedded()
         if is_last:
             return
         after = page[-1].seq
+
+
+def _forget_vectors(database: Database, owner: str, seqs: Sequence[int]) -> None:
+    """Remove the damaged vectors of memories, which then are fetched anew, and report it."""
+    scope = rows.scope_key(database.agent_id, owner)
+    database.report(damaged(database.location, len(seqs)))
+    database.run(lambda tx: forget(tx, scope, seqs), (scope,), is_quick=True)
 
 
 def _fetch(
@@ -127,16 +144,21 @@ def _fetch(
 
 def _read_page(
     database: Database, owner: str, revision: int, after: int
-) -> tuple[State, list[IndexRow]]:
-    """Return the owner's state, and the memories written after a revision, from a number on."""
+) -> tuple[State, Model | None, Sequence[IndexRow]]:
+    """Return the owner's state, the model of the vectors, and memories written after a revision.
+
+    Only those from a number on.
+    """
     scope = rows.scope_key(database.agent_id, owner)
     found = database.read(
-        f"SELECT s.generation, s.revision, x.* {_STATE}"
+        f"SELECT s.generation, s.revision, m.model, m.width, x.* {_STATE}"
+        "LEFT JOIN langchain_kronvex.models AS m ON m.agent_id = %s AND NOT m.upcoming "
         f"LEFT JOIN LATERAL (SELECT {rows.INDEX_COLUMNS} FROM langchain_kronvex.records AS r "
         "WHERE r.scope = s.scope AND r.kind = 'memory' AND r.revision > %s AND r.seq > %s "
         "ORDER BY r.seq LIMIT %s) AS x ON true",
-        [scope, database.agent_id, owner, revision, after, _PAGE_ROWS],
+        [scope, database.agent_id, owner, database.agent_id, revision, after, _PAGE_ROWS],
         (scope,),
     )
-    state = State(found[0][0] or 0, found[0][1] or 0)
-    return state, [rows.to_index_row(row[2:]) for row in found if row[2] is not None]
+    generation, revision, model, width, *_ = found[0]
+    page = [rows.to_index_row(row[4:]) for row in found if row[4] is not None]
+    return State(generation or 0, revision or 0), model and (model, width), page

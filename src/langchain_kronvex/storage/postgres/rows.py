@@ -69,7 +69,7 @@ def key_digest(key: str) -> bytes:
 def to_index_row(row: Sequence[Any]) -> IndexRow:
     """Build a row of the index from a row of `INDEX_COLUMNS`."""
     *cells, vector = row
-    return index_row(cells, None if vector is None else from_halfvec(vector))
+    return index_row(cells, from_halfvec(vector))
 
 
 def mutable_cells(record: Record, revision: int) -> tuple[Any, ...]:
@@ -165,7 +165,6 @@ class _VectorDumper(Dumper):
 psycopg.adapters.register_dumper(Vector, _VectorDumper)
 
 
-def from_halfvec(sent: bytes) -> Floats:
+def from_halfvec(sent: bytes | None) -> Floats | None:
     """Read the output of `halfvec_send`: the width, two unused bytes, 16-bit floats."""
-    found: Floats = np.frombuffer(sent, ">f2", offset=4).astype(np.float32)
-    return found
+    return None if sent is None else np.frombuffer(sent, ">f2", offset=4).astype(np.float32)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.storage.backend import Record, moved_id, renewed
+from langchain_kronvex.storage.model_check import sound_vector
 from langchain_kronvex.storage.postgres import rows, vectors
 from langchain_kronvex.storage.postgres.database import Statement, Transaction, locking
 from langchain_kronvex.storage.postgres.erasing import delete_rows, renew_generation
@@ -44,7 +45,7 @@ def export_page(
         [tx.agent_id if owner is None else tx.scope(owner), now, limit, _PAGE_CHARS],
     )
     return [
-        (seq, from_cells(cells, None if sent is None else rows.from_halfvec(sent)))
+        (seq, from_cells(cells, sound_vector(rows.from_halfvec(sent), known)))
         for seq, _, sent, *cells in found
     ]
 
@@ -77,33 +78,24 @@ def restore(tx: Transaction, records: Sequence[Record], now: datetime, model: st
 
 def _with_free_ids(tx: Transaction, records: Sequence[Record], now: datetime) -> list[Record]:
     """Return the records that are not stored yet, with other ids where theirs are taken."""
-    places = [
-        (tx.scope(record.scope.owner), record.kind, record.scope.session_id or "")
-        for record in records
-    ]
-    holders = _holders(tx, [record.id for record in records], now)
-    moved = [
-        moved_id(record, tx.agent_id)
-        for record, place in zip(records, places, strict=True)
-        if holders[record.id] not in (None, place)
-    ]
-    holders |= _holders(tx, moved, now)
-    fresh: list[Record] = []
-    for record, place in zip(records, places, strict=True):
-        while (holder := holders[record.id]) not in (None, place):
-            record = replace(record, id=moved_id(record, tx.agent_id))
-            if record.id not in holders:
-                holders |= _holders(tx, [record.id], now)
-        if holder is None:
-            holders[record.id] = place
-            fresh.append(record)
-    return fresh
+    left, fresh = dict(enumerate(records)), dict[int, Record]()
+    held: dict[str, _Session | None] = {}
+    while left:
+        held = _holders(tx, [record.id for record in left.values()], now) | held
+        for number, record in list(left.items()):
+            owner, kind, session, _ = place_of(record)
+            place = (tx.scope(owner), kind, session)
+            if held[record.id] not in (None, place):
+                left[number] = replace(record, id=moved_id(record, tx.agent_id))
+                continue
+            if held[record.id] is None:
+                fresh[number], held[record.id] = record, place
+            del left[number]
+    return [fresh[number] for number in sorted(fresh)]
 
 
 def _holders(tx: Transaction, ids: Sequence[str], now: datetime) -> dict[str, _Session | None]:
     """Return where each id is in use, None for nowhere; delete expired records with these ids."""
-    if not ids:
-        return {}
     gone, found = tx.execute_all(
         [Statement(_DROP_EXPIRED, [ids, now]), Statement(_HOLDERS, [ids, now])]
     )

@@ -186,6 +186,15 @@ def embed(tx: Transaction, vectors: Mapping[str, Floats], model: str, *, upcomin
         _put_model(tx, model, width)
 
 
+def forget(tx: Transaction, scope: UUID, seqs: Sequence[int]) -> None:
+    """Remove the vectors of memories of one owner, which then are without one."""
+    lock_owners(tx, [scope])
+    tx.execute(
+        "UPDATE langchain_kronvex.records SET vector = NULL WHERE scope = %s AND seq = ANY(%s)",
+        [scope, list(seqs)],
+    )
+
+
 def prepare_reindex(tx: Transaction, model: str, width: int) -> int:
     """See `MemoryBackend.prepare_reindex`."""
     tx.execute_all([holding_model(tx, to_change=True)])

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.storage.backend import MemoryBackend
-from langchain_kronvex.storage.options import ServiceOptions
+from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.rest.backend import KronvexBackend
 from langchain_kronvex.storage.rest.http.transport import Transport
 from langchain_kronvex.storage.rest.outbox.files import (
@@ -24,9 +24,7 @@ from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 _API = "/api/v1"
 
 
-def open_service(
-    url: str, agent_id: str, options: ServiceOptions, *, timeout: float
-) -> MemoryBackend:
+def open_service(url: str, agent_id: str, options: Settings) -> MemoryBackend:
     """Open the backend of a Kronvex API. Nothing is sent yet.
 
     Raises:
@@ -44,9 +42,9 @@ def open_service(
         raise ConfigurationError(
             f"http_client must be an httpx.Client, not {type(client).__name__}."
         )
-    transport = Transport(base_url, key, timeout=timeout, client=client)
+    transport = Transport(base_url, key, timeout=options.timeout_seconds, client=client)
     identity = OutboxIdentity.of(base_url, agent_id, key)
-    outbox = open_outbox(identity, options.outbox, timeout)
+    outbox = open_outbox(identity, options.outbox, options.timeout_seconds)
     warn_of_other_keys(identity, options.outbox)
     return KronvexBackend(RemoteAgent(transport, agent_id, outbox))
 

@@ -5,29 +5,44 @@ Each verb opens a snapshot or a transaction of the file and calls the function t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
-from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.core.types import MemoryStats
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import (
-    Match,
-    MemoryBackend,
-    Page,
-    Record,
-    Selection,
-    Unembedded,
-)
+from langchain_kronvex.storage.backend import Match, MemoryBackend, Record, Selection
 from langchain_kronvex.storage.indexes import IndexCache
-from langchain_kronvex.storage.sqlite import erasing, reading, recall, transfer, writing
-from langchain_kronvex.storage.sqlite import vectors as stored_vectors
-from langchain_kronvex.storage.sqlite.file import Schema, SqliteFile
+from langchain_kronvex.storage.model_check import damaged
+from langchain_kronvex.storage.sqlite import erasing, reading, recall, transfer, vectors, writing
+from langchain_kronvex.storage.sqlite.file import AgentConnection, Schema, SqliteFile
 
 _SHORT_WAIT_SECONDS = 0.2  # erasing in the background must not hold up writers
 SCHEMA = Schema("langchain_kronvex.storage.sqlite", "records")
+P = ParamSpec("P")
+T = TypeVar("T")
+Work = Callable[Concatenate[AgentConnection, P], T]
+Verb = Callable[Concatenate["SqliteBackend", P], T]
+
+
+def _reading(work: Work[P, T]) -> Verb[P, T]:
+    """Return the verb that does this work in a snapshot."""
+
+    def verb(self: SqliteBackend, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.file.in_snapshot(lambda db: work(db, *args, **kwargs))
+
+    return verb
+
+
+def _writing(work: Work[P, T]) -> Verb[P, T]:
+    """Return the verb that does this work in a transaction."""
+
+    def verb(self: SqliteBackend, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.file.in_transaction(lambda db: work(db, *args, **kwargs))
+
+    return verb
 
 
 class SqliteBackend(MemoryBackend, ForkAware):
@@ -52,20 +67,29 @@ class SqliteBackend(MemoryBackend, ForkAware):
         self.page_rows = 2000
         self._cache_bytes = cache_bytes
         self._cache = IndexCache(cache_bytes)
+        self._report: Callable[[Exception], None] = lambda _: None
+        self._tell_unembedded: Callable[[], None] = lambda: None
         self.watch_forks()
 
     def after_fork_in_child(self) -> None:
         """Start without indexes: another thread may have been changing one."""
         self._cache = IndexCache(self._cache_bytes)
 
-    # -- writing -------------------------------------------------------------------------------
-
-    def add(
-        self, records: Sequence[Record], now: datetime, model: str | None = None
-    ) -> list[Record]:
-        """See `MemoryBackend.add`."""
-        with self.file.transaction() as db:
-            return writing.add(db, records, now, model)
+    add = _writing(writing.add)
+    change = _writing(writing.change)
+    count_accesses = _writing(writing.count_accesses)
+    find = _reading(reading.find)
+    sessions = _reading(reading.sessions)
+    owners = _reading(reading.owners)
+    last_position = _reading(reading.last_position)
+    purge = _writing(erasing.purge)
+    settle_embeddings = _writing(vectors.settle)
+    unembedded = _reading(vectors.unembedded)
+    embed = _writing(vectors.embed)
+    prepare_reindex = _writing(vectors.prepare_reindex)
+    finish_reindex = _writing(vectors.finish_reindex)
+    export_page = _reading(transfer.export_page)
+    restore = _writing(transfer.restore)
 
     def put(
         self,
@@ -77,118 +101,49 @@ class SqliteBackend(MemoryBackend, ForkAware):
         deleted: Sequence[Selection] = (),
     ) -> bool:
         """See `MemoryBackend.put`."""
-        with self.file.transaction() as db:
-            vacant = writing.put(db, records, now, model, expected=expected, deleted=deleted)
+        vacant = self.file.in_transaction(
+            lambda db: writing.put(db, records, now, model, expected=expected, deleted=deleted)
+        )
         self._cache.drop(*vacant or ())
         return vacant is not None
 
-    def change(self, record: Record, now: datetime) -> None:
-        """See `MemoryBackend.change`."""
-        with self.file.transaction() as db:
-            writing.change(db, record, now)
-
-    def count_accesses(self, counts: Mapping[str, int]) -> None:
-        """See `MemoryBackend.count_accesses`."""
-        with self.file.transaction() as db:
-            writing.count_accesses(db, counts)
-
-    # -- reading -------------------------------------------------------------------------------
-
-    def find(self, selection: Selection, page: Page, now: datetime) -> list[Record]:
-        """See `MemoryBackend.find`."""
-        with self.file.snapshot() as db:
-            return reading.find(db, selection, page, now)
-
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""
-        return recall.recall(self.file, self._cache, request, self.page_rows)
+        return recall.recall(self.file, self._cache, request, self.page_rows, self._forget_vectors)
 
-    def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
-        """See `MemoryBackend.sessions`."""
-        with self.file.snapshot() as db:
-            return reading.sessions(db, scope, now)
+    def start(self, report: Callable[[Exception], None]) -> None:
+        """See `MemoryBackend.start`."""
+        self._report = report
 
-    def owners(self, beginning: str, now: datetime) -> list[str]:
-        """See `MemoryBackend.owners`."""
-        with self.file.snapshot() as db:
-            return reading.owners(db, beginning, now)
+    def when_unembedded(self, tell: Callable[[], None]) -> None:
+        """See `MemoryBackend.when_unembedded`."""
+        self._tell_unembedded = tell
+
+    def _forget_vectors(self, seqs: Sequence[int]) -> None:
+        self._report(damaged(self.location, len(seqs)))
+        self.file.in_transaction(lambda db: vectors.forget(db, seqs))
+        self._tell_unembedded()
 
     def stats(self, now: datetime) -> MemoryStats:
         """See `MemoryBackend.stats`."""
-        with self.file.snapshot() as db:
-            return reading.stats(db, now, self.file.size_bytes())
+        size_bytes = self.file.size_bytes()
+        return self.file.in_snapshot(lambda db: reading.stats(db, now, size_bytes))
 
     def version(self) -> tuple[int, int] | None:
         """See `MemoryBackend.version`."""
         return self.file.version()
 
-    # -- erasing -------------------------------------------------------------------------------
-
     def delete(self, selection: Selection, now: datetime) -> int:
         """See `MemoryBackend.delete`."""
-        with self.file.transaction() as db:
-            visible, owners = erasing.delete(db, selection, now)
+        visible, owners = self.file.in_transaction(lambda db: erasing.delete(db, selection, now))
         self._cache.drop(*owners)
         self.file.erase_freed()
         return visible
 
     def finish_erasing(self, now: datetime) -> None:
         """See `MemoryBackend.finish_erasing`."""
-        with self.file.transaction() as db:
-            erasing.purge_many(db, now)
+        self.file.in_transaction(lambda db: erasing.purge_many(db, now))
         self.file.erase_freed(_SHORT_WAIT_SECONDS)
-
-    def purge(self, now: datetime) -> int:
-        """See `MemoryBackend.purge`."""
-        with self.file.transaction() as db:
-            return erasing.purge(db, now)
-
-    # -- vectors -------------------------------------------------------------------------------
-
-    def settle_embeddings(self, model: str, width: int | None) -> int | None:
-        """See `MemoryBackend.settle_embeddings`."""
-        with self.file.transaction() as db:
-            return stored_vectors.settle(db, model, width)
-
-    def unembedded(
-        self, limit: int, now: datetime, *, after: int = 0, upcoming: bool = False
-    ) -> list[Unembedded]:
-        """See `MemoryBackend.unembedded`."""
-        with self.file.snapshot() as db:
-            return stored_vectors.unembedded(db, limit, now, after=after, upcoming=upcoming)
-
-    def embed(self, vectors: Mapping[str, Floats], model: str, *, upcoming: bool = False) -> None:
-        """See `MemoryBackend.embed`."""
-        with self.file.transaction() as db:
-            stored_vectors.embed(db, vectors, model, upcoming=upcoming)
-
-    def prepare_reindex(self, model: str, width: int) -> int:
-        """See `MemoryBackend.prepare_reindex`."""
-        with self.file.transaction() as db:
-            return stored_vectors.prepare_reindex(db, model, width)
-
-    def finish_reindex(self, model: str) -> int:
-        """See `MemoryBackend.finish_reindex`."""
-        with self.file.transaction() as db:
-            return stored_vectors.finish_reindex(db, model)
-
-    # -- export and import ---------------------------------------------------------------------
-
-    def export_page(
-        self, owner: str | None, limit: int, now: datetime, *, after: int, model: str | None
-    ) -> list[tuple[int, Record]]:
-        """See `MemoryBackend.export_page`."""
-        with self.file.snapshot() as db:
-            return transfer.export_page(db, owner, limit, now, after, model)
-
-    def last_position(self) -> int:
-        """See `MemoryBackend.last_position`."""
-        return int(self.file.read("SELECT coalesce(max(seq), 0) FROM records")[0][0])
-
-    def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
-        """See `MemoryBackend.restore`."""
-        with self.file.transaction() as db:
-            return transfer.restore(db, records, now, model)
 
     def close(self) -> None:
         """See `MemoryBackend.close`."""

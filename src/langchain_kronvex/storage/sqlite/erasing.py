@@ -101,7 +101,7 @@ def remove(db: AgentConnection, condition: str, parameters: Sequence[Any]) -> tu
     """Delete records that indexes in RAM may contain; return how many, and their owners."""
     of_them = f"scope IN (SELECT scope FROM records WHERE {condition})"
     changed = f"UPDATE scopes SET generation = generation + 1 WHERE {of_them}"
-    owners = [owner for (owner,) in db.execute(f"{changed} RETURNING owner", parameters)]
+    owners = [owner for (owner,) in db.execute(f"{changed} RETURNING owner", parameters).fetchall()]
     return delete_rows(db, condition, parameters), owners
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import sqlite3
+import stat
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from langchain_kronvex.core.errors import (
+    ConfigurationError,
     ErasurePending,
     MemoryClosed,
     NotAStore,
@@ -25,8 +28,11 @@ from langchain_kronvex.core.errors import (
     StoreUnavailable,
 )
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.open_files import HELD
+from langchain_kronvex.core.sqlite_files import application_id
 
+logger = logging.getLogger("langchain_kronvex")
+T = TypeVar("T")
+_Identity = tuple[int, int]  # device and inode of a file, the same for all its names
 APPLICATION_ID = 0x4B524E56  # "KRNV", in the header of every store
 _PRAGMAS = (
     "PRAGMA synchronous = NORMAL",  # with the write-ahead log: survives the process, not the power
@@ -99,8 +105,7 @@ class SqliteFile(ForkAware):
         self._connections: dict[str, AgentConnection] = {}
         self._new_locks()
         with self._translated():
-            if path is not None:
-                HELD.hold(path, self, lambda: _prepare(path))
+            self._identity = _prepare(path) if path else None
             try:
                 self._migrate(schema)
                 self.is_erasing = False
@@ -126,8 +131,8 @@ class SqliteFile(ForkAware):
 
     def after_fork_in_parent(self) -> None:
         """Let other threads go on; each connection is opened again when it is needed."""
+        self._writing.release()  # in the order in which they were taken
         self._reading.release()
-        self._writing.release()
 
     def after_fork_in_child(self) -> None:
         """Replace the locks, which a thread of the parent may have held."""
@@ -139,10 +144,20 @@ class SqliteFile(ForkAware):
         """Return the connection for reading or writing; the caller holds its lock."""
         if self._closed:
             raise MemoryClosed()
+        if self.path and _identity(self.path) != self._identity:
+            raise StoreUnavailable(
+                f"{self.path} was deleted, moved or replaced while it was open. Nothing was read "
+                "or written. Put the file back, or open a new KronvexMemory to go on with what is "
+                "there now."
+            )
         name = use if self.path else "writer"
-        if name not in self._connections:
-            self._connections[name] = self._connect()
-        return self._connections[name]
+        known = self._connections.get(name)
+        if known is not None and known.in_transaction:  # it was interrupted twice
+            self._give_up(name)
+            known = self._connections.get(name)
+        if known is None:
+            known = self._connections[name] = self._connect()
+        return known
 
     def _connect(self) -> AgentConnection:
         self._opened += 1
@@ -166,6 +181,16 @@ class SqliteFile(ForkAware):
             raise
         return connection
 
+    def _give_up(self, name: str) -> None:
+        """Roll back, and close the connection of a file: a statement may not have ended.
+
+        Work fetches all rows at once. A cursor that the traceback keeps alive would pin what the
+        store reads to that moment.
+        """
+        self._connections[name].execute("ROLLBACK")
+        if self.path:
+            self._connections.pop(name).close()
+
     def _patiently(self, action: Callable[[], object], seconds: float | None = None) -> object:
         """Retry an action that fails at once while another process writes."""
         deadline = time.monotonic() + (self._timeout if seconds is None else seconds)
@@ -182,7 +207,6 @@ class SqliteFile(ForkAware):
         self._closed = True
         with self._writing, self._reading:  # running reads and writes finish first
             self._disconnect()
-        HELD.let_go(self)
 
     def _disconnect(self) -> None:
         for connection in self._connections.values():
@@ -203,32 +227,30 @@ class SqliteFile(ForkAware):
         with self._reading:  # so that the number is of the connection opened last
             return self.read("PRAGMA data_version")[0][0], self._opened
 
-    @contextmanager
-    def snapshot(self) -> Iterator[AgentConnection]:
-        """Yield a connection whose queries all see the store at one moment."""
+    def in_snapshot(self, work: Callable[[AgentConnection], T]) -> T:
+        """Do work whose queries all see the store at one moment; return its result."""
         with self._translated(), self._reading:
-            connection = self._connection("reader")
-            if self.path:  # in memory, the lock keeps writers out as well
-                connection.execute("BEGIN")
-            try:
-                yield connection
-            finally:
-                if connection.in_transaction:
-                    connection.execute("COMMIT")
+            return self._in_transaction("reader", "BEGIN", work)
 
-    @contextmanager
-    def transaction(self) -> Iterator[AgentConnection]:
-        """Hold the write lock; commit at the end, or roll back on any error."""
+    def in_transaction(self, work: Callable[[AgentConnection], T]) -> T:
+        """Do work with the write lock; commit at its end, or roll back if it is cut short."""
         with self._translated(), self._writing:
-            connection = self._connection("writer")
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+            return self._in_transaction("writer", "BEGIN IMMEDIATE", work)
+
+    def _in_transaction(
+        self, use: Literal["reader", "writer"], begin: str, work: Callable[[AgentConnection], T]
+    ) -> T:
+        # A function with `try` around all of it, and no context manager: a signal may raise
+        # between any two of its lines, and the transaction must never stay open.
+        connection = self._connection(use)
+        try:
+            connection.execute(begin)
+            result = work(connection)
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                self._give_up(use if self.path else "writer")
+        return result
 
     def size_bytes(self) -> int | None:
         """Return the size on disk of the store and its write-ahead log; None in memory."""
@@ -284,7 +306,8 @@ class SqliteFile(ForkAware):
 
     def _migrate(self, schema: Schema) -> None:
         steps = schema.steps()
-        with self.transaction() as connection:  # also proves that the place can be written
+
+        def migrate(connection: AgentConnection) -> None:
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
             if version > len(steps):
                 raise SchemaTooNew(
@@ -300,6 +323,8 @@ class SqliteFile(ForkAware):
                 for statement in _statements(step):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number}")
+
+        self.in_transaction(migrate)  # also proves that the place can be written
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -326,21 +351,53 @@ class SqliteFile(ForkAware):
             raise StoreError(f"SQLite failed: {text}") from error
 
 
-def _prepare(path: Path) -> None:
+def _prepare(path: Path) -> _Identity:
     """Create the file and missing folders for this user alone; reject a file that is not ours.
 
-    SQLite must not open such a file. The header is described in
-    https://www.sqlite.org/fileformat.html: a magic string first, the application's id in four
-    bytes from byte 68, big-endian.
+    SQLite must not open such a file for writing.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # the log and its index get this mode
-    with path.open("rb") as file:
-        header = file.read(100)
-    if header and not header.startswith(b"SQLite format 3\0"):
-        raise NotAStore(f"{path} is not an SQLite database. {_LEFT_ALONE}")
-    if header and int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        raise NotAStore(f"{path} is an SQLite database of another program. {_LEFT_ALONE}")
+    try:
+        path = path.resolve()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # the log and its index get the mode of the file
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except ValueError as error:
+        raise ConfigurationError(
+            "The path of the store is not one that a file can have."
+        ) from error
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreUnavailable(f"{path} is not a file. Check that the path is the one you meant.")
+    if found.st_size and application_id(path) != APPLICATION_ID:
+        raise NotAStore(
+            f"{path} belongs to another program: it is not an SQLite database of this package. "
+            f"{_LEFT_ALONE}"
+        )
+    _keep_private(path, found.st_mode)
+    return found.st_dev, found.st_ino
+
+
+def _keep_private(path: Path, mode: int) -> None:
+    """Take the rights of other users away, and say so."""
+    if os.name != "posix" or not mode & 0o077:
+        return
+    try:
+        for side in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                Path(f"{path}{side}").chmod(0o600)
+        logger.warning("%s was open to other users of this machine; it is now private (0600)", path)
+    except PermissionError:
+        logger.warning(
+            "%s is open to other users of this machine; only its owner can mend it", path
+        )
+
+
+def _identity(path: Path) -> _Identity | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _stamp(connection: sqlite3.Connection) -> None:

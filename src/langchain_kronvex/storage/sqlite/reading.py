@@ -6,7 +6,7 @@ from datetime import datetime
 
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.storage.backend import Page, Record, Selection
-from langchain_kronvex.storage.record import from_cells, from_micros, to_micros
+from langchain_kronvex.storage.record import from_cells, session_summaries, to_micros
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.file import AgentConnection
 
@@ -19,7 +19,7 @@ def find(db: AgentConnection, selection: Selection, page: Page, now: datetime) -
         f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
         f"WHERE {condition} AND {rows.VISIBLE} {order}",
         [*parameters, to_micros(now), *bounds],
-    )
+    ).fetchall()
     return [from_cells(row) for row in found]
 
 
@@ -32,12 +32,8 @@ def sessions(db: AgentConnection, scope: Scope | None, now: datetime) -> list[Se
         f"FROM records AS r WHERE {condition} AND r.kind <> 'item' AND {rows.VISIBLE} "
         "GROUP BY scope, user_id, session_id ORDER BY max(created) DESC, max(seq) DESC",
         [*parameters, to_micros(now)],
-    )
-    names = ("user_id", "session_id", "memories", "messages")
-    return [
-        SessionSummary(**dict(zip(names, cells, strict=True)), last_at=from_micros(last))
-        for *cells, last in found
-    ]
+    ).fetchall()
+    return session_summaries(found)
 
 
 def owners(db: AgentConnection, beginning: str, now: datetime) -> list[str]:
@@ -49,7 +45,7 @@ def owners(db: AgentConnection, beginning: str, now: datetime) -> list[str]:
         "AND substr(owner, 1, ?) = ? AND EXISTS (SELECT 1 FROM records AS r "
         f"WHERE r.scope = s.scope AND r.kind = 'memory' AND {rows.VISIBLE})",
         (db.agent_id, beginning, end, len(beginning), beginning, to_micros(now)),
-    )
+    ).fetchall()
     return [owner for (owner,) in found]
 
 
@@ -64,3 +60,8 @@ def stats(db: AgentConnection, now: datetime, size_bytes: int | None) -> MemoryS
     ).fetchone()
     named = dict(zip(("memories", "messages", "users", "unembedded"), counts, strict=True))
     return MemoryStats(location=db.location, size_bytes=size_bytes, **named)
+
+
+def last_position(db: AgentConnection) -> int:
+    """Return the number of the record written last."""
+    return int(db.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()[0])

@@ -7,9 +7,11 @@ owner and are visible. If some have been replaced meanwhile, recall starts again
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 
-from langchain_kronvex.recall.index import ScopeIndex
+from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import search
 from langchain_kronvex.storage.backend import Match, Record
@@ -20,16 +22,17 @@ from langchain_kronvex.storage.indexes import (
     matches_of,
     recall_owners,
 )
-from langchain_kronvex.storage.model_check import check_request
+from langchain_kronvex.storage.model_check import Model, check_request
 from langchain_kronvex.storage.record import from_cells, to_micros
 from langchain_kronvex.storage.sqlite import rows, vectors
 from langchain_kronvex.storage.sqlite.file import AgentConnection, SqliteFile
 
 _ROUNDS = 20  # of catching up with writers, before a recall returns what it has found
+Forget = Callable[[Sequence[int]], None]
 
 
 def recall(
-    file: SqliteFile, cache: IndexCache, request: RecallRequest, page_rows: int
+    file: SqliteFile, cache: IndexCache, request: RecallRequest, page_rows: int, forget: Forget
 ) -> list[Match]:
     """Return the best matches, most similar first.
 
@@ -38,12 +41,13 @@ def recall(
         cache: The indexes.
         request: What to recall.
         page_rows: How many memories are read into an index at a time.
+        forget: Called with the numbers of memories whose vectors are damaged.
     """
-    return recall_owners(request, lambda each: _recall_owner(file, cache, each, page_rows))
+    return recall_owners(request, lambda each: _recall_owner(file, cache, each, page_rows, forget))
 
 
 def _recall_owner(
-    file: SqliteFile, cache: IndexCache, request: RecallRequest, page_rows: int
+    file: SqliteFile, cache: IndexCache, request: RecallRequest, page_rows: int, forget: Forget
 ) -> list[Match]:
     owner = request.scope.owner
     entry = cache.entry(owner)
@@ -53,10 +57,13 @@ def _recall_owner(
             if entry.checked != seen or seen[0] is None:
                 _bring_up_to_date(file, entry, owner, page_rows)
                 cache.shrink(owner)
-                with file.snapshot() as db:  # last: the index has no vectors of a later model
-                    check_request(file.location, vectors.model_of(db), request)
+                # Last: the index has no vectors of a later model.
+                check_request(file.location, file.in_snapshot(vectors.model_of), request)
                 entry.checked = seen
             scope, hits = entry.state[0], search(entry.index, request)
+        if entry.damaged:  # now that no lock is held
+            seqs, entry.damaged = entry.damaged, []
+            forget(seqs)
         matches = matches_of(hits, _fetch(file, scope, hits.seqs, request.now))
         if len(matches) == len(hits.seqs):
             break
@@ -78,35 +85,41 @@ def _bring_up_to_date(file: SqliteFile, entry: CachedIndex, owner: str, page_row
     """Add new writes to an index; read it anew if records have been deleted."""
     rounds = 0
     while rounds < _ROUNDS:
-        with file.snapshot() as db:
-            state = _state(db, owner)
-            if state == entry.state:
-                return
-            if state[:2] != entry.state[:2]:
-                entry.state, entry.index = (*state[:2], 0), ScopeIndex()
-            changed = db.execute(
-                "SELECT seq FROM records WHERE scope = ? AND kind = 'memory' AND revision > ? "
-                "ORDER BY seq",
-                (entry.state[0], entry.state[2]),
-            ).fetchall()
-        pages = [changed[start : start + page_rows] for start in range(0, len(changed), page_rows)]
-        if all(_read_page(file, entry, owner, [seq for (seq,) in page]) for page in pages):
+        state, changed = file.in_snapshot(lambda db: _changes(db, owner, entry.state))
+        if state == entry.state:
+            return
+        if state[:2] != entry.state[:2]:
+            entry.state, entry.index = (*state[:2], 0), ScopeIndex()
+        for start in range(0, len(changed), page_rows):
+            seqs = json.dumps(changed[start : start + page_rows])
+            now, model, page = file.in_snapshot(partial(_page, owner=owner, seqs=seqs))
+            if now[:2] != state[:2]:  # others of the owner have been deleted
+                break
+            entry.apply(page, model)
+        else:
             entry.state = state
             rounds += 1  # some may have been replaced between two pages: look again
 
 
-def _read_page(file: SqliteFile, entry: CachedIndex, owner: str, seqs: list[int]) -> bool:
-    """Add some memories to an index; return False if others of the owner have been deleted."""
-    with file.snapshot() as db:
-        if _state(db, owner)[:2] != entry.state[:2]:
-            return False
-        page = db.execute(
-            f"SELECT {rows.INDEX_COLUMNS} FROM records "
-            "WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq",
-            (json.dumps(seqs),),
-        ).fetchall()
-    entry.index.apply(map(rows.to_index_row, page))
-    return True
+def _changes(db: AgentConnection, owner: str, known: State) -> tuple[State, list[int]]:
+    """Return the state of an owner, and the numbers of the memories written since a known one."""
+    state = _state(db, owner)
+    after = known[2] if state[:2] == known[:2] else 0
+    found = db.execute(
+        "SELECT seq FROM records WHERE scope = ? AND kind = 'memory' AND revision > ? ORDER BY seq",
+        (state[0], after),
+    ).fetchall()
+    return state, [seq for (seq,) in found]
+
+
+def _page(db: AgentConnection, owner: str, seqs: str) -> tuple[State, Model | None, list[IndexRow]]:
+    """Return the state of an owner, the model of the vectors, and the rows of some memories."""
+    found = db.execute(
+        f"SELECT {rows.INDEX_COLUMNS} FROM records "
+        "WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq",
+        (seqs,),
+    ).fetchall()
+    return _state(db, owner), vectors.model_of(db), list(map(rows.to_index_row, found))
 
 
 def _state(db: AgentConnection, owner: str) -> State:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from langchain_kronvex.recall.index import IndexRow
+from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.storage.backend import Page, Selection
 from langchain_kronvex.storage.indexes import index_row
 
@@ -35,7 +36,15 @@ FLOAT16 = "<f2"  # the numbers of stored vectors
 def to_index_row(row: Sequence[Any]) -> IndexRow:
     """Build an index row from a row of `INDEX_COLUMNS`."""
     *cells, blob = row
-    return index_row(cells, None if blob is None else np.frombuffer(blob, FLOAT16))
+    return index_row(cells, to_vector(blob))
+
+
+def to_vector(cell: object) -> Floats | None:
+    """Return the vector in a cell; one without numbers if the cell is damaged."""
+    if cell is None:
+        return None
+    blob = cell if isinstance(cell, bytes) and len(cell) % 2 == 0 else b""
+    return np.frombuffer(blob, FLOAT16).astype(np.float32)
 
 
 def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-import numpy as np
-
-from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.storage.backend import Record, moved_id, renewed
+from langchain_kronvex.storage.model_check import sound_vector
 from langchain_kronvex.storage.record import from_cells, place_of, to_micros
 from langchain_kronvex.storage.sqlite import erasing, rows, vectors, writing
 from langchain_kronvex.storage.sqlite.file import AgentConnection
@@ -27,7 +25,13 @@ _PAGE = (
 
 
 def export_page(
-    db: AgentConnection, owner: str | None, limit: int, now: datetime, after: int, model: str | None
+    db: AgentConnection,
+    owner: str | None,
+    limit: int,
+    now: datetime,
+    *,
+    after: int,
+    model: str | None,
 ) -> list[tuple[int, Record]]:
     """Return visible records in the order of writing, each with its position in that order."""
     known = vectors.model_of(db)
@@ -37,16 +41,15 @@ def export_page(
         f"FROM {rows.RECORD_TABLES} JOIN ({_PAGE}) AS page ON page.seq = r.seq "
         "WHERE page.before <= ? ORDER BY page.seq",
         (db.agent_id, owner, owner, owner, to_micros(now), after, limit, _PAGE_CHARS),
-    )
-    return [(seq, from_cells(cells, _vector(blob))) for seq, blob, *cells in found]
-
-
-def _vector(blob: bytes | None) -> Floats | None:
-    return None if blob is None else np.frombuffer(blob, rows.FLOAT16).astype(np.float32)
+    ).fetchall()
+    return [
+        (seq, from_cells(cells, sound_vector(rows.to_vector(cell), known)))
+        for seq, cell, *cells in found
+    ]
 
 
 def restore(
-    db: AgentConnection, records: Sequence[Record], now: datetime, model: str | None
+    db: AgentConnection, records: Sequence[Record], now: datetime, model: str | None = None
 ) -> int:
     """Store exported records unchanged; return how many were stored as new."""
     records = writing.usable(db, records, model)

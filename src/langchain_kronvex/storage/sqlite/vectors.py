@@ -6,7 +6,7 @@ first checks which model the stored ones come from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from langchain_kronvex.recall.ranking import Floats
@@ -38,7 +38,7 @@ def settle(db: AgentConnection, model: str, width: int | None) -> int | None:
 
 
 def unembedded(
-    db: AgentConnection, limit: int, now: datetime, *, after: int, upcoming: bool
+    db: AgentConnection, limit: int, now: datetime, *, after: int = 0, upcoming: bool = False
 ) -> list[Unembedded]:
     """Return memories without a vector that were written after a position, oldest first."""
     missing = f"NOT EXISTS ({_UPCOMING})" if upcoming else "r.vector IS NULL"
@@ -48,12 +48,12 @@ def unembedded(
         f"WHERE +r.scope IN ({rows.OF_AGENT}) AND r.seq > ? AND r.kind = 'memory' "
         f"AND {missing} AND {rows.VISIBLE} ORDER BY r.seq LIMIT ?",
         (db.agent_id, after, to_micros(now), limit),
-    )
+    ).fetchall()
     return [Unembedded(*row) for row in found]
 
 
 def embed(
-    db: AgentConnection, vectors: Mapping[str, Floats], model: str, *, upcoming: bool
+    db: AgentConnection, vectors: Mapping[str, Floats], model: str, *, upcoming: bool = False
 ) -> None:
     """Store a model's unit vectors by record id."""
     width = next((len(vector) for vector in vectors.values()), 0)
@@ -79,6 +79,11 @@ def embed(
         blobs,
     )
     db.execute(rows.PUT_MODEL, (db.agent_id, 0, model, width))
+
+
+def forget(db: AgentConnection, seqs: Sequence[int]) -> None:
+    """Remove the vectors of memories, which then are without one."""
+    db.executemany("UPDATE records SET vector = NULL WHERE seq = ?", [(seq,) for seq in seqs])
 
 
 # -- reindexing --------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ class Write(NamedTuple):
 
 
 def add(
-    db: AgentConnection, records: Sequence[Record], now: datetime, model: str | None
+    db: AgentConnection, records: Sequence[Record], now: datetime, model: str | None = None
 ) -> list[Record]:
     """Store records, those with a known key by renewing the older record."""
     records = usable(db, records, model)

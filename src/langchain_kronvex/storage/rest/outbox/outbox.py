@@ -19,7 +19,7 @@ from typing import Any
 from langchain_kronvex.core.errors import ErasurePending, StoreBusy
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
 from langchain_kronvex.storage.rest.envelope import from_payload, to_payload
-from langchain_kronvex.storage.sqlite.file import Schema, SqliteFile
+from langchain_kronvex.storage.sqlite.file import AgentConnection, Schema, SqliteFile
 
 MAX_BYTES = 256 << 20
 _ROOM_PAUSE_SECONDS = 0.05
@@ -95,7 +95,8 @@ class Outbox:
 
     def _try_put(self, rows: Sequence[tuple[str, str, str, str, int]]) -> bool:
         """Store rows; return False if there is no room."""
-        with self._file.transaction() as connection:
+
+        def put(connection: sqlite3.Connection) -> bool:
             count, size = connection.execute(
                 "SELECT count(*), coalesce(sum(length(payload)), 0) FROM entries "
                 "WHERE failed IS NULL"
@@ -108,7 +109,9 @@ class Outbox:
                 "VALUES (?, ?, ?, ?, ?)",
                 rows,
             )
-        return True
+            return True
+
+        return self._file.in_transaction(put)
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -196,19 +199,21 @@ class Outbox:
 
     def _execute(self, sql: str, *parameters: Any) -> int:
         """Run one statement; return how many entries it changed."""
-        with self._file.transaction() as connection:
-            return connection.execute(sql, parameters).rowcount
+        return self._file.in_transaction(lambda db: db.execute(sql, parameters).rowcount)
 
     # -- erasing -------------------------------------------------------------------------------
 
     def erase(self, places: Sequence[int]) -> None:
         """Remove entries; their bytes go now, if nobody else uses the file, or at the next call."""
-        with self._file.transaction() as connection:
+
+        def erase(connection: AgentConnection) -> None:
             connection.execute(
                 "DELETE FROM entries WHERE place IN (SELECT value FROM json_each(?))",
                 (json.dumps(list(places)),),
             )
             connection.mark("erasing")
+
+        self._file.in_transaction(erase)
         with contextlib.suppress(ErasurePending):
             self.finish_erasing()
 
@@ -224,13 +229,10 @@ class Outbox:
 
     def setting(self, name: str, default: str | None = None) -> str | None:
         """Return a value that was noted; note the default if there is none."""
-        with self._file.transaction() as connection:
-            if default is not None:
-                connection.execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", (name, default))
-            row = connection.execute(
-                "SELECT value FROM settings WHERE name = ?", (name,)
-            ).fetchone()
-            return row[0] if row else None
+        if default is not None:
+            self._execute("INSERT OR IGNORE INTO settings VALUES (?, ?)", name, default)
+        rows = self._file.read("SELECT value FROM settings WHERE name = ?", (name,))
+        return rows[0][0] if rows else None
 
     def note(self, name: str, value: str) -> None:
         """Note a value."""
