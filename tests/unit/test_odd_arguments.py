@@ -91,19 +91,6 @@ def test_dates_without_a_time_zone_and_lone_texts(memory: KronvexMemory) -> None
             memory.flush(timeout)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("timeout_seconds", "x"), ("timeout_seconds", None), ("cache_megabytes", "x"),
-        ("cache_megabytes", -1), ("max_threads", 0), ("on_error", "print"), ("clock", 7),
-        ("clock", datetime.now), ("allow_http", "yes"),
-    ],
-)  # fmt: skip
-def test_odd_options_of_the_constructor(option: str, value: Any) -> None:
-    with pytest.raises(InvalidInput, match=option):
-        KronvexMemory("sqlite://", **{option: value})
-
-
 def test_errors_inside_a_verb_stay_what_they_are(memory: KronvexMemory) -> None:
     with pytest.raises(TypeError, match="missing 1 required positional argument"):
         memory.recall()  # type: ignore[call-arg]

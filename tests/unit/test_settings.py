@@ -16,13 +16,14 @@ UNUSABLE = [
     *(("cache_megabytes", value) for value in (-1, 1.5, "64", None, True)),
     *(("max_threads", value) for value in (0, -1, 2.5, "8", None)),
     *(("on_error", value) for value in ("raise", "ignore", 1)),
+    ("allow_http", "no"),
     *(("clock", value) for value in (datetime.now, lambda: None, "now", 5)),
     *(("outbox", value) for value in (5, b"outbox.db", ["outbox.db"])),
     *(("postgres", value) for value in ("schema", {"schema": "mine"})),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "value"), UNUSABLE, ids=repr)
+@pytest.mark.parametrize(("name", "value"), UNUSABLE)
 def test_a_setting_that_cannot_be_used_is_refused(name: str, value: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=name):
         KronvexMemory(f"sqlite:///{tmp_path}/memory.db", **{name: value})

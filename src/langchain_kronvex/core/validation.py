@@ -280,7 +280,8 @@ def checked_names(function: Callable[P, T]) -> Callable[P, T]:
     """Let a function raise `InvalidInput` for unknown options and values of the wrong kind."""
     parameters = inspect.signature(function).parameters
     kinds = {name: str(p.annotation).removesuffix(" | None") for name, p in parameters.items()}
-    known = {name: _KINDS.get(kind) for name, kind in kinds.items()}
+    in_call = function.__name__ != "__init__"  # a constructor checks what it is given itself
+    known = {name: _KINDS.get(kind) if in_call else None for name, kind in kinds.items()}
     owner = function.__qualname__.removesuffix(".__init__")
     is_open = "changes" in parameters  # of the constructor
 

@@ -100,6 +100,8 @@ class Settings:
             )
         if not isinstance(self.outbox, str | PathLike | None):
             raise ConfigurationError("outbox must be the path of a file or a folder.")
+        if not isinstance(self.allow_http, bool):
+            raise ConfigurationError("allow_http must be True or False.")
         if not isinstance(self.postgres, PostgresOptions | None):
             raise ConfigurationError("postgres must be PostgresOptions(…).")
         now = self.clock() if callable(self.clock) else None
