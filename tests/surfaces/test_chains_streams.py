@@ -484,7 +484,7 @@ async def test_what_is_said_in_a_stream(
         [{"input": "Bus or train?", "memory_context": ""}],
         [object()],
     ],
-    ids=lambda value: str(value)[:60],
+    ids=lambda value: str(value).partition(" at 0x")[0][:60],
 )
 def test_what_is_not_recognised_is_not_saved_and_said_once(
     memory: KronvexMemory, warnings_logged: Logged, chunks: list[Any]

@@ -284,7 +284,7 @@ class OwnMessage(AIMessage):
 @pytest.mark.parametrize("kind", [AIMessage, AIMessageChunk, OwnMessage])
 @pytest.mark.parametrize(
     "emptied", [{"tool_calls"}, {"invalid_tool_calls"}, {"tool_calls", "invalid_tool_calls"}],
-    ids=str,
+    ids=lambda fields: "+".join(sorted(fields)),
 )  # fmt: skip
 def test_tool_calls_that_were_taken_out_stay_out(
     memory: KronvexMemory, kind: type[AIMessage], emptied: set[str]

@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from langchain_kronvex import InvalidInput, KronvexError, KronvexMemory, MemoryDraft
+from langchain_kronvex import (
+    ConfigurationError,
+    InvalidInput,
+    KronvexError,
+    KronvexMemory,
+    MemoryDraft,
+)
 
 OpenMemory = Callable[..., KronvexMemory]
 MEANT: dict[str, tuple[str, dict[str, Any], str]] = {

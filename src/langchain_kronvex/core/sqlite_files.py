@@ -1,4 +1,4 @@
-"""Looking into a file that SQLite may have open in this process.
+"""The files of SQLite stores: made for their owner alone, and looked into with care.
 
 When a process closes any descriptor of a file, POSIX removes all its locks on that file
 (fcntl(2)), including those of SQLite (https://www.sqlite.org/howtocorrupt.html, section 2.2).
@@ -8,9 +8,17 @@ SQLite may look into the file: it keeps its descriptor as long as it holds a loc
 
 from __future__ import annotations
 
+import logging
+import os
 import sqlite3
-from contextlib import closing
+import stat
+from contextlib import closing, suppress
 from pathlib import Path
+
+from langchain_kronvex.core.errors import ConfigurationError, NotAStore, StoreUnavailable
+
+logger = logging.getLogger("langchain_kronvex")
+Identity = tuple[int, int]  # device and inode of a file, the same for all its names
 
 
 def application_id(path: Path) -> int | None:
@@ -30,3 +38,53 @@ def application_id(path: Path) -> int | None:
                 return None
             raise
     return int(found) if pages else None
+
+
+def prepare(path: Path, our_id: int) -> Identity:
+    """Create a store and missing folders for this user alone; reject a file that is not ours.
+
+    SQLite must not open such a file for writing.
+
+    Args:
+        path: The file.
+        our_id: The application id of our files.
+
+    Raises:
+        ConfigurationError: no file can have this path.
+        StoreUnavailable: it is a folder, a pipe or a device.
+        NotAStore: it belongs to another program.
+    """
+    try:
+        path = path.resolve()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # the log and its index get the mode of the file
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except ValueError as error:
+        raise ConfigurationError(
+            "The path of the store is not one that a file can have."
+        ) from error
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreUnavailable(f"{path} is not a file. Check that the path is the one you meant.")
+    if found.st_size and application_id(path) != our_id:
+        raise NotAStore(
+            f"{path} belongs to another program: it is not an SQLite database of this package. "
+            f"Choose another path; the file was left as it is."
+        )
+    _keep_private(path, found.st_mode)
+    return found.st_dev, found.st_ino
+
+
+def _keep_private(path: Path, mode: int) -> None:
+    """Take the rights of other users away, and say so."""
+    if os.name != "posix" or not mode & 0o077:
+        return
+    try:
+        for side in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                Path(f"{path}{side}").chmod(0o600)
+        logger.warning("%s was open to other users of this machine; it is now private (0600)", path)
+    except PermissionError:
+        logger.warning(
+            "%s is open to other users of this machine; only its owner can mend it", path
+        )

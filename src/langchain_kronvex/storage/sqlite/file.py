@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import sqlite3
-import stat
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from langchain_kronvex.core.errors import (
-    ConfigurationError,
     ErasurePending,
     MemoryClosed,
     NotAStore,
@@ -28,11 +25,9 @@ from langchain_kronvex.core.errors import (
     StoreUnavailable,
 )
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.sqlite_files import application_id
+from langchain_kronvex.core.sqlite_files import Identity, prepare
 
-logger = logging.getLogger("langchain_kronvex")
 T = TypeVar("T")
-_Identity = tuple[int, int]  # device and inode of a file, the same for all its names
 APPLICATION_ID = 0x4B524E56  # "KRNV", in the header of every store
 _PRAGMAS = (
     "PRAGMA synchronous = NORMAL",  # with the write-ahead log: survives the process, not the power
@@ -105,7 +100,7 @@ class SqliteFile(ForkAware):
         self._connections: dict[str, AgentConnection] = {}
         self._new_locks()
         with self._translated():
-            self._identity = _prepare(path) if path else None
+            self._identity = prepare(path, APPLICATION_ID) if path else None
             try:
                 self._migrate(schema)
                 self.is_erasing = False
@@ -351,48 +346,7 @@ class SqliteFile(ForkAware):
             raise StoreError(f"SQLite failed: {text}") from error
 
 
-def _prepare(path: Path) -> _Identity:
-    """Create the file and missing folders for this user alone; reject a file that is not ours.
-
-    SQLite must not open such a file for writing.
-    """
-    try:
-        path = path.resolve()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):  # the log and its index get the mode of the file
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    except ValueError as error:
-        raise ConfigurationError(
-            "The path of the store is not one that a file can have."
-        ) from error
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise StoreUnavailable(f"{path} is not a file. Check that the path is the one you meant.")
-    if found.st_size and application_id(path) != APPLICATION_ID:
-        raise NotAStore(
-            f"{path} belongs to another program: it is not an SQLite database of this package. "
-            f"{_LEFT_ALONE}"
-        )
-    _keep_private(path, found.st_mode)
-    return found.st_dev, found.st_ino
-
-
-def _keep_private(path: Path, mode: int) -> None:
-    """Take the rights of other users away, and say so."""
-    if os.name != "posix" or not mode & 0o077:
-        return
-    try:
-        for side in ("", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                Path(f"{path}{side}").chmod(0o600)
-        logger.warning("%s was open to other users of this machine; it is now private (0600)", path)
-    except PermissionError:
-        logger.warning(
-            "%s is open to other users of this machine; only its owner can mend it", path
-        )
-
-
-def _identity(path: Path) -> _Identity | None:
+def _identity(path: Path) -> Identity | None:
     try:
         found = os.stat(path)
     except OSError:
