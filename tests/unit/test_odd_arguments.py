@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from langchain_kronvex import (
-    ConfigurationError,
     InvalidInput,
     KronvexError,
     KronvexMemory,
