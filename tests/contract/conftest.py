@@ -25,10 +25,11 @@ OpenDriver = Callable[..., Driver]
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run every test on every backend; tests of a shared store only on backends that share."""
+    shares = {"open_shared", "original"} & set(metafunc.fixturenames)
     marks = metafunc.definition.iter_markers("parametrize")
     chosen_by_the_test = any(mark.args[0] == "backend" for mark in marks)
     if "backend" in metafunc.fixturenames and not chosen_by_the_test:
-        wanted = [b for b in BACKENDS if b.shared or "open_shared" not in metafunc.fixturenames]
+        wanted = [b for b in BACKENDS if b.shared or not shares]
         metafunc.parametrize("backend", wanted, indirect=True, ids=lambda backend: backend.name)
 
 

@@ -49,8 +49,6 @@ def at_noon() -> datetime:
 
 @pytest.fixture
 def original(backend: Backend, tmp_path: Path) -> Iterator[KronvexMemory]:
-    if not backend.shared:
-        pytest.skip("a memory in RAM has a test of its own")
     with KronvexMemory(
         backend.url(tmp_path), agent_id="guide", cache_megabytes=64, clock=at_noon
     ) as memory:

@@ -455,7 +455,7 @@ def test_commands_explain_their_errors(
     memory: KronvexMemory, store_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command, path, told in (
-        ("import", tmp_path / "missing", "No such file"),
+        ("import", tmp_path / "missing", "There is no file"),
         ("import", tmp_path / "memory.db", "is a store"),
         ("export", tmp_path / "missing" / "file", "No such file"),
         ("export", tmp_path / "memory.db", "is a store"),

@@ -254,6 +254,13 @@ def test_an_invalid_option_raises_at_once(
         with_memory(FakeModel(), memory, **{"on_error": on_error, **options})
 
 
+@pytest.mark.parametrize("key", ["history_messages_key", "context_key"])
+def test_two_things_under_one_key_raise_at_once(memory: KronvexMemory, key: str) -> None:
+    options: Any = {"input_messages_key": "messages", key: "messages"}
+    with pytest.raises(ConfigurationError, match="a key each"):
+        with_memory(FakeModel(), memory, **options)
+
+
 def test_an_unknown_option_raises_at_once(memory: KronvexMemory) -> None:
     options: Any = {"topk": 3}
     with pytest.raises(InvalidInput, match="no option 'topk'; did you mean 'top_k'"):

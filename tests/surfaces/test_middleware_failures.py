@@ -14,7 +14,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 
 from inside import AgentTurns
-from langchain_kronvex import BackgroundWriter, KronvexMemory, StoreError
+from langchain_kronvex import BackgroundWriter, KronvexMemory, MemoryClosed, StoreError
 from langchain_kronvex.middleware import KronvexMemoryMiddleware
 
 from .agents import (
@@ -132,15 +132,14 @@ def test_a_retried_failure_saves_once(
 
 
 @sync_and_async
-async def test_a_closed_memory_does_not_stop_the_agent(
+async def test_a_closed_memory_is_a_mistake_of_the_program(
     memory: KronvexMemory, call: AgentCall
 ) -> None:
     agent = agent_of(AgentModel(), memory)
     memory.close()
 
-    state = await call(agent, asking("Hi."))
-
-    assert state["messages"][-1].text == "Fine."
+    with pytest.raises(MemoryClosed):
+        await call(agent, asking("Hi."))
 
 
 # -- where nobody said anything ----------------------------------------------------------------

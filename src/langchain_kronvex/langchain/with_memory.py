@@ -13,7 +13,7 @@ from langchain_core.runnables.base import coerce_to_runnable
 from pydantic import ConfigDict
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.errors import ConfigurationError
+from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
 from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.core.validation import checked_names
 from langchain_kronvex.langchain.answers import Answer
@@ -238,6 +238,8 @@ def with_memory(
     try:
         if max_messages is not None:
             checks.check_count(max_messages, "max_messages", least=1)
+        if len({input_messages_key, history_messages_key, context_key}) < 3:
+            raise InvalidInput("the input, the history and the context need a key each.")
         options = ContextOptions(
             top_k=top_k, max_tokens=max_tokens, memory_type=memory_type,
             this_session_only=this_session_only, on_error=on_error,

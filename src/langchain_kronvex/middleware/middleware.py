@@ -17,7 +17,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 from typing_extensions import NotRequired
 
-from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.errors import InvalidInput, MemoryClosed
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import check_flag, checked_names
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
@@ -181,7 +181,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         """Let the agent continue after a failure, unless `on_error` is `raise`."""
         try:
             yield
-        except InvalidInput:  # a mistake in the program
+        except (InvalidInput, MemoryClosed):  # a mistake in the program
             raise
         except Exception as error:
             if self._options.on_error == "raise":
