@@ -7,7 +7,6 @@ again, the other lanes go on.
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import deque
@@ -15,6 +14,8 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from tenacity import RetryCallState, Retrying, wait_exponential, wait_random
 
 from langchain_kronvex.core.errors import (
     EmbeddingMismatch,
@@ -82,8 +83,9 @@ class BackgroundWriter(ForkAware):
     ) -> None:
         self._max_pending = max_pending
         self._attempts = attempts
-        self._backoff_seconds = backoff_seconds
-        self._longest_pause_seconds = longest_pause_seconds
+        self._pause = wait_exponential(
+            multiplier=backoff_seconds, max=longest_pause_seconds
+        ) + wait_random(0, min(backoff_seconds, longest_pause_seconds))
         self._on_error = on_error
         self._closed = False
         self.failed = 0
@@ -237,13 +239,11 @@ class BackgroundWriter(ForkAware):
         lane.tries += 1
         again = lane.tries < self._attempts or isinstance(error, ErasurePending)
         if again and not isinstance(error, InvalidInput | EmbeddingMismatch):
-            pause = min(
-                self._backoff_seconds * 2 ** min(lane.tries - 1, 60), self._longest_pause_seconds
-            )
-            jitter = random.uniform(0, min(self._backoff_seconds, self._longest_pause_seconds))  # noqa: S311
+            state = RetryCallState(Retrying(), None, (), {})
+            state.attempt_number = lane.tries
             with self._lock:
                 lane.running = False
-                lane.due = time.monotonic() + pause + jitter
+                lane.due = time.monotonic() + self._pause(state)
                 self._changed.notify_all()
             return
         self.report(error)
