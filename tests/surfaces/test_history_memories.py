@@ -45,6 +45,16 @@ def test_it_is_found_by_the_users_words_in_every_session(memory: KronvexMemory) 
     assert found[0].memory_type == "episodic"
 
 
+def test_a_notice_that_the_model_failed_is_not_remembered_as_an_answer(
+    memory: KronvexMemory,
+) -> None:
+    notice = "Model call failed after 2 attempts with TimeoutError: no route"
+    chat(memory).add_messages([HumanMessage("I drink tea."), AIMessage(notice)])
+
+    assert remembered(memory) == ["User: I drink tea."]
+    assert [message.text for message in chat(memory).messages] == ["I drink tea.", notice]
+
+
 def test_the_users_words_are_remembered_before_the_answer(memory: KronvexMemory) -> None:
     chat(memory).add_user_message("I drink tea.")
 

@@ -24,6 +24,7 @@ from langchain_kronvex.core.messages import (
     exchange_content,
     exchanges,
     forgotten,
+    is_notice,
     text_of,
     window,
 )
@@ -211,7 +212,7 @@ def _stages(
             current = memory_record(scope, said, now, search_text=text) if text else None
             if current:
                 yield current
-        elif isinstance(message, AIMessage) and text:
+        elif isinstance(message, AIMessage) and text and not is_notice(message):
             if current is None:  # the user's message is missing or has no text
                 yield memory_record(scope, _cut(answer_content(text)), now)
             else:
