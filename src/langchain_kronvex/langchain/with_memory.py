@@ -48,6 +48,11 @@ class ChainWithMemory(CheckedOptions, RunnableSerializable[Any, Any]):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True)
 
+    def check_options(self) -> None:
+        """Reject options that do not fit together."""
+        if len({self.input_messages_key, self.history_messages_key, self.context_key}) < 3:
+            raise InvalidInput("The input, the history and the context need a key each.")
+
     def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
         """Return the name in traces."""
         return super().get_name(suffix, name=name or self.name or "with_memory")
@@ -238,8 +243,6 @@ def with_memory(
     try:
         if max_messages is not None:
             checks.check_count(max_messages, "max_messages", least=1)
-        if len({input_messages_key, history_messages_key, context_key}) < 3:
-            raise InvalidInput("the input, the history and the context need a key each.")
         options = ContextOptions(
             top_k=top_k, max_tokens=max_tokens, memory_type=memory_type,
             this_session_only=this_session_only, on_error=on_error,
