@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import uvicorn
 
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.server import create_app
+from langchain_kronvex.server import ServerSettings, create_app
 
 _TESTS_OF_A_STORE = 50
 
@@ -46,7 +46,9 @@ class ServedApis:
         if number % _TESTS_OF_A_STORE:
             return self._apps[f"test{number - 1}"]
         url = f"sqlite:///{self._folder}/served{number}.db"
-        return create_app(self._kept.enter_context(KronvexMemory(url)))
+        # Each agent in use has files open, and all of these apps last as long as the tests.
+        memory = self._kept.enter_context(KronvexMemory(url))
+        return create_app(memory, ServerSettings(open_memories=16))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         _, name, *rest = scope["raw_path"].decode().split("/")
