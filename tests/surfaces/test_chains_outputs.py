@@ -309,3 +309,17 @@ def test_the_users_own_system_message_is_not_saved(memory: KronvexMemory) -> Non
     chain.invoke([SystemMessage("Be a pirate."), HumanMessage("Hello")], ANA)
 
     assert said(memory) == ["human: Hello", "ai: Fine."]
+
+
+@every_way
+async def test_a_notice_that_the_model_failed_is_no_answer_and_no_fault_of_the_memory(
+    memory: KronvexMemory, call: Call
+) -> None:
+    notice = "Model call failed after 2 attempts with TimeoutError: no route"
+    chain = with_memory(RunnableLambda(lambda _: AIMessage(notice)), memory)
+
+    await call(chain, {"input": "Is there tea?"})
+
+    assert said(memory) == ["human: Is there tea?"]
+    assert remembered(memory) == ["User: Is there tea?"]
+    assert memory.stats().degraded == 0

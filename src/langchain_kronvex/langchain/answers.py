@@ -33,9 +33,9 @@ _Said = str | BaseMessage
 class Answer(BaseCallbackHandler):
     """What a chain says in one turn.
 
-    Texts, messages and their chunks are what is said. A dict says the value of `key`, or of a usual
-    key, or the only value that was not given. A LangGraph graph says what its state holds in the
-    end; if its stream breaks off, what was streamed.
+    An answer is text, a message, or chunks of them. In a dict it is the value of `key`, or of a
+    usual key, or the only value that the input did not have. For a LangGraph graph it is in the
+    last state; if the stream breaks off, it is the part that was streamed.
 
     Args:
         key: The key of the answer in a dict.
@@ -46,6 +46,8 @@ class Answer(BaseCallbackHandler):
         ended: Whether the chain has said everything.
         is_missing: Whether it has, but no answer was recognised.
     """
+
+    run_inline = True  # else an async run would hand each event to a thread
 
     def __init__(self, key: str, given: Any, *, is_graph: bool) -> None:
         self._key, self._is_graph = key, is_graph
@@ -83,10 +85,10 @@ class Answer(BaseCallbackHandler):
         said: list[BaseMessage] = []
         for each in itertools.chain.from_iterable(filter(None, found)):
             _add(said, AIMessage(each) if isinstance(each, str) else each)
-        answer = [m for m in without_prompt(said, prompt) if not is_notice(m)]
+        answer = without_prompt(said, prompt)
         heard = said or None in found or self._unread
         self.is_missing = self.ended and bool(heard) and not answer and not self._interrupted
-        return answer
+        return [message for message in answer if not is_notice(message)]
 
     def _hear_part(self, chunk: Any) -> None:
         joined = _joined(self._parts[-1], chunk) if self._parts else None
