@@ -116,9 +116,9 @@ def check_list(value: object, name: str) -> list[Any]:
     return list(value)
 
 
-def check_seconds(value: object, name: str) -> float:
-    """Return a number of seconds, at least 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+def check_seconds(value: object, name: str, *, least: float = 0) -> float:
+    """Return a number of seconds, from `least` to a million."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e6:
         raise InvalidInput(f"{name} must be a number of seconds, not {shown(value)}.")
     return float(value)
 

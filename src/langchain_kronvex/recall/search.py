@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from langchain_kronvex.core.errors import EmbeddingMismatch
 from langchain_kronvex.recall import prefilter, ranking
-from langchain_kronvex.recall.arrays import QuantizedVectors
+from langchain_kronvex.recall.arrays import QuantizedVectors, value_counts
 from langchain_kronvex.recall.bm25 import (
     ParsedQuery,
     load_thesaurus,
@@ -118,7 +118,7 @@ def _lift_rare(relevance: Floats, view: IndexView, query: ParsedQuery) -> None:
     if any(term in load_thesaurus()[0] for term in query.all_terms):
         return
     own, replied = view.inside(query.found), view.inside(query.replied)
-    holders = np.unique(np.append(own.place[own.row < len(query.terms)], replied.place))
+    holders, _ = value_counts(np.append(own.place[own.row < len(query.terms)], replied.place))
     if 0 < len(holders) <= ranking.RARE_MEMORIES:
         others = np.delete(relevance, holders)
         gap = others.max(initial=-np.inf) - relevance[holders].min()

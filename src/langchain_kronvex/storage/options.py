@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import OnError
-from langchain_kronvex.core.errors import ConfigurationError
+from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
 
 if TYPE_CHECKING:
     import httpx
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 DEFAULT_SCHEMA = "langchain_kronvex"
 _MAX_IDENTIFIER_BYTES = 63
-_MOST_SECONDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +62,15 @@ class PostgresOptions:
                 "async_pool was removed: the a… verbs run in threads. Pass an open "
                 "psycopg_pool.ConnectionPool as pool."
             )
-        _check_whole(self.max_connections, "max_connections", least=1)
+        with _as_configuration():
+            checks.check_count(self.max_connections, "max_connections", least=1)
+            if (seconds := self.statement_timeout_seconds) is not None:
+                checks.check_seconds(seconds, "statement_timeout_seconds", least=1e-3)
         if self.exact_up_to is not None:
             raise ConfigurationError(
                 "exact_up_to was removed: every user is searched in RAM. Leave it out, and bound "
                 "the RAM with cache_megabytes of KronvexMemory."
             )
-        if self.statement_timeout_seconds is not None:
-            _check_seconds(self.statement_timeout_seconds, "statement_timeout_seconds", least=1e-3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +92,11 @@ class Settings:
     clock: Callable[[], datetime] | None = None
 
     def __post_init__(self) -> None:
-        _check_seconds(self.timeout_seconds, "timeout_seconds", least=0)
-        _check_whole(self.cache_megabytes, "cache_megabytes", least=0)
-        _check_whole(self.max_threads, "max_threads", least=1)
+        with _as_configuration():
+            checks.check_seconds(self.timeout_seconds, "timeout_seconds")
+            checks.check_count(self.cache_megabytes, "cache_megabytes", least=0)
+            checks.check_count(self.max_threads, "max_threads", least=1)
+            checks.check_flag(self.allow_http, "allow_http")
         if self.on_error is not None and not callable(self.on_error):
             raise ConfigurationError(
                 "on_error of KronvexMemory must be a function that takes an exception. "
@@ -100,8 +104,6 @@ class Settings:
             )
         if not isinstance(self.outbox, str | PathLike | None):
             raise ConfigurationError("outbox must be the path of a file or a folder.")
-        if not isinstance(self.allow_http, bool):
-            raise ConfigurationError("allow_http must be True or False.")
         if not isinstance(self.postgres, PostgresOptions | None):
             raise ConfigurationError("postgres must be PostgresOptions(…).")
         now = self.clock() if callable(self.clock) else None
@@ -113,17 +115,12 @@ class Settings:
             )
 
 
-def _check_whole(value: object, name: str, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigurationError(f"{name} must be a whole number of at least {least}.")
-
-
-def _check_seconds(value: object, name: str, *, least: float) -> None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not least <= cast("float", value) < _MOST_SECONDS:
-        raise ConfigurationError(
-            f"{name} must be a number of seconds from {least:g} to {_MOST_SECONDS}."
-        )
+@contextmanager
+def _as_configuration() -> Iterator[None]:
+    try:
+        yield
+    except InvalidInput as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def _check_schema(name: object) -> None:
