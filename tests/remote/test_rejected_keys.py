@@ -30,7 +30,6 @@ FIRST_CALLS: dict[str, Callable[[KronvexMemory], Any]] = {
 
 
 @pytest.mark.parametrize("call", FIRST_CALLS.values(), ids=FIRST_CALLS.keys())
-@pytest.mark.filterwarnings("ignore")
 def test_the_first_call_says_so(
     plain: PlainServer, open_on: Open, call: Callable[[KronvexMemory], Any]
 ) -> None:

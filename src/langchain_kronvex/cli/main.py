@@ -136,7 +136,7 @@ def _settings(asked: argparse.Namespace, url: str) -> ServerSettings:
     """Return the settings of the server; without a key only programs on this machine may use it.
 
     Raises:
-        ConfigurationError: there is no key, and it is to listen to other machines.
+        ConfigurationError: it would listen to other machines without a key.
     """
     from langchain_kronvex.server import ServerSettings
     from langchain_kronvex.server.http.middleware import is_loopback

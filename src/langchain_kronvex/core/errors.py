@@ -99,8 +99,8 @@ class StoreBusy(StoreError):
 
 
 class ErasurePending(StoreBusy):
-    """What was to be forgotten is gone from memory; its bytes are erased in the background. There
-    is no need to try again.
+    """The records are forgotten, but some of their bytes are still in the store. They are erased
+    in the background; do not try again.
     """
 
 

@@ -16,7 +16,7 @@ logger = logging.getLogger("langchain_kronvex")
 
 
 class CheckedOptions:
-    """First base of a pydantic model whose constructor raises `InvalidInput`."""
+    """Makes the constructor of a pydantic model raise `InvalidInput`; must be the first base."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         try:

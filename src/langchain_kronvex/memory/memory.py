@@ -95,7 +95,7 @@ class KronvexMemory:
         cache_megabytes: The most RAM for the users' indexes, in MiB.
         max_threads: How many async saves, and how many async reads, may run at once, each in a
             thread of the memory's own. Raise it for slow embeddings or a distant server.
-            Reads that only compute use two.
+            Reads that hardly wait use fewer: two on SQLite, four on PostgreSQL.
         http_client: For a Kronvex API: an `httpx.Client` of yours, which is not closed.
         outbox: For a Kronvex API: the file, or folder, of the writes still to be sent. The default
             is a file in the user's data folder.

@@ -147,7 +147,7 @@ def _sqlite_path(url: object) -> Path | None:
     """Read a SQLite URL as SQLAlchemy does: /relative, //absolute, or nothing.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: it is not a SQLite URL.
     """
     if not isinstance(url, str):
         raise ConfigurationError(f"url must be a string, not {type(url).__name__}: {_KNOWN}.")

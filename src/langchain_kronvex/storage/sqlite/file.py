@@ -279,7 +279,7 @@ class SqliteFile(ForkAware):
                 self._erase(connection, marks, self._timeout if seconds is None else seconds)
             except sqlite3.OperationalError as error:
                 raise ErasurePending(
-                    f"What was to be forgotten is gone from memory, but its bytes are still in "
+                    f"The records are forgotten, but their bytes are still in "
                     f"{self.path} ({error}). They are erased in the background, as soon as no "
                     "other process reads or writes the file and the disk has room; flush() waits "
                     "for that. If this process ends before, the next one to open the file does it."
