@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,17 @@ def test_looking_into_an_open_file_keeps_its_locks(tmp_path: Path) -> None:
         assert Path("/proc/locks").read_text().count(f":{path.stat().st_ino} ") == locks
     finally:
         connection.close()
+
+
+def test_a_file_whose_log_is_being_copied_into_it_is_no_damaged_one(tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole.db", tmp_path / "memory.db"
+    with closing(sqlite3.connect(whole)) as connection:
+        connection.execute("PRAGMA application_id = 7")
+        connection.execute("CREATE TABLE t (long TEXT)")
+        connection.execute("INSERT INTO t VALUES (?)", ["x" * 100_000])
+        connection.commit()
+    path.write_bytes(whole.read_bytes()[:4096])  # the first page, which counts all of them
+    assert application_id(path) == 7
 
 
 def test_many_threads_open_a_new_file(tmp_path: Path) -> None:

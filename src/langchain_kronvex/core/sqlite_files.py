@@ -27,12 +27,15 @@ def application_id(path: Path) -> int | None:
     Raises:
         sqlite3.DatabaseError: the file cannot be read, or the database is damaged.
     """
-    # Immutable: SQLite takes no lock, and leaves the log of another program alone.
+    # Immutable: SQLite takes no lock, and leaves the log of another program alone. So it may see
+    # another process in the middle of copying the log into the file, the first page before the
+    # ones that it counts. Only the header is read, and only with this setting is it not checked
+    # against the size of the file.
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
         try:
-            pages, found = connection.execute(
-                "SELECT page_count, application_id FROM pragma_page_count, pragma_application_id"
-            ).fetchone()
+            connection.execute("PRAGMA writable_schema = ON")
+            (found,) = connection.execute("PRAGMA application_id").fetchone()
+            (pages,) = (1,) if found else connection.execute("PRAGMA page_count").fetchone()
         except sqlite3.DatabaseError as error:
             if "not a database" in str(error):
                 return None
