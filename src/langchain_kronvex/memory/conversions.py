@@ -20,7 +20,7 @@ from langchain_kronvex.core.types import (
     Unchanged,
 )
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
-from langchain_kronvex.recall.ranking import confidence, frequency, recency
+from langchain_kronvex.recall.order import confidence, frequency, recency
 from langchain_kronvex.storage.backend import Match, Record, content_key
 
 

@@ -17,6 +17,7 @@ from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory,
 from langchain_kronvex.embeddings.model import ModelInUse
 from langchain_kronvex.memory.conversions import to_recalled
 from langchain_kronvex.memory.open_turn import OPEN_TURN
+from langchain_kronvex.recall.order import Candidate, newest_first
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, MemoryBackend
 
@@ -129,7 +130,7 @@ class Recaller:
         )
         found = self._recalled(matches)
         if order_by == "confidence":
-            found = _by_confidence(found)
+            found = _in_default_order(request.query, matches, found)
         self.accesses.count(memory.id for memory in found)
         return found
 
@@ -150,7 +151,8 @@ class Recaller:
             degraded = True
             self.report_degraded(error)
             matches = self._unseen(request, already_shown, self.backend.recall)
-        kept = within(_by_confidence(self._recalled(matches)), max_tokens)
+        found = _in_default_order(request.query, matches, self._recalled(matches))
+        kept = within(found, max_tokens)
         self.accesses.count(memory.id for memory in kept)
         return MemoryContext(context_text(kept), tuple(kept), degraded)
 
@@ -195,5 +197,12 @@ class Recaller:
         ]
 
 
-def _by_confidence(memories: Sequence[RecalledMemory]) -> list[RecalledMemory]:
-    return sorted(memories, key=lambda memory: -memory.confidence)
+def _in_default_order(
+    query: str, matches: Sequence[Match], found: Sequence[RecalledMemory]
+) -> list[RecalledMemory]:
+    ordered = sorted(zip(matches, found, strict=True), key=lambda pair: -pair[1].confidence)
+    candidates = [
+        Candidate(match.record.found_by, match.record.created_at.timestamp(), match.similarity)
+        for match, _ in ordered
+    ]
+    return [ordered[n][1] for n in newest_first(query, candidates)]

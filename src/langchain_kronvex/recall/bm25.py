@@ -6,6 +6,7 @@ A memory's count of a term includes part of its neighbours' counts, and its date
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,12 +54,12 @@ def parse_query(index: ScopeIndex, text: str, vector: Floats | None) -> ParsedQu
     """Look up the terms of a query.
 
     Terms that occur in most memories do not count. The number of terms is limited, because a query
-    may be a whole document.
+    may be a whole document: those that no memory holds give way to the others.
     """
     all_terms = list(dict.fromkeys(terms(text)))
     most = max(len(index), ranking.LEAST_DOCUMENTS) / 2
-    held = {term: n for term in all_terms if (n := index.postings.document_frequency(term)) < most}
-    rarest = sorted(held, key=held.__getitem__)[: ranking.MAX_QUERY_TERMS]
+    held = {term: n for term in all_terms if (n := index.document_frequency(term)) < most}
+    rarest = sorted(held, key=lambda term: held[term] or math.inf)[: ranking.MAX_QUERY_TERMS]
     rows: list[Iterable[tuple[str, float]]] = [((term, 1.0),) for term in rarest]
     replied = index.replies.entries(enumerate(rows))
     if vector is not None:

@@ -25,6 +25,7 @@ from langchain_kronvex.recall.arrays import (
     Table,
     value_counts,
 )
+from langchain_kronvex.recall.cues import knows_nothing, only_asks
 from langchain_kronvex.recall.neighbours import (
     COLUMNS,
     VECTOR_WINDOW,
@@ -70,6 +71,7 @@ class ScopeIndex:
     - priors: see `ranking.PRIORS`.
     - vector_scale: one over the length of the sum of its vector and its neighbours'.
     - reply_length: the number of terms of the reply to it.
+    - asks, unanswered: whether the text only asks a question; whether the reply says it does not know.
 
     Attributes:
         table: The columns.
@@ -102,6 +104,8 @@ class ScopeIndex:
             priors=priors,
             vector_scale=Column(np.float32, fill=1),
             reply_length=Column(np.float32),
+            asks=Column(np.bool_),
+            unanswered=Column(np.bool_),
         )
         self.first_words = Table(count=Column(np.float32), sum=priors)
         self.postings, self.replies = Postings(), Postings()
@@ -143,6 +147,10 @@ class ScopeIndex:
         """From 0, when turns have no neighbours, to 1, when they have two each on average."""
         turns = float(self.first_words["count"].sum())
         return min(self.neighbours.links / max(2.0 * turns, 1.0), 1.0)
+
+    def document_frequency(self, term: str) -> int:
+        """Return in how many memories a term occurs, in their text or else in the reply to it."""
+        return self.postings.document_frequency(term) or self.replies.document_frequency(term)
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -187,6 +195,7 @@ class ScopeIndex:
         table["first_word"][places] = first_words
         self.first_words.extend(len(codes) - len(self.first_words))
         table["own_length"][places] = table["length"][places] = features.term_count
+        table["asks"][places] = [only_asks(row.text) for row in rows]
         self._own_lengths += int(features.term_count.sum())
         self._place_of.update((row.seq, place) for place, row in enumerate(rows, places.start))
         self.postings.add(features.terms, np.arange(places.start, places.stop))
@@ -201,7 +210,9 @@ class ScopeIndex:
     def _put_replies(self, rows: Sequence[IndexRow]) -> None:
         lengths = self.table["reply_length"]
         fresh = []
+        unanswered = self.table["unanswered"]
         for place, reply in ((self._place_of[row.seq], row.reply) for row in rows if row.reply):
+            unanswered[place] = knows_nothing(reply)
             if lengths[place]:
                 more = terms(reply)[int(lengths[place]) :]  # a reply may grow, not change
                 self.replies.add_more(place, Counter(more))

@@ -1,17 +1,13 @@
-"""How recall decides: every constant and formula of relevance and order. Pure functions.
+"""How recall decides: every constant and formula of relevance. Pure functions.
 
 *Find* by relevance, a fixed weighted sum of features of words, meaning, neighbours and dates.
-*Choose* the `top_k` most relevant. Only then *order* them by confidence: choosing by confidence
+*Choose* the `top_k` most relevant. Only then *order* them (see `order.py`): choosing by confidence
 feeds back on itself, since a memory recalled once would then be recalled for ever.
 
 - relevance: the weighted sum of a memory's formula (see `Form`), put on one scale so that
   memories found by different formulas compare.
 - similarity: `tanh(relevance)`, in [0, 1]. The map is fixed, so a threshold means the same for
   every question.
-- recency: `1 / (1 + exp(0.05 * (age_days - 30)))` for memories that fade (episodic, context);
-  1 for all others.
-- frequency: `min(ln(1 + access_count) / ln(11), 1)`.
-- confidence: `0.6 * similarity + 0.2 * recency + 0.2 * frequency`.
 - probability: the softmax of relevance over all memories of the owner, calibrated by a logistic
   curve. It estimates how likely a memory is the one asked for, given that the owner has such a
   memory.
@@ -57,6 +53,8 @@ SESSION_GAP_SECONDS = 3600.0
 SHORT_WORDS = 80
 MAX_QUERY_TERMS = 64
 LEAST_DOCUMENTS = 100
+SAME_QUESTION = 0.6  # the share of common terms from which two questions are one
+REPEATED, UNANSWERED = 0.5, 0.1  # what is left of the relevance of a question asked before
 RARE_MEMORIES = 5  # words that at most so many memories hold outrank every likeness
 
 
@@ -225,26 +223,3 @@ def best(relevance: Floats, count: int) -> NDArray[np.intp]:
     places = places[::-1][np.argsort(-relevance[places[::-1]], kind="stable")][:count]
     visible: NDArray[np.intp] = places[relevance[places] > -np.inf]
     return visible
-
-
-# -- order ------------------------------------------------------------------------------------
-
-FADING_TYPES = frozenset({"episodic", "context"})
-TURNING_POINT_DAYS, DECAY_PER_DAY = 30.0, 0.05
-
-
-def recency(memory_type: str, age_days: float) -> float:
-    """Return how fresh a memory is, from 0 to 1; 1/2 at 30 days for types that fade."""
-    if memory_type not in FADING_TYPES:
-        return 1.0
-    return 1 / (1 + math.exp(min(DECAY_PER_DAY * (age_days - TURNING_POINT_DAYS), 700)))
-
-
-def frequency(access_count: int) -> float:
-    """Return how often a memory was recalled, from 0 (never) to 1 (ten times or more)."""
-    return min(math.log1p(access_count) / math.log(11), 1.0)
-
-
-def confidence(similarity: float, recency: float, frequency: float) -> float:
-    """Return `0.6 * similarity + 0.2 * recency + 0.2 * frequency`."""
-    return 0.6 * similarity + 0.2 * recency + 0.2 * frequency

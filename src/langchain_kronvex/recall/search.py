@@ -105,7 +105,22 @@ def _relevance(view: IndexView, query: ParsedQuery) -> Floats:
         _add_signals(relevance, view, query, weights)
         if query.vector is not None and vectors is not None:
             _add_feedback(relevance, view, vectors, weights.feedback)
-    return _on_one_scale(view, relevance, formulas)
+    relevance = _on_one_scale(view, relevance, formulas)
+    _lower_questions(relevance, view, query)
+    return relevance
+
+
+def _lower_questions(relevance: Floats, view: IndexView, query: ParsedQuery) -> None:
+    """Lower questions like the query: its own words are no evidence of the answer."""
+    asks = np.flatnonzero(view.column("asks"))
+    if not len(asks) or not query.terms:
+        return
+    own = view.inside(query.found)
+    held = np.bincount(own.place[own.row < len(query.terms)], minlength=len(view))[asks]
+    distinct = held + (len(query.all_terms) - held) + (view.column("own_length")[asks] - held)
+    share = np.where(held / distinct >= ranking.SAME_QUESTION, ranking.REPEATED, 1.0)
+    share[view.column("unanswered")[asks]] = ranking.UNANSWERED
+    relevance[asks] = np.where(relevance[asks] > 0, relevance[asks] * share, relevance[asks])
 
 
 def _lift_rare(relevance: Floats, view: IndexView, query: ParsedQuery) -> None:
@@ -185,7 +200,10 @@ def _speakers(view: IndexView, query: ParsedQuery) -> NDArray[np.bool_]:
 
 
 def session_best(order: ConversationOrder, relevance: Floats) -> Floats:
-    """Return, for each turn, the mean relevance of the three best turns of its conversation."""
+    """Return, for each turn, the mean relevance of the three best turns of its conversation.
+
+    Of all its turns, if there are fewer: the sum over three would make short conversations sink.
+    """
     best = np.zeros(len(relevance), np.float32)
     # One sort for all: by conversation, then the most relevant first.
     keys = order.base - np.clip(relevance[order.places], 0, order.apart)
@@ -195,7 +213,7 @@ def session_best(order: ConversationOrder, relevance: Floats) -> Floats:
         there = order.sizes > rank
         at = order.starts[there] + rank
         total[there] += order.base[at] - keys[at]
-    best[order.places] = np.repeat(total / 3, order.sizes)
+    best[order.places] = np.repeat(total / np.minimum(order.sizes, 3), order.sizes)
     return best
 
 
