@@ -20,6 +20,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
+from langchain_kronvex.embeddings.foreign import foreign_rows, foreign_sum
 from langchain_kronvex.recall.tokenizer import normalized
 
 DATA = Path(__file__).parent / "data"
@@ -30,7 +31,7 @@ _MOST_CHARS = 1 << 16  # of a text: more would hardly change the mean of so many
 
 
 @dataclass(frozen=True)
-class _Table:
+class StaticTable:
     """The bundled files: row i of `vectors` times `scales[i]` is the vector of token i."""
 
     vectors: NDArray[np.int8]
@@ -38,11 +39,18 @@ class _Table:
     rows: dict[str, int]
     longest_token: int
 
+    def weighted(self, rows: Sequence[int] | NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the vectors of rows, each weighted by how rare its token is."""
+        found = self.vectors[rows].astype(np.float32)
+        found *= self.scales[rows, None]
+        return found
+
 
 @functools.lru_cache(maxsize=1)
-def _table() -> _Table:
+def load_table() -> StaticTable:
+    """Open the bundled files."""
     tokens = (DATA / "vocab.txt").read_text(encoding="utf-8").split("\n")[:-1]
-    return _Table(
+    return StaticTable(
         # Mapped, not read: processes on one machine share the pages they touch.
         vectors=np.asarray(np.load(DATA / "static.npy", mmap_mode="r")),
         scales=np.load(DATA / "scales.npy"),
@@ -68,7 +76,7 @@ class StaticEmbeddings(Embeddings):
     @staticmethod
     def load() -> None:
         """Open the table now, rather than at the first call."""
-        _table()
+        load_table()
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts.
@@ -96,13 +104,17 @@ class StaticEmbeddings(Embeddings):
             float32, shape `(len(texts), 256)`; each row of length 1, or all zero where a text has
             no known token.
         """
-        table = _table()
+        table = load_table()
         sums = np.zeros((len(texts), self.dimensions), np.float32)
-        for owners, starts, rows in _slices(texts, table):
-            weighted = table.vectors[rows].astype(np.float32)
-            weighted *= table.scales[rows, None]
+        english = [text[:_MOST_CHARS] for text in texts]
+        for owner, text in enumerate(english):
+            if foreign := foreign_rows(text, table.rows):
+                sums[owner] = foreign_sum(foreign[0])
+                sums[owner] += table.weighted(foreign[1]).sum(axis=0)
+                english[owner] = ""
+        for owners, starts, rows in _slices(english, table):
             # A text may span several slices, but occurs once in each.
-            sums[owners] += np.add.reduceat(weighted, starts, axis=0)
+            sums[owners] += np.add.reduceat(table.weighted(rows), starts, axis=0)
         lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))
         lengths[lengths == 0.0] = 1.0
         sums /= lengths[:, None]
@@ -110,7 +122,7 @@ class StaticEmbeddings(Embeddings):
 
 
 def _slices(
-    texts: Sequence[str], table: _Table
+    texts: Sequence[str], table: StaticTable
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]]:
     """Cut the tokens of all texts into slices of bounded size.
 
@@ -122,7 +134,7 @@ def _slices(
     starts: list[int] = []
     rows: list[int] = []
     for owner, text in enumerate(texts):
-        text_rows = tokenizer.rows(text[:_MOST_CHARS])
+        text_rows = tokenizer.rows(text)
         for begin in range(0, len(text_rows), _TOKENS_AT_ONCE):
             owners.append(owner)
             starts.append(len(rows))

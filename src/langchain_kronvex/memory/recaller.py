@@ -164,7 +164,9 @@ class Recaller:
                 return self.backend.recall(request)
             try:
                 vector = model.query_vector(request.query)
-                return self.backend.recall(replace(request, vector=vector, model=model.name))
+                return self.backend.recall(
+                    replace(request, vector=vector, model=model.name, is_encoded=not model.is_local)
+                )
             except EmbeddingMismatch:
                 following = self.model.after(model)
                 if following is None:

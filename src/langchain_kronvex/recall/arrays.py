@@ -5,7 +5,7 @@ A write appends to them and never rebuilds them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -135,6 +135,10 @@ class Postings:
     def __len__(self) -> int:
         return len(self._of)
 
+    def __iter__(self) -> Iterator[str]:
+        """Yield the terms, in the order in which they were added."""
+        return iter(self._of)
+
     @property
     def nbytes(self) -> int:
         """About how many bytes it takes."""
@@ -205,7 +209,7 @@ def _bits_set_by_bytes(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
     return counts
 
 
-_bits_set = getattr(np, "bitwise_count", _bits_set_by_bytes)  # numpy 1 has none
+bits_set = getattr(np, "bitwise_count", _bits_set_by_bytes)  # numpy 1 has none
 
 
 class QuantizedVectors:
@@ -296,7 +300,7 @@ class QuantizedVectors:
         for start in range(0, len(distance), _SIGNS_AT_ONCE):
             part = slice(start, start + _SIGNS_AT_ONCE)
             for name, bits in zip(self._signs, signs, strict=True):
-                distance[part] += _bits_set(self._table[name][part] ^ bits)
+                distance[part] += bits_set(self._table[name][part] ^ bits)
             if not is_all:
                 distance[part][~eligible[part]] = far
             histogram += np.bincount(distance[part], minlength=far + 1)

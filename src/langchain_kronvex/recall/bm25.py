@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,14 @@ from langchain_kronvex.recall import ranking
 from langchain_kronvex.recall.arrays import Entries, Table
 from langchain_kronvex.recall.index import IndexView, ScopeIndex
 from langchain_kronvex.recall.ranking import AFTER, BEFORE, Floats, Form
-from langchain_kronvex.recall.tokenizer import date_parts, terms
+from langchain_kronvex.recall.tokenizer import (
+    DATA,
+    date_parts,
+    language_of,
+    terms_of,
+    words,
+)
 
-DATA = Path(__file__).parent / "data"
 _LENT = np.array([*BEFORE, *AFTER], np.float32)
 
 
@@ -32,7 +36,8 @@ class ParsedQuery:
         text: The query.
         vector: Of length 1; without one, related words do not count either.
         terms: Stems that distinguish the owner's memories, each once, the rarest first.
-        all_terms: All stems, among which a speaker's name is looked for.
+        all_terms: All stems.
+        words: All words, among which a speaker's name is looked for.
         found: Where the terms occur, row i for term i. With a vector, as many rows follow, in the
             same order, for where related words occur.
         rows: How many rows there are.
@@ -44,6 +49,7 @@ class ParsedQuery:
     vector: Floats | None
     terms: Sequence[str]
     all_terms: Sequence[str]
+    words: Sequence[str]
     found: Entries
     rows: int
     replied: Entries
@@ -56,17 +62,41 @@ def parse_query(index: ScopeIndex, text: str, vector: Floats | None) -> ParsedQu
     Terms that occur in most memories do not count. The number of terms is limited, because a query
     may be a whole document: those that no memory holds give way to the others.
     """
-    all_terms = list(dict.fromkeys(terms(text)))
+    split = list(dict.fromkeys(words(text)))
+    all_terms = list(dict.fromkeys(_terms(index, split)))
     most = max(len(index), ranking.LEAST_DOCUMENTS) / 2
     held = {term: n for term in all_terms if (n := index.document_frequency(term)) < most}
     rarest = sorted(held, key=lambda term: held[term] or math.inf)[: ranking.MAX_QUERY_TERMS]
-    rows: list[Iterable[tuple[str, float]]] = [((term, 1.0),) for term in rarest]
+    meant = _meant(index, [term for term in rarest if not held[term]], rarest)
+    rarest = [meant.get(term, term) for term in rarest]
+    rows: list[Iterable[tuple[str, float]]] = [
+        ((term, ranking.MEANT if term in meant.values() else 1.0),) for term in rarest
+    ]
     replied = index.replies.entries(enumerate(rows))
     if vector is not None:
         rows += map(related, rarest)
     found = index.postings.entries(enumerate(rows))
     dated = [_matching_dates(index.table, term) for term in rarest]
-    return ParsedQuery(text, vector, rarest, all_terms, found, len(rows), replied, dated)
+    return ParsedQuery(text, vector, rarest, all_terms, split, found, len(rows), replied, dated)
+
+
+def _terms(index: ScopeIndex, split: Sequence[str]) -> Iterator[str]:
+    """Yield the terms of a query, each in the language in which most memories have it."""
+    language = language_of(split)
+    others = [terms_of(split, each) for each in index.languages if each != language]
+    for term, *same in zip(terms_of(split, language), *others, strict=True):
+        if term and same:
+            yield max((term, *filter(None, same)), key=index.document_frequency)
+        elif term:
+            yield term
+
+
+def _meant(index: ScopeIndex, missing: Sequence[str], held: Sequence[str]) -> dict[str, str]:
+    """Return the terms that missing ones probably stand for, if the query does not have them."""
+    common = load_thesaurus()[0]
+    unknown = [term for term in missing if term not in common][: ranking.MOST_MEANT]
+    found = {term: meant for term in unknown if (meant := index.spelling.meant(term))}
+    return {term: meant for term, meant in found.items() if meant not in held}
 
 
 def _matching_dates(table: Table, term: str) -> NDArray[np.bool_] | None:

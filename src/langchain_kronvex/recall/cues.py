@@ -10,11 +10,12 @@ import re
 _STATED = re.compile(r"[.!:;]\s|[。！]")  # noqa: RUF001 - of CJK text
 _SHORT_CHARS = 300  # a longer reply says more than that
 _UNKNOWN = re.compile(
-    r"(?:\b(?:do|did|does|would)(?:n['’]t| not) (?:\w+ )?(?:know|have|recall|remember|see|find)\b"
-    r"|\b(?:not|n['’]t) (?:sure|aware|certain|able to|told|mentioned|said|shared|specified|given)\b"
-    r"|\b(?:have|has)(?:n['’]t| not) (?:\w+ )?(?:told|mentioned|said|shared|specified|given|been)\b"
-    r"|\bno (?:idea|information|record|records|memory|memories|details|mention)\b"
-    r"|\b(?:unable to|unknown to me|can(?:['’]t|not) (?:tell|find|recall|remember|say|see))\b)",
+    r"\b(?:do|did|does|would)(?:n't| not) (?:\w+ )?(?:know|have|recall|remember|see|find)\b"
+    r"|\b(?:have|has)(?:n't| not) (?:\w+ )?(?:told|mentioned|said|shared|specified|given|been)\b"
+    r"|\bnot (?:sure|aware|certain|able to|told|mentioned|said|shared|specified|given)\b"
+    r"|\b(?:can't|cannot|can not|couldn't|unable to) (?:tell|find|recall|remember|say|see)\b"
+    r"|\bno (?:idea|information|records?|memory|memories|details|mention)\b"
+    r"|\bunknown to me\b",
     re.IGNORECASE,
 )
 
@@ -34,4 +35,4 @@ def knows_nothing(reply: str) -> bool:
     >>> knows_nothing("I'm sorry, I don't have that information."), knows_nothing("In Porto.")
     (True, False)
     """
-    return len(reply) <= _SHORT_CHARS and bool(_UNKNOWN.search(reply))
+    return len(reply) <= _SHORT_CHARS and bool(_UNKNOWN.search(reply.replace("\u2019", "'")))

@@ -26,6 +26,7 @@ from langchain_kronvex.recall.arrays import (
     value_counts,
 )
 from langchain_kronvex.recall.cues import knows_nothing, only_asks
+from langchain_kronvex.recall.features import text_features
 from langchain_kronvex.recall.neighbours import (
     COLUMNS,
     VECTOR_WINDOW,
@@ -33,7 +34,8 @@ from langchain_kronvex.recall.neighbours import (
     Turn,
 )
 from langchain_kronvex.recall.ranking import PRIORS, Floats, Form
-from langchain_kronvex.recall.tokenizer import terms, text_features
+from langchain_kronvex.recall.spelling import Spelling
+from langchain_kronvex.recall.tokenizer import terms_of, words
 
 Places = NDArray[np.intp]
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -71,17 +73,22 @@ class ScopeIndex:
     - priors: see `ranking.PRIORS`.
     - vector_scale: one over the length of the sum of its vector and its neighbours'.
     - reply_length: the number of terms of the reply to it.
-    - asks, unanswered: whether the text only asks a question; whether the reply says it does not know.
+    - language: the number of the language of the text, in `languages`; its reply counts as another
+      text of that language.
+    - asks, unanswered: whether the text only asks a question; whether the reply says that the
+      answer is not known.
 
     Attributes:
         table: The columns.
         postings: The terms of the texts.
         replies: The terms of the replies.
+        spelling: Finds terms of the texts by what is spelt nearly alike.
         first_words: For each first word, how many turns open with it, and the sum of their priors.
         neighbours: The links between turns.
         codes: The numbers that stand for sessions and types.
         first_word_codes: The numbers that stand for first words.
         forms: The forms that occur, or have occurred.
+        languages: The languages that occur.
         soonest_expiry: No memory expires before this moment; seconds since 1970.
     """
 
@@ -104,11 +111,13 @@ class ScopeIndex:
             priors=priors,
             vector_scale=Column(np.float32, fill=1),
             reply_length=Column(np.float32),
+            language=Column(np.int8),
             asks=Column(np.bool_),
             unanswered=Column(np.bool_),
         )
         self.first_words = Table(count=Column(np.float32), sum=priors)
         self.postings, self.replies = Postings(), Postings()
+        self.spelling = Spelling(self.postings)
         self.neighbours = Neighbours(self.table, self.first_words)
         self.forms: set[Form] = set()
         self.soonest_expiry = math.inf
@@ -118,6 +127,7 @@ class ScopeIndex:
         self._order: ConversationOrder | None = None
         self.codes: dict[str, int] = {}
         self.first_word_codes: dict[str, int] = {}
+        self.languages: dict[str, int] = {}
         self._own_lengths = 0
 
     def __len__(self) -> int:
@@ -195,6 +205,9 @@ class ScopeIndex:
         table["first_word"][places] = first_words
         self.first_words.extend(len(codes) - len(self.first_words))
         table["own_length"][places] = table["length"][places] = features.term_count
+        known = self.languages
+        numbers = [known.setdefault(each, len(known)) for each in features.languages]
+        table["language"][places] = numbers
         table["asks"][places] = [only_asks(row.text) for row in rows]
         self._own_lengths += int(features.term_count.sum())
         self._place_of.update((row.seq, place) for place, row in enumerate(rows, places.start))
@@ -214,16 +227,22 @@ class ScopeIndex:
         for place, reply in ((self._place_of[row.seq], row.reply) for row in rows if row.reply):
             unanswered[place] = knows_nothing(reply)
             if lengths[place]:
-                more = terms(reply)[int(lengths[place]) :]  # a reply may grow, not change
+                of_reply = list(filter(None, terms_of(words(reply), self._language_at(place))))
+                more = of_reply[int(lengths[place]) :]  # a reply may grow, not change
                 self.replies.add_more(place, Counter(more))
                 lengths[place] += len(more)
             else:
                 fresh.append((place, reply))
         if fresh:
-            found = text_features([reply for _, reply in fresh])
+            languages = [self._language_at(place) for place, _ in fresh]
+            found = text_features([reply for _, reply in fresh], languages)
             places = np.array([place for place, _ in fresh], np.intp)
             self.replies.add(found.terms, places)
             lengths[places] = found.term_count
+
+    def _language_at(self, place: int) -> str:
+        language: int = self.table["language"][place]
+        return list(self.languages)[language]
 
     def conversation_order(self) -> ConversationOrder:
         """Return all turns by conversation; computed again only after a turn was added."""

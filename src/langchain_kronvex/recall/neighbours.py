@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from langchain_kronvex.recall import ranking
 from langchain_kronvex.recall.arrays import Table
+from langchain_kronvex.recall.features import TextFeatures
 from langchain_kronvex.recall.ranking import AFTER, BEFORE
-from langchain_kronvex.recall.tokenizer import TextFeatures
 
 COLUMNS = len(BEFORE) + len(AFTER)  # of neighbours of a turn: later ones first
 # Columns whose vectors a turn takes in, with their weights.

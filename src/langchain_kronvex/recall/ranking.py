@@ -55,6 +55,9 @@ MAX_QUERY_TERMS = 64
 LEAST_DOCUMENTS = 100
 SAME_QUESTION = 0.6  # the share of common terms from which two questions are one
 REPEATED, UNANSWERED = 0.5, 0.1  # what is left of the relevance of a question asked before
+# Of the words that no memory holds, so many are looked for in another spelling; what is found
+# counts for less than the word itself would.
+MOST_MEANT, MEANT = 8, 0.6
 RARE_MEMORIES = 5  # words that at most so many memories hold outrank every likeness
 
 
@@ -160,6 +163,21 @@ BY_WORDS_AND_MEANING: Formulas = (
     Weights(related=0.5, meaning=0.8, reply=0.8, scale=1.35),
     Weights(related=0.5, meaning=1.0, scale=1.7),
 )  # fmt: skip
+# An encoder understands a sentence better than the sum of its words.
+BY_WORDS_AND_ENCODER: Formulas = (
+    BY_WORDS_AND_MEANING[Form.TURN],
+    Weights(related=0.5, meaning=1.6, reply=0.8, scale=1.35),
+    Weights(related=0.5, meaning=2.0, scale=1.7),
+)
+
+
+def formulas(has_vector: bool, is_encoded: bool) -> Formulas:
+    """Return the formulas for a query by words alone, with the bundled table, or an encoder."""
+    if not has_vector:
+        return BY_WORDS
+    return BY_WORDS_AND_ENCODER if is_encoded else BY_WORDS_AND_MEANING
+
+
 FEEDBACK_OF, FEEDBACK_TO = 5, 50  # the best, which are averaged, and those that are compared
 
 # The signals of a turn that do not depend on the query, in the order of the index's columns.

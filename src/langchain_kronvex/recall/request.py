@@ -23,6 +23,7 @@ class RecallRequest:
         include_shared: Also search the agent-level memories.
         vector: The unit vector of the query; None to search by words alone.
         model: The name of the embeddings the vector comes from.
+        is_encoded: Whether they are an encoder that reads whole texts, not the bundled table.
     """
 
     query: str
@@ -34,6 +35,7 @@ class RecallRequest:
     include_shared: bool = False
     vector: Floats | None = None
     model: str | None = None
+    is_encoded: bool = False
 
     def by_owner(self) -> list[RecallRequest]:
         """Return one request for each owner to search: the user, then the agent level if shared."""

@@ -22,7 +22,7 @@ from langchain_kronvex.recall.index import ConversationOrder, IndexView, ScopeIn
 from langchain_kronvex.recall.neighbours import VECTOR_WINDOW
 from langchain_kronvex.recall.ranking import Floats, Form, Formulas, Weights
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.recall.tokenizer import words
+from langchain_kronvex.recall.tokenizer import STOP_WORDS
 
 _WINDOW_COLUMNS = [column for column, _ in VECTOR_WINDOW]
 _WINDOW_WEIGHTS = np.array([weight for _, weight in VECTOR_WINDOW], np.float32)
@@ -49,7 +49,7 @@ def search(
     if len(index) > max(limits.exact_up_to, 4 * request.top_k):
         places = prefilter.candidates(index, query, allowed, request.top_k, limits)
     view = IndexView(index, places, request.now.timestamp())
-    relevance = _relevance(view, query)
+    relevance = _relevance(view, query, request.is_encoded)
     _lift_rare(relevance, view, query)
     view.blank_expired(relevance, -np.inf)
     eligible = relevance if allowed is None else np.where(view.of(allowed), relevance, -np.inf)
@@ -90,10 +90,10 @@ def _allowed(index: ScopeIndex, request: RecallRequest) -> NDArray[np.bool_] | N
     return allowed
 
 
-def _relevance(view: IndexView, query: ParsedQuery) -> Floats:
+def _relevance(view: IndexView, query: ParsedQuery, is_encoded: bool) -> Floats:
     """Return the relevance of every memory of the view; see `ranking`."""
     index, vectors = view.index, view.index.vectors
-    formulas = ranking.BY_WORDS if query.vector is None else ranking.BY_WORDS_AND_MEANING
+    formulas = ranking.formulas(query.vector is not None, is_encoded)
     features = word_scores(view, query)
     if len(index.replies):
         features.append(("reply", reply_scores(view, query)))
@@ -166,7 +166,7 @@ def _on_one_scale(view: IndexView, sums: Floats, formulas: Formulas) -> Floats:
 
 def _add_signals(relevance: Floats, view: IndexView, query: ParsedQuery, weights: Weights) -> None:
     """Add the signals to the weighted sums of turns, in place, by slot."""
-    signals = _priors(view, query.text, weights)
+    signals = _priors(view, query, weights)
     signals += np.float32(weights.speaker) * _speakers(view, query)
     if view.turns is not None:
         signals *= view.turns
@@ -175,10 +175,10 @@ def _add_signals(relevance: Floats, view: IndexView, query: ParsedQuery, weights
     relevance += np.float32(weights.session) * session_best(view.conversation_order(), relevance)
 
 
-def _priors(view: IndexView, query: str, weights: Weights) -> Floats:
+def _priors(view: IndexView, query: ParsedQuery, weights: Weights) -> Floats:
     """Return the signals of turns whatever their words, less the mean per first word."""
     weight = np.array([getattr(weights, name) for name in ranking.PRIORS], np.float32)
-    if "when" not in words(query[:1000]):
+    if "when" not in query.words:
         weight[ranking.PRIORS.index("when")] = 0
     first_words = view.index.first_words
     # Without BLAS: its kernels for so few columns were seen to warn of numbers they do not use.
@@ -192,8 +192,8 @@ def _speakers(view: IndexView, query: ParsedQuery) -> NDArray[np.bool_]:
     """Mark memories that open with a word of the query which opens many: the speaker's name."""
     counts, first_word = view.index.first_words["count"], view.column("first_word")
     spoken = np.zeros(len(view), np.bool_)
-    for term in query.all_terms:
-        code = view.index.first_word_codes.get(term, -1)
+    for word in query.words:
+        code = -1 if word in STOP_WORDS else view.index.first_word_codes.get(word, -1)
         if code >= 0 and counts[code] > ranking.NAME_SHARE * len(view.index):
             spoken |= first_word == code
     return spoken

@@ -1,32 +1,34 @@
-"""From texts to the terms and other features that memories are found by. Pure functions.
+"""From texts to the terms that memories are found by. Pure functions.
 
 Words are runs of letters and digits, compared without case, width or accents' encoding (NFKC).
-English words are stemmed (Snowball English) and common English function words left out. Scripts
-written without spaces are split into overlapping pairs of characters.
+Scripts written without spaces are split into overlapping pairs of characters. Other words are
+stemmed by Snowball's algorithm for their language, and common function words left out. The
+language of a word is known by its script or, for Latin letters, by the function words of its text.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import threading
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import Stemmer
-from numpy.typing import NDArray
 
-from langchain_kronvex.recall.arrays import TermCounts, value_counts
+DATA = Path(__file__).parent / "data"
 
 # Han, kana, Hangul, Thai, Lao, Myanmar, Khmer: no spaces between words (Hangul: agglutinated).
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
 )
-_WORD = re.compile(rf"[{UNSPACED}]+|[^\W_{UNSPACED}]+")
+_MARKS = "\u064b-\u065f\u0900-\u0dff"  # vowel signs, Arabic and Indic, are no letters to `\w`
+_WORD = re.compile(rf"[{UNSPACED}]+|(?:[^\W_{UNSPACED}]|[{_MARKS}])+")
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
 _UNSPACED_RUN = re.compile(rf"[{UNSPACED}]")
 MOST_WORDS = 200_000  # more than 1 MiB of English has
@@ -89,20 +91,92 @@ def words(text: str) -> list[str]:
     return found[:MOST_WORDS]
 
 
-def stems(distinct_words: Sequence[str]) -> list[str]:
+# -- languages ---------------------------------------------------------------------------------
+
+ENGLISH = "english"
+_SCRIPTS = (  # the first and the last letter, and Snowball's language for them
+    ("\u0370", "\u03ff", "greek"),
+    ("\u0400", "\u052f", "russian"),
+    ("\u0531", "\u058a", "armenian"),
+    ("\u0600", "\u06ff", "arabic"),
+    ("\u0900", "\u097f", "hindi"),
+    ("\u0b80", "\u0bff", "tamil"),
+)
+_PARTS_OF_WORDS = frozenset("d ll m ma o re s t ve y".split())  # of English ones, as in "I've"
+_SHORT_TEXT = 6  # words, one of which may tell the language
+
+
+@functools.lru_cache(maxsize=1)
+def stop_words() -> dict[str, frozenset[str]]:
+    """Return the function words of the languages that have a list."""
+    lines = (DATA / "stop_words.txt").read_text(encoding="utf-8").splitlines()
+    lists = [line.split(" ") for line in lines if not line.startswith("#")]
+    return {ENGLISH: STOP_WORDS, **{name: frozenset(listed) for name, *listed in lists}}
+
+
+@functools.lru_cache(maxsize=1)
+def _languages_of_word() -> dict[str, list[str]]:
+    """Return the languages, other than English, that each function word belongs to."""
+    found: dict[str, list[str]] = {}
+    for language, listed in stop_words().items():
+        for word in listed if language != ENGLISH else ():
+            found.setdefault(word, []).append(language)
+    return found
+
+
+def language_of(split: Sequence[str]) -> str:
+    """Return the language of a text by its function words; English in doubt.
+
+    Args:
+        split: The words of the text.
+    """
+    known = _languages_of_word()
+    counts = Counter(chain.from_iterable(known[word] for word in split if word in known))
+    if not counts:
+        return ENGLISH
+    best, hits = counts.most_common(1)[0]
+    english = sum(word in STOP_WORDS and word not in _PARTS_OF_WORDS for word in split)
+    is_sure = hits > english and (hits > 1 or len(split) <= _SHORT_TEXT)
+    return best if is_sure else ENGLISH
+
+
+def stems(distinct_words: Sequence[str], language: str = ENGLISH) -> list[str]:
     """Return the stem of each word.
 
     The stemmer keeps no cache: what a user wrote must not outlive its being forgotten.
     """
-    stemmer = getattr(_local, "stemmer", None)
-    if stemmer is None:  # one for each thread: it is not safe to share
-        stemmer = _local.stemmer = Stemmer.Stemmer("english", 0)
-    return list(stemmer.stemWords(list(distinct_words)))
+    stemmers: dict[str, Stemmer.Stemmer] = _local.__dict__  # one for each thread: not to be shared
+    if language not in stemmers:
+        stemmers[language] = Stemmer.Stemmer(language, 0)
+    return list(stemmers[language].stemWords(list(distinct_words)))
+
+
+def terms_of(distinct_words: Sequence[str], language: str) -> list[str]:
+    """Return the term of each word of texts in one language; "" for a function word."""
+    found = [""] * len(distinct_words)
+    numbers: dict[str, list[int]] = {}
+    for number, word in enumerate(distinct_words):
+        numbers.setdefault(language if word.isascii() else _by_script(word, language), []).append(
+            number
+        )
+    for each, chosen in numbers.items():
+        left_out = stop_words().get(each, frozenset())
+        stemmed = stems([distinct_words[number] for number in chosen], each)
+        for number, stem in zip(chosen, stemmed, strict=True):
+            if distinct_words[number] not in left_out:
+                found[number] = stem
+    return found
+
+
+def _by_script(word: str, language: str) -> str:
+    """Return the language that the script of a word stands for; else the language of the text."""
+    return next((name for first, last, name in _SCRIPTS if first <= word[0] <= last), language)
 
 
 def terms(text: str) -> list[str]:
-    """Return the terms of one text: its words without stop words, stemmed."""
-    return stems([word for word in words(text) if word not in STOP_WORDS])
+    """Return the terms of one text: its words without function words, stemmed."""
+    split = words(text)
+    return [term for term in terms_of(split, language_of(split)) if term]
 
 
 _MONTH_OF_TERM = {stem: n for n, stem in enumerate(stems(_MONTHS), 1)}
@@ -122,98 +196,3 @@ def date_parts(term: str) -> dict[str, int]:
         if len(term) == 4:
             return {"year": int(term)}
     return {}
-
-
-# -- features ----------------------------------------------------------------------------------
-
-FIRST_PERSON = frozenset("i me my mine myself we us our ours ourselves".split())
-TIME_WORDS = frozenset(
-    """
-    ago yesterday today tonight tomorrow morning afternoon evening night noon midnight weekend
-    day days week weeks month months year years hour hours last next recently soon
-    january february march april may june july august september october november december
-    jan feb mar apr jun jul aug sep sept oct nov dec
-    monday tuesday wednesday thursday friday saturday sunday
-    spring summer autumn fall winter christmas easter birthday anniversary
-    """.split()
-)
-
-_NUMBER = re.compile(r"(?<!\d)\d{1,4}(?!\d)")
-
-
-@dataclass(frozen=True, slots=True)
-class TextFeatures:
-    """The features of some texts. All but `terms` hold one value for each text.
-
-    Attributes:
-        terms: Stems without stop words.
-        term_count: How many terms; repeated terms count each time.
-        word_count: How many words, including stop words.
-        first_words: The stem of the first word, "" for none.
-        asks: Whether the text has a question mark.
-        personal: Whether it is written in the first person.
-        timed: Whether it has a word of time or a number of up to four digits.
-    """
-
-    terms: TermCounts
-    term_count: NDArray[np.intp]
-    word_count: NDArray[np.intp]
-    first_words: list[str]
-    asks: list[bool]
-    personal: NDArray[np.bool_]
-    timed: NDArray[np.bool_]
-
-
-def text_features(texts: Sequence[str]) -> TextFeatures:
-    """Return the features of texts."""
-    split = [words(text) for text in texts]
-    distinct = list(dict.fromkeys(chain.from_iterable(split)))
-    number_of = {word: number for number, word in enumerate(distinct)}
-    stem_of = stems(distinct)
-    sizes = np.array([len(found) for found in split], np.intp)
-    numbers = map(number_of.__getitem__, chain.from_iterable(split))
-    word = np.fromiter(numbers, np.intp, int(sizes.sum()))
-    text = np.repeat(np.arange(len(texts)), sizes)
-
-    def holding(marked: Sequence[bool]) -> NDArray[np.bool_]:
-        of_words = np.array(marked, np.bool_)[word]
-        return np.bincount(text[of_words], minlength=len(texts)) > 0
-
-    counted = _counted(distinct, stem_of, word, text, len(texts))
-    return TextFeatures(
-        terms=counted,
-        term_count=np.bincount(counted.text, counted.count, len(texts)).astype(np.intp),
-        word_count=sizes,
-        first_words=[stem_of[number_of[found[0]]] if found else "" for found in split],
-        asks=["?" in each or "？" in each for each in texts],  # noqa: RUF001 - of CJK text
-        personal=holding([each in FIRST_PERSON for each in distinct]),
-        timed=holding([each in TIME_WORDS or bool(_NUMBER.search(each)) for each in distinct]),
-    )
-
-
-def _counted(
-    distinct: Sequence[str],
-    stem_of: Sequence[str],
-    word: NDArray[np.intp],
-    text: NDArray[np.intp],
-    texts: int,
-) -> TermCounts:
-    """Count terms."""
-    term_of: dict[str, int] = {}
-    of_word = np.array(
-        [
-            -1 if each in STOP_WORDS else term_of.setdefault(stem, len(term_of))
-            for each, stem in zip(distinct, stem_of, strict=True)
-        ],
-        np.intp,
-    )
-    term = of_word[word]
-    kept = term >= 0
-    term, text = term[kept], text[kept]
-    pair, count = value_counts(term * max(texts, 1) + text)
-    return TermCounts(
-        names=list(term_of),
-        term=pair // max(texts, 1),
-        text=pair % max(texts, 1),
-        count=count.astype(np.float32),
-    )

@@ -1,0 +1,125 @@
+"""From texts to the features that memories are found by: terms, counts, signs. Pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_kronvex.recall.arrays import TermCounts, value_counts
+from langchain_kronvex.recall.tokenizer import language_of, terms_of, words
+
+FIRST_PERSON = frozenset("i me my mine myself we us our ours ourselves".split())
+TIME_WORDS = frozenset(
+    """
+    ago yesterday today tonight tomorrow morning afternoon evening night noon midnight weekend
+    day days week weeks month months year years hour hours last next recently soon
+    january february march april may june july august september october november december
+    jan feb mar apr jun jul aug sep sept oct nov dec
+    monday tuesday wednesday thursday friday saturday sunday
+    spring summer autumn fall winter christmas easter birthday anniversary
+    """.split()
+)
+
+_NUMBER = re.compile(r"(?<!\d)\d{1,4}(?!\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class TextFeatures:
+    """The features of some texts. All but `terms` hold one value for each text.
+
+    Attributes:
+        terms: Stems without function words.
+        term_count: How many terms; repeated terms count each time.
+        word_count: How many words, including function words.
+        languages: Of the texts, see `language_of`.
+        first_words: The first word, "" for none.
+        asks: Whether the text has a question mark.
+        personal: Whether it is written in the first person.
+        timed: Whether it has a word of time or a number of up to four digits.
+    """
+
+    terms: TermCounts
+    term_count: NDArray[np.intp]
+    word_count: NDArray[np.intp]
+    languages: Sequence[str]
+    first_words: list[str]
+    asks: list[bool]
+    personal: NDArray[np.bool_]
+    timed: NDArray[np.bool_]
+
+
+def text_features(texts: Sequence[str], languages: Sequence[str] | None = None) -> TextFeatures:
+    """Return the features of texts.
+
+    Args:
+        texts: The texts.
+        languages: Of the texts; by default told from their words.
+    """
+    split = [words(text) for text in texts]
+    if languages is None:
+        languages = [language_of(found) for found in split]
+    distinct = list(dict.fromkeys(chain.from_iterable(split)))
+    number_of = {word: number for number, word in enumerate(distinct)}
+    sizes = np.array([len(found) for found in split], np.intp)
+    numbers = map(number_of.__getitem__, chain.from_iterable(split))
+    word = np.fromiter(numbers, np.intp, int(sizes.sum()))
+    text = np.repeat(np.arange(len(texts)), sizes)
+
+    def holding(marked: Sequence[bool]) -> NDArray[np.bool_]:
+        of_words = np.array(marked, np.bool_)[word]
+        return np.bincount(text[of_words], minlength=len(texts)) > 0
+
+    counted = _counted(distinct, word, text, languages)
+    return TextFeatures(
+        terms=counted,
+        term_count=np.bincount(counted.text, counted.count, len(texts)).astype(np.intp),
+        word_count=sizes,
+        languages=languages,
+        first_words=[found[0] if found else "" for found in split],
+        asks=["?" in each or "？" in each for each in texts],  # noqa: RUF001 - of CJK text
+        personal=holding([each in FIRST_PERSON for each in distinct]),
+        timed=holding([each in TIME_WORDS or bool(_NUMBER.search(each)) for each in distinct]),
+    )
+
+
+def _counted(
+    distinct: Sequence[str],
+    word: NDArray[np.intp],
+    text: NDArray[np.intp],
+    languages: Sequence[str],
+) -> TermCounts:
+    """Count terms.
+
+    Args:
+        distinct: The words.
+        word: Their numbers, as they follow in the texts.
+        text: The number of the text that each stands in.
+        languages: Of the texts.
+    """
+    names: dict[str, int] = {}
+    present = list(dict.fromkeys(languages))
+    # The number of each word's term in each language; -1 for a function word.
+    term_of = np.empty((len(present), len(distinct)), np.intp)
+    for row, language in zip(term_of, present, strict=True):
+        row[:] = [
+            names.setdefault(term, len(names)) if term else -1
+            for term in terms_of(distinct, language)
+        ]
+    of_text = np.array([present.index(language) for language in languages], np.intp)
+    term = term_of[of_text[text], word]
+    kept = term >= 0
+    texts = max(len(languages), 1)
+    pair, count = value_counts(term[kept] * texts + text[kept])
+    term, used = pair // texts, np.zeros(len(names), np.bool_)
+    used[term] = True  # a word may stand in texts of another language only
+    return TermCounts(
+        names=[name for name, is_used in zip(names, used.tolist(), strict=True) if is_used],
+        term=(np.cumsum(used) - 1)[term],
+        text=pair % texts,
+        count=count.astype(np.float32),
+    )
