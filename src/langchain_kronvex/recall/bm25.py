@@ -9,12 +9,14 @@ import functools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.recall import ranking
 from langchain_kronvex.recall.arrays import Entries, Table
+from langchain_kronvex.recall.dates import Days, days_of
 from langchain_kronvex.recall.index import IndexView, ScopeIndex
 from langchain_kronvex.recall.ranking import AFTER, BEFORE, Floats, Form
 from langchain_kronvex.recall.tokenizer import (
@@ -25,6 +27,7 @@ from langchain_kronvex.recall.tokenizer import (
     words,
 )
 
+_DAYS = ""  # in the place of a term
 _LENT = np.array([*BEFORE, *AFTER], np.float32)
 
 
@@ -43,6 +46,7 @@ class ParsedQuery:
         rows: How many rows there are.
         replied: Where the terms occur in replies; row i for term i.
         dated: For each term the memories whose date it names; None for other terms.
+        missing: The share of the terms, weighted by how rare they are, that no memory holds.
     """
 
     text: str
@@ -54,10 +58,11 @@ class ParsedQuery:
     rows: int
     replied: Entries
     dated: Sequence[NDArray[np.bool_] | None]
+    missing: float
 
 
-def parse_query(index: ScopeIndex, text: str, vector: Floats | None) -> ParsedQuery:
-    """Look up the terms of a query.
+def parse_query(index: ScopeIndex, text: str, vector: Floats | None, now: datetime) -> ParsedQuery:
+    """Look up the terms of a query. The days that it names count as one more term.
 
     Terms that occur in most memories do not count. The number of terms is limited, because a query
     may be a whole document: those that no memory holds give way to the others.
@@ -65,19 +70,27 @@ def parse_query(index: ScopeIndex, text: str, vector: Floats | None) -> ParsedQu
     split = list(dict.fromkeys(words(text)))
     all_terms = list(dict.fromkeys(_terms(index, split)))
     most = max(len(index), ranking.LEAST_DOCUMENTS) / 2
-    held = {term: n for term in all_terms if (n := index.document_frequency(term)) < most}
+    found = {term: index.document_frequency(term) for term in all_terms}
+    held = {term: n for term, n in found.items() if n < most}
     rarest = sorted(held, key=lambda term: held[term] or math.inf)[: ranking.MAX_QUERY_TERMS]
     meant = _meant(index, [term for term in rarest if not held[term]], rarest)
     rarest = [meant.get(term, term) for term in rarest]
+    if days := days_of(text, now.date()):
+        rarest.append(_DAYS)
     rows: list[Iterable[tuple[str, float]]] = [
         ((term, ranking.MEANT if term in meant.values() else 1.0),) for term in rarest
     ]
     replied = index.replies.entries(enumerate(rows))
     if vector is not None:
         rows += map(related, rarest)
-    found = index.postings.entries(enumerate(rows))
-    dated = [_matching_dates(index.table, term) for term in rarest]
-    return ParsedQuery(text, vector, rarest, all_terms, split, found, len(rows), replied, dated)
+    entries = index.postings.entries(enumerate(rows))
+    dated = [_matching_dates(index.table, term, days) for term in rarest]
+    unheld = np.array([found[term] == 0 and term not in meant for term in all_terms])
+    weights = ranking.positive_idf(len(index), np.array([*found.values()], np.float32))
+    missing = float(weights @ unheld / weights.sum()) if len(all_terms) else 0.0
+    return ParsedQuery(
+        text, vector, rarest, all_terms, split, entries, len(rows), replied, dated, missing
+    )
 
 
 def _terms(index: ScopeIndex, split: Sequence[str]) -> Iterator[str]:
@@ -99,8 +112,15 @@ def _meant(index: ScopeIndex, missing: Sequence[str], held: Sequence[str]) -> di
     return {term: meant for term, meant in found.items() if meant not in held}
 
 
-def _matching_dates(table: Table, term: str) -> NDArray[np.bool_] | None:
+def _matching_dates(table: Table, term: str, days: Days | None) -> NDArray[np.bool_] | None:
     """Mark the memories, except statements, whose date a term names; None for other terms."""
+    if term == _DAYS and days:
+        first, last = (10_000 * day.year + 100 * day.month + day.day for day in days)
+        said = 10_000 * table["year"].astype(np.int32) + np.int32(100) * table["month"]
+        said += table["day"]
+        inside: NDArray[np.bool_] = (first <= said) & (said <= last)
+        inside &= table["form"] != Form.STATEMENT
+        return inside
     parts = date_parts(term)
     if not parts:
         return None

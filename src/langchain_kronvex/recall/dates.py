@@ -21,9 +21,8 @@ _AGO = re.compile(rf"\b({_NUMBER}) {_UNIT} ago\b")
 _PAST = re.compile(rf"\b(?:last|past) (?:({_NUMBER}) )?{_UNIT}\b(?! of)")
 _THIS = re.compile(r"\bthis (week|month|year)\b")
 _YEAR = r"(?:,? (?:of )?((?:19|20)\d\d))?"
-_DAY_OF_MONTH = re.compile(
-    rf"\b(?:({_MONTH}) (\d{{1,2}})(?:st|nd|rd|th)?|(\d{{1,2}})(?:st|nd|rd|th)? (?:of )?({_MONTH})){_YEAR}\b"
-)
+_DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
+_DAY_OF_MONTH = re.compile(rf"\b(?:({_MONTH}) {_DAY}|{_DAY} (?:of )?({_MONTH})){_YEAR}\b")
 _ISO = re.compile(r"\b((?:19|20)\d\d)-(\d\d)-(\d\d)\b")
 _PART_OF_MONTH = re.compile(
     rf"\b(?:(early|mid|late|(?:beginning|middle|end) of|(?:first|last)(?: two| three)? weeks? of"
@@ -81,7 +80,7 @@ def _absolute(text: str, now: date) -> Days | None:
     if found := _PART_OF_MONTH.search(text):
         start = _dated(found[2], 1, found[3], now)
         length = calendar.monthrange(start.year, start.month)[1]
-        first, last = _PARTS[found[1].replace("weeks of", "weeks of")]
+        first, last = _PARTS[found[1]]
         return (
             start.replace(day=first if first > 0 else length + first),
             start.replace(day=last or length),

@@ -43,7 +43,7 @@ def search(
     """Return the `top_k` most relevant visible memories that reach the threshold."""
     if not len(index):
         return Hits([], [], [])
-    query = parse_query(index, request.query, _checked_vector(index, request))
+    query = parse_query(index, request.query, _checked_vector(index, request), request.now)
     allowed = _allowed(index, request)
     limits, places = limits or prefilter.LIMITS, None
     if len(index) > max(limits.exact_up_to, 4 * request.top_k):
@@ -58,7 +58,8 @@ def search(
     kept = chosen[similarity >= request.threshold]
     if not len(kept):
         return Hits([], [], [])
-    probability = ranking.probability(relevance, kept, len(index) - len(view))
+    others = len(index) - len(view)
+    probability = ranking.probability(relevance, kept, others, query.missing)
     seqs = index.table["seq"][view.placed(kept)]
     return Hits(seqs.tolist(), similarity[: len(kept)].tolist(), probability.tolist())
 
