@@ -17,6 +17,7 @@ from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory,
 from langchain_kronvex.embeddings.model import ModelInUse
 from langchain_kronvex.memory.conversions import to_recalled
 from langchain_kronvex.memory.open_turn import OPEN_TURN
+from langchain_kronvex.recall.cues import focus
 from langchain_kronvex.recall.order import Candidate, newest_first
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, MemoryBackend
@@ -163,7 +164,7 @@ class Recaller:
             if model is None:
                 return self.backend.recall(request)
             try:
-                vector = model.query_vector(request.query)
+                vector = model.query_vector(focus(request.query))
                 return self.backend.recall(
                     replace(request, vector=vector, model=model.name, is_encoded=not model.is_local)
                 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from langchain_kronvex.recall import ranking
 from langchain_kronvex.recall.arrays import Entries, Table
+from langchain_kronvex.recall.cues import focus
 from langchain_kronvex.recall.dates import Days, days_of
 from langchain_kronvex.recall.index import IndexView, ScopeIndex
 from langchain_kronvex.recall.ranking import AFTER, BEFORE, Floats, Form
@@ -47,6 +48,7 @@ class ParsedQuery:
         replied: Where the terms occur in replies; row i for term i.
         dated: For each term the memories whose date it names; None for other terms.
         missing: The share of the terms, weighted by how rare they are, that no memory holds.
+        weights: Of the terms.
     """
 
     text: str
@@ -59,6 +61,7 @@ class ParsedQuery:
     replied: Entries
     dated: Sequence[NDArray[np.bool_] | None]
     missing: float
+    weights: Floats
 
 
 def parse_query(index: ScopeIndex, text: str, vector: Floats | None, now: datetime) -> ParsedQuery:
@@ -89,8 +92,29 @@ def parse_query(index: ScopeIndex, text: str, vector: Floats | None, now: dateti
     weights = ranking.positive_idf(len(index), np.array([*found.values()], np.float32))
     missing = float(weights @ unheld / weights.sum()) if len(all_terms) else 0.0
     return ParsedQuery(
-        text, vector, rarest, all_terms, split, entries, len(rows), replied, dated, missing
+        text,
+        vector,
+        rarest,
+        all_terms,
+        split,
+        entries,
+        len(rows),
+        replied,
+        dated,
+        missing,
+        _weights(index, text, rarest, meant),
     )
+
+
+def _weights(
+    index: ScopeIndex, text: str, chosen: Sequence[str], meant: Mapping[str, str]
+) -> Floats:
+    """Return the weight of each term: 1, or less for words beside the question of a message."""
+    weights = np.ones(len(chosen), np.float32)
+    if (asking := focus(text)) != text:
+        asked = {meant.get(term, term) for term in _terms(index, words(asking))} | {_DAYS}
+        weights[[term not in asked for term in chosen]] = ranking.BESIDE
+    return weights
 
 
 def _terms(index: ScopeIndex, split: Sequence[str]) -> Iterator[str]:
@@ -144,11 +168,14 @@ def word_scores(view: IndexView, query: ParsedQuery) -> list[tuple[str, Floats]]
         counts[rows:] += exact
     frequency = _document_frequency(view, exact, query)
     weight = ranking.tf_weight(counts, view.column("length"), index.average_length)
-    words = ranking.saturate(ranking.idf(len(index), frequency) @ weight[:rows], rows)
+    many = float(query.weights.sum())
+    words = ranking.saturate(
+        (ranking.idf(len(index), frequency) * query.weights) @ weight[:rows], many
+    )
     if not expand:
         return [("words", words)]
-    like = ranking.positive_idf(len(index), frequency) @ weight[rows:]
-    return [("words", words), ("related", ranking.saturate(like, rows))]
+    idf = ranking.positive_idf(len(index), frequency) * query.weights
+    return [("words", words), ("related", ranking.saturate(idf @ weight[rows:], many))]
 
 
 def reply_scores(view: IndexView, query: ParsedQuery) -> Floats:
@@ -162,7 +189,8 @@ def reply_scores(view: IndexView, query: ParsedQuery) -> Floats:
     weight = ranking.tf_weight(counts, view.column("reply_length"), index.average_reply_length)
     frequency = [index.replies.document_frequency(term) for term in query.terms]
     idf = ranking.idf(len(index), np.array(frequency, np.float32))
-    return ranking.saturate(idf @ weight, rows)
+    score: Floats = query.weights * idf @ weight
+    return ranking.saturate(score, float(query.weights.sum()))
 
 
 def _windowed(view: IndexView, entries: Entries, rows: int) -> Floats:

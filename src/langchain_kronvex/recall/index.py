@@ -25,7 +25,7 @@ from langchain_kronvex.recall.arrays import (
     Table,
     value_counts,
 )
-from langchain_kronvex.recall.cues import knows_nothing, only_asks
+from langchain_kronvex.recall.cues import instructs, knows_nothing, only_asks
 from langchain_kronvex.recall.features import text_features
 from langchain_kronvex.recall.neighbours import (
     COLUMNS,
@@ -77,6 +77,7 @@ class ScopeIndex:
       text of that language.
     - asks, unanswered: whether the text only asks a question; whether the reply says that the
       answer is not known.
+    - instructs: whether the text says how to answer from now on.
 
     Attributes:
         table: The columns.
@@ -114,6 +115,7 @@ class ScopeIndex:
             language=Column(np.int8),
             asks=Column(np.bool_),
             unanswered=Column(np.bool_),
+            instructs=Column(np.bool_),
         )
         self.first_words = Table(count=Column(np.float32), sum=priors)
         self.postings, self.replies = Postings(), Postings()
@@ -209,6 +211,7 @@ class ScopeIndex:
         numbers = [known.setdefault(each, len(known)) for each in features.languages]
         table["language"][places] = numbers
         table["asks"][places] = [only_asks(row.text) for row in rows]
+        table["instructs"][places] = [instructs(row.text) for row in rows]
         self._own_lengths += int(features.term_count.sum())
         self._place_of.update((row.seq, place) for place, row in enumerate(rows, places.start))
         self.postings.add(features.terms, np.arange(places.start, places.stop))

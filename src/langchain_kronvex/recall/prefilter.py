@@ -78,7 +78,7 @@ def _by_words(
 ) -> Places:
     """Return the memories whose own words, or reply, fit best; dates count, neighbours do not."""
     held = np.array([index.postings.document_frequency(t) for t in query.terms], np.float32)
-    idf = ranking.positive_idf(len(index), held)
+    idf = ranking.positive_idf(len(index), held) * query.weights
     score = np.zeros(len(index))
     for entries in (query.found, query.replied):
         if not len(entries.row):

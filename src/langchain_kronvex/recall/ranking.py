@@ -52,12 +52,16 @@ MEANING_AFTER = (0.25,)
 SESSION_GAP_SECONDS = 3600.0
 SHORT_WORDS = 80
 MAX_QUERY_TERMS = 64
+# The weight of the words of a long message beside its question. With 40 words of other matters
+# before the question, 82 instead of 65 % is found; messages of one matter lose nothing.
+BESIDE = 0.5
 LEAST_DOCUMENTS = 100
 SAME_QUESTION = 0.6  # the share of common terms from which two questions are one
 REPEATED, UNANSWERED = 0.5, 0.1  # what is left of the relevance of a question asked before
 # Of the words that no memory holds, so many are looked for in another spelling; what is found
 # counts for less than the word itself would.
 MOST_MEANT, MEANT = 8, 0.6
+INSTRUCTION = 0.15
 RARE_MEMORIES = 5  # words that at most so many memories hold outrank every likeness
 
 
@@ -89,7 +93,7 @@ def tf_weight(counts: Floats, lengths: Floats, average_length: float) -> Floats:
     return ((K1 + 1) * counts / (counts + norm)).astype(np.float32, copy=False)
 
 
-def saturate(scores: Floats, terms: int) -> Floats:
+def saturate(scores: Floats, terms: float) -> Floats:
     """Map BM25 scores of a query of so many terms from [0, inf) to [0, 1).
 
     The map is the same for all short queries. Long queries score higher on any text, so their

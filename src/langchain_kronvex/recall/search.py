@@ -108,6 +108,7 @@ def _relevance(view: IndexView, query: ParsedQuery, is_encoded: bool) -> Floats:
             _add_feedback(relevance, view, vectors, weights.feedback)
     relevance = _on_one_scale(view, relevance, formulas)
     _lower_questions(relevance, view, query)
+    relevance[view.column("instructs") & (relevance > 0)] += np.float32(ranking.INSTRUCTION)
     return relevance
 
 
