@@ -120,7 +120,9 @@ def _weights(
 def _terms(index: ScopeIndex, split: Sequence[str]) -> Iterator[str]:
     """Yield the terms of a query, each in the language in which most memories have it."""
     language = language_of(split)
-    others = [terms_of(split, each) for each in index.languages if each != language]
+    least = len(index) * ranking.LEAST_OF_LANGUAGE
+    used = [each for each, count in index.texts_in.items() if count >= least]
+    others = [terms_of(split, each) for each in used if each != language]
     for term, *same in zip(terms_of(split, language), *others, strict=True):
         if term and same:
             yield max((term, *filter(None, same)), key=index.document_frequency)
@@ -189,8 +191,7 @@ def reply_scores(view: IndexView, query: ParsedQuery) -> Floats:
     weight = ranking.tf_weight(counts, view.column("reply_length"), index.average_reply_length)
     frequency = [index.replies.document_frequency(term) for term in query.terms]
     idf = ranking.idf(len(index), np.array(frequency, np.float32))
-    score: Floats = query.weights * idf @ weight
-    return ranking.saturate(score, float(query.weights.sum()))
+    return ranking.saturate((idf * query.weights) @ weight, float(query.weights.sum()))
 
 
 def _windowed(view: IndexView, entries: Entries, rows: int) -> Floats:

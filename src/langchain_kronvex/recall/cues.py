@@ -16,9 +16,10 @@ _SHORT_CHARS = 300  # a longer reply says more than that
 _INSTRUCTS = re.compile(
     r"^(?:\w+ said: )?(?:please )?(?:from now on,? )?(?:always|never|please|don't|do not|avoid|use"
     r"|keep|explain|answer|reply|respond|call me|make sure|remember to|whenever|when (?:you|i)\b"
-    r"|i(?:'d| would)? (?:much )?(?:prefer|rather)|i(?:'d| would) like you|i want (?:you|my|your))\b"
-    r"|\bwhen(?:ever)? i (?:ask|mention|talk|want)\b|\bwhen(?:ever)? you (?:answer|reply|write|recommend"
-    r"|suggest)\b|\bfrom now on\b",
+    r"|i(?:'d| would)? (?:much )?(?:prefer|rather)|i(?:'d| would) like you"
+    r"|i want (?:you|my|your))\b"
+    r"|\bwhen(?:ever)? i (?:ask|mention|talk|want)\b|\bfrom now on\b"
+    r"|\bwhen(?:ever)? you (?:answer|reply|write|recommend|suggest)\b",
     re.IGNORECASE,
 )
 _UNKNOWN = re.compile(

@@ -34,6 +34,7 @@ _PARTS = {  # the first and the last day; 0 for the last of the month
     "first three weeks of": (1, 21), "last week of": (-6, 0), "last two weeks of": (-13, 0),
     "last three weeks of": (-20, 0), "first half of": (1, 15), "second half of": (16, 0),
 }  # fmt: skip
+_ANY = re.compile(r"\d|\b(?:ago|yesterday|today|morning|last|past|this|early|mid|late|of)\b")
 _LENGTHS = {"day": 1, "week": 7, "month": 30, "year": 365}
 
 
@@ -46,6 +47,8 @@ def days_of(question: str, now: date) -> Days | None:
     (datetime.date(2023, 8, 25), datetime.date(2023, 8, 31))
     """
     text = question.lower()
+    if not _ANY.search(text):
+        return None
     if "yesterday" in text:
         return now - timedelta(1), now - timedelta(1)
     if "today" in text or "this morning" in text:

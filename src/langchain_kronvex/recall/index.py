@@ -89,7 +89,8 @@ class ScopeIndex:
         codes: The numbers that stand for sessions and types.
         first_word_codes: The numbers that stand for first words.
         forms: The forms that occur, or have occurred.
-        languages: The languages that occur.
+        languages: The numbers that stand for languages.
+        texts_in: How many texts there are in each language.
         soonest_expiry: No memory expires before this moment; seconds since 1970.
     """
 
@@ -130,6 +131,7 @@ class ScopeIndex:
         self.codes: dict[str, int] = {}
         self.first_word_codes: dict[str, int] = {}
         self.languages: dict[str, int] = {}
+        self.texts_in: Counter[str] = Counter()
         self._own_lengths = 0
 
     def __len__(self) -> int:
@@ -208,6 +210,7 @@ class ScopeIndex:
         self.first_words.extend(len(codes) - len(self.first_words))
         table["own_length"][places] = table["length"][places] = features.term_count
         known = self.languages
+        self.texts_in.update(features.languages)
         numbers = [known.setdefault(each, len(known)) for each in features.languages]
         table["language"][places] = numbers
         table["asks"][places] = [only_asks(row.text) for row in rows]

@@ -82,6 +82,9 @@ _MONTHS = frozenset(
 )
 
 
+_VALUE = re.compile(rf"\d|\b(?:{'|'.join([*_NUMBERS, *_MONTHS])})\b|day", re.IGNORECASE)
+
+
 class Candidate(NamedTuple):
     """A chosen memory: its text, when it was said (seconds), and its similarity."""
 
@@ -90,37 +93,48 @@ class Candidate(NamedTuple):
     similarity: float
 
 
-class _Statement:
-    """A candidate with its terms, its values, and whether it is short enough for an update."""
+def _may_update(older: Candidate, newer: Candidate) -> bool:
+    """Return whether a memory is short, of a later conversation, and speaks of a change or a value.
 
-    def __init__(self, candidate: Candidate) -> None:
-        split = words(candidate.text)
-        self.said, self.similarity = candidate.said, candidate.similarity
-        self.terms = set(stems([word for word in split if word not in STOP_WORDS]))
-        self.values = [
-            {word for word in split if word in _NUMBERS or any(map(str.isdigit, word))},
+    Most are not, and so are compared no further.
+    """
+    return (
+        newer.said - older.said >= ANOTHER_CONVERSATION_SECONDS
+        and newer.text.count(" ") < MOST_WORDS
+        and bool(_CHANGE.search(newer.text) or _VALUE.search(newer.text))
+    )
+
+
+class _Texts:
+    """The texts of candidates by their words: what is compared to tell updates.
+
+    Attributes:
+        split: The words of each text.
+        terms: The distinct terms of each.
+        distinct: Terms that few of the texts have.
+    """
+
+    def __init__(self, chosen: Sequence[Candidate]) -> None:
+        self.split = [words(each.text) for each in chosen]
+        every = list({word for split in self.split for word in split} - STOP_WORDS)
+        term_of = dict(zip(every, stems(every), strict=True))
+        self.terms = [{term_of[w] for w in split if w in term_of} for split in self.split]
+        spread = Counter(term for terms in self.terms for term in terms)
+        self.distinct = {term for term, count in spread.items() if count <= SHARED_BY}
+
+    def values(self, number: int) -> list[set[str]]:
+        """Return the numbers, weekdays and months in a text."""
+        split = self.split[number]
+        return [
+            {word for word in split if word in _NUMBERS or not word.isalpha()},
             {word.removesuffix("s") for word in split} & _WEEKDAYS,
-            _MONTHS.intersection(split),
+            {*split} & _MONTHS,
         ]
-        self.is_short = len(split) <= MOST_WORDS
-        self.speaks_of_change = bool(self.is_short and _CHANGE.search(candidate.text))
 
-    def updates(self, older: _Statement, distinct: set[str], is_leading: bool) -> bool:
-        """Return whether this later statement seems to take the place of an older one.
-
-        Args:
-            older: The older one.
-            distinct: Terms that few of the chosen memories have.
-            is_leading: Whether this one is among the most similar.
-        """
-        if not self.is_short or self.said - older.said < ANOTHER_CONVERSATION_SECONDS:
-            return False
-        share = self.similarity / max(older.similarity, 1e-6)
-        if self.terms & older.terms & distinct:
-            pairs = zip(self.values, older.values, strict=True)
-            differs = any(mine and theirs and mine != theirs for mine, theirs in pairs)
-            return (self.speaks_of_change or differs) and share >= LEAST_SHARE
-        return self.speaks_of_change and is_leading and share >= LEAST_SHARE_WITHOUT_A_WORD
+    def differ(self, one: int, other: int) -> bool:
+        """Return whether two texts have different values of one kind."""
+        pairs = zip(self.values(one), self.values(other), strict=True)
+        return any(mine and theirs and mine != theirs for mine, theirs in pairs)
 
 
 def newest_first(query: str, chosen: Sequence[Candidate]) -> list[int]:
@@ -136,17 +150,22 @@ def newest_first(query: str, chosen: Sequence[Candidate]) -> list[int]:
     order = list(range(len(chosen)))
     if len(order) < 2 or _PAST.search(query):
         return order
-    statements = [_Statement(each) for each in chosen]
-    spread = Counter(term for each in statements for term in each.terms)
-    distinct = {term for term, count in spread.items() if count <= SHARED_BY}
     by_similarity = sorted(order, key=lambda n: -chosen[n].similarity)
-    best, leading = by_similarity[0], set(by_similarity[:AMONG_FIRST])
+    best, leading = by_similarity[0], by_similarity[:AMONG_FIRST]
+    pairs = {n: sorted((n, best), key=lambda each: chosen[each].said) for n in order if n != best}
+    updates = {n: pair for n, pair in pairs.items() if _may_update(*(chosen[n] for n in pair))}
+    if not updates:
+        return order
+    texts = _Texts(chosen)
 
-    def is_of_one_matter(n: int) -> bool:
-        older, newer = sorted((n, best), key=lambda number: chosen[number].said)
-        return statements[newer].updates(statements[older], distinct, newer in leading)
+    def is_of_one_matter(older: int, newer: int) -> bool:
+        share = chosen[newer].similarity / max(chosen[older].similarity, 1e-6)
+        changed = bool(_CHANGE.search(chosen[newer].text))
+        if texts.terms[newer] & texts.terms[older] & texts.distinct:
+            return share >= LEAST_SHARE and (changed or texts.differ(newer, older))
+        return changed and newer in leading and share >= LEAST_SHARE_WITHOUT_A_WORD
 
-    matter = [n for n in order if n == best or is_of_one_matter(n)]
+    matter = [n for n in order if n == best or (n in updates and is_of_one_matter(*updates[n]))]
     newest = sorted(matter, key=lambda n: -chosen[n].said)
     for place, n in zip(matter, newest, strict=True):
         order[place] = n

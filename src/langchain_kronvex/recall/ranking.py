@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,7 @@ MEANING_AFTER = (0.25,)
 SESSION_GAP_SECONDS = 3600.0
 SHORT_WORDS = 80
 MAX_QUERY_TERMS = 64
+LEAST_OF_LANGUAGE = 0.01  # the share of texts from which words are looked for in a language
 # The weight of the words of a long message beside its question. With 40 words of other matters
 # before the question, 82 instead of 65 % is found; messages of one matter lose nothing.
 BESIDE = 0.5
@@ -93,14 +95,15 @@ def tf_weight(counts: Floats, lengths: Floats, average_length: float) -> Floats:
     return ((K1 + 1) * counts / (counts + norm)).astype(np.float32, copy=False)
 
 
-def saturate(scores: Floats, terms: float) -> Floats:
+def saturate(scores: NDArray[np.floating[Any]], terms: float) -> Floats:
     """Map BM25 scores of a query of so many terms from [0, inf) to [0, 1).
 
     The map is the same for all short queries. Long queries score higher on any text, so their
     scores count less.
     """
     half = np.float32(HALF_SCORE * max(1.0, terms / MANY_TERMS))
-    return scores / (scores + half)
+    saturated: Floats = scores / (scores + half)
+    return saturated
 
 
 # -- relevance --------------------------------------------------------------------------------
