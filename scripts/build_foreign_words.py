@@ -61,6 +61,8 @@ class LanguageGuess:
         return [marked[i : i + 3] for i in range(len(marked) - 2)]
 
     def __call__(self, word: str) -> str:
+        """Return the language of a word."""
+
         def likelihood(language: str) -> float:
             counts, total = self._counts[language], self._totals[language]
             return sum(math.log((counts[run] + 0.1) / total) for run in self._runs(word))
@@ -132,7 +134,9 @@ def main() -> None:
     row_of = {word: row for row, word in enumerate(distinct)}
     mapped = (encode(encoder, distinct) - centre) @ onto
     mapped /= np.linalg.norm(mapped, axis=1, keepdims=True)
-    means = np.array([mapped[[row_of[w] for w in words]].mean(axis=0) for words in by_stem.values()])
+    means = np.array(
+        [mapped[[row_of[w] for w in words]].mean(axis=0) for words in by_stem.values()]
+    )
 
     directions = np.linalg.svd(english.T @ english)[0][:, :DIRECTIONS]
     reduced = means @ directions

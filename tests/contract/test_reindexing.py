@@ -259,7 +259,8 @@ def test_changes_made_meanwhile_are_taken_in(memory: Driver) -> None:
     assert memory.flush(30)
     assert memory.stats().unembedded == 0
     assert "written meanwhile" in letters.given()
-    assert memory.recall("meanwhile", user_id="ana", top_k=1)[0].content == "written meanwhile"
+    found = memory.recall("written meanwhile", user_id="ana", top_k=1)
+    assert found[0].content == "written meanwhile"
 
 
 def test_a_text_that_changes_meanwhile_is_embedded_again(memory: Driver, clock: Clock) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from inside import Floats, Form, Hits, IndexRow, Limits, RecallRequest, Scope, ScopeIndex, search
 
 NOW = 1_750_000_000.0
+AT = datetime.fromtimestamp(NOW, timezone.utc)
 # Ways to search: by scoring every memory, or the likely ones alone however small the store is.
 WAYS = {"exact": None, "likely": Limits(exact_up_to=3, by_words=8, by_vectors=4, latest=4)}
 WORDS = (

@@ -17,7 +17,7 @@ from inside import (
     word_scores,
 )
 
-from .conversations import NOW, QUERIES, built, conversations, exchange, row, statement, unit
+from .conversations import AT, NOW, QUERIES, built, conversations, exchange, row, statement, unit
 
 MAY, JUNE = 1_683_417_600.0, 1_686_096_000.0  # 7 May 2023, 7 June 2023
 
@@ -29,7 +29,7 @@ def by_words(index: ScopeIndex, query: str, *, expand: bool = False) -> list[flo
 
 
 def parsed_query(index: ScopeIndex, query: str, *, expand: bool) -> ParsedQuery:
-    return parse_query(index, query, unit([1, 0]) if expand else None)
+    return parse_query(index, query, unit([1, 0]) if expand else None, AT)
 
 
 def by_replies(index: ScopeIndex, query: str) -> list[float]:

@@ -22,6 +22,7 @@ from inside import (
 )
 
 from .conversations import (
+    AT,
     NOW,
     QUERIES,
     VECTOR,
@@ -42,7 +43,7 @@ def looked_at(
     limits: Limits = LIMITS,
 ) -> list[int]:  # fmt: skip
     found: list[int] = candidates(
-        index, parse_query(index, query, vector), wanted, limit, limits
+        index, parse_query(index, query, vector, AT), wanted, limit, limits
     ).tolist()
     return found
 

@@ -137,6 +137,6 @@ def test_only_marked_places_are_returned_and_as_many_as_there_are() -> None:
 def test_bits_are_counted_alike_with_and_without_numpy_2(rows: list[list[int]]) -> None:
     flat = np.array([number for row in rows for number in row], np.uint64)
     expected = [int(number).bit_count() for number in flat]
-    for count in (module._bits_set, module._bits_set_by_bytes):
+    for count in (module.bits_set, module._bits_set_by_bytes):
         assert count(flat).tolist() == expected
         assert count(flat.reshape(1, -1)).tolist() == [expected]

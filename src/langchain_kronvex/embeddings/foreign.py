@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from langchain_kronvex.recall.tokenizer import ENGLISH, language_of, terms_of, words
 
 DATA = Path(__file__).parent / "data"
+_END_OF_LATIN = "\u0250"
 _LENGTH = 11.0  # of a word's vector: that of a rather rare English one
 
 
@@ -51,7 +52,8 @@ def foreign_rows(text: str, english: Mapping[str, int]) -> tuple[list[int], list
     """
     split = words(text)
     language = language_of(split)
-    if language == ENGLISH and 2 * sum(word.isascii() for word in split) >= len(split):
+    latin = sum(max(word) < _END_OF_LATIN for word in split)
+    if language == ENGLISH and 2 * latin >= len(split):
         return None
     known = _table().rows
     stems = [

@@ -22,6 +22,7 @@ from langchain_kronvex.recall.index import IndexView, ScopeIndex
 from langchain_kronvex.recall.ranking import AFTER, BEFORE, Floats, Form
 from langchain_kronvex.recall.tokenizer import (
     DATA,
+    common_stems,
     date_parts,
     language_of,
     terms_of,
@@ -132,7 +133,7 @@ def _terms(index: ScopeIndex, split: Sequence[str]) -> Iterator[str]:
 
 def _meant(index: ScopeIndex, missing: Sequence[str], held: Sequence[str]) -> dict[str, str]:
     """Return the terms that missing ones probably stand for, if the query does not have them."""
-    common = load_thesaurus()[0]
+    common = common_stems()
     unknown = [term for term in missing if term not in common][: ranking.MOST_MEANT]
     found = {term: meant for term in unknown if (meant := index.spelling.meant(term))}
     return {term: meant for term, meant in found.items() if meant not in held}
@@ -234,9 +235,13 @@ def load_thesaurus() -> tuple[dict[str, int], list[str], NDArray[np.uint16], NDA
     Returns:
         The number of each stem, all stems, their nearest ones, and the cosines times 255.
     """
-    stems = (DATA / "stems.txt").read_text(encoding="utf-8").split("\n")[:-1]
-    numbers = {stem: number for number, stem in enumerate(stems)}
-    return numbers, stems, np.load(DATA / "near_rows.npy"), np.load(DATA / "near_cosines.npy")
+    numbers = common_stems()
+    return (
+        numbers,
+        list(numbers),
+        np.load(DATA / "near_rows.npy"),
+        np.load(DATA / "near_cosines.npy"),
+    )
 
 
 def related(stem: str) -> Sequence[tuple[str, float]]:

@@ -58,8 +58,10 @@ LEAST_OF_LANGUAGE = 0.01  # the share of texts from which words are looked for i
 # before the question, 82 instead of 65 % is found; messages of one matter lose nothing.
 BESIDE = 0.5
 LEAST_DOCUMENTS = 100
-SAME_QUESTION = 0.6  # the share of common terms from which two questions are one
-REPEATED, UNANSWERED = 0.5, 0.1  # what is left of the relevance of a question asked before
+# What is left of the relevance of a question that nearly equals the query, sharing so many of the
+# terms of both, and has no reply; and of one whose reply says that it is not known. With five
+# such askings, a fact came first in 5 to 30 % of 20 cases; now in 80.
+SAME_QUESTION, REPEATED, UNANSWERED = 0.6, 0.5, 0.1
 # Of the words that no memory holds, so many are looked for in another spelling; what is found
 # counts for less than the word itself would.
 MOST_MEANT, MEANT = 8, 0.6

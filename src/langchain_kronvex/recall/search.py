@@ -13,7 +13,6 @@ from langchain_kronvex.recall import prefilter, ranking
 from langchain_kronvex.recall.arrays import QuantizedVectors, value_counts
 from langchain_kronvex.recall.bm25 import (
     ParsedQuery,
-    load_thesaurus,
     parse_query,
     reply_scores,
     word_scores,
@@ -22,7 +21,7 @@ from langchain_kronvex.recall.index import ConversationOrder, IndexView, ScopeIn
 from langchain_kronvex.recall.neighbours import VECTOR_WINDOW
 from langchain_kronvex.recall.ranking import Floats, Form, Formulas, Weights
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.recall.tokenizer import STOP_WORDS
+from langchain_kronvex.recall.tokenizer import STOP_WORDS, common_stems
 
 _WINDOW_COLUMNS = [column for column, _ in VECTOR_WINDOW]
 _WINDOW_WEIGHTS = np.array([weight for _, weight in VECTOR_WINDOW], np.float32)
@@ -113,16 +112,20 @@ def _relevance(view: IndexView, query: ParsedQuery, is_encoded: bool) -> Floats:
 
 
 def _lower_questions(relevance: Floats, view: IndexView, query: ParsedQuery) -> None:
-    """Lower questions like the query: its own words are no evidence of the answer."""
+    """Lower questions that got no answer: their own words are no evidence of it.
+
+    That is one whose reply says that the answer is not known, and one like the query with no reply.
+    """
     asks = np.flatnonzero(view.column("asks"))
     if not len(asks) or not query.terms:
         return
     own = view.inside(query.found)
-    held = np.bincount(own.place[own.row < len(query.terms)], minlength=len(view))[asks]
-    distinct = held + (len(query.all_terms) - held) + (view.column("own_length")[asks] - held)
-    share = np.where(held / distinct >= ranking.SAME_QUESTION, ranking.REPEATED, 1.0)
-    share[view.column("unanswered")[asks]] = ranking.UNANSWERED
-    relevance[asks] = np.where(relevance[asks] > 0, relevance[asks] * share, relevance[asks])
+    shared = np.bincount(own.place[own.row < len(query.terms)], minlength=len(view))[asks]
+    distinct = len(query.all_terms) + view.column("own_length")[asks] - shared
+    repeats = shared >= ranking.SAME_QUESTION * distinct
+    left = np.where(repeats & (view.column("reply_length")[asks] == 0), ranking.REPEATED, 1.0)
+    left[view.column("unanswered")[asks]] = ranking.UNANSWERED
+    relevance[asks] *= np.where(relevance[asks] > 0, left, 1)
 
 
 def _lift_rare(relevance: Floats, view: IndexView, query: ParsedQuery) -> None:
@@ -132,7 +135,7 @@ def _lift_rare(relevance: Floats, view: IndexView, query: ParsedQuery) -> None:
     """
     if not query.terms or query.vector is None:
         return
-    if any(term in load_thesaurus()[0] for term in query.all_terms):
+    if any(term in common_stems() for term in query.all_terms):
         return
     own, replied = view.inside(query.found), view.inside(query.replied)
     holders, _ = value_counts(np.append(own.place[own.row < len(query.terms)], replied.place))

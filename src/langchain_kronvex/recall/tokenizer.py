@@ -103,7 +103,14 @@ _SCRIPTS = (  # the first and the last letter, and Snowball's language for them
     ("\u0b80", "\u0bff", "tamil"),
 )
 _PARTS_OF_WORDS = frozenset("d ll m ma o re s t ve y".split())  # of English ones, as in "I've"
-_SHORT_TEXT = 6  # words, one of which may tell the language
+# English words that are function words elsewhere, such as "dog" in Danish.
+_ALSO_ENGLISH = frozenset(
+    """
+    bare bin come dan die dies dig dog door end era fin ham hat hay hem inn man men met mine mint
+    mod non par pas per pour sans sea seas sedan sin sit son soy sur ton van want war will ya
+    """.split()
+)
+_SHORT_TEXT = range(2, 7)  # words, one of which may tell the language
 
 
 @functools.lru_cache(maxsize=1)
@@ -115,11 +122,18 @@ def stop_words() -> dict[str, frozenset[str]]:
 
 
 @functools.lru_cache(maxsize=1)
+def common_stems() -> dict[str, int]:
+    """Return the stems of common English words, numbered."""
+    lines = (DATA / "stems.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    return {stem: number for number, stem in enumerate(lines)}
+
+
+@functools.lru_cache(maxsize=1)
 def _languages_of_word() -> dict[str, list[str]]:
     """Return the languages, other than English, that each function word belongs to."""
     found: dict[str, list[str]] = {}
     for language, listed in stop_words().items():
-        for word in listed if language != ENGLISH else ():
+        for word in listed - _ALSO_ENGLISH if language != ENGLISH else ():
             found.setdefault(word, []).append(language)
     return found
 
@@ -131,12 +145,13 @@ def language_of(split: Sequence[str]) -> str:
         split: The words of the text.
     """
     known = _languages_of_word()
-    counts = Counter(chain.from_iterable(known[word] for word in split if word in known))
+    hit = [word for word in split if word in known]
+    counts = Counter(chain.from_iterable(map(known.__getitem__, hit)))
     if not counts:
         return ENGLISH
     best, hits = counts.most_common(1)[0]
     english = sum(word in STOP_WORDS and word not in _PARTS_OF_WORDS for word in split)
-    is_sure = hits > english and (hits > 1 or len(split) <= _SHORT_TEXT)
+    is_sure = hits > english and (hits > 1 or (len(split) in _SHORT_TEXT and len(hit[0]) > 1))
     return best if is_sure else ENGLISH
 
 
