@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import nlargest
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -112,8 +112,22 @@ def matches_of(hits: Hits, record_of: Mapping[int, Record]) -> list[Match]:
 # -- the cache ---------------------------------------------------------------------------------
 
 
-State = tuple[int, int, int]
-_UNKNOWN: State = (-1, -1, -1)  # of no store, so that the index is read anew
+class State(NamedTuple):
+    """The state of an owner's records in a store; zeros when there are none.
+
+    Attributes:
+        scope: The number of the scope, in stores that number them.
+        generation: It changes when records vanish and the index must be read anew.
+        revision: The last write.
+    """
+
+    scope: int = 0
+    generation: int = 0
+    revision: int = 0
+
+
+_NEW = State()
+_UNKNOWN = State(-1, -1, -1)  # of no store, so that the index is read anew
 _EMPTY = ScopeIndex()  # stays empty
 
 
@@ -122,8 +136,7 @@ class CachedIndex:
     """An index and the state of the store that it represents; `lock` guards both.
 
     Attributes:
-        state: The number of the scope in the store, 0 for none; its generation, which changes when
-            records vanish and the index must be read anew; the last write the index contains.
+        state: The state that the index contains.
         checked: The version of the store at which the index was up to date, and the model of
             its vectors.
         index: The index.
@@ -133,7 +146,7 @@ class CachedIndex:
         loading: Held while the index is read from the store, if that takes several steps.
     """
 
-    state: State = (0, 0, 0)
+    state: State = _NEW
     checked: tuple[tuple[int, int] | None, str | None] = (None, None)
     index: ScopeIndex = field(default_factory=ScopeIndex)
     damaged: list[int] = field(default_factory=list)

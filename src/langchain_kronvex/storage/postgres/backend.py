@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, KronvexError
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import (
-    Match,
-    MemoryBackend,
-    Page,
-    Record,
-    Selection,
-    Unembedded,
-)
+from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Selection, Unembedded
 from langchain_kronvex.storage.indexes import IndexCache
 from langchain_kronvex.storage.options import PostgresOptions
 from langchain_kronvex.storage.postgres import erasing, reading, recall, rows, transfer, writing
 from langchain_kronvex.storage.postgres import vectors as stored_vectors
-from langchain_kronvex.storage.postgres.database import Database, most_of_attempts
+from langchain_kronvex.storage.postgres.database import Database, Transaction, most_of_attempts
 from langchain_kronvex.storage.postgres.migrations import has_tables, migrate
 from langchain_kronvex.storage.postgres.row_level_security import secure
+from langchain_kronvex.storage.record import Record
 
 _RELEASING_SECONDS = 2.0
+T = TypeVar("T")
 
 
 class PostgresBackend(MemoryBackend, ForkAware):
@@ -89,11 +85,8 @@ class PostgresBackend(MemoryBackend, ForkAware):
         self, records: Sequence[Record], now: datetime, model: str | None = None
     ) -> list[Record]:
         """See `MemoryBackend.add`."""
-        return self.db.run(
-            lambda tx: writing.add(tx, records, now, model),
-            self.db.reach_of(record.scope for record in records),
-            is_quick=True,
-        )
+        scopes = [record.scope for record in records]
+        return self._write(scopes, lambda tx: writing.add(tx, records, now, model))
 
     def put(
         self,
@@ -106,19 +99,17 @@ class PostgresBackend(MemoryBackend, ForkAware):
     ) -> bool:
         """See `MemoryBackend.put`."""
         scopes = [*(r.scope for r in records), *(s.scope for s in deleted if s.scope is not None)]
-        return self.db.run(
-            lambda tx: writing.put(tx, records, now, model, expected, deleted),
-            self.db.reach_of(scopes),
-            is_quick=True,
+        return self._write(
+            scopes, lambda tx: writing.put(tx, records, now, model, expected, deleted)
         )
 
     def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`."""
-        self.db.run(
-            lambda tx: writing.change(tx, record, now),
-            self.db.reach_of([record.scope]),
-            is_quick=True,
-        )
+        self._write([record.scope], lambda tx: writing.change(tx, record, now))
+
+    def _write(self, scopes: Iterable[Scope], work: Callable[[Transaction], T]) -> T:
+        """Do work on the records of the owners of these scopes; each statement has a time limit."""
+        return self.db.run(work, self.db.reach_of(scopes), is_quick=True)
 
     def count_accesses(self, counts: Mapping[str, int]) -> None:
         """See `MemoryBackend.count_accesses`."""

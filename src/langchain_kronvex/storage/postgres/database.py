@@ -20,13 +20,8 @@ from psycopg.rows import tuple_row
 from langchain_kronvex.core.errors import MemoryClosed
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.options import PostgresOptions
-from langchain_kronvex.storage.postgres.connections import (
-    Connection,
-    Connections,
-    connections_to,
-    location_of,
-    milliseconds,
-)
+from langchain_kronvex.storage.postgres import connections as lending
+from langchain_kronvex.storage.postgres.connections import Connection, Connections, milliseconds
 from langchain_kronvex.storage.postgres.errors import Attempts, is_lost, lacks_reach, translated
 from langchain_kronvex.storage.postgres.rows import scope_key
 
@@ -122,14 +117,15 @@ class Database:
     def __init__(
         self, conninfo: str, options: PostgresOptions, agent_id: str, patience_seconds: float
     ) -> None:
-        self.location, self.agent_id = location_of(conninfo, options), agent_id
+        self.location, self.agent_id = lending.location_of(conninfo, options), agent_id
         self.patience_seconds, self.is_limited = patience_seconds, False
         self.on_unembedded: Callable[[], None] = lambda: None
         self.report: Callable[[Exception], None] = lambda _: None
         self.clock = ServerClock(lambda: self.read("SELECT clock_timestamp()")[0][0])
-        self._options, self._vector_schema = options, "public"
-        self._connections: Connections | None = connections_to(conninfo, options, patience_seconds)
-        self._begin = partial(Transaction, agent_id, self.location, self._placed)
+        self._options = options
+        self._use_vectors_in("public")
+        connections = lending.connections_to(conninfo, options, patience_seconds)
+        self._connections: Connections | None = connections
 
     def probe(self) -> None:
         """Connect once: a pool of ours does not say why it has no connection.
@@ -165,9 +161,8 @@ class Database:
             connections, limited = self.connections, self.is_limited
             try:
                 with connections.connection(attempts.seconds_left()) as connection:
-                    settings = self._settings(
-                        connection, reach, attempts.seconds_left(), is_quick or reads_once
-                    )
+                    seconds, quick = attempts.seconds_left(), is_quick or reads_once
+                    settings = self._settings(connection, reach, seconds, quick)
                     alone = reads_once and not settings and connection.autocommit
                     with nullcontext() if alone else connection.transaction():
                         return work(self._begin(is_retry, connection, settings))
@@ -227,12 +222,13 @@ class Database:
         )
         if not found:
             return None
-        version, self._vector_schema = found[0]
+        version, schema = found[0]
+        self._use_vectors_in(schema)
         return str(version)
 
-    def _placed(self, sql: str) -> str:
-        """Return a statement with the real names of the schemas, also within literals."""
-        return _placed(sql, self._options.schema, self._vector_schema)
+    def _use_vectors_in(self, schema: str) -> None:
+        placed = partial(_placed, self._options.schema, schema)
+        self._begin = partial(Transaction, self.agent_id, self.location, placed)
 
     def close(self) -> None:
         """Close our own connections, unless another memory uses them."""
@@ -258,7 +254,7 @@ def most_of_attempts(work: Callable[[Transaction], T]) -> Callable[[Transaction]
 
 
 @lru_cache(maxsize=512)
-def _placed(sql: str, schema: str, vector_schema: str) -> str:
+def _placed(schema: str, vector_schema: str, sql: str) -> str:
     """Return a statement with the real names of the schemas, also within literals."""
     names = {"langchain_kronvex": _quoted(schema), "pgvector": _quoted(vector_schema)}
 
