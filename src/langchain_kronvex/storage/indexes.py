@@ -39,36 +39,19 @@ def index_row(cells: Sequence[Any], vector: Floats | None = None) -> IndexRow:
         form = Form.EXCHANGE
     else:
         form = Form.TURN if memory_type == "episodic" else Form.STATEMENT
-    return IndexRow(
-        seq=seq,
-        text=text,
-        reply="" if exchange is None else answer_in(exchange, text)[:_MAX_REPLY_CHARS],
-        memory_type=memory_type,
-        form=form,
-        session_id=session_id,
-        said=said,
-        created=created,
-        expires=math.inf if pinned or expires is None else expires,
-        vector=vector,
-    )
+    reply = "" if exchange is None else answer_in(exchange, text)[:_MAX_REPLY_CHARS]
+    end = math.inf if pinned or expires is None else expires
+    return IndexRow(seq, text, memory_type, form, session_id, said, created, end, vector, reply)
 
 
 def index_row_of(seq: int, record: Record) -> IndexRow:
     """Build the row of a record, without a vector."""
-    created, expires = record.created_at.timestamp(), record.expires_at
-    return index_row(
-        (
-            seq,
-            record.found_by,
-            record.type,
-            None if record.search_text is None else record.content,
-            record.scope.session_id or "",
-            record.said_at.timestamp() if record.said_at else created,
-            math.floor(created),
-            expires.timestamp() if expires else None,
-            record.pinned,
-        )
-    )
+    exchange = None if record.search_text is None else record.content
+    texts = (record.found_by, record.type, exchange, record.scope.session_id or "")
+    said = (record.said_at or record.created_at).timestamp()
+    created = math.floor(record.created_at.timestamp())
+    expires = record.expires_at and record.expires_at.timestamp()
+    return index_row((seq, *texts, said, created, expires, record.pinned))
 
 
 def without_damaged(

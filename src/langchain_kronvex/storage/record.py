@@ -17,6 +17,7 @@ Kind = Literal["memory", "message", "item"]
 KINDS: tuple[Kind, ...] = ("memory", "message", "item")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
+_PLAIN_CELLS = ("kind", "id", "key", "type", "content", "search_text", "access_count")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,28 +101,26 @@ def from_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
+def text_cells(record: Record) -> tuple[str, str, str | None, str]:
+    """Return type, content, search text and metadata as the SQL stores keep them."""
+    return record.type, record.content, record.search_text, json.dumps(dict(record.metadata))
+
+
 def from_cells(cells: Sequence[Any], vector: Floats | None = None) -> Record:
     """Build a record from the cells that the SQL stores select for it, in this order.
 
-    Kind, id, user, session, key, type, content, search text, metadata as JSON; first said, last
-    said and expiry in microseconds since 1970; pinned and access count.
+    Kind, id, key, type, content, search text and access count; user, session, metadata as JSON;
+    first said, last said and expiry in microseconds since 1970; pinned.
     """
-    kind, id_, user, session, key, type_, content, search_text, metadata, *rest = cells
-    said, created, expires, pinned, count = rest
+    *plain, user, session, metadata, said, created, expires, pinned = cells
     return Record(
-        kind=kind,
-        id=id_,
+        **dict(zip(_PLAIN_CELLS, plain, strict=True)),
         scope=Scope(user or None, session or None),
-        key=key,
-        type=type_,
-        content=content,
-        search_text=search_text,
         metadata=json.loads(metadata) if metadata != "{}" else {},
         created_at=from_micros(created),
         said_at=from_micros(said),
         expires_at=None if expires is None else from_micros(expires),
         pinned=bool(pinned),
-        access_count=count,
         vector=vector,
     )
 
@@ -148,11 +147,10 @@ def renewed(old: Record, new: Record) -> Record:
     The later date and the later expiry win, a pin stays, and new metadata overrides the old.
     """
     expiries = (old.expires_at, new.expires_at)
-    latest = max((e for e in expiries if e), default=None) if None not in expiries else None
     return replace(
         old,
         created_at=max(old.created_at, new.created_at),
-        expires_at=latest,
+        expires_at=None if None in expiries else max(filter(None, expiries)),
         pinned=old.pinned or new.pinned,
         metadata={**old.metadata, **new.metadata},
         deduplicated=True,

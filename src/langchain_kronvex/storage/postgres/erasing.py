@@ -111,16 +111,12 @@ def forget_empty_owners(tx: Transaction, scopes: Sequence[UUID], now: datetime) 
 def purge(tx: Transaction, now: datetime, scope: UUID | None = None) -> int:
     """Remove the expired records of all agents, or of one owner; return how many."""
     expired = "r.expires IS NOT NULL AND NOT r.pinned AND r.expires <= %s"
-    parameters: list[Any] = [now]
-    if scope is not None:
-        expired += " AND r.scope = %s"
-        parameters.append(scope)
-    owners = tx.execute(
-        f"SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r WHERE {expired}", parameters
-    )
+    parameters: list[Any] = [now] if scope is None else [now, scope]
+    expired += "" if scope is None else " AND r.scope = %s"
+    owners = _owners_of(tx, expired, parameters)
     if not owners:
         return 0
-    scopes = lock_owners(tx, [owner for (owner,) in owners])
+    scopes = lock_owners(tx, owners)
     removed = tx.execute(
         f"{delete_rows(f'{expired} AND r.scope = ANY(%s)')} SELECT count(*) FROM gone",
         [*parameters, scopes],
@@ -141,9 +137,13 @@ def _touched(tx: Transaction, selection: Selection) -> list[UUID]:
     named = rows.scopes_of(selection, tx.agent_id)
     if named is not None:
         return list(named)
-    sql = "SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s"
-    parameters: list[Any] = [tx.agent_id]
     if not selection.is_everything:
-        condition, parameters = rows.where(selection, tx.agent_id)
-        sql = f"SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r WHERE {condition}"
+        return _owners_of(tx, *rows.where(selection, tx.agent_id))
+    every = "SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s"
+    return [scope for (scope,) in tx.execute(every, [tx.agent_id])]
+
+
+def _owners_of(tx: Transaction, condition: str, parameters: Sequence[Any]) -> list[UUID]:
+    """Return the owners of the records `r` that a condition selects."""
+    sql = f"SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r WHERE {condition}"
     return [scope for (scope,) in tx.execute(sql, parameters)]

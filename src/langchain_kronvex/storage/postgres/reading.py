@@ -39,13 +39,11 @@ def in_order(tx: Transaction, after: int, sql: str, parameters: Sequence[Any]) -
         sql: The query. Its first two parameters are a range: after the first, up to the second.
         parameters: The others.
     """
-    last, size = last_position(tx), _RANGE
-    while after < last:
+    last, size, found = last_position(tx), _RANGE, Rows()
+    while after < last and not found:
         found = tx.execute(sql, [after, after + size, *parameters])
-        if found:
-            return found
         after, size = after + size, min(size * 2, _LONGEST_RANGE)
-    return []
+    return found
 
 
 def last_position(tx: Transaction) -> int:

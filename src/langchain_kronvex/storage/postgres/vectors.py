@@ -33,6 +33,11 @@ _PUT_UPCOMING = (
     "FROM langchain_kronvex.records AS r WHERE r.scope = %s AND r.seq = %s "
     "ON CONFLICT (scope, seq) DO UPDATE SET vector = excluded.vector"
 )
+_COUNT_UP = "UPDATE langchain_kronvex.scopes SET revision = revision + 1 WHERE scope = ANY(%s)"
+_UNCLAIM = (
+    "DELETE FROM langchain_kronvex.claims AS c USING unnest(%s::uuid[], %s::bigint[]) "
+    "AS d (scope, seq) WHERE c.scope = d.scope AND c.seq = d.seq"
+)
 _UPCOMING = (
     "SELECT 1 FROM langchain_kronvex.upcoming_vectors AS u "
     "WHERE u.scope = r.scope AND u.seq = r.seq"
@@ -85,8 +90,7 @@ def settle(tx: Transaction, model: str, width: int | None) -> int | None:
     a_vector = f"SELECT 1 FROM langchain_kronvex.records AS r WHERE {_EMBEDDED} LIMIT 1"
     if known and not fits(known, model, width) and tx.execute(a_vector, [tx.agent_id]):
         raise mismatched(tx.location, known, model, width)
-    if known and known[0] == model:
-        width = width or known[1]
+    width = width or (known[1] if known and known[0] == model else None)
     _put_model(tx, model, width)
     return width
 
@@ -168,20 +172,9 @@ def embed(tx: Transaction, vectors: Mapping[str, Floats], model: str, *, upcomin
         tx.execute(_PUT_UPCOMING, cells, many=True)
         return
     lock_owners(tx, scopes)
-    tx.execute_all(
-        [
-            Statement(
-                "UPDATE langchain_kronvex.scopes SET revision = revision + 1 WHERE scope = ANY(%s)",
-                [scopes],
-            ),
-            Statement(_PUT_VECTOR, cells, many=True),
-            Statement(
-                "DELETE FROM langchain_kronvex.claims AS c USING unnest(%s::uuid[], %s::bigint[]) "
-                "AS d (scope, seq) WHERE c.scope = d.scope AND c.seq = d.seq",
-                [[scope for scope, _, _ in found], [seq for _, seq, _ in found]],
-            ),
-        ]
-    )
+    counted = Statement(_COUNT_UP, [scopes])
+    claims = Statement(_UNCLAIM, [[scope for scope, _, _ in found], [seq for _, seq, _ in found]])
+    tx.execute_all([counted, Statement(_PUT_VECTOR, cells, many=True), claims])
     if known[1] != width:
         _put_model(tx, model, width)
 
@@ -208,12 +201,11 @@ def finish_reindex(tx: Transaction, model: str) -> int:
     """See `MemoryBackend.finish_reindex`."""
     tx.execute_all([holding_model(tx, to_change=True)])
     known = model_of(tx, upcoming=True)
-    if known is None and tx.is_retry:
-        current = model_of(tx)
-        if current is not None and current[0] == model:  # an earlier attempt did everything
-            return _count(tx, "r.vector IS NOT NULL")
+    current = known or model_of(tx)
+    if known is None and tx.is_retry and current and current[0] == model:
+        return _count(tx, "r.vector IS NOT NULL")  # an earlier attempt did everything
     if known is None or known[0] != model:
-        refuse(tx.location, known or model_of(tx), model, None)
+        refuse(tx.location, current, model, None)
     scopes = tx.execute(
         "SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s ORDER BY scope FOR UPDATE",
         [tx.agent_id],

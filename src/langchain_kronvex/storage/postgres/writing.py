@@ -47,6 +47,12 @@ _INSERT = (
     f"scope, id) VALUES ({_TEN}, %s::real[]::pgvector.halfvec, %s, %s, %s, %s, %s, %s) "
     "ON CONFLICT (scope, id) DO NOTHING"  # from an earlier attempt
 )
+_LOCK = (
+    "INSERT INTO langchain_kronvex.scopes AS s (scope, agent_id, owner, revision) "
+    "SELECT scope, %s, owner, 1 FROM unnest(%s::uuid[], %s::text[]) AS w (scope, owner) "
+    "ORDER BY scope ON CONFLICT (scope) DO UPDATE SET revision = s.revision + 1 "
+    "RETURNING owner, revision"
+)
 # In this order no key is taken twice.
 _ORDER = (_DROP, _RETIRE, _RENEW, _UPDATE, _INSERT)
 
@@ -65,7 +71,7 @@ class Batch:
     ) -> None:
         self.revisions, self.there = revisions, there
         self._tx = tx
-        self._changes: defaultdict[str, list[Sequence[Any]]] = defaultdict(list)
+        self._changes = defaultdict[str, list[Sequence[Any]]](list)
         self._changed_ids: set[str] = set()
 
     def drop(self, record: Record) -> None:
@@ -250,23 +256,10 @@ def begin(
     Returns:
         A batch for these owners, and the records without vectors that do not fit.
     """
-    owners = {record.scope.owner for record in records}.union(others)
-    scopes = sorted((tx.scope(owner), owner) for owner in owners)
-    _, known, locked, found = tx.execute_all(
-        [
-            vectors.holding_model(tx),
-            vectors.finding_model(tx),
-            Statement(
-                "INSERT INTO langchain_kronvex.scopes AS s (scope, agent_id, owner, revision) "
-                "SELECT scope, %s, owner, 1 FROM unnest(%s::uuid[], %s::text[]) "
-                "AS w (scope, owner) ORDER BY scope "
-                "ON CONFLICT (scope) DO UPDATE SET revision = s.revision + 1 "
-                "RETURNING owner, revision",
-                [tx.agent_id, [scope for scope, _ in scopes], [owner for _, owner in scopes]],
-            ),
-            _finding_places(tx, placed),
-        ]
-    )
+    owners = list({record.scope.owner for record in records}.union(others))
+    locking = Statement(_LOCK, [tx.agent_id, list(map(tx.scope, owners)), owners])
+    model_first = (vectors.holding_model(tx), vectors.finding_model(tx))
+    _, known, locked, found = tx.execute_all([*model_first, locking, _finding_places(tx, placed)])
     usable = vectors.usable(tx, records, model, known[0] if known else None)
     return Batch(tx, dict(locked), _by_place(found)), usable
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -11,7 +10,15 @@ from typing import Any, NamedTuple
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.storage.backend import Record, Selection, renewed
 from langchain_kronvex.storage.model_check import fits
-from langchain_kronvex.storage.record import from_cells, is_visible, place_of, rebased, to_micros
+from langchain_kronvex.storage.record import (
+    from_cells,
+    is_visible,
+    place_of,
+    rebased,
+    text_cells,
+    to_micros,
+    without_vectors,
+)
 from langchain_kronvex.storage.sqlite import erasing, rows
 from langchain_kronvex.storage.sqlite.file import AgentConnection
 
@@ -142,7 +149,7 @@ def usable(db: AgentConnection, records: Sequence[Record], model: str | None) ->
     if known == (model, width):
         return records
     if known is None or model is None or not fits(known, model, width):
-        return [replace(record, vector=None) for record in records]
+        return without_vectors(records)
     db.execute(rows.PUT_MODEL, (db.agent_id, 0, model, width))
     return records
 
@@ -207,28 +214,15 @@ def _renew_vectors(db: AgentConnection, record: Record) -> None:
 
 def _mutable_cells(record: Record) -> tuple[Any, ...]:
     """Return the cells that may change during the life of a record, in the order of the UPDATE."""
-    return (
-        record.key,
-        record.type,
-        record.content,
-        record.search_text,
-        json.dumps(dict(record.metadata)),
-        to_micros(record.created_at),
-        None if record.expires_at is None else to_micros(record.expires_at),
-        record.pinned,
-    )
+    expires = None if record.expires_at is None else to_micros(record.expires_at)
+    return record.key, *text_cells(record), to_micros(record.created_at), expires, record.pinned
 
 
 def _constant_cells(record: Record) -> tuple[Any, ...]:
     """Return the cells that are written only once, in the order of the INSERT."""
-    return (
-        record.kind,
-        record.id,
-        record.scope.user_id or "",
-        record.scope.session_id or "",
-        to_micros(record.said_at or record.created_at),
-        _blob(record),
-    )
+    user, session = record.scope.user_id or "", record.scope.session_id or ""
+    said = to_micros(record.said_at or record.created_at)
+    return record.kind, record.id, user, session, said, _blob(record)
 
 
 def _blob(record: Record) -> bytes | None:
