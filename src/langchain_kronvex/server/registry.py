@@ -20,6 +20,7 @@ from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
+from langchain_kronvex.storage.client_envelope import is_uuid
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import open_backend
 
@@ -179,16 +180,6 @@ def check_agent_id(value: str) -> str:
     if broken or "/" in checked or checked in (".", "..") or not checked.isprintable():
         raise InvalidInput("agent_id must be printable, without a slash.")
     return checked.lower() if is_uuid(checked) else checked
-
-
-def is_uuid(text: str) -> bool:
-    """Return whether a text is a UUID, in either of its usual forms."""
-    if len(text) not in (32, 36):
-        return False
-    try:
-        return str(uuid.UUID(text)).replace("-", "") == text.lower().replace("-", "")
-    except ValueError:
-        return False
 
 
 def _about(name: str, description: str | None, metadata: Mapping[str, Any]) -> dict[str, Any]:

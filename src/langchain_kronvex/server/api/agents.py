@@ -84,14 +84,8 @@ def agent_analytics(
 
 
 def _agent_object(agent: Agent, memories: int) -> dict[str, Any]:
-    return {
-        "id": agent.id,
-        "name": agent.name,
-        "description": agent.description,
-        "metadata": dict(agent.metadata),
-        "created_at": responses.zulu(agent.created_at),
-        "memory_count": memories,
-    }
+    about = {name: getattr(agent, name) for name in ("id", "name", "description", "metadata")}
+    return {**about, "created_at": responses.zulu(agent.created_at), "memory_count": memories}
 
 
 def _daily(memories: Sequence[Memory], today: date) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.http.endpoint import RecallEndpoint, guarded_router
 from langchain_kronvex.server.service import AgentInUse, service_of
 
+_OPTIONS = {"top_k", "memory_type", "threshold", "include_shared"}
 _PREFIX = "/api/v1/agents/{agent_id}"
 router = guarded_router("memory", _PREFIX, RecallEndpoint)
 remember_router = guarded_router("memory", _PREFIX)
@@ -35,14 +36,8 @@ def _recalled(memory: KronvexMemory, body: RecallBody, *, everywhere: bool) -> l
     if everywhere and not scope:
         return queries.recall_everywhere(memory, body.query, body)
     recaller = memory.engine.recaller
-    asked = recaller.request(
-        body.query,
-        scope,
-        body.top_k,
-        body.memory_type,
-        threshold=body.threshold,
-        include_shared=body.include_shared,
-    )
+    options: Any = body.model_dump(include=_OPTIONS)
+    asked = recaller.request(body.query, scope, **options)
     # This package's client keeps sessions apart that are one session here.
     return recaller.recall(asked, "confidence", distinct=False)
 
@@ -71,14 +66,9 @@ def inject_context(agent: AgentInUse, body: InjectBody, request: Request) -> dic
         found = queries.recall_everywhere(agent.memory, body.message, body)
         kept, degraded = within(found, body.max_tokens), False
     else:
-        made = agent.memory.inject_context(
-            body.message,
-            top_k=body.top_k,
-            max_tokens=body.max_tokens,
-            memory_type=body.memory_type,
-            user_id=body.scope.user_id,
-            session_id=body.scope.session_id,
-        )
+        user, session = body.scope.user_id, body.scope.session_id
+        asked: Any = body.model_dump(include={"top_k", "max_tokens", "memory_type"})
+        made = agent.memory.inject_context(body.message, user_id=user, session_id=session, **asked)
         kept = [found for found in made.memories if found.similarity >= body.threshold]
         degraded = made.degraded
     service.count_calls(request, "injects")

@@ -7,25 +7,18 @@ the same, the first one counts: `memory_type` before `type`, `query` before `mes
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.types import MemoryDraft, Scope
 from langchain_kronvex.server.api.responses import ExportAnswer, UserExportAnswer, UserMemory
+from langchain_kronvex.storage.client_envelope import is_uuid
 
 _SECONDS_PER_DAY = 86_400
 _DEFAULT_LIMIT = 20
@@ -34,10 +27,8 @@ _FAR = 1 << 53
 
 def stored_id(memory_id: str) -> str:
     """Return a memory id as it is stored; UUIDs may also be written with dashes."""
-    try:
-        return uuid.UUID(memory_id).hex if len(memory_id) == 36 else memory_id
-    except ValueError:
-        return memory_id
+    is_dashed = len(memory_id) == 36 and is_uuid(memory_id)
+    return memory_id.replace("-", "").lower() if is_dashed else memory_id
 
 
 def _utc(moment: datetime) -> datetime:
@@ -150,16 +141,10 @@ class NewMemory(Whose):
 
     def draft(self) -> MemoryDraft:
         """Return the memory to store."""
-        scope = self.scope
-        return MemoryDraft(
-            self.content,
-            memory_type=self.memory_type,
-            ttl_days=lifetime_days(self.ttl_days, self.ttl_seconds),
-            pinned=self.pinned,
-            metadata=self.metadata,
-            user_id=scope.user_id,
-            session_id=scope.session_id,
-        )
+        given: Any = self.model_dump(include={"content", "memory_type", "metadata", "pinned"})
+        user, session = self.scope.user_id, self.scope.session_id
+        ttl_days = lifetime_days(self.ttl_days, self.ttl_seconds)
+        return MemoryDraft(**given, user_id=user, session_id=session, ttl_days=ttl_days)
 
 
 class RememberBody(NewMemory):

@@ -109,7 +109,7 @@ class RecallAnswer(Answer):
 
 
 class ContextAnswer(Answer):
-    """A text for a prompt; "" when nothing was found."""
+    """A text for a prompt, under the names of two dialects; "" when nothing was found."""
 
     context: str
     context_block: str
@@ -183,7 +183,7 @@ class UserExportAnswer(Answer):
     exported_at: str
     memory_count: int
     memories: list[UserMemory]
-    gdpr_article: str
+    gdpr_article: str = "Article 20"
 
 
 class UserEraseAnswer(Answer):
@@ -193,7 +193,7 @@ class UserEraseAnswer(Answer):
     user_id: str
     agent_id: str
     erased_at: str
-    gdpr_article: str
+    gdpr_article: str = "Article 17"
 
 
 class AnalyticsAnswer(Answer):
@@ -347,16 +347,8 @@ def session_objects(stored: Sequence[SessionSummary]) -> list[dict[str, Any]]:
             last_at.setdefault(counted, each.last_at)
         if ids[0]:
             listed[ids] = None
-    return [
-        {
-            "session_id": ids[0],
-            "user_id": ids[1],
-            "count": counts[ids],
-            "memory_count": counts[ids],
-            "last_at": with_offset(last_at[ids]),
-        }
-        for ids in listed
-    ]
+    cells = [(*ids, counts[ids], counts[ids], with_offset(last_at[ids])) for ids in listed]
+    return [dict(zip(SessionAnswer.model_fields, each, strict=True)) for each in cells]
 
 
 def zulu(moment: datetime) -> str:

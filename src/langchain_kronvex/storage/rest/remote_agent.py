@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from langchain_kronvex.core.errors import (
     ServerMisbehaved,
     ServerUnavailable,
 )
-from langchain_kronvex.storage.client_envelope import VersionedRecord
+from langchain_kronvex.storage.client_envelope import VersionedRecord, is_uuid
 from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.envelope import record_from_wire
 from langchain_kronvex.storage.rest.http import api
@@ -177,7 +176,7 @@ class RemoteAgent:
         try:
             return self.transport.exchange(api.of_agent(request, used))
         except AgentNotFound:
-            if _is_uuid(self._name):
+            if is_uuid(self._name):
                 raise
         if not self._resolve(used, create=request.path == "/remember"):
             return {"memories": []}
@@ -244,11 +243,3 @@ class RemoteAgent:
     def _named(self) -> list[tuple[str, str, str]]:
         found = api.read_agents(self.transport.exchange(api.LIST_AGENTS))
         return [agent for agent in found if agent[1] == self._name]
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
