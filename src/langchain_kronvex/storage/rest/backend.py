@@ -15,14 +15,8 @@ from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.errors import NotSupported
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import (
-    Match,
-    MemoryBackend,
-    Page,
-    Record,
-    Selection,
-    Unembedded,
-)
+from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Selection, Unembedded
+from langchain_kronvex.storage.record import Record
 from langchain_kronvex.storage.rest import erasing, reading, writing
 from langchain_kronvex.storage.rest.outbox.sender import OutboxSender
 from langchain_kronvex.storage.rest.recall import recall

@@ -17,19 +17,9 @@ from typing import Any
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
+from langchain_kronvex.storage import client_envelope as envelopes
 from langchain_kronvex.storage.backend import Record, Selection, content_key
-from langchain_kronvex.storage.client_envelope import (
-    AGENT_SESSION,
-    RESERVED,
-    VersionedRecord,
-    is_reserved_session,
-    is_shallow,
-    is_text,
-    read_envelope,
-    record_in_envelope,
-    wire_session,
-    write_envelope,
-)
+from langchain_kronvex.storage.client_envelope import RESERVED, VersionedRecord, is_shallow, is_text
 from langchain_kronvex.storage.rest.http import api
 from langchain_kronvex.storage.rest.http.api import Request, WireMemory
 
@@ -47,7 +37,7 @@ def one_session(selection: Selection) -> str | None:
     if not scope or selection.include_shared or selection.kind is None:
         return None
     if selection.kind == "memory" or scope.session_id is not None:
-        return wire_session(selection.kind, scope)
+        return envelopes.wire_session(selection.kind, scope)
     return None
 
 
@@ -55,7 +45,7 @@ def to_payload(stored: VersionedRecord) -> dict[str, Any]:
     """Return a record and its version as a JSON object for the outbox."""
     record = stored.record
     return {
-        **write_envelope(stored),
+        **envelopes.write_envelope(stored),
         "content": record.content,
         "metadata": json.dumps(dict(record.metadata)),
         "access_count": record.access_count,
@@ -68,7 +58,7 @@ def to_payload(stored: VersionedRecord) -> dict[str, Any]:
 def from_payload(payload: Mapping[str, Any]) -> VersionedRecord:
     """Return the record that `to_payload` was given."""
     accesses = int(payload["access_count"])
-    found = read_envelope(payload, content="", metadata={}, access_count=accesses)
+    found = envelopes.read_envelope(payload, content="", metadata={}, access_count=accesses)
     if found is None:
         raise ValueError("not an entry of the outbox")
     return replace(found, ttl_days=payload["ttl_days"], gone=payload["gone"])
@@ -81,7 +71,7 @@ def store_request(stored: VersionedRecord) -> Request:
     it; the user's own pin stands in the envelope. The id added to the text of a message or an item
     keeps a server from merging equal messages; it is taken off when the record is read.
     """
-    record, envelope = stored.record, write_envelope(stored)
+    record, envelope = stored.record, envelopes.write_envelope(stored)
     padding = "" if record.kind == "memory" else f"\n{record.id}"
     content = record.content + padding
     if len(content) > MAX_CONTENT_CHARS:
@@ -101,7 +91,7 @@ def store_request(stored: VersionedRecord) -> Request:
         "type": type_,
         "pinned": stored.ttl_days is None,
         "metadata": {**metadata, RESERVED: envelope},
-        **api.session_fields(wire_session(record.kind, record.scope)),
+        **api.session_fields(envelopes.wire_session(record.kind, record.scope)),
     }
     if stored.ttl_days is not None:
         body["ttl_days"] = stored.ttl_days
@@ -144,13 +134,13 @@ def record_from_wire(raw: WireMemory) -> VersionedRecord | None:
     """
     # This package sends one id in both fields; with two ids, an envelope is another program's data.
     if isinstance(raw.metadata.get(RESERVED), Mapping) and raw.within is None:
-        found = record_in_envelope(
+        found = envelopes.record_in_envelope(
             raw.metadata, content=raw.content, session=raw.session, access_count=raw.access_count
         )
         return None if found is None or raw.merged else replace(found, server_id=raw.id)
     if raw.superseded or (raw.merged and raw.session is None):
         return None
-    if raw.session != AGENT_SESSION and is_reserved_session(raw.session):
+    if raw.session != envelopes.AGENT_SESSION and envelopes.is_reserved_session(raw.session):
         return None
     return _foreign(raw)
 
@@ -160,7 +150,7 @@ def _foreign(raw: WireMemory) -> VersionedRecord | None:
     if not raw.content.strip():
         return None
     micros = int(raw.created_at.timestamp() * 1_000_000)
-    session = None if raw.session == AGENT_SESSION else raw.session
+    session = None if raw.session == envelopes.AGENT_SESSION else raw.session
     record = Record(
         kind="memory",
         id=raw.id,

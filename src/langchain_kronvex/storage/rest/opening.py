@@ -14,11 +14,7 @@ from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.rest.backend import KronvexBackend
 from langchain_kronvex.storage.rest.http.transport import Transport
-from langchain_kronvex.storage.rest.outbox.files import (
-    OutboxIdentity,
-    open_outbox,
-    warn_of_other_keys,
-)
+from langchain_kronvex.storage.rest.outbox import files
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 
 _API = "/api/v1"
@@ -43,9 +39,9 @@ def open_service(url: str, agent_id: str, options: Settings) -> MemoryBackend:
             f"http_client must be an httpx.Client, not {type(client).__name__}."
         )
     transport = Transport(base_url, key, timeout=options.timeout_seconds, client=client)
-    identity = OutboxIdentity.of(base_url, agent_id, key)
-    outbox = open_outbox(identity, options.outbox, options.timeout_seconds)
-    warn_of_other_keys(identity, options.outbox)
+    identity = files.OutboxIdentity.of(base_url, agent_id, key)
+    outbox = files.open_outbox(identity, options.outbox, options.timeout_seconds)
+    files.warn_of_other_keys(identity, options.outbox)
     return KronvexBackend(RemoteAgent(transport, agent_id, outbox))
 
 

@@ -13,12 +13,7 @@ from langchain_kronvex.storage.rest.http import api
 from langchain_kronvex.storage.rest.http.api import WireMemory
 from langchain_kronvex.storage.rest.http.transport import AnswerTooLarge
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
-from langchain_kronvex.storage.rest.versions import (
-    is_selected,
-    on_page,
-    summaries,
-    visible_latest,
-)
+from langchain_kronvex.storage.rest.versions import is_selected, on_page, summaries, visible_latest
 
 _MAX_PAGES = 20_000
 

@@ -13,11 +13,7 @@ from langchain_kronvex.core.errors import ServerMisbehaved
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, Selection
-from langchain_kronvex.storage.client_envelope import (
-    AGENT_SESSION,
-    VersionedRecord,
-    wire_session,
-)
+from langchain_kronvex.storage.client_envelope import AGENT_SESSION, VersionedRecord, wire_session
 from langchain_kronvex.storage.indexes import recall_owners
 from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.http import api

@@ -9,14 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from langchain_kronvex.core import errors
 from langchain_kronvex.core.background import OnError
-from langchain_kronvex.core.errors import (
-    AgentNotFound,
-    MemoryNotFound,
-    RateLimited,
-    ServerMisbehaved,
-    ServerUnavailable,
-)
 from langchain_kronvex.storage.client_envelope import VersionedRecord, is_uuid
 from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.envelope import record_from_wire
@@ -87,9 +81,8 @@ class KnownRecords:
                 self._positions = {}
             known = self._positions.get(stored.record.id)
             if known is None or known.version <= stored.version:
-                self._positions[stored.record.id] = RemotePosition(
-                    stored.server_id, session, stored.written, stored.version
-                )
+                position = (stored.server_id, session, stored.written, stored.version)
+                self._positions[stored.record.id] = RemotePosition(*position)
 
     def position(self, record_id: str) -> RemotePosition | None:
         """Return where a record was last seen."""
@@ -175,7 +168,7 @@ class RemoteAgent:
         used = self._id
         try:
             return self.transport.exchange(api.of_agent(request, used))
-        except AgentNotFound:
+        except errors.AgentNotFound:
             if is_uuid(self._name):
                 raise
         if not self._resolve(used, create=request.path == "/remember"):
@@ -198,12 +191,12 @@ class RemoteAgent:
         """
         try:
             self.ask(api.delete_request(server_id, repeatable=False))
-        except MemoryNotFound:
+        except errors.MemoryNotFound:
             return False
-        except (ServerUnavailable, RateLimited) as error:
+        except (errors.ServerUnavailable, errors.RateLimited) as error:
             if error.retry_after_seconds == 0:  # a timeout: the caller would wait as long once more
                 raise
-            with contextlib.suppress(MemoryNotFound):
+            with contextlib.suppress(errors.MemoryNotFound):
                 self.ask(api.delete_request(server_id))
         return True
 
@@ -220,7 +213,7 @@ class RemoteAgent:
                 records.append(stored)
             elif raw.unreadable and raw.id not in self._unreadable:
                 self._unreadable.add(raw.id)
-                self.report(ServerMisbehaved(_UNREADABLE))
+                self.report(errors.ServerMisbehaved(_UNREADABLE))
         return records
 
     def _resolve(self, wrong: str, *, create: bool) -> bool:
@@ -233,7 +226,7 @@ class RemoteAgent:
             created = api.read_agent(answer)
             found = self._named() or ([created] if created else [])
             if not found:
-                raise AgentNotFound()
+                raise errors.AgentNotFound()
         if not found:
             return False
         self._id = min(found, key=lambda agent: (agent[2], agent[0]))[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from operator import itemgetter
 
 from langchain_kronvex.core.types import Scope, SessionSummary
 from langchain_kronvex.recall.index import ScopeIndex
@@ -17,24 +18,25 @@ from langchain_kronvex.recall.search import search
 from langchain_kronvex.storage.backend import Match, Page, Record, Selection, renewed
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.indexes import index_row_of, matches_of
-from langchain_kronvex.storage.record import Place, is_visible, place_of
+from langchain_kronvex.storage.record import (
+    Place,
+    is_visible,
+    place_of,
+    session_summaries,
+    to_micros,
+)
 
 
 def is_selected(record: Record, chosen: Selection) -> bool:
     """Return whether a record meets every condition of a selection."""
     scope, own = chosen.scope, record.scope
-    is_shared = chosen.include_shared and not own.owner
-    return (
-        (
-            scope is None
-            or is_shared
-            or (own.owner == scope.owner and scope.only_session in (None, own.session_id))
-        )
-        and record.kind in chosen.kinds
-        and chosen.type in (None, record.type)
-        and (chosen.ids is None or record.id in chosen.ids)
-        and (chosen.keys is None or record.key in chosen.keys)
-    )
+    is_within = scope is None or (chosen.include_shared and not own.owner)
+    if scope is not None and own.owner == scope.owner:
+        is_within |= scope.only_session in (None, own.session_id)
+    is_named = chosen.ids is None or record.id in chosen.ids
+    is_named &= chosen.keys is None or record.key in chosen.keys
+    is_of_kind = record.kind in chosen.kinds and chosen.type in (None, record.type)
+    return is_within and is_named and is_of_kind
 
 
 def latest(found: Iterable[VersionedRecord]) -> list[VersionedRecord]:
@@ -95,16 +97,10 @@ def summaries(found: Sequence[VersionedRecord]) -> list[SessionSummary]:
     groups: dict[Scope, list[Record]] = {}
     for stored in reversed(found):
         groups.setdefault(stored.record.scope, []).append(stored.record)
-    sessions = []
+    counts = []
     for scope, records in groups.items():
         messages = sum(record.kind == "message" for record in records)
-        sessions.append(
-            SessionSummary(
-                user_id=scope.user_id,
-                session_id=scope.session_id,
-                memories=len(records) - messages,
-                messages=messages,
-                last_at=max(record.created_at for record in records),
-            )
-        )
-    return sorted(sessions, key=lambda session: session.last_at, reverse=True)
+        last = max(to_micros(record.created_at) for record in records)
+        counts.append((scope.user_id, scope.session_id, len(records) - messages, messages, last))
+    counts.sort(key=itemgetter(-1), reverse=True)
+    return session_summaries(counts)

@@ -13,12 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TypeVar
 
-from langchain_kronvex.core.errors import (
-    InvalidInput,
-    MemoryNotFound,
-    ServiceError,
-    Unauthorized,
-)
+from langchain_kronvex.core import errors
 from langchain_kronvex.storage.backend import Page, Record, Selection, moved_id, renewed
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
 from langchain_kronvex.storage.record import Place, place_of
@@ -103,10 +98,10 @@ def change(agent: RemoteAgent, record: Record, now: datetime) -> None:
     found = visible_latest([*stored_records(agent, session), *waiting], now)
     before = {stored.record.id: stored for stored in found}
     if record.id not in before:
-        raise MemoryNotFound()
+        raise errors.MemoryNotFound()
     place = place_of(record)
     if any(place_of(s.record) == place and id_ != record.id for id_, s in before.items()):
-        raise InvalidInput(
+        raise errors.InvalidInput(
             "A memory with this text and type exists in the same scope already; "
             "forget one of the two."
         )
@@ -222,7 +217,7 @@ def _queue(agent: RemoteAgent, versions: Sequence[VersionedRecord]) -> None:
     Raises:
         Unauthorized: the server rejects the API key; nothing was stored.
     """
-    if not agent.transport.is_admitted or isinstance(agent.outage, Unauthorized):
+    if not agent.transport.is_admitted or isinstance(agent.outage, errors.Unauthorized):
         _ask(agent, agent.check_key)
     agent.outbox.put(versions)
     agent.wake()
@@ -242,13 +237,13 @@ def _ask(agent: RemoteAgent, question: Callable[[float], T]) -> T | None:
     Raises:
         Unauthorized: the server rejects the API key.
     """
-    is_away = agent.outage is not None and not isinstance(agent.outage, Unauthorized)
+    is_away = agent.outage is not None and not isinstance(agent.outage, errors.Unauthorized)
     if is_away or time.monotonic() < agent.no_checks_before:
         return None
     try:
         return question(time.monotonic() + agent.limits.check)
-    except Unauthorized:
+    except errors.Unauthorized:
         raise
-    except ServiceError:
+    except errors.ServiceError:
         agent.no_checks_before = time.monotonic() + _PAUSE_AFTER_FAILED_CHECK_SECONDS
         return None

@@ -15,12 +15,7 @@ import httpx
 from pydantic import SecretStr
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from langchain_kronvex.core.errors import (
-    MemoryClosed,
-    RateLimited,
-    ServerMisbehaved,
-    ServerUnavailable,
-)
+from langchain_kronvex.core import errors
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.storage.rest.http.api import Request, read_json
 from langchain_kronvex.storage.rest.http.errors import refusal
@@ -33,7 +28,7 @@ _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64)
 _FAULTS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, RuntimeError)
 
 
-class AnswerTooLarge(ServerMisbehaved):
+class AnswerTooLarge(errors.ServerMisbehaved):
     """The server's answer is larger than any that this package asks for."""
 
 
@@ -60,10 +55,8 @@ class Transport(ForkAware):
         client: httpx.Client | None,
         first_pause: float = 0.1,
     ) -> None:
-        self.base_url = base_url
-        self._key = api_key
+        self.base_url, self._key, self._given = base_url, api_key, client
         self._timeout, self._first_pause = timeout, first_pause
-        self._given = client
         self._closed = self.is_admitted = False
         self.after_fork_in_child()
         self.watch_forks()
@@ -83,12 +76,9 @@ class Transport(ForkAware):
             ServiceError: the server refused the request, or cannot be reached.
             MemoryNotFound: the request names a memory that does not exist.
         """
-        retrying = Retrying(
-            retry=retry_if_exception(lambda error: _may_repeat(error, request)),
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=self._pause,
-            reraise=True,
-        )
+        again = retry_if_exception(lambda error: _may_repeat(error, request))
+        stop = stop_after_attempt(_ATTEMPTS)
+        retrying = Retrying(retry=again, stop=stop, wait=self._pause, reraise=True)
         body: bytes = retrying(self._send, request)
         return read_json(body) if body.strip() and request.method != "DELETE" else None
 
@@ -98,9 +88,8 @@ class Transport(ForkAware):
         deadline = request.deadline or time.monotonic() + 2 * self._timeout
         try:
             built = self._built(client, request, deadline)
-            with contextlib.closing(
-                client.send(built, stream=True, follow_redirects=False)
-            ) as answer:
+            answer = client.send(built, stream=True, follow_redirects=False)
+            with contextlib.closing(answer):
                 body = _read(answer, deadline)
         except _FAULTS as error:
             raise self._unavailable(error) from None
@@ -119,7 +108,7 @@ class Transport(ForkAware):
 
     def _client(self) -> httpx.Client:
         if self._closed:
-            raise MemoryClosed()
+            raise errors.MemoryClosed()
         if self._given is not None:
             return self._given
         with self._lock:
@@ -142,10 +131,10 @@ class Transport(ForkAware):
             timeout=httpx.Timeout(step, connect=min(step, 10.0)),
         )
 
-    def _unavailable(self, error: Exception) -> ServerUnavailable | MemoryClosed:
+    def _unavailable(self, error: Exception) -> errors.ServerUnavailable | errors.MemoryClosed:
         if self._closed:
-            return MemoryClosed()
-        unavailable = ServerUnavailable(
+            return errors.MemoryClosed()
+        unavailable = errors.ServerUnavailable(
             f"{self.base_url} cannot be reached, or the connection broke "
             f"({type(error).__name__}); try again."
         )
@@ -183,10 +172,10 @@ def _may_repeat(error: BaseException, request: Request) -> bool:
 
     After a timeout it is not sent again: the caller would wait as long once more.
     """
-    if not isinstance(error, ServerUnavailable | RateLimited) or error.retry_after_seconds == 0:
+    if not isinstance(error, errors.ServerUnavailable | errors.RateLimited):
         return False
-    if (error.retry_after_seconds or 0.0) > _MAX_RETRY_AFTER_SECONDS:
+    wait = error.retry_after_seconds
+    is_late = request.deadline is not None and time.monotonic() >= request.deadline
+    if is_late or wait == 0 or (wait or 0.0) > _MAX_RETRY_AFTER_SECONDS:
         return False
-    if request.deadline is not None and time.monotonic() >= request.deadline:
-        return False
-    return request.repeatable or (isinstance(error, ServerUnavailable) and error.unsent)
+    return request.repeatable or (isinstance(error, errors.ServerUnavailable) and error.unsent)
