@@ -71,15 +71,10 @@ def erase(
 
 def _erase_users(agent: RemoteAgent, targets: Sequence[WireMemory], scope: Scope | None) -> None:
     """Erase whole users, or everything, with one request each where the API allows it."""
-    if scope is None:
-        erasures = [api.CLEAR]
-    elif scope.only_session is None:
-        sessions = sorted({raw.session for raw in targets if raw.session})
-        plain = filter(_PLAIN_SESSION.fullmatch, sessions)
-        erasures = [api.erase_user_request(session) for session in plain]
-    else:
-        return
-    for request in erasures:
+    sessions = sorted({raw.session for raw in targets if raw.session})
+    plain = filter(_PLAIN_SESSION.fullmatch, sessions)
+    erasures = [api.CLEAR] if scope is None else map(api.erase_user_request, plain)
+    for request in [] if scope and scope.only_session else erasures:
         with contextlib.suppress(ServiceError, MemoryNotFound):  # they are deleted one by one next
             agent.ask(request)
 

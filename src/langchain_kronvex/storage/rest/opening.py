@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 from urllib.parse import urlsplit
@@ -77,8 +78,7 @@ def checked_key(api_key: str | SecretStr | None) -> SecretStr | None:
     Raises:
         ConfigurationError: it cannot be sent in a header; the message does not quote it.
     """
-    if api_key is None:
-        api_key = os.environ.get("KRONVEX_API_KEY") or None
+    api_key = os.environ.get("KRONVEX_API_KEY") or None if api_key is None else api_key
     if api_key is None:
         return None
     if not isinstance(api_key, str | SecretStr):
@@ -94,9 +94,6 @@ def checked_key(api_key: str | SecretStr | None) -> SecretStr | None:
 
 def _is_loopback(url: str) -> bool:
     host = urlsplit(url.strip()).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
+    with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host == "localhost" or host.endswith(".localhost")

@@ -127,6 +127,5 @@ def _read_pages(
         found.update(fresh)
         if page.last or not fresh:
             return page.total
-        size = page.page_items or size
-        number += 1
+        size, number = page.page_items, number + 1
     raise ServerMisbehaved("The server's listing does not end.")

@@ -22,6 +22,10 @@ from langchain_kronvex.storage.rest.reading import stored_records
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 from langchain_kronvex.storage.rest.versions import is_selected, ranked, visible_latest
 
+_OTHERS = (
+    "The server returned {} memories of others to a recall that named its user; they were dropped. "
+    "Use one agent for each user, or a server that separates users."
+)
 _Scores = dict[Place, tuple[float, float]]  # similarity and probability
 
 
@@ -81,13 +85,7 @@ def _own(agent: RemoteAgent, raws: Sequence[WireMemory], session: str | None) ->
         return [raw for raw in raws if raw.session in (None, AGENT_SESSION)]
     own = [raw for raw in raws if raw.session == session]
     if len(own) < len(raws):
-        agent.report(
-            ServerMisbehaved(
-                f"The server returned {len(raws) - len(own)} memories of others to a recall that "
-                "named its user; they were dropped. Use one agent for each user, or a server that "
-                "separates users."
-            )
-        )
+        agent.report(ServerMisbehaved(_OTHERS.format(len(raws) - len(own))))
     return own
 
 

@@ -70,12 +70,11 @@ def put(
     leaving = _leaving(agent, deleted)
     held = _held(agent, records, now)
     taken: list[VersionedRecord] = []
-    retired = [
-        _retired(agent, replace(s.record, content="-", search_text=None, metadata={}), s.written)
-        for s in leaving
-    ]
+    retired: list[VersionedRecord] = []
     for stored in leaving:
         held.pop(place_of(stored.record), None)
+        emptied = replace(stored.record, content="-", search_text=None, metadata={})
+        retired.append(_retired(agent, emptied, stored.written))
     for record in records:
         older = held.get(place_of(record))
         if older is not None:
@@ -207,8 +206,7 @@ def _held(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> _Held
     sessions = {(wire_session(r.kind, r.scope), place_of(r)) for r in meeting}
     for session in sorted({s for s, place in sessions if not agent.known.is_free(s, place)}):
         found += _asked(agent, session) or []
-    visible = visible_latest(found, now) if found else ()
-    return {place_of(stored.record): stored for stored in visible}
+    return {place_of(stored.record): stored for stored in visible_latest(found, now)}
 
 
 def _queue(agent: RemoteAgent, versions: Sequence[VersionedRecord]) -> None:
@@ -237,7 +235,7 @@ def _ask(agent: RemoteAgent, question: Callable[[float], T]) -> T | None:
     Raises:
         Unauthorized: the server rejects the API key.
     """
-    is_away = agent.outage is not None and not isinstance(agent.outage, errors.Unauthorized)
+    is_away = not isinstance(agent.outage, errors.Unauthorized | None)
     if is_away or time.monotonic() < agent.no_checks_before:
         return None
     try:
