@@ -32,10 +32,9 @@ def add_outbox_commands(parser: argparse.ArgumentParser) -> None:
     ):
         added = commands.add_parser(name, help=purpose)
         needed = name in ("discard", "hand-over")
-        where = "" if needed else " (those in the user's data folder)"
-        added.add_argument(
-            "--outbox", required=needed, help=f"its file, or the folder of several{where}"
-        )
+        where = "its file, or the folder of several"
+        where += "" if needed else " (those in the user's data folder)"
+        added.add_argument("--outbox", required=needed, help=where)
         if name in ("resend", "discard"):
             added.add_argument("entries", nargs="*", type=int, help="their numbers (all)")
         added.set_defaults(command=command)

@@ -27,13 +27,13 @@ def resolve_url(url: str | None, api_key: object, postgres: PostgresOptions | No
     hosted service when there is an API key (KRONVEX_BASE_URL moves it), else a file in the user's
     data folder.
     """
-    if url is None and postgres is not None and postgres.pool is not None:
+    if url is not None:
+        return url
+    if postgres is not None and postgres.pool is not None:
         return "postgresql://"
-    if url is None:
-        url = os.environ.get("KRONVEX_URL") or None
-    if url is None and (api_key or os.environ.get("KRONVEX_API_KEY")):
-        url = os.environ.get("KRONVEX_BASE_URL") or HOSTED_URL
-    return default_url() if url is None else url
+    has_key = api_key or os.environ.get("KRONVEX_API_KEY")
+    service = os.environ.get("KRONVEX_BASE_URL") or HOSTED_URL
+    return os.environ.get("KRONVEX_URL") or (service if has_key else default_url())
 
 
 def default_url() -> str:
@@ -65,10 +65,8 @@ def open_backend(url: str, agent_id: str, settings: Settings) -> MemoryBackend:
 
         return open_service(url, agent_id, settings)
     if is_postgres(url):
-        options, postgres_backend = settings.postgres or PostgresOptions(), _postgres()
-        return postgres_backend(
-            _conninfo(url), agent_id, options, timeout=timeout, cache_bytes=cache_bytes
-        )
+        opened, options = _postgres(), settings.postgres or PostgresOptions()
+        return opened(_conninfo(url), agent_id, options, timeout=timeout, cache_bytes=cache_bytes)
     path = _sqlite_path(url)
     from langchain_kronvex.storage.sqlite.backend import SqliteBackend
 
@@ -123,8 +121,7 @@ def is_postgres(url: object) -> bool:
 
 def _scheme(url: object) -> str:
     """Return what stands before `://`, or "" without it."""
-    scheme, separator, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
-    return scheme if separator else ""
+    return url.partition("://")[0] if isinstance(url, str) and "://" in url else ""
 
 
 def _postgres() -> type[PostgresBackend]:
@@ -139,7 +136,7 @@ def _postgres() -> type[PostgresBackend]:
 
 def _conninfo(url: str) -> str:
     """Return the connection string of a PostgreSQL URL; "" if it names nothing."""
-    _, _, rest = url.partition("://")
+    rest = url.partition("://")[2]
     return f"postgresql://{rest}" if rest else ""
 
 

@@ -74,13 +74,10 @@ class AccessLog:
 
 
 def _log(scope: Scope, status: int, milliseconds: float) -> None:
-    facts = {
-        "method": scope["method"] if scope["method"].isalpha() else "?",
-        "route": getattr(scope.get("route"), "path_format", "-").removeprefix("/api/v1"),
-        "status": status,
-        "ms": round(milliseconds, 1),
-        "key": scope.get("state", {}).get("key_id") or "-",
-    }
+    method = scope["method"] if scope["method"].isalpha() else "?"
+    route = getattr(scope.get("route"), "path_format", "-").removeprefix("/api/v1")
+    answered = {"method": method, "route": route, "status": status, "ms": round(milliseconds, 1)}
+    facts = {**answered, "key": scope.get("state", {}).get("key_id") or "-"}
     logger.info(" ".join(f"{name}={value}" for name, value in facts.items()), extra=facts)
 
 
@@ -95,8 +92,7 @@ class RateLimiter:
     """
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.limit = limit
-        self._clock = clock
+        self.limit, self._clock = limit, clock
         self._lock = threading.Lock()
         self._times: dict[str, deque[float]] = {}
 
@@ -126,9 +122,7 @@ class AuthMiddleware:
     """
 
     def __init__(self, app: ASGIApp, keys: ApiKeys, settings: ServerSettings) -> None:
-        self._app = app
-        self._keys = keys
-        self._settings = settings
+        self._app, self._keys, self._settings = app, keys, settings
         per_minute = settings.requests_per_minute
         self._limiter = None if per_minute is None else RateLimiter(per_minute)
 
@@ -167,9 +161,8 @@ class AuthMiddleware:
                 return key.id
         if _is_local(scope) and await self._lookup(self._keys.none_made):
             return NO_KEY
-        if any(secrets):
-            raise ApiError(401, "Invalid or revoked API key.")
-        raise ApiError(401, "Missing API key. Add header: X-API-Key: kv-...")
+        missing = "Missing API key. Add header: X-API-Key: kv-..."
+        raise ApiError(401, "Invalid or revoked API key." if any(secrets) else missing)
 
     async def _lookup(self, question: Callable[[], T]) -> T:
         """Look keys up, in a thread unless the lookup is faster than changing threads."""
@@ -179,8 +172,7 @@ class AuthMiddleware:
         """Count a request of a key, and note the headers with the number that is left."""
         if self._limiter is None:
             return
-        left, wait = self._limiter.ask(state["key_id"])
-        limit = self._limiter.limit
+        (left, wait), limit = self._limiter.ask(state["key_id"]), self._limiter.limit
         told = {"limit": limit, "remaining": max(left, 0), "window": int(_WINDOW_SECONDS)}
         state["rate_limit"] = [
             (f"x-ratelimit-{name}".encode(), str(value).encode()) for name, value in told.items()

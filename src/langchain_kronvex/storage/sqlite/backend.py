@@ -29,20 +29,16 @@ Verb = Callable[Concatenate["SqliteBackend", P], T]
 
 def _reading(work: Work[P, T]) -> Verb[P, T]:
     """Return the verb that does this work in a snapshot."""
-
-    def verb(self: SqliteBackend, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.file.in_snapshot(lambda db: work(db, *args, **kwargs))
-
-    return verb
+    return lambda self, /, *args, **kwargs: self.file.in_snapshot(
+        lambda db: work(db, *args, **kwargs)
+    )
 
 
 def _writing(work: Work[P, T]) -> Verb[P, T]:
     """Return the verb that does this work in a transaction."""
-
-    def verb(self: SqliteBackend, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.file.in_transaction(lambda db: work(db, *args, **kwargs))
-
-    return verb
+    return lambda self, /, *args, **kwargs: self.file.in_transaction(
+        lambda db: work(db, *args, **kwargs)
+    )
 
 
 class SqliteBackend(MemoryBackend, ForkAware):

@@ -82,12 +82,9 @@ class SqliteFile(ForkAware):
     def __init__(
         self, path: Path | None, timeout: float, schema: Schema, agent_id: str = ""
     ) -> None:
-        self.path = path
-        self._agent_id = agent_id
+        self.path, self._agent_id, self._timeout = path, agent_id, timeout
         self.location = f"sqlite:///{path}" if path else "sqlite://"
-        self._timeout = timeout
-        self._closed = False
-        self._opened = 0
+        self._closed, self._opened = False, 0
         self._rewritten: list[Any] = []
         self._connections: dict[str, AgentConnection] = {}
         self._new_locks()
@@ -141,21 +138,19 @@ class SqliteFile(ForkAware):
         known = self._connections.get(name)
         if known is not None and known.in_transaction:  # it was interrupted twice
             self._give_up(name)
-            known = self._connections.get(name)
-        if known is None:
-            known = self._connections[name] = self._connect()
-        return known
+        if name not in self._connections:
+            self._connections[name] = self._connect()
+        return self._connections[name]
 
     def _connect(self) -> AgentConnection:
         self._opened += 1
-        connection = sqlite3.connect(
-            str(self.path) if self.path else ":memory:",
-            timeout=self._timeout,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=64,
-            factory=AgentConnection,
-        )
+        options: Any = {
+            "isolation_level": None,
+            "check_same_thread": False,
+            "cached_statements": 64,
+        }
+        place = str(self.path or ":memory:")
+        connection = sqlite3.connect(place, self._timeout, factory=AgentConnection, **options)
         connection.agent_id, connection.location = self._agent_id, self.location
         try:
             # In this order, our id is in the header before the file contains anything else.
