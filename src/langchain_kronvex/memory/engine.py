@@ -26,7 +26,7 @@ from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
 from langchain_kronvex.memory.embedder import BackgroundEmbedder
 from langchain_kronvex.memory.recaller import AccessCounter, Recaller
-from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
+from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Replacement, Selection
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import is_remote, open_backend, resolve_agent_id, resolve_url
 
@@ -187,7 +187,7 @@ class Engine:
         """
         model = self.model.current
         records, maker = with_local_vectors(model, records)
-        self.backend.put(records, now, maker, deleted=deleted)
+        self.backend.put(Replacement(records, maker, deleted=deleted), now)
         if records:
             self.embed_soon(model)
         if deleted:

@@ -12,15 +12,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.record import KINDS, Kind, Record, content_key, moved_id, renewed
+from langchain_kronvex.storage.record import (
+    KINDS,
+    Kind,
+    Record,
+    Unembedded,
+    content_key,
+    moved_id,
+    renewed,
+)
 
 __all__ = [
-    "KINDS", "Kind", "Match", "MemoryBackend", "Page", "Record", "Selection",
+    "KINDS", "Kind", "Match", "MemoryBackend", "Page", "Record", "Replacement", "Selection",
     "Unembedded", "content_key", "moved_id", "renewed",
 ]  # fmt: skip
 
@@ -68,20 +76,31 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Replacement:
+    """Records to store in the place of those with the same keys, in one step.
+
+    Attributes:
+        records: Each has a new id.
+        model: The model of their vectors, as for `MemoryBackend.add`.
+        expected: The content that each record should replace, None for no visible record.
+        deleted: The records to delete in the same step, before the others are stored; each
+            selection names a scope. They are invisible from then on, and `finish_erasing` removes
+            every byte of them.
+    """
+
+    records: Sequence[Record]
+    model: str | None = None
+    expected: Sequence[str | None] | None = None
+    deleted: Sequence[Selection] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """A found record with its scores, both from 0 to 1."""
 
     record: Record
     similarity: float
     probability: float
-
-
-class Unembedded(NamedTuple):
-    """A memory without a vector: its place in the order of writing, its id and search text."""
-
-    position: int
-    id: str
-    text: str
 
 
 class MemoryBackend(ABC):
@@ -135,27 +154,10 @@ class MemoryBackend(ABC):
         """
 
     @abstractmethod
-    def put(
-        self,
-        records: Sequence[Record],
-        now: datetime,
-        model: str | None = None,
-        *,
-        expected: Sequence[str | None] | None = None,
-        deleted: Sequence[Selection] = (),
-    ) -> bool:
+    def put(self, wanted: Replacement, now: datetime) -> bool:
         """Store records, replacing those with the same keys: all or none, durably.
 
         A record that replaces a visible one keeps its `said_at`.
-
-        Args:
-            records: Each has a new id.
-            now: The moment of writing.
-            model: As for `add`.
-            expected: The content that each record should replace, None for no visible record.
-            deleted: The records to delete in the same step, before the others are stored; each
-                selection names a scope. They are invisible from then on, and `finish_erasing`
-                removes every byte of them.
 
         Returns:
             False if the content was not the expected one; then nothing was stored.

@@ -71,6 +71,14 @@ class Record:
         return self.content if self.search_text is None else self.search_text
 
 
+class Unembedded(NamedTuple):
+    """A memory without a vector: its place in the order of writing, its id and search text."""
+
+    position: int
+    id: str
+    text: str
+
+
 class Place(NamedTuple):
     """Identifies a record: no two visible records of an agent have the same place."""
 

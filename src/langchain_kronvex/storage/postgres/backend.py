@@ -13,7 +13,7 @@ from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Selection, Unembedded
+from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Replacement, Selection
 from langchain_kronvex.storage.indexes import IndexCache
 from langchain_kronvex.storage.options import PostgresOptions
 from langchain_kronvex.storage.postgres import erasing, reading, recall, rows, transfer, writing
@@ -21,7 +21,7 @@ from langchain_kronvex.storage.postgres import vectors as stored_vectors
 from langchain_kronvex.storage.postgres.database import Database, Transaction, most_of_attempts
 from langchain_kronvex.storage.postgres.migrations import has_tables, migrate
 from langchain_kronvex.storage.postgres.row_level_security import secure
-from langchain_kronvex.storage.record import Record
+from langchain_kronvex.storage.record import Record, Unembedded
 
 _RELEASING_SECONDS = 2.0
 T = TypeVar("T")
@@ -88,20 +88,11 @@ class PostgresBackend(MemoryBackend, ForkAware):
         scopes = [record.scope for record in records]
         return self._write(scopes, lambda tx: writing.add(tx, records, now, model))
 
-    def put(
-        self,
-        records: Sequence[Record],
-        now: datetime,
-        model: str | None = None,
-        *,
-        expected: Sequence[str | None] | None = None,
-        deleted: Sequence[Selection] = (),
-    ) -> bool:
+    def put(self, wanted: Replacement, now: datetime) -> bool:
         """See `MemoryBackend.put`."""
-        scopes = [*(r.scope for r in records), *(s.scope for s in deleted if s.scope is not None)]
-        return self._write(
-            scopes, lambda tx: writing.put(tx, records, now, model, expected, deleted)
-        )
+        scopes = [record.scope for record in wanted.records]
+        scopes += [selection.scope for selection in wanted.deleted if selection.scope is not None]
+        return self._write(scopes, lambda tx: writing.put(tx, wanted, now))
 
     def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`."""

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
-from langchain_kronvex.storage.backend import Record, Selection, renewed
+from langchain_kronvex.storage.backend import Record, Replacement, renewed
 from langchain_kronvex.storage.postgres import erasing, rows, vectors
 from langchain_kronvex.storage.postgres.database import Rows, Statement, Transaction
 from langchain_kronvex.storage.record import Place, from_cells, is_visible, place_of, rebased
@@ -149,27 +149,20 @@ def add(
     return stored
 
 
-def put(
-    tx: Transaction,
-    records: Sequence[Record],
-    now: datetime,
-    model: str | None,
-    expected: Sequence[str | None] | None,
-    deleted: Sequence[Selection],
-) -> bool:
+def put(tx: Transaction, wanted: Replacement, now: datetime) -> bool:
     """See `MemoryBackend.put`."""
-    leaving = {selection.scope.owner for selection in deleted if selection.scope is not None}
-    keyed = [record for record in records if record.key != record.id]
-    batch, records = begin(tx, records, model, keyed, leaving)
+    leaving = {each.scope.owner for each in wanted.deleted if each.scope is not None}
+    keyed = [record for record in wanted.records if record.key != record.id]
+    batch, records = begin(tx, wanted.records, wanted.model, keyed, leaving)
     if tx.is_retry and _are_stored(tx, records):
         return True
-    if expected is not None:
+    if wanted.expected is not None:
         found = [batch.there.get(place_of(record)) for record in records]
         contents = [each.content if each and is_visible(each, now) else None for each in found]
-        if contents != list(expected):
+        if contents != list(wanted.expected):
             return False
-    if deleted:
-        chosen = [rows.where(selection, tx.agent_id) for selection in deleted]
+    if wanted.deleted:
+        chosen = [rows.where(selection, tx.agent_id) for selection in wanted.deleted]
         tx.execute_all([Statement(erasing.empty_rows(sql), values) for sql, values in chosen])
         batch.there = _at_places(tx, records)
     for record in records:

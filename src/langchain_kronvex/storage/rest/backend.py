@@ -15,8 +15,8 @@ from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.errors import NotSupported
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Selection, Unembedded
-from langchain_kronvex.storage.record import Record
+from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Replacement, Selection
+from langchain_kronvex.storage.record import Record, Unembedded
 from langchain_kronvex.storage.rest import erasing, reading, writing
 from langchain_kronvex.storage.rest.outbox.sender import OutboxSender
 from langchain_kronvex.storage.rest.recall import recall
@@ -53,30 +53,22 @@ class KronvexBackend(MemoryBackend):
         """See `MemoryBackend.add`: when this returns, the records are in the outbox."""
         return writing.add(self.agent, records, now)
 
-    def put(
-        self,
-        records: Sequence[Record],
-        now: datetime,
-        model: str | None = None,
-        *,
-        expected: Sequence[str | None] | None = None,
-        deleted: Sequence[Selection] = (),
-    ) -> bool:
+    def put(self, wanted: Replacement, now: datetime) -> bool:
         """See `MemoryBackend.put`.
 
         Raises:
             NotSupported: something is `expected`; the API cannot compare and store in one step.
             ServiceError: something is to be deleted, and the server cannot be asked.
         """
-        if expected is not None:
+        if wanted.expected is not None:
             raise NotSupported(
                 "A Kronvex server cannot store a record on the condition that another one is still "
                 "there; use a store of this package: sqlite:///path.db"
             )
-        if records:
-            writing.put(self.agent, records, now, deleted)
+        if wanted.records:
+            writing.put(self.agent, wanted, now)
         else:
-            for selection in deleted:
+            for selection in wanted.deleted:
                 self.delete(selection, now)
         return True
 

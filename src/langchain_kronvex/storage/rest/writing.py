@@ -14,7 +14,14 @@ from datetime import datetime, timezone
 from typing import TypeVar
 
 from langchain_kronvex.core import errors
-from langchain_kronvex.storage.backend import Page, Record, Selection, moved_id, renewed
+from langchain_kronvex.storage.backend import (
+    Page,
+    Record,
+    Replacement,
+    Selection,
+    moved_id,
+    renewed,
+)
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
 from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.envelope import check_sizes, one_session, wire_ttl
@@ -55,9 +62,7 @@ def add(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> list[Re
     return stored_as
 
 
-def put(
-    agent: RemoteAgent, records: Sequence[Record], now: datetime, deleted: Sequence[Selection]
-) -> None:
+def put(agent: RemoteAgent, wanted: Replacement, now: datetime) -> None:
     """Store records in place of those with their keys; of several the latest stays.
 
     Deletions go through the outbox too, behind the records: for a moment, or after a crash, the
@@ -66,16 +71,16 @@ def put(
     Raises:
         ServiceError: something is to be deleted, and the server cannot be asked.
     """
-    check_sizes(records)
-    leaving = _leaving(agent, deleted)
-    held = _held(agent, records, now)
+    check_sizes(wanted.records)
+    leaving = _leaving(agent, wanted.deleted)
+    held = _held(agent, wanted.records, now)
     taken: list[VersionedRecord] = []
     retired: list[VersionedRecord] = []
     for stored in leaving:
         held.pop(place_of(stored.record), None)
         emptied = replace(stored.record, content="-", search_text=None, metadata={})
         retired.append(_retired(agent, emptied, stored.written))
-    for record in records:
+    for record in wanted.records:
         older = held.get(place_of(record))
         if older is not None:
             record = replace(record, said_at=older.record.said_at)

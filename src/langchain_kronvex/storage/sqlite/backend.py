@@ -13,7 +13,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryStats
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import Match, MemoryBackend, Record, Selection
+from langchain_kronvex.storage.backend import Match, MemoryBackend, Replacement, Selection
 from langchain_kronvex.storage.indexes import IndexCache
 from langchain_kronvex.storage.model_check import damaged
 from langchain_kronvex.storage.sqlite import erasing, reading, recall, transfer, vectors, writing
@@ -87,19 +87,9 @@ class SqliteBackend(MemoryBackend, ForkAware):
     export_page = _reading(transfer.export_page)
     restore = _writing(transfer.restore)
 
-    def put(
-        self,
-        records: Sequence[Record],
-        now: datetime,
-        model: str | None = None,
-        *,
-        expected: Sequence[str | None] | None = None,
-        deleted: Sequence[Selection] = (),
-    ) -> bool:
+    def put(self, wanted: Replacement, now: datetime) -> bool:
         """See `MemoryBackend.put`."""
-        vacant = self.file.in_transaction(
-            lambda db: writing.put(db, records, now, model, expected=expected, deleted=deleted)
-        )
+        vacant = self.file.in_transaction(lambda db: writing.put(db, wanted, now))
         self._cache.drop(*vacant or ())
         return vacant is not None
 

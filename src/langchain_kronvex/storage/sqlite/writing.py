@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
-from langchain_kronvex.storage.backend import Record, Selection, renewed
+from langchain_kronvex.storage.backend import Record, Replacement, renewed
 from langchain_kronvex.storage.model_check import fits
 from langchain_kronvex.storage.record import (
     from_cells,
@@ -64,25 +64,17 @@ def _add(db: AgentConnection, record: Record, write: Write, now: datetime) -> Re
     return record
 
 
-def put(
-    db: AgentConnection,
-    records: Sequence[Record],
-    now: datetime,
-    model: str | None,
-    *,
-    expected: Sequence[str | None] | None,
-    deleted: Sequence[Selection],
-) -> list[str] | None:
+def put(db: AgentConnection, wanted: Replacement, now: datetime) -> list[str] | None:
     """Store records, replacing those with the same keys.
 
     Returns:
         The owners without any record left; None if the contents were not the expected ones.
     """
-    there = (_content_at_place(db, record, now) for record in records)
-    if expected is not None and list(there) != list(expected):
+    there = (_content_at_place(db, record, now) for record in wanted.records)
+    if wanted.expected is not None and list(there) != list(wanted.expected):
         return None
-    erasing.leave(db, deleted)
-    records = usable(db, records, model)
+    erasing.leave(db, wanted.deleted)
+    records = usable(db, wanted.records, wanted.model)
     writes = number_writes(db, records)
     for record in records:
         write = writes[record.scope.owner]
@@ -93,7 +85,7 @@ def put(
         insert(db, record, write)
     if records:
         erasing.sweep(db, len(records), now)
-    return erasing.vacate(db, deleted, now)
+    return erasing.vacate(db, wanted.deleted, now)
 
 
 def _content_at_place(db: AgentConnection, record: Record, now: datetime) -> str | None:
