@@ -17,19 +17,11 @@ from typing import Literal
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.record import (
-    KINDS,
-    Kind,
-    Record,
-    Unembedded,
-    content_key,
-    moved_id,
-    renewed,
-)
+from langchain_kronvex.storage.record import KINDS, Kind, Record, Unembedded, content_key
 
 __all__ = [
     "KINDS", "Kind", "Match", "MemoryBackend", "Page", "Record", "Replacement", "Selection",
-    "Unembedded", "content_key", "moved_id", "renewed",
+    "Unembedded", "content_key",
 ]  # fmt: skip
 
 

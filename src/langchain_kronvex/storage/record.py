@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, NamedTuple
 
+from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Scope, SessionSummary
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.recall.ranking import Floats
@@ -168,6 +169,13 @@ def renewed(old: Record, new: Record) -> Record:
 _CHANGING = (
     "type", "content", "search_text", "metadata", "created_at", "expires_at", "pinned", "key",
 )  # fmt: skip
+
+
+def key_taken() -> InvalidInput:
+    """Return the error for a change that gives a record the key of another one."""
+    return InvalidInput(
+        "A memory with this text and type already exists in the same scope; forget one of the two."
+    )
 
 
 def rebased(record: Record, stored: Record) -> Record:

@@ -7,14 +7,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from langchain_kronvex.storage.backend import Record, moved_id, renewed
+from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.model_check import sound_vector
 from langchain_kronvex.storage.postgres import rows, vectors
 from langchain_kronvex.storage.postgres.database import Statement, Transaction, locking
 from langchain_kronvex.storage.postgres.erasing import delete_rows, renew_generation
 from langchain_kronvex.storage.postgres.reading import in_order
 from langchain_kronvex.storage.postgres.writing import begin, count_accesses
-from langchain_kronvex.storage.record import from_cells, is_visible, place_of
+from langchain_kronvex.storage.record import from_cells, is_visible, moved_id, place_of, renewed
 
 _PAGE_CHARS = 8 << 20  # the most text of a page
 _DROP_EXPIRED = (

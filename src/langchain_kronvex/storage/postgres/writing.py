@@ -12,8 +12,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
-from langchain_kronvex.storage.backend import Record, Replacement, renewed
+from langchain_kronvex.core.errors import MemoryNotFound
+from langchain_kronvex.storage import record as stored
+from langchain_kronvex.storage.backend import Record, Replacement
 from langchain_kronvex.storage.postgres import erasing, rows, vectors
 from langchain_kronvex.storage.postgres.database import Rows, Statement, Transaction
 from langchain_kronvex.storage.record import Place, from_cells, is_visible, place_of, rebased
@@ -126,7 +127,7 @@ def add(
 ) -> list[Record]:
     """See `MemoryBackend.add`."""
     batch, records = begin(tx, records, model, [r for r in records if r.key != r.id])
-    stored: list[Record] = []
+    kept: list[Record] = []
     for record in records:
         if record.base is not None:
             batch.send()
@@ -139,14 +140,14 @@ def add(
         if older and older.id != record.id:
             if record.completes:
                 batch.retire(record)
-            record = renewed(older, record)
+            record = stored.renewed(older, record)
         if older or record.completes:
             batch.update(record)
         else:
             batch.insert(record)
-        stored.append(record)
+        kept.append(record)
     batch.send()
-    return stored
+    return kept
 
 
 def put(tx: Transaction, wanted: Replacement, now: datetime) -> bool:
@@ -200,10 +201,7 @@ def change(tx: Transaction, record: Record, now: datetime) -> None:
     other = batch.there.get(place_of(record))
     if other and other.id != record.id:
         if is_visible(other, now):
-            raise InvalidInput(
-                "A memory with this text and type already exists in the same scope; "
-                "forget one of the two."
-            )
+            raise stored.key_taken()
         batch.drop(other)
     batch.update(record)
     batch.send()

@@ -9,22 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from operator import itemgetter
 
 from langchain_kronvex.core.types import Scope, SessionSummary
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import search
-from langchain_kronvex.storage.backend import Match, Page, Record, Selection, renewed
+from langchain_kronvex.storage.backend import Match, Page, Record, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.indexes import index_row_of, matches_of
-from langchain_kronvex.storage.record import (
-    Place,
-    is_visible,
-    place_of,
-    session_summaries,
-    to_micros,
-)
+from langchain_kronvex.storage.record import Place, is_visible, place_of, renewed
 
 
 def is_selected(record: Record, chosen: Selection) -> bool:
@@ -97,10 +90,11 @@ def summaries(found: Sequence[VersionedRecord]) -> list[SessionSummary]:
     groups: dict[Scope, list[Record]] = {}
     for stored in reversed(found):
         groups.setdefault(stored.record.scope, []).append(stored.record)
-    counts = []
+    sessions = []
     for scope, records in groups.items():
         messages = sum(record.kind == "message" for record in records)
-        last = max(to_micros(record.created_at) for record in records)
-        counts.append((scope.user_id, scope.session_id, len(records) - messages, messages, last))
-    counts.sort(key=itemgetter(-1), reverse=True)
-    return session_summaries(counts)
+        counts = {"memories": len(records) - messages, "messages": messages}
+        last = max(record.created_at for record in records)
+        user, session = scope.user_id, scope.session_id
+        sessions.append(SessionSummary(user_id=user, session_id=session, last_at=last, **counts))
+    return sorted(sessions, key=lambda session: session.last_at, reverse=True)

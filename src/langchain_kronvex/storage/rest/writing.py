@@ -14,16 +14,9 @@ from datetime import datetime, timezone
 from typing import TypeVar
 
 from langchain_kronvex.core import errors
-from langchain_kronvex.storage.backend import (
-    Page,
-    Record,
-    Replacement,
-    Selection,
-    moved_id,
-    renewed,
-)
+from langchain_kronvex.storage.backend import Page, Record, Replacement, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
-from langchain_kronvex.storage.record import Place, place_of
+from langchain_kronvex.storage.record import Place, key_taken, moved_id, place_of, renewed
 from langchain_kronvex.storage.rest.envelope import check_sizes, one_session, wire_ttl
 from langchain_kronvex.storage.rest.reading import find, stored_records
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
@@ -105,10 +98,7 @@ def change(agent: RemoteAgent, record: Record, now: datetime) -> None:
         raise errors.MemoryNotFound()
     place = place_of(record)
     if any(place_of(s.record) == place and id_ != record.id for id_, s in before.items()):
-        raise errors.InvalidInput(
-            "A memory with this text and type exists in the same scope already; "
-            "forget one of the two."
-        )
+        raise key_taken()
     _queue(agent, [_next_version(agent, record, now, before[record.id].written)])
     agent.known.forget_places(session)
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.storage.backend import Record, moved_id, renewed
+from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.model_check import sound_vector
-from langchain_kronvex.storage.record import from_cells, place_of, to_micros
+from langchain_kronvex.storage.record import from_cells, moved_id, place_of, renewed, to_micros
 from langchain_kronvex.storage.sqlite import erasing, rows, vectors, writing
 from langchain_kronvex.storage.sqlite.file import AgentConnection
 

@@ -7,18 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
-from langchain_kronvex.storage.backend import Record, Replacement, renewed
+from langchain_kronvex.core.errors import MemoryNotFound
+from langchain_kronvex.storage import record as stored
+from langchain_kronvex.storage.backend import Record, Replacement
 from langchain_kronvex.storage.model_check import fits
-from langchain_kronvex.storage.record import (
-    from_cells,
-    is_visible,
-    place_of,
-    rebased,
-    text_cells,
-    to_micros,
-    without_vectors,
-)
+from langchain_kronvex.storage.record import from_cells, is_visible, place_of, rebased, to_micros
 from langchain_kronvex.storage.sqlite import erasing, rows
 from langchain_kronvex.storage.sqlite.file import AgentConnection
 
@@ -28,6 +21,10 @@ _INSERT = (
     "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _UPDATE = f"UPDATE records SET ({_MUTABLE}) = (?,?,?,?,?,?,?,?,?) WHERE id = ? AND scope = ?"
+_NUMBER = (
+    "INSERT INTO scopes (agent_id, owner, revision) VALUES (?, ?, 1) "
+    "ON CONFLICT (agent_id, owner) DO UPDATE SET revision = revision + 1 RETURNING scope, revision"
+)
 _SELECT = f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} WHERE"
 
 
@@ -52,7 +49,7 @@ def _add(db: AgentConnection, record: Record, write: Write, now: datetime) -> Re
     older = same_key(db, record, write.scope, now) if record.key != record.id else None
     if older and older.id != record.id:
         erasing.empty(db, "id = ?", [record.id])
-        record = renewed(older, record)
+        record = stored.renewed(older, record)
     if record.completes:
         _renew_vectors(db, record)
         if record.kind == "message":
@@ -113,10 +110,7 @@ def change(db: AgentConnection, record: Record, now: datetime) -> None:
     record = _rebased(db, record, write.scope)
     older = same_key(db, record, write.scope, now)
     if older and older.id != record.id:
-        raise InvalidInput(
-            "A memory with this text and type already exists in the same scope; "
-            "forget one of the two."
-        )
+        raise stored.key_taken()
     update(db, record, write)
 
 
@@ -141,20 +135,15 @@ def usable(db: AgentConnection, records: Sequence[Record], model: str | None) ->
     if known == (model, width):
         return records
     if known is None or model is None or not fits(known, model, width):
-        return without_vectors(records)
+        return stored.without_vectors(records)
     db.execute(rows.PUT_MODEL, (db.agent_id, 0, model, width))
     return records
 
 
 def number_writes(db: AgentConnection, records: Sequence[Record]) -> dict[str, Write]:
     """Count up the revision of each owner; return this write of each."""
-    next_revision = (
-        "INSERT INTO scopes (agent_id, owner, revision) VALUES (?, ?, 1) "
-        "ON CONFLICT (agent_id, owner) DO UPDATE SET revision = revision + 1 "
-        "RETURNING scope, revision"
-    )
     owners = {record.scope.owner for record in records}
-    return {o: Write(*db.execute(next_revision, (db.agent_id, o)).fetchone()) for o in owners}
+    return {o: Write(*db.execute(_NUMBER, (db.agent_id, o)).fetchone()) for o in owners}
 
 
 def insert(db: AgentConnection, record: Record, write: Write) -> None:
@@ -207,7 +196,13 @@ def _renew_vectors(db: AgentConnection, record: Record) -> None:
 def _mutable_cells(record: Record) -> tuple[Any, ...]:
     """Return the cells that may change during the life of a record, in the order of the UPDATE."""
     expires = None if record.expires_at is None else to_micros(record.expires_at)
-    return record.key, *text_cells(record), to_micros(record.created_at), expires, record.pinned
+    return (
+        record.key,
+        *stored.text_cells(record),
+        to_micros(record.created_at),
+        expires,
+        record.pinned,
+    )
 
 
 def _constant_cells(record: Record) -> tuple[Any, ...]:
