@@ -154,8 +154,7 @@ class Engine:
         self.backend.purge(self.clock())
         if self.backend.is_erasing:
             self.eraser.wake()
-        self.backend.start(report)
-        self.backend.when_unembedded(self.embedder.wake_for_others)
+        self.backend.start(report, self.embedder.wake_for_others)
 
     def _has_unembedded(self) -> bool:
         """Return whether memories have no vector yet, for example because a process ended early."""

@@ -116,21 +116,15 @@ class MemoryBackend(ABC):
         """Return a value that changes with every write by any process; None if there is none."""
         return None
 
-    def start(self, report: Callable[[Exception], None]) -> None:
+    def start(self, report: Callable[[Exception], None], on_unembedded: Callable[[], None]) -> None:
         """Start background work; called once, when the memory is open.
 
         Args:
             report: Called with the errors of the background work.
+            on_unembedded: Called from time to time if others wrote memories without a vector. It
+                must return at once, and may be called repeatedly for the same memories.
         """
-        del report
-
-    def when_unembedded(self, tell: Callable[[], None]) -> None:
-        """Set a function to call from time to time if others wrote memories without a vector.
-
-        Args:
-            tell: Must return at once. It may be called repeatedly for the same memories.
-        """
-        del tell
+        del report, on_unembedded
 
     @abstractmethod
     def add(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Query, Request
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from langchain_kronvex.core.errors import MemoryNotFound
 from langchain_kronvex.core.types import Memory
@@ -25,18 +25,10 @@ from langchain_kronvex.server.service import AgentInUse, OpenAgent, service_of
 from langchain_kronvex.storage.backend import Page
 
 
-class AnyText(Convertor[str]):
+class AnyText(PathConvertor):
     """Any text in a path: ids of users may hold slashes and line breaks."""
 
     regex = r"[\s\S]+"
-
-    def convert(self, value: str) -> str:
-        """Return the text as it is."""
-        return value
-
-    def to_string(self, value: str) -> str:
-        """Return the text as it is."""
-        return value
 
 
 register_url_convertor("anytext", AnyText())

@@ -210,14 +210,19 @@ class MemoryChange(Body):
     ttl_seconds: TtlSeconds = None
 
 
-class BulkDelete(Whose):
+class WhoseQuery(Whose):
+    """The user or session to erase the memories of; without ids, all of the agent's."""
+
+    session_id: GivenId = None
+    user_id: GivenId = None
+
+
+class BulkDelete(WhoseQuery):
     """Conditions that a memory must all meet to be erased. An empty id is rejected."""
 
     memory_ids: list[Name] | None = Field(None, max_length=10_000)
     memory_type: AnyType = None
     before_date: Moment | None = None
-    session_id: GivenId = None
-    user_id: GivenId = None
 
     @model_validator(mode="after")
     def _names_something(self) -> BulkDelete:
@@ -253,13 +258,6 @@ class BulkImport(Body):
 
     ignored = {*ExportAnswer.model_fields, *UserExportAnswer.model_fields} - {"memories"}
     memories: list[ImportedMemory] = Field(min_length=1, max_length=100)
-
-
-class WhoseQuery(Whose):
-    """The user or session to erase the memories of; without ids, all of the agent's."""
-
-    session_id: GivenId = None
-    user_id: GivenId = None
 
 
 class ListQuery(Whose):

@@ -151,13 +151,9 @@ class PostgresBackend(MemoryBackend, ForkAware):
 
     # -- vectors -------------------------------------------------------------------------------
 
-    def start(self, report: Callable[[Exception], None]) -> None:
+    def start(self, report: Callable[[Exception], None], on_unembedded: Callable[[], None]) -> None:
         """See `MemoryBackend.start`."""
-        self.db.report = report
-
-    def when_unembedded(self, tell: Callable[[], None]) -> None:
-        """See `MemoryBackend.when_unembedded`."""
-        self.db.on_unembedded = tell
+        self.db.report, self.db.on_unembedded = report, on_unembedded
 
     def settle_embeddings(self, model: str, width: int | None) -> int | None:
         """See `MemoryBackend.settle_embeddings`."""

@@ -7,7 +7,7 @@ through the outbox (`outbox/`). The server embeds, searches, and counts accesses
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -39,7 +39,7 @@ class KronvexBackend(MemoryBackend):
         self.sender = OutboxSender(agent)
         agent.wake = self.sender.wake
 
-    def start(self, report: OnError) -> None:
+    def start(self, report: OnError, on_unembedded: Callable[[], None]) -> None:
         """See `MemoryBackend.start`: send what an earlier process left in the outbox."""
         self.agent.report = report
         if self.agent.outbox.unsent():

@@ -27,6 +27,9 @@ MAX_REQUEST_BYTES = 16 << 20
 _ADDED_BYTES = 64 << 10  # at most, by the numbers of the envelope, which grow
 _NAMES = {"memory": "memory", "message": "message", "item": "value"}
 _BEGINNING_CHARS = 1000
+_SAME = (  # in a memory of the wire and in a record
+    "id", "type", "content", "metadata", "created_at", "expires_at", "pinned", "access_count",
+)  # fmt: skip
 _SAFE_LEVELS = 32  # more deeply nested metadata is sent as a text
 _SAFE_INTEGER = 2**53  # larger ones lose digits in servers that read numbers as floats
 
@@ -151,20 +154,9 @@ def _foreign(raw: WireMemory) -> VersionedRecord | None:
         return None
     micros = int(raw.created_at.timestamp() * 1_000_000)
     session = None if raw.session == envelopes.AGENT_SESSION else raw.session
-    record = Record(
-        kind="memory",
-        id=raw.id,
-        scope=Scope(raw.user, raw.within) if raw.user else Scope(None, session),
-        key=content_key(raw.type, raw.content),
-        type=raw.type,
-        content=raw.content,
-        metadata=dict(raw.metadata),
-        created_at=raw.created_at,
-        said_at=raw.created_at,
-        expires_at=raw.expires_at,
-        pinned=raw.pinned,
-        access_count=raw.access_count,
-    )
+    scope = Scope(raw.user, raw.within) if raw.user else Scope(None, session)
+    key, same = content_key(raw.type, raw.content), {name: getattr(raw, name) for name in _SAME}
+    record = Record(kind="memory", scope=scope, key=key, said_at=raw.created_at, **same)
     return VersionedRecord(record, micros, micros, raw.id)
 
 

@@ -98,21 +98,23 @@ def listing(
     """
     found: dict[str, WireMemory] = {}
     for _ in range(2):
-        total = _read_pages(agent, session, found, deadline)
+        listed, total = _read_pages(agent, session, deadline)
+        found |= listed
         if total is None or total <= len(found):
             break
     return [raw for raw in found.values() if session is None or raw.session == session]
 
 
 def _read_pages(
-    agent: RemoteAgent,
-    session: str | None,
-    found: dict[str, WireMemory],
-    deadline: float | None,
-) -> int | None:
-    """Read pages until one brings nothing new, or the server says that it is the last."""
+    agent: RemoteAgent, session: str | None, deadline: float | None
+) -> tuple[dict[str, WireMemory], int | None]:
+    """Read pages until one brings nothing new, or the server says that it is the last.
+
+    Returns:
+        The memories by id, and how many there are as the server says.
+    """
     size, number = api.PAGE_ITEMS, 1
-    seen: set[str] = set()
+    listed: dict[str, WireMemory] = {}
     while number <= _MAX_PAGES:
         try:
             answer = agent.ask(api.list_request(session, number, size, deadline))
@@ -122,10 +124,9 @@ def _read_pages(
             number, size = 2 * number - 1, size // 2
             continue
         page = api.read_page(answer, size)
-        fresh = {memory.id: memory for memory in page.memories if memory.id not in seen}
-        seen.update(fresh)
-        found.update(fresh)
+        fresh = {memory.id: memory for memory in page.memories if memory.id not in listed}
+        listed |= fresh
         if page.last or not fresh:
-            return page.total
+            return listed, page.total
         size, number = page.page_items, number + 1
     raise ServerMisbehaved("The server's listing does not end.")

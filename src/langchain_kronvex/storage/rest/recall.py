@@ -36,20 +36,19 @@ def recall(agent: RemoteAgent, request: RecallRequest) -> list[Match]:
 
 def _recall_owner(agent: RemoteAgent, request: RecallRequest) -> list[Match]:
     owner = request.scope.owner
-    chosen = Selection(kind="memory", scope=request.scope, type=request.memory_type)
     # The outbox first: an entry that is sent meanwhile is then seen twice, which does no harm.
     known = agent.outbox.records([owner])
-    found, scores, full = _ask_server(agent, request, chosen)
+    found, scores, full = _ask_server(agent, request)
     known += found
-    matches = _matches(agent, known, scores, request, chosen)
+    matches = _matches(agent, known, scores, request)
     if full and len(matches) < request.top_k:
         known += stored_records(agent, wire_session("memory", Scope(owner)) if owner else None)
-        matches = _matches(agent, known, scores, request, chosen)
+        matches = _matches(agent, known, scores, request)
     return matches
 
 
 def _ask_server(
-    agent: RemoteAgent, request: RecallRequest, chosen: Selection
+    agent: RemoteAgent, request: RecallRequest
 ) -> tuple[list[VersionedRecord], _Scores, bool]:
     """Return what the server finds, its scores, and whether the server may hold more."""
     owner = request.scope.owner
@@ -73,8 +72,7 @@ def _ask_server(
                     place = place_of(stored.record)
                     told = (raw.similarity, raw.probability)
                     scores[place] = max(scores.get(place, told), told)
-        fitting = visible_latest(found, request.now)
-        if not full or sum(is_selected(s.record, chosen) for s in fitting) >= request.top_k:
+        if not full or len(_wanted(found, request)) >= request.top_k:
             break
     return found, scores, full
 
@@ -89,19 +87,19 @@ def _own(agent: RemoteAgent, raws: Sequence[WireMemory], session: str | None) ->
     return own
 
 
+def _wanted(found: Sequence[VersionedRecord], request: RecallRequest) -> list[VersionedRecord]:
+    """Return the visible memories that the request is about."""
+    chosen = Selection(kind="memory", scope=request.scope, type=request.memory_type)
+    return [s for s in visible_latest(found, request.now) if is_selected(s.record, chosen)]
+
+
 def _matches(
-    agent: RemoteAgent,
-    known: Sequence[VersionedRecord],
-    scores: _Scores,
-    request: RecallRequest,
-    chosen: Selection,
+    agent: RemoteAgent, known: Sequence[VersionedRecord], scores: _Scores, request: RecallRequest
 ) -> list[Match]:
     """Return the best of the known memories; those without a score of the server by their words."""
     matches: list[Match] = []
     unscored: list[VersionedRecord] = []
-    for stored in visible_latest(known, request.now):
-        if not (agent.known.is_current(stored) and is_selected(stored.record, chosen)):
-            continue
+    for stored in filter(agent.known.is_current, _wanted(known, request)):
         similarity, probability = scores.get(place_of(stored.record), (None, 0.0))
         if similarity is None:
             unscored.append(stored)

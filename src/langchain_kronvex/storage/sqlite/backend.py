@@ -97,13 +97,9 @@ class SqliteBackend(MemoryBackend, ForkAware):
         """See `MemoryBackend.recall`."""
         return recall.recall(self.file, self._cache, request, self.page_rows, self._forget_vectors)
 
-    def start(self, report: Callable[[Exception], None]) -> None:
+    def start(self, report: Callable[[Exception], None], on_unembedded: Callable[[], None]) -> None:
         """See `MemoryBackend.start`."""
-        self._report = report
-
-    def when_unembedded(self, tell: Callable[[], None]) -> None:
-        """See `MemoryBackend.when_unembedded`."""
-        self._tell_unembedded = tell
+        self._report, self._tell_unembedded = report, on_unembedded
 
     def _forget_vectors(self, seqs: Sequence[int]) -> None:
         self._report(damaged(self.location, len(seqs)))

@@ -122,14 +122,10 @@ class Transport(ForkAware):
         if self._key is not None:
             headers["X-API-Key"] = self._key.get_secret_value()
         step = max(min(self._timeout, deadline - time.monotonic()), 0.001)
-        return client.build_request(
-            request.method,
-            f"{self.base_url}{request.path}",
-            params=dict(request.query) or None,
-            headers=headers,
-            json=dict(request.body) or None,
-            timeout=httpx.Timeout(step, connect=min(step, 10.0)),
-        )
+        timeout = httpx.Timeout(step, connect=min(step, 10.0))
+        url, query, body = f"{self.base_url}{request.path}", dict(request.query), dict(request.body)
+        sent: Any = {"params": query or None, "json": body or None, "headers": headers}
+        return client.build_request(request.method, url, timeout=timeout, **sent)
 
     def _unavailable(self, error: Exception) -> errors.ServerUnavailable | errors.MemoryClosed:
         if self._closed:
