@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_sess
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import is_remote, open_backend
 
-_NEWEST_FIRST = Page(by="created", newest_first=True)
+_NEWEST = Page(by="created", newest_first=True)
 _COMPANION = ".langgraph"  # ends the id of the agent that keeps another one's LangGraph items
 
 
@@ -63,16 +63,12 @@ def holds_anything(memory: KronvexMemory, agent_id: str) -> bool:
 
     It opens a backend of its own, and so does not wait for the agents that requests have open.
     """
-    if agent_id == memory.agent_id:
-        return _has_records(memory.engine.backend, memory)
-    if is_in_ram(memory):
+    is_own = agent_id == memory.agent_id
+    if is_in_ram(memory) and not is_own:
         return False  # only this server can have put anything there
-    with closing(open_store(memory, agent_id)) as backend:
-        return _has_records(backend, memory)
-
-
-def _has_records(backend: MemoryBackend, memory: KronvexMemory) -> bool:
-    return bool(backend.export_page(None, 1, memory.engine.clock(), after=0, model=None))
+    engine = memory.engine
+    with nullcontext(engine.backend) if is_own else closing(open_store(memory, agent_id)) as store:
+        return bool(store.export_page(None, 1, engine.clock(), after=0, model=None))
 
 
 def with_companion(agent_id: str) -> tuple[str, str]:
@@ -80,16 +76,12 @@ def with_companion(agent_id: str) -> tuple[str, str]:
 
     The companion keeps the agent's LangGraph items.
     """
-    if agent_id.endswith(_COMPANION):
-        return agent_id, agent_id[: -len(_COMPANION)]
-    return agent_id, agent_id + _COMPANION
+    main = agent_id.removesuffix(_COMPANION)
+    return agent_id, main if main != agent_id else agent_id + _COMPANION
 
 
 def find(
-    memory: KronvexMemory,
-    scope: Scope | None,
-    memory_type: str | None = None,
-    page: Page = _NEWEST_FIRST,
+    memory: KronvexMemory, scope: Scope | None, memory_type: str | None = None, page: Page = _NEWEST
 ) -> list[Memory]:
     """List memories of one scope, or of the whole agent for None, newest first unless paged.
 

@@ -175,14 +175,9 @@ def _about(name: str, description: str | None, metadata: Mapping[str, Any]) -> d
 
 def _agent(item: Record) -> Agent:
     about = item.metadata
-    return Agent(
-        id=item.key,
-        key_id=item.content,
-        name=str(about.get("name", item.key)),
-        description=about.get("description"),
-        metadata=about.get("metadata") or {},
-        created_at=item.created_at,
-    )
+    name, description = str(about.get("name", item.key)), about.get("description")
+    metadata = about.get("metadata") or {}
+    return Agent(item.key, item.content, name, description, metadata, item.created_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,13 +239,8 @@ class ApiKeys:
 
 
 def _key(item: Record) -> ApiKey:
-    return ApiKey(
-        id=item.id,
-        name=item.content,
-        prefix=str(item.metadata.get("prefix", "")),
-        created_at=item.created_at,
-        is_active=item.metadata.get("revoked_at") is None,
-    )
+    prefix, revoked_at = str(item.metadata.get("prefix", "")), item.metadata.get("revoked_at")
+    return ApiKey(item.id, item.content, prefix, item.created_at, is_active=revoked_at is None)
 
 
 def _digest(secret: str) -> str:

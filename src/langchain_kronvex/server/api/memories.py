@@ -76,11 +76,9 @@ def bulk_delete(agent: AgentInUse, body: requests.BulkDelete) -> dict[str, Any]:
     """Erase the memories that meet every condition given, for good."""
     wanted = None if body.memory_ids is None else {stored_id(id_) for id_ in body.memory_ids}
     before = body.before_date
-    ids = [
-        each.id
-        for each in queries.find(agent.memory, body.scope or None, body.memory_type)
-        if (wanted is None or each.id in wanted) and (before is None or each.created_at < before)
-    ]
+    found = queries.find(agent.memory, body.scope or None, body.memory_type)
+    dated = [each.id for each in found if before is None or each.created_at < before]
+    ids = [id_ for id_ in dated if wanted is None or id_ in wanted]
     return _deleted(agent, queries.erase(agent.memory, ids=ids) if ids else 0)
 
 

@@ -46,22 +46,13 @@ def _empty_is_none(value: Any) -> Any:
 
 
 _check_id = partial(checks.check_optional_id, name="the id")
-Text = Annotated[
-    str,
-    AfterValidator(partial(checks.check_content, name="the text")),
-    Field(min_length=1, max_length=1_048_576),
-]
-Name = Annotated[
-    str,
-    AfterValidator(partial(checks.check_id, name="the name")),
-    Field(min_length=1, max_length=255),
-]
-Id = Annotated[
-    Annotated[str, Field(max_length=255)] | None,
-    BeforeValidator(_empty_is_none),
-    AfterValidator(_check_id),
-    Field(description="The owner of the memories. Null and '' mean the agent itself."),
-]
+_is_content = AfterValidator(partial(checks.check_content, name="the text"))
+_is_name = AfterValidator(partial(checks.check_id, name="the name"))
+_owner = Field(description="The owner of the memories. Null and '' mean the agent itself.")
+_Short = Annotated[str, Field(max_length=255)]
+Text = Annotated[str, _is_content, Field(min_length=1, max_length=1_048_576)]
+Name = Annotated[str, _is_name, Field(min_length=1, max_length=255)]
+Id = Annotated[_Short | None, BeforeValidator(_empty_is_none), AfterValidator(_check_id), _owner]
 GivenId = Annotated[str, AfterValidator(_check_id), Field(min_length=1, max_length=255)] | None
 Description = Annotated[str, Field(max_length=10_000)]
 Metadata = Annotated[dict[str, Any], AfterValidator(checks.check_metadata)]
@@ -71,10 +62,8 @@ TypeName = Literal["episodic", "semantic", "procedural", "fact", "preference", "
 MemoryType = Annotated[TypeName, Field(description="Or `type`.")]
 AnyType = Annotated[TypeName | None, Field(description="Or `type`.")]
 TtlDays = Annotated[int, Field(ge=1, le=3650)] | None
-TtlSeconds = Annotated[
-    Annotated[int, Field(ge=60, le=3650 * _SECONDS_PER_DAY)] | None,
-    Field(description="Wins over ttl_days."),
-]
+_Seconds = Annotated[int, Field(ge=60, le=3650 * _SECONDS_PER_DAY)]
+TtlSeconds = Annotated[_Seconds | None, Field(description="Wins over ttl_days.")]
 
 
 def _example(**fields: str) -> ConfigDict:
@@ -100,11 +89,8 @@ class Body(BaseModel):
     def _in_one_dialect(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        given = {
-            name: value
-            for name, value in data.items()
-            if (value is not None or not cls.nullable) and name not in cls.ignored
-        }
+        names = [name for name in data if name not in cls.ignored]
+        given = {name: data[name] for name in names if not (cls.nullable and data[name] is None)}
         for other, name in cls.other_names.items():
             if other in given:
                 given.setdefault(name, given.pop(other))

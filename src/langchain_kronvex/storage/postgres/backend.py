@@ -18,7 +18,7 @@ from langchain_kronvex.storage.indexes import IndexCache
 from langchain_kronvex.storage.options import PostgresOptions
 from langchain_kronvex.storage.postgres import erasing, reading, recall, rows, transfer, writing
 from langchain_kronvex.storage.postgres import vectors as stored_vectors
-from langchain_kronvex.storage.postgres.database import Database, Transaction, most_of_attempts
+from langchain_kronvex.storage.postgres.database import Database, Work, most_of_attempts
 from langchain_kronvex.storage.postgres.migrations import has_tables, migrate
 from langchain_kronvex.storage.postgres.row_level_security import secure
 from langchain_kronvex.storage.record import Record, Unembedded
@@ -98,7 +98,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
         """See `MemoryBackend.change`."""
         self._write([record.scope], lambda tx: writing.change(tx, record, now))
 
-    def _write(self, scopes: Iterable[Scope], work: Callable[[Transaction], T]) -> T:
+    def _write(self, scopes: Iterable[Scope], work: Work[T]) -> T:
         """Do work on the records of the owners of these scopes; each statement has a time limit."""
         return self.db.run(work, self.db.reach_of(scopes), is_quick=True)
 
@@ -113,7 +113,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
         return self.db.run(
             lambda tx: reading.find(tx, selection, page, now),
             rows.scopes_of(selection, self.db.agent_id),
-            reads_once=selection.scope is not None or selection.ids is not None,
+            reads=selection.scope is not None or selection.ids is not None,
         )
 
     def recall(self, request: RecallRequest) -> list[Match]:

@@ -94,6 +94,9 @@ class Transaction:
         self._connection.execute(self._placed(script).replace("%%", "%"))
 
 
+Work = Callable[[Transaction], T]
+
+
 class Database:
     """One database with the schema of the store, for one agent.
 
@@ -138,12 +141,7 @@ class Database:
             raise translated(refused, self.location, self.patience_seconds) from None
 
     def run(
-        self,
-        work: Callable[[Transaction], T],
-        reach: Reach = None,
-        *,
-        is_quick: bool = False,
-        reads_once: bool = False,
+        self, work: Work[T], reach: Reach = None, *, is_quick: bool = False, reads: bool = False
     ) -> T:
         """Do a piece of work as one transaction; repeat it when it is interrupted.
 
@@ -151,7 +149,7 @@ class Database:
             work: Called anew for each attempt.
             reach: The scopes that it touches, for row-level security.
             is_quick: Whether each statement has a time limit; otherwise it may take long.
-            reads_once: Whether it is one quick statement that reads.
+            reads: Whether it is one quick statement that reads.
 
         Raises:
             StoreError: it cannot be done.
@@ -161,9 +159,9 @@ class Database:
             connections, limited = self.connections, self.is_limited
             try:
                 with connections.connection(attempts.seconds_left()) as connection:
-                    seconds, quick = attempts.seconds_left(), is_quick or reads_once
+                    seconds, quick = attempts.seconds_left(), is_quick or reads
                     settings = self._settings(connection, reach, seconds, quick)
-                    alone = reads_once and not settings and connection.autocommit
+                    alone = reads and not settings and connection.autocommit
                     with nullcontext() if alone else connection.transaction():
                         return work(self._begin(is_retry, connection, settings))
             except (psycopg.Error, OSError) as error:
@@ -178,7 +176,7 @@ class Database:
 
     def read(self, sql: str, parameters: Sequence[Any] = (), reach: Reach = None) -> Rows:
         """Run one quick statement that reads, and return its rows."""
-        return self.run(lambda tx: tx.execute(sql, parameters), reach, reads_once=True)
+        return self.run(lambda tx: tx.execute(sql, parameters), reach, reads=True)
 
     def reach_of(self, scopes: Iterable[Scope]) -> Reach:
         """Return the reach of a transaction that touches only the owners of these scopes."""
@@ -237,7 +235,7 @@ class Database:
             connections.close()
 
 
-def most_of_attempts(work: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
+def most_of_attempts(work: Work[T]) -> Work[T]:
     """Return work whose result is the largest of its attempts' results.
 
     An attempt that was interrupted at its end may have done everything. Then the next one finds
@@ -245,10 +243,9 @@ def most_of_attempts(work: Callable[[Transaction], T]) -> Callable[[Transaction]
     """
     results: list[Any] = []
 
-    def attempt(tx: Transaction) -> T:
+    def attempt(tx: Transaction) -> Any:
         results.append(work(tx))
-        most: T = max(results)
-        return most
+        return max(results)
 
     return attempt
 

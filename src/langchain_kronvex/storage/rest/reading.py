@@ -66,16 +66,11 @@ def stats(agent: RemoteAgent, now: datetime) -> MemoryStats:
     records = (stored.record for stored in visible_latest(everything, now))
     visible = [record for record in records if record.kind != "item"]
     messages = sum(record.kind == "message" for record in visible)
-    return MemoryStats(
-        location=agent.location,
-        memories=len(visible) - messages,
-        messages=messages,
-        users=len({record.scope.owner for record in visible}),
-        unembedded=0,
-        pending=agent.outbox.unsent(),
-        failed=len(agent.outbox.refused()),
-        last_error=described(problem) if problem else None,
-    )
+    owners = {record.scope.owner for record in visible}
+    stored = {"memories": len(visible) - messages, "messages": messages, "users": len(owners)}
+    kept = {"pending": agent.outbox.unsent(), "failed": len(agent.outbox.refused())}
+    last_error, place = described(problem) if problem else None, agent.location
+    return MemoryStats(location=place, unembedded=0, last_error=last_error, **stored, **kept)
 
 
 def stored_records(

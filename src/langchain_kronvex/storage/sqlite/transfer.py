@@ -25,13 +25,7 @@ _PAGE = (
 
 
 def export_page(
-    db: AgentConnection,
-    owner: str | None,
-    limit: int,
-    now: datetime,
-    *,
-    after: int,
-    model: str | None,
+    db: AgentConnection, owner: str | None, limit: int, now: datetime, after: int, model: str | None
 ) -> list[tuple[int, Record]]:
     """Return visible records in the order of writing, each with its position in that order."""
     known = vectors.model_of(db)
