@@ -15,7 +15,7 @@ from langchain_kronvex.cli.terminal import note, say
 from langchain_kronvex.cli.transfer import add_transfer_commands
 from langchain_kronvex.core.errors import ConfigurationError, KronvexError, MissingExtra
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.storage.urls import require_store, resolve_url
+from langchain_kronvex.storage.urls import is_loopback, require_store, resolve_url
 
 if TYPE_CHECKING:
     from langchain_kronvex.server import ServerSettings
@@ -122,7 +122,6 @@ def _settings(asked: argparse.Namespace, url: str) -> ServerSettings:
         ConfigurationError: it would listen to other machines without a key.
     """
     from langchain_kronvex.server import ServerSettings
-    from langchain_kronvex.server.http.middleware import is_loopback
     from langchain_kronvex.server.registry import open_registry
 
     local, per_minute = is_loopback(asked.host), asked.requests_per_minute

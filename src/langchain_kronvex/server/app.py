@@ -23,7 +23,6 @@ from langchain_kronvex.server.settings import ServerSettings
 _SILENT: Any = {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}
 _ROUTERS = (
     recall.router,
-    recall.remember_router,
     agents.router,
     memories.router,
     status.usage_router,

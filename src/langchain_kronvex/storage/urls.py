@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,6 +120,14 @@ def is_remote(url: object) -> bool:
 def is_postgres(url: object) -> bool:
     """Return whether a URL names a PostgreSQL database."""
     return _scheme(url) in _POSTGRES
+
+
+@lru_cache(1024)
+def is_loopback(host: str) -> bool:
+    """Return whether a name or address means this machine."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
 
 
 def _scheme(url: object) -> str:

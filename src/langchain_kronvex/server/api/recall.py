@@ -13,13 +13,12 @@ from langchain_kronvex.server import queries
 from langchain_kronvex.server.api import responses
 from langchain_kronvex.server.api.requests import InjectBody, RecallBody, RememberBody
 from langchain_kronvex.server.api.responses import JsonResponse
-from langchain_kronvex.server.http.endpoint import RecallEndpoint, guarded_router
+from langchain_kronvex.server.http.endpoint import guarded_router
 from langchain_kronvex.server.service import AgentInUse, service_of
 
 _OPTIONS = {"top_k", "memory_type", "threshold", "include_shared"}
 _PREFIX = "/api/v1/agents/{agent_id}"
-router = guarded_router("memory", _PREFIX, RecallEndpoint)
-remember_router = guarded_router("memory", _PREFIX)
+router = guarded_router("memory", _PREFIX)
 
 
 @router.post("/recall", response_model=responses.RecallAnswer)
@@ -42,7 +41,7 @@ def _recalled(memory: KronvexMemory, body: RecallBody, *, everywhere: bool) -> l
     return recaller.recall(asked, "confidence", distinct=False)
 
 
-@remember_router.post("/remember", status_code=201, response_model=responses.MemoryAnswer)
+@router.post("/remember", status_code=201, response_model=responses.MemoryAnswer)
 def remember(agent_id: str, body: RememberBody, request: Request) -> JsonResponse:
     """Store one memory. The first one makes an agent with a readable name.
 

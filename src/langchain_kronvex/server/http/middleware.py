@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import math
 import re
@@ -11,7 +10,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
@@ -24,6 +22,7 @@ from langchain_kronvex.server.api.responses import VERSION
 from langchain_kronvex.server.http.errors import ApiError, internal_error
 from langchain_kronvex.server.registry import NO_KEY, ApiKeys
 from langchain_kronvex.server.settings import ServerSettings
+from langchain_kronvex.storage.urls import is_loopback
 
 _VERSION_HEADER = (b"x-kronvex-version", VERSION.encode())
 _GUARDED = ("/api/v1", "/auth")
@@ -225,15 +224,6 @@ def _is_local(scope: Scope) -> bool:
     """Return whether the caller is on this machine; Unix sockets and tests have no address."""
     client = scope.get("client")
     return client is None or client[0] == "testclient" or is_loopback(client[0])
-
-
-@lru_cache(1024)
-def is_loopback(host: str) -> bool:
-    """Return whether a name or address means this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _inner_path(scope: Scope) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
 import os
 from urllib.parse import urlsplit
 
@@ -17,6 +15,7 @@ from langchain_kronvex.storage.rest.backend import KronvexBackend
 from langchain_kronvex.storage.rest.http.transport import Transport
 from langchain_kronvex.storage.rest.outbox import files
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
+from langchain_kronvex.storage.urls import is_loopback
 
 _API = "/api/v1"
 
@@ -30,7 +29,7 @@ def open_service(url: str, agent_id: str, options: Settings) -> MemoryBackend:
     """
     base_url = checked_base_url(url, allow_http=options.allow_http)
     key = checked_key(options.api_key)
-    if key is None and not _is_loopback(base_url):
+    if key is None and not is_loopback(urlsplit(base_url).hostname or ""):
         raise ConfigurationError(
             f"{base_url} needs an API key: set KRONVEX_API_KEY, or pass api_key."
         )
@@ -64,7 +63,7 @@ def checked_base_url(url: str, *, allow_http: bool) -> str:
         )
     place = f"{parts.scheme.lower()}://{parts.netloc.lower()}"
     path = parts.path.rstrip("/").removesuffix(_API).rstrip("/")
-    if parts.scheme.lower() == "http" and not allow_http and not _is_loopback(url):
+    if parts.scheme.lower() == "http" and not allow_http and not is_loopback(host):
         raise ConfigurationError(
             f"{place} is not encrypted: others could read the memories and the API key. Use "
             "https, or pass allow_http=True if the network is safe."
@@ -90,10 +89,3 @@ def checked_key(api_key: str | SecretStr | None) -> SecretStr | None:
             "The API key is blank, or has characters that no key contains. Copy it again."
         )
     return SecretStr(secret)
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url.strip()).hostname or ""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost" or host.endswith(".localhost")

@@ -20,6 +20,10 @@ from pydantic import SecretStr
 from langchain_kronvex.core.errors import StoreError, StoreUnavailable
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
+_OTHER_KEY = (
+    "%d entries for this server and agent wait in the outbox of another API key, and are not sent "
+    "with this one. If the key was replaced: langchain-kronvex outbox hand-over --outbox %s"
+)
 logger = logging.getLogger("langchain_kronvex")
 _DIGEST = "[0-9a-f]{32}"
 _NO_KEY = "0" * 32  # in the name of a file beside one that is taken
@@ -125,13 +129,7 @@ def warn_of_other_keys(identity: OutboxIdentity, chosen: str | Path | None) -> N
     """Log how many entries of the same server and agent wait under other keys."""
     for each in outboxes_at(location_of(chosen), f"outbox-{_place(identity)}*.db"):
         if count := _waiting_under_other_key(identity, each):
-            logger.warning(
-                "%d entries for this server and agent wait in the outbox of another API key, and "
-                "are not sent with this one. If the key was replaced: "
-                "langchain-kronvex outbox hand-over --outbox %s",
-                count,
-                each,
-            )
+            logger.warning(_OTHER_KEY, count, each)
 
 
 def _waiting_under_other_key(identity: OutboxIdentity, path: Path) -> int:
