@@ -183,11 +183,8 @@ def rebased(record: Record, stored: Record) -> Record:
     base = record.base
     if base is None:
         return record
-    theirs = {
-        name: getattr(stored, name)
-        for name in _CHANGING
-        if getattr(record, name) == getattr(base, name)
-    }
+    unchanged = [name for name in _CHANGING if getattr(record, name) == getattr(base, name)]
+    theirs = {name: getattr(stored, name) for name in unchanged}
     merged = replace(record, base=None, **theirs)
     if "content" not in theirs and record.content.startswith(base.content):  # it was appended to
         content = stored.content + record.content[len(base.content) :]

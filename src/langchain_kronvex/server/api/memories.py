@@ -129,13 +129,9 @@ def export_user(agent: AgentInUse, uid: str, request: Request) -> JsonResponse:
     found = queries.find_user(agent.memory, uid)
     exported_at = responses.with_offset(service_of(request).now())
     reports = [responses.UserMemory(**responses.report_object(agent.id, each)) for each in found]
-    answer = responses.UserExportAnswer(
-        user_id=uid,
-        agent_id=agent.id,
-        exported_at=exported_at,
-        memory_count=len(found),
-        memories=reports,
-    )
+    about = {"user_id": uid, "agent_id": agent.id, "exported_at": exported_at}
+    kept = {"memory_count": len(found), "memories": reports}
+    answer = {**about, **kept, "gdpr_article": "Article 20"}
     return JsonResponse(answer, headers=_as_file("user-export"))
 
 

@@ -183,7 +183,7 @@ class UserExportAnswer(Answer):
     exported_at: str
     memory_count: int
     memories: list[UserMemory]
-    gdpr_article: str = "Article 20"
+    gdpr_article: str
 
 
 class UserEraseAnswer(Answer):
@@ -258,11 +258,8 @@ class Problem(Answer):
 _SAME = ("id", "content", "memory_type", "access_count", "pinned", "deduplicated", "user_id")
 _SCORES = ("similarity", "confidence", "probability")
 _SessionIds = tuple[str | None, str | None]
-_CONSTANT = {
-    name: field.default
-    for name, field in MemoryAnswer.model_fields.items()
-    if not field.is_required()
-}
+_fields = MemoryAnswer.model_fields.items()
+_CONSTANT = {name: field.default for name, field in _fields if not field.is_required()}
 
 
 def memory_object(agent_id: str, memory: Memory) -> dict[str, Any]:

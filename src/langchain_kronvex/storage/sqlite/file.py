@@ -144,13 +144,11 @@ class SqliteFile(ForkAware):
 
     def _connect(self) -> AgentConnection:
         self._opened += 1
-        options: Any = {
-            "isolation_level": None,
-            "check_same_thread": False,
-            "cached_statements": 64,
-        }
+        options: Any = {"isolation_level": None, "check_same_thread": False}
         place = str(self.path or ":memory:")
-        connection = sqlite3.connect(place, self._timeout, factory=AgentConnection, **options)
+        connection = sqlite3.connect(
+            place, timeout=self._timeout, factory=AgentConnection, **options
+        )
         connection.agent_id, connection.location = self._agent_id, self.location
         try:
             # In this order, our id is in the header before the file contains anything else.

@@ -196,13 +196,8 @@ def _renew_vectors(db: AgentConnection, record: Record) -> None:
 def _mutable_cells(record: Record) -> tuple[Any, ...]:
     """Return the cells that may change during the life of a record, in the order of the UPDATE."""
     expires = None if record.expires_at is None else to_micros(record.expires_at)
-    return (
-        record.key,
-        *stored.text_cells(record),
-        to_micros(record.created_at),
-        expires,
-        record.pinned,
-    )
+    created, texts = to_micros(record.created_at), stored.text_cells(record)
+    return record.key, *texts, created, expires, record.pinned
 
 
 def _constant_cells(record: Record) -> tuple[Any, ...]:
