@@ -103,16 +103,12 @@ def _serve(asked: argparse.Namespace) -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s"
     )
-    signal.signal(signal.SIGTERM, _leave)
+    # So that the store is closed; Uvicorn repeats the signal after its own shutdown.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     url = resolve_url(asked.url, None)
     with KronvexMemory(url, embeddings=asked.embeddings) as memory:
         app = create_app(memory, _settings(asked, url))
         uvicorn.run(app, host=asked.host, port=asked.port, **_UVICORN)
-
-
-def _leave(*_: object) -> None:
-    """Close the store when the program ends; Uvicorn repeats the signal after its own shutdown."""
-    sys.exit(0)
 
 
 def _settings(asked: argparse.Namespace, url: str) -> ServerSettings:

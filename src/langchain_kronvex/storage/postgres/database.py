@@ -73,6 +73,10 @@ class Transaction:
         """Run one statement and return its rows."""
         return self.execute_all([Statement(sql, parameters, many)])[0]
 
+    def column(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Run one statement and return the first cell of each row."""
+        return [row[0] for row in self.execute(sql, parameters)]
+
     def execute_all(self, statements: Sequence[Statement]) -> list[Rows]:
         """Run statements in one round trip and return the rows of each."""
         sent = [*self._settings, *statements]

@@ -59,7 +59,7 @@ def lock_owners(tx: Transaction, scopes: Sequence[UUID]) -> list[UUID]:
 
     Do not touch the others: another worker may be inserting them now.
     """
-    return [scope for (scope,) in tx.execute(f"{_OWNERS} FOR UPDATE", [list(scopes)])]
+    return tx.column(f"{_OWNERS} FOR UPDATE", [list(scopes)])
 
 
 def keep_owners(tx: Transaction, scopes: Sequence[UUID]) -> None:
@@ -72,19 +72,18 @@ def keep_owners(tx: Transaction, scopes: Sequence[UUID]) -> None:
 
 def renew_generation(tx: Transaction, scopes: Sequence[UUID]) -> list[str]:
     """Make all workers read the indexes of these owners again; return the owners."""
-    found = tx.execute(
+    return tx.column(
         "UPDATE langchain_kronvex.scopes SET generation = nextval('langchain_kronvex.generations') "
         "WHERE scope = ANY(%s) RETURNING owner",
         [list(scopes)],
     )
-    return [owner for (owner,) in found]
 
 
 def delete(tx: Transaction, selection: Selection, now: datetime) -> tuple[int, list[str]]:
     """Delete the selected records; return how many were visible, and their owners."""
     condition, parameters = rows.where(selection, tx.agent_id)
     scopes = lock_owners(tx, _touched(tx, selection))
-    gone = tx.execute(
+    (visible,) = tx.column(
         f"{delete_rows(f'{condition} AND r.scope = ANY(%s)')} "
         f"SELECT count(*) FROM gone AS r WHERE {rows.VISIBLE}",
         [*parameters, scopes, now],
@@ -92,17 +91,16 @@ def delete(tx: Transaction, selection: Selection, now: datetime) -> tuple[int, l
     owners = renew_generation(tx, scopes)
     # Statements of their own: a claim may have come while the deletion waited for its lock.
     _sweep(tx, scopes)
-    return int(gone[0][0]), owners
+    return int(visible), owners
 
 
 def forget_empty_owners(tx: Transaction, scopes: Sequence[UUID], now: datetime) -> None:
     """Delete those of the owners that have no visible record, with all of their rows."""
-    found = tx.execute(
+    empty = tx.column(
         "SELECT w.scope FROM unnest(%s::uuid[]) AS w (scope) WHERE NOT EXISTS (SELECT 1 FROM "
         f"langchain_kronvex.records AS r WHERE r.scope = w.scope AND {rows.VISIBLE})",
         [list(scopes), now],
     )
-    empty = [scope for (scope,) in found]
     if empty:
         tx.execute(f"{delete_rows('r.scope = ANY(%s)')} SELECT count(*) FROM gone", [empty])
         _sweep(tx, empty)
@@ -113,17 +111,17 @@ def purge(tx: Transaction, now: datetime, scope: UUID | None = None) -> int:
     expired = "r.expires IS NOT NULL AND NOT r.pinned AND r.expires <= %s"
     parameters: list[Any] = [now] if scope is None else [now, scope]
     expired += "" if scope is None else " AND r.scope = %s"
-    owners = _owners_of(tx, expired, parameters)
+    owners = owners_of(tx, expired, parameters)
     if not owners:
         return 0
     scopes = lock_owners(tx, owners)
-    removed = tx.execute(
+    (removed,) = tx.column(
         f"{delete_rows(f'{expired} AND r.scope = ANY(%s)')} SELECT count(*) FROM gone",
         [*parameters, scopes],
     )
     renew_generation(tx, scopes)
     tx.execute(_LEAVE, [scopes])
-    return int(removed[0][0])
+    return int(removed)
 
 
 def _sweep(tx: Transaction, scopes: list[UUID]) -> None:
@@ -138,12 +136,12 @@ def _touched(tx: Transaction, selection: Selection) -> list[UUID]:
     if named is not None:
         return list(named)
     if not selection.is_everything:
-        return _owners_of(tx, *rows.where(selection, tx.agent_id))
+        return owners_of(tx, *rows.where(selection, tx.agent_id))
     every = "SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s"
-    return [scope for (scope,) in tx.execute(every, [tx.agent_id])]
+    return tx.column(every, [tx.agent_id])
 
 
-def _owners_of(tx: Transaction, condition: str, parameters: Sequence[Any]) -> list[UUID]:
+def owners_of(tx: Transaction, condition: str, parameters: Sequence[Any]) -> list[UUID]:
     """Return the owners of the records `r` that a condition selects."""
     sql = f"SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r WHERE {condition}"
-    return [scope for (scope,) in tx.execute(sql, parameters)]
+    return tx.column(sql, parameters)

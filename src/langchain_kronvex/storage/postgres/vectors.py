@@ -125,14 +125,13 @@ def release(tx: Transaction, worker: UUID) -> None:
 
 def claimed_by_others(tx: Transaction, worker: UUID) -> float | None:
     """Return in how many seconds the first claim of another worker ends; None without claims."""
-    found = tx.execute(
+    (seconds,) = tx.column(
         "SELECT extract(epoch FROM min(c.until) - clock_timestamp())::float8 "
         "FROM langchain_kronvex.claims AS c JOIN langchain_kronvex.records AS r "
         f"ON r.scope = c.scope AND r.seq = c.seq WHERE {_OF_AGENT} AND r.vector IS NULL "
         "AND c.worker <> %s",
         [tx.agent_id, worker],
     )
-    seconds: float | None = found[0][0]
     return None if seconds is None else max(seconds, 0.0)
 
 
@@ -205,7 +204,7 @@ def finish_reindex(tx: Transaction, model: str) -> int:
         return _count(tx, "r.vector IS NOT NULL")  # an earlier attempt did everything
     if known is None or known[0] != model:
         refuse(tx.location, current, model, None)
-    scopes = tx.execute(
+    scopes = tx.column(
         "SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s ORDER BY scope FOR UPDATE",
         [tx.agent_id],
     )
@@ -216,7 +215,7 @@ def finish_reindex(tx: Transaction, model: str) -> int:
         f"WHERE u.scope = r.scope AND u.seq = r.seq) WHERE {_OF_AGENT}",
         [tx.agent_id],
     )
-    renew_generation(tx, [scope for (scope,) in scopes])
+    renew_generation(tx, scopes)
     _drop_upcoming(tx)
     tx.execute("DELETE FROM langchain_kronvex.models WHERE agent_id = %s", [tx.agent_id])
     _put_model(tx, *known)
@@ -233,11 +232,9 @@ def _put_model(tx: Transaction, model: str, width: int | None, *, upcoming: bool
 
 
 def _count(tx: Transaction, condition: str) -> int:
-    found = tx.execute(
-        f"SELECT count(*) FROM langchain_kronvex.records AS r WHERE {_OF_AGENT} AND {condition}",
-        [tx.agent_id],
-    )
-    return int(found[0][0])
+    sql = f"SELECT count(*) FROM langchain_kronvex.records AS r WHERE {_OF_AGENT} AND {condition}"
+    (count,) = tx.column(sql, [tx.agent_id])
+    return int(count)
 
 
 def _drop_upcoming(tx: Transaction) -> None:

@@ -209,12 +209,8 @@ def change(tx: Transaction, record: Record, now: datetime) -> None:
 
 def count_accesses(tx: Transaction, counts: Mapping[str, int]) -> None:
     """See `MemoryBackend.count_accesses`."""
-    owners = tx.execute(
-        "SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r "
-        f"WHERE r.id = ANY(%s) AND {rows.EACH_OF_AGENT}",
-        [list(counts), tx.agent_id],
-    )
-    erasing.keep_owners(tx, [scope for (scope,) in owners])
+    of_them = f"r.id = ANY(%s) AND {rows.EACH_OF_AGENT}"
+    erasing.keep_owners(tx, erasing.owners_of(tx, of_them, [list(counts), tx.agent_id]))
     tx.execute(
         "INSERT INTO langchain_kronvex.accesses AS a (scope, seq, count) "
         "SELECT r.scope, r.seq, w.count FROM unnest(%s::text[], %s::bigint[]) AS w (id, count) "
@@ -256,17 +252,15 @@ def begin(
 
 
 def _finding_places(tx: Transaction, records: Sequence[Record]) -> Statement:
-    places = [
-        (tx.scope(place.owner), place.kind, place.session, rows.key_digest(place.key))
-        for place in map(place_of, records)
-    ]
-    columns = [list(column) for column in zip(*places, strict=True)] or [[], [], [], []]
+    places = list(map(place_of, records))
+    whose = [[tx.scope(place.owner) for place in places], [place.kind for place in places]]
+    keys = [[place.session for place in places], [rows.key_digest(place.key) for place in places]]
     return Statement(
         f"SELECT {rows.RECORD_COLUMNS} FROM "
         "unnest(%s::uuid[], %s::text[], %s::text[], %s::bytea[]) AS w (scope, kind, session, key) "
         "JOIN langchain_kronvex.records AS r ON r.scope = w.scope AND r.kind = w.kind "
         "AND r.session_id = w.session AND r.key_digest = w.key",
-        columns,
+        [*whose, *keys],
     )
 
 
@@ -292,8 +286,8 @@ def _rebase(tx: Transaction, record: Record) -> Record:
 def _are_stored(tx: Transaction, records: Sequence[Record]) -> bool:
     """Return whether an earlier attempt stored the records, even if others replaced them since."""
     scopes = {tx.scope(record.scope.owner) for record in records}
-    found = tx.execute(
+    (count,) = tx.column(
         "SELECT count(*) FROM langchain_kronvex.records WHERE scope = ANY(%s) AND id = ANY(%s)",
         [list(scopes), [record.id for record in records]],
     )
-    return int(found[0][0]) == len(records) > 0
+    return int(count) == len(records) > 0

@@ -85,8 +85,7 @@ def store_request(stored: VersionedRecord) -> Request:
         envelope["padding"] = len(padding)
     metadata: dict[str, Any] = dict(record.metadata)
     if not _survives(metadata):
-        metadata = {}
-        envelope["metadata"] = json.dumps(dict(record.metadata))
+        metadata, envelope["metadata"] = {}, json.dumps(metadata)
     type_ = record.type if record.kind == "memory" else "context"
     body = {
         "content": content,
@@ -110,12 +109,9 @@ def is_as_sent(raw: WireMemory, sent: Request, stored: VersionedRecord) -> bool:
         # A memory can do without our envelope; a message cannot.
         is_memory = stored.record.kind == "memory"
         return is_memory and raw.content == body["content"] and not raw.deduplicated
-    found = record_from_wire(raw)
-    return (
-        found is not None
-        and (found.record.id, found.version) == (stored.record.id, stored.version)
-        and found.record.content == stored.record.content
-    )
+    found, record = record_from_wire(raw), stored.record
+    told = found and (found.record.id, found.version, found.record.content)
+    return told == (record.id, stored.version, record.content)
 
 
 def says_too_little(raw: WireMemory, sent: Request) -> bool:
