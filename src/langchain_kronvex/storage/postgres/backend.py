@@ -6,6 +6,7 @@ import contextlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, KronvexError
@@ -14,7 +15,7 @@ from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Replacement, Selection
-from langchain_kronvex.storage.indexes import IndexCache
+from langchain_kronvex.storage.indexes import IndexCache, recall_owners
 from langchain_kronvex.storage.options import PostgresOptions
 from langchain_kronvex.storage.postgres import erasing, reading, recall, rows, transfer, writing
 from langchain_kronvex.storage.postgres import vectors as stored_vectors
@@ -118,7 +119,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
 
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""
-        return recall.recall(self.db, self._cache, request)
+        return recall_owners(request, partial(recall.recall_owner, self.db, self._cache))
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""

@@ -21,7 +21,6 @@ from langchain_kronvex.core.errors import MemoryClosed
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.options import PostgresOptions
 from langchain_kronvex.storage.postgres import connections as lending
-from langchain_kronvex.storage.postgres.connections import Connection, Connections, milliseconds
 from langchain_kronvex.storage.postgres.errors import Attempts, is_lost, lacks_reach, translated
 from langchain_kronvex.storage.postgres.rows import scope_key
 
@@ -62,7 +61,7 @@ class Transaction:
     location: str
     _placed: Callable[[str], str]
     is_retry: bool
-    _connection: Connection
+    _connection: lending.Connection
     _settings: list[Statement]  # sent together with the first statement
 
     def scope(self, owner: str) -> UUID:
@@ -132,7 +131,7 @@ class Database:
         self._options = options
         self._use_vectors_in("public")
         connections = lending.connections_to(conninfo, options, patience_seconds)
-        self._connections: Connections | None = connections
+        self._connections: lending.Connections | None = connections
 
     def probe(self) -> None:
         """Connect once: a pool of ours does not say why it has no connection.
@@ -187,7 +186,7 @@ class Database:
         return {scope_key(self.agent_id, scope.owner) for scope in scopes}
 
     @property
-    def connections(self) -> Connections:
+    def connections(self) -> lending.Connections:
         """The connections to the database.
 
         Raises:
@@ -198,7 +197,7 @@ class Database:
         return self._connections
 
     def _settings(
-        self, connection: Connection, reach: Reach, seconds_left: float, is_quick: bool
+        self, connection: lending.Connection, reach: Reach, seconds_left: float, is_quick: bool
     ) -> list[Statement]:
         """Return the statements that set what holds for one transaction alone."""
         settings: dict[str, str | None] = {}
@@ -206,9 +205,9 @@ class Database:
             settings[REACH] = "*" if reach is None else ",".join(map(str, reach))
         limit = self._options.statement_timeout_seconds
         if not self.connections.bounds_statements(connection):
-            settings["lock_timeout"] = milliseconds(seconds_left)
+            settings["lock_timeout"] = lending.milliseconds(seconds_left)
             if limit is not None:
-                settings["statement_timeout"] = milliseconds(limit)
+                settings["statement_timeout"] = lending.milliseconds(limit)
         elif limit is None and not is_quick:
             settings["statement_timeout"] = None  # as the server sets it
         if not settings:

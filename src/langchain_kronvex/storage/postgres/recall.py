@@ -16,9 +16,8 @@ from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import Hits, search
-from langchain_kronvex.storage import indexes
 from langchain_kronvex.storage.backend import Match, Record
-from langchain_kronvex.storage.indexes import CachedIndex, IndexCache, State
+from langchain_kronvex.storage.indexes import CachedIndex, IndexCache, State, matches_of
 from langchain_kronvex.storage.model_check import Model, check_request, damaged, refuse
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.database import Database, Rows
@@ -26,15 +25,23 @@ from langchain_kronvex.storage.postgres.vectors import forget
 from langchain_kronvex.storage.record import from_cells
 
 _PAGE_ROWS = 2000
+# A join, because with `= ANY` the planner reads all of the owner's records: five times slower at
+# 10,000.
+_HITS = (
+    "LEFT JOIN (unnest(%s::bigint[]) AS w (seq) JOIN langchain_kronvex.records AS r "
+    "ON r.scope = %s AND r.seq = w.seq) ON r.scope = s.scope "
+    f"AND r.kind = 'memory' AND {rows.VISIBLE}"
+)
+_NEW_ROWS = (
+    f"LEFT JOIN LATERAL (SELECT {rows.INDEX_COLUMNS} FROM langchain_kronvex.records AS r "
+    "WHERE r.scope = s.scope AND r.kind = 'memory' AND r.revision > %s AND r.seq > %s "
+    "ORDER BY r.seq LIMIT %s) AS x ON true"
+)
 _ROUNDS = 50  # of adding what others write meanwhile, before a recall gives up
 
 
-def recall(database: Database, cache: IndexCache, request: RecallRequest) -> list[Match]:
-    """Return the best matches, most similar first."""
-    return indexes.recall_owners(request, lambda each: _recall_owner(database, cache, each))
-
-
-def _recall_owner(database: Database, cache: IndexCache, request: RecallRequest) -> list[Match]:
+def recall_owner(database: Database, cache: IndexCache, request: RecallRequest) -> list[Match]:
+    """Return the best matches among the memories of one owner, most similar first."""
     owner = request.scope.owner
     entry = cache.entry(owner)
     begun: State | None = None
@@ -50,7 +57,7 @@ def _recall_owner(database: Database, cache: IndexCache, request: RecallRequest)
             if hits is None:
                 width = 0 if request.vector is None else len(request.vector)
                 refuse(database.location, model, request.model or "", width)
-            return indexes.matches_of(hits, records)
+            return matches_of(hits, records)
         with entry.loading:
             known = entry.state
             if known.generation != state.generation or known.revision < state.revision:
@@ -108,17 +115,8 @@ def _fetch(
     database: Database, owner: str, seqs: list[int], now: datetime
 ) -> tuple[State, Model | None, dict[int, Record]]:
     """Return the owner's state, the model of the vectors, and visible memories by their numbers."""
-    state, model, found = _read_with_state(
-        database,
-        owner,
-        f"r.seq, {rows.RECORD_COLUMNS}",
-        # A join, because with `= ANY` the planner reads all of the owner's records: five times
-        # slower at 10,000.
-        "LEFT JOIN (unnest(%s::bigint[]) AS w (seq) JOIN langchain_kronvex.records AS r "
-        "ON r.scope = %s AND r.seq = w.seq) ON r.scope = s.scope "
-        f"AND r.kind = 'memory' AND {rows.VISIBLE}",
-        [seqs, rows.scope_key(database.agent_id, owner), now],
-    )
+    columns, scope = f"r.seq, {rows.RECORD_COLUMNS}", rows.scope_key(database.agent_id, owner)
+    state, model, found = _read_with_state(database, owner, columns, _HITS, [seqs, scope, now])
     return state, model, {seq: from_cells(cells) for seq, *cells in found}
 
 
@@ -129,15 +127,8 @@ def _read_page(
 
     Only those from a number on.
     """
-    state, model, found = _read_with_state(
-        database,
-        owner,
-        "x.*",
-        f"LEFT JOIN LATERAL (SELECT {rows.INDEX_COLUMNS} FROM langchain_kronvex.records AS r "
-        "WHERE r.scope = s.scope AND r.kind = 'memory' AND r.revision > %s AND r.seq > %s "
-        "ORDER BY r.seq LIMIT %s) AS x ON true",
-        [revision, after, _PAGE_ROWS],
-    )
+    bounds = [revision, after, _PAGE_ROWS]
+    state, model, found = _read_with_state(database, owner, "x.*", _NEW_ROWS, bounds)
     return state, model, list(map(rows.to_index_row, found))
 
 

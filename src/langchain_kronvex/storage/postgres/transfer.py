@@ -34,16 +34,15 @@ def export_page(
     known = vectors.model_of(tx) if model is not None else None
     vector = "pgvector.halfvec_send(r.vector)" if known and known[0] == model else "NULL::bytea"
     whose = rows.OF_AGENT if owner is None else "r.scope = %s AND r.kind <> 'item'"
-    found = in_order(
-        tx,
-        after,
+    page = (
         "SELECT p.* FROM (SELECT r.seq, sum(length(r.content)) OVER (ORDER BY r.seq) "
         f"- length(r.content), {vector}, {rows.RECORD_COLUMNS} "
         "FROM langchain_kronvex.records AS r WHERE r.seq > %s AND r.seq <= %s "
         f"AND {whose} AND {rows.VISIBLE} "
-        "ORDER BY r.seq LIMIT %s) AS p (seq, before) WHERE p.before < %s",
-        [tx.agent_id if owner is None else tx.scope(owner), now, limit, _PAGE_CHARS],
+        "ORDER BY r.seq LIMIT %s) AS p (seq, before) WHERE p.before < %s"
     )
+    of = tx.agent_id if owner is None else tx.scope(owner)
+    found = in_order(tx, after, page, [of, now, limit, _PAGE_CHARS])
     return [
         (seq, from_cells(cells, sound_vector(rows.from_halfvec(sent), known)))
         for seq, _, sent, *cells in found

@@ -137,16 +137,12 @@ def claimed_by_others(tx: Transaction, worker: UUID) -> float | None:
 
 def without_upcoming(tx: Transaction, limit: int, now: datetime, after: int) -> list[Unembedded]:
     """Return memories without a vector of the upcoming model; they are claimed by no worker."""
-    found = in_order(
-        tx,
-        after,
-        "SELECT r.seq, r.id, coalesce(r.search_text, r.content) "
-        "FROM langchain_kronvex.records AS r "
-        f"WHERE r.seq > %s AND r.seq <= %s AND {_OF_AGENT} "
-        f"AND NOT EXISTS ({_UPCOMING}) AND {rows.VISIBLE} ORDER BY r.seq LIMIT %s",
-        [tx.agent_id, now, limit],
+    missing = (
+        "SELECT r.seq, r.id, coalesce(r.search_text, r.content) FROM langchain_kronvex.records "
+        f"AS r WHERE r.seq > %s AND r.seq <= %s AND {_OF_AGENT} "
+        f"AND NOT EXISTS ({_UPCOMING}) AND {rows.VISIBLE} ORDER BY r.seq LIMIT %s"
     )
-    return [Unembedded(*row) for row in found]
+    return [Unembedded(*row) for row in in_order(tx, after, missing, [tx.agent_id, now, limit])]
 
 
 def embed(tx: Transaction, vectors: Mapping[str, Floats], model: str, *, upcoming: bool) -> None:

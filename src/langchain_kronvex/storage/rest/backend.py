@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, NoReturn
 
 from langchain_kronvex.core.background import OnError
@@ -16,10 +17,11 @@ from langchain_kronvex.core.errors import NotSupported
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Replacement, Selection
+from langchain_kronvex.storage.indexes import recall_owners
 from langchain_kronvex.storage.record import Record, Unembedded
 from langchain_kronvex.storage.rest import erasing, reading, writing
 from langchain_kronvex.storage.rest.outbox.sender import OutboxSender
-from langchain_kronvex.storage.rest.recall import recall
+from langchain_kronvex.storage.rest.recall import recall_owner
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 from langchain_kronvex.storage.rest.versions import is_selected
 
@@ -107,7 +109,7 @@ class KronvexBackend(MemoryBackend):
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`: the server's best matches, and those in the outbox."""
         self.sender.settle([each.scope.owner for each in request.by_owner()])
-        return recall(self.agent, request)
+        return recall_owners(request, partial(recall_owner, self.agent))
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""

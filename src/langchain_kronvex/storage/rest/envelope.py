@@ -21,7 +21,6 @@ from langchain_kronvex.storage import client_envelope as envelopes
 from langchain_kronvex.storage.backend import Record, Selection, content_key
 from langchain_kronvex.storage.client_envelope import RESERVED, VersionedRecord, is_shallow, is_text
 from langchain_kronvex.storage.rest.http import api
-from langchain_kronvex.storage.rest.http.api import Request, WireMemory
 
 MAX_REQUEST_BYTES = 16 << 20
 _ADDED_BYTES = 64 << 10  # at most, by the numbers of the envelope, which grow
@@ -67,7 +66,7 @@ def from_payload(payload: Mapping[str, Any]) -> VersionedRecord:
     return replace(found, ttl_days=payload["ttl_days"], gone=payload["gone"])
 
 
-def store_request(stored: VersionedRecord) -> Request:
+def store_request(stored: VersionedRecord) -> api.Request:
     """Return the request that stores a record.
 
     A record that does not expire is pinned on the server, which keeps the server from superseding
@@ -97,10 +96,10 @@ def store_request(stored: VersionedRecord) -> Request:
     }
     if stored.ttl_days is not None:
         body["ttl_days"] = stored.ttl_days
-    return Request("POST", "/remember", body=body, repeatable=False)
+    return api.Request("POST", "/remember", body=body, repeatable=False)
 
 
-def is_as_sent(raw: WireMemory, sent: Request, stored: VersionedRecord) -> bool:
+def is_as_sent(raw: api.WireMemory, sent: api.Request, stored: VersionedRecord) -> bool:
     """Return whether the server's answer is the memory that was sent, and not another one."""
     body = sent.body
     if raw.unreadable or raw.superseded or raw.session != body["session_id"]:
@@ -114,7 +113,7 @@ def is_as_sent(raw: WireMemory, sent: Request, stored: VersionedRecord) -> bool:
     return told == (record.id, stored.version, record.content)
 
 
-def says_too_little(raw: WireMemory, sent: Request) -> bool:
+def says_too_little(raw: api.WireMemory, sent: api.Request) -> bool:
     """Return whether an answer that is not `is_as_sent` may still be the memory that was sent:
     nothing in it belongs to another memory, and something of this one is missing.
     """
@@ -124,7 +123,7 @@ def says_too_little(raw: WireMemory, sent: Request) -> bool:
     return raw.unreadable or (RESERVED not in raw.metadata and raw.content == body["content"])
 
 
-def record_from_wire(raw: WireMemory) -> VersionedRecord | None:
+def record_from_wire(raw: api.WireMemory) -> VersionedRecord | None:
     """Return the record that a memory of the API holds.
 
     Returns:
@@ -144,7 +143,7 @@ def record_from_wire(raw: WireMemory) -> VersionedRecord | None:
     return _foreign(raw)
 
 
-def _foreign(raw: WireMemory) -> VersionedRecord | None:
+def _foreign(raw: api.WireMemory) -> VersionedRecord | None:
     """Return the record of a memory that was written without our envelope."""
     if not raw.content.strip():
         return None

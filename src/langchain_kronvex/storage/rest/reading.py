@@ -10,7 +10,6 @@ from langchain_kronvex.storage.backend import Page, Record, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.rest.envelope import one_session
 from langchain_kronvex.storage.rest.http import api
-from langchain_kronvex.storage.rest.http.api import WireMemory
 from langchain_kronvex.storage.rest.http.transport import AnswerTooLarge
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 from langchain_kronvex.storage.rest.versions import is_selected, on_page, summaries, visible_latest
@@ -82,7 +81,7 @@ def stored_records(
 
 def listing(
     agent: RemoteAgent, session: str | None, deadline: float | None = None
-) -> list[WireMemory]:
+) -> list[api.WireMemory]:
     """List the memories of one of the server's sessions, or of the whole agent.
 
     A listing that is shorter than the server says is repeated once: other clients were writing.
@@ -91,7 +90,7 @@ def listing(
     Raises:
         ServerUnavailable: it took longer than until `deadline`, a moment of `time.monotonic()`.
     """
-    found: dict[str, WireMemory] = {}
+    found: dict[str, api.WireMemory] = {}
     for _ in range(2):
         listed, total = _read_pages(agent, session, deadline)
         found |= listed
@@ -102,14 +101,14 @@ def listing(
 
 def _read_pages(
     agent: RemoteAgent, session: str | None, deadline: float | None
-) -> tuple[dict[str, WireMemory], int | None]:
+) -> tuple[dict[str, api.WireMemory], int | None]:
     """Read pages until one brings nothing new, or the server says that it is the last.
 
     Returns:
         The memories by id, and how many there are as the server says.
     """
     size, number = api.PAGE_ITEMS, 1
-    listed: dict[str, WireMemory] = {}
+    listed: dict[str, api.WireMemory] = {}
     while number <= _MAX_PAGES:
         try:
             answer = agent.ask(api.list_request(session, number, size, deadline))

@@ -14,7 +14,6 @@ from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, Selection
 from langchain_kronvex.storage.client_envelope import AGENT_SESSION, VersionedRecord, wire_session
-from langchain_kronvex.storage.indexes import recall_owners
 from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.http import api
 from langchain_kronvex.storage.rest.http.api import WireMemory
@@ -29,12 +28,8 @@ _OTHERS = (
 _Scores = dict[Place, tuple[float, float]]  # similarity and probability
 
 
-def recall(agent: RemoteAgent, request: RecallRequest) -> list[Match]:
+def recall_owner(agent: RemoteAgent, request: RecallRequest) -> list[Match]:
     """Return the best matches on the server and in the outbox, most similar first."""
-    return recall_owners(request, lambda each: _recall_owner(agent, each))
-
-
-def _recall_owner(agent: RemoteAgent, request: RecallRequest) -> list[Match]:
     owner = request.scope.owner
     # The outbox first: an entry that is sent meanwhile is then seen twice, which does no harm.
     known = agent.outbox.records([owner])

@@ -15,7 +15,6 @@ from langchain_kronvex.storage.client_envelope import VersionedRecord, is_uuid
 from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.envelope import record_from_wire
 from langchain_kronvex.storage.rest.http import api
-from langchain_kronvex.storage.rest.http.api import WireMemory
 from langchain_kronvex.storage.rest.http.transport import Transport
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
@@ -200,7 +199,7 @@ class RemoteAgent:
                 self.ask(api.delete_request(server_id))
         return True
 
-    def read(self, memories: Iterable[WireMemory]) -> list[VersionedRecord]:
+    def read(self, memories: Iterable[api.WireMemory]) -> list[VersionedRecord]:
         """Return the records of memories, and note where they are on the server.
 
         A memory that cannot be read is reported once.

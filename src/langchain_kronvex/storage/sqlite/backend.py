@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -14,7 +15,7 @@ from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryStats
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Replacement, Selection
-from langchain_kronvex.storage.indexes import IndexCache
+from langchain_kronvex.storage.indexes import IndexCache, recall_owners
 from langchain_kronvex.storage.model_check import damaged
 from langchain_kronvex.storage.sqlite import erasing, reading, recall, transfer, vectors, writing
 from langchain_kronvex.storage.sqlite.file import AgentConnection, Schema, SqliteFile
@@ -95,7 +96,8 @@ class SqliteBackend(MemoryBackend, ForkAware):
 
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""
-        return recall.recall(self.file, self._cache, request, self.page_rows, self._forget_vectors)
+        parts = (self.file, self._cache, self.page_rows, self._forget_vectors)
+        return recall_owners(request, partial(recall.recall_owner, *parts))
 
     def start(self, report: Callable[[Exception], None], on_unembedded: Callable[[], None]) -> None:
         """See `MemoryBackend.start`."""

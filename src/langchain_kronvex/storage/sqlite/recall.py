@@ -14,9 +14,8 @@ from functools import partial
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import search
-from langchain_kronvex.storage import indexes
 from langchain_kronvex.storage.backend import Match, Record
-from langchain_kronvex.storage.indexes import CachedIndex, IndexCache, State
+from langchain_kronvex.storage.indexes import CachedIndex, IndexCache, State, matches_of
 from langchain_kronvex.storage.model_check import Model, check_request
 from langchain_kronvex.storage.record import from_cells, to_micros
 from langchain_kronvex.storage.sqlite import rows, vectors
@@ -26,26 +25,18 @@ _ROUNDS = 20  # of catching up with writers, before a recall returns what it has
 Forget = Callable[[Sequence[int]], None]
 
 
-def recall(
-    file: SqliteFile, cache: IndexCache, request: RecallRequest, page_rows: int, forget: Forget
+def recall_owner(
+    file: SqliteFile, cache: IndexCache, page_rows: int, forget: Forget, request: RecallRequest
 ) -> list[Match]:
-    """Return the best matches, most similar first.
+    """Return the best matches among the memories of one owner, most similar first.
 
     Args:
         file: The store.
         cache: The indexes.
-        request: What to recall.
         page_rows: How many memories are read into an index at a time.
         forget: Called with the numbers of memories whose vectors are damaged.
+        request: What to recall.
     """
-    return indexes.recall_owners(
-        request, lambda each: _recall_owner(file, cache, each, page_rows, forget)
-    )
-
-
-def _recall_owner(
-    file: SqliteFile, cache: IndexCache, request: RecallRequest, page_rows: int, forget: Forget
-) -> list[Match]:
     owner = request.scope.owner
     entry = cache.entry(owner)
     for _ in range(_ROUNDS):
@@ -61,7 +52,7 @@ def _recall_owner(
         if entry.damaged:  # now that no lock is held
             seqs, entry.damaged = entry.damaged, []
             forget(seqs)
-        matches = indexes.matches_of(hits, _fetch(file, scope, hits.seqs, request.now))
+        matches = matches_of(hits, _fetch(file, scope, hits.seqs, request.now))
         if len(matches) == len(hits.seqs):
             break
     return matches
