@@ -75,8 +75,8 @@ class Endpoint(APIRoute):
         given = {**request.path_params, "request": request, **values}
         with ExitStack() as while_used:
             if "agent" in self._names:
-                opened = agent_of_path(given["agent_id"], request)
-                given["agent"] = while_used.enter_context(opened)
+                agent = agent_of_path(given["agent_id"], request)
+                given["agent"] = while_used.enter_context(agent)
             answer = self.endpoint(**{name: given[name] for name in self._names})
             if answer is None:
                 return Response(status_code=204)

@@ -32,7 +32,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
     """Records of one agent in a PostgreSQL database.
 
     Args:
-        conninfo: A connection string of libpq; "" with a pool of the user's.
+        dsn: A connection string of libpq; "" with a pool of the user's.
         agent_id: The agent; records of other agents in the same tables are never touched.
         options: How to use the database.
         timeout: Seconds to go on trying when the server is away, or no connection is free.
@@ -45,16 +45,10 @@ class PostgresBackend(MemoryBackend, ForkAware):
     claim_seconds = 120.0
 
     def __init__(
-        self,
-        conninfo: str,
-        agent_id: str,
-        options: PostgresOptions,
-        *,
-        timeout: float,
-        cache_bytes: int,
+        self, dsn: str, agent_id: str, options: PostgresOptions, *, timeout: float, cache_bytes: int
     ) -> None:
         self._cache_bytes = cache_bytes
-        self.db = Database(conninfo, options, agent_id, timeout)
+        self.db = Database(dsn, options, agent_id, timeout)
         self.location = self.db.location
         try:
             self.db.probe()

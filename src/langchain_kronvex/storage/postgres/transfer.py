@@ -14,7 +14,7 @@ from langchain_kronvex.storage.postgres.database import Statement, Transaction, 
 from langchain_kronvex.storage.postgres.erasing import delete_rows, renew_generation
 from langchain_kronvex.storage.postgres.reading import in_order
 from langchain_kronvex.storage.postgres.writing import begin, count_accesses
-from langchain_kronvex.storage.record import from_cells, is_visible, moved_id, place_of, renewed
+from langchain_kronvex.storage.record import from_cells, moved_id, place_of, renewed
 
 _PAGE_CHARS = 8 << 20  # the most text of a page
 _DROP_EXPIRED = (
@@ -57,18 +57,14 @@ def restore(tx: Transaction, records: Sequence[Record], now: datetime, model: st
     batch, records = begin(tx, records, model, records)
     counts: dict[str, int] = {}
     for record in _with_free_ids(tx, records, now):
-        older = batch.there.get(place_of(record))
-        if older and not is_visible(older, now):
-            batch.drop(older)
-        elif older and older.content == record.content:
+        older = batch.at_place(record, now)
+        if older and older.content == record.content:
             batch.update(renewed(older, record))
-            continue
-        elif older and older.created_at >= record.created_at:
-            continue
-        elif older:
-            batch.retire(older)
-        batch.insert(record)
-        counts[record.id] = record.access_count
+        elif not older or older.created_at < record.created_at:
+            if older:
+                batch.retire(older)
+            batch.insert(record)
+            counts[record.id] = record.access_count
     batch.send()
     if any(counts.values()):
         count_accesses(tx, {id_: count for id_, count in counts.items() if count})

@@ -7,7 +7,7 @@ to all workers. So the writes of one owner have one order, and no two transactio
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from langchain_kronvex.storage.postgres import erasing, rows, vectors
 from langchain_kronvex.storage.postgres.database import Rows, Statement, Transaction
 from langchain_kronvex.storage.record import Place, from_cells, is_visible, place_of, rebased
 
+Records = Sequence[Record]
 _PURGE_EVERY = 256  # writes of one owner
 _MUTABLE = (
     "key, key_digest, type, content, search_text, metadata, created, expires, pinned, revision, "
@@ -75,9 +76,13 @@ class Batch:
         self._changes = defaultdict[str, list[Sequence[Any]]](list)
         self._changed_ids: set[str] = set()
 
-    def drop(self, record: Record) -> None:
-        """Delete a record that has expired."""
-        self._change(_DROP, record)
+    def at_place(self, record: Record, now: datetime) -> Record | None:
+        """Return the visible record at the place of this one; an expired one is deleted."""
+        older = self.there.get(place_of(record))
+        if older and not is_visible(older, now):
+            self._change(_DROP, older)
+            return None
+        return older
 
     def retire(self, record: Record) -> None:
         """Make a record invisible; only its place stays, until a purge."""
@@ -133,10 +138,7 @@ def add(
             batch.send()
             record = _rebase(tx, record)
             batch.there.update(_at_places(tx, [record]))
-        older = batch.there.get(place_of(record))
-        if older and not is_visible(older, now):
-            batch.drop(older)
-            older = None
+        older = batch.at_place(record, now)
         if older and older.id != record.id:
             if record.completes:
                 batch.retire(record)
@@ -167,12 +169,10 @@ def put(tx: Transaction, wanted: Replacement, now: datetime) -> bool:
         tx.execute_all([Statement(erasing.empty_rows(sql), values) for sql, values in chosen])
         batch.there = _at_places(tx, records)
     for record in records:
-        older = batch.there.get(place_of(record))
-        if older and is_visible(older, now):
+        older = batch.at_place(record, now)
+        if older:
             batch.retire(older)
             record = replace(record, said_at=older.said_at or older.created_at)
-        elif older:
-            batch.drop(older)
         batch.insert(record)
     batch.send()
     if leaving:
@@ -198,11 +198,9 @@ def change(tx: Transaction, record: Record, now: datetime) -> None:
     if record.base is not None:
         record = _rebase(tx, record)
     batch = Batch(tx, {record.scope.owner: locked[0][0]}, _at_places(tx, [record]))
-    other = batch.there.get(place_of(record))
+    other = batch.at_place(record, now)
     if other and other.id != record.id:
-        if is_visible(other, now):
-            raise stored.key_taken()
-        batch.drop(other)
+        raise stored.key_taken()
     batch.update(record)
     batch.send()
 
@@ -225,11 +223,7 @@ def count_accesses(tx: Transaction, counts: Mapping[str, int]) -> None:
 
 
 def begin(
-    tx: Transaction,
-    records: Sequence[Record],
-    model: str | None,
-    placed: Sequence[Record],
-    others: Collection[str] = (),
+    tx: Transaction, records: Records, model: str | None, placed: Records, more: Iterable[str] = ()
 ) -> tuple[Batch, Sequence[Record]]:
     """Keep the model unchanged, lock owners, and find the records at the same places.
 
@@ -238,12 +232,12 @@ def begin(
         records: The records to write; their owners are locked.
         model: Of the vectors of the records.
         placed: Those of the records whose places may be taken.
-        others: More owners to lock.
+        more: More owners to lock.
 
     Returns:
         A batch for these owners, and the records without vectors that do not fit.
     """
-    owners = list({record.scope.owner for record in records}.union(others))
+    owners = list({record.scope.owner for record in records}.union(more))
     locking = Statement(_LOCK, [tx.agent_id, list(map(tx.scope, owners)), owners])
     model_first = (vectors.holding_model(tx), vectors.finding_model(tx))
     _, known, locked, found = tx.execute_all([*model_first, locking, _finding_places(tx, placed)])

@@ -28,10 +28,7 @@ _PLAIN_SESSION = re.compile(r"[\w@:+-][\w@:+.-]*", re.ASCII)  # no server reads 
 
 
 def erase(
-    agent: RemoteAgent,
-    selection: Selection,
-    withdrawn: Sequence[VersionedRecord],
-    now: datetime,
+    agent: RemoteAgent, selection: Selection, withdrawn: Sequence[VersionedRecord], now: datetime
 ) -> int:
     """Erase the selected records; return how many of them were visible.
 
