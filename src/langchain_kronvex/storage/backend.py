@@ -17,7 +17,7 @@ from typing import Literal
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.record import KINDS, Kind, Record, Unembedded, content_key
+from langchain_kronvex.storage.record import KINDS, Kind, Record, Records, Unembedded, content_key
 
 __all__ = [
     "KINDS", "Kind", "Match", "MemoryBackend", "Page", "Record", "Replacement", "Selection",
@@ -127,9 +127,7 @@ class MemoryBackend(ABC):
         del report, on_unembedded
 
     @abstractmethod
-    def add(
-        self, records: Sequence[Record], now: datetime, model: str | None = None
-    ) -> list[Record]:
+    def add(self, records: Records, now: datetime, model: str | None = None) -> list[Record]:
         """Store all records or none, durably, in their order; return them as stored.
 
         If a key is stored already, the older record is renewed (see `renewed`). A record that
@@ -293,7 +291,7 @@ class MemoryBackend(ABC):
         return 1 << 62
 
     @abstractmethod
-    def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
+    def restore(self, records: Records, now: datetime, model: str | None = None) -> int:
         """Store exported records unchanged: all or none, durably, in their order.
 
         Access counts and `said_at` are stored as given. Restoring again changes nothing:

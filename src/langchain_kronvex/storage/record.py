@@ -72,6 +72,9 @@ class Record:
         return self.content if self.search_text is None else self.search_text
 
 
+Records = Sequence[Record]
+
+
 class Unembedded(NamedTuple):
     """A memory without a vector: its place in the order of writing, its id and search text."""
 

@@ -62,18 +62,16 @@ def open_backend(url: str, agent_id: str, settings: Settings) -> MemoryBackend:
         StoreError: the place cannot be opened.
     """
     _refuse_unused(url, settings)
-    timeout, cache_bytes = settings.timeout_seconds, settings.cache_megabytes << 20
     if is_remote(url):
         from langchain_kronvex.storage.rest.opening import open_service
 
         return open_service(url, agent_id, settings)
     if is_postgres(url):
-        opened, options = _postgres(), settings.postgres or PostgresOptions()
-        return opened(_conninfo(url), agent_id, options, timeout=timeout, cache_bytes=cache_bytes)
+        return _postgres()(_conninfo(url), agent_id, settings)
     path = _sqlite_path(url)
     from langchain_kronvex.storage.sqlite.backend import SqliteBackend
 
-    return SqliteBackend(path, agent_id, timeout=timeout, cache_bytes=cache_bytes)
+    return SqliteBackend(path, agent_id, settings)
 
 
 def _refuse_unused(url: str, settings: Settings) -> None:

@@ -7,8 +7,6 @@ from typing import Any
 from fastapi import Request
 
 from langchain_kronvex.core.context_lines import context_text, within
-from langchain_kronvex.core.types import RecalledMemory
-from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import queries
 from langchain_kronvex.server.api import responses
 from langchain_kronvex.server.api.requests import InjectBody, RecallBody, RememberBody
@@ -24,21 +22,16 @@ router = guarded_router("memory", _PREFIX)
 @router.post("/recall", response_model=responses.RecallAnswer)
 def recall(agent: AgentInUse, body: RecallBody, request: Request) -> dict[str, Any]:
     """Find the `top_k` most similar memories, the most confident first."""
-    service = service_of(request)
-    found = _recalled(agent.memory, body, everywhere=service.settings.all_sessions)
+    service, scope = service_of(request), body.scope
+    if service.settings.all_sessions and not scope:
+        found = queries.recall_everywhere(agent.memory, body.query, body)
+    else:
+        recaller, options = agent.memory.engine.recaller, body.model_dump(include=_OPTIONS)
+        asked = recaller.request(body.query, scope, **options)
+        # This package's client keeps sessions apart that are one session here.
+        found = recaller.recall(asked, "confidence", distinct=False)
     service.count_calls(request, "recalls")
     return responses.recall_answer(body.query, agent.id, found)
-
-
-def _recalled(memory: KronvexMemory, body: RecallBody, *, everywhere: bool) -> list[RecalledMemory]:
-    scope = body.scope
-    if everywhere and not scope:
-        return queries.recall_everywhere(memory, body.query, body)
-    recaller = memory.engine.recaller
-    options: Any = body.model_dump(include=_OPTIONS)
-    asked = recaller.request(body.query, scope, **options)
-    # This package's client keeps sessions apart that are one session here.
-    return recaller.recall(asked, "confidence", distinct=False)
 
 
 @router.post("/remember", status_code=201, response_model=responses.MemoryAnswer)

@@ -312,15 +312,9 @@ def context_answer(
 
 def page_keys(total: int, limit: int, offset: int) -> Mapping[str, Any]:
     """Return the position of a page in a list, in both ways of counting."""
-    return {
-        "total": total,
-        "page": offset // limit + 1,
-        "per_page": limit,
-        "pages": math.ceil(total / limit),
-        "limit": limit,
-        "offset": offset,
-        "has_more": offset + limit < total,
-    }
+    by_page = {"page": offset // limit + 1, "per_page": limit, "pages": math.ceil(total / limit)}
+    by_offset = {"limit": limit, "offset": offset, "has_more": offset + limit < total}
+    return {"total": total, **by_page, **by_offset}
 
 
 def session_objects(stored: Sequence[SessionSummary]) -> list[dict[str, Any]]:

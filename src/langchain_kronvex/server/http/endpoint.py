@@ -114,14 +114,9 @@ _KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="kv-…; mad
 
 def guarded_router(tag: str, prefix: str = "/api/v1") -> APIRouter:
     """Return a router for endpoints that need a key."""
-    return APIRouter(
-        prefix=prefix,
-        route_class=Endpoint,
-        tags=[tag],
-        responses=PROBLEMS,
-        dependencies=[Security(_KEY)],
-        generate_unique_id_function=lambda route: route.name,
-    )
+    described: Any = {"tags": [tag], "responses": PROBLEMS, "dependencies": [Security(_KEY)]}
+    described["generate_unique_id_function"] = lambda route: route.name
+    return APIRouter(prefix=prefix, route_class=Endpoint, **described)
 
 
 def read_json(content: bytes, content_type: str) -> Any:

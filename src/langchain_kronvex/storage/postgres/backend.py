@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -16,13 +16,13 @@ from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Replacement, Selection
 from langchain_kronvex.storage.indexes import IndexCache, recall_owners
-from langchain_kronvex.storage.options import PostgresOptions
+from langchain_kronvex.storage.options import PostgresOptions, Settings
 from langchain_kronvex.storage.postgres import erasing, reading, recall, rows, transfer, writing
 from langchain_kronvex.storage.postgres import vectors as stored_vectors
 from langchain_kronvex.storage.postgres.database import Database, Work, most_of_attempts
 from langchain_kronvex.storage.postgres.migrations import has_tables, migrate
 from langchain_kronvex.storage.postgres.row_level_security import secure
-from langchain_kronvex.storage.record import Record, Unembedded
+from langchain_kronvex.storage.record import Record, Records, Unembedded
 
 _RELEASING_SECONDS = 2.0
 T = TypeVar("T")
@@ -32,11 +32,10 @@ class PostgresBackend(MemoryBackend, ForkAware):
     """Records of one agent in a PostgreSQL database.
 
     Args:
-        dsn: A connection string of libpq; "" with a pool of the user's.
+        conninfo: A connection string of libpq; "" with a pool of the user's.
         agent_id: The agent; records of other agents in the same tables are never touched.
-        options: How to use the database.
-        timeout: Seconds to go on trying when the server is away, or no connection is free.
-        cache_bytes: The most RAM for indexes.
+        settings: How to use the database, how long to go on trying when the server is away or no
+            connection is free, and the most RAM for indexes.
 
     Attributes:
         claim_seconds: After this time, other workers may embed what this one has claimed.
@@ -44,11 +43,10 @@ class PostgresBackend(MemoryBackend, ForkAware):
 
     claim_seconds = 120.0
 
-    def __init__(
-        self, dsn: str, agent_id: str, options: PostgresOptions, *, timeout: float, cache_bytes: int
-    ) -> None:
-        self._cache_bytes = cache_bytes
-        self.db = Database(dsn, options, agent_id, timeout)
+    def __init__(self, conninfo: str, agent_id: str, settings: Settings) -> None:
+        options = settings.postgres or PostgresOptions()
+        self._cache_bytes = settings.cache_megabytes << 20
+        self.db = Database(conninfo, options, agent_id, settings.timeout_seconds)
         self.location = self.db.location
         try:
             self.db.probe()
@@ -76,9 +74,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
 
     # -- writing -------------------------------------------------------------------------------
 
-    def add(
-        self, records: Sequence[Record], now: datetime, model: str | None = None
-    ) -> list[Record]:
+    def add(self, records: Records, now: datetime, model: str | None = None) -> list[Record]:
         """See `MemoryBackend.add`."""
         scopes = [record.scope for record in records]
         return self._write(scopes, lambda tx: writing.add(tx, records, now, model))
@@ -196,7 +192,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
         """See `MemoryBackend.last_position`."""
         return self.db.run(reading.last_position)
 
-    def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
+    def restore(self, records: Records, now: datetime, model: str | None = None) -> int:
         """See `MemoryBackend.restore`."""
         return self.db.run(most_of_attempts(lambda tx: transfer.restore(tx, records, now, model)))
 

@@ -17,9 +17,15 @@ from langchain_kronvex.storage import record as stored
 from langchain_kronvex.storage.backend import Record, Replacement
 from langchain_kronvex.storage.postgres import erasing, rows, vectors
 from langchain_kronvex.storage.postgres.database import Rows, Statement, Transaction
-from langchain_kronvex.storage.record import Place, from_cells, is_visible, place_of, rebased
+from langchain_kronvex.storage.record import (
+    Place,
+    Records,
+    from_cells,
+    is_visible,
+    place_of,
+    rebased,
+)
 
-Records = Sequence[Record]
 _PURGE_EVERY = 256  # writes of one owner
 _MUTABLE = (
     "key, key_digest, type, content, search_text, metadata, created, expires, pinned, revision, "
@@ -127,9 +133,7 @@ class Batch:
         self._changes[sql].append((*cells, self._tx.scope(record.scope.owner), record.id))
 
 
-def add(
-    tx: Transaction, records: Sequence[Record], now: datetime, model: str | None
-) -> list[Record]:
+def add(tx: Transaction, records: Records, now: datetime, model: str | None) -> list[Record]:
     """See `MemoryBackend.add`."""
     batch, records = begin(tx, records, model, [r for r in records if r.key != r.id])
     kept: list[Record] = []

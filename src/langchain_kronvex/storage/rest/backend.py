@@ -7,7 +7,7 @@ through the outbox (`outbox/`). The server embeds, searches, and counts accesses
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, NoReturn
@@ -18,7 +18,7 @@ from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Replacement, Selection
 from langchain_kronvex.storage.indexes import recall_owners
-from langchain_kronvex.storage.record import Record, Unembedded
+from langchain_kronvex.storage.record import Record, Records, Unembedded
 from langchain_kronvex.storage.rest import erasing, reading, writing
 from langchain_kronvex.storage.rest.outbox.sender import OutboxSender
 from langchain_kronvex.storage.rest.recall import recall_owner
@@ -49,9 +49,7 @@ class KronvexBackend(MemoryBackend):
 
     # -- writing -------------------------------------------------------------------------------
 
-    def add(
-        self, records: Sequence[Record], now: datetime, model: str | None = None
-    ) -> list[Record]:
+    def add(self, records: Records, now: datetime, model: str | None = None) -> list[Record]:
         """See `MemoryBackend.add`: when this returns, the records are in the outbox."""
         return writing.add(self.agent, records, now)
 
@@ -131,7 +129,7 @@ class KronvexBackend(MemoryBackend):
         scope = None if owner is None else Scope(owner or None)
         return list(enumerate(self.find(Selection(kind=None, scope=scope), Page(), now), 1))
 
-    def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
+    def restore(self, records: Records, now: datetime, model: str | None = None) -> int:
         """See `MemoryBackend.restore`; no other client must write the same records meanwhile."""
         return writing.restore(self.agent, records, now)
 

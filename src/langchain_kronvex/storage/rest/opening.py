@@ -38,7 +38,7 @@ def open_service(url: str, agent_id: str, options: Settings) -> MemoryBackend:
         raise ConfigurationError(
             f"http_client must be an httpx.Client, not {type(client).__name__}."
         )
-    transport = Transport(base_url, key, timeout=options.timeout_seconds, client=client)
+    transport = Transport(base_url, key, options)
     identity = files.OutboxIdentity.of(base_url, agent_id, key)
     outbox = files.open_outbox(identity, options.outbox, options.timeout_seconds)
     files.warn_of_other_keys(identity, options.outbox)

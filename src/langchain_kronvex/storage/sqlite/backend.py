@@ -17,6 +17,7 @@ from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Replacement, Selection
 from langchain_kronvex.storage.indexes import IndexCache, recall_owners
 from langchain_kronvex.storage.model_check import damaged
+from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.sqlite import erasing, reading, recall, transfer, vectors, writing
 from langchain_kronvex.storage.sqlite.file import AgentConnection, Schema, SqliteFile
 
@@ -48,22 +49,20 @@ class SqliteBackend(MemoryBackend, ForkAware):
     Args:
         path: The file, or None for a store in the memory of this process.
         agent_id: The agent; records of other agents in the same file are never touched.
-        timeout: Seconds to wait for another process that is writing.
-        cache_bytes: The most that the indexes in RAM may take.
+        settings: How long to wait for another process that is writing, and the most that the
+            indexes in RAM may take.
 
     Attributes:
         page_rows: How many memories are read into an index at a time.
     """
 
-    def __init__(
-        self, path: Path | None, agent_id: str, *, timeout: float, cache_bytes: int
-    ) -> None:
-        self.file = SqliteFile(path, timeout, SCHEMA, agent_id)
+    def __init__(self, path: Path | None, agent_id: str, settings: Settings) -> None:
+        self.file = SqliteFile(path, settings.timeout_seconds, SCHEMA, agent_id)
         self.location = self.file.location
         self.is_erasing = self.file.is_erasing
         self.page_rows = 2000
-        self._cache_bytes = cache_bytes
-        self._cache = IndexCache(cache_bytes)
+        self._cache_bytes = settings.cache_megabytes << 20
+        self._cache = IndexCache(self._cache_bytes)
         self._report: Callable[[Exception], None] = lambda _: None
         self._tell_unembedded: Callable[[], None] = lambda: None
         self.watch_forks()

@@ -17,6 +17,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 
 from langchain_kronvex.core import errors
 from langchain_kronvex.core.fork_safety import ForkAware
+from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.rest.http.api import Request, read_json
 from langchain_kronvex.storage.rest.http.errors import refusal
 
@@ -38,8 +39,8 @@ class Transport(ForkAware):
     Args:
         base_url: The URL of the API, with `/api/v1`.
         api_key: Sent as `X-API-Key`, to this origin only.
-        timeout: Seconds for each step of an answer, and twice that for all of it.
-        client: Used instead of a client of our own, and never closed.
+        options: With the seconds for each step of an answer, and twice that for all of it, and
+            perhaps a client to use instead of one of our own; it is never closed.
         first_pause: About how many seconds pass before the second attempt; the pauses double.
 
     Attributes:
@@ -50,13 +51,12 @@ class Transport(ForkAware):
         self,
         base_url: str,
         api_key: SecretStr | None,
+        options: Settings,
         *,
-        timeout: float,
-        client: httpx.Client | None,
         first_pause: float = 0.1,
     ) -> None:
-        self.base_url, self._key, self._given = base_url, api_key, client
-        self._timeout, self._first_pause = timeout, first_pause
+        self.base_url, self._key, self._given = base_url, api_key, options.http_client
+        self._timeout, self._first_pause = options.timeout_seconds, first_pause
         self._closed = self.is_admitted = False
         self.after_fork_in_child()
         self.watch_forks()
