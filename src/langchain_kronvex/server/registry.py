@@ -20,8 +20,8 @@ from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
-from langchain_kronvex.storage.client_envelope import is_uuid
 from langchain_kronvex.storage.options import Settings
+from langchain_kronvex.storage.record import is_uuid
 from langchain_kronvex.storage.urls import open_backend
 
 SERVER_AGENT = "langchain-kronvex/server"

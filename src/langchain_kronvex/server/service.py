@@ -20,7 +20,7 @@ from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import queries, registry
 from langchain_kronvex.server.http.errors import ApiError
 from langchain_kronvex.server.settings import ServerSettings
-from langchain_kronvex.storage.client_envelope import is_uuid
+from langchain_kronvex.storage.record import is_uuid
 
 _THREADS = 40
 _COUNT_SECONDS = 10.0  # other processes write to the store, and memories expire
@@ -149,7 +149,9 @@ class OpenAgents:
 
     def _surplus(self) -> list[OpenAgent]:
         """Take out the agents that were not used for longest, if there are too many."""
-        over = 0 if self._most is None else max(len(self._agents) - self._most, 0)
+        over = 0 if self._most is None else len(self._agents) - self._most
+        if over <= 0:
+            return []
         kept = (self._first.agent_id, *self._exclusive)
         idle = [each for each in self._agents.values() if not each.users and each.id not in kept]
         return [self._agents.pop(each.id) for each in idle[:over]]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -184,16 +183,6 @@ def read_time(value: object) -> datetime | None:
         return moment.astimezone(timezone.utc)
     except (ValueError, OverflowError):
         return None
-
-
-def is_uuid(text: str) -> bool:
-    """Return whether a text is a UUID, in either of its usual forms."""
-    if len(text) not in (32, 36):
-        return False
-    try:
-        return str(uuid.UUID(text)).replace("-", "") == text.lower().replace("-", "")
-    except ValueError:
-        return False
 
 
 # -- parts of an envelope --------------------------------------------------------------------------

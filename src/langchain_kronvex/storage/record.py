@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -209,3 +210,13 @@ def moved_id(record: Record, agent_id: str) -> str:
     """
     place = (agent_id, record.kind, record.scope.owner, record.scope.session_id or "", record.id)
     return hashlib.blake2b("\0".join(place).encode(), digest_size=16).hexdigest()
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether a text is a UUID, in either of its usual forms."""
+    if len(text) not in (32, 36):
+        return False
+    try:
+        return str(uuid.UUID(text)).replace("-", "") == text.lower().replace("-", "")
+    except ValueError:
+        return False

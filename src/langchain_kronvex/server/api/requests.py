@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.types import MemoryDraft, Scope
 from langchain_kronvex.server.api.responses import ExportAnswer, UserExportAnswer, UserMemory
-from langchain_kronvex.storage.client_envelope import is_uuid
+from langchain_kronvex.storage.record import is_uuid
 
 _SECONDS_PER_DAY = 86_400
 _DEFAULT_LIMIT = 20

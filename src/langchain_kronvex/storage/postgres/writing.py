@@ -17,14 +17,7 @@ from langchain_kronvex.storage import record as stored
 from langchain_kronvex.storage.backend import Record, Replacement
 from langchain_kronvex.storage.postgres import erasing, rows, vectors
 from langchain_kronvex.storage.postgres.database import Rows, Statement, Transaction
-from langchain_kronvex.storage.record import (
-    Place,
-    Records,
-    from_cells,
-    is_visible,
-    place_of,
-    rebased,
-)
+from langchain_kronvex.storage.record import Place, Records, from_cells, is_visible, place_of
 
 _PURGE_EVERY = 256  # writes of one owner
 _MUTABLE = (
@@ -278,7 +271,7 @@ def _rebase(tx: Transaction, record: Record) -> Record:
         "WHERE r.scope = %s AND r.id = %s",
         [tx.scope(record.scope.owner), record.id],
     )
-    return rebased(record, from_cells(found[0])) if found else record
+    return stored.rebased(record, from_cells(found[0])) if found else record
 
 
 def _are_stored(tx: Transaction, records: Sequence[Record]) -> bool:

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from langchain_kronvex.core import errors
 from langchain_kronvex.core.background import OnError
-from langchain_kronvex.storage.client_envelope import VersionedRecord, is_uuid
-from langchain_kronvex.storage.record import Place, place_of
+from langchain_kronvex.storage.client_envelope import VersionedRecord
+from langchain_kronvex.storage.record import Place, is_uuid, place_of
 from langchain_kronvex.storage.rest.envelope import record_from_wire
 from langchain_kronvex.storage.rest.http import api
 from langchain_kronvex.storage.rest.http.transport import Transport

@@ -201,7 +201,8 @@ def _held(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> _Held
     sessions = {(wire_session(r.kind, r.scope), place_of(r)) for r in meeting}
     for session in sorted({s for s, place in sessions if not agent.known.is_free(s, place)}):
         found += _asked(agent, session) or []
-    return {place_of(stored.record): stored for stored in visible_latest(found, now)}
+    visible = visible_latest(found, now) if found else ()
+    return {place_of(stored.record): stored for stored in visible}
 
 
 def _queue(agent: RemoteAgent, versions: Sequence[VersionedRecord]) -> None:

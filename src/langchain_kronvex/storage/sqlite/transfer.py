@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.model_check import sound_vector
-from langchain_kronvex.storage.record import (
-    Records,
-    from_cells,
-    moved_id,
-    place_of,
-    renewed,
-    to_micros,
-)
+from langchain_kronvex.storage.record import from_cells, moved_id, place_of, renewed, to_micros
 from langchain_kronvex.storage.sqlite import erasing, rows, vectors, writing
 from langchain_kronvex.storage.sqlite.file import AgentConnection
 
@@ -48,7 +42,9 @@ def export_page(
     ]
 
 
-def restore(db: AgentConnection, records: Records, now: datetime, model: str | None = None) -> int:
+def restore(
+    db: AgentConnection, records: Sequence[Record], now: datetime, model: str | None = None
+) -> int:
     """Store exported records unchanged; return how many were stored as new."""
     records = writing.usable(db, records, model)
     writes = writing.number_writes(db, records)

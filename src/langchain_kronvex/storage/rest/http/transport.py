@@ -38,7 +38,7 @@ class Transport(ForkAware):
 
     Args:
         base_url: The URL of the API, with `/api/v1`.
-        api_key: Sent as `X-API-Key`, to this origin only.
+        key: The API key, sent as `X-API-Key`, to this origin only.
         options: With the seconds for each step of an answer, and twice that for all of it, and
             perhaps a client to use instead of one of our own; it is never closed.
         first_pause: About how many seconds pass before the second attempt; the pauses double.
@@ -48,14 +48,9 @@ class Transport(ForkAware):
     """
 
     def __init__(
-        self,
-        base_url: str,
-        api_key: SecretStr | None,
-        options: Settings,
-        *,
-        first_pause: float = 0.1,
+        self, base_url: str, key: SecretStr | None, options: Settings, *, first_pause: float = 0.1
     ) -> None:
-        self.base_url, self._key, self._given = base_url, api_key, options.http_client
+        self.base_url, self._key, self._given = base_url, key, options.http_client
         self._timeout, self._first_pause = options.timeout_seconds, first_pause
         self._closed = self.is_admitted = False
         self.after_fork_in_child()
