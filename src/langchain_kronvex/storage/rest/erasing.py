@@ -68,10 +68,12 @@ def erase(
 
 def _erase_users(agent: RemoteAgent, targets: Sequence[WireMemory], scope: Scope | None) -> None:
     """Erase whole users, or everything, with one request each where the API allows it."""
+    if scope and scope.only_session:
+        return
     sessions = sorted({raw.session for raw in targets if raw.session})
     plain = filter(_PLAIN_SESSION.fullmatch, sessions)
     erasures = [api.CLEAR] if scope is None else map(api.erase_user_request, plain)
-    for request in [] if scope and scope.only_session else erasures:
+    for request in erasures:
         with contextlib.suppress(ServiceError, MemoryNotFound):  # they are deleted one by one next
             agent.ask(request)
 

@@ -77,7 +77,8 @@ def checked_key(api_key: str | SecretStr | None) -> SecretStr | None:
     Raises:
         ConfigurationError: it cannot be sent in a header; the message does not quote it.
     """
-    api_key = os.environ.get("KRONVEX_API_KEY") or None if api_key is None else api_key
+    if api_key is None:
+        api_key = os.environ.get("KRONVEX_API_KEY") or None
     if api_key is None:
         return None
     if not isinstance(api_key, str | SecretStr):

@@ -23,13 +23,13 @@ from langchain_kronvex.storage.record import Place, is_visible, place_of, renewe
 def is_selected(record: Record, chosen: Selection) -> bool:
     """Return whether a record meets every condition of a selection."""
     scope, own = chosen.scope, record.scope
-    is_within = scope is None or (chosen.include_shared and not own.owner)
-    if scope is not None and own.owner == scope.owner:
-        is_within |= scope.only_session in (None, own.session_id)
-    is_named = chosen.ids is None or record.id in chosen.ids
-    is_named &= chosen.keys is None or record.key in chosen.keys
+    session = scope.only_session if scope else None
+    is_own = scope is None or (own.owner == scope.owner and session in (None, own.session_id))
+    is_shared = chosen.include_shared and not own.owner
     is_of_kind = record.kind in chosen.kinds and chosen.type in (None, record.type)
-    return is_within and is_named and is_of_kind
+    has_id = chosen.ids is None or record.id in chosen.ids
+    has_key = chosen.keys is None or record.key in chosen.keys
+    return (is_own or is_shared) and is_of_kind and has_id and has_key
 
 
 def latest(found: Iterable[VersionedRecord]) -> list[VersionedRecord]:
