@@ -109,7 +109,6 @@ class State(NamedTuple):
     revision: int = 0
 
 
-_NEW = State()
 _UNKNOWN = State(-1, -1, -1)  # of no store, so that the index is read anew
 _EMPTY = ScopeIndex()  # stays empty
 
@@ -129,7 +128,7 @@ class CachedIndex:
         loading: Held while the index is read from the store, if that takes several steps.
     """
 
-    state: State = _NEW
+    state: State = field(default_factory=State)
     checked: tuple[tuple[int, int] | None, str | None] = (None, None)
     index: ScopeIndex = field(default_factory=ScopeIndex)
     damaged: list[int] = field(default_factory=list)
