@@ -60,6 +60,7 @@ NAMES = {
     "RecallRequest": "recall.request:RecallRequest",
     "Record": "storage.backend:Record",
     "Reindexing": "memory.reindexing:Reindexing",
+    "Replacement": "storage.backend:Replacement",
     "RemoteLimits": "storage.rest.remote_agent:RemoteLimits",
     "STOP_WORDS": "recall.tokenizer:STOP_WORDS",
     "Scope": "core.types:Scope",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from contract.drivers import NOW, Clock, Driver
-from inside import Kind, Page, Record, Scope, Selection
+from inside import Kind, Page, Record, Replacement, Scope, Selection
 from langchain_kronvex import MemoryNotFound
 
 OpenDriver = Callable[..., Driver]
@@ -38,6 +38,9 @@ class Seam:
 
     def __getattr__(self, verb: str) -> Any:
         return getattr(self._backend, verb)
+
+    def put(self, records: list[Record], now: datetime, **options: Any) -> bool:
+        return bool(self._backend.put(Replacement(records, **options), now))
 
     def all(self, now: datetime = NOW, kind: Kind = "item", scope: Scope = DESK) -> list[Record]:
         return self.find(Selection(kind=kind, scope=scope), Page(), now)
@@ -181,7 +184,7 @@ def test_a_recall_finds_a_record_while_it_is_replaced(memory: Driver, seam: Seam
         try:
             for number in range(60):
                 new = item("k", f"tea {number}", kind="memory", scope=ana)
-                seam._backend.put([new], NOW)
+                seam.put([new], NOW)
         finally:
             done.set()
 
@@ -199,9 +202,9 @@ def test_vectors_are_stored_with_their_model_only(memory: Driver, seam: Seam) ->
     vector = np.zeros(model.width, np.float32)
     vector[0] = 1.0
     ana = Scope("ana", None)
-    seam.put([item("k", "tea", kind="memory", scope=ana, vector=vector)], NOW, model.name)
+    seam.put([item("k", "tea", kind="memory", scope=ana, vector=vector)], NOW, model=model.name)
     assert memory.stats().unembedded == 0
-    seam.put([item("k", "coffee", kind="memory", scope=ana, vector=vector)], NOW, "another")
+    seam.put([item("k", "coffee", kind="memory", scope=ana, vector=vector)], NOW, model="another")
     assert memory.stats().unembedded == 1
 
 
@@ -280,4 +283,5 @@ def append_once(backend: Any, word: str) -> bool:
     chosen = Selection(kind="item", scope=DESK, keys=("list",))
     found = backend.find(chosen, Page(), NOW)
     there = found[0].content if found else None
-    return backend.put([item("list", f"{there or ''} {word}")], NOW, expected=[there])
+    records = [item("list", f"{there or ''} {word}")]
+    return bool(backend.put(Replacement(records, expected=[there]), NOW))

@@ -118,7 +118,7 @@ def test_a_reader_sees_a_moved_record_in_one_place(open_shared: OpenDriver) -> N
             for _ in range(30):
                 there, other = places
                 new = item("token", "t", scope=other)
-                moving._backend.put([new], NOW, deleted=[of("token", scope=there)])
+                moving.put([new], NOW, deleted=[of("token", scope=there)])
                 places.reverse()
         finally:
             done.set()
@@ -142,7 +142,7 @@ def test_movers_in_both_directions_do_not_lock_each_other_up(open_shared: OpenDr
             there, other = ways[(number + step) % 2]
             key = f"of {number}"
             try:
-                seams[number]._backend.put(
+                seams[number].put(
                     [item(key, str(step), scope=other)], NOW, deleted=[of(key, scope=there)]
                 )
             except StoreError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inside import Page, Record, Scope, Selection
+from inside import Page, Record, Replacement, Scope, Selection
 from langchain_kronvex import KronvexMemory
 
 from .parts import files_with
@@ -22,7 +22,7 @@ def put(memory: KronvexMemory, key: str, content: str, **more: object) -> None:
         kind="item", id=uuid.uuid4().hex, scope=DESK, key=key, type="note", content=content,
         created_at=NOW, **more,
     )  # fmt: skip
-    assert memory.engine.backend.put([record], NOW)
+    assert memory.engine.backend.put(Replacement([record]), NOW)
 
 
 def test_thousands_of_puts_of_one_key_leave_a_small_file(memory: KronvexMemory) -> None:

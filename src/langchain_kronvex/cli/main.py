@@ -8,14 +8,14 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_kronvex.cli.outbox import add_outbox_commands
 from langchain_kronvex.cli.terminal import note, say
 from langchain_kronvex.cli.transfer import add_transfer_commands
 from langchain_kronvex.core.errors import ConfigurationError, KronvexError, MissingExtra
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.storage.urls import require_store, resolve_url
+from langchain_kronvex.storage.urls import is_loopback, require_store, resolve_url
 
 if TYPE_CHECKING:
     from langchain_kronvex.server import ServerSettings
@@ -25,8 +25,14 @@ logger = logging.getLogger("langchain_kronvex.server")
 
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _DEFAULT_PER_MINUTE = 600  # for each key, when other machines can reach the server
-_SHUTDOWN_SECONDS = 30
-_KEEP_ALIVE_SECONDS = 75  # longer than clients do, so that the client closes a connection
+_UVICORN: Any = {
+    "timeout_graceful_shutdown": 30,
+    "timeout_keep_alive": 75,  # longer than clients do, so that the client closes a connection
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "ws": "none",
+}
 _INSTALL = 'pip install "langchain-kronvex[server]"'
 
 
@@ -46,12 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     store = argparse.ArgumentParser(add_help=False)
     store.add_argument("--url", help="the store, such as sqlite:///memory.db (KRONVEX_URL)")
     memory = argparse.ArgumentParser(add_help=False, parents=[store])
-    memory.add_argument(
-        "--embeddings",
-        type=lambda name: name != "none" and name,
-        help="provider:model the store is indexed with, such as openai:text-embedding-3-small, "
-        "or 'none' for words alone (the bundled table)",
-    )
+    model = "provider:model the store is indexed with, such as openai:text-embedding-3-small, "
+    model += "or 'none' for words alone (the bundled table)"
+    memory.add_argument("--embeddings", type=lambda name: name != "none" and name, help=model)
     add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
     _add_serve(add("serve", help="serve the REST API from a store", parents=[memory]))
     _add_key_commands(add("keys", help="manage API keys"), [store])
@@ -65,23 +68,13 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
     option("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     option("--port", type=int, default=8400, help="0 takes any free one (%(default)s)")
     option("--max-body-bytes", type=int, default=16 << 20, help="largest request (%(default)s)")
-    option(
-        "--body-timeout-seconds",
-        type=float,
-        default=60.0,
-        help="longest time for the body of a request to arrive (%(default)s)",
-    )
-    option(
-        "--requests-per-minute",
-        type=int,
-        help=f"for each key; 0 for no limit (none on loopback, else {_DEFAULT_PER_MINUTE})",
-    )
+    arrival = "longest time for the body of a request to arrive (%(default)s)"
+    option("--body-timeout-seconds", type=float, default=60.0, help=arrival)
+    limit = f"for each key; 0 for no limit (none on loopback, else {_DEFAULT_PER_MINUTE})"
+    option("--requests-per-minute", type=int, help=limit)
     option("--cors-origin", action="append", default=[], help="a page that may call; repeatable")
-    option(
-        "--all-sessions",
-        action="store_true",
-        help="a recall without session_id sees every session of the agent",
-    )
+    every = "a recall without session_id sees every session of the agent"
+    option("--all-sessions", action="store_true", help=every)
     serve.set_defaults(command=_serve)
 
 
@@ -91,9 +84,8 @@ def _add_key_commands(
     add = keys.add_subparsers(required=True, metavar="COMMAND").add_parser
     create = add("create", help="create a key, and print it this once", parents=parents)
     create.add_argument("--name", required=True, help="what the key is for")
-    create.add_argument(
-        "--agent", action="append", default=[], help="an agent in the store to give it; repeatable"
-    )
+    agent = "an agent in the store to give it; repeatable"
+    create.add_argument("--agent", action="append", default=[], help=agent)
     create.set_defaults(command=_create_key)
     add("list", help="list the keys", parents=parents).set_defaults(command=_list_keys)
     revoke = add("revoke", help="revoke a key for good", parents=parents)
@@ -111,25 +103,12 @@ def _serve(asked: argparse.Namespace) -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s"
     )
-    signal.signal(signal.SIGTERM, _leave)
+    # So that the store is closed; Uvicorn repeats the signal after its own shutdown.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     url = resolve_url(asked.url, None)
     with KronvexMemory(url, embeddings=asked.embeddings) as memory:
-        uvicorn.run(
-            create_app(memory, _settings(asked, url)),
-            host=asked.host,
-            port=asked.port,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            ws="none",
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-        )
-
-
-def _leave(*_: object) -> None:
-    """Close the store when the program ends; Uvicorn repeats the signal after its own shutdown."""
-    sys.exit(0)
+        app = create_app(memory, _settings(asked, url))
+        uvicorn.run(app, host=asked.host, port=asked.port, **_UVICORN)
 
 
 def _settings(asked: argparse.Namespace, url: str) -> ServerSettings:
@@ -139,7 +118,6 @@ def _settings(asked: argparse.Namespace, url: str) -> ServerSettings:
         ConfigurationError: it would listen to other machines without a key.
     """
     from langchain_kronvex.server import ServerSettings
-    from langchain_kronvex.server.http.middleware import is_loopback
     from langchain_kronvex.server.registry import open_registry
 
     local, per_minute = is_loopback(asked.host), asked.requests_per_minute
@@ -157,13 +135,12 @@ def _settings(asked: argparse.Namespace, url: str) -> ServerSettings:
         )
     if per_minute is None:
         per_minute = 0 if local else _DEFAULT_PER_MINUTE
+    same = ("max_body_bytes", "body_timeout_seconds", "all_sessions")
     return ServerSettings(
-        max_body_bytes=asked.max_body_bytes,
-        body_timeout_seconds=asked.body_timeout_seconds,
+        **{name: getattr(asked, name) for name in same},
         requests_per_minute=per_minute or None,
         cors_origins=tuple(asked.cors_origin),
         allowed_hosts=_LOCAL_HOSTS if unlocked else None,
-        all_sessions=asked.all_sessions,
     )
 
 

@@ -14,14 +14,8 @@ from pathlib import Path
 from langchain_kronvex.cli.terminal import note, say
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.storage.rest.opening import checked_key
-from langchain_kronvex.storage.rest.outbox.files import (
-    OutboxIdentity,
-    hand_over,
-    identity_of,
-    location_of,
-    open_for_other_key,
-    outboxes_at,
-)
+from langchain_kronvex.storage.rest.outbox import files
+from langchain_kronvex.storage.rest.outbox.files import OutboxIdentity
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
 _TIMEOUT_SECONDS = 30.0
@@ -38,10 +32,9 @@ def add_outbox_commands(parser: argparse.ArgumentParser) -> None:
     ):
         added = commands.add_parser(name, help=purpose)
         needed = name in ("discard", "hand-over")
-        where = "" if needed else " (those in the user's data folder)"
-        added.add_argument(
-            "--outbox", required=needed, help=f"its file, or the folder of several{where}"
-        )
+        where = "its file, or the folder of several"
+        where += "" if needed else " (those in the user's data folder)"
+        added.add_argument("--outbox", required=needed, help=where)
         if name in ("resend", "discard"):
             added.add_argument("entries", nargs="*", type=int, help="their numbers (all)")
         added.set_defaults(command=command)
@@ -51,7 +44,7 @@ def _list(asked: argparse.Namespace) -> None:
     for path, outbox in _outboxes(asked.outbox):
         refused = outbox.refused()
         counts = f"{len(refused)} refused, {outbox.unsent()} to be sent"
-        say(f"{path}: {counts}{_named(identity_of(outbox))}")
+        say(f"{path}: {counts}{_named(files.identity_of(outbox))}")
         for entry in refused:
             record = entry.stored.record
             day, owner = record.created_at.date().isoformat(), record.scope.owner or "-"
@@ -80,22 +73,22 @@ def _discard(asked: argparse.Namespace) -> None:
 
 
 def _hand_over(asked: argparse.Namespace) -> None:
-    path = location_of(asked.outbox)
+    path = files.location_of(asked.outbox)
     if not path.is_file():
         raise ConfigurationError(f"There is no outbox at {path}; `outbox list` shows the files.")
     with closing(Outbox(path, _TIMEOUT_SECONDS)) as source:
-        held = identity_of(source)
+        held = files.identity_of(source)
         mine = _with_present_key(held)
         if mine.key in ("", held.key):
             raise ConfigurationError("Set KRONVEX_API_KEY to the key that is to send the entries.")
-        with closing(open_for_other_key(path, mine, _TIMEOUT_SECONDS)) as target:
-            count = hand_over(source, target)
+        with closing(files.open_for_other_key(path, mine, _TIMEOUT_SECONDS)) as target:
+            count = files.hand_over(source, target)
     say(f"{path}: {count} to be sent with the present key")
 
 
 def _outboxes(chosen: str | None) -> Iterator[tuple[Path, Outbox]]:
-    location = location_of(chosen or None)
-    found = outboxes_at(location)
+    location = files.location_of(chosen or None)
+    found = files.outboxes_at(location)
     if not found and chosen:
         raise ConfigurationError(f"There is no outbox at {location}.")
     if not found:

@@ -26,7 +26,7 @@ from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
 from langchain_kronvex.memory.embedder import BackgroundEmbedder
 from langchain_kronvex.memory.recaller import AccessCounter, Recaller
-from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
+from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Replacement, Selection
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import is_remote, open_backend, resolve_agent_id, resolve_url
 
@@ -154,8 +154,7 @@ class Engine:
         self.backend.purge(self.clock())
         if self.backend.is_erasing:
             self.eraser.wake()
-        self.backend.start(report)
-        self.backend.when_unembedded(self.embedder.wake_for_others)
+        self.backend.start(report, self.embedder.wake_for_others)
 
     def _has_unembedded(self) -> bool:
         """Return whether memories have no vector yet, for example because a process ended early."""
@@ -187,7 +186,7 @@ class Engine:
         """
         model = self.model.current
         records, maker = with_local_vectors(model, records)
-        self.backend.put(records, now, maker, deleted=deleted)
+        self.backend.put(Replacement(records, maker, deleted=deleted), now)
         if records:
             self.embed_soon(model)
         if deleted:

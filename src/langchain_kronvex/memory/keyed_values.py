@@ -13,7 +13,7 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import short_name
 from langchain_kronvex.memory.engine import Engine
-from langchain_kronvex.storage.backend import Record, Selection
+from langchain_kronvex.storage.backend import Record, Replacement, Selection
 
 _SESSION = "key-value"
 _KEY = "key"  # in the metadata: the full text of a long key
@@ -51,7 +51,7 @@ class KeyedValues:
             return True
         now = self._engine.clock()
         records = [self._record(key, content, now, expires_at) for key, content in contents.items()]
-        return self._engine.backend.put(records, now, expected=expected)
+        return self._engine.backend.put(Replacement(records, expected=expected), now)
 
     def delete(self, keys: Iterable[str]) -> int:
         """Erase items permanently; return how many there were."""

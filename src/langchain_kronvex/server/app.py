@@ -23,7 +23,6 @@ from langchain_kronvex.server.settings import ServerSettings
 _SILENT: Any = {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}
 _ROUTERS = (
     recall.router,
-    recall.remember_router,
     agents.router,
     memories.router,
     status.usage_router,
@@ -81,11 +80,7 @@ def _add_middlewares(app: FastAPI, service: Service, settings: ServerSettings) -
     auth: Any = AuthMiddleware
     app.add_middleware(auth, keys=service.keys, settings=settings)
     if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(settings.cors_origins),
-            allow_methods=["*"],
-            allow_headers=["Content-Type", "X-API-Key"],
-            expose_headers=["*"],
-        )
+        allowed: Any = {"allow_methods": ["*"], "allow_headers": ["Content-Type", "X-API-Key"]}
+        origins = list(settings.cors_origins)
+        app.add_middleware(CORSMiddleware, allow_origins=origins, expose_headers=["*"], **allowed)
     app.add_middleware(AccessLog)

@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
+from typing import Any
 
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
 from langchain_kronvex.core.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
 from langchain_kronvex.memory.conversions import draft_record, to_memory
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server.api.requests import NewMemory, Question
+from langchain_kronvex.storage import client_envelope as envelopes
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
-from langchain_kronvex.storage.client_envelope import (
-    VersionedRecord,
-    record_in_envelope,
-    wire_session,
-)
+from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import is_remote, open_backend
 
-_NEWEST_FIRST = Page(by="created", newest_first=True)
+_NEWEST = Page(by="created", newest_first=True)
 _COMPANION = ".langgraph"  # ends the id of the agent that keeps another one's LangGraph items
 
 
@@ -65,16 +63,12 @@ def holds_anything(memory: KronvexMemory, agent_id: str) -> bool:
 
     It opens a backend of its own, and so does not wait for the agents that requests have open.
     """
-    if agent_id == memory.agent_id:
-        return _has_records(memory.engine.backend, memory)
-    if is_in_ram(memory):
+    is_own = agent_id == memory.agent_id
+    if is_in_ram(memory) and not is_own:
         return False  # only this server can have put anything there
-    with closing(open_store(memory, agent_id)) as backend:
-        return _has_records(backend, memory)
-
-
-def _has_records(backend: MemoryBackend, memory: KronvexMemory) -> bool:
-    return bool(backend.export_page(None, 1, memory.engine.clock(), after=0, model=None))
+    engine = memory.engine
+    with nullcontext(engine.backend) if is_own else closing(open_store(memory, agent_id)) as store:
+        return bool(store.export_page(None, 1, engine.clock(), after=0, model=None))
 
 
 def with_companion(agent_id: str) -> tuple[str, str]:
@@ -82,16 +76,12 @@ def with_companion(agent_id: str) -> tuple[str, str]:
 
     The companion keeps the agent's LangGraph items.
     """
-    if agent_id.endswith(_COMPANION):
-        return agent_id, agent_id[: -len(_COMPANION)]
-    return agent_id, agent_id + _COMPANION
+    main = agent_id.removesuffix(_COMPANION)
+    return agent_id, main if main != agent_id else agent_id + _COMPANION
 
 
 def find(
-    memory: KronvexMemory,
-    scope: Scope | None,
-    memory_type: str | None = None,
-    page: Page = _NEWEST_FIRST,
+    memory: KronvexMemory, scope: Scope | None, memory_type: str | None = None, page: Page = _NEWEST
 ) -> list[Memory]:
     """List memories of one scope, or of the whole agent for None, newest first unless paged.
 
@@ -161,17 +151,9 @@ def remember(memory: KronvexMemory, draft: MemoryDraft, told: VersionedRecord | 
 
 def recall_everywhere(memory: KronvexMemory, text: str, question: Question) -> list[RecalledMemory]:
     """Recall from every scope of the agent: the most similar of all, the most confident first."""
-    found = [
-        recalled
-        for owner in {session.user_id or session.session_id for session in sessions(memory)}
-        for recalled in memory.recall(
-            text,
-            user_id=owner,
-            top_k=question.top_k,
-            memory_type=question.memory_type,
-            threshold=question.threshold,
-        )
-    ]
+    owners = {session.user_id or session.session_id for session in sessions(memory)}
+    asked: Any = question.model_dump(include={"top_k", "memory_type", "threshold"})
+    found = [one for owner in owners for one in memory.recall(text, user_id=owner, **asked)]
     chosen = sorted(found, key=lambda recalled: -recalled.similarity)[: question.top_k]
     return sorted(chosen, key=lambda recalled: -recalled.confidence)
 
@@ -184,7 +166,7 @@ def envelope_of(body: NewMemory) -> VersionedRecord | None:
     if body.scope.user_id:  # the client gives both ids the same name
         return None
     session = body.session_id or body.user_id
-    return record_in_envelope(body.metadata, content=body.content, session=session)
+    return envelopes.record_in_envelope(body.metadata, content=body.content, session=session)
 
 
 def understood(record: Record, told: VersionedRecord, agent_id: str) -> Record:
@@ -195,16 +177,10 @@ def understood(record: Record, told: VersionedRecord, agent_id: str) -> Record:
     the client has already looked for memories of the same text, and knows by its own clock which
     of them have expired.
     """
-    scope = record.scope
+    scope, sent = record.scope, told.record
     owner = (agent_id, scope.user_id or "", scope.session_id or "")
-    parts = (*owner, told.record.kind, told.record.id, str(told.version))
-    named = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        named.update(f"{len(part)}:{part}".encode())
-    return replace(
-        record,
-        id=named.hexdigest(),
-        key=named.hexdigest(),
-        search_text=told.record.search_text,
-        created_at=told.record.created_at,
-    )
+    parts = (*owner, sent.kind, sent.id, str(told.version))
+    named = "".join(f"{len(part)}:{part}" for part in parts).encode()
+    id_ = hashlib.blake2b(named, digest_size=16).hexdigest()
+    found_by, created = sent.search_text, sent.created_at
+    return replace(record, id=id_, key=id_, search_text=found_by, created_at=created)

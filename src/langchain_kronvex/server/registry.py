@@ -21,6 +21,7 @@ from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
 from langchain_kronvex.storage.options import Settings
+from langchain_kronvex.storage.record import is_uuid
 from langchain_kronvex.storage.urls import open_backend
 
 SERVER_AGENT = "langchain-kronvex/server"
@@ -43,9 +44,7 @@ class ItemTable:
     """
 
     def __init__(self, backend: MemoryBackend, name: str, clock: Callable[[], datetime]) -> None:
-        self._backend = backend
-        self._name = name
-        self._clock = clock
+        self._backend, self._name, self._clock = backend, name, clock
         self._place = Scope(name, name)  # with both ids a key is looked up in the store's index
         self._cache: _Cache = (None, {})
         self.is_fast = backend.version() is not None
@@ -53,22 +52,14 @@ class ItemTable:
     def put(self, key: str, content: str, metadata: Mapping[str, Any]) -> Record:
         """Add an item; if the key is taken, return the existing item unchanged."""
         now = self._clock()
-        item = Record(
-            kind="item",
-            id=uuid.uuid4().hex,
-            scope=self._place,
-            key=key,
-            type=self._name,
-            content=content,
-            metadata=metadata,
-            created_at=now,
-        )
+        place: Any = {"kind": "item", "scope": self._place, "type": self._name, "key": key}
+        texts: Any = {"content": content, "metadata": metadata}
+        item = Record(id=uuid.uuid4().hex, created_at=now, **place, **texts)
         return self._backend.add([item], now)[0]
 
     def find(self, key: str) -> Record | None:
         """Return the item with this key, as it is now."""
-        found = self._read((key,))
-        return found[0] if found else None
+        return next(iter(self._read((key,))), None)
 
     def all(self) -> Sequence[Record]:
         """Return every item, newest first."""
@@ -127,11 +118,9 @@ class Agents:
 
     def register(self, key_id: str, agent_id: str) -> Agent:
         """Return the agent of this name, made for the key if new; another key may own it."""
-        with self._registering:
-            item = self._table.find(agent_id)
-            if item is None:  # if two processes do this at once, the first one's content stays
-                item = self._table.put(agent_id, key_id, _about(agent_id, None, {}))
-        return _agent(item)
+        with self._registering:  # of two processes that do this at once, the first one's stays
+            found, about = self._table.find(agent_id), _about(agent_id, None, {})
+            return _agent(found or self._table.put(agent_id, key_id, about))
 
     def find(self, agent_id: str) -> Agent | None:
         """Return a registered agent, of any key."""
@@ -155,16 +144,15 @@ class Agents:
 
     def give(self, key_id: str, agent_id: str) -> bool:
         """Give a key an agent that is new or has no key; return False if another key owns it."""
-        item = self._table.find(agent_id)
-        if item is not None and item.content == NO_KEY:
-            self._table.change(replace(item, content=key_id))
-            return True
-        return self.register(key_id, agent_id).key_id == key_id
+        found = self.register(key_id, agent_id)
+        if found.key_id == NO_KEY:
+            self.hand_over(key_id, agent_id)
+        return found.key_id in (NO_KEY, key_id)
 
-    def hand_over(self, key_id: str) -> None:
-        """Give the agents without a key to a key."""
+    def hand_over(self, key_id: str, agent_id: str | None = None) -> None:
+        """Give the agents without a key to a key, or only one of them."""
         for item in self._table.all():
-            if item.content == NO_KEY:
+            if item.content == NO_KEY and agent_id in (None, item.key):
                 self._table.change(replace(item, content=key_id))
 
 
@@ -181,30 +169,15 @@ def check_agent_id(value: str) -> str:
     return checked.lower() if is_uuid(checked) else checked
 
 
-def is_uuid(text: str) -> bool:
-    """Return whether a text is a UUID, in either of its usual forms."""
-    if len(text) not in (32, 36):
-        return False
-    try:
-        return str(uuid.UUID(text)).replace("-", "") == text.lower().replace("-", "")
-    except ValueError:
-        return False
-
-
 def _about(name: str, description: str | None, metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": name, "description": description, "metadata": dict(metadata)}
 
 
 def _agent(item: Record) -> Agent:
     about = item.metadata
-    return Agent(
-        id=item.key,
-        key_id=item.content,
-        name=str(about.get("name", item.key)),
-        description=about.get("description"),
-        metadata=about.get("metadata") or {},
-        created_at=item.created_at,
-    )
+    name, description = str(about.get("name", item.key)), about.get("description")
+    metadata = about.get("metadata") or {}
+    return Agent(item.key, item.content, name, description, metadata, item.created_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,26 +227,20 @@ class ApiKeys:
         found = [each for each in every if id_or_prefix in (each.id, each.metadata.get("prefix"))]
         if len(found) != 1:
             return None
-        changed = {**found[0].metadata, "revoked_at": self._clock().isoformat()}
-        item = replace(found[0], metadata=changed)
+        revoked_at = self._clock().isoformat()
+        item = replace(found[0], metadata={**found[0].metadata, "revoked_at": revoked_at})
         self._table.change(item)
         return _key(item)
 
     def recognise(self, secret: str) -> ApiKey | None:
         """Return the active key with this secret; None for any other text."""
         item = self._table.find(_digest(secret))
-        key = None if item is None else _key(item)
-        return key if key and key.is_active else None
+        return _key(item) if item and _key(item).is_active else None
 
 
 def _key(item: Record) -> ApiKey:
-    return ApiKey(
-        id=item.id,
-        name=item.content,
-        prefix=str(item.metadata.get("prefix", "")),
-        created_at=item.created_at,
-        is_active=item.metadata.get("revoked_at") is None,
-    )
+    prefix, revoked_at = str(item.metadata.get("prefix", "")), item.metadata.get("revoked_at")
+    return ApiKey(item.id, item.content, prefix, item.created_at, is_active=revoked_at is None)
 
 
 def _digest(secret: str) -> str:

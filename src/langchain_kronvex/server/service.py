@@ -10,7 +10,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from datetime import date, datetime
+from datetime import date
 from typing import Annotated, Literal, TypeVar, cast, get_args
 
 from fastapi import Depends
@@ -20,6 +20,7 @@ from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import queries, registry
 from langchain_kronvex.server.http.errors import ApiError
 from langchain_kronvex.server.settings import ServerSettings
+from langchain_kronvex.storage.record import is_uuid
 
 _THREADS = 40
 _COUNT_SECONDS = 10.0  # other processes write to the store, and memories expire
@@ -39,9 +40,8 @@ class OpenAgent:
     """
 
     def __init__(self, id: str, open: Callable[[str], KronvexMemory]) -> None:
-        self.id = id
+        self.id, self._open = id, open
         self.users = 0
-        self._open = open
         self._memory: KronvexMemory | None = None
         self._lock = threading.Lock()
         self._count: int | None = None
@@ -92,9 +92,7 @@ class OpenAgents:
     def __init__(
         self, first: KronvexMemory, open: Callable[[str], KronvexMemory], most: int | None
     ) -> None:
-        self._first = first
-        self._open = open
-        self._most = most
+        self._first, self._open, self._most = first, open, most
         self._changed = threading.Condition()
         self._agents: OrderedDict[str, OpenAgent] = OrderedDict()
         self._exclusive: set[str] = set()
@@ -167,6 +165,7 @@ class Service:
         settings: What the server allows.
 
     Attributes:
+        now: Returns the time of the memory's clock.
         keys: The API keys of the store.
         agents: The registered agents of the store.
         open_agents: The agents whose memories are open.
@@ -174,12 +173,11 @@ class Service:
 
     def __init__(self, memory: KronvexMemory, settings: ServerSettings) -> None:
         queries.check_servable(memory)
-        self._first = memory
-        self._clock = memory.engine.clock
+        self._first, self.now = memory, memory.engine.clock
         self.settings = settings
         tables = queries.open_store(memory, registry.SERVER_AGENT)
-        self.keys = registry.ApiKeys(tables, self._clock)
-        self.agents = registry.Agents(tables, self._clock)
+        self.keys = registry.ApiKeys(tables, self.now)
+        self.agents = registry.Agents(tables, self.now)
         self.open_agents = OpenAgents(
             memory,
             lambda agent_id: memory.for_agent(agent_id, cache_megabytes=settings.cache_megabytes),
@@ -204,10 +202,6 @@ class Service:
         """
         threads = self._recall_threads if recalls else self._threads
         return await asyncio.get_running_loop().run_in_executor(threads, call)
-
-    def now(self) -> datetime:
-        """Return the time of the memory's clock."""
-        return self._clock()
 
     def count_calls(self, request: Request, call: Call, times: int = 1) -> None:
         """Count calls of the request's key, for today (UTC) only."""
@@ -277,14 +271,14 @@ class Service:
         """
         if key_id == registry.NO_KEY and agent_id == self._first.agent_id:
             return make or queries.holds_anything(self._first, agent_id)
-        if not make or registry.is_uuid(agent_id):
+        if not make or is_uuid(agent_id):
             return False
         return key_id == registry.NO_KEY or not any(
             self._belongs_to_another_key(key_id, each) for each in queries.with_companion(agent_id)
         )
 
     def _belongs_to_another_key(self, key_id: str, agent_id: str) -> bool:
-        agent_id = agent_id.lower() if registry.is_uuid(agent_id) else agent_id
+        agent_id = agent_id.lower() if is_uuid(agent_id) else agent_id
         if found := self.agents.find(agent_id):
             return found.key_id != key_id
         return bool(agent_id.strip()) and queries.holds_anything(self._first, agent_id)

@@ -12,16 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.record import KINDS, Kind, Record, content_key, moved_id, renewed
+from langchain_kronvex.storage.record import KINDS, Kind, Record, Records, Unembedded, content_key
 
 __all__ = [
-    "KINDS", "Kind", "Match", "MemoryBackend", "Page", "Record", "Selection",
-    "Unembedded", "content_key", "moved_id", "renewed",
+    "KINDS", "Kind", "Match", "MemoryBackend", "Page", "Record", "Replacement", "Selection",
+    "Unembedded", "content_key",
 ]  # fmt: skip
 
 
@@ -68,20 +68,31 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Replacement:
+    """Records to store in the place of those with the same keys, in one step.
+
+    Attributes:
+        records: Each has a new id.
+        model: The model of their vectors, as for `MemoryBackend.add`.
+        expected: The content that each record should replace, None for no visible record.
+        deleted: The records to delete in the same step, before the others are stored; each
+            selection names a scope. They are invisible from then on, and `finish_erasing` removes
+            every byte of them.
+    """
+
+    records: Sequence[Record]
+    model: str | None = None
+    expected: Sequence[str | None] | None = None
+    deleted: Sequence[Selection] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """A found record with its scores, both from 0 to 1."""
 
     record: Record
     similarity: float
     probability: float
-
-
-class Unembedded(NamedTuple):
-    """A memory without a vector: its place in the order of writing, its id and search text."""
-
-    position: int
-    id: str
-    text: str
 
 
 class MemoryBackend(ABC):
@@ -105,26 +116,18 @@ class MemoryBackend(ABC):
         """Return a value that changes with every write by any process; None if there is none."""
         return None
 
-    def start(self, report: Callable[[Exception], None]) -> None:
+    def start(self, report: Callable[[Exception], None], on_unembedded: Callable[[], None]) -> None:
         """Start background work; called once, when the memory is open.
 
         Args:
             report: Called with the errors of the background work.
+            on_unembedded: Called from time to time if others wrote memories without a vector. It
+                must return at once, and may be called repeatedly for the same memories.
         """
-        del report
-
-    def when_unembedded(self, tell: Callable[[], None]) -> None:
-        """Set a function to call from time to time if others wrote memories without a vector.
-
-        Args:
-            tell: Must return at once. It may be called repeatedly for the same memories.
-        """
-        del tell
+        del report, on_unembedded
 
     @abstractmethod
-    def add(
-        self, records: Sequence[Record], now: datetime, model: str | None = None
-    ) -> list[Record]:
+    def add(self, records: Records, now: datetime, model: str | None = None) -> list[Record]:
         """Store all records or none, durably, in their order; return them as stored.
 
         If a key is stored already, the older record is renewed (see `renewed`). A record that
@@ -135,27 +138,10 @@ class MemoryBackend(ABC):
         """
 
     @abstractmethod
-    def put(
-        self,
-        records: Sequence[Record],
-        now: datetime,
-        model: str | None = None,
-        *,
-        expected: Sequence[str | None] | None = None,
-        deleted: Sequence[Selection] = (),
-    ) -> bool:
+    def put(self, wanted: Replacement, now: datetime) -> bool:
         """Store records, replacing those with the same keys: all or none, durably.
 
         A record that replaces a visible one keeps its `said_at`.
-
-        Args:
-            records: Each has a new id.
-            now: The moment of writing.
-            model: As for `add`.
-            expected: The content that each record should replace, None for no visible record.
-            deleted: The records to delete in the same step, before the others are stored; each
-                selection names a scope. They are invisible from then on, and `finish_erasing`
-                removes every byte of them.
 
         Returns:
             False if the content was not the expected one; then nothing was stored.
@@ -305,7 +291,7 @@ class MemoryBackend(ABC):
         return 1 << 62
 
     @abstractmethod
-    def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
+    def restore(self, records: Records, now: datetime, model: str | None = None) -> int:
         """Store exported records unchanged: all or none, durably, in their order.
 
         Access counts and `said_at` are stored as given. Restoring again changes nothing:

@@ -62,30 +62,26 @@ def wire_session(kind: Kind, scope: Scope) -> str:
 
 def belongs_to(session: str | None, owner: str) -> bool:
     """Return whether a session of a server holds memories or messages of an owner."""
-    if session is None:
-        return False
     conversations = f"{_PREFIXES['message']}{_digest(owner)}:"
-    return session == _owner_session(owner) or session.startswith(conversations)
+    return session == _owner_session(owner) or (session or "").startswith(conversations)
 
 
 def is_reserved_session(session: str | None) -> bool:
     """Return whether only this package writes to a session of a server."""
-    return session is not None and session.startswith(_OURS)
+    return (session or "").startswith(_OURS)
 
 
 def write_envelope(stored: VersionedRecord) -> dict[str, Any]:
     """Return the envelope of a record: everything but its content and metadata."""
     record = stored.record
+    same = {name: getattr(record, name) for name in ("kind", "id", "type", "pinned")}
     envelope: dict[str, Any] = {
         "v": VERSION,
-        "kind": record.kind,
-        "id": record.id,
+        **same,
         "user_id": record.scope.user_id,
         "session_id": record.scope.session_id,
-        "type": record.type,
         "created_at": record.created_at.isoformat(),
         "expires_at": None if record.expires_at is None else record.expires_at.isoformat(),
-        "pinned": record.pinned,
         "written": stored.written,
         "version": stored.version,
     }
@@ -126,21 +122,25 @@ def read_envelope(
     try:
         if envelope["v"] != VERSION or envelope["kind"] not in ("memory", *_PREFIXES):
             return None
+        if envelope["kind"] == "memory" and envelope["type"] not in MEMORY_TYPES:
+            return None
         text = envelope.get("content", content)
         text = text[: len(text) - int(envelope.get("padding", 0))]
         if not is_text(text):
             return None
         if "metadata" in envelope:
             metadata = json.loads(envelope["metadata"])
+        if not isinstance(metadata, Mapping) or not is_shallow(metadata):
+            return None
         record = Record(
             kind=envelope["kind"],
             id=_string(envelope["id"]),
             scope=Scope.of(envelope["user_id"], envelope["session_id"]),
             key="",
-            type=_type_of(envelope),
+            type=_string(envelope["type"]),
             content=text,
             search_text=_search_text(envelope, text),
-            metadata=_object(metadata),
+            metadata=dict(metadata),
             created_at=_moment(envelope["created_at"]),
             said_at=_moment(envelope.get("said_at", envelope["created_at"])),
             expires_at=None if not envelope["expires_at"] else _moment(envelope["expires_at"]),
@@ -199,13 +199,6 @@ def _default_key(record: Record) -> str:
     return record.id if record.kind == "message" else content_key(record.type, record.content)
 
 
-def _type_of(envelope: Mapping[str, Any]) -> str:
-    type_ = _string(envelope["type"])
-    if envelope["kind"] == "memory" and type_ not in MEMORY_TYPES:
-        raise ValueError(type_)
-    return type_
-
-
 def _search_text(envelope: Mapping[str, Any], content: str) -> str | None:
     if envelope.get("exchange") is True:
         return _user_words(content)
@@ -223,12 +216,6 @@ def _string(value: object) -> str:
     if not is_text(value) or not value:
         raise ValueError
     return value
-
-
-def _object(value: object) -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not is_shallow(value):
-        raise ValueError
-    return dict(value)
 
 
 def _moment(value: object) -> datetime:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import nlargest
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,36 +39,19 @@ def index_row(cells: Sequence[Any], vector: Floats | None = None) -> IndexRow:
         form = Form.EXCHANGE
     else:
         form = Form.TURN if memory_type == "episodic" else Form.STATEMENT
-    return IndexRow(
-        seq=seq,
-        text=text,
-        reply="" if exchange is None else answer_in(exchange, text)[:_MAX_REPLY_CHARS],
-        memory_type=memory_type,
-        form=form,
-        session_id=session_id,
-        said=said,
-        created=created,
-        expires=math.inf if pinned or expires is None else expires,
-        vector=vector,
-    )
+    reply = "" if exchange is None else answer_in(exchange, text)[:_MAX_REPLY_CHARS]
+    end = math.inf if pinned or expires is None else expires
+    return IndexRow(seq, text, memory_type, form, session_id, said, created, end, vector, reply)
 
 
 def index_row_of(seq: int, record: Record) -> IndexRow:
     """Build the row of a record, without a vector."""
-    created, expires = record.created_at.timestamp(), record.expires_at
-    return index_row(
-        (
-            seq,
-            record.found_by,
-            record.type,
-            None if record.search_text is None else record.content,
-            record.scope.session_id or "",
-            record.said_at.timestamp() if record.said_at else created,
-            math.floor(created),
-            expires.timestamp() if expires else None,
-            record.pinned,
-        )
-    )
+    exchange = None if record.search_text is None else record.content
+    texts = (record.found_by, record.type, exchange, record.scope.session_id or "")
+    said = (record.said_at or record.created_at).timestamp()
+    created = math.floor(record.created_at.timestamp())
+    expires = record.expires_at and record.expires_at.timestamp()
+    return index_row((seq, *texts, said, created, expires, record.pinned))
 
 
 def without_damaged(
@@ -112,8 +95,21 @@ def matches_of(hits: Hits, record_of: Mapping[int, Record]) -> list[Match]:
 # -- the cache ---------------------------------------------------------------------------------
 
 
-State = tuple[int, int, int]
-_UNKNOWN: State = (-1, -1, -1)  # of no store, so that the index is read anew
+class State(NamedTuple):
+    """The state of an owner's records in a store; zeros when there are none.
+
+    Attributes:
+        scope: The number of the scope, in stores that number them.
+        generation: It changes when records vanish and the index must be read anew.
+        revision: The last write.
+    """
+
+    scope: int = 0
+    generation: int = 0
+    revision: int = 0
+
+
+_UNKNOWN = State(-1, -1, -1)  # of no store, so that the index is read anew
 _EMPTY = ScopeIndex()  # stays empty
 
 
@@ -122,8 +118,7 @@ class CachedIndex:
     """An index and the state of the store that it represents; `lock` guards both.
 
     Attributes:
-        state: The number of the scope in the store, 0 for none; its generation, which changes when
-            records vanish and the index must be read anew; the last write the index contains.
+        state: The state that the index contains.
         checked: The version of the store at which the index was up to date, and the model of
             its vectors.
         index: The index.
@@ -133,7 +128,7 @@ class CachedIndex:
         loading: Held while the index is read from the store, if that takes several steps.
     """
 
-    state: State = (0, 0, 0)
+    state: State = field(default_factory=State)
     checked: tuple[tuple[int, int] | None, str | None] = (None, None)
     index: ScopeIndex = field(default_factory=ScopeIndex)
     damaged: list[int] = field(default_factory=list)

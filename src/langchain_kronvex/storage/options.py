@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
+from langchain_kronvex.storage.client_envelope import is_text
 
 if TYPE_CHECKING:
     import httpx
@@ -124,10 +125,7 @@ def _as_configuration() -> Iterator[None]:
 
 
 def _check_schema(name: object) -> None:
-    try:
-        size = len(name.encode()) if isinstance(name, str) and "\0" not in name else 0
-    except UnicodeEncodeError:
-        size = 0
+    size = len(name.encode()) if is_text(name) and "\0" not in name else 0
     if not 1 <= size <= _MAX_IDENTIFIER_BYTES:
         raise ConfigurationError("schema must be a name of 1 to 63 bytes.")
     if str(name).startswith("pg_"):

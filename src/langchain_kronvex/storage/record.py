@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, NamedTuple
 
+from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Scope, SessionSummary
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.recall.ranking import Floats
@@ -17,6 +19,7 @@ Kind = Literal["memory", "message", "item"]
 KINDS: tuple[Kind, ...] = ("memory", "message", "item")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
+_PLAIN_CELLS = ("kind", "id", "key", "type", "content", "search_text", "access_count")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,17 @@ class Record:
         return self.content if self.search_text is None else self.search_text
 
 
+Records = Sequence[Record]
+
+
+class Unembedded(NamedTuple):
+    """A memory without a vector: its place in the order of writing, its id and search text."""
+
+    position: int
+    id: str
+    text: str
+
+
 class Place(NamedTuple):
     """Identifies a record: no two visible records of an agent have the same place."""
 
@@ -100,28 +114,26 @@ def from_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
+def text_cells(record: Record) -> tuple[str, str, str | None, str]:
+    """Return type, content, search text and metadata as the SQL stores keep them."""
+    return record.type, record.content, record.search_text, json.dumps(dict(record.metadata))
+
+
 def from_cells(cells: Sequence[Any], vector: Floats | None = None) -> Record:
     """Build a record from the cells that the SQL stores select for it, in this order.
 
-    Kind, id, user, session, key, type, content, search text, metadata as JSON; first said, last
-    said and expiry in microseconds since 1970; pinned and access count.
+    Kind, id, key, type, content, search text and access count; user, session, metadata as JSON;
+    first said, last said and expiry in microseconds since 1970; pinned.
     """
-    kind, id_, user, session, key, type_, content, search_text, metadata, *rest = cells
-    said, created, expires, pinned, count = rest
+    *plain, user, session, metadata, said, created, expires, pinned = cells
     return Record(
-        kind=kind,
-        id=id_,
+        **dict(zip(_PLAIN_CELLS, plain, strict=True)),
         scope=Scope(user or None, session or None),
-        key=key,
-        type=type_,
-        content=content,
-        search_text=search_text,
         metadata=json.loads(metadata) if metadata != "{}" else {},
         created_at=from_micros(created),
         said_at=from_micros(said),
         expires_at=None if expires is None else from_micros(expires),
         pinned=bool(pinned),
-        access_count=count,
         vector=vector,
     )
 
@@ -148,11 +160,10 @@ def renewed(old: Record, new: Record) -> Record:
     The later date and the later expiry win, a pin stays, and new metadata overrides the old.
     """
     expiries = (old.expires_at, new.expires_at)
-    latest = max((e for e in expiries if e), default=None) if None not in expiries else None
     return replace(
         old,
         created_at=max(old.created_at, new.created_at),
-        expires_at=latest,
+        expires_at=None if None in expiries else max(filter(None, expiries)),
         pinned=old.pinned or new.pinned,
         metadata={**old.metadata, **new.metadata},
         deduplicated=True,
@@ -164,16 +175,20 @@ _CHANGING = (
 )  # fmt: skip
 
 
+def key_taken() -> InvalidInput:
+    """Return the error for a change that gives a record the key of another one."""
+    return InvalidInput(
+        "A memory with this text and type already exists in the same scope; forget one of the two."
+    )
+
+
 def rebased(record: Record, stored: Record) -> Record:
     """Return a changed record as if the change had started from the record as stored now."""
     base = record.base
     if base is None:
         return record
-    theirs = {
-        name: getattr(stored, name)
-        for name in _CHANGING
-        if getattr(record, name) == getattr(base, name)
-    }
+    unchanged = [name for name in _CHANGING if getattr(record, name) == getattr(base, name)]
+    theirs = {name: getattr(stored, name) for name in unchanged}
     merged = replace(record, base=None, **theirs)
     if "content" not in theirs and record.content.startswith(base.content):  # it was appended to
         content = stored.content + record.content[len(base.content) :]
@@ -195,3 +210,13 @@ def moved_id(record: Record, agent_id: str) -> str:
     """
     place = (agent_id, record.kind, record.scope.owner, record.scope.session_id or "", record.id)
     return hashlib.blake2b("\0".join(place).encode(), digest_size=16).hexdigest()
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether a text is a UUID, in either of its usual forms."""
+    if len(text) not in (32, 36):
+        return False
+    try:
+        return str(uuid.UUID(text)).replace("-", "") == text.lower().replace("-", "")
+    except ValueError:
+        return False

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +30,13 @@ def resolve_url(url: str | None, api_key: object, postgres: PostgresOptions | No
     hosted service when there is an API key (KRONVEX_BASE_URL moves it), else a file in the user's
     data folder.
     """
-    if url is None and postgres is not None and postgres.pool is not None:
+    if url is not None:
+        return url
+    if postgres is not None and postgres.pool is not None:
         return "postgresql://"
-    if url is None:
-        url = os.environ.get("KRONVEX_URL") or None
-    if url is None and (api_key or os.environ.get("KRONVEX_API_KEY")):
-        url = os.environ.get("KRONVEX_BASE_URL") or HOSTED_URL
-    return default_url() if url is None else url
+    has_key = api_key or os.environ.get("KRONVEX_API_KEY")
+    service = os.environ.get("KRONVEX_BASE_URL") or HOSTED_URL
+    return os.environ.get("KRONVEX_URL") or (service if has_key else default_url())
 
 
 def default_url() -> str:
@@ -59,20 +62,16 @@ def open_backend(url: str, agent_id: str, settings: Settings) -> MemoryBackend:
         StoreError: the place cannot be opened.
     """
     _refuse_unused(url, settings)
-    timeout, cache_bytes = settings.timeout_seconds, settings.cache_megabytes << 20
     if is_remote(url):
         from langchain_kronvex.storage.rest.opening import open_service
 
         return open_service(url, agent_id, settings)
     if is_postgres(url):
-        options, postgres_backend = settings.postgres or PostgresOptions(), _postgres()
-        return postgres_backend(
-            _conninfo(url), agent_id, options, timeout=timeout, cache_bytes=cache_bytes
-        )
+        return _postgres()(_conninfo(url), agent_id, settings)
     path = _sqlite_path(url)
     from langchain_kronvex.storage.sqlite.backend import SqliteBackend
 
-    return SqliteBackend(path, agent_id, timeout=timeout, cache_bytes=cache_bytes)
+    return SqliteBackend(path, agent_id, settings)
 
 
 def _refuse_unused(url: str, settings: Settings) -> None:
@@ -121,10 +120,17 @@ def is_postgres(url: object) -> bool:
     return _scheme(url) in _POSTGRES
 
 
+@lru_cache(1024)
+def is_loopback(host: str) -> bool:
+    """Return whether a name or address means this machine."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
+
+
 def _scheme(url: object) -> str:
     """Return what stands before `://`, or "" without it."""
-    scheme, separator, _ = url.partition("://") if isinstance(url, str) else ("", "", "")
-    return scheme if separator else ""
+    return url.partition("://")[0] if isinstance(url, str) and "://" in url else ""
 
 
 def _postgres() -> type[PostgresBackend]:
@@ -139,7 +145,7 @@ def _postgres() -> type[PostgresBackend]:
 
 def _conninfo(url: str) -> str:
     """Return the connection string of a PostgreSQL URL; "" if it names nothing."""
-    _, _, rest = url.partition("://")
+    rest = url.partition("://")[2]
     return f"postgresql://{rest}" if rest else ""
 
 

@@ -69,14 +69,12 @@ def agent_analytics(
     """Count the memories of an agent."""
     memories = queries.find(agent.memory, None)
     top = sorted(memories, key=lambda memory: -memory.access_count)[:_TOP]
+    shown = [replace(memory, content=memory.content[:_CUT_CHARS]) for memory in top]
     return {
         "agent_id": agent.id,
         "total_memories": len(memories),
         "pinned_memories": sum(memory.pinned for memory in memories),
-        "top_memories": [
-            {**responses.report_object(agent.id, each), "content": each.content[:_CUT_CHARS]}
-            for each in top
-        ],
+        "top_memories": [responses.report_object(agent.id, memory) for memory in shown],
         "by_type": Counter(memory.memory_type for memory in memories),
         "sessions": responses.session_objects(queries.sessions(agent.memory)),
         "daily_memories": _daily(memories, service_of(request).now().date()),
@@ -84,14 +82,8 @@ def agent_analytics(
 
 
 def _agent_object(agent: Agent, memories: int) -> dict[str, Any]:
-    return {
-        "id": agent.id,
-        "name": agent.name,
-        "description": agent.description,
-        "metadata": dict(agent.metadata),
-        "created_at": responses.zulu(agent.created_at),
-        "memory_count": memories,
-    }
+    about = {name: getattr(agent, name) for name in ("id", "name", "description", "metadata")}
+    return {**about, "created_at": responses.zulu(agent.created_at), "memory_count": memories}
 
 
 def _daily(memories: Sequence[Memory], today: date) -> list[dict[str, Any]]:

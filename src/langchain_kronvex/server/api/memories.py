@@ -10,22 +10,14 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Query, Request
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from langchain_kronvex.core.errors import MemoryNotFound
 from langchain_kronvex.core.types import Memory
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import queries
-from langchain_kronvex.server.api import responses
-from langchain_kronvex.server.api.requests import (
-    BulkDelete,
-    BulkImport,
-    ListQuery,
-    MemoryChange,
-    WhoseQuery,
-    lifetime_days,
-    stored_id,
-)
+from langchain_kronvex.server.api import requests, responses
+from langchain_kronvex.server.api.requests import ListQuery, WhoseQuery, stored_id
 from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.http.endpoint import guarded_router
 from langchain_kronvex.server.http.errors import ApiError
@@ -33,18 +25,10 @@ from langchain_kronvex.server.service import AgentInUse, OpenAgent, service_of
 from langchain_kronvex.storage.backend import Page
 
 
-class AnyText(Convertor[str]):
+class AnyText(PathConvertor):
     """Any text in a path: ids of users may hold slashes and line breaks."""
 
     regex = r"[\s\S]+"
-
-    def convert(self, value: str) -> str:
-        """Return the text as it is."""
-        return value
-
-    def to_string(self, value: str) -> str:
-        """Return the text as it is."""
-        return value
 
 
 register_url_convertor("anytext", AnyText())
@@ -88,15 +72,13 @@ def delete_memories(agent: AgentInUse, query: Annotated[WhoseQuery, Query()]) ->
 
 
 @router.delete("/memories/bulk-delete", response_model=responses.DeletedAnswer)
-def bulk_delete(agent: AgentInUse, body: BulkDelete) -> dict[str, Any]:
+def bulk_delete(agent: AgentInUse, body: requests.BulkDelete) -> dict[str, Any]:
     """Erase the memories that meet every condition given, for good."""
     wanted = None if body.memory_ids is None else {stored_id(id_) for id_ in body.memory_ids}
     before = body.before_date
-    ids = [
-        each.id
-        for each in queries.find(agent.memory, body.scope or None, body.memory_type)
-        if (wanted is None or each.id in wanted) and (before is None or each.created_at < before)
-    ]
+    found = queries.find(agent.memory, body.scope or None, body.memory_type)
+    dated = [each.id for each in found if before is None or each.created_at < before]
+    ids = [id_ for id_ in dated if wanted is None or id_ in wanted]
     return _deleted(agent, queries.erase(agent.memory, ids=ids) if ids else 0)
 
 
@@ -114,7 +96,7 @@ def export_memories(agent: AgentInUse) -> JsonResponse:
 
 
 @router.post("/memories/bulk-import", response_model=responses.ImportAnswer)
-def import_memories(agent_id: str, body: BulkImport, request: Request) -> dict[str, Any]:
+def import_memories(agent_id: str, body: requests.BulkImport, request: Request) -> dict[str, Any]:
     """Store up to 100 memories with their sessions and dates. An expired one fails alone."""
     service = service_of(request)
     now = service.now()
@@ -141,38 +123,27 @@ def list_sessions(agent: AgentInUse) -> dict[str, Any]:
     return {"sessions": sessions}
 
 
-@router.get(
-    "/memories/user/{uid:anytext}/export",
-    response_model=responses.UserExportAnswer,
-)
+@router.get("/memories/user/{uid:anytext}/export", response_model=responses.UserExportAnswer)
 def export_user(agent: AgentInUse, uid: str, request: Request) -> JsonResponse:
     """Return every memory of one user, and the chats that this package's client keeps here."""
     found = queries.find_user(agent.memory, uid)
-    answer = {
-        "user_id": uid,
-        "agent_id": agent.id,
-        "exported_at": responses.with_offset(service_of(request).now()),
-        "gdpr_article": "Article 20",
-        "memory_count": len(found),
-        "memories": [
-            {**responses.report_object(agent.id, each), "last_accessed_at": None} for each in found
-        ],
-    }
+    exported_at = responses.with_offset(service_of(request).now())
+    reports = [responses.UserMemory(**responses.report_object(agent.id, each)) for each in found]
+    about = {"user_id": uid, "agent_id": agent.id, "exported_at": exported_at}
+    kept = {"memory_count": len(found), "memories": reports}
+    answer = {**about, **kept, "gdpr_article": "Article 20"}
     return JsonResponse(answer, headers=_as_file("user-export"))
 
 
-@router.delete("/memories/user/{uid:anytext}", response_model=responses.UserEraseAnswer)
-def erase_user(agent: AgentInUse, uid: str, request: Request) -> dict[str, Any]:
+@router.delete("/memories/user/{uid:anytext}")
+def erase_user(agent: AgentInUse, uid: str, request: Request) -> responses.UserEraseAnswer:
     """Erase everything of one user, chat messages included, from the store's files too."""
     erased = queries.erase_user(agent.memory, uid)
     agent.removed()
-    return {
-        "erased": erased,
-        "user_id": uid,
-        "agent_id": agent.id,
-        "erased_at": responses.with_offset(service_of(request).now()),
-        "gdpr_article": "Article 17",
-    }
+    erased_at = responses.with_offset(service_of(request).now())
+    return responses.UserEraseAnswer(
+        erased=erased, user_id=uid, agent_id=agent.id, erased_at=erased_at
+    )
 
 
 @router.get("/memories/{memory_id}", response_model=responses.MemoryAnswer)
@@ -182,11 +153,11 @@ def get_memory(agent: AgentInUse, memory_id: str) -> dict[str, Any]:
 
 
 @router.patch("/memories/{memory_id}", response_model=responses.MemoryAnswer)
-def change_memory(agent: AgentInUse, memory_id: str, body: MemoryChange) -> dict[str, Any]:
+def change_memory(agent: AgentInUse, memory_id: str, body: requests.MemoryChange) -> dict[str, Any]:
     """Change the fields given. Pinning a memory removes its expiry."""
     given = body.model_dump(include={"pinned", "memory_type", "metadata"}, exclude_unset=True)
     if body.model_fields_set & {"ttl_days", "ttl_seconds"}:
-        given["ttl_days"] = lifetime_days(body.ttl_days, body.ttl_seconds)
+        given["ttl_days"] = requests.lifetime_days(body.ttl_days, body.ttl_seconds)
     elif given.get("pinned"):
         given["ttl_days"] = None
     changed = agent.memory.update(_existing(agent, memory_id).id, **given)

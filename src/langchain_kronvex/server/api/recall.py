@@ -7,47 +7,34 @@ from typing import Any
 from fastapi import Request
 
 from langchain_kronvex.core.context_lines import context_text, within
-from langchain_kronvex.core.types import RecalledMemory
-from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import queries
 from langchain_kronvex.server.api import responses
 from langchain_kronvex.server.api.requests import InjectBody, RecallBody, RememberBody
 from langchain_kronvex.server.api.responses import JsonResponse
-from langchain_kronvex.server.http.endpoint import RecallEndpoint, guarded_router
+from langchain_kronvex.server.http.endpoint import guarded_router
 from langchain_kronvex.server.service import AgentInUse, service_of
 
+_OPTIONS = {"top_k", "memory_type", "threshold", "include_shared"}
 _PREFIX = "/api/v1/agents/{agent_id}"
-router = guarded_router("memory", _PREFIX, RecallEndpoint)
-remember_router = guarded_router("memory", _PREFIX)
+router = guarded_router("memory", _PREFIX)
 
 
 @router.post("/recall", response_model=responses.RecallAnswer)
 def recall(agent: AgentInUse, body: RecallBody, request: Request) -> dict[str, Any]:
     """Find the `top_k` most similar memories, the most confident first."""
-    service = service_of(request)
-    found = _recalled(agent.memory, body, everywhere=service.settings.all_sessions)
+    service, scope = service_of(request), body.scope
+    if service.settings.all_sessions and not scope:
+        found = queries.recall_everywhere(agent.memory, body.query, body)
+    else:
+        recaller, options = agent.memory.engine.recaller, body.model_dump(include=_OPTIONS)
+        asked = recaller.request(body.query, scope, **options)
+        # This package's client keeps sessions apart that are one session here.
+        found = recaller.recall(asked, "confidence", distinct=False)
     service.count_calls(request, "recalls")
     return responses.recall_answer(body.query, agent.id, found)
 
 
-def _recalled(memory: KronvexMemory, body: RecallBody, *, everywhere: bool) -> list[RecalledMemory]:
-    scope = body.scope
-    if everywhere and not scope:
-        return queries.recall_everywhere(memory, body.query, body)
-    recaller = memory.engine.recaller
-    asked = recaller.request(
-        body.query,
-        scope,
-        body.top_k,
-        body.memory_type,
-        threshold=body.threshold,
-        include_shared=body.include_shared,
-    )
-    # This package's client keeps sessions apart that are one session here.
-    return recaller.recall(asked, "confidence", distinct=False)
-
-
-@remember_router.post("/remember", status_code=201, response_model=responses.MemoryAnswer)
+@router.post("/remember", status_code=201, response_model=responses.MemoryAnswer)
 def remember(agent_id: str, body: RememberBody, request: Request) -> JsonResponse:
     """Store one memory. The first one makes an agent with a readable name.
 
@@ -71,14 +58,9 @@ def inject_context(agent: AgentInUse, body: InjectBody, request: Request) -> dic
         found = queries.recall_everywhere(agent.memory, body.message, body)
         kept, degraded = within(found, body.max_tokens), False
     else:
-        made = agent.memory.inject_context(
-            body.message,
-            top_k=body.top_k,
-            max_tokens=body.max_tokens,
-            memory_type=body.memory_type,
-            user_id=body.scope.user_id,
-            session_id=body.scope.session_id,
-        )
+        user, session = body.scope.user_id, body.scope.session_id
+        asked: Any = body.model_dump(include={"top_k", "max_tokens", "memory_type"})
+        made = agent.memory.inject_context(body.message, user_id=user, session_id=session, **asked)
         kept = [found for found in made.memories if found.similarity >= body.threshold]
         degraded = made.degraded
     service.count_calls(request, "injects")

@@ -7,25 +7,18 @@ the same, the first one counts: `memory_type` before `type`, `query` before `mes
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.types import MemoryDraft, Scope
 from langchain_kronvex.server.api.responses import ExportAnswer, UserExportAnswer, UserMemory
+from langchain_kronvex.storage.record import is_uuid
 
 _SECONDS_PER_DAY = 86_400
 _DEFAULT_LIMIT = 20
@@ -34,10 +27,8 @@ _FAR = 1 << 53
 
 def stored_id(memory_id: str) -> str:
     """Return a memory id as it is stored; UUIDs may also be written with dashes."""
-    try:
-        return uuid.UUID(memory_id).hex if len(memory_id) == 36 else memory_id
-    except ValueError:
-        return memory_id
+    is_dashed = len(memory_id) == 36 and is_uuid(memory_id)
+    return memory_id.replace("-", "").lower() if is_dashed else memory_id
 
 
 def _utc(moment: datetime) -> datetime:
@@ -55,22 +46,13 @@ def _empty_is_none(value: Any) -> Any:
 
 
 _check_id = partial(checks.check_optional_id, name="the id")
-Text = Annotated[
-    str,
-    AfterValidator(partial(checks.check_content, name="the text")),
-    Field(min_length=1, max_length=1_048_576),
-]
-Name = Annotated[
-    str,
-    AfterValidator(partial(checks.check_id, name="the name")),
-    Field(min_length=1, max_length=255),
-]
-Id = Annotated[
-    Annotated[str, Field(max_length=255)] | None,
-    BeforeValidator(_empty_is_none),
-    AfterValidator(_check_id),
-    Field(description="The owner of the memories. Null and '' mean the agent itself."),
-]
+_is_content = AfterValidator(partial(checks.check_content, name="the text"))
+_is_name = AfterValidator(partial(checks.check_id, name="the name"))
+_owner = Field(description="The owner of the memories. Null and '' mean the agent itself.")
+_Short = Annotated[str, Field(max_length=255)]
+Text = Annotated[str, _is_content, Field(min_length=1, max_length=1_048_576)]
+Name = Annotated[str, _is_name, Field(min_length=1, max_length=255)]
+Id = Annotated[_Short | None, BeforeValidator(_empty_is_none), AfterValidator(_check_id), _owner]
 GivenId = Annotated[str, AfterValidator(_check_id), Field(min_length=1, max_length=255)] | None
 Description = Annotated[str, Field(max_length=10_000)]
 Metadata = Annotated[dict[str, Any], AfterValidator(checks.check_metadata)]
@@ -80,10 +62,8 @@ TypeName = Literal["episodic", "semantic", "procedural", "fact", "preference", "
 MemoryType = Annotated[TypeName, Field(description="Or `type`.")]
 AnyType = Annotated[TypeName | None, Field(description="Or `type`.")]
 TtlDays = Annotated[int, Field(ge=1, le=3650)] | None
-TtlSeconds = Annotated[
-    Annotated[int, Field(ge=60, le=3650 * _SECONDS_PER_DAY)] | None,
-    Field(description="Wins over ttl_days."),
-]
+_Seconds = Annotated[int, Field(ge=60, le=3650 * _SECONDS_PER_DAY)]
+TtlSeconds = Annotated[_Seconds | None, Field(description="Wins over ttl_days.")]
 
 
 def _example(**fields: str) -> ConfigDict:
@@ -109,11 +89,8 @@ class Body(BaseModel):
     def _in_one_dialect(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        given = {
-            name: value
-            for name, value in data.items()
-            if (value is not None or not cls.nullable) and name not in cls.ignored
-        }
+        names = [name for name in data if name not in cls.ignored]
+        given = {name: data[name] for name in names if not (cls.nullable and data[name] is None)}
         for other, name in cls.other_names.items():
             if other in given:
                 given.setdefault(name, given.pop(other))
@@ -150,16 +127,10 @@ class NewMemory(Whose):
 
     def draft(self) -> MemoryDraft:
         """Return the memory to store."""
-        scope = self.scope
-        return MemoryDraft(
-            self.content,
-            memory_type=self.memory_type,
-            ttl_days=lifetime_days(self.ttl_days, self.ttl_seconds),
-            pinned=self.pinned,
-            metadata=self.metadata,
-            user_id=scope.user_id,
-            session_id=scope.session_id,
-        )
+        given: Any = self.model_dump(include={"content", "memory_type", "metadata", "pinned"})
+        user, session = self.scope.user_id, self.scope.session_id
+        ttl_days = lifetime_days(self.ttl_days, self.ttl_seconds)
+        return MemoryDraft(**given, user_id=user, session_id=session, ttl_days=ttl_days)
 
 
 class RememberBody(NewMemory):
@@ -225,14 +196,19 @@ class MemoryChange(Body):
     ttl_seconds: TtlSeconds = None
 
 
-class BulkDelete(Whose):
+class WhoseQuery(Whose):
+    """The user or session to erase the memories of; without ids, all of the agent's."""
+
+    session_id: GivenId = None
+    user_id: GivenId = None
+
+
+class BulkDelete(WhoseQuery):
     """Conditions that a memory must all meet to be erased. An empty id is rejected."""
 
     memory_ids: list[Name] | None = Field(None, max_length=10_000)
     memory_type: AnyType = None
     before_date: Moment | None = None
-    session_id: GivenId = None
-    user_id: GivenId = None
 
     @model_validator(mode="after")
     def _names_something(self) -> BulkDelete:
@@ -268,13 +244,6 @@ class BulkImport(Body):
 
     ignored = {*ExportAnswer.model_fields, *UserExportAnswer.model_fields} - {"memories"}
     memories: list[ImportedMemory] = Field(min_length=1, max_length=100)
-
-
-class WhoseQuery(Whose):
-    """The user or session to erase the memories of; without ids, all of the agent's."""
-
-    session_id: GivenId = None
-    user_id: GivenId = None
 
 
 class ListQuery(Whose):

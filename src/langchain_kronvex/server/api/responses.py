@@ -109,7 +109,7 @@ class RecallAnswer(Answer):
 
 
 class ContextAnswer(Answer):
-    """A text for a prompt; "" when nothing was found."""
+    """A text for a prompt, under the names of two dialects; "" when nothing was found."""
 
     context: str
     context_block: str
@@ -193,7 +193,7 @@ class UserEraseAnswer(Answer):
     user_id: str
     agent_id: str
     erased_at: str
-    gdpr_article: str
+    gdpr_article: str = "Article 17"
 
 
 class AnalyticsAnswer(Answer):
@@ -258,11 +258,8 @@ class Problem(Answer):
 _SAME = ("id", "content", "memory_type", "access_count", "pinned", "deduplicated", "user_id")
 _SCORES = ("similarity", "confidence", "probability")
 _SessionIds = tuple[str | None, str | None]
-_CONSTANT = {
-    name: field.default
-    for name, field in MemoryAnswer.model_fields.items()
-    if not field.is_required()
-}
+_fields = MemoryAnswer.model_fields.items()
+_CONSTANT = {name: field.default for name, field in _fields if not field.is_required()}
 
 
 def memory_object(agent_id: str, memory: Memory) -> dict[str, Any]:
@@ -315,15 +312,9 @@ def context_answer(
 
 def page_keys(total: int, limit: int, offset: int) -> Mapping[str, Any]:
     """Return the position of a page in a list, in both ways of counting."""
-    return {
-        "total": total,
-        "page": offset // limit + 1,
-        "per_page": limit,
-        "pages": math.ceil(total / limit),
-        "limit": limit,
-        "offset": offset,
-        "has_more": offset + limit < total,
-    }
+    by_page = {"page": offset // limit + 1, "per_page": limit, "pages": math.ceil(total / limit)}
+    by_offset = {"limit": limit, "offset": offset, "has_more": offset + limit < total}
+    return {"total": total, **by_page, **by_offset}
 
 
 def session_objects(stored: Sequence[SessionSummary]) -> list[dict[str, Any]]:
@@ -347,16 +338,8 @@ def session_objects(stored: Sequence[SessionSummary]) -> list[dict[str, Any]]:
             last_at.setdefault(counted, each.last_at)
         if ids[0]:
             listed[ids] = None
-    return [
-        {
-            "session_id": ids[0],
-            "user_id": ids[1],
-            "count": counts[ids],
-            "memory_count": counts[ids],
-            "last_at": with_offset(last_at[ids]),
-        }
-        for ids in listed
-    ]
+    cells = [(*ids, counts[ids], counts[ids], with_offset(last_at[ids])) for ids in listed]
+    return [dict(zip(SessionAnswer.model_fields, each, strict=True)) for each in cells]
 
 
 def zulu(moment: datetime) -> str:

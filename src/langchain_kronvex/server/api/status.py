@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import Response
@@ -65,13 +65,11 @@ def revoke_key(key_id: str, request: Request) -> None:
 
 
 def _key_answer(key: ApiKey, service: Service) -> responses.KeyAnswer:
+    same: Any = {name: getattr(key, name) for name in ("id", "name", "is_active")}
+    used = sum(service.memory_count(each.id) for each in service.agents.all(key.id))
+    created_at = responses.zulu(key.created_at)
     return responses.KeyAnswer(
-        id=key.id,
-        name=key.name,
-        key_prefix=key.prefix,
-        is_active=key.is_active,
-        memories_used=sum(service.memory_count(each.id) for each in service.agents.all(key.id)),
-        created_at=responses.zulu(key.created_at),
+        **same, key_prefix=key.prefix, memories_used=used, created_at=created_at
     )
 
 

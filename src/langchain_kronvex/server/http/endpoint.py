@@ -24,14 +24,15 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from langchain_kronvex.core.errors import KronvexError
+from langchain_kronvex.server.api.requests import Question
 from langchain_kronvex.server.api.responses import JsonResponse, Problem
 from langchain_kronvex.server.http.errors import ApiError, InvalidRequest, error_response
 from langchain_kronvex.server.service import agent_of_path
+from langchain_kronvex.storage.client_envelope import is_text
 
 _MOST_VALUES = 1 << 19  # as many as fit into 1 MiB
 _BETWEEN_VALUES = (b",", b"[", b"{")
 _TEXT = re.compile(rb'"[^"]*"?')
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _NOTHING = (b"", b"{}", b"null")
 
 
@@ -41,13 +42,9 @@ class Endpoint(APIRoute):
     `body` and `query` are annotated with the pydantic models that validate them; `agent` is the
     agent in the path, open until the function returns. The function returns the JSON of the
     response, None for 204, or a response with headers of its own. Unknown parameters and fields are
-    rejected: they were meant to say whose memories, or which.
-
-    Attributes:
-        recalls: The endpoint reads an index in RAM, and writes nothing.
+    rejected: they were meant to say whose memories, or which. A question reads an index in RAM, and
+    writes nothing; it has threads of its own.
     """
-
-    recalls = False
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
@@ -55,6 +52,7 @@ class Endpoint(APIRoute):
         self._names = [name for name in hints if name != "return"]
         self._body_model: type[BaseModel] | None = hints.get("body")
         self._query_model: type[BaseModel] | None = hints.get("query")
+        self._recalls = issubclass(self._body_model or BaseModel, Question)
         self._reads_body = bool(self._body_model) or "DELETE" in (self.methods or ())
         self._is_strict = path.startswith(("/api/v1", "/auth"))
 
@@ -68,7 +66,7 @@ class Endpoint(APIRoute):
             content = await request.body() if self._reads_body else b""
             values = self._values(request, content)
             call = functools.partial(self._respond, request, values)
-            response = await request.app.state.service.run(call, recalls=self.recalls)
+            response = await request.app.state.service.run(call, recalls=self._recalls)
         except (ApiError, KronvexError) as error:
             response = error_response(error)
         await response(scope, receive, send)
@@ -77,8 +75,8 @@ class Endpoint(APIRoute):
         given = {**request.path_params, "request": request, **values}
         with ExitStack() as while_used:
             if "agent" in self._names:
-                opened = agent_of_path(given["agent_id"], request)
-                given["agent"] = while_used.enter_context(opened)
+                agent = agent_of_path(given["agent_id"], request)
+                given["agent"] = while_used.enter_context(agent)
             answer = self.endpoint(**{name: given[name] for name in self._names})
             if answer is None:
                 return Response(status_code=204)
@@ -103,12 +101,6 @@ class Endpoint(APIRoute):
         return values
 
 
-class RecallEndpoint(Endpoint):
-    """The route of an endpoint that recalls."""
-
-    recalls = True
-
-
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "The key is missing or invalid."},
     404: {"model": Problem, "description": "It does not exist, or belongs to another key."},
@@ -120,18 +112,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 _KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="kv-…; made by `keys create`.")
 
 
-def guarded_router(
-    tag: str, prefix: str = "/api/v1", route_class: type[Endpoint] = Endpoint
-) -> APIRouter:
+def guarded_router(tag: str, prefix: str = "/api/v1") -> APIRouter:
     """Return a router for endpoints that need a key."""
-    return APIRouter(
-        prefix=prefix,
-        route_class=route_class,
-        tags=[tag],
-        responses=PROBLEMS,
-        dependencies=[Security(_KEY)],
-        generate_unique_id_function=lambda route: route.name,
-    )
+    described: Any = {"tags": [tag], "responses": PROBLEMS, "dependencies": [Security(_KEY)]}
+    described["generate_unique_id_function"] = lambda route: route.name
+    return APIRouter(prefix=prefix, route_class=Endpoint, **described)
 
 
 def read_json(content: bytes, content_type: str) -> Any:
@@ -203,7 +188,7 @@ def _check_strings(value: Any) -> None:
     if isinstance(value, str):
         if "\0" in value:
             raise _NotJson("A text contains a NUL character; remove it")
-        if _SURROGATE.search(value):
+        if not is_text(value):
             raise _NotJson("A text contains a lone surrogate, which is not a character")
     elif isinstance(value, dict | list):
         for each in value:

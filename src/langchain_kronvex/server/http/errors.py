@@ -27,9 +27,7 @@ class ApiError(Exception):
 
     def __init__(self, status: int, detail: Any, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.headers = headers
+        self.status, self.detail, self.headers = status, detail, headers
 
     def response(self) -> JsonResponse:
         """Return the response."""
@@ -50,12 +48,12 @@ class InvalidRequest(ApiError):
 
 def error_response(error: Exception) -> JsonResponse:
     """Return the response for any error that an endpoint raised."""
+    if isinstance(error, errors.MemoryNotFound):
+        error = ApiError(404, "Memory not found")
+    elif isinstance(error, errors.InvalidInput):
+        error = InvalidRequest.of("body", str(error))
     if isinstance(error, ApiError):
         return error.response()
-    if isinstance(error, errors.MemoryNotFound):
-        return ApiError(404, "Memory not found").response()
-    if isinstance(error, errors.InvalidInput):
-        return InvalidRequest.of("body", str(error)).response()
     # Not with a traceback, which may quote memory text.
     logger.error("a request failed: %s", errors.described(error))
     if isinstance(error, errors.EmbeddingsError):
@@ -82,11 +80,8 @@ def _unavailable(error: str, message: str) -> JsonResponse:
 
 def _violation(error: Mapping[str, Any]) -> dict[str, Any]:
     """Return one violation, without the value: it may be memory text."""
-    return {
-        "type": str(error["type"]),
-        "loc": [part if isinstance(part, int) else _shown(str(part)) for part in error["loc"]],
-        "msg": _shown(str(error["msg"])),
-    }
+    place = [part if isinstance(part, int) else _shown(str(part)) for part in error["loc"]]
+    return {"type": str(error["type"]), "loc": place, "msg": _shown(str(error["msg"]))}
 
 
 def _shown(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import math
 import re
@@ -11,7 +10,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
@@ -24,6 +22,7 @@ from langchain_kronvex.server.api.responses import VERSION
 from langchain_kronvex.server.http.errors import ApiError, internal_error
 from langchain_kronvex.server.registry import NO_KEY, ApiKeys
 from langchain_kronvex.server.settings import ServerSettings
+from langchain_kronvex.storage.urls import is_loopback
 
 _VERSION_HEADER = (b"x-kronvex-version", VERSION.encode())
 _GUARDED = ("/api/v1", "/auth")
@@ -74,13 +73,10 @@ class AccessLog:
 
 
 def _log(scope: Scope, status: int, milliseconds: float) -> None:
-    facts = {
-        "method": scope["method"] if scope["method"].isalpha() else "?",
-        "route": getattr(scope.get("route"), "path_format", "-").removeprefix("/api/v1"),
-        "status": status,
-        "ms": round(milliseconds, 1),
-        "key": scope.get("state", {}).get("key_id") or "-",
-    }
+    method = scope["method"] if scope["method"].isalpha() else "?"
+    route = getattr(scope.get("route"), "path_format", "-").removeprefix("/api/v1")
+    answered = {"method": method, "route": route, "status": status, "ms": round(milliseconds, 1)}
+    facts = {**answered, "key": scope.get("state", {}).get("key_id") or "-"}
     logger.info(" ".join(f"{name}={value}" for name, value in facts.items()), extra=facts)
 
 
@@ -95,8 +91,7 @@ class RateLimiter:
     """
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.limit = limit
-        self._clock = clock
+        self.limit, self._clock = limit, clock
         self._lock = threading.Lock()
         self._times: dict[str, deque[float]] = {}
 
@@ -126,9 +121,7 @@ class AuthMiddleware:
     """
 
     def __init__(self, app: ASGIApp, keys: ApiKeys, settings: ServerSettings) -> None:
-        self._app = app
-        self._keys = keys
-        self._settings = settings
+        self._app, self._keys, self._settings = app, keys, settings
         per_minute = settings.requests_per_minute
         self._limiter = None if per_minute is None else RateLimiter(per_minute)
 
@@ -167,9 +160,8 @@ class AuthMiddleware:
                 return key.id
         if _is_local(scope) and await self._lookup(self._keys.none_made):
             return NO_KEY
-        if any(secrets):
-            raise ApiError(401, "Invalid or revoked API key.")
-        raise ApiError(401, "Missing API key. Add header: X-API-Key: kv-...")
+        missing = "Missing API key. Add header: X-API-Key: kv-..."
+        raise ApiError(401, "Invalid or revoked API key." if any(secrets) else missing)
 
     async def _lookup(self, question: Callable[[], T]) -> T:
         """Look keys up, in a thread unless the lookup is faster than changing threads."""
@@ -179,8 +171,7 @@ class AuthMiddleware:
         """Count a request of a key, and note the headers with the number that is left."""
         if self._limiter is None:
             return
-        left, wait = self._limiter.ask(state["key_id"])
-        limit = self._limiter.limit
+        (left, wait), limit = self._limiter.ask(state["key_id"]), self._limiter.limit
         told = {"limit": limit, "remaining": max(left, 0), "window": int(_WINDOW_SECONDS)}
         state["rate_limit"] = [
             (f"x-ratelimit-{name}".encode(), str(value).encode()) for name, value in told.items()
@@ -233,15 +224,6 @@ def _is_local(scope: Scope) -> bool:
     """Return whether the caller is on this machine; Unix sockets and tests have no address."""
     client = scope.get("client")
     return client is None or client[0] == "testclient" or is_loopback(client[0])
-
-
-@lru_cache(1024)
-def is_loopback(host: str) -> bool:
-    """Return whether a name or address means this machine."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _inner_path(scope: Scope) -> str:

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, KronvexError
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import (
-    Match,
-    MemoryBackend,
-    Page,
-    Record,
-    Selection,
-    Unembedded,
-)
-from langchain_kronvex.storage.indexes import IndexCache
-from langchain_kronvex.storage.options import PostgresOptions
+from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Replacement, Selection
+from langchain_kronvex.storage.indexes import IndexCache, recall_owners
+from langchain_kronvex.storage.options import PostgresOptions, Settings
 from langchain_kronvex.storage.postgres import erasing, reading, recall, rows, transfer, writing
 from langchain_kronvex.storage.postgres import vectors as stored_vectors
-from langchain_kronvex.storage.postgres.database import Database, most_of_attempts
+from langchain_kronvex.storage.postgres.database import Database, Work, most_of_attempts
 from langchain_kronvex.storage.postgres.migrations import has_tables, migrate
 from langchain_kronvex.storage.postgres.row_level_security import secure
+from langchain_kronvex.storage.record import Record, Records, Unembedded
 
 _RELEASING_SECONDS = 2.0
+T = TypeVar("T")
 
 
 class PostgresBackend(MemoryBackend, ForkAware):
@@ -37,9 +34,8 @@ class PostgresBackend(MemoryBackend, ForkAware):
     Args:
         conninfo: A connection string of libpq; "" with a pool of the user's.
         agent_id: The agent; records of other agents in the same tables are never touched.
-        options: How to use the database.
-        timeout: Seconds to go on trying when the server is away, or no connection is free.
-        cache_bytes: The most RAM for indexes.
+        settings: How to use the database, how long to go on trying when the server is away or no
+            connection is free, and the most RAM for indexes.
 
     Attributes:
         claim_seconds: After this time, other workers may embed what this one has claimed.
@@ -47,17 +43,10 @@ class PostgresBackend(MemoryBackend, ForkAware):
 
     claim_seconds = 120.0
 
-    def __init__(
-        self,
-        conninfo: str,
-        agent_id: str,
-        options: PostgresOptions,
-        *,
-        timeout: float,
-        cache_bytes: int,
-    ) -> None:
-        self._cache_bytes = cache_bytes
-        self.db = Database(conninfo, options, agent_id, timeout)
+    def __init__(self, conninfo: str, agent_id: str, settings: Settings) -> None:
+        options = settings.postgres or PostgresOptions()
+        self._cache_bytes = settings.cache_megabytes << 20
+        self.db = Database(conninfo, options, agent_id, settings.timeout_seconds)
         self.location = self.db.location
         try:
             self.db.probe()
@@ -85,40 +74,24 @@ class PostgresBackend(MemoryBackend, ForkAware):
 
     # -- writing -------------------------------------------------------------------------------
 
-    def add(
-        self, records: Sequence[Record], now: datetime, model: str | None = None
-    ) -> list[Record]:
+    def add(self, records: Records, now: datetime, model: str | None = None) -> list[Record]:
         """See `MemoryBackend.add`."""
-        return self.db.run(
-            lambda tx: writing.add(tx, records, now, model),
-            self.db.reach_of(record.scope for record in records),
-            is_quick=True,
-        )
+        scopes = [record.scope for record in records]
+        return self._write(scopes, lambda tx: writing.add(tx, records, now, model))
 
-    def put(
-        self,
-        records: Sequence[Record],
-        now: datetime,
-        model: str | None = None,
-        *,
-        expected: Sequence[str | None] | None = None,
-        deleted: Sequence[Selection] = (),
-    ) -> bool:
+    def put(self, wanted: Replacement, now: datetime) -> bool:
         """See `MemoryBackend.put`."""
-        scopes = [*(r.scope for r in records), *(s.scope for s in deleted if s.scope is not None)]
-        return self.db.run(
-            lambda tx: writing.put(tx, records, now, model, expected, deleted),
-            self.db.reach_of(scopes),
-            is_quick=True,
-        )
+        scopes = [record.scope for record in wanted.records]
+        scopes += [selection.scope for selection in wanted.deleted if selection.scope is not None]
+        return self._write(scopes, lambda tx: writing.put(tx, wanted, now))
 
     def change(self, record: Record, now: datetime) -> None:
         """See `MemoryBackend.change`."""
-        self.db.run(
-            lambda tx: writing.change(tx, record, now),
-            self.db.reach_of([record.scope]),
-            is_quick=True,
-        )
+        self._write([record.scope], lambda tx: writing.change(tx, record, now))
+
+    def _write(self, scopes: Iterable[Scope], work: Work[T]) -> T:
+        """Do work on the records of the owners of these scopes; each statement has a time limit."""
+        return self.db.run(work, self.db.reach_of(scopes), is_quick=True)
 
     def count_accesses(self, counts: Mapping[str, int]) -> None:
         """See `MemoryBackend.count_accesses`."""
@@ -131,12 +104,12 @@ class PostgresBackend(MemoryBackend, ForkAware):
         return self.db.run(
             lambda tx: reading.find(tx, selection, page, now),
             rows.scopes_of(selection, self.db.agent_id),
-            reads_once=selection.scope is not None or selection.ids is not None,
+            reads=selection.scope is not None or selection.ids is not None,
         )
 
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""
-        return recall.recall(self.db, self._cache, request)
+        return recall_owners(request, partial(recall.recall_owner, self.db, self._cache))
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""
@@ -169,13 +142,9 @@ class PostgresBackend(MemoryBackend, ForkAware):
 
     # -- vectors -------------------------------------------------------------------------------
 
-    def start(self, report: Callable[[Exception], None]) -> None:
+    def start(self, report: Callable[[Exception], None], on_unembedded: Callable[[], None]) -> None:
         """See `MemoryBackend.start`."""
-        self.db.report = report
-
-    def when_unembedded(self, tell: Callable[[], None]) -> None:
-        """See `MemoryBackend.when_unembedded`."""
-        self.db.on_unembedded = tell
+        self.db.report, self.db.on_unembedded = report, on_unembedded
 
     def settle_embeddings(self, model: str, width: int | None) -> int | None:
         """See `MemoryBackend.settle_embeddings`."""
@@ -223,7 +192,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
         """See `MemoryBackend.last_position`."""
         return self.db.run(reading.last_position)
 
-    def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
+    def restore(self, records: Records, now: datetime, model: str | None = None) -> int:
         """See `MemoryBackend.restore`."""
         return self.db.run(most_of_attempts(lambda tx: transfer.restore(tx, records, now, model)))
 

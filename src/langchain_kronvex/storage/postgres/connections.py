@@ -101,15 +101,13 @@ class Connections(ForkAware):
 
     def refusal(self) -> Exception | None:
         """Return why a connection fails now; None if it succeeds, or if a pool computes how."""
-        conninfo: Any = self._conninfo
-        kwargs: Any = self._kwargs
-        pool = self._options.pool
-        if pool is not None:
-            conninfo, kwargs = getattr(pool, "conninfo", None), getattr(pool, "kwargs", None)
-        if not isinstance(conninfo, str) or callable(kwargs):
+        given: tuple[str, dict[str, Any]] | None = self._conninfo, self._kwargs
+        if self._options.pool is not None:
+            given = _given(self._options.pool)
+        if given is None:
             return None
         try:
-            psycopg.connect(conninfo, **{"connect_timeout": 2, **(kwargs or {})}).close()
+            psycopg.connect(given[0], **{"connect_timeout": 2, **given[1]}).close()
         except psycopg.Error as refused:
             return refused
         return None
@@ -157,12 +155,9 @@ class Connections(ForkAware):
     def _configure(self, connection: Connection) -> None:
         connection.isolation_level = _ISOLATION
         limit = self._options.statement_timeout_seconds
-        bounds = (
-            milliseconds(self._timeout),
-            None if limit is None else milliseconds(limit),
-            milliseconds(self._timeout + _GRACE_SECONDS),
-        )
-        found = connection.execute(BOUND_SESSION, [*bounds, connection.info.backend_pid])
+        own = None if limit is None else milliseconds(limit)
+        waits = milliseconds(self._timeout), own, milliseconds(self._timeout + _GRACE_SECONDS)
+        found = connection.execute(BOUND_SESSION, [*waits, connection.info.backend_pid])
         connection.autocommit = found.fetchone() is not None
 
 
@@ -232,16 +227,19 @@ def location_of(conninfo: str, options: PostgresOptions) -> str:
         ConfigurationError: the URL cannot be read.
     """
     if options.pool is not None and not conninfo:
-        pool = options.pool
-        conninfo, kwargs = getattr(pool, "conninfo", None) or "", getattr(pool, "kwargs", None)
-        if not isinstance(conninfo, str) or not isinstance(kwargs, dict | None):
-            return "postgresql://"
-        return _without_password({**_parts(conninfo), **(kwargs or {})})
+        conninfo, kwargs = _given(options.pool) or ("", {})
+        return _without_password({**_parts(conninfo), **kwargs})
     before_query = conninfo.partition("?")[0].removeprefix("postgresql://")
     authority, _, path = before_query.partition("/")
     if authority.count("@") > 1 or "@" in path:
         raise ConfigurationError(_UNREADABLE)  # part of the password would pass for the host
     return _without_password(_parts(conninfo))
+
+
+def _given(pool: object) -> tuple[str, dict[str, Any]] | None:
+    """Return how a pool of the user's connects; None if it computes that."""
+    conninfo, kwargs = getattr(pool, "conninfo", None), getattr(pool, "kwargs", None) or {}
+    return (conninfo, kwargs) if isinstance(conninfo, str) and isinstance(kwargs, dict) else None
 
 
 def _parts(conninfo: str) -> dict[str, Any]:

@@ -20,13 +20,7 @@ from psycopg.rows import tuple_row
 from langchain_kronvex.core.errors import MemoryClosed
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.storage.options import PostgresOptions
-from langchain_kronvex.storage.postgres.connections import (
-    Connection,
-    Connections,
-    connections_to,
-    location_of,
-    milliseconds,
-)
+from langchain_kronvex.storage.postgres import connections as lending
 from langchain_kronvex.storage.postgres.errors import Attempts, is_lost, lacks_reach, translated
 from langchain_kronvex.storage.postgres.rows import scope_key
 
@@ -67,7 +61,7 @@ class Transaction:
     location: str
     _placed: Callable[[str], str]
     is_retry: bool
-    _connection: Connection
+    _connection: lending.Connection
     _settings: list[Statement]  # sent together with the first statement
 
     def scope(self, owner: str) -> UUID:
@@ -77,6 +71,10 @@ class Transaction:
     def execute(self, sql: str, parameters: Sequence[Any] = (), *, many: bool = False) -> Rows:
         """Run one statement and return its rows."""
         return self.execute_all([Statement(sql, parameters, many)])[0]
+
+    def column(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Run one statement and return the first cell of each row."""
+        return [row[0] for row in self.execute(sql, parameters)]
 
     def execute_all(self, statements: Sequence[Statement]) -> list[Rows]:
         """Run statements in one round trip and return the rows of each."""
@@ -97,6 +95,9 @@ class Transaction:
         """Run all statements of a script, which has no parameters."""
         self.execute_all([])
         self._connection.execute(self._placed(script).replace("%%", "%"))
+
+
+Work = Callable[[Transaction], T]
 
 
 class Database:
@@ -122,14 +123,15 @@ class Database:
     def __init__(
         self, conninfo: str, options: PostgresOptions, agent_id: str, patience_seconds: float
     ) -> None:
-        self.location, self.agent_id = location_of(conninfo, options), agent_id
+        self.location, self.agent_id = lending.location_of(conninfo, options), agent_id
         self.patience_seconds, self.is_limited = patience_seconds, False
         self.on_unembedded: Callable[[], None] = lambda: None
         self.report: Callable[[Exception], None] = lambda _: None
         self.clock = ServerClock(lambda: self.read("SELECT clock_timestamp()")[0][0])
-        self._options, self._vector_schema = options, "public"
-        self._connections: Connections | None = connections_to(conninfo, options, patience_seconds)
-        self._begin = partial(Transaction, agent_id, self.location, self._placed)
+        self._options = options
+        self._use_vectors_in("public")
+        connections = lending.connections_to(conninfo, options, patience_seconds)
+        self._connections: lending.Connections | None = connections
 
     def probe(self) -> None:
         """Connect once: a pool of ours does not say why it has no connection.
@@ -142,12 +144,7 @@ class Database:
             raise translated(refused, self.location, self.patience_seconds) from None
 
     def run(
-        self,
-        work: Callable[[Transaction], T],
-        reach: Reach = None,
-        *,
-        is_quick: bool = False,
-        reads_once: bool = False,
+        self, work: Work[T], reach: Reach = None, *, is_quick: bool = False, reads: bool = False
     ) -> T:
         """Do a piece of work as one transaction; repeat it when it is interrupted.
 
@@ -155,7 +152,7 @@ class Database:
             work: Called anew for each attempt.
             reach: The scopes that it touches, for row-level security.
             is_quick: Whether each statement has a time limit; otherwise it may take long.
-            reads_once: Whether it is one quick statement that reads.
+            reads: Whether it is one quick statement that reads.
 
         Raises:
             StoreError: it cannot be done.
@@ -165,10 +162,9 @@ class Database:
             connections, limited = self.connections, self.is_limited
             try:
                 with connections.connection(attempts.seconds_left()) as connection:
-                    settings = self._settings(
-                        connection, reach, attempts.seconds_left(), is_quick or reads_once
-                    )
-                    alone = reads_once and not settings and connection.autocommit
+                    seconds, quick = attempts.seconds_left(), is_quick or reads
+                    settings = self._settings(connection, reach, seconds, quick)
+                    alone = reads and not settings and connection.autocommit
                     with nullcontext() if alone else connection.transaction():
                         return work(self._begin(is_retry, connection, settings))
             except (psycopg.Error, OSError) as error:
@@ -183,14 +179,14 @@ class Database:
 
     def read(self, sql: str, parameters: Sequence[Any] = (), reach: Reach = None) -> Rows:
         """Run one quick statement that reads, and return its rows."""
-        return self.run(lambda tx: tx.execute(sql, parameters), reach, reads_once=True)
+        return self.run(lambda tx: tx.execute(sql, parameters), reach, reads=True)
 
     def reach_of(self, scopes: Iterable[Scope]) -> Reach:
         """Return the reach of a transaction that touches only the owners of these scopes."""
         return {scope_key(self.agent_id, scope.owner) for scope in scopes}
 
     @property
-    def connections(self) -> Connections:
+    def connections(self) -> lending.Connections:
         """The connections to the database.
 
         Raises:
@@ -201,7 +197,7 @@ class Database:
         return self._connections
 
     def _settings(
-        self, connection: Connection, reach: Reach, seconds_left: float, is_quick: bool
+        self, connection: lending.Connection, reach: Reach, seconds_left: float, is_quick: bool
     ) -> list[Statement]:
         """Return the statements that set what holds for one transaction alone."""
         settings: dict[str, str | None] = {}
@@ -209,9 +205,9 @@ class Database:
             settings[REACH] = "*" if reach is None else ",".join(map(str, reach))
         limit = self._options.statement_timeout_seconds
         if not self.connections.bounds_statements(connection):
-            settings["lock_timeout"] = milliseconds(seconds_left)
+            settings["lock_timeout"] = lending.milliseconds(seconds_left)
             if limit is not None:
-                settings["statement_timeout"] = milliseconds(limit)
+                settings["statement_timeout"] = lending.milliseconds(limit)
         elif limit is None and not is_quick:
             settings["statement_timeout"] = None  # as the server sets it
         if not settings:
@@ -227,12 +223,13 @@ class Database:
         )
         if not found:
             return None
-        version, self._vector_schema = found[0]
+        version, schema = found[0]
+        self._use_vectors_in(schema)
         return str(version)
 
-    def _placed(self, sql: str) -> str:
-        """Return a statement with the real names of the schemas, also within literals."""
-        return _placed(sql, self._options.schema, self._vector_schema)
+    def _use_vectors_in(self, schema: str) -> None:
+        placed = partial(_placed, self._options.schema, schema)
+        self._begin = partial(Transaction, self.agent_id, self.location, placed)
 
     def close(self) -> None:
         """Close our own connections, unless another memory uses them."""
@@ -241,7 +238,7 @@ class Database:
             connections.close()
 
 
-def most_of_attempts(work: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
+def most_of_attempts(work: Work[T]) -> Work[T]:
     """Return work whose result is the largest of its attempts' results.
 
     An attempt that was interrupted at its end may have done everything. Then the next one finds
@@ -249,16 +246,15 @@ def most_of_attempts(work: Callable[[Transaction], T]) -> Callable[[Transaction]
     """
     results: list[Any] = []
 
-    def attempt(tx: Transaction) -> T:
+    def attempt(tx: Transaction) -> Any:
         results.append(work(tx))
-        most: T = max(results)
-        return most
+        return max(results)
 
     return attempt
 
 
 @lru_cache(maxsize=512)
-def _placed(sql: str, schema: str, vector_schema: str) -> str:
+def _placed(schema: str, vector_schema: str, sql: str) -> str:
     """Return a statement with the real names of the schemas, also within literals."""
     names = {"langchain_kronvex": _quoted(schema), "pgvector": _quoted(vector_schema)}
 

@@ -59,7 +59,7 @@ def lock_owners(tx: Transaction, scopes: Sequence[UUID]) -> list[UUID]:
 
     Do not touch the others: another worker may be inserting them now.
     """
-    return [scope for (scope,) in tx.execute(f"{_OWNERS} FOR UPDATE", [list(scopes)])]
+    return tx.column(f"{_OWNERS} FOR UPDATE", [list(scopes)])
 
 
 def keep_owners(tx: Transaction, scopes: Sequence[UUID]) -> None:
@@ -72,19 +72,18 @@ def keep_owners(tx: Transaction, scopes: Sequence[UUID]) -> None:
 
 def renew_generation(tx: Transaction, scopes: Sequence[UUID]) -> list[str]:
     """Make all workers read the indexes of these owners again; return the owners."""
-    found = tx.execute(
+    return tx.column(
         "UPDATE langchain_kronvex.scopes SET generation = nextval('langchain_kronvex.generations') "
         "WHERE scope = ANY(%s) RETURNING owner",
         [list(scopes)],
     )
-    return [owner for (owner,) in found]
 
 
 def delete(tx: Transaction, selection: Selection, now: datetime) -> tuple[int, list[str]]:
     """Delete the selected records; return how many were visible, and their owners."""
     condition, parameters = rows.where(selection, tx.agent_id)
     scopes = lock_owners(tx, _touched(tx, selection))
-    gone = tx.execute(
+    (visible,) = tx.column(
         f"{delete_rows(f'{condition} AND r.scope = ANY(%s)')} "
         f"SELECT count(*) FROM gone AS r WHERE {rows.VISIBLE}",
         [*parameters, scopes, now],
@@ -92,17 +91,16 @@ def delete(tx: Transaction, selection: Selection, now: datetime) -> tuple[int, l
     owners = renew_generation(tx, scopes)
     # Statements of their own: a claim may have come while the deletion waited for its lock.
     _sweep(tx, scopes)
-    return int(gone[0][0]), owners
+    return int(visible), owners
 
 
 def forget_empty_owners(tx: Transaction, scopes: Sequence[UUID], now: datetime) -> None:
     """Delete those of the owners that have no visible record, with all of their rows."""
-    found = tx.execute(
+    empty = tx.column(
         "SELECT w.scope FROM unnest(%s::uuid[]) AS w (scope) WHERE NOT EXISTS (SELECT 1 FROM "
         f"langchain_kronvex.records AS r WHERE r.scope = w.scope AND {rows.VISIBLE})",
         [list(scopes), now],
     )
-    empty = [scope for (scope,) in found]
     if empty:
         tx.execute(f"{delete_rows('r.scope = ANY(%s)')} SELECT count(*) FROM gone", [empty])
         _sweep(tx, empty)
@@ -111,23 +109,19 @@ def forget_empty_owners(tx: Transaction, scopes: Sequence[UUID], now: datetime) 
 def purge(tx: Transaction, now: datetime, scope: UUID | None = None) -> int:
     """Remove the expired records of all agents, or of one owner; return how many."""
     expired = "r.expires IS NOT NULL AND NOT r.pinned AND r.expires <= %s"
-    parameters: list[Any] = [now]
-    if scope is not None:
-        expired += " AND r.scope = %s"
-        parameters.append(scope)
-    owners = tx.execute(
-        f"SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r WHERE {expired}", parameters
-    )
+    parameters: list[Any] = [now] if scope is None else [now, scope]
+    expired += "" if scope is None else " AND r.scope = %s"
+    owners = owners_of(tx, expired, parameters)
     if not owners:
         return 0
-    scopes = lock_owners(tx, [owner for (owner,) in owners])
-    removed = tx.execute(
+    scopes = lock_owners(tx, owners)
+    (removed,) = tx.column(
         f"{delete_rows(f'{expired} AND r.scope = ANY(%s)')} SELECT count(*) FROM gone",
         [*parameters, scopes],
     )
     renew_generation(tx, scopes)
     tx.execute(_LEAVE, [scopes])
-    return int(removed[0][0])
+    return int(removed)
 
 
 def _sweep(tx: Transaction, scopes: list[UUID]) -> None:
@@ -141,9 +135,13 @@ def _touched(tx: Transaction, selection: Selection) -> list[UUID]:
     named = rows.scopes_of(selection, tx.agent_id)
     if named is not None:
         return list(named)
-    sql = "SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s"
-    parameters: list[Any] = [tx.agent_id]
     if not selection.is_everything:
-        condition, parameters = rows.where(selection, tx.agent_id)
-        sql = f"SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r WHERE {condition}"
-    return [scope for (scope,) in tx.execute(sql, parameters)]
+        return owners_of(tx, *rows.where(selection, tx.agent_id))
+    every = "SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s"
+    return tx.column(every, [tx.agent_id])
+
+
+def owners_of(tx: Transaction, condition: str, parameters: Sequence[Any]) -> list[UUID]:
+    """Return the owners of the records `r` that a condition selects."""
+    sql = f"SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r WHERE {condition}"
+    return tx.column(sql, parameters)

@@ -51,10 +51,8 @@ class Attempts:
         """
         pause = min(0.01 * 2**self._failures, _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1)  # noqa: S311
         self._failures += 1
-        if (
-            not _code(error).startswith((*_LOST, *_CONFLICTS))
-            or time.monotonic() + pause > self._deadline
-        ):
+        may_pass = _code(error).startswith((*_LOST, *_CONFLICTS))
+        if not may_pass or time.monotonic() + pause > self._deadline:
             raise translated(error, self._location, self._patience) from error
         return 0.0 if self._failures == 1 else pause
 
@@ -74,9 +72,10 @@ def translated(error: Exception, location: str, patience_seconds: float) -> Exce
     code, said = _code(error), _first_line(error)
     if code == _CLOSED:
         return MemoryClosed()
-    for codes, kind, text in _ADVICE:
-        if code.startswith(codes):
-            return kind(f"{location}: {text.format(said=said, patience=patience_seconds)}")
+    for kind, advice in _ADVICE:
+        for codes, text in advice.items():
+            if code.startswith(codes):
+                return kind(f"{location}: {text.format(said=said, patience=patience_seconds)}")
     return StoreError(f"{location}: PostgreSQL failed ({type(error).__name__}, {code}).")
 
 
@@ -102,60 +101,29 @@ def _first_line(error: Exception) -> str:
     return said or (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-# The first that applies: the beginnings of codes, our error, and what it says.
-_ADVICE: tuple[tuple[tuple[str, ...], type[StoreError], str], ...] = (
-    (
-        (_NO_CONNECTION,),
-        StoreBusy,
-        "no connection became free within {patience:g} s ({said}). All are in use, or the server "
-        "cannot be reached. Allow more connections (max_connections of PostgresOptions, or your "
-        "pool's own limit), or more time (timeout_seconds).",
-    ),
-    (
-        ("57014",),
-        StoreBusy,
-        "a statement took longer than allowed and was cancelled ({said}). Try again, or allow more "
-        "time (timeout_seconds, or statement_timeout_seconds of PostgresOptions).",
-    ),
-    (
-        ("55P03",),
-        StoreBusy,
-        "another worker kept memories of the same user locked for longer than allowed, or a whole "
-        "table is locked ({said}). Try again, or allow more time (timeout_seconds).",
-    ),
-    (
-        _CONFLICTS,
-        StoreBusy,
-        "other workers kept changing the same memories ({said}). Try again.",
-    ),
-    (
-        ("53300",),
-        StoreBusy,
-        "the server allows no more connections ({said}). Allow fewer here (max_connections of "
-        "PostgresOptions), or more there.",
-    ),
-    (
-        ("53",),
-        StoreUnavailable,
-        "the server has run out of a resource ({said}). Nothing was stored; make room, then try "
-        "again.",
-    ),
-    (
-        ("42501", "25006"),
-        StoreUnavailable,
-        "this role cannot read or write the store ({said}). Grant it the rights that the "
-        "documentation lists, or choose another server.",
-    ),
-    (
-        _LOST,
-        StoreUnavailable,
-        "the database cannot be reached ({said}). Check that the server runs, and the host, port, "
-        "database, user and password of the URL.",
-    ),
-    (
-        ("26000", "42P05"),  # a prepared statement is unknown, or known already
-        StoreError,
-        "a pooler sent a prepared statement to a connection that does not know it ({said}). Use "
-        "PostgresOptions(prepared_statements=False).",
-    ),
-)
+# What to say and do, by the beginnings of codes; of several, the first applies.
+_BUSY = {
+    (_NO_CONNECTION,): "no connection became free within {patience:g} s ({said}). All are in use, "
+    "or the server cannot be reached. Allow more connections (max_connections of PostgresOptions, "
+    "or your pool's own limit), or more time (timeout_seconds).",
+    ("57014",): "a statement took longer than allowed and was cancelled ({said}). Try again, or "
+    "allow more time (timeout_seconds, or statement_timeout_seconds of PostgresOptions).",
+    ("55P03",): "another worker kept memories of the same user locked for longer than allowed, or "
+    "a whole table is locked ({said}). Try again, or allow more time (timeout_seconds).",
+    _CONFLICTS: "other workers kept changing the same memories ({said}). Try again.",
+    ("53300",): "the server allows no more connections ({said}). Allow fewer here "
+    "(max_connections of PostgresOptions), or more there.",
+}
+_UNAVAILABLE = {
+    ("53",): "the server has run out of a resource ({said}). Nothing was stored; make room, then "
+    "try again.",
+    ("42501", "25006"): "this role cannot read or write the store ({said}). Grant it the rights "
+    "that the documentation lists, or choose another server.",
+    _LOST: "the database cannot be reached ({said}). Check that the server runs, and the host, "
+    "port, database, user and password of the URL.",
+}
+_FAILED = {  # a prepared statement is unknown, or known already
+    ("26000", "42P05"): "a pooler sent a prepared statement to a connection that does not know it "
+    "({said}). Use PostgresOptions(prepared_statements=False).",
+}
+_ADVICE = ((StoreBusy, _BUSY), (StoreUnavailable, _UNAVAILABLE), (StoreError, _FAILED))

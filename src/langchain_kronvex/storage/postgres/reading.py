@@ -39,19 +39,16 @@ def in_order(tx: Transaction, after: int, sql: str, parameters: Sequence[Any]) -
         sql: The query. Its first two parameters are a range: after the first, up to the second.
         parameters: The others.
     """
-    last, size = last_position(tx), _RANGE
-    while after < last:
+    last, size, found = last_position(tx), _RANGE, Rows()
+    while after < last and not found:
         found = tx.execute(sql, [after, after + size, *parameters])
-        if found:
-            return found
         after, size = after + size, min(size * 2, _LONGEST_RANGE)
-    return []
+    return found
 
 
 def last_position(tx: Transaction) -> int:
     """See `MemoryBackend.last_position`."""
-    ((last,),) = tx.execute("SELECT last_value FROM langchain_kronvex.records_seq")
-    return int(last)
+    return int(tx.column("SELECT last_value FROM langchain_kronvex.records_seq")[0])
 
 
 def sessions(tx: Transaction, scope: Scope | None, now: datetime) -> list[SessionSummary]:
@@ -71,13 +68,12 @@ def sessions(tx: Transaction, scope: Scope | None, now: datetime) -> list[Sessio
 
 def owners(tx: Transaction, beginning: str, now: datetime) -> list[str]:
     """See `MemoryBackend.owners`."""
-    found = tx.execute(
+    return tx.column(
         "SELECT s.owner FROM langchain_kronvex.scopes AS s WHERE s.agent_id = %s "
         "AND starts_with(s.owner, %s) AND EXISTS (SELECT 1 FROM langchain_kronvex.records AS r "
         f"WHERE r.scope = s.scope AND r.kind = 'memory' AND {rows.VISIBLE})",
         [tx.agent_id, beginning, now],
     )
-    return [owner for (owner,) in found]
 
 
 def stats(tx: Transaction, now: datetime) -> MemoryStats:

@@ -10,46 +10,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import Hits, search
 from langchain_kronvex.storage.backend import Match, Record
-from langchain_kronvex.storage.indexes import (
-    CachedIndex,
-    IndexCache,
-    matches_of,
-    recall_owners,
-)
+from langchain_kronvex.storage.indexes import CachedIndex, IndexCache, State, matches_of
 from langchain_kronvex.storage.model_check import Model, check_request, damaged, refuse
 from langchain_kronvex.storage.postgres import rows
-from langchain_kronvex.storage.postgres.database import Database
+from langchain_kronvex.storage.postgres.database import Database, Rows
 from langchain_kronvex.storage.postgres.vectors import forget
 from langchain_kronvex.storage.record import from_cells
 
 _PAGE_ROWS = 2000
-_ROUNDS = 50  # of adding what others write meanwhile, before a recall gives up
-_STATE = (
-    "FROM (SELECT 1) AS one LEFT JOIN langchain_kronvex.scopes AS s "
-    "ON s.scope = %s AND s.agent_id = %s AND s.owner = %s "
+# A join, because with `= ANY` the planner reads all of the owner's records: five times slower at
+# 10,000.
+_HITS = (
+    "LEFT JOIN (unnest(%s::bigint[]) AS w (seq) JOIN langchain_kronvex.records AS r "
+    "ON r.scope = %s AND r.seq = w.seq) ON r.scope = s.scope "
+    f"AND r.kind = 'memory' AND {rows.VISIBLE}"
 )
+_NEW_ROWS = (
+    f"LEFT JOIN LATERAL (SELECT {rows.INDEX_COLUMNS} FROM langchain_kronvex.records AS r "
+    "WHERE r.scope = s.scope AND r.kind = 'memory' AND r.revision > %s AND r.seq > %s "
+    "ORDER BY r.seq LIMIT %s) AS x ON true"
+)
+_ROUNDS = 50  # of adding what others write meanwhile, before a recall gives up
 
 
-class State(NamedTuple):
-    """The generation and the last write of an owner's records; zeros when there are none."""
-
-    generation: int
-    revision: int
-
-
-def recall(database: Database, cache: IndexCache, request: RecallRequest) -> list[Match]:
-    """Return the best matches, most similar first."""
-    return recall_owners(request, lambda each: _recall_owner(database, cache, each))
-
-
-def _recall_owner(database: Database, cache: IndexCache, request: RecallRequest) -> list[Match]:
+def recall_owner(database: Database, cache: IndexCache, request: RecallRequest) -> list[Match]:
+    """Return the best matches among the memories of one owner, most similar first."""
     owner = request.scope.owner
     entry = cache.entry(owner)
     begun: State | None = None
@@ -67,7 +59,7 @@ def _recall_owner(database: Database, cache: IndexCache, request: RecallRequest)
                 refuse(database.location, model, request.model or "", width)
             return matches_of(hits, records)
         with entry.loading:
-            known = State(*entry.state[1:])
+            known = entry.state
             if known.generation != state.generation or known.revision < state.revision:
                 _add_new_rows(database, entry, owner)
         cache.shrink(owner)
@@ -80,32 +72,31 @@ def _recall_owner(database: Database, cache: IndexCache, request: RecallRequest)
 def _search(entry: CachedIndex, request: RecallRequest) -> tuple[State, Hits | None]:
     """Search the index as it is; None when its vectors cannot be compared with the request's."""
     with entry.lock:
-        state = State(*entry.state[1:])
         try:
-            return state, search(entry.index, request)
+            return entry.state, search(entry.index, request)
         except EmbeddingMismatch:
-            return state, None  # the memories may have been reindexed since it was read
+            return entry.state, None  # the memories may have been reindexed since it was read
 
 
 def _add_new_rows(database: Database, entry: CachedIndex, owner: str) -> None:
     """Add new rows to an index, page by page; read all rows again when records have vanished."""
     after, target = 0, None
     while True:
-        generation, revision = entry.state[1:]
-        state, model, page = _read_page(database, owner, revision, after)
-        if state.generation != generation:
+        known = entry.state
+        state, model, page = _read_page(database, owner, known.revision, after)
+        if state.generation != known.generation:
             first, after, target = after, 0, None
             with entry.lock:
                 entry.index = ScopeIndex()
-                entry.state = (0, state.generation, 0)
-            if revision or first:
+                entry.state = State(0, state.generation)
+            if known.revision or first:
                 continue  # the page is not of all rows
         target = state.revision if target is None else target
         is_last = len(page) < _PAGE_ROWS
         with entry.lock:
             entry.apply(page, model)
             if is_last:
-                entry.state = (0, state.generation, target)
+                entry.state = State(0, state.generation, target)
         if entry.damaged or any(row.vector is None for row in page):
             database.on_unembedded()
         if is_last:
@@ -124,22 +115,9 @@ def _fetch(
     database: Database, owner: str, seqs: list[int], now: datetime
 ) -> tuple[State, Model | None, dict[int, Record]]:
     """Return the owner's state, the model of the vectors, and visible memories by their numbers."""
-    scope, agent_id = rows.scope_key(database.agent_id, owner), database.agent_id
-    found = database.read(
-        "SELECT s.generation, s.revision, m.model, m.width, r.seq, "
-        f"{rows.RECORD_COLUMNS} {_STATE}"
-        "LEFT JOIN langchain_kronvex.models AS m ON m.agent_id = %s AND NOT m.upcoming "
-        # A join, because with `= ANY` the planner reads all of the owner's records: five times
-        # slower at 10,000.
-        "LEFT JOIN (unnest(%s::bigint[]) AS w (seq) JOIN langchain_kronvex.records AS r "
-        "ON r.scope = %s AND r.seq = w.seq) ON r.scope = s.scope "
-        f"AND r.kind = 'memory' AND {rows.VISIBLE}",
-        [scope, agent_id, owner, agent_id, seqs, scope, now],
-        (scope,),
-    )
-    generation, revision, model, width, *_ = found[0]
-    records = {row[4]: from_cells(row[5:]) for row in found if row[4] is not None}
-    return State(generation or 0, revision or 0), model and (model, width), records
+    columns, scope = f"r.seq, {rows.RECORD_COLUMNS}", rows.scope_key(database.agent_id, owner)
+    state, model, found = _read_with_state(database, owner, columns, _HITS, [seqs, scope, now])
+    return state, model, {seq: from_cells(cells) for seq, *cells in found}
 
 
 def _read_page(
@@ -149,16 +127,27 @@ def _read_page(
 
     Only those from a number on.
     """
-    scope = rows.scope_key(database.agent_id, owner)
+    bounds = [revision, after, _PAGE_ROWS]
+    state, model, found = _read_with_state(database, owner, "x.*", _NEW_ROWS, bounds)
+    return state, model, list(map(rows.to_index_row, found))
+
+
+def _read_with_state(
+    database: Database, owner: str, columns: str, joined: str, parameters: Sequence[Any]
+) -> tuple[State, Model | None, Rows]:
+    """Return the owner's state, the model of the vectors, and the joined rows, in one statement.
+
+    The first of the columns is the number of a record.
+    """
+    scope, agent_id = rows.scope_key(database.agent_id, owner), database.agent_id
     found = database.read(
-        f"SELECT s.generation, s.revision, m.model, m.width, x.* {_STATE}"
-        "LEFT JOIN langchain_kronvex.models AS m ON m.agent_id = %s AND NOT m.upcoming "
-        f"LEFT JOIN LATERAL (SELECT {rows.INDEX_COLUMNS} FROM langchain_kronvex.records AS r "
-        "WHERE r.scope = s.scope AND r.kind = 'memory' AND r.revision > %s AND r.seq > %s "
-        "ORDER BY r.seq LIMIT %s) AS x ON true",
-        [scope, database.agent_id, owner, database.agent_id, revision, after, _PAGE_ROWS],
+        f"SELECT s.generation, s.revision, m.model, m.width, {columns} FROM (SELECT 1) AS one "
+        "LEFT JOIN langchain_kronvex.scopes AS s "
+        "ON s.scope = %s AND s.agent_id = %s AND s.owner = %s "
+        "LEFT JOIN langchain_kronvex.models AS m ON m.agent_id = %s AND NOT m.upcoming " + joined,
+        [scope, agent_id, owner, agent_id, *parameters],
         (scope,),
     )
     generation, revision, model, width, *_ = found[0]
-    page = [rows.to_index_row(row[4:]) for row in found if row[4] is not None]
-    return State(generation or 0, revision or 0), model and (model, width), page
+    state = State(0, generation or 0, revision or 0)
+    return state, model and (model, width), [row[4:] for row in found if row[4] is not None]

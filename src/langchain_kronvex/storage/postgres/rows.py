@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from langchain_kronvex.recall.index import IndexRow
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.storage.backend import KINDS, Page, Record, Selection
 from langchain_kronvex.storage.indexes import index_row
+from langchain_kronvex.storage.record import text_cells
 
 _MOST = 2**62  # more rows than there can be
 
@@ -30,10 +30,10 @@ def micros(column: str) -> str:
 # For `from_cells`. Accesses are looked up for each record: with a join the planner reads those of
 # all records of an owner, for the ten that are wanted.
 RECORD_COLUMNS = (
-    "r.kind, r.id, r.user_id, r.session_id, r.key, r.type, r.content, r.search_text, "
-    f"r.metadata::text, {micros('r.said')}, {micros('r.created')}, {micros('r.expires')}, "
-    "r.pinned, coalesce((SELECT a.count FROM langchain_kronvex.accesses AS a "
-    "WHERE a.scope = r.scope AND a.seq = r.seq), 0)"
+    "r.kind, r.id, r.key, r.type, r.content, r.search_text, coalesce((SELECT a.count "
+    "FROM langchain_kronvex.accesses AS a WHERE a.scope = r.scope AND a.seq = r.seq), 0), "
+    "r.user_id, r.session_id, r.metadata::text, "
+    f"{micros('r.said')}, {micros('r.created')}, {micros('r.expires')}, r.pinned"
 )
 INDEX_COLUMNS = (
     "r.seq, coalesce(r.search_text, r.content), r.type, "
@@ -74,29 +74,15 @@ def to_index_row(row: Sequence[Any]) -> IndexRow:
 
 def mutable_cells(record: Record, revision: int) -> tuple[Any, ...]:
     """Return the cells that may change, in the order of the UPDATE."""
-    return (
-        record.key,
-        key_digest(record.key),
-        record.type,
-        record.content,
-        record.search_text,
-        json.dumps(dict(record.metadata)),
-        record.created_at,
-        record.expires_at,
-        record.pinned,
-        revision,
-        None if record.vector is None else Vector(record.vector),
-    )
+    vector = None if record.vector is None else Vector(record.vector)
+    others = (record.created_at, record.expires_at, record.pinned, revision, vector)
+    return record.key, key_digest(record.key), *text_cells(record), *others
 
 
 def constant_cells(record: Record) -> tuple[Any, ...]:
     """Return the cells that never change, in the order of the INSERT."""
-    return (
-        record.kind,
-        record.scope.user_id or "",
-        record.scope.session_id or "",
-        record.said_at or record.created_at,
-    )
+    user, session = record.scope.user_id or "", record.scope.session_id or ""
+    return record.kind, user, session, record.said_at or record.created_at
 
 
 def scopes_of(selection: Selection, agent_id: str) -> tuple[UUID, ...] | None:

@@ -7,14 +7,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from langchain_kronvex.storage.backend import Record, moved_id, renewed
+from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.model_check import sound_vector
 from langchain_kronvex.storage.postgres import rows, vectors
 from langchain_kronvex.storage.postgres.database import Statement, Transaction, locking
 from langchain_kronvex.storage.postgres.erasing import delete_rows, renew_generation
 from langchain_kronvex.storage.postgres.reading import in_order
 from langchain_kronvex.storage.postgres.writing import begin, count_accesses
-from langchain_kronvex.storage.record import from_cells, is_visible, place_of
+from langchain_kronvex.storage.record import from_cells, moved_id, place_of, renewed
 
 _PAGE_CHARS = 8 << 20  # the most text of a page
 _DROP_EXPIRED = (
@@ -34,16 +34,15 @@ def export_page(
     known = vectors.model_of(tx) if model is not None else None
     vector = "pgvector.halfvec_send(r.vector)" if known and known[0] == model else "NULL::bytea"
     whose = rows.OF_AGENT if owner is None else "r.scope = %s AND r.kind <> 'item'"
-    found = in_order(
-        tx,
-        after,
+    page = (
         "SELECT p.* FROM (SELECT r.seq, sum(length(r.content)) OVER (ORDER BY r.seq) "
         f"- length(r.content), {vector}, {rows.RECORD_COLUMNS} "
         "FROM langchain_kronvex.records AS r WHERE r.seq > %s AND r.seq <= %s "
         f"AND {whose} AND {rows.VISIBLE} "
-        "ORDER BY r.seq LIMIT %s) AS p (seq, before) WHERE p.before < %s",
-        [tx.agent_id if owner is None else tx.scope(owner), now, limit, _PAGE_CHARS],
+        "ORDER BY r.seq LIMIT %s) AS p (seq, before) WHERE p.before < %s"
     )
+    of = tx.agent_id if owner is None else tx.scope(owner)
+    found = in_order(tx, after, page, [of, now, limit, _PAGE_CHARS])
     return [
         (seq, from_cells(cells, sound_vector(rows.from_halfvec(sent), known)))
         for seq, _, sent, *cells in found
@@ -58,18 +57,14 @@ def restore(tx: Transaction, records: Sequence[Record], now: datetime, model: st
     batch, records = begin(tx, records, model, records)
     counts: dict[str, int] = {}
     for record in _with_free_ids(tx, records, now):
-        older = batch.there.get(place_of(record))
-        if older and not is_visible(older, now):
-            batch.drop(older)
-        elif older and older.content == record.content:
+        older = batch.at_place(record, now)
+        if older and older.content == record.content:
             batch.update(renewed(older, record))
-            continue
-        elif older and older.created_at >= record.created_at:
-            continue
-        elif older:
-            batch.retire(older)
-        batch.insert(record)
-        counts[record.id] = record.access_count
+        elif not older or older.created_at < record.created_at:
+            if older:
+                batch.retire(older)
+            batch.insert(record)
+            counts[record.id] = record.access_count
     batch.send()
     if any(counts.values()):
         count_accesses(tx, {id_: count for id_, count in counts.items() if count})

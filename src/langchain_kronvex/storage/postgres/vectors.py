@@ -11,14 +11,13 @@ from datetime import datetime
 from uuid import UUID
 
 from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.storage.backend import Record, Unembedded
 from langchain_kronvex.storage.model_check import Model, fits, mismatched, refuse
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.database import Statement, Transaction, locking
 from langchain_kronvex.storage.postgres.erasing import keep_owners, lock_owners, renew_generation
 from langchain_kronvex.storage.postgres.reading import in_order
 from langchain_kronvex.storage.postgres.rows import Vector
-from langchain_kronvex.storage.record import without_vectors
+from langchain_kronvex.storage.record import Record, Unembedded, without_vectors
 
 _OF_AGENT = f"r.kind = 'memory' AND {rows.OF_AGENT}"
 _EMBEDDED = f"{_OF_AGENT} AND r.vector IS NOT NULL"
@@ -32,6 +31,11 @@ _PUT_UPCOMING = (
     "SELECT %s::real[]::pgvector.halfvec, r.scope, r.seq "
     "FROM langchain_kronvex.records AS r WHERE r.scope = %s AND r.seq = %s "
     "ON CONFLICT (scope, seq) DO UPDATE SET vector = excluded.vector"
+)
+_COUNT_UP = "UPDATE langchain_kronvex.scopes SET revision = revision + 1 WHERE scope = ANY(%s)"
+_UNCLAIM = (
+    "DELETE FROM langchain_kronvex.claims AS c USING unnest(%s::uuid[], %s::bigint[]) "
+    "AS d (scope, seq) WHERE c.scope = d.scope AND c.seq = d.seq"
 )
 _UPCOMING = (
     "SELECT 1 FROM langchain_kronvex.upcoming_vectors AS u "
@@ -85,8 +89,7 @@ def settle(tx: Transaction, model: str, width: int | None) -> int | None:
     a_vector = f"SELECT 1 FROM langchain_kronvex.records AS r WHERE {_EMBEDDED} LIMIT 1"
     if known and not fits(known, model, width) and tx.execute(a_vector, [tx.agent_id]):
         raise mismatched(tx.location, known, model, width)
-    if known and known[0] == model:
-        width = width or known[1]
+    width = width or (known[1] if known and known[0] == model else None)
     _put_model(tx, model, width)
     return width
 
@@ -122,29 +125,24 @@ def release(tx: Transaction, worker: UUID) -> None:
 
 def claimed_by_others(tx: Transaction, worker: UUID) -> float | None:
     """Return in how many seconds the first claim of another worker ends; None without claims."""
-    found = tx.execute(
+    (seconds,) = tx.column(
         "SELECT extract(epoch FROM min(c.until) - clock_timestamp())::float8 "
         "FROM langchain_kronvex.claims AS c JOIN langchain_kronvex.records AS r "
         f"ON r.scope = c.scope AND r.seq = c.seq WHERE {_OF_AGENT} AND r.vector IS NULL "
         "AND c.worker <> %s",
         [tx.agent_id, worker],
     )
-    seconds: float | None = found[0][0]
     return None if seconds is None else max(seconds, 0.0)
 
 
 def without_upcoming(tx: Transaction, limit: int, now: datetime, after: int) -> list[Unembedded]:
     """Return memories without a vector of the upcoming model; they are claimed by no worker."""
-    found = in_order(
-        tx,
-        after,
-        "SELECT r.seq, r.id, coalesce(r.search_text, r.content) "
-        "FROM langchain_kronvex.records AS r "
-        f"WHERE r.seq > %s AND r.seq <= %s AND {_OF_AGENT} "
-        f"AND NOT EXISTS ({_UPCOMING}) AND {rows.VISIBLE} ORDER BY r.seq LIMIT %s",
-        [tx.agent_id, now, limit],
+    missing = (
+        "SELECT r.seq, r.id, coalesce(r.search_text, r.content) FROM langchain_kronvex.records "
+        f"AS r WHERE r.seq > %s AND r.seq <= %s AND {_OF_AGENT} "
+        f"AND NOT EXISTS ({_UPCOMING}) AND {rows.VISIBLE} ORDER BY r.seq LIMIT %s"
     )
-    return [Unembedded(*row) for row in found]
+    return [Unembedded(*row) for row in in_order(tx, after, missing, [tx.agent_id, now, limit])]
 
 
 def embed(tx: Transaction, vectors: Mapping[str, Floats], model: str, *, upcoming: bool) -> None:
@@ -168,20 +166,9 @@ def embed(tx: Transaction, vectors: Mapping[str, Floats], model: str, *, upcomin
         tx.execute(_PUT_UPCOMING, cells, many=True)
         return
     lock_owners(tx, scopes)
-    tx.execute_all(
-        [
-            Statement(
-                "UPDATE langchain_kronvex.scopes SET revision = revision + 1 WHERE scope = ANY(%s)",
-                [scopes],
-            ),
-            Statement(_PUT_VECTOR, cells, many=True),
-            Statement(
-                "DELETE FROM langchain_kronvex.claims AS c USING unnest(%s::uuid[], %s::bigint[]) "
-                "AS d (scope, seq) WHERE c.scope = d.scope AND c.seq = d.seq",
-                [[scope for scope, _, _ in found], [seq for _, seq, _ in found]],
-            ),
-        ]
-    )
+    counted = Statement(_COUNT_UP, [scopes])
+    claims = Statement(_UNCLAIM, [[scope for scope, _, _ in found], [seq for _, seq, _ in found]])
+    tx.execute_all([counted, Statement(_PUT_VECTOR, cells, many=True), claims])
     if known[1] != width:
         _put_model(tx, model, width)
 
@@ -208,13 +195,12 @@ def finish_reindex(tx: Transaction, model: str) -> int:
     """See `MemoryBackend.finish_reindex`."""
     tx.execute_all([holding_model(tx, to_change=True)])
     known = model_of(tx, upcoming=True)
-    if known is None and tx.is_retry:
-        current = model_of(tx)
-        if current is not None and current[0] == model:  # an earlier attempt did everything
-            return _count(tx, "r.vector IS NOT NULL")
+    current = known or model_of(tx)
+    if known is None and tx.is_retry and current and current[0] == model:
+        return _count(tx, "r.vector IS NOT NULL")  # an earlier attempt did everything
     if known is None or known[0] != model:
-        refuse(tx.location, known or model_of(tx), model, None)
-    scopes = tx.execute(
+        refuse(tx.location, current, model, None)
+    scopes = tx.column(
         "SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s ORDER BY scope FOR UPDATE",
         [tx.agent_id],
     )
@@ -225,7 +211,7 @@ def finish_reindex(tx: Transaction, model: str) -> int:
         f"WHERE u.scope = r.scope AND u.seq = r.seq) WHERE {_OF_AGENT}",
         [tx.agent_id],
     )
-    renew_generation(tx, [scope for (scope,) in scopes])
+    renew_generation(tx, scopes)
     _drop_upcoming(tx)
     tx.execute("DELETE FROM langchain_kronvex.models WHERE agent_id = %s", [tx.agent_id])
     _put_model(tx, *known)
@@ -242,11 +228,9 @@ def _put_model(tx: Transaction, model: str, width: int | None, *, upcoming: bool
 
 
 def _count(tx: Transaction, condition: str) -> int:
-    found = tx.execute(
-        f"SELECT count(*) FROM langchain_kronvex.records AS r WHERE {_OF_AGENT} AND {condition}",
-        [tx.agent_id],
-    )
-    return int(found[0][0])
+    sql = f"SELECT count(*) FROM langchain_kronvex.records AS r WHERE {_OF_AGENT} AND {condition}"
+    (count,) = tx.column(sql, [tx.agent_id])
+    return int(count)
 
 
 def _drop_upcoming(tx: Transaction) -> None:

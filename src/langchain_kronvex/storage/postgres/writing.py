@@ -7,16 +7,17 @@ to all workers. So the writes of one owner have one order, and no two transactio
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
-from langchain_kronvex.storage.backend import Record, Selection, renewed
+from langchain_kronvex.core.errors import MemoryNotFound
+from langchain_kronvex.storage import record as stored
+from langchain_kronvex.storage.backend import Record, Replacement
 from langchain_kronvex.storage.postgres import erasing, rows, vectors
 from langchain_kronvex.storage.postgres.database import Rows, Statement, Transaction
-from langchain_kronvex.storage.record import Place, from_cells, is_visible, place_of, rebased
+from langchain_kronvex.storage.record import Place, Records, from_cells, is_visible, place_of
 
 _PURGE_EVERY = 256  # writes of one owner
 _MUTABLE = (
@@ -47,6 +48,12 @@ _INSERT = (
     f"scope, id) VALUES ({_TEN}, %s::real[]::pgvector.halfvec, %s, %s, %s, %s, %s, %s) "
     "ON CONFLICT (scope, id) DO NOTHING"  # from an earlier attempt
 )
+_LOCK = (
+    "INSERT INTO langchain_kronvex.scopes AS s (scope, agent_id, owner, revision) "
+    "SELECT scope, %s, owner, 1 FROM unnest(%s::uuid[], %s::text[]) AS w (scope, owner) "
+    "ORDER BY scope ON CONFLICT (scope) DO UPDATE SET revision = s.revision + 1 "
+    "RETURNING owner, revision"
+)
 # In this order no key is taken twice.
 _ORDER = (_DROP, _RETIRE, _RENEW, _UPDATE, _INSERT)
 
@@ -65,12 +72,16 @@ class Batch:
     ) -> None:
         self.revisions, self.there = revisions, there
         self._tx = tx
-        self._changes: defaultdict[str, list[Sequence[Any]]] = defaultdict(list)
+        self._changes = defaultdict[str, list[Sequence[Any]]](list)
         self._changed_ids: set[str] = set()
 
-    def drop(self, record: Record) -> None:
-        """Delete a record that has expired."""
-        self._change(_DROP, record)
+    def at_place(self, record: Record, now: datetime) -> Record | None:
+        """Return the visible record at the place of this one; an expired one is deleted."""
+        older = self.there.get(place_of(record))
+        if older and not is_visible(older, now):
+            self._change(_DROP, older)
+            return None
+        return older
 
     def retire(self, record: Record) -> None:
         """Make a record invisible; only its place stays, until a purge."""
@@ -115,64 +126,50 @@ class Batch:
         self._changes[sql].append((*cells, self._tx.scope(record.scope.owner), record.id))
 
 
-def add(
-    tx: Transaction, records: Sequence[Record], now: datetime, model: str | None
-) -> list[Record]:
+def add(tx: Transaction, records: Records, now: datetime, model: str | None) -> list[Record]:
     """See `MemoryBackend.add`."""
     batch, records = begin(tx, records, model, [r for r in records if r.key != r.id])
-    stored: list[Record] = []
+    kept: list[Record] = []
     for record in records:
         if record.base is not None:
             batch.send()
             record = _rebase(tx, record)
             batch.there.update(_at_places(tx, [record]))
-        older = batch.there.get(place_of(record))
-        if older and not is_visible(older, now):
-            batch.drop(older)
-            older = None
+        older = batch.at_place(record, now)
         if older and older.id != record.id:
             if record.completes:
                 batch.retire(record)
-            record = renewed(older, record)
+            record = stored.renewed(older, record)
         if older or record.completes:
             batch.update(record)
         else:
             batch.insert(record)
-        stored.append(record)
+        kept.append(record)
     batch.send()
-    return stored
+    return kept
 
 
-def put(
-    tx: Transaction,
-    records: Sequence[Record],
-    now: datetime,
-    model: str | None,
-    expected: Sequence[str | None] | None,
-    deleted: Sequence[Selection],
-) -> bool:
+def put(tx: Transaction, wanted: Replacement, now: datetime) -> bool:
     """See `MemoryBackend.put`."""
-    leaving = {selection.scope.owner for selection in deleted if selection.scope is not None}
-    keyed = [record for record in records if record.key != record.id]
-    batch, records = begin(tx, records, model, keyed, leaving)
+    leaving = {each.scope.owner for each in wanted.deleted if each.scope is not None}
+    keyed = [record for record in wanted.records if record.key != record.id]
+    batch, records = begin(tx, wanted.records, wanted.model, keyed, leaving)
     if tx.is_retry and _are_stored(tx, records):
         return True
-    if expected is not None:
+    if wanted.expected is not None:
         found = [batch.there.get(place_of(record)) for record in records]
         contents = [each.content if each and is_visible(each, now) else None for each in found]
-        if contents != list(expected):
+        if contents != list(wanted.expected):
             return False
-    if deleted:
-        chosen = [rows.where(selection, tx.agent_id) for selection in deleted]
+    if wanted.deleted:
+        chosen = [rows.where(selection, tx.agent_id) for selection in wanted.deleted]
         tx.execute_all([Statement(erasing.empty_rows(sql), values) for sql, values in chosen])
         batch.there = _at_places(tx, records)
     for record in records:
-        older = batch.there.get(place_of(record))
-        if older and is_visible(older, now):
+        older = batch.at_place(record, now)
+        if older:
             batch.retire(older)
             record = replace(record, said_at=older.said_at or older.created_at)
-        elif older:
-            batch.drop(older)
         batch.insert(record)
     batch.send()
     if leaving:
@@ -198,26 +195,17 @@ def change(tx: Transaction, record: Record, now: datetime) -> None:
     if record.base is not None:
         record = _rebase(tx, record)
     batch = Batch(tx, {record.scope.owner: locked[0][0]}, _at_places(tx, [record]))
-    other = batch.there.get(place_of(record))
+    other = batch.at_place(record, now)
     if other and other.id != record.id:
-        if is_visible(other, now):
-            raise InvalidInput(
-                "A memory with this text and type already exists in the same scope; "
-                "forget one of the two."
-            )
-        batch.drop(other)
+        raise stored.key_taken()
     batch.update(record)
     batch.send()
 
 
 def count_accesses(tx: Transaction, counts: Mapping[str, int]) -> None:
     """See `MemoryBackend.count_accesses`."""
-    owners = tx.execute(
-        "SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r "
-        f"WHERE r.id = ANY(%s) AND {rows.EACH_OF_AGENT}",
-        [list(counts), tx.agent_id],
-    )
-    erasing.keep_owners(tx, [scope for (scope,) in owners])
+    of_them = f"r.id = ANY(%s) AND {rows.EACH_OF_AGENT}"
+    erasing.keep_owners(tx, erasing.owners_of(tx, of_them, [list(counts), tx.agent_id]))
     tx.execute(
         "INSERT INTO langchain_kronvex.accesses AS a (scope, seq, count) "
         "SELECT r.scope, r.seq, w.count FROM unnest(%s::text[], %s::bigint[]) AS w (id, count) "
@@ -232,11 +220,7 @@ def count_accesses(tx: Transaction, counts: Mapping[str, int]) -> None:
 
 
 def begin(
-    tx: Transaction,
-    records: Sequence[Record],
-    model: str | None,
-    placed: Sequence[Record],
-    others: Collection[str] = (),
+    tx: Transaction, records: Records, model: str | None, placed: Records, more: Iterable[str] = ()
 ) -> tuple[Batch, Sequence[Record]]:
     """Keep the model unchanged, lock owners, and find the records at the same places.
 
@@ -245,44 +229,29 @@ def begin(
         records: The records to write; their owners are locked.
         model: Of the vectors of the records.
         placed: Those of the records whose places may be taken.
-        others: More owners to lock.
+        more: More owners to lock.
 
     Returns:
         A batch for these owners, and the records without vectors that do not fit.
     """
-    owners = {record.scope.owner for record in records}.union(others)
-    scopes = sorted((tx.scope(owner), owner) for owner in owners)
-    _, known, locked, found = tx.execute_all(
-        [
-            vectors.holding_model(tx),
-            vectors.finding_model(tx),
-            Statement(
-                "INSERT INTO langchain_kronvex.scopes AS s (scope, agent_id, owner, revision) "
-                "SELECT scope, %s, owner, 1 FROM unnest(%s::uuid[], %s::text[]) "
-                "AS w (scope, owner) ORDER BY scope "
-                "ON CONFLICT (scope) DO UPDATE SET revision = s.revision + 1 "
-                "RETURNING owner, revision",
-                [tx.agent_id, [scope for scope, _ in scopes], [owner for _, owner in scopes]],
-            ),
-            _finding_places(tx, placed),
-        ]
-    )
+    owners = list({record.scope.owner for record in records}.union(more))
+    locking = Statement(_LOCK, [tx.agent_id, list(map(tx.scope, owners)), owners])
+    model_first = (vectors.holding_model(tx), vectors.finding_model(tx))
+    _, known, locked, found = tx.execute_all([*model_first, locking, _finding_places(tx, placed)])
     usable = vectors.usable(tx, records, model, known[0] if known else None)
     return Batch(tx, dict(locked), _by_place(found)), usable
 
 
 def _finding_places(tx: Transaction, records: Sequence[Record]) -> Statement:
-    places = [
-        (tx.scope(place.owner), place.kind, place.session, rows.key_digest(place.key))
-        for place in map(place_of, records)
-    ]
-    columns = [list(column) for column in zip(*places, strict=True)] or [[], [], [], []]
+    places = list(map(place_of, records))
+    whose = [[tx.scope(place.owner) for place in places], [place.kind for place in places]]
+    keys = [[place.session for place in places], [rows.key_digest(place.key) for place in places]]
     return Statement(
         f"SELECT {rows.RECORD_COLUMNS} FROM "
         "unnest(%s::uuid[], %s::text[], %s::text[], %s::bytea[]) AS w (scope, kind, session, key) "
         "JOIN langchain_kronvex.records AS r ON r.scope = w.scope AND r.kind = w.kind "
         "AND r.session_id = w.session AND r.key_digest = w.key",
-        columns,
+        [*whose, *keys],
     )
 
 
@@ -302,14 +271,14 @@ def _rebase(tx: Transaction, record: Record) -> Record:
         "WHERE r.scope = %s AND r.id = %s",
         [tx.scope(record.scope.owner), record.id],
     )
-    return rebased(record, from_cells(found[0])) if found else record
+    return stored.rebased(record, from_cells(found[0])) if found else record
 
 
 def _are_stored(tx: Transaction, records: Sequence[Record]) -> bool:
     """Return whether an earlier attempt stored the records, even if others replaced them since."""
     scopes = {tx.scope(record.scope.owner) for record in records}
-    found = tx.execute(
+    (count,) = tx.column(
         "SELECT count(*) FROM langchain_kronvex.records WHERE scope = ANY(%s) AND id = ANY(%s)",
         [list(scopes), [record.id for record in records]],
     )
-    return int(found[0][0]) == len(records) > 0
+    return int(count) == len(records) > 0

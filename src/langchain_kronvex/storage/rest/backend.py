@@ -7,25 +7,21 @@ through the outbox (`outbox/`). The server embeds, searches, and counts accesses
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, NoReturn
 
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.errors import NotSupported
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import (
-    Match,
-    MemoryBackend,
-    Page,
-    Record,
-    Selection,
-    Unembedded,
-)
+from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Replacement, Selection
+from langchain_kronvex.storage.indexes import recall_owners
+from langchain_kronvex.storage.record import Record, Records, Unembedded
 from langchain_kronvex.storage.rest import erasing, reading, writing
 from langchain_kronvex.storage.rest.outbox.sender import OutboxSender
-from langchain_kronvex.storage.rest.recall import recall
+from langchain_kronvex.storage.rest.recall import recall_owner
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 from langchain_kronvex.storage.rest.versions import is_selected
 
@@ -45,7 +41,7 @@ class KronvexBackend(MemoryBackend):
         self.sender = OutboxSender(agent)
         agent.wake = self.sender.wake
 
-    def start(self, report: OnError) -> None:
+    def start(self, report: OnError, on_unembedded: Callable[[], None]) -> None:
         """See `MemoryBackend.start`: send what an earlier process left in the outbox."""
         self.agent.report = report
         if self.agent.outbox.unsent():
@@ -53,36 +49,26 @@ class KronvexBackend(MemoryBackend):
 
     # -- writing -------------------------------------------------------------------------------
 
-    def add(
-        self, records: Sequence[Record], now: datetime, model: str | None = None
-    ) -> list[Record]:
+    def add(self, records: Records, now: datetime, model: str | None = None) -> list[Record]:
         """See `MemoryBackend.add`: when this returns, the records are in the outbox."""
         return writing.add(self.agent, records, now)
 
-    def put(
-        self,
-        records: Sequence[Record],
-        now: datetime,
-        model: str | None = None,
-        *,
-        expected: Sequence[str | None] | None = None,
-        deleted: Sequence[Selection] = (),
-    ) -> bool:
+    def put(self, wanted: Replacement, now: datetime) -> bool:
         """See `MemoryBackend.put`.
 
         Raises:
             NotSupported: something is `expected`; the API cannot compare and store in one step.
             ServiceError: something is to be deleted, and the server cannot be asked.
         """
-        if expected is not None:
+        if wanted.expected is not None:
             raise NotSupported(
                 "A Kronvex server cannot store a record on the condition that another one is still "
                 "there; use a store of this package: sqlite:///path.db"
             )
-        if records:
-            writing.put(self.agent, records, now, deleted)
+        if wanted.records:
+            writing.put(self.agent, wanted, now)
         else:
-            for selection in deleted:
+            for selection in wanted.deleted:
                 self.delete(selection, now)
         return True
 
@@ -121,7 +107,7 @@ class KronvexBackend(MemoryBackend):
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`: the server's best matches, and those in the outbox."""
         self.sender.settle([each.scope.owner for each in request.by_owner()])
-        return recall(self.agent, request)
+        return recall_owners(request, partial(recall_owner, self.agent))
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""
@@ -143,7 +129,7 @@ class KronvexBackend(MemoryBackend):
         scope = None if owner is None else Scope(owner or None)
         return list(enumerate(self.find(Selection(kind=None, scope=scope), Page(), now), 1))
 
-    def restore(self, records: Sequence[Record], now: datetime, model: str | None = None) -> int:
+    def restore(self, records: Records, now: datetime, model: str | None = None) -> int:
         """See `MemoryBackend.restore`; no other client must write the same records meanwhile."""
         return writing.restore(self.agent, records, now)
 

@@ -17,26 +17,18 @@ from typing import Any
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
+from langchain_kronvex.storage import client_envelope as envelopes
 from langchain_kronvex.storage.backend import Record, Selection, content_key
-from langchain_kronvex.storage.client_envelope import (
-    AGENT_SESSION,
-    RESERVED,
-    VersionedRecord,
-    is_reserved_session,
-    is_shallow,
-    is_text,
-    read_envelope,
-    record_in_envelope,
-    wire_session,
-    write_envelope,
-)
+from langchain_kronvex.storage.client_envelope import RESERVED, VersionedRecord, is_shallow, is_text
 from langchain_kronvex.storage.rest.http import api
-from langchain_kronvex.storage.rest.http.api import Request, WireMemory
 
 MAX_REQUEST_BYTES = 16 << 20
 _ADDED_BYTES = 64 << 10  # at most, by the numbers of the envelope, which grow
 _NAMES = {"memory": "memory", "message": "message", "item": "value"}
 _BEGINNING_CHARS = 1000
+_SAME = (  # in a memory of the wire and in a record
+    "id", "type", "content", "metadata", "created_at", "expires_at", "pinned", "access_count",
+)  # fmt: skip
 _SAFE_LEVELS = 32  # more deeply nested metadata is sent as a text
 _SAFE_INTEGER = 2**53  # larger ones lose digits in servers that read numbers as floats
 
@@ -47,7 +39,7 @@ def one_session(selection: Selection) -> str | None:
     if not scope or selection.include_shared or selection.kind is None:
         return None
     if selection.kind == "memory" or scope.session_id is not None:
-        return wire_session(selection.kind, scope)
+        return envelopes.wire_session(selection.kind, scope)
     return None
 
 
@@ -55,7 +47,7 @@ def to_payload(stored: VersionedRecord) -> dict[str, Any]:
     """Return a record and its version as a JSON object for the outbox."""
     record = stored.record
     return {
-        **write_envelope(stored),
+        **envelopes.write_envelope(stored),
         "content": record.content,
         "metadata": json.dumps(dict(record.metadata)),
         "access_count": record.access_count,
@@ -68,20 +60,20 @@ def to_payload(stored: VersionedRecord) -> dict[str, Any]:
 def from_payload(payload: Mapping[str, Any]) -> VersionedRecord:
     """Return the record that `to_payload` was given."""
     accesses = int(payload["access_count"])
-    found = read_envelope(payload, content="", metadata={}, access_count=accesses)
+    found = envelopes.read_envelope(payload, content="", metadata={}, access_count=accesses)
     if found is None:
         raise ValueError("not an entry of the outbox")
     return replace(found, ttl_days=payload["ttl_days"], gone=payload["gone"])
 
 
-def store_request(stored: VersionedRecord) -> Request:
+def store_request(stored: VersionedRecord) -> api.Request:
     """Return the request that stores a record.
 
     A record that does not expire is pinned on the server, which keeps the server from superseding
     it; the user's own pin stands in the envelope. The id added to the text of a message or an item
     keeps a server from merging equal messages; it is taken off when the record is read.
     """
-    record, envelope = stored.record, write_envelope(stored)
+    record, envelope = stored.record, envelopes.write_envelope(stored)
     padding = "" if record.kind == "memory" else f"\n{record.id}"
     content = record.content + padding
     if len(content) > MAX_CONTENT_CHARS:
@@ -92,8 +84,7 @@ def store_request(stored: VersionedRecord) -> Request:
         envelope["padding"] = len(padding)
     metadata: dict[str, Any] = dict(record.metadata)
     if not _survives(metadata):
-        metadata = {}
-        envelope["metadata"] = json.dumps(dict(record.metadata))
+        metadata, envelope["metadata"] = {}, json.dumps(metadata)
     type_ = record.type if record.kind == "memory" else "context"
     body = {
         "content": content,
@@ -101,14 +92,14 @@ def store_request(stored: VersionedRecord) -> Request:
         "type": type_,
         "pinned": stored.ttl_days is None,
         "metadata": {**metadata, RESERVED: envelope},
-        **api.session_fields(wire_session(record.kind, record.scope)),
+        **api.session_fields(envelopes.wire_session(record.kind, record.scope)),
     }
     if stored.ttl_days is not None:
         body["ttl_days"] = stored.ttl_days
-    return Request("POST", "/remember", body=body, repeatable=False)
+    return api.Request("POST", "/remember", body=body, repeatable=False)
 
 
-def is_as_sent(raw: WireMemory, sent: Request, stored: VersionedRecord) -> bool:
+def is_as_sent(raw: api.WireMemory, sent: api.Request, stored: VersionedRecord) -> bool:
     """Return whether the server's answer is the memory that was sent, and not another one."""
     body = sent.body
     if raw.unreadable or raw.superseded or raw.session != body["session_id"]:
@@ -117,15 +108,12 @@ def is_as_sent(raw: WireMemory, sent: Request, stored: VersionedRecord) -> bool:
         # A memory can do without our envelope; a message cannot.
         is_memory = stored.record.kind == "memory"
         return is_memory and raw.content == body["content"] and not raw.deduplicated
-    found = record_from_wire(raw)
-    return (
-        found is not None
-        and (found.record.id, found.version) == (stored.record.id, stored.version)
-        and found.record.content == stored.record.content
-    )
+    found, record = record_from_wire(raw), stored.record
+    told = found and (found.record.id, found.version, found.record.content)
+    return told == (record.id, stored.version, record.content)
 
 
-def says_too_little(raw: WireMemory, sent: Request) -> bool:
+def says_too_little(raw: api.WireMemory, sent: api.Request) -> bool:
     """Return whether an answer that is not `is_as_sent` may still be the memory that was sent:
     nothing in it belongs to another memory, and something of this one is missing.
     """
@@ -135,7 +123,7 @@ def says_too_little(raw: WireMemory, sent: Request) -> bool:
     return raw.unreadable or (RESERVED not in raw.metadata and raw.content == body["content"])
 
 
-def record_from_wire(raw: WireMemory) -> VersionedRecord | None:
+def record_from_wire(raw: api.WireMemory) -> VersionedRecord | None:
     """Return the record that a memory of the API holds.
 
     Returns:
@@ -144,37 +132,26 @@ def record_from_wire(raw: WireMemory) -> VersionedRecord | None:
     """
     # This package sends one id in both fields; with two ids, an envelope is another program's data.
     if isinstance(raw.metadata.get(RESERVED), Mapping) and raw.within is None:
-        found = record_in_envelope(
+        found = envelopes.record_in_envelope(
             raw.metadata, content=raw.content, session=raw.session, access_count=raw.access_count
         )
         return None if found is None or raw.merged else replace(found, server_id=raw.id)
     if raw.superseded or (raw.merged and raw.session is None):
         return None
-    if raw.session != AGENT_SESSION and is_reserved_session(raw.session):
+    if raw.session != envelopes.AGENT_SESSION and envelopes.is_reserved_session(raw.session):
         return None
     return _foreign(raw)
 
 
-def _foreign(raw: WireMemory) -> VersionedRecord | None:
+def _foreign(raw: api.WireMemory) -> VersionedRecord | None:
     """Return the record of a memory that was written without our envelope."""
     if not raw.content.strip():
         return None
     micros = int(raw.created_at.timestamp() * 1_000_000)
-    session = None if raw.session == AGENT_SESSION else raw.session
-    record = Record(
-        kind="memory",
-        id=raw.id,
-        scope=Scope(raw.user, raw.within) if raw.user else Scope(None, session),
-        key=content_key(raw.type, raw.content),
-        type=raw.type,
-        content=raw.content,
-        metadata=dict(raw.metadata),
-        created_at=raw.created_at,
-        said_at=raw.created_at,
-        expires_at=raw.expires_at,
-        pinned=raw.pinned,
-        access_count=raw.access_count,
-    )
+    session = None if raw.session == envelopes.AGENT_SESSION else raw.session
+    scope = Scope(raw.user, raw.within) if raw.user else Scope(None, session)
+    key, same = content_key(raw.type, raw.content), {name: getattr(raw, name) for name in _SAME}
+    record = Record(kind="memory", scope=scope, key=key, said_at=raw.created_at, **same)
     return VersionedRecord(record, micros, micros, raw.id)
 
 

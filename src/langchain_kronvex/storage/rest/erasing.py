@@ -28,10 +28,7 @@ _PLAIN_SESSION = re.compile(r"[\w@:+-][\w@:+.-]*", re.ASCII)  # no server reads 
 
 
 def erase(
-    agent: RemoteAgent,
-    selection: Selection,
-    withdrawn: Sequence[VersionedRecord],
-    now: datetime,
+    agent: RemoteAgent, selection: Selection, withdrawn: Sequence[VersionedRecord], now: datetime
 ) -> int:
     """Erase the selected records; return how many of them were visible.
 
@@ -71,14 +68,11 @@ def erase(
 
 def _erase_users(agent: RemoteAgent, targets: Sequence[WireMemory], scope: Scope | None) -> None:
     """Erase whole users, or everything, with one request each where the API allows it."""
-    if scope is None:
-        erasures = [api.CLEAR]
-    elif scope.only_session is None:
-        sessions = sorted({raw.session for raw in targets if raw.session})
-        plain = filter(_PLAIN_SESSION.fullmatch, sessions)
-        erasures = [api.erase_user_request(session) for session in plain]
-    else:
+    if scope and scope.only_session:
         return
+    sessions = sorted({raw.session for raw in targets if raw.session})
+    plain = filter(_PLAIN_SESSION.fullmatch, sessions)
+    erasures = [api.CLEAR] if scope is None else map(api.erase_user_request, plain)
     for request in erasures:
         with contextlib.suppress(ServiceError, MemoryNotFound):  # they are deleted one by one next
             agent.ask(request)
@@ -92,21 +86,18 @@ def _targets(raws: Sequence[WireMemory], selection: Selection) -> list[WireMemor
     records = [(raw, record_from_wire(raw)) for raw in raws]
     selected = [s.record for _, s in records if s and is_selected(s.record, selection)]
     places, ids = {place_of(record) for record in selected}, {record.id for record in selected}
-    whole = _is_whole(selection)
-    return [
-        raw
-        for raw, stored in records
-        if (stored and (place_of(stored.record) in places or stored.record.id in ids))
-        or (whole and _is_of_whole(raw, selection.scope))
-    ]
+
+    def is_target(raw: WireMemory, stored: VersionedRecord | None) -> bool:
+        if stored and (place_of(stored.record) in places or stored.record.id in ids):
+            return True
+        scope = selection.scope if _is_whole(selection) else Scope()
+        if not scope or scope.only_session is not None:
+            return scope is None
+        return belongs_to(raw.session, scope.owner)
+
+    return [raw for raw, stored in records if is_target(raw, stored)]
 
 
 def _is_whole(selection: Selection) -> bool:
     """Return whether a selection names a scope and nothing else."""
     return selection == Selection(kind=None, scope=selection.scope)
-
-
-def _is_of_whole(raw: WireMemory, scope: Scope | None) -> bool:
-    if scope is None:
-        return True
-    return bool(scope) and scope.only_session is None and belongs_to(raw.session, scope.owner)

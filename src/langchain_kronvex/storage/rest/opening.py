@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from urllib.parse import urlsplit
 
@@ -14,12 +13,9 @@ from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.rest.backend import KronvexBackend
 from langchain_kronvex.storage.rest.http.transport import Transport
-from langchain_kronvex.storage.rest.outbox.files import (
-    OutboxIdentity,
-    open_outbox,
-    warn_of_other_keys,
-)
+from langchain_kronvex.storage.rest.outbox import files
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
+from langchain_kronvex.storage.urls import is_loopback
 
 _API = "/api/v1"
 
@@ -33,7 +29,7 @@ def open_service(url: str, agent_id: str, options: Settings) -> MemoryBackend:
     """
     base_url = checked_base_url(url, allow_http=options.allow_http)
     key = checked_key(options.api_key)
-    if key is None and not _is_loopback(base_url):
+    if key is None and not is_loopback(urlsplit(base_url).hostname or ""):
         raise ConfigurationError(
             f"{base_url} needs an API key: set KRONVEX_API_KEY, or pass api_key."
         )
@@ -42,10 +38,10 @@ def open_service(url: str, agent_id: str, options: Settings) -> MemoryBackend:
         raise ConfigurationError(
             f"http_client must be an httpx.Client, not {type(client).__name__}."
         )
-    transport = Transport(base_url, key, timeout=options.timeout_seconds, client=client)
-    identity = OutboxIdentity.of(base_url, agent_id, key)
-    outbox = open_outbox(identity, options.outbox, options.timeout_seconds)
-    warn_of_other_keys(identity, options.outbox)
+    transport = Transport(base_url, key, options)
+    identity = files.OutboxIdentity.of(base_url, agent_id, key)
+    outbox = files.open_outbox(identity, options.outbox, options.timeout_seconds)
+    files.warn_of_other_keys(identity, options.outbox)
     return KronvexBackend(RemoteAgent(transport, agent_id, outbox))
 
 
@@ -67,7 +63,7 @@ def checked_base_url(url: str, *, allow_http: bool) -> str:
         )
     place = f"{parts.scheme.lower()}://{parts.netloc.lower()}"
     path = parts.path.rstrip("/").removesuffix(_API).rstrip("/")
-    if parts.scheme.lower() == "http" and not allow_http and not _is_loopback(url):
+    if parts.scheme.lower() == "http" and not allow_http and not is_loopback(host):
         raise ConfigurationError(
             f"{place} is not encrypted: others could read the memories and the API key. Use "
             "https, or pass allow_http=True if the network is safe."
@@ -94,13 +90,3 @@ def checked_key(api_key: str | SecretStr | None) -> SecretStr | None:
             "The API key is blank, or has characters that no key contains. Copy it again."
         )
     return SecretStr(secret)
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url.strip()).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

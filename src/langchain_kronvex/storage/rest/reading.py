@@ -10,15 +10,9 @@ from langchain_kronvex.storage.backend import Page, Record, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.rest.envelope import one_session
 from langchain_kronvex.storage.rest.http import api
-from langchain_kronvex.storage.rest.http.api import WireMemory
 from langchain_kronvex.storage.rest.http.transport import AnswerTooLarge
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
-from langchain_kronvex.storage.rest.versions import (
-    is_selected,
-    on_page,
-    summaries,
-    visible_latest,
-)
+from langchain_kronvex.storage.rest.versions import is_selected, on_page, summaries, visible_latest
 
 _MAX_PAGES = 20_000
 
@@ -71,16 +65,11 @@ def stats(agent: RemoteAgent, now: datetime) -> MemoryStats:
     records = (stored.record for stored in visible_latest(everything, now))
     visible = [record for record in records if record.kind != "item"]
     messages = sum(record.kind == "message" for record in visible)
-    return MemoryStats(
-        location=agent.location,
-        memories=len(visible) - messages,
-        messages=messages,
-        users=len({record.scope.owner for record in visible}),
-        unembedded=0,
-        pending=agent.outbox.unsent(),
-        failed=len(agent.outbox.refused()),
-        last_error=described(problem) if problem else None,
-    )
+    owners = {record.scope.owner for record in visible}
+    stored = {"memories": len(visible) - messages, "messages": messages, "users": len(owners)}
+    kept = {"pending": agent.outbox.unsent(), "failed": len(agent.outbox.refused())}
+    last_error, place = described(problem) if problem else None, agent.location
+    return MemoryStats(location=place, unembedded=0, last_error=last_error, **stored, **kept)
 
 
 def stored_records(
@@ -92,7 +81,7 @@ def stored_records(
 
 def listing(
     agent: RemoteAgent, session: str | None, deadline: float | None = None
-) -> list[WireMemory]:
+) -> list[api.WireMemory]:
     """List the memories of one of the server's sessions, or of the whole agent.
 
     A listing that is shorter than the server says is repeated once: other clients were writing.
@@ -101,23 +90,25 @@ def listing(
     Raises:
         ServerUnavailable: it took longer than until `deadline`, a moment of `time.monotonic()`.
     """
-    found: dict[str, WireMemory] = {}
+    found: dict[str, api.WireMemory] = {}
     for _ in range(2):
-        total = _read_pages(agent, session, found, deadline)
+        listed, total = _read_pages(agent, session, deadline)
+        found |= listed
         if total is None or total <= len(found):
             break
     return [raw for raw in found.values() if session is None or raw.session == session]
 
 
 def _read_pages(
-    agent: RemoteAgent,
-    session: str | None,
-    found: dict[str, WireMemory],
-    deadline: float | None,
-) -> int | None:
-    """Read pages until one brings nothing new, or the server says that it is the last."""
+    agent: RemoteAgent, session: str | None, deadline: float | None
+) -> tuple[dict[str, api.WireMemory], int | None]:
+    """Read pages until one brings nothing new, or the server says that it is the last.
+
+    Returns:
+        The memories by id, and how many there are as the server says.
+    """
     size, number = api.PAGE_ITEMS, 1
-    seen: set[str] = set()
+    listed: dict[str, api.WireMemory] = {}
     while number <= _MAX_PAGES:
         try:
             answer = agent.ask(api.list_request(session, number, size, deadline))
@@ -127,11 +118,9 @@ def _read_pages(
             number, size = 2 * number - 1, size // 2
             continue
         page = api.read_page(answer, size)
-        fresh = {memory.id: memory for memory in page.memories if memory.id not in seen}
-        seen.update(fresh)
-        found.update(fresh)
+        fresh = {memory.id: memory for memory in page.memories if memory.id not in listed}
+        listed |= fresh
         if page.last or not fresh:
-            return page.total
-        size = page.page_items or size
-        number += 1
+            return listed, page.total
+        size, number = page.page_items, number + 1
     raise ServerMisbehaved("The server's listing does not end.")

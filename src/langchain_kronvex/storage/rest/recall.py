@@ -13,12 +13,7 @@ from langchain_kronvex.core.errors import ServerMisbehaved
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, Selection
-from langchain_kronvex.storage.client_envelope import (
-    AGENT_SESSION,
-    VersionedRecord,
-    wire_session,
-)
-from langchain_kronvex.storage.indexes import recall_owners
+from langchain_kronvex.storage.client_envelope import AGENT_SESSION, VersionedRecord, wire_session
 from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.http import api
 from langchain_kronvex.storage.rest.http.api import WireMemory
@@ -26,30 +21,29 @@ from langchain_kronvex.storage.rest.reading import stored_records
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 from langchain_kronvex.storage.rest.versions import is_selected, ranked, visible_latest
 
+_OTHERS = (
+    "The server returned {} memories of others to a recall that named its user; they were dropped. "
+    "Use one agent for each user, or a server that separates users."
+)
 _Scores = dict[Place, tuple[float, float]]  # similarity and probability
 
 
-def recall(agent: RemoteAgent, request: RecallRequest) -> list[Match]:
+def recall_owner(agent: RemoteAgent, request: RecallRequest) -> list[Match]:
     """Return the best matches on the server and in the outbox, most similar first."""
-    return recall_owners(request, lambda each: _recall_owner(agent, each))
-
-
-def _recall_owner(agent: RemoteAgent, request: RecallRequest) -> list[Match]:
     owner = request.scope.owner
-    chosen = Selection(kind="memory", scope=request.scope, type=request.memory_type)
     # The outbox first: an entry that is sent meanwhile is then seen twice, which does no harm.
     known = agent.outbox.records([owner])
-    found, scores, full = _ask_server(agent, request, chosen)
+    found, scores, full = _ask_server(agent, request)
     known += found
-    matches = _matches(agent, known, scores, request, chosen)
+    matches = _matches(agent, known, scores, request)
     if full and len(matches) < request.top_k:
         known += stored_records(agent, wire_session("memory", Scope(owner)) if owner else None)
-        matches = _matches(agent, known, scores, request, chosen)
+        matches = _matches(agent, known, scores, request)
     return matches
 
 
 def _ask_server(
-    agent: RemoteAgent, request: RecallRequest, chosen: Selection
+    agent: RemoteAgent, request: RecallRequest
 ) -> tuple[list[VersionedRecord], _Scores, bool]:
     """Return what the server finds, its scores, and whether the server may hold more."""
     owner = request.scope.owner
@@ -73,8 +67,7 @@ def _ask_server(
                     place = place_of(stored.record)
                     told = (raw.similarity, raw.probability)
                     scores[place] = max(scores.get(place, told), told)
-        fitting = visible_latest(found, request.now)
-        if not full or sum(is_selected(s.record, chosen) for s in fitting) >= request.top_k:
+        if not full or len(_wanted(found, request)) >= request.top_k:
             break
     return found, scores, full
 
@@ -85,29 +78,23 @@ def _own(agent: RemoteAgent, raws: Sequence[WireMemory], session: str | None) ->
         return [raw for raw in raws if raw.session in (None, AGENT_SESSION)]
     own = [raw for raw in raws if raw.session == session]
     if len(own) < len(raws):
-        agent.report(
-            ServerMisbehaved(
-                f"The server returned {len(raws) - len(own)} memories of others to a recall that "
-                "named its user; they were dropped. Use one agent for each user, or a server that "
-                "separates users."
-            )
-        )
+        agent.report(ServerMisbehaved(_OTHERS.format(len(raws) - len(own))))
     return own
 
 
+def _wanted(found: Sequence[VersionedRecord], request: RecallRequest) -> list[VersionedRecord]:
+    """Return the visible memories that the request is about."""
+    chosen = Selection(kind="memory", scope=request.scope, type=request.memory_type)
+    return [s for s in visible_latest(found, request.now) if is_selected(s.record, chosen)]
+
+
 def _matches(
-    agent: RemoteAgent,
-    known: Sequence[VersionedRecord],
-    scores: _Scores,
-    request: RecallRequest,
-    chosen: Selection,
+    agent: RemoteAgent, known: Sequence[VersionedRecord], scores: _Scores, request: RecallRequest
 ) -> list[Match]:
     """Return the best of the known memories; those without a score of the server by their words."""
     matches: list[Match] = []
     unscored: list[VersionedRecord] = []
-    for stored in visible_latest(known, request.now):
-        if not (agent.known.is_current(stored) and is_selected(stored.record, chosen)):
-            continue
+    for stored in filter(agent.known.is_current, _wanted(known, request)):
         similarity, probability = scores.get(place_of(stored.record), (None, 0.0))
         if similarity is None:
             unscored.append(stored)

@@ -5,24 +5,16 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from langchain_kronvex.core import errors
 from langchain_kronvex.core.background import OnError
-from langchain_kronvex.core.errors import (
-    AgentNotFound,
-    MemoryNotFound,
-    RateLimited,
-    ServerMisbehaved,
-    ServerUnavailable,
-)
 from langchain_kronvex.storage.client_envelope import VersionedRecord
-from langchain_kronvex.storage.record import Place, place_of
+from langchain_kronvex.storage.record import Place, is_uuid, place_of
 from langchain_kronvex.storage.rest.envelope import record_from_wire
 from langchain_kronvex.storage.rest.http import api
-from langchain_kronvex.storage.rest.http.api import WireMemory
 from langchain_kronvex.storage.rest.http.transport import Transport
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
@@ -88,9 +80,8 @@ class KnownRecords:
                 self._positions = {}
             known = self._positions.get(stored.record.id)
             if known is None or known.version <= stored.version:
-                self._positions[stored.record.id] = RemotePosition(
-                    stored.server_id, session, stored.written, stored.version
-                )
+                position = (stored.server_id, session, stored.written, stored.version)
+                self._positions[stored.record.id] = RemotePosition(*position)
 
     def position(self, record_id: str) -> RemotePosition | None:
         """Return where a record was last seen."""
@@ -176,8 +167,8 @@ class RemoteAgent:
         used = self._id
         try:
             return self.transport.exchange(api.of_agent(request, used))
-        except AgentNotFound:
-            if _is_uuid(self._name):
+        except errors.AgentNotFound:
+            if is_uuid(self._name):
                 raise
         if not self._resolve(used, create=request.path == "/remember"):
             return {"memories": []}
@@ -199,16 +190,16 @@ class RemoteAgent:
         """
         try:
             self.ask(api.delete_request(server_id, repeatable=False))
-        except MemoryNotFound:
+        except errors.MemoryNotFound:
             return False
-        except (ServerUnavailable, RateLimited) as error:
+        except (errors.ServerUnavailable, errors.RateLimited) as error:
             if error.retry_after_seconds == 0:  # a timeout: the caller would wait as long once more
                 raise
-            with contextlib.suppress(MemoryNotFound):
+            with contextlib.suppress(errors.MemoryNotFound):
                 self.ask(api.delete_request(server_id))
         return True
 
-    def read(self, memories: Iterable[WireMemory]) -> list[VersionedRecord]:
+    def read(self, memories: Iterable[api.WireMemory]) -> list[VersionedRecord]:
         """Return the records of memories, and note where they are on the server.
 
         A memory that cannot be read is reported once.
@@ -221,7 +212,7 @@ class RemoteAgent:
                 records.append(stored)
             elif raw.unreadable and raw.id not in self._unreadable:
                 self._unreadable.add(raw.id)
-                self.report(ServerMisbehaved(_UNREADABLE))
+                self.report(errors.ServerMisbehaved(_UNREADABLE))
         return records
 
     def _resolve(self, wrong: str, *, create: bool) -> bool:
@@ -234,7 +225,7 @@ class RemoteAgent:
             created = api.read_agent(answer)
             found = self._named() or ([created] if created else [])
             if not found:
-                raise AgentNotFound()
+                raise errors.AgentNotFound()
         if not found:
             return False
         self._id = min(found, key=lambda agent: (agent[2], agent[0]))[0]
@@ -244,11 +235,3 @@ class RemoteAgent:
     def _named(self) -> list[tuple[str, str, str]]:
         found = api.read_agents(self.transport.exchange(api.LIST_AGENTS))
         return [agent for agent in found if agent[1] == self._name]
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True

@@ -14,27 +14,22 @@ from langchain_kronvex.core.types import Scope, SessionSummary
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import search
-from langchain_kronvex.storage.backend import Match, Page, Record, Selection, renewed
+from langchain_kronvex.storage.backend import Match, Page, Record, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.indexes import index_row_of, matches_of
-from langchain_kronvex.storage.record import Place, is_visible, place_of
+from langchain_kronvex.storage.record import Place, is_visible, place_of, renewed
 
 
 def is_selected(record: Record, chosen: Selection) -> bool:
     """Return whether a record meets every condition of a selection."""
     scope, own = chosen.scope, record.scope
+    session = scope.only_session if scope else None
+    is_own = scope is None or (own.owner == scope.owner and session in (None, own.session_id))
     is_shared = chosen.include_shared and not own.owner
-    return (
-        (
-            scope is None
-            or is_shared
-            or (own.owner == scope.owner and scope.only_session in (None, own.session_id))
-        )
-        and record.kind in chosen.kinds
-        and chosen.type in (None, record.type)
-        and (chosen.ids is None or record.id in chosen.ids)
-        and (chosen.keys is None or record.key in chosen.keys)
-    )
+    is_of_kind = record.kind in chosen.kinds and chosen.type in (None, record.type)
+    has_id = chosen.ids is None or record.id in chosen.ids
+    has_key = chosen.keys is None or record.key in chosen.keys
+    return (is_own or is_shared) and is_of_kind and has_id and has_key
 
 
 def latest(found: Iterable[VersionedRecord]) -> list[VersionedRecord]:
@@ -98,13 +93,8 @@ def summaries(found: Sequence[VersionedRecord]) -> list[SessionSummary]:
     sessions = []
     for scope, records in groups.items():
         messages = sum(record.kind == "message" for record in records)
-        sessions.append(
-            SessionSummary(
-                user_id=scope.user_id,
-                session_id=scope.session_id,
-                memories=len(records) - messages,
-                messages=messages,
-                last_at=max(record.created_at for record in records),
-            )
-        )
+        counts = {"memories": len(records) - messages, "messages": messages}
+        last = max(record.created_at for record in records)
+        user, session = scope.user_id, scope.session_id
+        sessions.append(SessionSummary(user_id=user, session_id=session, last_at=last, **counts))
     return sorted(sessions, key=lambda session: session.last_at, reverse=True)

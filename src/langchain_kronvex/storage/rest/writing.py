@@ -13,15 +13,10 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TypeVar
 
-from langchain_kronvex.core.errors import (
-    InvalidInput,
-    MemoryNotFound,
-    ServiceError,
-    Unauthorized,
-)
-from langchain_kronvex.storage.backend import Page, Record, Selection, moved_id, renewed
+from langchain_kronvex.core import errors
+from langchain_kronvex.storage.backend import Page, Record, Replacement, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
-from langchain_kronvex.storage.record import Place, place_of
+from langchain_kronvex.storage.record import Place, key_taken, moved_id, place_of, renewed
 from langchain_kronvex.storage.rest.envelope import check_sizes, one_session, wire_ttl
 from langchain_kronvex.storage.rest.reading import find, stored_records
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
@@ -60,9 +55,7 @@ def add(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> list[Re
     return stored_as
 
 
-def put(
-    agent: RemoteAgent, records: Sequence[Record], now: datetime, deleted: Sequence[Selection]
-) -> None:
+def put(agent: RemoteAgent, wanted: Replacement, now: datetime) -> None:
     """Store records in place of those with their keys; of several the latest stays.
 
     Deletions go through the outbox too, behind the records: for a moment, or after a crash, the
@@ -71,17 +64,16 @@ def put(
     Raises:
         ServiceError: something is to be deleted, and the server cannot be asked.
     """
-    check_sizes(records)
-    leaving = _leaving(agent, deleted)
-    held = _held(agent, records, now)
+    check_sizes(wanted.records)
+    leaving = _leaving(agent, wanted.deleted)
+    held = _held(agent, wanted.records, now)
     taken: list[VersionedRecord] = []
-    retired = [
-        _retired(agent, replace(s.record, content="-", search_text=None, metadata={}), s.written)
-        for s in leaving
-    ]
+    retired: list[VersionedRecord] = []
     for stored in leaving:
         held.pop(place_of(stored.record), None)
-    for record in records:
+        emptied = replace(stored.record, content="-", search_text=None, metadata={})
+        retired.append(_retired(agent, emptied, stored.written))
+    for record in wanted.records:
         older = held.get(place_of(record))
         if older is not None:
             record = replace(record, said_at=older.record.said_at)
@@ -103,13 +95,10 @@ def change(agent: RemoteAgent, record: Record, now: datetime) -> None:
     found = visible_latest([*stored_records(agent, session), *waiting], now)
     before = {stored.record.id: stored for stored in found}
     if record.id not in before:
-        raise MemoryNotFound()
+        raise errors.MemoryNotFound()
     place = place_of(record)
     if any(place_of(s.record) == place and id_ != record.id for id_, s in before.items()):
-        raise InvalidInput(
-            "A memory with this text and type exists in the same scope already; "
-            "forget one of the two."
-        )
+        raise key_taken()
     _queue(agent, [_next_version(agent, record, now, before[record.id].written)])
     agent.known.forget_places(session)
 
@@ -222,7 +211,7 @@ def _queue(agent: RemoteAgent, versions: Sequence[VersionedRecord]) -> None:
     Raises:
         Unauthorized: the server rejects the API key; nothing was stored.
     """
-    if not agent.transport.is_admitted or isinstance(agent.outage, Unauthorized):
+    if not agent.transport.is_admitted or isinstance(agent.outage, errors.Unauthorized):
         _ask(agent, agent.check_key)
     agent.outbox.put(versions)
     agent.wake()
@@ -242,13 +231,13 @@ def _ask(agent: RemoteAgent, question: Callable[[float], T]) -> T | None:
     Raises:
         Unauthorized: the server rejects the API key.
     """
-    is_away = agent.outage is not None and not isinstance(agent.outage, Unauthorized)
+    is_away = not isinstance(agent.outage, errors.Unauthorized | None)
     if is_away or time.monotonic() < agent.no_checks_before:
         return None
     try:
         return question(time.monotonic() + agent.limits.check)
-    except Unauthorized:
+    except errors.Unauthorized:
         raise
-    except ServiceError:
+    except errors.ServiceError:
         agent.no_checks_before = time.monotonic() + _PAUSE_AFTER_FAILED_CHECK_SECONDS
         return None

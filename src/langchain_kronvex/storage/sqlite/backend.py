@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryStats
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import Match, MemoryBackend, Record, Selection
-from langchain_kronvex.storage.indexes import IndexCache
+from langchain_kronvex.storage.backend import Match, MemoryBackend, Replacement, Selection
+from langchain_kronvex.storage.indexes import IndexCache, recall_owners
 from langchain_kronvex.storage.model_check import damaged
+from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.sqlite import erasing, reading, recall, transfer, vectors, writing
 from langchain_kronvex.storage.sqlite.file import AgentConnection, Schema, SqliteFile
 
@@ -29,20 +31,16 @@ Verb = Callable[Concatenate["SqliteBackend", P], T]
 
 def _reading(work: Work[P, T]) -> Verb[P, T]:
     """Return the verb that does this work in a snapshot."""
-
-    def verb(self: SqliteBackend, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.file.in_snapshot(lambda db: work(db, *args, **kwargs))
-
-    return verb
+    return lambda self, /, *args, **kwargs: self.file.in_snapshot(
+        lambda db: work(db, *args, **kwargs)
+    )
 
 
 def _writing(work: Work[P, T]) -> Verb[P, T]:
     """Return the verb that does this work in a transaction."""
-
-    def verb(self: SqliteBackend, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.file.in_transaction(lambda db: work(db, *args, **kwargs))
-
-    return verb
+    return lambda self, /, *args, **kwargs: self.file.in_transaction(
+        lambda db: work(db, *args, **kwargs)
+    )
 
 
 class SqliteBackend(MemoryBackend, ForkAware):
@@ -51,22 +49,20 @@ class SqliteBackend(MemoryBackend, ForkAware):
     Args:
         path: The file, or None for a store in the memory of this process.
         agent_id: The agent; records of other agents in the same file are never touched.
-        timeout: Seconds to wait for another process that is writing.
-        cache_bytes: The most that the indexes in RAM may take.
+        settings: How long to wait for another process that is writing, and the most that the
+            indexes in RAM may take.
 
     Attributes:
         page_rows: How many memories are read into an index at a time.
     """
 
-    def __init__(
-        self, path: Path | None, agent_id: str, *, timeout: float, cache_bytes: int
-    ) -> None:
-        self.file = SqliteFile(path, timeout, SCHEMA, agent_id)
+    def __init__(self, path: Path | None, agent_id: str, settings: Settings) -> None:
+        self.file = SqliteFile(path, settings.timeout_seconds, SCHEMA, agent_id)
         self.location = self.file.location
         self.is_erasing = self.file.is_erasing
         self.page_rows = 2000
-        self._cache_bytes = cache_bytes
-        self._cache = IndexCache(cache_bytes)
+        self._cache_bytes = settings.cache_megabytes << 20
+        self._cache = IndexCache(self._cache_bytes)
         self._report: Callable[[Exception], None] = lambda _: None
         self._tell_unembedded: Callable[[], None] = lambda: None
         self.watch_forks()
@@ -91,33 +87,20 @@ class SqliteBackend(MemoryBackend, ForkAware):
     export_page = _reading(transfer.export_page)
     restore = _writing(transfer.restore)
 
-    def put(
-        self,
-        records: Sequence[Record],
-        now: datetime,
-        model: str | None = None,
-        *,
-        expected: Sequence[str | None] | None = None,
-        deleted: Sequence[Selection] = (),
-    ) -> bool:
+    def put(self, wanted: Replacement, now: datetime) -> bool:
         """See `MemoryBackend.put`."""
-        vacant = self.file.in_transaction(
-            lambda db: writing.put(db, records, now, model, expected=expected, deleted=deleted)
-        )
+        vacant = self.file.in_transaction(lambda db: writing.put(db, wanted, now))
         self._cache.drop(*vacant or ())
         return vacant is not None
 
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""
-        return recall.recall(self.file, self._cache, request, self.page_rows, self._forget_vectors)
+        parts = (self.file, self._cache, self.page_rows, self._forget_vectors)
+        return recall_owners(request, partial(recall.recall_owner, *parts))
 
-    def start(self, report: Callable[[Exception], None]) -> None:
+    def start(self, report: Callable[[Exception], None], on_unembedded: Callable[[], None]) -> None:
         """See `MemoryBackend.start`."""
-        self._report = report
-
-    def when_unembedded(self, tell: Callable[[], None]) -> None:
-        """See `MemoryBackend.when_unembedded`."""
-        self._tell_unembedded = tell
+        self._report, self._tell_unembedded = report, on_unembedded
 
     def _forget_vectors(self, seqs: Sequence[int]) -> None:
         self._report(damaged(self.location, len(seqs)))

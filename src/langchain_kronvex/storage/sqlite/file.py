@@ -15,15 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from langchain_kronvex.core.errors import (
-    ErasurePending,
-    MemoryClosed,
-    NotAStore,
-    SchemaTooNew,
-    StoreBusy,
-    StoreError,
-    StoreUnavailable,
-)
+from langchain_kronvex.core import errors
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.sqlite_files import Identity, prepare
 
@@ -90,12 +82,9 @@ class SqliteFile(ForkAware):
     def __init__(
         self, path: Path | None, timeout: float, schema: Schema, agent_id: str = ""
     ) -> None:
-        self.path = path
-        self._agent_id = agent_id
+        self.path, self._agent_id, self._timeout = path, agent_id, timeout
         self.location = f"sqlite:///{path}" if path else "sqlite://"
-        self._timeout = timeout
-        self._closed = False
-        self._opened = 0
+        self._closed, self._opened = False, 0
         self._rewritten: list[Any] = []
         self._connections: dict[str, AgentConnection] = {}
         self._new_locks()
@@ -106,7 +95,7 @@ class SqliteFile(ForkAware):
                 self.is_erasing = False
                 try:
                     self.erase_freed(min(timeout, _OPENING_WAIT_SECONDS))
-                except ErasurePending:
+                except errors.ErasurePending:
                     self.is_erasing = True
             except BaseException:
                 self.close()
@@ -138,9 +127,9 @@ class SqliteFile(ForkAware):
     def _connection(self, use: Literal["reader", "writer"]) -> AgentConnection:
         """Return the connection for reading or writing; the caller holds its lock."""
         if self._closed:
-            raise MemoryClosed()
+            raise errors.MemoryClosed()
         if self.path and _identity(self.path) != self._identity:
-            raise StoreUnavailable(
+            raise errors.StoreUnavailable(
                 f"{self.path} was deleted, moved or replaced while it was open. Nothing was read "
                 "or written. Put the file back, or open a new KronvexMemory to go on with what is "
                 "there now."
@@ -149,20 +138,16 @@ class SqliteFile(ForkAware):
         known = self._connections.get(name)
         if known is not None and known.in_transaction:  # it was interrupted twice
             self._give_up(name)
-            known = self._connections.get(name)
-        if known is None:
-            known = self._connections[name] = self._connect()
-        return known
+        if name not in self._connections:
+            self._connections[name] = self._connect()
+        return self._connections[name]
 
     def _connect(self) -> AgentConnection:
         self._opened += 1
+        options: Any = {"isolation_level": None, "check_same_thread": False}
+        place = str(self.path or ":memory:")
         connection = sqlite3.connect(
-            str(self.path) if self.path else ":memory:",
-            timeout=self._timeout,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=64,
-            factory=AgentConnection,
+            place, timeout=self._timeout, factory=AgentConnection, **options
         )
         connection.agent_id, connection.location = self._agent_id, self.location
         try:
@@ -278,7 +263,7 @@ class SqliteFile(ForkAware):
             try:
                 self._erase(connection, marks, self._timeout if seconds is None else seconds)
             except sqlite3.OperationalError as error:
-                raise ErasurePending(
+                raise errors.ErasurePending(
                     f"The records are forgotten, but their bytes are still in "
                     f"{self.path} ({error}). They are erased in the background, as soon as no "
                     "other process reads or writes the file and the disk has room; flush() waits "
@@ -305,12 +290,12 @@ class SqliteFile(ForkAware):
         def migrate(connection: AgentConnection) -> None:
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
             if version > len(steps):
-                raise SchemaTooNew(
+                raise errors.SchemaTooNew(
                     f"{self.path} has schema version {version}; this langchain-kronvex knows "
                     f"versions up to {len(steps)}. Upgrade it: pip install -U langchain-kronvex"
                 )
             if version and not connection.execute(_HAS_TABLE, (schema.table,)).fetchone():
-                raise NotAStore(
+                raise errors.NotAStore(
                     f"{self.path} is another kind of file of this package: it contains memories "
                     f"instead of an outbox, or an outbox instead of memories. {_LEFT_ALONE}"
                 )
@@ -328,22 +313,22 @@ class SqliteFile(ForkAware):
         except (sqlite3.Error, OSError) as error:
             text = str(error)
             if "not a database" in text or "malformed" in text or "file is encrypted" in text:
-                raise NotAStore(
+                raise errors.NotAStore(
                     f"{self.path} is not an SQLite database, or it is damaged ({text}). Choose "
                     "another path, or restore the file from a backup."
                 ) from error
             if isinstance(error, sqlite3.OperationalError) and _is_busy(error):
-                raise StoreBusy(
+                raise errors.StoreBusy(
                     f"{self.path} was held by another process for {self._timeout:g} s ({text}). "
                     "Try again, or open the memory with a longer timeout."
                 ) from error
             if isinstance(error, (OSError, sqlite3.OperationalError)):
-                raise StoreUnavailable(
+                raise errors.StoreUnavailable(
                     f"{self.path or 'the store'} cannot be opened, read or written: {text}. Check "
                     "that the folder exists, that this user may write to it, and that the disk "
                     "has room."
                 ) from error
-            raise StoreError(f"SQLite failed: {text}") from error
+            raise errors.StoreError(f"SQLite failed: {text}") from error
 
 
 def _identity(path: Path) -> Identity | None:

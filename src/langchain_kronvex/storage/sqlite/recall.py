@@ -15,13 +15,7 @@ from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import search
 from langchain_kronvex.storage.backend import Match, Record
-from langchain_kronvex.storage.indexes import (
-    CachedIndex,
-    IndexCache,
-    State,
-    matches_of,
-    recall_owners,
-)
+from langchain_kronvex.storage.indexes import CachedIndex, IndexCache, State, matches_of
 from langchain_kronvex.storage.model_check import Model, check_request
 from langchain_kronvex.storage.record import from_cells, to_micros
 from langchain_kronvex.storage.sqlite import rows, vectors
@@ -31,24 +25,18 @@ _ROUNDS = 20  # of catching up with writers, before a recall returns what it has
 Forget = Callable[[Sequence[int]], None]
 
 
-def recall(
-    file: SqliteFile, cache: IndexCache, request: RecallRequest, page_rows: int, forget: Forget
+def recall_owner(
+    file: SqliteFile, cache: IndexCache, page_rows: int, forget: Forget, request: RecallRequest
 ) -> list[Match]:
-    """Return the best matches, most similar first.
+    """Return the best matches among the memories of one owner, most similar first.
 
     Args:
         file: The store.
         cache: The indexes.
-        request: What to recall.
         page_rows: How many memories are read into an index at a time.
         forget: Called with the numbers of memories whose vectors are damaged.
+        request: What to recall.
     """
-    return recall_owners(request, lambda each: _recall_owner(file, cache, each, page_rows, forget))
-
-
-def _recall_owner(
-    file: SqliteFile, cache: IndexCache, request: RecallRequest, page_rows: int, forget: Forget
-) -> list[Match]:
     owner = request.scope.owner
     entry = cache.entry(owner)
     for _ in range(_ROUNDS):
@@ -60,7 +48,7 @@ def _recall_owner(
                 # Last: the index has no vectors of a later model.
                 check_request(file.location, file.in_snapshot(vectors.model_of), request)
                 entry.checked = seen
-            scope, hits = entry.state[0], search(entry.index, request)
+            scope, hits = entry.state.scope, search(entry.index, request)
         if entry.damaged:  # now that no lock is held
             seqs, entry.damaged = entry.damaged, []
             forget(seqs)
@@ -89,7 +77,7 @@ def _bring_up_to_date(file: SqliteFile, entry: CachedIndex, owner: str, page_row
         if state == entry.state:
             return
         if state[:2] != entry.state[:2]:
-            entry.state, entry.index = (*state[:2], 0), ScopeIndex()
+            entry.state, entry.index = state._replace(revision=0), ScopeIndex()
         for start in range(0, len(changed), page_rows):
             seqs = json.dumps(changed[start : start + page_rows])
             now, model, page = file.in_snapshot(partial(_page, owner=owner, seqs=seqs))
@@ -104,10 +92,10 @@ def _bring_up_to_date(file: SqliteFile, entry: CachedIndex, owner: str, page_row
 def _changes(db: AgentConnection, owner: str, known: State) -> tuple[State, list[int]]:
     """Return the state of an owner, and the numbers of the memories written since a known one."""
     state = _state(db, owner)
-    after = known[2] if state[:2] == known[:2] else 0
+    after = known.revision if state[:2] == known[:2] else 0
     found = db.execute(
         "SELECT seq FROM records WHERE scope = ? AND kind = 'memory' AND revision > ? ORDER BY seq",
-        (state[0], after),
+        (state.scope, after),
     ).fetchall()
     return state, [seq for (seq,) in found]
 
@@ -124,8 +112,8 @@ def _page(db: AgentConnection, owner: str, seqs: str) -> tuple[State, Model | No
 
 def _state(db: AgentConnection, owner: str) -> State:
     """Return scope, generation and revision of an owner, zeros for one without records."""
-    found: State | None = db.execute(
+    found = db.execute(
         "SELECT scope, generation, revision FROM scopes WHERE agent_id = ? AND owner = ?",
         (db.agent_id, owner),
     ).fetchone()
-    return found or (0, 0, 0)
+    return State(*found) if found else State()

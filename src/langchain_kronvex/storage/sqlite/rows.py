@@ -16,8 +16,8 @@ from langchain_kronvex.storage.indexes import index_row
 _MOST = 2**62  # more rows than there can be, and a number that SQLite can hold
 
 RECORD_COLUMNS = (
-    "r.kind, r.id, r.user_id, r.session_id, r.key, r.type, r.content, r.search_text, r.metadata, "
-    "r.said, r.created, r.expires, r.pinned, coalesce(a.count, 0)"
+    "r.kind, r.id, r.key, r.type, r.content, r.search_text, coalesce(a.count, 0), r.user_id, "
+    "r.session_id, r.metadata, r.said, r.created, r.expires, r.pinned"
 )
 RECORD_TABLES = "records AS r LEFT JOIN accesses AS a ON a.seq = r.seq"
 INDEX_COLUMNS = (

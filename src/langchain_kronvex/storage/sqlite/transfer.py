@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.storage.backend import Record, moved_id, renewed
+from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.model_check import sound_vector
-from langchain_kronvex.storage.record import from_cells, place_of, to_micros
+from langchain_kronvex.storage.record import from_cells, moved_id, place_of, renewed, to_micros
 from langchain_kronvex.storage.sqlite import erasing, rows, vectors, writing
 from langchain_kronvex.storage.sqlite.file import AgentConnection
 
@@ -25,13 +25,7 @@ _PAGE = (
 
 
 def export_page(
-    db: AgentConnection,
-    owner: str | None,
-    limit: int,
-    now: datetime,
-    *,
-    after: int,
-    model: str | None,
+    db: AgentConnection, owner: str | None, limit: int, now: datetime, after: int, model: str | None
 ) -> list[tuple[int, Record]]:
     """Return visible records in the order of writing, each with its position in that order."""
     known = vectors.model_of(db)

@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.storage.backend import Unembedded
 from langchain_kronvex.storage.model_check import Model, fits, mismatched, refuse
-from langchain_kronvex.storage.record import to_micros
+from langchain_kronvex.storage.record import Unembedded, to_micros
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.file import AgentConnection
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
-from langchain_kronvex.storage.backend import Record, Selection, renewed
+from langchain_kronvex.core.errors import MemoryNotFound
+from langchain_kronvex.storage import record as stored
+from langchain_kronvex.storage.backend import Record, Replacement
 from langchain_kronvex.storage.model_check import fits
 from langchain_kronvex.storage.record import from_cells, is_visible, place_of, rebased, to_micros
 from langchain_kronvex.storage.sqlite import erasing, rows
@@ -21,6 +21,10 @@ _INSERT = (
     "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _UPDATE = f"UPDATE records SET ({_MUTABLE}) = (?,?,?,?,?,?,?,?,?) WHERE id = ? AND scope = ?"
+_NUMBER = (
+    "INSERT INTO scopes (agent_id, owner, revision) VALUES (?, ?, 1) "
+    "ON CONFLICT (agent_id, owner) DO UPDATE SET revision = revision + 1 RETURNING scope, revision"
+)
 _SELECT = f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} WHERE"
 
 
@@ -45,7 +49,7 @@ def _add(db: AgentConnection, record: Record, write: Write, now: datetime) -> Re
     older = same_key(db, record, write.scope, now) if record.key != record.id else None
     if older and older.id != record.id:
         erasing.empty(db, "id = ?", [record.id])
-        record = renewed(older, record)
+        record = stored.renewed(older, record)
     if record.completes:
         _renew_vectors(db, record)
         if record.kind == "message":
@@ -57,25 +61,17 @@ def _add(db: AgentConnection, record: Record, write: Write, now: datetime) -> Re
     return record
 
 
-def put(
-    db: AgentConnection,
-    records: Sequence[Record],
-    now: datetime,
-    model: str | None,
-    *,
-    expected: Sequence[str | None] | None,
-    deleted: Sequence[Selection],
-) -> list[str] | None:
+def put(db: AgentConnection, wanted: Replacement, now: datetime) -> list[str] | None:
     """Store records, replacing those with the same keys.
 
     Returns:
         The owners without any record left; None if the contents were not the expected ones.
     """
-    there = (_content_at_place(db, record, now) for record in records)
-    if expected is not None and list(there) != list(expected):
+    there = (_content_at_place(db, record, now) for record in wanted.records)
+    if wanted.expected is not None and list(there) != list(wanted.expected):
         return None
-    erasing.leave(db, deleted)
-    records = usable(db, records, model)
+    erasing.leave(db, wanted.deleted)
+    records = usable(db, wanted.records, wanted.model)
     writes = number_writes(db, records)
     for record in records:
         write = writes[record.scope.owner]
@@ -86,7 +82,7 @@ def put(
         insert(db, record, write)
     if records:
         erasing.sweep(db, len(records), now)
-    return erasing.vacate(db, deleted, now)
+    return erasing.vacate(db, wanted.deleted, now)
 
 
 def _content_at_place(db: AgentConnection, record: Record, now: datetime) -> str | None:
@@ -114,10 +110,7 @@ def change(db: AgentConnection, record: Record, now: datetime) -> None:
     record = _rebased(db, record, write.scope)
     older = same_key(db, record, write.scope, now)
     if older and older.id != record.id:
-        raise InvalidInput(
-            "A memory with this text and type already exists in the same scope; "
-            "forget one of the two."
-        )
+        raise stored.key_taken()
     update(db, record, write)
 
 
@@ -142,20 +135,15 @@ def usable(db: AgentConnection, records: Sequence[Record], model: str | None) ->
     if known == (model, width):
         return records
     if known is None or model is None or not fits(known, model, width):
-        return [replace(record, vector=None) for record in records]
+        return stored.without_vectors(records)
     db.execute(rows.PUT_MODEL, (db.agent_id, 0, model, width))
     return records
 
 
 def number_writes(db: AgentConnection, records: Sequence[Record]) -> dict[str, Write]:
     """Count up the revision of each owner; return this write of each."""
-    next_revision = (
-        "INSERT INTO scopes (agent_id, owner, revision) VALUES (?, ?, 1) "
-        "ON CONFLICT (agent_id, owner) DO UPDATE SET revision = revision + 1 "
-        "RETURNING scope, revision"
-    )
     owners = {record.scope.owner for record in records}
-    return {o: Write(*db.execute(next_revision, (db.agent_id, o)).fetchone()) for o in owners}
+    return {o: Write(*db.execute(_NUMBER, (db.agent_id, o)).fetchone()) for o in owners}
 
 
 def insert(db: AgentConnection, record: Record, write: Write) -> None:
@@ -207,28 +195,16 @@ def _renew_vectors(db: AgentConnection, record: Record) -> None:
 
 def _mutable_cells(record: Record) -> tuple[Any, ...]:
     """Return the cells that may change during the life of a record, in the order of the UPDATE."""
-    return (
-        record.key,
-        record.type,
-        record.content,
-        record.search_text,
-        json.dumps(dict(record.metadata)),
-        to_micros(record.created_at),
-        None if record.expires_at is None else to_micros(record.expires_at),
-        record.pinned,
-    )
+    expires = None if record.expires_at is None else to_micros(record.expires_at)
+    created, texts = to_micros(record.created_at), stored.text_cells(record)
+    return record.key, *texts, created, expires, record.pinned
 
 
 def _constant_cells(record: Record) -> tuple[Any, ...]:
     """Return the cells that are written only once, in the order of the INSERT."""
-    return (
-        record.kind,
-        record.id,
-        record.scope.user_id or "",
-        record.scope.session_id or "",
-        to_micros(record.said_at or record.created_at),
-        _blob(record),
-    )
+    user, session = record.scope.user_id or "", record.scope.session_id or ""
+    said = to_micros(record.said_at or record.created_at)
+    return record.kind, record.id, user, session, said, _blob(record)
 
 
 def _blob(record: Record) -> bytes | None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from langchain_kronvex.core.errors import ServerMisbehaved
@@ -69,14 +69,9 @@ def _quoted(part: str) -> str:
 def recall_request(query: str, top_k: int, session: str | None, memory_type: str | None) -> Request:
     """Return the request that finds memories, however low their similarity is."""
     text = _UNSENDABLE.sub(" ", query)
-    body: dict[str, Any] = {
-        "query": text if text.strip() else "?",
-        "top_k": top_k,
-        "threshold": 0.0,
-        **session_fields(session),
-    }
-    if memory_type is not None:
-        body["memory_type"] = memory_type
+    asked: dict[str, Any] = {"query": text if text.strip() else "?", **session_fields(session)}
+    typed = {} if memory_type is None else {"memory_type": memory_type}
+    body = {**asked, **typed, "top_k": top_k, "threshold": 0.0}
     return Request("POST", "/recall", body=body)
 
 
@@ -84,13 +79,9 @@ def list_request(
     session: str | None, page: int, page_items: int, deadline: float | None = None
 ) -> Request:
     """Return the request for a page of memories, counted from 1, newest first."""
-    query: dict[str, str | int] = {
-        "page": page,
-        "per_page": page_items,
-        "limit": page_items,
-        "offset": (page - 1) * page_items,
-        **session_fields(session),
-    }
+    by_page = {"page": page, "per_page": page_items}
+    by_offset = {"limit": page_items, "offset": (page - 1) * page_items}
+    query: Any = {**by_page, **by_offset, **session_fields(session)}
     return Request("GET", "/memories", query=query, deadline=deadline)
 
 
@@ -165,13 +156,19 @@ class WireMemory:
     unreadable: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListPage:
-    """One page of a listing; a number that the server leaves out is None."""
+class ListPage(NamedTuple):
+    """One page of a listing.
+
+    Attributes:
+        memories: Those on the page.
+        total: How many there are on all pages; None if the server does not say.
+        page_items: How many the next page may have.
+        last: Whether it is the last page.
+    """
 
     memories: list[WireMemory]
     total: int | None
-    page_items: int | None
+    page_items: int
     last: bool
 
 
@@ -249,19 +246,15 @@ def read_page(answer: object, page_items: int) -> ListPage:
     told: Mapping[str, Any] = answer if isinstance(answer, Mapping) else {}
     page, pages = _number(told.get("page")), _number(told.get("pages"))
     answered = _number(_first(told, "per_page", "limit"))
+    size = answered if answered and 0 < answered <= page_items else page_items
     by_pages = page is not None and pages is not None and page >= pages
-    return ListPage(
-        memories=memories,
-        total=_number(told.get("total")),
-        page_items=answered if answered and 0 < answered <= page_items else None,
-        last=not memories or told.get("has_more") is False or by_pages,
-    )
+    last = not memories or told.get("has_more") is False or by_pages
+    return ListPage(memories, _number(told.get("total")), size, last)
 
 
 def read_agents(answer: object) -> list[tuple[str, str, str]]:
     """Return (id, name, date of creation as text) of each agent in a listing."""
-    listed = _listed(answer, "agents") or ()
-    return [agent for raw in listed if (agent := read_agent(raw))]
+    return [agent for raw in _listed(answer, "agents") or () if (agent := read_agent(raw))]
 
 
 def read_agent(raw: object) -> tuple[str, str, str] | None:

@@ -30,12 +30,11 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> Exception:
     """
     detail = _detail(body)
     said, wait = _said(detail), retry_after(headers) or 0.0
+    is_daily = "daily_quota" in said or wait > _MAX_RATE_LIMIT_SECONDS
     error: Exception
     if status in (401, 403):
         error = errors.Unauthorized()
-    elif status == 402 or (
-        status == 429 and ("daily_quota" in said or wait > _MAX_RATE_LIMIT_SECONDS)
-    ):
+    elif status == 402 or (status == 429 and is_daily):
         error = errors.QuotaExceeded(f"{errors.QuotaExceeded.__doc__}{_figures(detail)}")
     elif status == 404 and "memory not found" in said:
         error = errors.MemoryNotFound()
@@ -77,12 +76,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def _wants_other_agent_id(detail: object) -> bool:
     """Return whether the server refuses the agent's id because it is not a UUID."""
-    return isinstance(detail, list) and any(
-        isinstance(one, Mapping)
-        and "uuid" in str(one.get("type", "")).lower()
-        and "agent_id" in str(one.get("loc", ""))
-        for one in detail
-    )
+    told = [(str(one.get("type", "")).lower(), str(one.get("loc", ""))) for one in _faults(detail)]
+    return any("uuid" in kind and "agent_id" in place for kind, place in told)
+
+
+def _faults(detail: object) -> list[Mapping[str, Any]]:
+    """Return the faults that a validation error lists."""
+    return [one for one in detail if isinstance(one, Mapping)] if isinstance(detail, list) else []
 
 
 def _detail(body: bytes) -> Any:
@@ -110,12 +110,7 @@ def _figures(detail: object) -> str:
 
 def _places(detail: object) -> str:
     """Name the fields of a validation error that the API has; other names may be memory text."""
-    if not isinstance(detail, list):
-        return ""
-    places = {
-        ".".join(part for part in one["loc"] if part in _FIELDS)
-        for one in detail
-        if isinstance(one, Mapping) and isinstance(one.get("loc"), list)
-    }
+    found = [one["loc"] for one in _faults(detail) if isinstance(one.get("loc"), list)]
+    places = {".".join(part for part in place if part in _FIELDS) for place in found}
     named = ", ".join(sorted(filter(None, places)))
     return f" because of {named}" if named else ""

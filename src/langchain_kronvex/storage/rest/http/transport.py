@@ -15,13 +15,9 @@ import httpx
 from pydantic import SecretStr
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from langchain_kronvex.core.errors import (
-    MemoryClosed,
-    RateLimited,
-    ServerMisbehaved,
-    ServerUnavailable,
-)
+from langchain_kronvex.core import errors
 from langchain_kronvex.core.fork_safety import ForkAware
+from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.rest.http.api import Request, read_json
 from langchain_kronvex.storage.rest.http.errors import refusal
 
@@ -33,7 +29,7 @@ _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64)
 _FAULTS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, RuntimeError)
 
 
-class AnswerTooLarge(ServerMisbehaved):
+class AnswerTooLarge(errors.ServerMisbehaved):
     """The server's answer is larger than any that this package asks for."""
 
 
@@ -42,9 +38,9 @@ class Transport(ForkAware):
 
     Args:
         base_url: The URL of the API, with `/api/v1`.
-        api_key: Sent as `X-API-Key`, to this origin only.
-        timeout: Seconds for each step of an answer, and twice that for all of it.
-        client: Used instead of a client of our own, and never closed.
+        key: The API key, sent as `X-API-Key`, to this origin only.
+        options: With the seconds for each step of an answer, and twice that for all of it, and
+            perhaps a client to use instead of one of our own; it is never closed.
         first_pause: About how many seconds pass before the second attempt; the pauses double.
 
     Attributes:
@@ -52,18 +48,10 @@ class Transport(ForkAware):
     """
 
     def __init__(
-        self,
-        base_url: str,
-        api_key: SecretStr | None,
-        *,
-        timeout: float,
-        client: httpx.Client | None,
-        first_pause: float = 0.1,
+        self, base_url: str, key: SecretStr | None, options: Settings, *, first_pause: float = 0.1
     ) -> None:
-        self.base_url = base_url
-        self._key = api_key
-        self._timeout, self._first_pause = timeout, first_pause
-        self._given = client
+        self.base_url, self._key, self._given = base_url, key, options.http_client
+        self._timeout, self._first_pause = options.timeout_seconds, first_pause
         self._closed = self.is_admitted = False
         self.after_fork_in_child()
         self.watch_forks()
@@ -83,12 +71,9 @@ class Transport(ForkAware):
             ServiceError: the server refused the request, or cannot be reached.
             MemoryNotFound: the request names a memory that does not exist.
         """
-        retrying = Retrying(
-            retry=retry_if_exception(lambda error: _may_repeat(error, request)),
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=self._pause,
-            reraise=True,
-        )
+        again = retry_if_exception(lambda error: _may_repeat(error, request))
+        stop = stop_after_attempt(_ATTEMPTS)
+        retrying = Retrying(retry=again, stop=stop, wait=self._pause, reraise=True)
         body: bytes = retrying(self._send, request)
         return read_json(body) if body.strip() and request.method != "DELETE" else None
 
@@ -98,9 +83,8 @@ class Transport(ForkAware):
         deadline = request.deadline or time.monotonic() + 2 * self._timeout
         try:
             built = self._built(client, request, deadline)
-            with contextlib.closing(
-                client.send(built, stream=True, follow_redirects=False)
-            ) as answer:
+            answer = client.send(built, stream=True, follow_redirects=False)
+            with contextlib.closing(answer):
                 body = _read(answer, deadline)
         except _FAULTS as error:
             raise self._unavailable(error) from None
@@ -119,7 +103,7 @@ class Transport(ForkAware):
 
     def _client(self) -> httpx.Client:
         if self._closed:
-            raise MemoryClosed()
+            raise errors.MemoryClosed()
         if self._given is not None:
             return self._given
         with self._lock:
@@ -133,19 +117,15 @@ class Transport(ForkAware):
         if self._key is not None:
             headers["X-API-Key"] = self._key.get_secret_value()
         step = max(min(self._timeout, deadline - time.monotonic()), 0.001)
-        return client.build_request(
-            request.method,
-            f"{self.base_url}{request.path}",
-            params=dict(request.query) or None,
-            headers=headers,
-            json=dict(request.body) or None,
-            timeout=httpx.Timeout(step, connect=min(step, 10.0)),
-        )
+        timeout = httpx.Timeout(step, connect=min(step, 10.0))
+        url, query, body = f"{self.base_url}{request.path}", dict(request.query), dict(request.body)
+        sent: Any = {"params": query or None, "json": body or None, "headers": headers}
+        return client.build_request(request.method, url, timeout=timeout, **sent)
 
-    def _unavailable(self, error: Exception) -> ServerUnavailable | MemoryClosed:
+    def _unavailable(self, error: Exception) -> errors.ServerUnavailable | errors.MemoryClosed:
         if self._closed:
-            return MemoryClosed()
-        unavailable = ServerUnavailable(
+            return errors.MemoryClosed()
+        unavailable = errors.ServerUnavailable(
             f"{self.base_url} cannot be reached, or the connection broke "
             f"({type(error).__name__}); try again."
         )
@@ -183,10 +163,10 @@ def _may_repeat(error: BaseException, request: Request) -> bool:
 
     After a timeout it is not sent again: the caller would wait as long once more.
     """
-    if not isinstance(error, ServerUnavailable | RateLimited) or error.retry_after_seconds == 0:
+    if not isinstance(error, errors.ServerUnavailable | errors.RateLimited):
         return False
-    if (error.retry_after_seconds or 0.0) > _MAX_RETRY_AFTER_SECONDS:
+    wait = error.retry_after_seconds
+    is_late = request.deadline is not None and time.monotonic() >= request.deadline
+    if is_late or wait == 0 or (wait or 0.0) > _MAX_RETRY_AFTER_SECONDS:
         return False
-    if request.deadline is not None and time.monotonic() >= request.deadline:
-        return False
-    return request.repeatable or (isinstance(error, ServerUnavailable) and error.unsent)
+    return request.repeatable or (isinstance(error, errors.ServerUnavailable) and error.unsent)

@@ -12,7 +12,7 @@ import logging
 import re
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -20,6 +20,10 @@ from pydantic import SecretStr
 from langchain_kronvex.core.errors import StoreError, StoreUnavailable
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
+_OTHER_KEY = (
+    "%d entries for this server and agent wait in the outbox of another API key, and are not sent "
+    "with this one. If the key was replaced: langchain-kronvex outbox hand-over --outbox %s"
+)
 logger = logging.getLogger("langchain_kronvex")
 _DIGEST = "[0-9a-f]{32}"
 _NO_KEY = "0" * 32  # in the name of a file beside one that is taken
@@ -45,9 +49,8 @@ class OutboxIdentity:
         """Return the identity with the digest of a key."""
         if api_key is None:
             return cls(base_url, agent_id)
-        digest = hashlib.blake2b(
-            api_key.get_secret_value().encode(), digest_size=16, person=b"kronvex outbox"
-        )
+        secret = api_key.get_secret_value().encode()
+        digest = hashlib.blake2b(secret, digest_size=16, person=b"kronvex outbox")
         return cls(base_url, agent_id, digest.hexdigest())
 
     @classmethod
@@ -64,8 +67,7 @@ class OutboxIdentity:
 
     def is_of_other_key(self, other: OutboxIdentity) -> bool:
         """Return whether only the key differs."""
-        same = (self.base_url, self.agent_id) == (other.base_url, other.agent_id)
-        return same and self.key != other.key
+        return self != other and replace(self, key=other.key) == other
 
 
 def open_outbox(identity: OutboxIdentity, chosen: str | Path | None, timeout: float) -> Outbox:
@@ -126,15 +128,8 @@ def identity_of(outbox: Outbox) -> OutboxIdentity:
 def warn_of_other_keys(identity: OutboxIdentity, chosen: str | Path | None) -> None:
     """Log how many entries of the same server and agent wait under other keys."""
     for each in outboxes_at(location_of(chosen), f"outbox-{_place(identity)}*.db"):
-        count = _waiting_under_other_key(identity, each)
-        if count:
-            logger.warning(
-                "%d entries for this server and agent wait in the outbox of another API key, and "
-                "are not sent with this one. If the key was replaced: "
-                "langchain-kronvex outbox hand-over --outbox %s",
-                count,
-                each,
-            )
+        if count := _waiting_under_other_key(identity, each):
+            logger.warning(_OTHER_KEY, count, each)
 
 
 def _waiting_under_other_key(identity: OutboxIdentity, path: Path) -> int:

@@ -11,8 +11,9 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ _ROOM_PAUSE_SECONDS = 0.05
 _LOCK_PAUSE_SECONDS = 0.02
 _SCHEMA = Schema("langchain_kronvex.storage.rest.outbox", "entries")
 _COLUMNS = "place, session, payload, tries, failed"
+_INSERT = "INSERT INTO entries (owner, session, record, payload, tries) VALUES (?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,27 +76,8 @@ class Outbox:
         Raises:
             StoreBusy: there was no room in time; nothing was stored.
         """
-        rows = [
-            (
-                stored.record.scope.owner,
-                wire_session(stored.record.kind, stored.record.scope),
-                stored.record.id,
-                json.dumps(to_payload(stored)),
-                begun,
-            )
-            for stored, begun in zip(records, tries or [0] * len(records), strict=True)
-        ]
-        deadline = time.monotonic() + self._timeout
-        while not self._try_put(rows):
-            if time.monotonic() > deadline:
-                raise StoreBusy(
-                    "The outbox is full: the server has not been reached for a long time. Nothing "
-                    "was stored; try again when the server is back."
-                )
-            time.sleep(_ROOM_PAUSE_SECONDS)
-
-    def _try_put(self, rows: Sequence[tuple[str, str, str, str, int]]) -> bool:
-        """Store rows; return False if there is no room."""
+        begun = tries or [0] * len(records)
+        rows = [(*_cells(stored), times) for stored, times in zip(records, begun, strict=True)]
 
         def put(connection: sqlite3.Connection) -> bool:
             count, size = connection.execute(
@@ -104,14 +87,15 @@ class Outbox:
             size += sum(len(payload) for *_, payload, _ in rows)
             if count and (count + len(rows) > self._max_entries or size > MAX_BYTES):
                 return False
-            connection.executemany(
-                "INSERT INTO entries (owner, session, record, payload, tries) "
-                "VALUES (?, ?, ?, ?, ?)",
-                rows,
-            )
+            connection.executemany(_INSERT, rows)
             return True
 
-        return self._file.in_transaction(put)
+        room = partial(self._file.in_transaction, put)
+        if not is_true_within(self._timeout, room, _ROOM_PAUSE_SECONDS):
+            raise StoreBusy(
+                "The outbox is full: the server has not been reached for a long time. Nothing "
+                "was stored; try again when the server is back."
+            )
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -156,17 +140,15 @@ class Outbox:
         Raises:
             StoreBusy: another process is sending.
         """
-        deadline = time.monotonic() + (self._timeout if patiently else 0.0)
         connection = sqlite3.connect(
             self._lock_path, timeout=0, isolation_level=None, check_same_thread=False
         )
         self._senders.add(connection)
         try:
             self._lock_path.chmod(0o600)
-            while not _lock(connection):
-                if time.monotonic() >= deadline:
-                    raise StoreBusy("Another process is sending what is in the outbox; try again.")
-                time.sleep(_LOCK_PAUSE_SECONDS)
+            seconds, lock = self._timeout if patiently else 0.0, partial(_lock, connection)
+            if not is_true_within(seconds, lock, _LOCK_PAUSE_SECONDS):
+                raise StoreBusy("Another process is sending what is in the outbox; try again.")
             yield
         finally:
             self._senders.discard(connection)
@@ -250,6 +232,20 @@ def _of_owners(owners: Sequence[str] | None) -> tuple[str, tuple[str, ...]]:
     if owners is None:
         return "TRUE", ()
     return "owner IN (SELECT value FROM json_each(?))", (json.dumps(list(owners)),)
+
+
+def _cells(stored: VersionedRecord) -> tuple[str, str, str, str]:
+    """Return owner, session, id and payload of an entry."""
+    record, payload = stored.record, json.dumps(to_payload(stored))
+    return record.scope.owner, wire_session(record.kind, record.scope), record.id, payload
+
+
+def is_true_within(seconds: float, ask: Callable[[], bool], pause: float) -> bool:
+    """Ask repeatedly, with pauses, until the answer is yes; return False if time runs out."""
+    deadline = time.monotonic() + seconds
+    while not (answer := ask()) and time.monotonic() < deadline:
+        time.sleep(pause)
+    return answer
 
 
 def _lock(connection: sqlite3.Connection) -> bool:

@@ -17,7 +17,7 @@ from langchain_kronvex.core import errors
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.rest.envelope import is_as_sent, says_too_little, store_request
-from langchain_kronvex.storage.rest.http.api import Request, WireMemory, read_memory
+from langchain_kronvex.storage.rest.http.api import Request, read_memory
 from langchain_kronvex.storage.rest.outbox.outbox import Entry
 from langchain_kronvex.storage.rest.reading import listing, stored_records
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
@@ -27,7 +27,11 @@ _SETTLING_SECONDS = 1.0  # for recent writes to arrive before the server is aske
 _ENDLESS = 10**9  # attempts; an entry is on disk and waits for its server
 _PERMANENT = (400, 409, 413, 414, 415, 422, 431)
 _BATCH = 50  # entries, before another process may send
-_LOOKING_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)  # the pauses until a memory may be listed
+_LOOKING_SECONDS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)  # the pauses until a memory may be listed
+_HIDDEN = (
+    "Storing a memory made the server hide {} similar ones of this agent, or merge it with one. "
+    "Use one agent for each user, or a server that separates users."
+)
 _MAX_FAULTS = 10  # of the server, on one entry while others go through
 
 
@@ -41,9 +45,7 @@ class OutboxSender:
     def __init__(self, agent: RemoteAgent) -> None:
         self._agent, self._outbox = agent, agent.outbox
         self._writer = BackgroundWriter(attempts=_ENDLESS)
-        self._closing = False
-        self._not_before = 0.0
-        self._sent = 0
+        self._closing, self._not_before, self._sent = False, 0.0, 0
         self._faults: dict[int, tuple[int, int]] = {}  # by place: how many, and sent at the first
 
     def wake(self) -> None:
@@ -90,8 +92,7 @@ class OutboxSender:
         self.stop()
         self._writer.discard(lambda lane: True, max(deadline - time.monotonic(), 0.0))
         self._writer.close(0.0)
-        left = self._outbox.unsent()
-        if left:
+        if left := self._outbox.unsent():
             logger.warning(
                 "%d entries wait in the outbox; they are sent when the memory is opened again", left
             )
@@ -184,9 +185,8 @@ class OutboxSender:
         """Send nothing until the server wants to be asked again, and report the first failure."""
         limits = self._agent.limits
         wait = min(getattr(error, "retry_after_seconds", None) or 0.0, limits.outage_pause)
-        if isinstance(error, errors.QuotaExceeded):
-            wait = limits.quota_pause
-        self._not_before = time.monotonic() + wait
+        is_quota = isinstance(error, errors.QuotaExceeded)
+        self._not_before = time.monotonic() + (limits.quota_pause if is_quota else wait)
         if self._agent.outage is None:
             self._agent.report(error)
         self._agent.outage = error
@@ -211,7 +211,8 @@ def deliver(agent: RemoteAgent, entry: Entry) -> None:
     raw = read_memory(agent.ask(sent))
     if raw and is_as_sent(raw, sent, entry.stored):
         agent.read([raw])
-        _report_hidden(agent, raw)
+        if raw.deduplicated or raw.hidden:
+            agent.report(errors.ServerMisbehaved(_HIDDEN.format(raw.hidden)))
     elif (raw is not None and not says_too_little(raw, sent)) or not _appears(agent, entry, sent):
         raise errors.WriteLost()
 
@@ -222,30 +223,18 @@ def _versions_on_server(agent: RemoteAgent, entry: Entry) -> tuple[list[str], bo
     known = agent.known.position(stored.record.id)
     if entry.tries == 0 and (stored.version == stored.written or known):
         return ([known.server_id] if known and known.version < stored.version else []), False
-    found = stored_records(agent, entry.session)
-    found = [s for s in found if s.record.id == stored.record.id]
+    listed = stored_records(agent, entry.session)
+    found = [s for s in listed if s.record.id == stored.record.id]
     older = [s.server_id for s in found if s.version < stored.version and s.server_id]
     return older, any(s.version >= stored.version for s in found)
 
 
 def _appears(agent: RemoteAgent, entry: Entry, sent: Request) -> bool:
     """Return whether the server lists an entry that it accepted without showing it."""
-    for pause in (0.0, *_LOOKING_SECONDS):
+    for pause in _LOOKING_SECONDS:
         time.sleep(pause)
         listed = listing(agent, entry.session)
         found = [raw for raw in listed if is_as_sent(raw, sent, entry.stored)]
         if agent.read(found[:1]):
             return True
     return False
-
-
-def _report_hidden(agent: RemoteAgent, raw: WireMemory) -> None:
-    """Report what storing a memory did to others."""
-    if raw.deduplicated or raw.hidden:
-        agent.report(
-            errors.ServerMisbehaved(
-                f"Storing a memory made the server hide {raw.hidden} similar ones of this agent, "
-                "or merge it with one. Use one agent for each user, or a server that separates "
-                "users."
-            )
-        )
