@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from langchain_kronvex.core.errors import MissingExtra
+from langchain_kronvex.core.options import needing
+from langchain_kronvex.core.validation import check_flag
 
 Progress = Callable[[int, int], None]
 
@@ -27,16 +29,17 @@ def reporting(label: str, wanted: bool | Progress | None) -> Iterator[Progress]:
     if callable(wanted):
         yield wanted
         return
+    if wanted is not None:
+        check_flag(wanted, "progress")
     if wanted is False or stream is None or not (wanted or stream.isatty()):
         yield _ignore
         return
     try:
-        from tqdm import tqdm
-    except ImportError as error:
+        with needing("A progress bar needs tqdm", extra="progress"):
+            from tqdm import tqdm
+    except MissingExtra:
         if wanted:
-            raise MissingExtra(
-                'A progress bar needs tqdm: pip install "langchain-kronvex[progress]"'
-            ) from error
+            raise
         yield _ignore
         return
     with tqdm(desc=label, file=stream) as bar:

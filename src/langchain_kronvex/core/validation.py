@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, ParamSpec, TypeVar, cast, get_args
 
@@ -256,20 +256,9 @@ def short_name(name: str) -> str:
 
 # -- calls -------------------------------------------------------------------------------------
 
-_NO_NUMBERS = ("True", "False", "nan")
-_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {  # by annotation
-    "bool": (lambda value: isinstance(value, bool), "True or False"),
-    "bool | Unchanged": (lambda value: isinstance(value, bool), "True or False"),
-    "bool | Progress": (lambda v: isinstance(v, bool) or callable(v), "True or False"),
-    "float": (lambda v: isinstance(v, int | float) and str(v) not in _NO_NUMBERS, "a number"),
-    "OnError": (callable, "a function"),
-    "Callable[[], datetime]": (callable, "a function that returns the time"),
-    "Collection[str]": (lambda v: isinstance(v, list | tuple | Set), "a list of texts"),
-}
-
 
 def checked_calls(cls: type[T]) -> type[T]:
-    """Make the constructor and the public methods of a class check how they are called."""
+    """Make the constructor and the public methods of a class check the names of their options."""
     for name, method in list(vars(cls).items()):
         if callable(method) and (name == "__init__" or not name.startswith("_")):
             setattr(cls, name, checked_names(method))
@@ -277,40 +266,30 @@ def checked_calls(cls: type[T]) -> type[T]:
 
 
 def checked_names(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a function raise `InvalidInput` for unknown options and values of the wrong kind."""
+    """Let a function raise `InvalidInput` for unknown options, unless it passes them on."""
     parameters = inspect.signature(function).parameters
-    kinds = {name: str(p.annotation).removesuffix(" | None") for name, p in parameters.items()}
-    in_call = function.__name__ != "__init__"  # a constructor checks what it is given itself
-    known = {name: _KINDS.get(kind) if in_call else None for name, kind in kinds.items()}
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return function
     owner = function.__qualname__.removesuffix(".__init__")
-    is_open = "changes" in parameters  # of the constructor
-
-    def check(args: tuple[object, ...], options: Mapping[str, object]) -> None:
-        if not is_open and not options.keys() <= known.keys():
-            check_names(owner, options, known)
-        for name, value in (*zip(known, args, strict=False), *options.items()):
-            kind = known.get(name)
-            if kind and value is not parameters[name].default and not kind[0](value):
-                raise InvalidInput(f"{name} must be {kind[1]}, not {shown(value)}.")
 
     @functools.wraps(function)
     def call(*args: P.args, **options: P.kwargs) -> T:
-        check(args, options)
+        check_names(owner, options, parameters)
         return function(*args, **options)
 
     @functools.wraps(function)
     async def call_async(*args: P.args, **options: P.kwargs) -> Any:
-        check(args, options)
+        check_names(owner, options, parameters)
         return await cast("Any", function)(*args, **options)
 
     return cast("Any", call_async) if inspect.iscoroutinefunction(function) else call
 
 
-def check_names(owner: str, names: Iterable[str], known: Iterable[str]) -> None:
+def check_names(owner: str, names: Iterable[str], known: Collection[str]) -> None:
     """Raise `InvalidInput` if a name is unknown, with the name that was probably meant."""
-    there = [name for name in known if name not in ("self", "args")]
     for name in names:
-        if name not in there:
+        if name not in known:
+            there = [each for each in known if each not in ("self", "args")]
             alike = [each for each in there if name in each.split("_") or each in name.split("_")]
             meant = alike or difflib.get_close_matches(name, there, n=1)
             hint = f"did you mean {meant[0]!r}?" if meant else f"its options: {', '.join(there)}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from inspect import signature
-from itertools import chain
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -63,8 +62,8 @@ class KronvexRetriever(BaseRetriever):
         include_shared: bool = False,
         **options: Any,
     ) -> None:
-        known = (signature(each).parameters for each in (KronvexRetriever, BaseRetriever))
-        check_names("KronvexRetriever", options, chain(*known))
+        known = [*signature(KronvexRetriever).parameters, *signature(BaseRetriever).parameters]
+        check_names("KronvexRetriever", options, known)
         scope = Scope.of(user_id, session_id)
         if not scope:
             raise ScopeRequired("The retriever needs a user: pass user_id or session_id.")

@@ -29,7 +29,7 @@ from langchain_kronvex.core.messages import (
     window,
 )
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.core.validation import MAX_CONTENT_CHARS, check_count, check_id
+from langchain_kronvex.core.validation import MAX_CONTENT_CHARS, check_count, check_flag, check_id
 from langchain_kronvex.memory.conversions import memory_record
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Kind, Page, Record, Selection, content_key
@@ -102,6 +102,7 @@ class ChatLog:
             InvalidInput: `messages` is not a list of LangChain messages.
         """
         check_messages(messages)
+        check_flag(remember, "remember")
         now = self.engine.clock()
         records = self.drafts(messages, now, remember=remember, reply_to=reply_to)
         if not records:
@@ -251,6 +252,7 @@ def forget(engine: Engine, id_: str | None, scope: Scope, *, keep_messages: bool
         raise InvalidInput(
             "Name what to forget: pass id, user_id or session_id. clear() erases everything."
         )
+    check_flag(keep_messages, "keep_messages")
     ids = None if id_ is None else (check_id(id_, "id"),)
     chosen = Selection(kind=None, scope=scope or None, ids=ids)
     memory = None if id_ is None or keep_messages else engine.find_memory(id_, scope)

@@ -209,6 +209,7 @@ class Engine:
         type_ = None if memory_type is None else checks.check_type(memory_type)
         checks.check_count(limit, "limit", least=1)
         checks.check_count(offset, "offset", least=0)
+        checks.check_flag(include_shared, "include_shared")
         return self.find(
             Selection(kind="memory", scope=scope, include_shared=include_shared, type=type_),
             Page(by="created", newest_first=True, limit=limit, offset=offset),

@@ -111,7 +111,7 @@ class Recaller:
             top_k=checks.check_count(top_k, "top_k", least=1),
             memory_type=None if memory_type is None else checks.check_type(memory_type),
             threshold=checks.check_share(threshold, "threshold"),
-            include_shared=include_shared,
+            include_shared=checks.check_flag(include_shared, "include_shared"),
             now=self.clock(),
         )
 

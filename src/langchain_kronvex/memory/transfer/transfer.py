@@ -51,6 +51,7 @@ class Export:
 
     def __post_init__(self) -> None:
         checks.check_optional_id(self.user_id, "user_id")
+        checks.check_flag(self.vectors, "vectors")
         self.model = self.engine.model.current if self.vectors else None
         if self.vectors and self.engine.backend.is_remote:
             raise NotSupported("vectors: a Kronvex server does not hand them out.")
