@@ -24,9 +24,8 @@ class CheckedOptions:
         try:
             super().__init__(*args, **options)
         except ValidationError as error:
-            name = type(self).__name__
-            check_names(name, options, inspect.signature(type(self)).parameters)
-            raise InvalidInput(f"{name}: {explained(error)}") from None
+            check_names(type(self).__name__, options, inspect.signature(type(self)).parameters)
+            raise InvalidInput(explained(error)) from None
         self.check_options()
 
     def check_options(self) -> None:

@@ -14,7 +14,6 @@ from pydantic import ConfigDict
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
-from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.core.validation import checked_names
 from langchain_kronvex.langchain.answers import Answer
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, Turn
@@ -32,7 +31,7 @@ from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
 from langchain_kronvex.memory.scope_from_config import scope_from
 
 
-class ChainWithMemory(CheckedOptions, RunnableSerializable[Any, Any]):
+class ChainWithMemory(ContextOptions, RunnableSerializable[Any, Any]):
     """The chain that `with_memory` returns; see there."""
 
     chain: Runnable[Any, Any]
@@ -42,14 +41,14 @@ class ChainWithMemory(CheckedOptions, RunnableSerializable[Any, Any]):
     context_key: str
     output_messages_key: str
     max_messages: int | None
-    user_id: str | None
-    session_id: str | None
-    options: ContextOptions
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid")
 
     def check_options(self) -> None:
-        """Reject options that do not fit together."""
+        """Raise `InvalidInput` if values do not fit, or do not fit together."""
+        super().check_options()
+        if self.max_messages is not None:
+            checks.check_count(self.max_messages, "max_messages", least=1)
         if len({self.input_messages_key, self.history_messages_key, self.context_key}) < 3:
             raise InvalidInput("The input, the history and the context need a key each.")
 
@@ -152,7 +151,7 @@ class ChainWithMemory(CheckedOptions, RunnableSerializable[Any, Any]):
         return Turn(
             memory=self.memory,
             scope=scope_from(config, self.user_id, self.session_id),
-            on_error=self.options.on_error,
+            on_error=self.on_error,
             new=as_messages(said),
         )
 
@@ -161,7 +160,7 @@ class ChainWithMemory(CheckedOptions, RunnableSerializable[Any, Any]):
         turn.prepare(
             load_history=self.history_messages_key is not None,
             max_messages=self.max_messages,
-            options=self.options,
+            options=self,
         )
         context = turn.context.context
         if isinstance(value, Mapping):
@@ -241,12 +240,6 @@ def with_memory(
         MemoryClosed: when the chain runs, if the memory has been closed.
     """
     try:
-        if max_messages is not None:
-            checks.check_count(max_messages, "max_messages", least=1)
-        options = ContextOptions(
-            top_k=top_k, max_tokens=max_tokens, memory_type=memory_type,
-            this_session_only=this_session_only, on_error=on_error,
-        )  # fmt: skip
         return ChainWithMemory(
             chain=with_place(coerce_to_runnable(chain), context_key),
             memory=memory,
@@ -258,7 +251,11 @@ def with_memory(
             max_messages=max_messages,
             user_id=user_id,
             session_id=session_id,
-            options=options,
+            top_k=top_k,
+            max_tokens=max_tokens,
+            memory_type=memory_type,
+            this_session_only=this_session_only,
+            on_error=on_error,
         )
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"with_memory: {error}") from error

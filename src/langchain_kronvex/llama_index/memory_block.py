@@ -14,22 +14,21 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from llama_index.core.base.llms.types import ChatMessage, TextBlock
 from llama_index.core.memory.memory import BaseMemoryBlock
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from langchain_kronvex.core.context_lines import approximate_tokens
 from langchain_kronvex.core.errors import ScopeRequired
 from langchain_kronvex.core.messages import exchanges, query_of, visible_texts
-from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.llama_index.exchanges import Exchange, remember
 from langchain_kronvex.llama_index.message_codec import as_langchain
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure, recall_context
+from langchain_kronvex.memory.recall_context import ContextOptions, recall_context
 
 _MAX_SEEN = 4096  # exchanges that a block knows to be remembered
 
 
-class KronvexMemoryBlock(CheckedOptions, BaseMemoryBlock[str]):
+class KronvexMemoryBlock(ContextOptions, BaseMemoryBlock[str]):
     """Recalls memories from all sessions of the user, and remembers the exchanges of this one.
 
     ::
@@ -71,32 +70,12 @@ class KronvexMemoryBlock(CheckedOptions, BaseMemoryBlock[str]):
     """
 
     memory: KronvexMemory = Field(exclude=True, repr=False)
-    user_id: str | None = None
-    session_id: str | None = None
-    top_k: int = 8
-    max_tokens: int | None = None
-    memory_type: str | None = None
-    this_session_only: bool = False
     remember: bool = True
-    on_error: OnFailure = "degrade"
     name: str = "LongTermMemory"
     description: str | None = "What the user said in earlier conversations."
     priority: int = 1
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-
     _seen: dict[tuple[Scope, Exchange], None] = PrivateAttr(default_factory=dict)
-
-    def check_options(self) -> None:
-        """Raise `InvalidInput` if a value does not fit."""
-        Scope.of(self.user_id, self.session_id)
-        self._options()
-
-    def _options(self) -> ContextOptions:
-        return ContextOptions(
-            top_k=self.top_k, max_tokens=self.max_tokens, memory_type=self.memory_type,
-            this_session_only=self.this_session_only, on_error=self.on_error,
-        )  # fmt: skip
 
     async def _aget(
         self,
@@ -118,13 +97,7 @@ class KronvexMemoryBlock(CheckedOptions, BaseMemoryBlock[str]):
 
     def _content(self, messages: Sequence[ChatMessage], session_id: str | None) -> str:
         scope, said = self._scope(session_id), self._said(messages)
-        context = recall_context(
-            self.memory,
-            query_of(said),
-            scope,
-            self._options(),
-            visible_texts(said),
-        )
+        context = recall_context(self.memory, query_of(said), scope, self, visible_texts(said))
         self._remember(exchanges(said)[-2:], scope)
         return self._neutral(str(context))
 

@@ -18,7 +18,6 @@ from langgraph.runtime import Runtime
 from typing_extensions import NotRequired
 
 from langchain_kronvex.core.errors import InvalidInput, MemoryClosed
-from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import check_flag, checked_names
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 from langchain_kronvex.memory.memory import KronvexMemory
@@ -105,10 +104,9 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     ) -> None:
         super().__init__()
         self.memory = check_memory(memory)
-        self._fixed = Scope.of(user_id, session_id)
         self._options = ContextOptions(
-            top_k=top_k, max_tokens=max_tokens, memory_type=memory_type,
-            this_session_only=this_session_only, on_error=on_error,
+            user_id=user_id, session_id=session_id, top_k=top_k, max_tokens=max_tokens,
+            memory_type=memory_type, this_session_only=this_session_only, on_error=on_error,
         )  # fmt: skip
         self._remember = check_flag(remember, "remember")
         self._turns = AgentTurns(memory, on_error)
@@ -119,7 +117,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
     ) -> dict[str, Any]:
         """Begin the turn; in an async agent this runs in a thread."""
-        fixed, earlier, save = self._fixed, state.get("kronvex_turn"), self._saves(config)
+        fixed, earlier, save = self._options, state.get("kronvex_turn"), self._saves(config)
         record = None
         with self._degrading():
             scope = scope_from(config, fixed.user_id, fixed.session_id, runtime.context)
@@ -207,7 +205,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         return None, None
 
     def _saves(self, config: RunnableConfig | None) -> bool:
-        named_here = self._fixed.session_id is not None
+        named_here = self._options.session_id is not None
         return self._remember and (named_here or not _runs_as_tool(config))
 
 
