@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any, TypeGuard
 
 from langchain_core.messages import (
@@ -46,13 +46,8 @@ def digest(message: BaseMessage) -> str:
 
 def new_words(messages: Sequence[BaseMessage]) -> list[HumanMessage]:
     """Return the user's messages since the last answer."""
-    said: list[HumanMessage] = []
-    for message in reversed(messages):
-        if isinstance(message, AIMessage | ToolMessage):
-            break
-        if _is_of_user(message):
-            said.insert(0, message)
-    return said
+    said = takewhile(lambda m: not isinstance(m, AIMessage | ToolMessage), reversed(messages))
+    return words_of_user(list(said)[::-1])
 
 
 def words_of_user(messages: Sequence[BaseMessage]) -> list[HumanMessage]:
@@ -72,15 +67,15 @@ def answer_in(messages: Sequence[BaseMessage], structured: Any = None) -> AIMess
     a tool that ends the turn. Earlier tool calls do not belong to it. A notice that the turn was
     broken off is not an answer.
     """
-    said = _since_last_human(messages)
-    spoken = next((m for m in reversed(said) if isinstance(m, AIMessage)), None)
+    said = list(takewhile(lambda m: not isinstance(m, HumanMessage), reversed(messages)))
+    spoken = next((m for m in said if isinstance(m, AIMessage)), None)
     if spoken and is_notice(spoken):
         return None
     if spoken and not spoken.tool_calls and text_of(spoken):
         return spoken
     if structured is not None and said:
-        return AIMessage(as_json(structured), id=said[-1].id)
-    last = next((m for m in reversed(said) if text_of(m)), None)
+        return AIMessage(as_json(structured), id=said[0].id)
+    last = next((m for m in said if text_of(m)), None)
     if last is None or getattr(last, "status", None) == "error":
         return None
     return AIMessage(text_of(last), id=last.id)
@@ -121,15 +116,6 @@ def _is_of_user(message: BaseMessage) -> TypeGuard[HumanMessage]:
     """Return whether a message is the user's own, and not a summary of the conversation."""
     summary = message.additional_kwargs.get("lc_source") == "summarization"
     return isinstance(message, HumanMessage) and not summary
-
-
-def _since_last_human(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    said: list[BaseMessage] = []
-    for message in reversed(messages):
-        if isinstance(message, HumanMessage):
-            break
-        said.insert(0, message)
-    return said
 
 
 def _turns(messages: Sequence[BaseMessage]) -> Iterator[tuple[str, list[BaseMessage]]]:

@@ -10,8 +10,7 @@ import contextlib
 import math
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -29,31 +28,15 @@ from langchain_kronvex.core.messages import (
     exchange_content,
     text_of,
 )
-from langchain_kronvex.core.types import MemoryContext, Scope
+from langchain_kronvex.core.types import MemoryContext
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.langchain.chat_turn import Turn
 from langchain_kronvex.memory.chat_log import ChatLog
-from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.open_turn import open_turn
-from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
-from langchain_kronvex.middleware.agent_messages import (
-    digest,
-    identified,
-    question_in,
-    shown_texts,
-    words_of_user,
-)
-from langchain_kronvex.middleware.turn_state import (
-    TurnRecord,
-    beginning,
-    heard_of,
-    name_of,
-    scope_of,
-    words_in,
-)
+from langchain_kronvex.memory.recall_context import ContextOptions
+from langchain_kronvex.middleware.agent_messages import digest, question_in, shown_texts
+from langchain_kronvex.middleware.turn_state import name_of
 from langchain_kronvex.storage.backend import Kind, Page, Record, content_key
 
-MAX_TURNS = 1000
 # A turn may be interrupted for days, while memories are forgotten elsewhere.
 CONTEXT_SECONDS = 300.0
 LOOK_BACK = 200  # messages and memories that a turn of another process may have saved
@@ -207,145 +190,20 @@ class AgentTurn(Turn):
         return ChatLog.of(self.memory.engine, self.session_id, self.scope.user_id)
 
 
-class _ModelCalls(BaseCallbackHandler):
+class ModelCalls(BaseCallbackHandler):
     """Notes whether the last call of a model failed, even if another middleware hides it."""
 
     run_inline = True
     failed = False
 
     def on_llm_end(self, response: Any, **kwargs: Any) -> None:
+        """Note a success."""
         self.failed = False
 
     def on_llm_error(self, error: BaseException, **kwargs: Any) -> None:
+        """Note a failure."""
         self.failed = True
 
 
-_MODEL_CALLS = ContextVar[_ModelCalls | None]("kronvex_model_calls", default=None)
-register_configure_hook(_MODEL_CALLS, inheritable=True)
-
-
-@dataclass(frozen=True, slots=True)
-class AgentTurns:
-    """The turns in progress in this process; those of others are restored from their records."""
-
-    memory: KronvexMemory
-    on_error: OnFailure
-    _turns: dict[tuple[str, Scope], AgentTurn] = field(default_factory=dict)
-
-    def begin(
-        self,
-        messages: Sequence[BaseMessage],
-        scope: Scope,
-        earlier: TurnRecord | None,
-        *,
-        save: bool,
-    ) -> TurnRecord | None:
-        """Return the record of the turn of these messages; see `beginning`."""
-        begun = beginning(messages, scope, earlier, save=save)
-        if begun is None:
-            return None
-        record, fresh = begun
-        turn = self._turns.get((record["id"], scope))
-        edited = fresh and earlier is not None and record["words"][-1] in earlier["heard"]
-        # After an erasure, messages that were saved before may have to be saved again.
-        if turn is None or edited or turn.erasures != self.memory.engine.erasures:
-            saved = turn.saved if turn and not fresh else {}
-            turn = self._new(record, fresh=fresh, saved=saved)
-        turn.again = not fresh and earlier is not None and not earlier["open"]
-        return record
-
-    def open(self, state: Any, messages: Sequence[BaseMessage]) -> TurnRecord | None:
-        """Return the record of the turn in progress, or None.
-
-        There is none if the user said nothing, or if another middleware skipped our first hook. A
-        turn that has ended is open again if the graph was sent straight back to its model.
-        """
-        record: TurnRecord | None = state.get("kronvex_turn")
-        if record is None or record["open"]:
-            return record
-        question = question_in(messages)
-        if question is None or question.id not in record["words"]:
-            return None
-        self.of(record).again = True
-        return record
-
-    def of(self, record: TurnRecord) -> AgentTurn:
-        """Return the turn of a record, which another process may have begun."""
-        return self._turns.get((record["id"], scope_of(record))) or self._new(record)
-
-    def before_model(
-        self,
-        record: TurnRecord,
-        messages: Sequence[BaseMessage],
-        shown: Sequence[BaseMessage],
-        options: ContextOptions,
-    ) -> str:
-        """Save the user's messages, and return the context.
-
-        Args:
-            record: The record of the turn.
-            messages: The agent's messages at the time of the model call, for example redacted.
-            shown: The messages in the model request.
-            options: The options of the recall.
-        """
-        turn, words = self.of(record), words_in(messages, record)
-        if record["save"]:
-            turn.say(words)
-        if words:  # another agent of the same conversation sees the present text
-            self._turns.setdefault((name_of(words[-1]), turn.scope), turn)
-        return turn.context_for(shown, words, options)
-
-    @contextlib.contextmanager
-    def calling(self, record: TurnRecord | None, state: Any) -> Iterator[None]:
-        """Surround a call of the model in a turn, and note whether it succeeds."""
-        calls, turn = _ModelCalls(), self.of(record) if record else None
-        if turn:
-            turn.spoken = False
-        _MODEL_CALLS.set(calls)
-        try:
-            with self.under_way({**state, "kronvex_turn": record}):
-                yield
-        finally:
-            _MODEL_CALLS.set(None)
-        if turn:
-            turn.spoken = not calls.failed
-
-    def under_way(self, state: Any) -> AbstractContextManager[None]:
-        """Surround what is called during a turn, so that it does not recall the turn itself."""
-        record = state.get("kronvex_turn")
-        return open_turn(words_in(identified(state["messages"]), record) if record else ())
-
-    def end(
-        self, state: Any, messages: Sequence[BaseMessage], answer: BaseMessage | None
-    ) -> tuple[AgentTurn | None, dict[str, Any] | None]:
-        """Save the answer, and the user's messages if the model was never called.
-
-        Returns:
-            The turn and the update of the agent's state, if a turn has ended.
-        """
-        record: TurnRecord | None = state.get("kronvex_turn")
-        if record is None or not (record["open"] or self.of(record).spoken is not None):
-            return None, None
-        turn = self.of(record)
-        if record["save"]:
-            words = words_in(messages, record)
-            turn.say([word for word in words if str(word.id) not in turn.saved])
-        # If the user's messages were removed from the state, the answer is not saved either. After
-        # a failure, what ends the turn was not said by the model.
-        unasked = record["words"] and turn.saved.keys().isdisjoint(record["words"])
-        unsaid = unasked or turn.spoken is False or not record["save"]
-        turn.end(None if unsaid else answer, messages)
-        heard = heard_of(words_of_user(messages), record["heard"])
-        return turn, {"kronvex_turn": {**record, "open": False, "heard": heard}}
-
-    def _new(
-        self, record: TurnRecord, *, fresh: bool = False, saved: dict[str, str] | None = None
-    ) -> AgentTurn:
-        turn = AgentTurn(
-            self.memory, scope_of(record), self.on_error, new=[], saved=saved or {}, fresh=fresh,
-            erasures=self.memory.engine.erasures,
-        )  # fmt: skip
-        self._turns[record["id"], turn.scope] = turn
-        for oldest in list(self._turns)[:-MAX_TURNS]:
-            self._turns.pop(oldest, None)
-        return turn
+MODEL_CALLS = ContextVar[ModelCalls | None]("kronvex_model_calls", default=None)
+register_configure_hook(MODEL_CALLS, inheritable=True)
