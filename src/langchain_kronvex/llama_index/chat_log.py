@@ -58,7 +58,8 @@ class ChatKeys:
 
     def append(self, key: str, messages: Sequence[ChatMessage], status: str = ACTIVE) -> None:
         """Append messages, all or none."""
-        self._store(self._drafts(self._log(key), messages, status))
+        drafts = self._drafts(self._log(key), messages, status)
+        self.engine.add(drafts, self.engine.clock())
 
     def rewrite(self, key: str, messages: Sequence[ChatMessage], status: str = ACTIVE) -> None:
         """Make these the messages under a key, in one step; unchanged ones at the start are kept.
@@ -75,14 +76,15 @@ class ChatKeys:
         drafts = self._drafts(log, messages[start:], status)
         # Expired together with storing the new ones, so that no reader sees neither or both.
         leaving = [replace(record, expires_at=now, completes=True) for record in gone]
-        self._store([*leaving, *drafts[kept - start :]])
+        self.engine.add([*leaving, *drafts[kept - start :]], now)
         self._erase(log, gone)
 
     def archive_oldest(self, key: str, count: int, status: str) -> list[ChatMessage]:
         """Give the oldest active messages another status, in one step, and return them."""
         chosen = self._oldest(self._log(key), count)
         left = {STATUS: status, NONE_BEFORE: True}
-        self._store([replace(record, metadata=left, completes=True) for record in chosen])
+        moved = [replace(record, metadata=left, completes=True) for record in chosen]
+        self.engine.add(moved, self.engine.clock())
         return _decoded(chosen)
 
     # -- erasing -------------------------------------------------------------------------------
@@ -153,9 +155,6 @@ class ChatKeys:
             for draft, content in zip(drafts, contents, strict=False)
         ]
         return drafts
-
-    def _store(self, records: Sequence[Record]) -> None:
-        self.engine.add(records, self.engine.clock())
 
     def _erase(self, log: ChatLog, records: Sequence[Record]) -> int:
         if not records:
