@@ -126,7 +126,7 @@ NAMES = {
     "normalized": "recall.tokenizer:normalized",
     "open_backend": "storage.urls:open_backend",
     "open_registry": "server.registry:open_registry",
-    "open_turn": "memory.open_turn:open_turn",
+    "open_turn": "memory.recaller:open_turn",
     "owner_of": "langgraph.namespaces:owner_of",
     "parse_query": "recall.bm25:parse_query",
     "prefilter": "recall:prefilter",

@@ -18,7 +18,7 @@ from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import MemoryType, check_names
-from langchain_kronvex.memory.documents import to_document
+from langchain_kronvex.memory.conversions import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import scope_from
 

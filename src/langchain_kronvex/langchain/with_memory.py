@@ -26,8 +26,8 @@ from langchain_kronvex.langchain.prompts import (
     with_place,
 )
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.open_turn import open_turn
 from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
+from langchain_kronvex.memory.recaller import open_turn
 from langchain_kronvex.memory.scope_from_config import scope_from
 
 

@@ -12,7 +12,7 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ScopeRequired
 from langchain_kronvex.core.types import RecalledMemory, Scope
 from langchain_kronvex.core.validation import check_names
-from langchain_kronvex.memory.documents import to_document
+from langchain_kronvex.memory.conversions import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import check_memory
 

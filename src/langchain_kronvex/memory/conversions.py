@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from langchain_core.documents import Document
+
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.messages import exchange_content
@@ -162,3 +164,21 @@ def _public(record: Record, access_count: int) -> dict[str, Any]:
         "pinned": record.pinned,
         "access_count": access_count,
     }
+
+
+def to_document(memory: RecalledMemory) -> Document:
+    """Return a recalled memory as a document."""
+    return Document(
+        id=memory.id,
+        page_content=memory.content,
+        metadata={
+            **memory.metadata,
+            "memory_type": memory.memory_type,
+            "similarity": memory.similarity,
+            "confidence": memory.confidence,
+            "probability": memory.probability,
+            "created_at": memory.created_at.isoformat(),
+            "user_id": memory.user_id,
+            "session_id": memory.session_id,
+        },
+    )

@@ -23,8 +23,8 @@ from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import check_flag, checked_names
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.open_turn import open_turn
 from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
+from langchain_kronvex.memory.recaller import open_turn
 from langchain_kronvex.memory.scope_from_config import check_memory, scope_from
 from langchain_kronvex.middleware.agent_messages import (
     answer_in,
@@ -32,9 +32,10 @@ from langchain_kronvex.middleware.agent_messages import (
     question_in,
     words_of_user,
 )
-from langchain_kronvex.middleware.agent_turns import MODEL_CALLS, AgentTurn, ModelCalls
-from langchain_kronvex.middleware.model_request import remembering
-from langchain_kronvex.middleware.turn_state import (
+from langchain_kronvex.middleware.agent_turns import (
+    MODEL_CALLS,
+    AgentTurn,
+    ModelCalls,
     TurnRecord,
     beginning,
     heard_of,
@@ -42,6 +43,7 @@ from langchain_kronvex.middleware.turn_state import (
     scope_of,
     words_in,
 )
+from langchain_kronvex.middleware.model_request import remembering
 
 MAX_TURNS = 1000
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
@@ -14,20 +15,24 @@ from langchain_kronvex.core.progress import Progress, reporting
 from langchain_kronvex.core.types import MoveSummary, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel
 from langchain_kronvex.memory.engine import Engine, with_local_vectors
-from langchain_kronvex.memory.transfer.files import File, Write, reading, writing
+from langchain_kronvex.memory.transfer.files import File, Line, Write, reading, writing
 from langchain_kronvex.memory.transfer.format import (
     FORMAT,
     VERSION,
     Counts,
     Fields,
+    check_footer,
     footer_fields,
+    read_header,
+    read_line,
     read_record,
     record_fields,
 )
-from langchain_kronvex.memory.transfer.reader import ArchiveReader
 from langchain_kronvex.storage.backend import Record
 
 logger = logging.getLogger("langchain_kronvex")
+_BATCH_CHARS = 8 << 20
+_CUT_OFF = "The file ends at line {} and was cut off. Import it again when it is whole."
 _SETTLE_SECONDS = 10.0  # for background writes, such as access counts
 
 
@@ -115,6 +120,76 @@ class Export:
 
 
 @dataclass(slots=True)
+class ArchiveReader:
+    """Reads an export once, from its beginning to its end.
+
+    Args:
+        lines: The lines of the file.
+
+    Attributes:
+        header: The first line.
+        counts: How many records of each kind were read so far.
+
+    Raises:
+        InvalidInput: The file is not an export, or of a later version.
+    """
+
+    lines: Iterator[Line]
+    header: Fields = field(init=False)
+    counts: Counts = field(init=False, default_factory=Counter)
+    _width: int | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        number, text = next(self.lines, (1, ""))
+        with _errors_name(number):
+            self.header = read_header(read_line(text, complete=False) or {})
+
+    def batches(self, size: int) -> Iterator[list[Record]]:
+        """Return the records in batches; from a file that was cut off, those before the cut.
+
+        Args:
+            size: How many records a batch holds at most.
+
+        Raises:
+            InvalidInput: A line does not fit, or the file is not whole.
+        """
+        batch: list[Record] = []
+        chars, number, fields = 0, 1, None
+        for number, text in self.lines:
+            with _errors_name(number):
+                fields = read_line(text, complete=text.endswith("\n"))
+                if fields is None or "end" in fields:
+                    break
+                batch.append(self._record(fields))
+            chars += len(text)
+            if len(batch) == size or chars > _BATCH_CHARS:
+                yield batch
+                batch, chars = [], 0
+        yield batch
+        if fields is None or "end" not in fields:
+            raise InvalidInput(_CUT_OFF.format(number))
+        with _errors_name(number):
+            check_footer(fields, self.counts)
+        for after, text in self.lines:
+            if not text:  # a compressed file without its check sum
+                raise InvalidInput(_CUT_OFF.format(after))
+            raise InvalidInput(f"Line {after}: the file goes on after its last line.")
+
+    def _record(self, fields: Fields) -> Record:
+        record, user_id = read_record(fields), self.header["user_id"]
+        if user_id is not None and (record.scope.owner != user_id or record.kind == "item"):
+            raise InvalidInput(f"the header names the user {user_id!r}; this is another owner's.")
+        if record.vector is not None:
+            if self.header["model"] is None:
+                raise InvalidInput("the record has a vector, but the header names no model.")
+            self._width = self._width or len(record.vector)
+            if len(record.vector) != self._width:
+                raise InvalidInput(f"the vector has not {self._width} dimensions, as those before.")
+        self.counts[record.kind] += 1
+        return record
+
+
+@dataclass(slots=True)
 class Import:
     """One import from a file; see `KronvexMemory.import_`."""
 
@@ -161,6 +236,14 @@ class Import:
             return 0
         complete, _ = with_local_vectors(model, records)
         return self.engine.backend.restore(complete, now, model.name if model else None)
+
+
+@contextmanager
+def _errors_name(number: int) -> Iterator[None]:
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(f"Line {number}: {error}") from error
 
 
 def _is_valid(fields: Fields) -> bool:
