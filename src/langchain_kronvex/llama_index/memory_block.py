@@ -127,15 +127,10 @@ class KronvexMemoryBlock(ContextOptions, BaseMemoryBlock[str]):
         ]
         if not fresh or not self.remember:
             return
-        try:
+        with self.memory.engine.degraded.going_on(self.on_error):
             self.memory.engine.writer.submit(scope, lambda: remember(self.memory, scope, fresh))
-        except Exception as error:
-            if self.on_error == "raise":
-                raise
-            self.memory.engine.degraded.report(error)
-            return
-        # Known here, so that a forgotten exchange does not return when it leaves the queue.
-        self._seen |= dict.fromkeys((scope, pair) for pair in fresh)
+            # Known here, so that a forgotten exchange does not return when it leaves the queue.
+            self._seen |= dict.fromkeys((scope, pair) for pair in fresh)
         for oldest in list(self._seen)[:-_MAX_SEEN]:
             del self._seen[oldest]
 

@@ -49,16 +49,11 @@ class ChatLog:
     engine: Engine
     scope: Scope
 
-    def select(
-        self,
-        kind: Kind,
-        ids: tuple[str, ...] | None = None,
-        keys: tuple[str, ...] | None = None,
-    ) -> Selection:
+    def select(self, kind: Kind, ids: tuple[str, ...] | None = None) -> Selection:
         """Return a selection of records of this session."""
         # With both ids set, reading is limited to this one session.
         session = Scope(self.scope.owner, self.scope.session_id)
-        return Selection(kind=kind, scope=session, ids=ids, keys=keys)
+        return Selection(kind=kind, scope=session, ids=ids)
 
     @classmethod
     def of(cls, engine: Engine, session_id: str, user_id: str | None) -> ChatLog:
@@ -78,7 +73,7 @@ class ChatLog:
         while True:
             page = Page(newest_first=True, limit=limit)
             found = self.engine.find(self.select("message"), page)
-            messages = [message for _, message in _read_all(reversed(found))]
+            messages = [message for _, message in read_all(reversed(found))]
             if max_messages is None or limit is None:
                 return messages
             if len(found) < limit or any(isinstance(m, HumanMessage) for m in messages[1:]):
@@ -129,10 +124,6 @@ class ChatLog:
         stages = _stages(self.scope, messages, unfinished, now)
         return [*said, *{stage.id: stage for stage in stages}.values()]
 
-    def clear(self) -> int:
-        """Erase the messages of the session; return how many."""
-        return self.engine.delete(self.select("message"))
-
     def delete(self, message: str | BaseMessage) -> int:
         """Erase the messages with an id, or equal to a message; return how many.
 
@@ -143,7 +134,7 @@ class ChatLog:
         """
         if not isinstance(message, BaseMessage):
             check_id(message, "message_id")
-        read = _read_all(self.engine.find(self.select("message")))
+        read = read_all(self.engine.find(self.select("message")))
         chosen = [(record, each) for record, each in read if message in (each, each.id)]
         calls = {call["id"] for _, each in chosen for call in getattr(each, "tool_calls", ())}
         chosen += [pair for pair in read if getattr(pair[1], "tool_call_id", None) in calls]
@@ -157,7 +148,7 @@ class ChatLog:
             if not said or not said[-1][0]:
                 return None
             key = content_key("episodic", _cut(exchange_content(*said[-1])))
-            chosen = self.select("memory", keys=(key,))
+            chosen = replace(self.select("memory"), keys=(key,))
         else:
             chosen = self.select("memory", ids=(reply_to,))
         found = self.engine.find(chosen, Page(limit=1))
@@ -179,19 +170,16 @@ class ChatLog:
 _Said = tuple[Record, BaseMessage]
 
 
-def _read_all(records: Iterable[Record]) -> list[_Said]:
-    """Return records with their messages, without those that cannot be read."""
-    return [(r, message) for r in records if (message := _read(r.content)) is not None]
-
-
-def _read(content: str) -> BaseMessage | None:
-    """Return a message; None if it cannot be read, for example by this version."""
-    try:
-        return decode_message(content)
-    except Exception as error:  # noqa: BLE001 - the rest of the session matters more
-        kind = type(error).__name__
-        logger.warning("a stored message cannot be read (%s) and is left out", kind)
-        return None
+def read_all(records: Iterable[Record]) -> list[_Said]:
+    """Return records with their messages, without those that this version cannot read."""
+    read = []
+    for record in records:
+        try:
+            read.append((record, decode_message(record.content)))
+        except Exception as error:  # noqa: BLE001, PERF203 - the others matter more
+            kind = type(error).__name__
+            logger.warning("a stored message cannot be read (%s) and is left out", kind)
+    return read
 
 
 def _stages(
@@ -285,7 +273,7 @@ def _saying(engine: Engine, memory: Record, begun: set[str]) -> list[Record]:
             those that are found are added.
     """
     scope = Scope(memory.scope.owner, memory.scope.session_id)
-    turns = _turns(_read_all(engine.find(Selection(kind="message", scope=scope))))
+    turns = _turns(read_all(engine.find(Selection(kind="message", scope=scope))))
     read = ([message for _, message in turn] for turn in turns)
     made = [[s.content for s in _stages(memory.scope, m, None, memory.created_at)] for m in read]
     question = _cut(exchange_content(memory.search_text or "", None))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Literal, cast
+from typing import cast
 
 from pydantic import BaseModel, ConfigDict
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.errors import InvalidInput, MemoryClosed
 from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.core.types import MemoryContext, Scope
 from langchain_kronvex.core.validation import MemoryType
+from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory
-
-OnFailure = Literal["degrade", "raise"]
 
 
 class ContextOptions(CheckedOptions, BaseModel):
@@ -60,7 +58,7 @@ def recall_context(
     scope = scope.reading(options.this_session_only)
     if not query.strip():
         return MemoryContext()
-    try:
+    with memory.engine.degraded.going_on(options.on_error, report):
         return memory.inject_context(
             query,
             user_id=scope.user_id,
@@ -70,10 +68,4 @@ def recall_context(
             memory_type=cast("MemoryType | None", options.memory_type),
             already_shown=already_shown,
         )
-    except (InvalidInput, MemoryClosed):  # a mistake in the program
-        raise
-    except Exception as error:
-        if options.on_error == "raise":
-            raise
-        (report or memory.engine.degraded.report)(error)
-        return MemoryContext(degraded=True)
+    return MemoryContext(degraded=True)

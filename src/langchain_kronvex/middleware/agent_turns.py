@@ -10,7 +10,6 @@ or the user edits it. Therefore a digest of every text of a message is recorded.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
 import time
@@ -30,14 +29,13 @@ from langchain_kronvex.core.errors import StoreBusy
 from langchain_kronvex.core.messages import (
     answer_content,
     answer_in,
-    decode_message,
     exchange_content,
     text_of,
 )
 from langchain_kronvex.core.types import MemoryContext, Scope
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.langchain.chat_turn import Turn
-from langchain_kronvex.memory.chat_log import ChatLog
+from langchain_kronvex.memory.chat_log import ChatLog, read_all
 from langchain_kronvex.memory.recall_context import ContextOptions
 from langchain_kronvex.middleware.agent_messages import (
     digest,
@@ -203,11 +201,7 @@ class AgentTurn(Turn):
 
     def _held(self) -> list[tuple[Record, BaseMessage]]:
         """Return the latest messages of the session, newest first."""
-        held = []
-        for record in self._latest("message"):
-            with contextlib.suppress(Exception):  # written by a later version
-                held.append((record, decode_message(record.content)))
-        return held
+        return read_all(self._latest("message"))
 
     def _exchange_of(self, question: BaseMessage) -> Record | None:
         """Return the exchange that a question began, if it is still remembered."""

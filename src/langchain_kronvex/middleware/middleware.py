@@ -18,12 +18,12 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 from typing_extensions import NotRequired
 
-from langchain_kronvex.core.errors import InvalidInput, MemoryClosed
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import check_flag, checked_names
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
+from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
+from langchain_kronvex.memory.recall_context import ContextOptions
 from langchain_kronvex.memory.recaller import open_turn
 from langchain_kronvex.memory.scope_from_config import check_memory, scope_from
 from langchain_kronvex.middleware.agent_messages import (
@@ -138,7 +138,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     ) -> dict[str, Any]:
         """Begin the turn; in an async agent this runs in a thread."""
         fixed, record = self._options, None
-        with self._degrading():
+        with self.memory.engine.degraded.going_on(self._options.on_error):
             scope = scope_from(config, fixed.user_id, fixed.session_id, runtime.context)
             earlier, save = state.get("kronvex_turn"), self._saves(config)
             begun = beginning(identified(state["messages"]), scope, earlier, save=save)
@@ -197,18 +197,6 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
 
     # -- the turn ------------------------------------------------------------------------------
 
-    @contextmanager
-    def _degrading(self) -> Iterator[None]:
-        """Let the agent continue after a failure, unless `on_error` is `raise`."""
-        try:
-            yield
-        except (InvalidInput, MemoryClosed):  # a mistake in the program
-            raise
-        except Exception as error:
-            if self._options.on_error == "raise":
-                raise
-            self.memory.engine.degraded.report(error)
-
     def _begin(self, record: TurnRecord, earlier: TurnRecord | None, fresh: bool) -> None:
         """Note that a turn begins or continues; `fresh` if it has a message that is new."""
         turn = self._turns.get((record["id"], scope_of(record)))
@@ -258,7 +246,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         Returns:
             The request with the context, and the record of the turn.
         """
-        with self._degrading():
+        with self.memory.engine.degraded.going_on(self._options.on_error):
             messages, shown = identified(request.state["messages"]), identified(request.messages)
             if record := self._open(request.state, messages):
                 turn, words = self._turn_of(record), words_in(messages, record)
@@ -291,7 +279,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
             The turn and the update of the agent's state, if a turn has ended.
         """
         record = state.get("kronvex_turn")
-        with self._degrading():
+        with self.memory.engine.degraded.going_on(self._options.on_error):
             if record is None or not (record["open"] or self._turn_of(record).spoken is not None):
                 return None, None
             messages, turn = identified(state["messages"]), self._turn_of(record)
