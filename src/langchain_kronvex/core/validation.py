@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any, Literal, ParamSpec, TypeVar, cast, get_args
+from typing import Any, Literal, ParamSpec, TypeGuard, TypeVar, cast, get_args
 
 from langchain_kronvex.core.errors import InvalidInput
 
@@ -118,16 +118,20 @@ def check_list(value: object, name: str) -> list[Any]:
 
 def check_seconds(value: object, name: str, *, least: float = 0) -> float:
     """Return a number of seconds, from `least` to a million."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e6:
+    if not _is_number(value) or not least <= value < 1e6:
         raise InvalidInput(f"{name} must be a number of seconds, not {shown(value)}.")
     return float(value)
 
 
 def check_share(value: object, name: str) -> float:
     """Return a number from 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+    if not _is_number(value) or not 0 <= value <= 1:
         raise InvalidInput(f"{name} must be a number from 0 to 1, not {shown(value)}.")
     return float(value)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def check_flag(value: object, name: str) -> bool:
@@ -156,11 +160,7 @@ def expiry(created_at: datetime, ttl_days: object) -> datetime | None:
     """Return `created_at + ttl_days`, or None when `ttl_days` is None (never)."""
     if ttl_days is None:
         return None
-    if (
-        isinstance(ttl_days, bool)
-        or not isinstance(ttl_days, int | float)
-        or not 0 < ttl_days <= MAX_TTL_DAYS
-    ):
+    if not _is_number(ttl_days) or not 0 < ttl_days <= MAX_TTL_DAYS:
         raise InvalidInput(
             f"ttl_days must be more than 0 and at most {MAX_TTL_DAYS} days, not {shown(ttl_days)}; "
             "leave it out for a memory that does not expire."
@@ -172,12 +172,15 @@ def expiry(created_at: datetime, ttl_days: object) -> datetime | None:
 
 
 def check_metadata(value: object) -> dict[str, Any]:
+    """Return a copy of the metadata of a memory; {} for None."""
+    return {} if value is None else check_mapping(value, "metadata", MAX_METADATA_DEPTH)
+
+
+def check_mapping(value: object, name: str, most_levels: int) -> dict[str, Any]:
     """Return a copy of a mapping of strings to JSON values; tuples become lists."""
-    if value is None:
-        return {}
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"metadata must be a mapping, not {type(value).__name__}.")
-    return dict(check_json(value, "metadata", MAX_METADATA_DEPTH))
+        raise InvalidInput(f"{name} must be a mapping, not {type(value).__name__}.")
+    return dict(check_json(value, name, most_levels))
 
 
 def check_json(value: Any, name: str, most_levels: int) -> Any:

@@ -27,16 +27,20 @@ def to_records(put: PutOp, fields: Sequence[str], now: datetime) -> list[Record]
     """Return the record of an item, and its parts if it has several texts.
 
     Args:
-        put: The operation, with a checked namespace and a value other than None.
+        put: The operation, with checked namespace and key, and a value other than None.
         fields: The fields to index, unless the operation names others.
         now: The moment of writing.
 
     Raises:
-        InvalidInput: key, value, index or ttl does not fit.
+        InvalidInput: value, index or ttl does not fit.
     """
-    value = check_value(put.value)
+    value = checks.check_mapping(put.value, "value", checks.MAX_JSON_DEPTH)
     paths = check_fields(fields if put.index is None else put.index)
-    metadata = {"namespace": list(put.namespace), "key": check_key(put.key), "value": value}
+    metadata = {
+        "namespace": list(put.namespace),
+        "key": checks.check_text(put.key, "key"),
+        "value": value,
+    }
     lifetime = {} if put.ttl is None else {"ttl_minutes": put.ttl}
     texts = dict.fromkeys(text for path in paths for text in _texts(value, path))
     owner = owner_of(put.namespace)
@@ -80,28 +84,6 @@ def refreshed(record: Record, now: datetime) -> Record | None:
     """Return an item's record with its lifetime restarted; None if it has no lifetime."""
     ttl = record.metadata.get("ttl_minutes")
     return None if ttl is None else replace(record, expires_at=_expiry(now, ttl))
-
-
-def check_key(key: object) -> str:
-    """Return a key: any text that can be stored.
-
-    Raises:
-        InvalidInput: the key is not such a text.
-    """
-    if not isinstance(key, str):
-        raise InvalidInput(f"key must be a string, not {type(key).__name__}.")
-    return checks.check_text(key, "key")
-
-
-def check_value(value: object) -> dict[str, Any]:
-    """Return a copy of a value: a mapping of JSON values.
-
-    Raises:
-        InvalidInput: the value is not such a mapping.
-    """
-    if not isinstance(value, Mapping):
-        raise InvalidInput(f"value must be a mapping, not {type(value).__name__}.")
-    return dict(checks.check_json(value, "value", checks.MAX_JSON_DEPTH))
 
 
 def check_fields(fields: object) -> list[str]:

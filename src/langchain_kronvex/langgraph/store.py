@@ -261,7 +261,7 @@ class KronvexStore(BaseStore):
 def _place(op: GetOp | PutOp) -> _Place:
     """Return the checked place of an item; no item can be put into the empty namespace."""
     puts = isinstance(op, PutOp) and op.value is not None
-    return check_namespace(op.namespace, may_be_empty=not puts), items.check_key(op.key)
+    return check_namespace(op.namespace, may_be_empty=not puts), checks.check_text(op.key, "key")
 
 
 def _last_of_each(puts: Iterable[PutOp]) -> dict[_Place, PutOp]:
