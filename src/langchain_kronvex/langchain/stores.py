@@ -10,7 +10,6 @@ from langchain_core.stores import BaseStore
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput, StoreBusy
-from langchain_kronvex.core.validation import canonical_json
 from langchain_kronvex.memory.keyed_values import KeyedValues, check_key
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import check_memory
@@ -219,7 +218,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
 
 def _encoded(value: Any) -> str:
     try:
-        return canonical_json(value, "value")
+        return checks.canonical_json(value, "value")
     except InvalidInput as error:
         raise InvalidInput(
             f"{error} For bytes and other objects, wrap the store in LangChain's "

@@ -14,7 +14,6 @@ from pydantic import ConfigDict
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
-from langchain_kronvex.core.validation import checked_names
 from langchain_kronvex.langchain.answers import Answer
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, Turn
 from langchain_kronvex.langchain.prompts import (
@@ -181,7 +180,7 @@ class ChainWithMemory(ContextOptions, RunnableSerializable[Any, Any]):
         return answer
 
 
-@checked_names
+@checks.checked_names
 def with_memory(
     chain: Any,
     memory: KronvexMemory,

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from langgraph.store.base import Item, PutOp, SearchItem, get_text_at_path, tokenize_path
+from langgraph.store.base import PutOp, get_text_at_path, tokenize_path
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
@@ -49,21 +49,12 @@ def to_records(put: PutOp, fields: Sequence[str], now: datetime) -> list[Record]
     )
 
 
-def to_item(record: Record) -> Item:
-    """Return the item of a record."""
-    return Item(**_fields(record))
-
-
-def to_search_item(record: Record, score: float | None) -> SearchItem:
-    """Return the item of a record, as a result of a search."""
-    return SearchItem(**_fields(record), score=score)
-
-
-def _fields(record: Record) -> dict[str, Any]:
+def item_fields(record: Record) -> dict[str, Any]:
+    """Return the arguments of the `Item` of a record, or of its `SearchItem`."""
     return {
         "namespace": namespace_of(record),
         "key": record.metadata["key"],
-        "value": value_of(record),
+        "value": record.metadata["value"],
         "created_at": record.said_at or record.created_at,
         "updated_at": record.created_at,
     }
@@ -72,12 +63,6 @@ def _fields(record: Record) -> dict[str, Any]:
 def namespace_of(record: Record) -> Namespace:
     """Return the namespace of an item's record."""
     return tuple(record.metadata["namespace"])
-
-
-def value_of(record: Record) -> dict[str, Any]:
-    """Return the value of an item's record."""
-    value: dict[str, Any] = record.metadata["value"]
-    return value
 
 
 def refreshed(record: Record, now: datetime) -> Record | None:

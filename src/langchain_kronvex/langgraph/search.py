@@ -15,7 +15,7 @@ from langgraph.store.base import SearchOp
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.filters import Accept, accepting
-from langchain_kronvex.langgraph.items import namespace_of, value_of
+from langchain_kronvex.langgraph.items import namespace_of
 from langchain_kronvex.langgraph.namespaces import (
     LONG,
     Namespace,
@@ -71,6 +71,10 @@ class CheckedSearch:
             portion=max(count, _MIN_FILTERED_PORTION) if asked.filter else count,
         )
 
+    def accepts(self, record: Record) -> bool:
+        """Return whether an item passes the filter."""
+        return self.accept(record.metadata["value"])
+
 
 class Searcher:
     """Searches the items, which are stored as keyed documents."""
@@ -120,7 +124,7 @@ class Searcher:
         portion = search.portion
         while True:
             matches, complete = self._documents.matches(owner, search.query, portion)
-            passed = [match for match in matches if search.accept(value_of(match.record))]
+            passed = [match for match in matches if search.accepts(match.record)]
             if len(passed) >= search.count or complete:
                 return passed[: search.count]
             portion *= _GROWTH
@@ -138,7 +142,7 @@ class Searcher:
         while True:
             page = self._documents.newest(owner, portion, offset)
             items = (record for record in page if not is_part(record))
-            passed |= {record.id: record for record in items if search.accept(value_of(record))}
+            passed |= {record.id: record for record in items if search.accepts(record)}
             if len(passed) >= search.count or len(page) < portion:
                 return list(passed.values())[: search.count]
             offset += portion

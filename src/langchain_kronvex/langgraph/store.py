@@ -25,7 +25,6 @@ from langgraph.store.base import (
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
-from langchain_kronvex.core.validation import checked_names
 from langchain_kronvex.langgraph import items
 from langchain_kronvex.langgraph.namespaces import (
     Namespace,
@@ -93,7 +92,7 @@ class KronvexStore(BaseStore):
 
     supports_ttl = True
 
-    @checked_names
+    @checks.checked_names
     def __init__(
         self,
         memory: KronvexMemory,
@@ -205,7 +204,7 @@ class KronvexStore(BaseStore):
         found: dict[_Place, Item] = {}
         for namespace, keys in keys_of.items():
             for record in self._documents.find(owner_of(namespace), keys):
-                item = items.to_item(record)
+                item = Item(**items.item_fields(record))
                 found[namespace, item.key] = item
                 self._refresh(record, wanted=keys[item.key])
         return found
@@ -214,7 +213,7 @@ class KronvexStore(BaseStore):
         found = self._searcher.search(search)
         for record, _ in found:
             self._refresh(record, wanted=refresh_ttl)
-        return [items.to_search_item(record, score) for record, score in found]
+        return [SearchItem(**items.item_fields(record), score=score) for record, score in found]
 
     def _list(self, asked: ListNamespacesOp) -> list[Namespace]:
         checks.check_count(asked.limit, "limit", least=0)

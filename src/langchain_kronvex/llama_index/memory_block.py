@@ -143,19 +143,13 @@ class KronvexMemoryBlock(ContextOptions, BaseMemoryBlock[str]):
 
     def _said(self, messages: Sequence[ChatMessage]) -> list[BaseMessage]:
         """Return messages without the content that this block has added to them."""
-        return [
-            as_langchain(
-                ChatMessage(role=m.role, blocks=[b for b in m.blocks if not self._is_own(b)])
-            )
-            for m in messages
-        ]
-
-    def _is_own(self, block: Any) -> bool:
-        return (
-            isinstance(block, TextBlock)
-            and f"<{self.name}>" in block.text
-            and f"</{self.name}>" in block.text
-        )
+        tag = re.compile(rf"<{re.escape(self.name)}>.*</{re.escape(self.name)}>", re.DOTALL)
+        said = []
+        for message in messages:
+            own = [b for b in message.blocks if isinstance(b, TextBlock) and tag.search(b.text)]
+            blocks = [block for block in message.blocks if block not in own]
+            said.append(as_langchain(ChatMessage(role=message.role, blocks=blocks)))
+        return said
 
     def _neutral(self, context: str) -> str:
         """Neutralise tags in memories that could pass for tags of the prompt template."""

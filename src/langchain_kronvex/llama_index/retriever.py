@@ -11,7 +11,6 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ScopeRequired
 from langchain_kronvex.core.types import RecalledMemory, Scope
-from langchain_kronvex.core.validation import check_names
 from langchain_kronvex.memory.conversions import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import check_memory
@@ -63,7 +62,7 @@ class KronvexRetriever(BaseRetriever):
         **options: Any,
     ) -> None:
         known = [*signature(KronvexRetriever).parameters, *signature(BaseRetriever).parameters]
-        check_names("KronvexRetriever", options, known)
+        checks.check_names("KronvexRetriever", options, known)
         scope = Scope.of(user_id, session_id)
         if not scope:
             raise ScopeRequired("The retriever needs a user: pass user_id or session_id.")

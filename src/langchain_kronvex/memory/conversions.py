@@ -21,7 +21,6 @@ from langchain_kronvex.core.types import (
     Scope,
     Unchanged,
 )
-from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.recall.order import confidence, frequency, recency
 from langchain_kronvex.storage.backend import Match, Record, content_key
 
@@ -94,7 +93,7 @@ def exchange_records(
     answer = checks.check_content(assistant_message, "assistant_message")
     expires_at = checks.expiry(now, ttl_days)
     contents = [exchange_content(said, answer)]
-    if len(contents[0]) > MAX_CONTENT_CHARS:
+    if len(contents[0]) > checks.MAX_CONTENT_CHARS:
         contents = [said, answer]
     return [
         memory_record(scope, content, now, search_text=said, expires_at=expires_at)

@@ -170,18 +170,15 @@ class Engine:
         if model := self.model.current:
             model.load()
             model.width = self.backend.settle_embeddings(model.name, model.width)
-            if self._has_unembedded():
+            # Memories may have no vector yet, for example because a process ended early.
+            left = self.backend.unembedded(1, self.clock())
+            if left or self.backend.embedded_elsewhere() is not None:
                 self.embedder.wake()
         self.backend.purge(self.clock())
         if self.backend.is_erasing:
             self.eraser.wake()
         self.backend.start(report)
         self.backend.when_unembedded(self.embedder.wake_for_others)
-
-    def _has_unembedded(self) -> bool:
-        """Return whether memories have no vector yet, for example because a process ended early."""
-        left = self.backend.unembedded(1, self.clock())
-        return bool(left) or self.backend.embedded_elsewhere() is not None
 
     # -- records -------------------------------------------------------------------------------
 

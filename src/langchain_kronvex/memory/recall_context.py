@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.core.types import MemoryContext, Scope
-from langchain_kronvex.core.validation import MemoryType
 from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory
 
@@ -65,7 +64,7 @@ def recall_context(
             session_id=scope.session_id,
             top_k=options.top_k,
             max_tokens=options.max_tokens,
-            memory_type=cast("MemoryType | None", options.memory_type),
+            memory_type=cast("checks.MemoryType | None", options.memory_type),
             already_shown=already_shown,
         )
     return MemoryContext(degraded=True)
