@@ -50,7 +50,6 @@ class Turn:
     context: MemoryContext = field(default_factory=MemoryContext)
     degraded: bool = False
     exchange: str | None = None
-    _reported: bool = False
 
     @property
     def words(self) -> list[BaseMessage]:
@@ -127,12 +126,6 @@ class Turn:
         if answer.is_missing:
             self._degrade(ConfigurationError(NOT_RECOGNISED))
         return said
-
-    def report_once(self) -> bool:
-        """Return whether something failed, True only the first time."""
-        first = self.degraded and not self._reported
-        self._reported |= first
-        return first
 
     def _write(self, messages: Sequence[BaseMessage]) -> None:
         self.exchange = self.memory.save_messages(

@@ -127,10 +127,8 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
         """
         expires_at = checks.expiry(self.memory.engine.clock(), ttl_days)
         new = {key: _encoded(value)}
-        for content in [None, _NULL] if expected is None else [_encoded(expected)]:
-            if self._values.put(new, expires_at, [content]):
-                return True
-        return False
+        there = [None, _NULL] if expected is None else [_encoded(expected)]
+        return any(self._values.put(new, expires_at, [content]) for content in there)
 
     async def acompare_and_set(
         self, key: str, expected: Any, value: Any, *, ttl_days: float | None = None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
-from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
 from langchain_core.runnables.base import coerce_to_runnable
 from pydantic import ConfigDict
@@ -125,12 +124,14 @@ class ChainWithMemory(ContextOptions, RunnableSerializable[Any, Any]):
         turn = self._opened(value, config)
         with open_turn(turn.words):
             filled = self._filled(value, turn)
-            _save(turn, turn.words, config)
+            turn.save(turn.words)
             answer = self._listening(filled, config)
             try:
                 yield turn, filled, answer
             finally:
-                _save(turn, turn.answer_of(answer), config)
+                turn.save(turn.answer_of(answer))
+                if turn.degraded:
+                    dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
 
     @asynccontextmanager
     async def _aopen(
@@ -139,12 +140,14 @@ class ChainWithMemory(ContextOptions, RunnableSerializable[Any, Any]):
         turn = self._opened(value, config)
         with open_turn(turn.words):
             filled = await self.memory.engine.threads.read(self._filled, value, turn)
-            await _asave(turn, turn.words, config)
+            await turn.asave(turn.words)
             answer = self._listening(filled, config)
             try:
                 yield turn, filled, answer
             finally:
-                await _asave(turn, turn.answer_of(answer), config)
+                await turn.asave(turn.answer_of(answer))
+                if turn.degraded:
+                    await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
 
     def _opened(self, value: Any, config: RunnableConfig) -> Turn:
         said = input_of(value, self.input_messages_key) if isinstance(value, Mapping) else value
@@ -259,18 +262,6 @@ def with_memory(
         )
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"with_memory: {error}") from error
-
-
-def _save(turn: Turn, messages: Sequence[BaseMessage], config: RunnableConfig) -> None:
-    turn.save(messages)
-    if turn.report_once():
-        dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
-
-
-async def _asave(turn: Turn, messages: Sequence[BaseMessage], config: RunnableConfig) -> None:
-    await turn.asave(messages)
-    if turn.report_once():
-        await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
 
 
 def _marked(output: Any, turn: Turn) -> Any:

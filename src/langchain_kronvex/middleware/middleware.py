@@ -182,7 +182,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     ) -> dict[str, Any] | None:
         """Save the answer."""
         turn, update = self._end(state)
-        if turn and turn.report_once():
+        if turn and turn.degraded:
             dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
         return update
 
@@ -191,7 +191,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     ) -> dict[str, Any] | None:
         """Async version of `after_agent`."""
         turn, update = await self.memory.engine.threads.run(self._end, state)
-        if turn and turn.report_once():
+        if turn and turn.degraded:
             await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
         return update
 
