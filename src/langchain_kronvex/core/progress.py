@@ -32,7 +32,7 @@ def reporting(label: str, wanted: bool | Progress | None) -> Iterator[Progress]:
     if wanted is not None:
         check_flag(wanted, "progress")
     if wanted is False or stream is None or not (wanted or stream.isatty()):
-        yield _ignore
+        yield lambda done, total: None
         return
     try:
         with needing("A progress bar needs tqdm", extra="progress"):
@@ -40,7 +40,7 @@ def reporting(label: str, wanted: bool | Progress | None) -> Iterator[Progress]:
     except MissingExtra:
         if wanted:
             raise
-        yield _ignore
+        yield lambda done, total: None
         return
     with tqdm(desc=label, file=stream) as bar:
 
@@ -51,7 +51,3 @@ def reporting(label: str, wanted: bool | Progress | None) -> Iterator[Progress]:
             bar.update(done - bar.n)
 
         yield draw
-
-
-def _ignore(done: int, total: int) -> None:
-    pass

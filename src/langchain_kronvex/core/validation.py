@@ -90,12 +90,11 @@ def shown(value: object) -> str:
 
 def check_type(value: object) -> MemoryType:
     """Return one of `MEMORY_TYPES`."""
-    for memory_type in MEMORY_TYPES:
-        if value == memory_type:
-            return memory_type
-    raise InvalidInput(
-        f"memory_type {shown(value)} is unknown; use one of {', '.join(MEMORY_TYPES)}."
-    )
+    if value not in MEMORY_TYPES:
+        raise InvalidInput(
+            f"memory_type {shown(value)} is unknown; use one of {', '.join(MEMORY_TYPES)}."
+        )
+    return value
 
 
 def check_count(value: object, name: str, *, least: int, most: int | None = None) -> int:

@@ -173,8 +173,7 @@ def _status(record: Record) -> str:
 
 def _unchanged(there: Sequence[Record], contents: Sequence[str], status: str) -> int:
     """Return how many records at the start already have the new content and status."""
-    pairs = zip(there, contents, strict=False)
-    for place, (record, content) in enumerate(pairs):
+    for place, (record, content) in enumerate(zip(there, contents, strict=False)):
         same = record.content == content or encode(decode(record.content)) == content
         if not same or _status(record) != status:
             return place

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise, takewhile
 from typing import Any, TypeGuard
 
@@ -84,7 +84,9 @@ def answer_in(messages: Sequence[BaseMessage], structured: Any = None) -> AIMess
 def shown_texts(messages: Sequence[BaseMessage]) -> set[str]:
     """Return the texts of all memories that would only repeat these messages."""
     texts = visible_texts(messages)
-    for question, replies in _turns(messages):
+    starts = [place for place, m in enumerate(messages) if isinstance(m, HumanMessage)]
+    for start, end in pairwise([*starts, len(messages)]):
+        question, replies = text_of(messages[start]), messages[start + 1 : end]
         answers = [text_of(m) for m in replies]
         answers += [as_json(call["args"]) for m in replies for call in getattr(m, "tool_calls", ())]
         texts |= {exchange_content(question, answer) for answer in answers}
@@ -116,12 +118,6 @@ def _is_of_user(message: BaseMessage) -> TypeGuard[HumanMessage]:
     """Return whether a message is the user's own, and not a summary of the conversation."""
     summary = message.additional_kwargs.get("lc_source") == "summarization"
     return isinstance(message, HumanMessage) and not summary
-
-
-def _turns(messages: Sequence[BaseMessage]) -> Iterator[tuple[str, list[BaseMessage]]]:
-    starts = [place for place, m in enumerate(messages) if isinstance(m, HumanMessage)]
-    for start, end in pairwise([*starts, len(messages)]):
-        yield text_of(messages[start]), list(messages[start + 1 : end])
 
 
 def _text(text: str) -> dict[str, Any]:

@@ -147,7 +147,7 @@ class AgentTurn(Turn):
     def _not_stored(self, words: list[BaseMessage]) -> list[BaseMessage]:
         """Return the messages that are not stored yet; look up the exchange of stored ones."""
         try:
-            there = {name_of(message) for _, message in self._held()}
+            there = {name_of(message) for _, message in read_all(self._latest("message"))}
             if name_of(words[-1]) in there and (exchange := self._exchange_of(words[-1])):
                 self.exchange = exchange.id
         except Exception as error:  # noqa: BLE001 - twice is better than never
@@ -160,7 +160,8 @@ class AgentTurn(Turn):
         if question is None or not isinstance(messages[0], AIMessage):
             Turn._write(self, messages)
             return
-        replies = list(takewhile(lambda held: held[1].id != question.id, self._held()))[::-1]
+        latest = read_all(self._latest("message"))
+        replies = list(takewhile(lambda said: said[1].id != question.id, latest))[::-1]
         exchange = self._exchange_of(question)
         if all(message.id != messages[0].id for _, message in replies):
             if exchange is None:
@@ -199,10 +200,6 @@ class AgentTurn(Turn):
         last = engine.add([*left, *stored], now)[-1]
         self.exchange = last.id if last.kind == "memory" else exchange.id
 
-    def _held(self) -> list[tuple[Record, BaseMessage]]:
-        """Return the latest messages of the session, newest first."""
-        return read_all(self._latest("message"))
-
     def _exchange_of(self, question: BaseMessage) -> Record | None:
         """Return the exchange that a question began, if it is still remembered."""
         for record in self._latest("memory"):
@@ -212,6 +209,7 @@ class AgentTurn(Turn):
         return None
 
     def _latest(self, kind: Kind) -> list[Record]:
+        """Return the latest records of the session, newest first."""
         page = Page(newest_first=True, limit=LOOK_BACK)
         return self.memory.engine.find(self._log().select(kind), page)
 

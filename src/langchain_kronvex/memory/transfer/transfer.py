@@ -15,7 +15,7 @@ from langchain_kronvex.core.progress import Progress, reporting
 from langchain_kronvex.core.types import MoveSummary, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel
 from langchain_kronvex.memory.engine import Engine, with_local_vectors
-from langchain_kronvex.memory.transfer.files import File, Line, Write, reading, writing
+from langchain_kronvex.memory.transfer.files import File, Line, reading, writing
 from langchain_kronvex.memory.transfer.format import (
     FORMAT,
     VERSION,
@@ -83,20 +83,16 @@ class Export:
             counts: Counts = Counter()
             tell(0, total)
             for page in self._pages():
-                self._write(page, write, counts)
+                for record in page:
+                    fields = record_fields(record)
+                    if not self.engine.backend.is_remote or _is_valid(fields):
+                        write(fields)
+                        counts[record.kind] += 1
                 tell(counts.total(), max(total, counts.total()))
                 if self.abandoned:
                     raise KronvexError("The export was abandoned.")
             write(footer_fields(counts))
         return _summary(counts, counts.total())
-
-    def _write(self, page: Sequence[Record], write: Write, counts: Counts) -> None:
-        for record in page:
-            fields = record_fields(record)
-            if self.engine.backend.is_remote and not _is_valid(fields):
-                continue
-            write(fields)
-            counts[record.kind] += 1
 
     def _pages(self) -> Iterator[list[Record]]:
         model, position = self.model.name if self.model else None, 0
@@ -201,12 +197,6 @@ class Import:
 
     def complete(self) -> MoveSummary:
         """Store the records of the file; return how many there are, and how many were new."""
-        try:
-            return self._complete()
-        finally:
-            self.engine.embedder.wake()
-
-    def _complete(self) -> MoveSummary:
         with reporting("import", self.progress) as tell, reading(self.file) as lines:
             reader = ArchiveReader(lines)
             done, stored, total = 0, 0, reader.header["records"]
@@ -220,6 +210,8 @@ class Import:
                         raise KronvexError("The import was abandoned.")
             except InvalidInput as error:
                 raise InvalidInput(f"{error} {_imported_so_far(done, stored)}") from error
+            finally:
+                self.engine.embedder.wake()
             if done < total:  # some were erased while the file was written
                 tell(done, done)
         return _summary(reader.counts, stored)
@@ -257,12 +249,8 @@ def _is_valid(fields: Fields) -> bool:
 
 
 def _summary(counts: Counts, stored: int) -> MoveSummary:
-    return MoveSummary(
-        memories=counts["memory"],
-        messages=counts["message"],
-        items=counts["item"],
-        stored=stored,
-    )
+    memories, messages, items = counts["memory"], counts["message"], counts["item"]
+    return MoveSummary(memories=memories, messages=messages, items=items, stored=stored)
 
 
 def _imported_so_far(done: int, stored: int) -> str:
