@@ -40,7 +40,7 @@ NAMES = {
     "MAX_CONTENT_CHARS": "core.validation:MAX_CONTENT_CHARS",
     "MAX_QUERY_CHARS": "core.validation:MAX_QUERY_CHARS",
     "MAX_REQUEST_BYTES": "storage.rest.envelope:MAX_REQUEST_BYTES",
-    "MAX_TEXTS": "memory.keyed_documents:MAX_TEXTS",
+    "MAX_TEXTS": "langgraph.items:MAX_TEXTS",
     "MOST_WORDS": "recall.tokenizer:MOST_WORDS",
     "MemoryNotFound": "core.errors:MemoryNotFound",
     "ModelInUse": "embeddings.model:ModelInUse",

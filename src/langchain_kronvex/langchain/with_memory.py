@@ -51,10 +51,6 @@ class ChainWithMemory(ContextOptions, RunnableSerializable[Any, Any]):
         if len({self.input_messages_key, self.history_messages_key, self.context_key}) < 3:
             raise InvalidInput("The input, the history and the context need a key each.")
 
-    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        """Return the name in traces."""
-        return super().get_name(suffix, name=name or self.name or "with_memory")
-
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run one turn."""
         return self._call_with_config(self._turn, input, config, **kwargs)
@@ -246,7 +242,7 @@ def with_memory(
         return ChainWithMemory(
             chain=with_place(coerce_to_runnable(chain), context_key),
             memory=memory,
-            name=name,
+            name=name or "with_memory",
             input_messages_key=input_messages_key,
             history_messages_key=history_messages_key,
             context_key=context_key,
