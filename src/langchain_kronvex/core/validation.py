@@ -108,6 +108,11 @@ def check_count(value: object, name: str, *, least: int, most: int | None = None
     return value
 
 
+def check_optional_count(value: object, name: str, *, least: int) -> int | None:
+    """Return None for None, otherwise the checked number."""
+    return None if value is None else check_count(value, name, least=least)
+
+
 def check_list(value: object, name: str) -> list[Any]:
     """Return the items of a list, or of any other iterable that is not one text or mapping."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):

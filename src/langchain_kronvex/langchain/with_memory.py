@@ -46,8 +46,7 @@ class ChainWithMemory(ContextOptions, RunnableSerializable[Any, Any]):
     def check_options(self) -> None:
         """Raise `InvalidInput` if values do not fit, or do not fit together."""
         super().check_options()
-        if self.max_messages is not None:
-            checks.check_count(self.max_messages, "max_messages", least=1)
+        checks.check_optional_count(self.max_messages, "max_messages", least=1)
         if len({self.input_messages_key, self.history_messages_key, self.context_key}) < 3:
             raise InvalidInput("The input, the history and the context need a key each.")
 

@@ -13,10 +13,9 @@ from collections.abc import Iterable
 from langgraph.store.base import InvalidNamespaceError, ListNamespacesOp, MatchCondition
 
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.validation import DIGESTED, check_text, short_name
+from langchain_kronvex.core.validation import check_text, short_name
 
 Namespace = tuple[str, ...]
-LONG = DIGESTED  # the names of long namespaces begin with this
 
 
 def check_namespace(namespace: Iterable[object], *, may_be_empty: bool = False) -> Namespace:

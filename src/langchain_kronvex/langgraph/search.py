@@ -25,7 +25,6 @@ from langchain_kronvex.langgraph.items import (
     select,
 )
 from langchain_kronvex.langgraph.namespaces import (
-    LONG,
     Namespace,
     check_namespace,
     is_under,
@@ -102,7 +101,7 @@ class Searcher:
         """Return the namespaces nested in a prefix, with the names of their owners."""
         owners, now = self._engine.backend.owners, self._engine.clock()
         found = {read(name): name for name in owners(f"{written(prefix)}/", now)}
-        for name in owners(LONG, now):
+        for name in owners(checks.DIGESTED, now):
             namespace = self._long_namespace(name)
             if namespace and is_under(namespace, prefix):
                 found[namespace] = name

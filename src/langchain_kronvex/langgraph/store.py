@@ -218,8 +218,7 @@ class KronvexStore(BaseStore):
     def _list(self, asked: ListNamespacesOp) -> list[Namespace]:
         checks.check_count(asked.limit, "limit", least=0)
         checks.check_count(asked.offset, "offset", least=0)
-        if asked.max_depth is not None:
-            checks.check_count(asked.max_depth, "max_depth", least=1)
+        checks.check_optional_count(asked.max_depth, "max_depth", least=1)
         beginning = certain_beginning(asked)
         found = set(self._searcher.namespaces(beginning))
         if beginning and self._searcher.newest(owner_of(beginning), 1, 0):

@@ -15,6 +15,7 @@ from itertools import dropwhile
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ErasurePending, InvalidInput
 from langchain_kronvex.core.messages import (
     answer_content,
@@ -29,7 +30,6 @@ from langchain_kronvex.core.messages import (
     window,
 )
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.core.validation import MAX_CONTENT_CHARS, check_count, check_flag, check_id
 from langchain_kronvex.memory.conversions import memory_record
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Kind, Page, Record, Selection, content_key
@@ -62,12 +62,11 @@ class ChatLog:
         Raises:
             InvalidInput: an id does not fit.
         """
-        return cls(engine, Scope.of(user_id, check_id(session_id, "session_id")))
+        return cls(engine, Scope.of(user_id, checks.check_id(session_id, "session_id")))
 
     def load(self, max_messages: int | None = None) -> list[BaseMessage]:
         """Return the messages in the order of writing; all, or the last whole turns."""
-        if max_messages is not None:
-            check_count(max_messages, "max_messages", least=1)
+        checks.check_optional_count(max_messages, "max_messages", least=1)
         # One more than wanted: if it exists, the oldest turn that was read may be incomplete.
         limit = None if max_messages is None else max_messages + 1
         while True:
@@ -97,7 +96,7 @@ class ChatLog:
             InvalidInput: `messages` is not a list of LangChain messages.
         """
         check_messages(messages)
-        check_flag(remember, "remember")
+        checks.check_flag(remember, "remember")
         now = self.engine.clock()
         records = self.drafts(messages, now, remember=remember, reply_to=reply_to)
         if not records:
@@ -133,7 +132,7 @@ class ChatLog:
             InvalidInput: it is neither an id nor a message.
         """
         if not isinstance(message, BaseMessage):
-            check_id(message, "message_id")
+            checks.check_id(message, "message_id")
         read = read_all(self.engine.find(self.select("message")))
         chosen = [(record, each) for record, each in read if message in (each, each.id)]
         calls = {call["id"] for _, each in chosen for call in getattr(each, "tool_calls", ())}
@@ -225,7 +224,7 @@ def _answered(exchange: Record, text: str, *, completes: bool) -> Record:
 
 def _cut(content: str) -> str:
     """Cut the text of a memory to the limit; the message itself is stored in full."""
-    return content[:MAX_CONTENT_CHARS]
+    return content[: checks.MAX_CONTENT_CHARS]
 
 
 # -- forgetting --------------------------------------------------------------------------------
@@ -240,8 +239,8 @@ def forget(engine: Engine, id_: str | None, scope: Scope, *, keep_messages: bool
         raise InvalidInput(
             "Name what to forget: pass id, user_id or session_id. clear() erases everything."
         )
-    check_flag(keep_messages, "keep_messages")
-    ids = None if id_ is None else (check_id(id_, "id"),)
+    checks.check_flag(keep_messages, "keep_messages")
+    ids = None if id_ is None else (checks.check_id(id_, "id"),)
     chosen = Selection(kind=None, scope=scope or None, ids=ids)
     memory = None if id_ is None or keep_messages else engine.find_memory(id_, scope)
     if memory is None:

@@ -35,8 +35,7 @@ class ContextOptions(CheckedOptions, BaseModel):
         """Raise `InvalidInput` if a value does not fit."""
         Scope.of(self.user_id, self.session_id)
         checks.check_count(self.top_k, "top_k", least=1)
-        if self.max_tokens is not None:
-            checks.check_count(self.max_tokens, "max_tokens", least=1)
+        checks.check_optional_count(self.max_tokens, "max_tokens", least=1)
         if self.memory_type is not None:
             checks.check_type(self.memory_type)
 

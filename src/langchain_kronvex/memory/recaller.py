@@ -149,8 +149,7 @@ class Recaller:
 
         If the embeddings fail, memories are found by their words alone.
         """
-        if max_tokens is not None:
-            checks.check_count(max_tokens, "max_tokens", least=1)
+        checks.check_optional_count(max_tokens, "max_tokens", least=1)
         shown = checks.check_list(already_shown, "already_shown")
         degraded, already_shown = False, {*shown, *_OPEN_TURN.get()}
         try:
