@@ -157,13 +157,9 @@ _ASCII_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ALPHANUMERIC = re.compile(r"[^\W_]+")
 
 # Blocks whose characters are words of their own.
-_IDEOGRAPHS = (
-    (0x4E00, 0x9FFF),
-    (0x3400, 0x4DBF),
-    (0x20000, 0x2A6DF),
-    (0x2A700, 0x2CEAF),
-    (0xF900, 0xFAFF),
-    (0x2F800, 0x2FA1F),
+_IDEOGRAPH = re.compile(
+    "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]"
 )
 
 
@@ -177,11 +173,7 @@ class _Characters(dict[int, str]):
             becomes = " "
         elif category in {"Cc", "Cf", "Co", "Cs", "Mn"} or code_point == 0xFFFD:
             becomes = ""
-        elif (
-            category[0] == "P"
-            or character in _ASCII_PUNCTUATION
-            or any(first <= code_point <= last for first, last in _IDEOGRAPHS)
-        ):
+        elif category[0] == "P" or character in _ASCII_PUNCTUATION or _IDEOGRAPH.match(character):
             becomes = f" {character} "
         else:
             # One character at a time: lower-casing whole words would give a final sigma another

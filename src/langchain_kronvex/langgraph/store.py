@@ -197,10 +197,9 @@ class KronvexStore(BaseStore):
         keys_of: dict[Namespace, dict[str, bool]] = {}
         for get in gets:
             namespace, key = _place(get)
-            if not namespace:
-                continue
-            keys = keys_of.setdefault(namespace, {})
-            keys[key] = keys.get(key, False) or get.refresh_ttl
+            if namespace:
+                keys = keys_of.setdefault(namespace, {})
+                keys[key] = keys.get(key, False) or get.refresh_ttl
         found: dict[_Place, Item] = {}
         for namespace, keys in keys_of.items():
             for record in self.memory.engine.find(items.select(owner_of(namespace), keys)):

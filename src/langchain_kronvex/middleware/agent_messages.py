@@ -98,8 +98,8 @@ def with_memories(system: SystemMessage | None, context: str) -> SystemMessage |
     if system is None or not system.content:
         return SystemMessage(context) if context else system
     for place in _PLACES:
-        if _contains(system, place):
-            content = replaced(system.content, place, context)
+        content = replaced(system.content, place, context)
+        if content != system.content:
             return system.model_copy(update={"content": content})
     if not context:
         return system
@@ -109,7 +109,7 @@ def with_memories(system: SystemMessage | None, context: str) -> SystemMessage |
 
 def keeping_memories(system: SystemMessage | None, context: str) -> SystemMessage | None:
     """Return a system message that replaces another one, with the context of that one."""
-    if system is None or (context and _contains(system, context)):
+    if system is None or (context and replaced(system.content, context, "") != system.content):
         return system
     return with_memories(system, context)
 
@@ -122,7 +122,3 @@ def _is_of_user(message: BaseMessage) -> TypeGuard[HumanMessage]:
 
 def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
-
-
-def _contains(system: SystemMessage, text: str) -> bool:
-    return bool(replaced(system.content, text, "") != system.content)

@@ -116,76 +116,6 @@ class Export:
 
 
 @dataclass(slots=True)
-class ArchiveReader:
-    """Reads an export once, from its beginning to its end.
-
-    Args:
-        lines: The lines of the file.
-
-    Attributes:
-        header: The first line.
-        counts: How many records of each kind were read so far.
-
-    Raises:
-        InvalidInput: The file is not an export, or of a later version.
-    """
-
-    lines: Iterator[Line]
-    header: Fields = field(init=False)
-    counts: Counts = field(init=False, default_factory=Counter)
-    _width: int | None = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
-        number, text = next(self.lines, (1, ""))
-        with _errors_name(number):
-            self.header = read_header(read_line(text, complete=False) or {})
-
-    def batches(self, size: int) -> Iterator[list[Record]]:
-        """Return the records in batches; from a file that was cut off, those before the cut.
-
-        Args:
-            size: How many records a batch holds at most.
-
-        Raises:
-            InvalidInput: A line does not fit, or the file is not whole.
-        """
-        batch: list[Record] = []
-        chars, number, fields = 0, 1, None
-        for number, text in self.lines:
-            with _errors_name(number):
-                fields = read_line(text, complete=text.endswith("\n"))
-                if fields is None or "end" in fields:
-                    break
-                batch.append(self._record(fields))
-            chars += len(text)
-            if len(batch) == size or chars > _BATCH_CHARS:
-                yield batch
-                batch, chars = [], 0
-        yield batch
-        if fields is None or "end" not in fields:
-            raise InvalidInput(_CUT_OFF.format(number))
-        with _errors_name(number):
-            check_footer(fields, self.counts)
-        for after, text in self.lines:
-            if not text:  # a compressed file without its check sum
-                raise InvalidInput(_CUT_OFF.format(after))
-            raise InvalidInput(f"Line {after}: the file goes on after its last line.")
-
-    def _record(self, fields: Fields) -> Record:
-        record, user_id = read_record(fields), self.header["user_id"]
-        if user_id is not None and (record.scope.owner != user_id or record.kind == "item"):
-            raise InvalidInput(f"the header names the user {user_id!r}; this is another owner's.")
-        if record.vector is not None:
-            if self.header["model"] is None:
-                raise InvalidInput("the record has a vector, but the header names no model.")
-            self._width = self._width or len(record.vector)
-            if len(record.vector) != self._width:
-                raise InvalidInput(f"the vector has not {self._width} dimensions, as those before.")
-        self.counts[record.kind] += 1
-        return record
-
-
-@dataclass(slots=True)
 class Import:
     """One import from a file; see `KronvexMemory.import_`."""
 
@@ -194,16 +124,21 @@ class Import:
     progress: bool | Progress | None
     abandoned: bool = False
     batch_records: int = field(default=1000, kw_only=True)
+    _header: Fields = field(default_factory=dict, init=False)
+    _counts: Counts = field(default_factory=Counter, init=False)
+    _width: int | None = field(default=None, init=False)
 
     def complete(self) -> MoveSummary:
         """Store the records of the file; return how many there are, and how many were new."""
         with reporting("import", self.progress) as tell, reading(self.file) as lines:
-            reader = ArchiveReader(lines)
-            done, stored, total = 0, 0, reader.header["records"]
+            number, text = next(lines, (1, ""))
+            with _errors_name(number):
+                self._header = read_header(read_line(text, complete=False) or {})
+            done, stored, total = 0, 0, self._header["records"]
             tell(0, total)
             try:
-                for batch in reader.batches(self.batch_records):
-                    stored += self._store(batch, reader.header["model"])
+                for batch in self._batches(lines):
+                    stored += self._store(batch)
                     done += len(batch)
                     tell(done, max(done, total))
                     if self.abandoned:
@@ -214,20 +149,61 @@ class Import:
                 self.engine.embedder.wake()
             if done < total:  # some were erased while the file was written
                 tell(done, done)
-        return _summary(reader.counts, stored)
+        return _summary(self._counts, stored)
 
-    def _store(self, batch: Sequence[Record], maker: str | None) -> int:
-        """Store a batch whose vectors are of the model `maker`; return how many were new."""
+    def _store(self, batch: Sequence[Record]) -> int:
+        """Store a batch; return how many records were new."""
         now, model = self.engine.clock(), self.engine.model.current
         records = [r for r in batch if r.pinned or r.expires_at is None or r.expires_at > now]
         width = next((len(r.vector) for r in records if r.vector is not None), None)
-        is_ours = model and maker == model.name and model.width in (None, width)
+        is_ours = model and self._header["model"] == model.name and model.width in (None, width)
         if width is not None and not is_ours:
             records = [replace(record, vector=None) for record in records]
         if not records:
             return 0
         complete, _ = with_local_vectors(model, records)
         return self.engine.backend.restore(complete, now, model.name if model else None)
+
+    def _batches(self, lines: Iterator[Line]) -> Iterator[list[Record]]:
+        """Return the records in batches; from a file that was cut off, those before the cut.
+
+        Raises:
+            InvalidInput: A line does not fit, or the file is not whole.
+        """
+        batch: list[Record] = []
+        chars, number, fields = 0, 1, None
+        for number, text in lines:
+            with _errors_name(number):
+                fields = read_line(text, complete=text.endswith("\n"))
+                if fields is None or "end" in fields:
+                    break
+                batch.append(self._record(fields))
+            chars += len(text)
+            if len(batch) == self.batch_records or chars > _BATCH_CHARS:
+                yield batch
+                batch, chars = [], 0
+        yield batch
+        if fields is None or "end" not in fields:
+            raise InvalidInput(_CUT_OFF.format(number))
+        with _errors_name(number):
+            check_footer(fields, self._counts)
+        for after, text in lines:
+            if not text:  # a compressed file without its check sum
+                raise InvalidInput(_CUT_OFF.format(after))
+            raise InvalidInput(f"Line {after}: the file goes on after its last line.")
+
+    def _record(self, fields: Fields) -> Record:
+        record, user_id = read_record(fields), self._header["user_id"]
+        if user_id is not None and (record.scope.owner != user_id or record.kind == "item"):
+            raise InvalidInput(f"the header names the user {user_id!r}; this is another owner's.")
+        if record.vector is not None:
+            if self._header["model"] is None:
+                raise InvalidInput("the record has a vector, but the header names no model.")
+            self._width = self._width or len(record.vector)
+            if len(record.vector) != self._width:
+                raise InvalidInput(f"the vector has not {self._width} dimensions, as those before.")
+        self._counts[record.kind] += 1
+        return record
 
 
 @contextmanager
