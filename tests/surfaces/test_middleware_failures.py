@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 
-from inside import AgentTurns
+from inside import AgentTurn, middleware
 from langchain_kronvex import BackgroundWriter, KronvexMemory, MemoryClosed, StoreError
 from langchain_kronvex.middleware import KronvexMemoryMiddleware
 
@@ -204,14 +204,16 @@ def test_a_request_without_a_user_message_is_answered(tea_lover: KronvexMemory) 
 
 
 @sync_and_async
-@pytest.mark.parametrize("at", ["begin", "before_model", "end"])
+@pytest.mark.parametrize(
+    ("place", "at"), [(middleware, "beginning"), (AgentTurn, "context_for"), (AgentTurn, "end")]
+)
 async def test_any_failure_respects_on_error(
-    memory: KronvexMemory, call: AgentCall, monkeypatch: pytest.MonkeyPatch, at: str
+    memory: KronvexMemory, call: AgentCall, monkeypatch: pytest.MonkeyPatch, place: Any, at: str
 ) -> None:
     def fails(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr(AgentTurns, at, fails)
+    monkeypatch.setattr(place, at, fails)
     strict = KronvexMemoryMiddleware(memory=memory, on_error="raise")
 
     state = await call(agent_of(AgentModel(), memory), asking("Hi."))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from langchain_kronvex.cli.outbox import add_outbox_commands
 from langchain_kronvex.cli.terminal import note, say
 from langchain_kronvex.cli.transfer import add_transfer_commands
-from langchain_kronvex.core.errors import ConfigurationError, KronvexError, MissingExtra
+from langchain_kronvex.core.errors import ConfigurationError, KronvexError
+from langchain_kronvex.core.options import needing
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.urls import is_loopback, require_store, resolve_url
 
@@ -33,7 +34,6 @@ _UVICORN: Any = {
     "server_header": False,
     "ws": "none",
 }
-_INSTALL = 'pip install "langchain-kronvex[server]"'
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,11 +94,10 @@ def _add_key_commands(
 
 
 def _serve(asked: argparse.Namespace) -> None:
-    try:
+    with needing("The server needs FastAPI and Uvicorn", extra="server"):
         import uvicorn
-    except ImportError as error:
-        raise MissingExtra(f"The server needs FastAPI and Uvicorn: {_INSTALL}") from error
-    from langchain_kronvex.server import create_app
+
+        from langchain_kronvex.server import create_app
 
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(message)s"

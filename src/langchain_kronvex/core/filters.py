@@ -14,6 +14,7 @@ from typing import Any
 from langchain_kronvex.core.errors import InvalidInput
 
 Accept = Callable[[Mapping[str, Any]], bool]
+Test = Callable[[Any], bool]
 
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "$gt": operator.gt,
@@ -39,30 +40,41 @@ def accepting(wanted: Mapping[str, Any] | None) -> Accept:
     """
     if wanted is not None and not isinstance(wanted, Mapping):
         raise InvalidInput(f"filter must be a mapping, not {type(wanted).__name__}.")
-    _check(wanted or {}, of_field=False)
-    return lambda value: _fits(value, wanted or {})
+    return _test(wanted or {}, of_field=False)
 
 
-def _check(wanted: Any, *, of_field: bool) -> None:
-    """Check a filter, or the condition of a field."""
+def _test(wanted: Any, *, of_field: bool) -> Test:
+    """Return the test for a filter, or for the condition of a field."""
     if isinstance(wanted, list | tuple):
-        for each in wanted:
-            _check(each, of_field=True)
+        each = [_test(item, of_field=True) for item in wanted]
+        return lambda there: (
+            isinstance(there, list | tuple)
+            and len(there) == len(each)
+            and all(test(item) for test, item in zip(each, there, strict=True))
+        )
     if not isinstance(wanted, Mapping):
-        return
+        return lambda there: bool(there == wanted)
     operators = [name for name in wanted if str(name).startswith("$")]
     compared = [name for name in operators if name not in _LOGIC]
-    for name in operators:
-        _check_operator(name, wanted[name], of_field)
+    tests = [
+        _operator(name, need, of_field) if name in operators else _of_field(name, need)
+        for name, need in wanted.items()
+    ]
     if compared and not of_field:
         raise InvalidInput(f'filter names no field for {compared}: write {{"field": {{…}}}}.')
     if compared and len(operators) < len(wanted):
         raise InvalidInput(f"filter mixes the operators {compared} with field names.")
-    for name in wanted.keys() - set(operators):
-        _check(wanted[name], of_field=True)
+    return lambda there: (
+        bool(operators or isinstance(there, Mapping)) and all(test(there) for test in tests)
+    )
 
 
-def _check_operator(name: Any, need: Any, of_field: bool) -> None:
+def _of_field(name: Any, need: Any) -> Test:
+    test = _test(need, of_field=True)
+    return lambda there: isinstance(there, Mapping) and test(_field(there, name))
+
+
+def _operator(name: Any, need: Any, of_field: bool) -> Test:
     if name in _LOGIC:
         filters = [need] if name == "$not" else need
         if (
@@ -72,16 +84,17 @@ def _check_operator(name: Any, need: Any, of_field: bool) -> None:
         ):
             form = "one mapping" if name == "$not" else "a list of at least one mapping"
             raise InvalidInput(f"filter operator {name!r} needs {form}.")
-        for each in filters:
-            _check(each, of_field=of_field)
-    elif name not in _COMPARISONS:
+        tests = [_test(each, of_field=of_field) for each in filters]
+        return lambda there: _LOGIC[name](test(there) for test in tests)
+    if name not in _COMPARISONS:
         known = ", ".join((*_COMPARISONS, *_LOGIC))
         raise InvalidInput(f"filter operator {name!r} is unknown; use one of {known}.")
-    elif name in _ORDERS and not isinstance(need, int | float | str):
+    if name in _ORDERS and not isinstance(need, int | float | str):
         kind = type(need).__name__
         raise InvalidInput(f"filter operator {name!r} needs a number or a text, not {kind}.")
-    elif name not in _ORDERS and _has_operator(need):
+    if name not in _ORDERS and _has_operator(need):
         raise InvalidInput(f"filter operator {name!r} needs a value without operators.")
+    return lambda there: _compares(there, name, need)
 
 
 def _has_operator(value: Any) -> bool:
@@ -100,26 +113,6 @@ def _field(value: Mapping[str, Any], name: str) -> Any:
             return None
         found = found.get(part)
     return found
-
-
-def _fits(there: Any, wanted: Any) -> bool:
-    if isinstance(wanted, Mapping):
-        if not any(str(name).startswith("$") for name in wanted) and not isinstance(there, Mapping):
-            return False
-        return all(_holds(there, name, need) for name, need in wanted.items())
-    if isinstance(wanted, list | tuple):
-        same_length = isinstance(there, list | tuple) and len(there) == len(wanted)
-        return same_length and all(map(_fits, there, wanted))
-    return bool(there == wanted)
-
-
-def _holds(there: Any, name: Any, need: Any) -> bool:
-    if name in _LOGIC:
-        filters = [need] if name == "$not" else need
-        return _LOGIC[name](_fits(there, each) for each in filters)
-    if name in _COMPARISONS:
-        return _compares(there, name, need)
-    return isinstance(there, Mapping) and _fits(_field(there, name), need)
 
 
 def _compares(there: Any, name: str, wanted: Any) -> bool:

@@ -21,9 +21,8 @@ from pydantic_core import to_jsonable_python
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 
-_TYPES = frozenset({"human", "ai", "system", "tool", "chat", "function", "remove"})
 FORGOTTEN = "[forgotten]"
-_SAID = _TYPES - {"system", "remove"}  # the types of what users, models and tools say
+_SAID = {"human", "ai", "tool", "chat", "function"}  # types of what users, models and tools say
 _KEPT = ("id", "name", "role", "tool_call_id", "status")
 _RESTORED = "restored"  # the key of fields that LangChain's classes would change on reading
 _NOTICE = re.compile(
@@ -57,7 +56,18 @@ def encode_message(message: BaseMessage) -> str:
         InvalidInput: The message could not be read again.
     """
     try:
-        return _encoded(message)
+        as_dict = message_to_dict(_whole(message))
+        try:
+            text = json.dumps(as_dict)
+        except (TypeError, ValueError, RecursionError):
+            as_dict["data"] = {name: jsonable(value) for name, value in as_dict["data"].items()}
+            text = json.dumps(as_dict)
+        # Reading may fill in what was emptied: `AIMessage` takes tool calls from
+        # `additional_kwargs`.
+        stored = json.loads(text)
+        given, read = stored["data"], message_to_dict(messages_from_dict([stored])[0])["data"]
+        changed = {name: given[name] for name in given.keys() & read if given[name] != read[name]}
+        return json.dumps({**as_dict, _RESTORED: changed}) if changed else text
     except Exception as error:
         raise InvalidInput(
             f"A message of type {type(message).__name__} cannot be stored, because it could not be "
@@ -66,23 +76,12 @@ def encode_message(message: BaseMessage) -> str:
         ) from error
 
 
-def _encoded(message: BaseMessage) -> str:
-    whole = message
-    if isinstance(message, BaseMessageChunk):
-        whole = message_chunk_to_message(message)
-        kept = {name: getattr(message, name) for name in type(whole).model_fields if name != "type"}
-        whole = whole.model_copy(update=kept)
-    as_dict = message_to_dict(whole)
-    try:
-        text = json.dumps(as_dict)
-    except (TypeError, ValueError, RecursionError):
-        as_dict["data"] = {name: jsonable(value) for name, value in as_dict["data"].items()}
-        text = json.dumps(as_dict)
-    # Reading may fill in what was emptied: `AIMessage` takes tool calls from `additional_kwargs`.
-    stored = json.loads(text)
-    given, read = stored["data"], message_to_dict(messages_from_dict([stored])[0])["data"]
-    changed = {name: given[name] for name in given.keys() & read if given[name] != read[name]}
-    return json.dumps({**as_dict, _RESTORED: changed}) if changed else text
+def _whole(message: BaseMessage) -> BaseMessage:
+    if not isinstance(message, BaseMessageChunk):
+        return message
+    whole = message_chunk_to_message(message)
+    kept = {name: getattr(message, name) for name in type(whole).model_fields if name != "type"}
+    return whole.model_copy(update=kept)
 
 
 def jsonable(value: Any) -> Any:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import ValidationError
 
-from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.errors import InvalidInput, MissingExtra
 from langchain_kronvex.core.validation import check_names
 
 logger = logging.getLogger("langchain_kronvex")
@@ -22,13 +24,26 @@ class CheckedOptions:
         try:
             super().__init__(*args, **options)
         except ValidationError as error:
-            name = type(self).__name__
-            check_names(name, options, inspect.signature(type(self)).parameters)
-            raise InvalidInput(f"{name}: {explained(error)}") from None
+            check_names(type(self).__name__, options, inspect.signature(type(self)).parameters)
+            raise InvalidInput(explained(error)) from None
         self.check_options()
 
     def check_options(self) -> None:
         """Raise `InvalidInput` if a value does not fit, although it has the right type."""
+
+
+@contextmanager
+def needing(what: str, *, extra: str) -> Iterator[None]:
+    """Surround imports; if one fails, raise `MissingExtra`, which says what to install.
+
+    Args:
+        what: What needs what, such as "The store needs LangGraph".
+        extra: The extra of this package that installs it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtra(f'{what}: pip install "langchain-kronvex[{extra}]"') from error
 
 
 @functools.cache

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from langchain_kronvex.core.errors import MissingExtra
+from langchain_kronvex.core.options import needing
+from langchain_kronvex.core.validation import check_flag
 
 Progress = Callable[[int, int], None]
 
@@ -27,17 +29,18 @@ def reporting(label: str, wanted: bool | Progress | None) -> Iterator[Progress]:
     if callable(wanted):
         yield wanted
         return
+    if wanted is not None:
+        check_flag(wanted, "progress")
     if wanted is False or stream is None or not (wanted or stream.isatty()):
-        yield _ignore
+        yield lambda done, total: None
         return
     try:
-        from tqdm import tqdm
-    except ImportError as error:
+        with needing("A progress bar needs tqdm", extra="progress"):
+            from tqdm import tqdm
+    except MissingExtra:
         if wanted:
-            raise MissingExtra(
-                'A progress bar needs tqdm: pip install "langchain-kronvex[progress]"'
-            ) from error
-        yield _ignore
+            raise
+        yield lambda done, total: None
         return
     with tqdm(desc=label, file=stream) as bar:
 
@@ -48,7 +51,3 @@ def reporting(label: str, wanted: bool | Progress | None) -> Iterator[Progress]:
             bar.update(done - bar.n)
 
         yield draw
-
-
-def _ignore(done: int, total: int) -> None:
-    pass

@@ -11,9 +11,9 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any, Literal, ParamSpec, TypeVar, cast, get_args
+from typing import Any, Literal, ParamSpec, TypeGuard, TypeVar, cast, get_args
 
 from langchain_kronvex.core.errors import InvalidInput
 
@@ -90,12 +90,11 @@ def shown(value: object) -> str:
 
 def check_type(value: object) -> MemoryType:
     """Return one of `MEMORY_TYPES`."""
-    for memory_type in MEMORY_TYPES:
-        if value == memory_type:
-            return memory_type
-    raise InvalidInput(
-        f"memory_type {shown(value)} is unknown; use one of {', '.join(MEMORY_TYPES)}."
-    )
+    if value not in MEMORY_TYPES:
+        raise InvalidInput(
+            f"memory_type {shown(value)} is unknown; use one of {', '.join(MEMORY_TYPES)}."
+        )
+    return value
 
 
 def check_count(value: object, name: str, *, least: int, most: int | None = None) -> int:
@@ -109,6 +108,11 @@ def check_count(value: object, name: str, *, least: int, most: int | None = None
     return value
 
 
+def check_optional_count(value: object, name: str, *, least: int) -> int | None:
+    """Return None for None, otherwise the checked number."""
+    return None if value is None else check_count(value, name, least=least)
+
+
 def check_list(value: object, name: str) -> list[Any]:
     """Return the items of a list, or of any other iterable that is not one text or mapping."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
@@ -118,16 +122,20 @@ def check_list(value: object, name: str) -> list[Any]:
 
 def check_seconds(value: object, name: str, *, least: float = 0) -> float:
     """Return a number of seconds, from `least` to a million."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < 1e6:
+    if not _is_number(value) or not least <= value < 1e6:
         raise InvalidInput(f"{name} must be a number of seconds, not {shown(value)}.")
     return float(value)
 
 
 def check_share(value: object, name: str) -> float:
     """Return a number from 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+    if not _is_number(value) or not 0 <= value <= 1:
         raise InvalidInput(f"{name} must be a number from 0 to 1, not {shown(value)}.")
     return float(value)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def check_flag(value: object, name: str) -> bool:
@@ -156,11 +164,7 @@ def expiry(created_at: datetime, ttl_days: object) -> datetime | None:
     """Return `created_at + ttl_days`, or None when `ttl_days` is None (never)."""
     if ttl_days is None:
         return None
-    if (
-        isinstance(ttl_days, bool)
-        or not isinstance(ttl_days, int | float)
-        or not 0 < ttl_days <= MAX_TTL_DAYS
-    ):
+    if not _is_number(ttl_days) or not 0 < ttl_days <= MAX_TTL_DAYS:
         raise InvalidInput(
             f"ttl_days must be more than 0 and at most {MAX_TTL_DAYS} days, not {shown(ttl_days)}; "
             "leave it out for a memory that does not expire."
@@ -172,12 +176,15 @@ def expiry(created_at: datetime, ttl_days: object) -> datetime | None:
 
 
 def check_metadata(value: object) -> dict[str, Any]:
+    """Return a copy of the metadata of a memory; {} for None."""
+    return {} if value is None else check_mapping(value, "metadata", MAX_METADATA_DEPTH)
+
+
+def check_mapping(value: object, name: str, most_levels: int) -> dict[str, Any]:
     """Return a copy of a mapping of strings to JSON values; tuples become lists."""
-    if value is None:
-        return {}
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"metadata must be a mapping, not {type(value).__name__}.")
-    return dict(check_json(value, "metadata", MAX_METADATA_DEPTH))
+        raise InvalidInput(f"{name} must be a mapping, not {type(value).__name__}.")
+    return dict(check_json(value, name, most_levels))
 
 
 def check_json(value: Any, name: str, most_levels: int) -> Any:
@@ -256,20 +263,9 @@ def short_name(name: str) -> str:
 
 # -- calls -------------------------------------------------------------------------------------
 
-_NO_NUMBERS = ("True", "False", "nan")
-_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {  # by annotation
-    "bool": (lambda value: isinstance(value, bool), "True or False"),
-    "bool | Unchanged": (lambda value: isinstance(value, bool), "True or False"),
-    "bool | Progress": (lambda v: isinstance(v, bool) or callable(v), "True or False"),
-    "float": (lambda v: isinstance(v, int | float) and str(v) not in _NO_NUMBERS, "a number"),
-    "OnError": (callable, "a function"),
-    "Callable[[], datetime]": (callable, "a function that returns the time"),
-    "Collection[str]": (lambda v: isinstance(v, list | tuple | Set), "a list of texts"),
-}
-
 
 def checked_calls(cls: type[T]) -> type[T]:
-    """Make the constructor and the public methods of a class check how they are called."""
+    """Make the constructor and the public methods of a class check the names of their options."""
     for name, method in list(vars(cls).items()):
         if callable(method) and (name == "__init__" or not name.startswith("_")):
             setattr(cls, name, checked_names(method))
@@ -277,40 +273,30 @@ def checked_calls(cls: type[T]) -> type[T]:
 
 
 def checked_names(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a function raise `InvalidInput` for unknown options and values of the wrong kind."""
+    """Let a function raise `InvalidInput` for unknown options, unless it passes them on."""
     parameters = inspect.signature(function).parameters
-    kinds = {name: str(p.annotation).removesuffix(" | None") for name, p in parameters.items()}
-    in_call = function.__name__ != "__init__"  # a constructor checks what it is given itself
-    known = {name: _KINDS.get(kind) if in_call else None for name, kind in kinds.items()}
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return function
     owner = function.__qualname__.removesuffix(".__init__")
-    is_open = "changes" in parameters  # of the constructor
-
-    def check(args: tuple[object, ...], options: Mapping[str, object]) -> None:
-        if not is_open and not options.keys() <= known.keys():
-            check_names(owner, options, known)
-        for name, value in (*zip(known, args, strict=False), *options.items()):
-            kind = known.get(name)
-            if kind and value is not parameters[name].default and not kind[0](value):
-                raise InvalidInput(f"{name} must be {kind[1]}, not {shown(value)}.")
 
     @functools.wraps(function)
     def call(*args: P.args, **options: P.kwargs) -> T:
-        check(args, options)
+        check_names(owner, options, parameters)
         return function(*args, **options)
 
     @functools.wraps(function)
     async def call_async(*args: P.args, **options: P.kwargs) -> Any:
-        check(args, options)
+        check_names(owner, options, parameters)
         return await cast("Any", function)(*args, **options)
 
     return cast("Any", call_async) if inspect.iscoroutinefunction(function) else call
 
 
-def check_names(owner: str, names: Iterable[str], known: Iterable[str]) -> None:
+def check_names(owner: str, names: Iterable[str], known: Collection[str]) -> None:
     """Raise `InvalidInput` if a name is unknown, with the name that was probably meant."""
-    there = [name for name in known if name not in ("self", "args")]
     for name in names:
-        if name not in there:
+        if name not in known:
+            there = [each for each in known if each not in ("self", "args")]
             alike = [each for each in there if name in each.split("_") or each in name.split("_")]
             meant = alike or difflib.get_close_matches(name, there, n=1)
             hint = f"did you mean {meant[0]!r}?" if meant else f"its options: {', '.join(there)}."

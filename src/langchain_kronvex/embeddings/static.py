@@ -157,13 +157,9 @@ _ASCII_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ALPHANUMERIC = re.compile(r"[^\W_]+")
 
 # Blocks whose characters are words of their own.
-_IDEOGRAPHS = (
-    (0x4E00, 0x9FFF),
-    (0x3400, 0x4DBF),
-    (0x20000, 0x2A6DF),
-    (0x2A700, 0x2CEAF),
-    (0xF900, 0xFAFF),
-    (0x2F800, 0x2FA1F),
+_IDEOGRAPH = re.compile(
+    "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0002a6df\U0002a700-\U0002ceaf\U0002f800-\U0002fa1f]"
 )
 
 
@@ -177,11 +173,7 @@ class _Characters(dict[int, str]):
             becomes = " "
         elif category in {"Cc", "Cf", "Co", "Cs", "Mn"} or code_point == 0xFFFD:
             becomes = ""
-        elif (
-            category[0] == "P"
-            or character in _ASCII_PUNCTUATION
-            or any(first <= code_point <= last for first, last in _IDEOGRAPHS)
-        ):
+        elif category[0] == "P" or character in _ASCII_PUNCTUATION or _IDEOGRAPH.match(character):
             becomes = f" {character} "
         else:
             # One character at a time: lower-casing whole words would give a final sigma another
@@ -211,7 +203,7 @@ class WordPiece:
         self._longest_piece = longest_piece
         self._max_remembered_words = max_remembered_words
         self._characters = _Characters()
-        self._rows_of_word: dict[str, tuple[int, ...]] = {}
+        self._rows_of_word: dict[str, list[int]] = {}
 
     def words(self, text: str) -> list[str]:
         """Return lower-cased words and punctuation, without accents and control characters."""
@@ -240,31 +232,21 @@ class WordPiece:
         for word in self.words(text):
             word_rows = known.get(word)
             if word_rows is None:
-                word_rows = self._remember(word)
+                if len(known) >= self._max_remembered_words:
+                    known.clear()
+                word_rows = known[word] = self._new_rows(word)
             rows += word_rows
         return rows
 
-    def _remember(self, word: str) -> tuple[int, ...]:
-        if len(self._rows_of_word) >= self._max_remembered_words:
-            self._rows_of_word.clear()
-        whole = self._rows.get(word)  # most words: no shorter piece is needed
-        rows: tuple[int, ...] = (
-            (whole,)
-            if whole is not None
-            else tuple(self._rows[piece] for piece in self._pieces_in_part(word))
-        )
-        self._rows_of_word[word] = rows
-        return rows
-
-    def _pieces_in_part(self, word: str) -> Iterator[str]:
+    def _new_rows(self, word: str) -> list[int]:
+        if word in self._rows:  # most words
+            return [self._rows[word]]
         pieces = self.pieces(word)
-        if pieces != [UNKNOWN]:
-            yield from pieces
-            return
-        # A smiley attached to a word makes the whole word unknown; its letters are still useful.
-        for part in _ALPHANUMERIC.findall(word):
-            if part != word:
-                yield from (piece for piece in self.pieces(part) if piece != UNKNOWN)
+        if pieces == [UNKNOWN]:
+            # A smiley attached to a word makes all of it unknown; its letters are still useful.
+            parts = [part for part in _ALPHANUMERIC.findall(word) if part != word]
+            pieces = [piece for part in parts for piece in self.pieces(part) if piece != UNKNOWN]
+        return [self._rows[piece] for piece in pieces]
 
     def _longest_known(self, word: str, start: int) -> str:
         prefix = "##" if start else ""

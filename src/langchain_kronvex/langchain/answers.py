@@ -27,7 +27,6 @@ _KEYS = (
 )  # fmt: skip
 _MODES = {"values", "updates", "messages", "custom", "tasks", "checkpoints", "debug"}
 _INTERRUPT = "__interrupt__"
-_Said = str | BaseMessage
 
 
 class Answer(BaseCallbackHandler):
@@ -84,7 +83,7 @@ class Answer(BaseCallbackHandler):
             found = [_as_text(self._parts[-1])]
         said: list[BaseMessage] = []
         for each in itertools.chain.from_iterable(filter(None, found)):
-            _add(said, AIMessage(each) if isinstance(each, str) else each)
+            _add(said, each)
         answer = without_prompt(said, prompt)
         heard = said or None in found or self._unread
         self.is_missing = self.ended and bool(heard) and not answer and not self._interrupted
@@ -97,9 +96,11 @@ class Answer(BaseCallbackHandler):
         elif chunk is not None:
             self._parts.append(chunk)
 
-    def _found_in(self, value: Any) -> list[_Said] | None:
-        """Return the texts and messages that a value says; None if that is not known."""
-        if value is None or isinstance(value, str | BaseMessage):
+    def _found_in(self, value: Any) -> list[BaseMessage] | None:
+        """Return the messages that a value says; None if that is not known."""
+        if isinstance(value, str):
+            value = AIMessage(value) if value else None
+        if value is None or isinstance(value, BaseMessage):
             return [value] if value else []
         if isinstance(value, list | tuple):
             return list(value) if all(isinstance(each, BaseMessage) for each in value) else None
@@ -153,20 +154,21 @@ def _gist(message: BaseMessage) -> tuple[Any, ...]:
     return tuple(getattr(message, name, None) for name in fields)
 
 
-def _as_text(value: Any) -> list[_Said] | None:
+def _as_text(value: Any) -> list[BaseMessage] | None:
     """Return a structured answer as JSON text; None if JSON cannot hold it."""
     try:
-        as_model = isinstance(value, BaseModel)
-        return [value.model_dump_json() if as_model else json.dumps(value, ensure_ascii=False)]
+        if isinstance(value, BaseModel):
+            return [AIMessage(value.model_dump_json())]
+        return [AIMessage(json.dumps(value, ensure_ascii=False))]
     except (TypeError, ValueError, RecursionError):
         return None
 
 
-def _converted(messages: Any) -> list[_Said] | None:
+def _converted(messages: Any) -> list[BaseMessage] | None:
     """Return messages in any form that LangGraph takes; None if they are something else."""
     try:
         several = messages if isinstance(messages, list) else [messages]
-        return [*convert_to_messages(several)] if messages else []
+        return convert_to_messages(several) if messages else []
     except (TypeError, ValueError, NotImplementedError):
         return None
 

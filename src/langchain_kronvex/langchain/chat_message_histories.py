@@ -55,8 +55,7 @@ class KronvexChatMessageHistory(BaseChatMessageHistory):
     ) -> None:
         self.session_id = checks.check_id(session_id, "session_id")
         self.user_id = checks.check_optional_id(user_id, "user_id")
-        if max_messages is not None:
-            checks.check_count(max_messages, "max_messages", least=1)
+        checks.check_optional_count(max_messages, "max_messages", least=1)
         self.memory = check_memory(memory)
         self.max_messages = max_messages
         self.remember = remember

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 
 from langchain_core.messages import BaseMessage
 
-from langchain_kronvex.core.errors import ConfigurationError, InvalidInput, MemoryClosed, StoreBusy
+from langchain_kronvex.core.errors import ConfigurationError, MemoryClosed, StoreBusy
 from langchain_kronvex.core.messages import query_of, visible_texts
 from langchain_kronvex.core.types import MemoryContext, Scope
 from langchain_kronvex.langchain.answers import Answer
+from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure, recall_context
+from langchain_kronvex.memory.recall_context import ContextOptions, recall_context
 
 DEGRADED_EVENT = "kronvex_memory_degraded"
 NOT_RECOGNISED = (
@@ -49,7 +50,6 @@ class Turn:
     context: MemoryContext = field(default_factory=MemoryContext)
     degraded: bool = False
     exchange: str | None = None
-    _reported: bool = False
 
     @property
     def words(self) -> list[BaseMessage]:
@@ -69,14 +69,10 @@ class Turn:
         Doing both at once in two threads was measured to be slower.
         """
         if load_history:
-            try:
+            with self.memory.engine.degraded.going_on(self.on_error, self._degrade):
                 self.history = self.memory.load_messages(
                     self.session_id, user_id=self.scope.user_id, max_messages=max_messages
                 )
-            except InvalidInput:  # a mistake in the program
-                raise
-            except Exception as error:  # noqa: BLE001 - the chat goes on
-                self._degrade(error)
         shown = visible_texts([*self.history, *self.new])
         self.recall(query_of(self.new), shown, options)
 
@@ -130,12 +126,6 @@ class Turn:
         if answer.is_missing:
             self._degrade(ConfigurationError(NOT_RECOGNISED))
         return said
-
-    def report_once(self) -> bool:
-        """Return whether something failed, True only the first time."""
-        first = self.degraded and not self._reported
-        self._reported |= first
-        return first
 
     def _write(self, messages: Sequence[BaseMessage]) -> None:
         self.exchange = self.memory.save_messages(

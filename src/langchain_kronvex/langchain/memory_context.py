@@ -13,16 +13,15 @@ from langchain_core.runnables.base import coerce_to_runnable
 from pydantic import ConfigDict
 
 from langchain_kronvex.core.messages import query_of, visible_texts
-from langchain_kronvex.core.options import CheckedOptions
-from langchain_kronvex.core.types import MemoryContext, Scope
+from langchain_kronvex.core.types import MemoryContext
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 from langchain_kronvex.langchain.prompts import as_messages, fill, input_of, with_place
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure, recall_context
+from langchain_kronvex.memory.recall_context import ContextOptions, recall_context
 from langchain_kronvex.memory.scope_from_config import scope_from
 
 
-class KronvexMemoryContext(CheckedOptions, RunnableSerializable[Any, Any]):
+class KronvexMemoryContext(ContextOptions, RunnableSerializable[Any, Any]):
     """Recalls memories for its input, and returns the input with the context filled in.
 
     - A dict is returned with `context_key` added; the query is `input_key` (text or messages).
@@ -68,20 +67,8 @@ class KronvexMemoryContext(CheckedOptions, RunnableSerializable[Any, Any]):
     input_key: str = "input"
     context_key: str = "memory_context"
     history_key: str = "chat_history"
-    top_k: int = 8
-    max_tokens: int | None = None
-    memory_type: str | None = None
-    user_id: str | None = None
-    session_id: str | None = None
-    this_session_only: bool = False
-    on_error: OnFailure = "degrade"
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True)
-
-    def check_options(self) -> None:
-        """Raise `InvalidInput` if a value does not fit."""
-        Scope.of(self.user_id, self.session_id)
-        self._options()
+    model_config = ConfigDict(extra="forbid")
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Return the input with the context filled in."""
@@ -103,19 +90,10 @@ class KronvexMemoryContext(CheckedOptions, RunnableSerializable[Any, Any]):
             await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
         return self._filled(value, context)
 
-    def _options(self) -> ContextOptions:
-        return ContextOptions(
-            top_k=self.top_k,
-            max_tokens=self.max_tokens,
-            memory_type=self.memory_type,
-            this_session_only=self.this_session_only,
-            on_error=self.on_error,
-        )
-
     def _recall(self, value: Any, config: RunnableConfig) -> MemoryContext:
         query, already_shown = self._query(value)
         scope = scope_from(config, self.user_id, self.session_id)
-        return recall_context(self.memory, query, scope, self._options(), already_shown)
+        return recall_context(self.memory, query, scope, self, already_shown)
 
     def _query(self, value: Any) -> tuple[str, set[str]]:
         """Return the query, and the texts that the prompt contains already."""

@@ -17,8 +17,7 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.core.validation import MemoryType, check_names
-from langchain_kronvex.memory.documents import to_document
+from langchain_kronvex.memory.conversions import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import scope_from
 
@@ -92,7 +91,7 @@ class KronvexRetriever(CheckedOptions, BaseRetriever):
 
     def _for_call(self, config: RunnableConfig | None, given: dict[str, Any]) -> dict[str, Any]:
         """Return the options of one call, with the scope."""
-        check_names("invoke", given, ("k", "top_k", "run_id"))
+        checks.check_names("invoke", given, ("k", "top_k", "run_id"))
         k = count_of(given.pop("k", None), given.pop("top_k", None), self.k)
         scope = scope_from(config, self.user_id, self.session_id).reading(self.this_session_only)
         return {**given, "k": k, "scope": scope}
@@ -105,7 +104,7 @@ class KronvexRetriever(CheckedOptions, BaseRetriever):
             user_id=scope.user_id,
             session_id=scope.session_id,
             top_k=k,
-            memory_type=cast("MemoryType | None", self.memory_type),
+            memory_type=cast("checks.MemoryType | None", self.memory_type),
             threshold=self.threshold,
             include_shared=self.include_shared,
         )

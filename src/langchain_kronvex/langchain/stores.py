@@ -10,7 +10,6 @@ from langchain_core.stores import BaseStore
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput, StoreBusy
-from langchain_kronvex.core.validation import canonical_json
 from langchain_kronvex.memory.keyed_values import KeyedValues, check_key
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import check_memory
@@ -128,10 +127,8 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
         """
         expires_at = checks.expiry(self.memory.engine.clock(), ttl_days)
         new = {key: _encoded(value)}
-        for content in [None, _NULL] if expected is None else [_encoded(expected)]:
-            if self._values.put(new, expires_at, [content]):
-                return True
-        return False
+        there = [None, _NULL] if expected is None else [_encoded(expected)]
+        return any(self._values.put(new, expires_at, [content]) for content in there)
 
     async def acompare_and_set(
         self, key: str, expected: Any, value: Any, *, ttl_days: float | None = None
@@ -219,7 +216,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
 
 def _encoded(value: Any) -> str:
     try:
-        return canonical_json(value, "value")
+        return checks.canonical_json(value, "value")
     except InvalidInput as error:
         raise InvalidInput(
             f"{error} For bytes and other objects, wrap the store in LangChain's "

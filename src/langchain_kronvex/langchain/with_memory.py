@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
-from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
 from langchain_core.runnables.base import coerce_to_runnable
 from pydantic import ConfigDict
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
-from langchain_kronvex.core.options import CheckedOptions
-from langchain_kronvex.core.validation import checked_names
 from langchain_kronvex.langchain.answers import Answer
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, Turn
 from langchain_kronvex.langchain.prompts import (
@@ -26,13 +23,14 @@ from langchain_kronvex.langchain.prompts import (
     with_context,
     with_place,
 )
+from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.open_turn import open_turn
-from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
+from langchain_kronvex.memory.recall_context import ContextOptions
+from langchain_kronvex.memory.recaller import open_turn
 from langchain_kronvex.memory.scope_from_config import scope_from
 
 
-class ChainWithMemory(CheckedOptions, RunnableSerializable[Any, Any]):
+class ChainWithMemory(ContextOptions, RunnableSerializable[Any, Any]):
     """The chain that `with_memory` returns; see there."""
 
     chain: Runnable[Any, Any]
@@ -42,20 +40,15 @@ class ChainWithMemory(CheckedOptions, RunnableSerializable[Any, Any]):
     context_key: str
     output_messages_key: str
     max_messages: int | None
-    user_id: str | None
-    session_id: str | None
-    options: ContextOptions
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid")
 
     def check_options(self) -> None:
-        """Reject options that do not fit together."""
+        """Raise `InvalidInput` if values do not fit, or do not fit together."""
+        super().check_options()
+        checks.check_optional_count(self.max_messages, "max_messages", least=1)
         if len({self.input_messages_key, self.history_messages_key, self.context_key}) < 3:
             raise InvalidInput("The input, the history and the context need a key each.")
-
-    def get_name(self, suffix: str | None = None, *, name: str | None = None) -> str:
-        """Return the name in traces."""
-        return super().get_name(suffix, name=name or self.name or "with_memory")
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         """Run one turn."""
@@ -126,12 +119,14 @@ class ChainWithMemory(CheckedOptions, RunnableSerializable[Any, Any]):
         turn = self._opened(value, config)
         with open_turn(turn.words):
             filled = self._filled(value, turn)
-            _save(turn, turn.words, config)
+            turn.save(turn.words)
             answer = self._listening(filled, config)
             try:
                 yield turn, filled, answer
             finally:
-                _save(turn, turn.answer_of(answer), config)
+                turn.save(turn.answer_of(answer))
+                if turn.degraded:
+                    dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
 
     @asynccontextmanager
     async def _aopen(
@@ -140,19 +135,21 @@ class ChainWithMemory(CheckedOptions, RunnableSerializable[Any, Any]):
         turn = self._opened(value, config)
         with open_turn(turn.words):
             filled = await self.memory.engine.threads.read(self._filled, value, turn)
-            await _asave(turn, turn.words, config)
+            await turn.asave(turn.words)
             answer = self._listening(filled, config)
             try:
                 yield turn, filled, answer
             finally:
-                await _asave(turn, turn.answer_of(answer), config)
+                await turn.asave(turn.answer_of(answer))
+                if turn.degraded:
+                    await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
 
     def _opened(self, value: Any, config: RunnableConfig) -> Turn:
         said = input_of(value, self.input_messages_key) if isinstance(value, Mapping) else value
         return Turn(
             memory=self.memory,
             scope=scope_from(config, self.user_id, self.session_id),
-            on_error=self.options.on_error,
+            on_error=self.on_error,
             new=as_messages(said),
         )
 
@@ -161,7 +158,7 @@ class ChainWithMemory(CheckedOptions, RunnableSerializable[Any, Any]):
         turn.prepare(
             load_history=self.history_messages_key is not None,
             max_messages=self.max_messages,
-            options=self.options,
+            options=self,
         )
         context = turn.context.context
         if isinstance(value, Mapping):
@@ -181,7 +178,7 @@ class ChainWithMemory(CheckedOptions, RunnableSerializable[Any, Any]):
         return answer
 
 
-@checked_names
+@checks.checked_names
 def with_memory(
     chain: Any,
     memory: KronvexMemory,
@@ -241,16 +238,10 @@ def with_memory(
         MemoryClosed: when the chain runs, if the memory has been closed.
     """
     try:
-        if max_messages is not None:
-            checks.check_count(max_messages, "max_messages", least=1)
-        options = ContextOptions(
-            top_k=top_k, max_tokens=max_tokens, memory_type=memory_type,
-            this_session_only=this_session_only, on_error=on_error,
-        )  # fmt: skip
         return ChainWithMemory(
             chain=with_place(coerce_to_runnable(chain), context_key),
             memory=memory,
-            name=name,
+            name=name or "with_memory",
             input_messages_key=input_messages_key,
             history_messages_key=history_messages_key,
             context_key=context_key,
@@ -258,22 +249,14 @@ def with_memory(
             max_messages=max_messages,
             user_id=user_id,
             session_id=session_id,
-            options=options,
+            top_k=top_k,
+            max_tokens=max_tokens,
+            memory_type=memory_type,
+            this_session_only=this_session_only,
+            on_error=on_error,
         )
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"with_memory: {error}") from error
-
-
-def _save(turn: Turn, messages: Sequence[BaseMessage], config: RunnableConfig) -> None:
-    turn.save(messages)
-    if turn.report_once():
-        dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
-
-
-async def _asave(turn: Turn, messages: Sequence[BaseMessage], config: RunnableConfig) -> None:
-    await turn.asave(messages)
-    if turn.report_once():
-        await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
 
 
 def _marked(output: Any, turn: Turn) -> Any:

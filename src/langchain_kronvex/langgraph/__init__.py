@@ -5,15 +5,9 @@ Needs the extra: `pip install "langchain-kronvex[langgraph]"`.
 
 from __future__ import annotations
 
-from langchain_kronvex.core.errors import MissingExtra
+from langchain_kronvex.core.options import needing
 
-try:
-    import langgraph.store.base as _  # noqa: F401
-except ImportError as error:
-    raise MissingExtra(
-        'The store needs LangGraph: pip install "langchain-kronvex[langgraph]"'
-    ) from error
-
-from langchain_kronvex.langgraph.store import KronvexStore
+with needing("The store needs LangGraph", extra="langgraph"):
+    from langchain_kronvex.langgraph.store import KronvexStore
 
 __all__ = ["KronvexStore"]

@@ -13,10 +13,9 @@ from collections.abc import Iterable
 from langgraph.store.base import InvalidNamespaceError, ListNamespacesOp, MatchCondition
 
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.validation import DIGESTED, short_name
+from langchain_kronvex.core.validation import check_text, short_name
 
 Namespace = tuple[str, ...]
-LONG = DIGESTED  # the names of long namespaces begin with this
 
 
 def check_namespace(namespace: Iterable[object], *, may_be_empty: bool = False) -> Namespace:
@@ -36,21 +35,15 @@ def check_namespace(namespace: Iterable[object], *, may_be_empty: bool = False) 
 
 
 def _check_label(label: object) -> str:
-    if not isinstance(label, str):
-        raise InvalidNamespaceError(
-            f"The labels of a namespace must be strings, not {type(label).__name__}."
-        )
-    if not label or "." in label or "\0" in label:
-        raise InvalidNamespaceError(
-            f"A label of a namespace must not be empty or contain a period or NUL: {label!r}."
-        )
     try:
-        label.encode()
-    except UnicodeEncodeError as error:
+        text = check_text(label, "A label of a namespace")
+    except InvalidInput as error:
+        raise InvalidNamespaceError(str(error)) from error
+    if not text or "." in text:
         raise InvalidNamespaceError(
-            f"A label of a namespace contains a lone surrogate, so it is not Unicode: {label!r}."
-        ) from error
-    return label
+            f"A label of a namespace must not be empty or contain a period: {text!r}."
+        )
+    return text
 
 
 def written(namespace: Namespace) -> str:

@@ -6,8 +6,8 @@ to the results, which are fetched in growing portions until enough of them pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from heapq import nlargest
 
 from langgraph.store.base import SearchOp
@@ -15,9 +15,16 @@ from langgraph.store.base import SearchOp
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.filters import Accept, accepting
-from langchain_kronvex.langgraph.items import namespace_of, value_of
+from langchain_kronvex.core.types import Scope
+from langchain_kronvex.langgraph.items import (
+    SEARCHABLE,
+    SESSION,
+    is_part,
+    key_of,
+    namespace_of,
+    select,
+)
 from langchain_kronvex.langgraph.namespaces import (
-    LONG,
     Namespace,
     check_namespace,
     is_under,
@@ -25,8 +32,8 @@ from langchain_kronvex.langgraph.namespaces import (
     read,
     written,
 )
-from langchain_kronvex.memory.keyed_documents import KeyedDocuments, is_part
-from langchain_kronvex.storage.backend import Match, Record
+from langchain_kronvex.memory.engine import Engine
+from langchain_kronvex.storage.backend import Match, Page, Record, Selection
 
 _MIN_FILTERED_PORTION = 64  # nobody knows how many items pass a filter
 _GROWTH = 4
@@ -71,12 +78,16 @@ class CheckedSearch:
             portion=max(count, _MIN_FILTERED_PORTION) if asked.filter else count,
         )
 
+    def accepts(self, record: Record) -> bool:
+        """Return whether an item passes the filter."""
+        return self.accept(record.metadata["value"])
+
 
 class Searcher:
-    """Searches the items, which are stored as keyed documents."""
+    """Searches the items. Unlike the verbs of `KronvexMemory`, it counts no accesses."""
 
-    def __init__(self, documents: KeyedDocuments) -> None:
-        self._documents = documents
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._long: dict[str, Namespace] = {}  # the namespaces with a digest as their name
 
     def search(self, search: CheckedSearch) -> list[Found]:
@@ -88,9 +99,9 @@ class Searcher:
 
     def namespaces(self, prefix: Namespace) -> dict[Namespace, str]:
         """Return the namespaces nested in a prefix, with the names of their owners."""
-        names = self._documents.owners(f"{written(prefix)}/")
-        found = {read(name): name for name in names}
-        for name in self._documents.owners(LONG):
+        owners, now = self._engine.backend.owners, self._engine.clock()
+        found = {read(name): name for name in owners(f"{written(prefix)}/", now)}
+        for name in owners(checks.DIGESTED, now):
             namespace = self._long_namespace(name)
             if namespace and is_under(namespace, prefix):
                 found[namespace] = name
@@ -98,7 +109,7 @@ class Searcher:
 
     def _long_namespace(self, name: str) -> Namespace:
         if name not in self._long:
-            newest = self._documents.newest(name, 1, 0)
+            newest = self.newest(name, 1, 0)
             if not newest:
                 return ()
             self._long[name] = namespace_of(newest[0])
@@ -119,11 +130,28 @@ class Searcher:
     def _matches_of(self, owner: str, search: CheckedSearch) -> list[Match]:
         portion = search.portion
         while True:
-            matches, complete = self._documents.matches(owner, search.query, portion)
-            passed = [match for match in matches if search.accept(value_of(match.record))]
-            if len(passed) >= search.count or complete:
+            recaller = self._engine.recaller
+            request = recaller.request(search.query, Scope(owner), portion, SEARCHABLE)
+            matches = recaller.matches(request)
+            best = self._best_of_each(owner, matches)
+            passed = [match for match in best if search.accepts(match.record)]
+            if len(passed) >= search.count or len(matches) < portion:
                 return passed[: search.count]
             portion *= _GROWTH
+
+    def _best_of_each(self, owner: str, matches: Sequence[Match]) -> list[Match]:
+        """Return the first match of each item, with the record of the item itself."""
+        keys = tuple({key_of(match.record) for match in matches if is_part(match.record)})
+        found = self._engine.find(select(owner, keys)) if keys else []
+        whole = {record.key: record for record in found}
+        best: dict[str, Match] = {}
+        for match in matches:
+            key = key_of(match.record)
+            record = whole.get(key) if is_part(match.record) else match.record
+            # A part written at another time belongs to an earlier version of the item.
+            if record is not None and record.created_at == match.record.created_at:
+                best.setdefault(key, replace(match, record=record))
+        return list(best.values())
 
     def _newest(self, search: CheckedSearch) -> list[Found]:
         owners: list[str | None] = [*self._owners(search.prefix)] if search.prefix else [None]
@@ -132,13 +160,19 @@ class Searcher:
             found.sort(key=lambda record: record.created_at, reverse=True)
         return [(record, None) for record in found[: search.count]]
 
+    def newest(self, owner: str | None, limit: int, offset: int) -> list[Record]:
+        """Return a page of the items of one owner, or of all owners with parts, newest first."""
+        scope = None if owner is None else Scope(owner, SESSION)
+        page = Page(newest_first=True, limit=limit, offset=offset)
+        return self._engine.find(Selection(kind="memory", scope=scope), page)
+
     def _newest_of(self, owner: str | None, search: CheckedSearch) -> list[Record]:
         portion, offset = search.portion, 0
         passed: dict[str, Record] = {}  # by id, because concurrent writes shift the pages
         while True:
-            page = self._documents.newest(owner, portion, offset)
+            page = self.newest(owner, portion, offset)
             items = (record for record in page if not is_part(record))
-            passed |= {record.id: record for record in items if search.accept(value_of(record))}
+            passed |= {record.id: record for record in items if search.accepts(record)}
             if len(passed) >= search.count or len(page) < portion:
                 return list(passed.values())[: search.count]
             offset += portion

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from langchain_core.embeddings import Embeddings
@@ -24,8 +27,7 @@ from langgraph.store.base import (
 )
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
-from langchain_kronvex.core.validation import checked_names
+from langchain_kronvex.core.errors import ConfigurationError, InvalidInput, MemoryNotFound
 from langchain_kronvex.langgraph import items
 from langchain_kronvex.langgraph.namespaces import (
     Namespace,
@@ -35,7 +37,6 @@ from langchain_kronvex.langgraph.namespaces import (
     owner_of,
 )
 from langchain_kronvex.langgraph.search import CheckedSearch, Searcher
-from langchain_kronvex.memory.keyed_documents import KeyedDocuments
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import check_memory
 from langchain_kronvex.storage.backend import Record
@@ -93,7 +94,7 @@ class KronvexStore(BaseStore):
 
     supports_ttl = True
 
-    @checked_names
+    @checks.checked_names
     def __init__(
         self,
         memory: KronvexMemory,
@@ -109,8 +110,7 @@ class KronvexStore(BaseStore):
         embeddings = _embeddings((index or {}).get("embed"))
         changes = {} if embeddings is None else {"embeddings": embeddings}
         self.memory = memory.for_agent(f"{memory.agent_id}{AGENT_SUFFIX}", **changes)
-        self._documents = KeyedDocuments(self.memory.engine)
-        self._searcher = Searcher(self._documents)
+        self._searcher = Searcher(self.memory.engine)
 
     @property
     def embeddings(self) -> Embeddings | None:
@@ -141,8 +141,7 @@ class KronvexStore(BaseStore):
                 results.append(self._list(op))
             else:
                 results.append(None)
-        in_parts = self._in_parts or any(put.index for put in puts.values())
-        self._documents.put(records, now, _deleted(puts), in_parts=in_parts)
+        self._put(puts, records, now)
         return results
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
@@ -198,14 +197,13 @@ class KronvexStore(BaseStore):
         keys_of: dict[Namespace, dict[str, bool]] = {}
         for get in gets:
             namespace, key = _place(get)
-            if not namespace:
-                continue
-            keys = keys_of.setdefault(namespace, {})
-            keys[key] = keys.get(key, False) or get.refresh_ttl
+            if namespace:
+                keys = keys_of.setdefault(namespace, {})
+                keys[key] = keys.get(key, False) or get.refresh_ttl
         found: dict[_Place, Item] = {}
         for namespace, keys in keys_of.items():
-            for record in self._documents.find(owner_of(namespace), keys):
-                item = items.to_item(record)
+            for record in self.memory.engine.find(items.select(owner_of(namespace), keys)):
+                item = Item(**items.item_fields(record))
                 found[namespace, item.key] = item
                 self._refresh(record, wanted=keys[item.key])
         return found
@@ -214,23 +212,45 @@ class KronvexStore(BaseStore):
         found = self._searcher.search(search)
         for record, _ in found:
             self._refresh(record, wanted=refresh_ttl)
-        return [items.to_search_item(record, score) for record, score in found]
+        return [SearchItem(**items.item_fields(record), score=score) for record, score in found]
 
     def _list(self, asked: ListNamespacesOp) -> list[Namespace]:
         checks.check_count(asked.limit, "limit", least=0)
         checks.check_count(asked.offset, "offset", least=0)
-        if asked.max_depth is not None:
-            checks.check_count(asked.max_depth, "max_depth", least=1)
+        checks.check_optional_count(asked.max_depth, "max_depth", least=1)
         beginning = certain_beginning(asked)
         found = set(self._searcher.namespaces(beginning))
-        if beginning and self._documents.newest(owner_of(beginning), 1, 0):
+        if beginning and self._searcher.newest(owner_of(beginning), 1, 0):
             found.add(beginning)
         return listed(found, asked)
 
+    def _put(self, puts: Mapping[_Place, PutOp], records: Sequence[Record], now: datetime) -> None:
+        """Store items, replacing those with the same keys, and delete others, in one step."""
+        deleted: dict[str, list[str]] = {}
+        for (namespace, key), put in puts.items():
+            if put.value is None and namespace:
+                deleted.setdefault(owner_of(namespace), []).append(key)
+        selects = (items.select, items.select_parts)
+        chosen = [select(owner, keys) for select in selects for owner, keys in deleted.items()]
+        # Parts that are left over are never found, and are deleted together with their item.
+        in_parts = self._in_parts or any(put.index for put in puts.values())
+        if in_parts and not self.memory.engine.backend.is_remote:  # one request for each
+            chosen += items.replaced_parts(records)
+        if records or chosen:
+            self.memory.engine.put(records, now, chosen)
+
     def _refresh(self, record: Record, *, wanted: bool) -> None:
-        changed = items.refreshed(record, self.memory.engine.clock()) if wanted else None
-        if changed is not None:
-            self._documents.change(changed)
+        """Restart the lifetime of an item, unless it has been replaced or erased since."""
+        engine = self.memory.engine
+        changed = items.refreshed(record, engine.clock()) if wanted else None
+        if changed is None:
+            return
+        parts: list[Record] = []
+        if record.metadata.get(items.TEXTS):
+            parts = engine.find(items.select_parts(record.scope.owner, [record.key]))
+        for each in (changed, *(replace(p, expires_at=changed.expires_at) for p in parts)):
+            with contextlib.suppress(MemoryNotFound, InvalidInput):
+                engine.backend.change(each, engine.clock())
 
     # -- closing -------------------------------------------------------------------------------
 
@@ -261,7 +281,7 @@ class KronvexStore(BaseStore):
 def _place(op: GetOp | PutOp) -> _Place:
     """Return the checked place of an item; no item can be put into the empty namespace."""
     puts = isinstance(op, PutOp) and op.value is not None
-    return check_namespace(op.namespace, may_be_empty=not puts), items.check_key(op.key)
+    return check_namespace(op.namespace, may_be_empty=not puts), checks.check_text(op.key, "key")
 
 
 def _last_of_each(puts: Iterable[PutOp]) -> dict[_Place, PutOp]:
@@ -272,15 +292,6 @@ def _last_of_each(puts: Iterable[PutOp]) -> dict[_Place, PutOp]:
         last.pop(place, None)  # items are written in the order of their last puts
         last[place] = put._replace(namespace=place[0])
     return last
-
-
-def _deleted(puts: Mapping[_Place, PutOp]) -> dict[str, list[str]]:
-    """Return the keys of the items that are deleted, by owner."""
-    keys_of: dict[str, list[str]] = {}
-    for (namespace, key), put in puts.items():
-        if put.value is None and namespace:
-            keys_of.setdefault(owner_of(namespace), []).append(key)
-    return keys_of
 
 
 def _check_kinds(ops: Sequence[Op]) -> None:

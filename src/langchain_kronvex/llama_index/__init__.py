@@ -19,18 +19,12 @@ Needs the extra: `pip install "langchain-kronvex[llama-index]"`.
 
 from __future__ import annotations
 
-from langchain_kronvex.core.errors import MissingExtra
+from langchain_kronvex.core.options import needing
 
-try:
-    import llama_index.core as _  # noqa: F401
-except ImportError as error:
-    raise MissingExtra(
-        'This module needs LlamaIndex: pip install "langchain-kronvex[llama-index]"'
-    ) from error
-
-from langchain_kronvex.llama_index.chat_stores import KronvexAsyncChatStore, KronvexChatStore
-from langchain_kronvex.llama_index.memory_block import KronvexMemoryBlock
-from langchain_kronvex.llama_index.retriever import KronvexRetriever
+with needing("This module needs LlamaIndex", extra="llama-index"):
+    from langchain_kronvex.llama_index.chat_stores import KronvexAsyncChatStore, KronvexChatStore
+    from langchain_kronvex.llama_index.memory_block import KronvexMemoryBlock
+    from langchain_kronvex.llama_index.retriever import KronvexRetriever
 
 __all__ = [
     "KronvexAsyncChatStore",

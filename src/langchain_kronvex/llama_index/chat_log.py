@@ -58,7 +58,8 @@ class ChatKeys:
 
     def append(self, key: str, messages: Sequence[ChatMessage], status: str = ACTIVE) -> None:
         """Append messages, all or none."""
-        self._store(self._drafts(self._log(key), messages, status))
+        drafts = self._drafts(self._log(key), messages, status)
+        self.engine.add(drafts, self.engine.clock())
 
     def rewrite(self, key: str, messages: Sequence[ChatMessage], status: str = ACTIVE) -> None:
         """Make these the messages under a key, in one step; unchanged ones at the start are kept.
@@ -75,14 +76,15 @@ class ChatKeys:
         drafts = self._drafts(log, messages[start:], status)
         # Expired together with storing the new ones, so that no reader sees neither or both.
         leaving = [replace(record, expires_at=now, completes=True) for record in gone]
-        self._store([*leaving, *drafts[kept - start :]])
+        self.engine.add([*leaving, *drafts[kept - start :]], now)
         self._erase(log, gone)
 
     def archive_oldest(self, key: str, count: int, status: str) -> list[ChatMessage]:
         """Give the oldest active messages another status, in one step, and return them."""
         chosen = self._oldest(self._log(key), count)
         left = {STATUS: status, NONE_BEFORE: True}
-        self._store([replace(record, metadata=left, completes=True) for record in chosen])
+        moved = [replace(record, metadata=left, completes=True) for record in chosen]
+        self.engine.add(moved, self.engine.clock())
         return _decoded(chosen)
 
     # -- erasing -------------------------------------------------------------------------------
@@ -154,9 +156,6 @@ class ChatKeys:
         ]
         return drafts
 
-    def _store(self, records: Sequence[Record]) -> None:
-        self.engine.add(records, self.engine.clock())
-
     def _erase(self, log: ChatLog, records: Sequence[Record]) -> int:
         if not records:
             return 0
@@ -174,8 +173,7 @@ def _status(record: Record) -> str:
 
 def _unchanged(there: Sequence[Record], contents: Sequence[str], status: str) -> int:
     """Return how many records at the start already have the new content and status."""
-    pairs = zip(there, contents, strict=False)
-    for place, (record, content) in enumerate(pairs):
+    for place, (record, content) in enumerate(zip(there, contents, strict=False)):
         same = record.content == content or encode(decode(record.content)) == content
         if not same or _status(record) != status:
             return place

@@ -7,14 +7,33 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.storage.chat_store.base import BaseChatStore
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
-from pydantic import ConfigDict, Field, computed_field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.llama_index.chat_log import ChatKeys
 from langchain_kronvex.memory.memory import KronvexMemory
 
 
-class KronvexChatStore(CheckedOptions, BaseChatStore):
+class _StoreOnMemory(CheckedOptions, BaseModel):
+    """What both chat stores have."""
+
+    memory: KronvexMemory = Field(exclude=True, repr=False)
+    user_id: str | None = None
+    remember: bool = True
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name in dumps."""
+        return cls.__name__
+
+    @property
+    def _keys(self) -> ChatKeys:
+        return ChatKeys(self.memory.engine, self.user_id, self.remember)
+
+
+class KronvexChatStore(_StoreOnMemory, BaseChatStore):
     """Stores the messages of `ChatMemoryBuffer` and similar buffers, exactly and in order.
 
     >>> from llama_index.core.memory import ChatMemoryBuffer
@@ -38,30 +57,15 @@ class KronvexChatStore(CheckedOptions, BaseChatStore):
         InvalidInput: an id, a key or a message does not fit; nothing was stored.
     """
 
-    memory: KronvexMemory = Field(exclude=True, repr=False)
-    user_id: str | None = None
-    remember: bool = True
-
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-
     def __init__(self, *, location: str | None = None, **options: Any) -> None:
         """Create the store; the `location` that a dump contains has no effect."""
         super().__init__(**options)
-
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name in dumps."""
-        return "KronvexChatStore"
 
     @computed_field  # type: ignore[prop-decorator] # as pydantic asks
     @property
     def location(self) -> str:
         """Where the messages are stored, as a URL."""
         return self.memory.location
-
-    @property
-    def _keys(self) -> ChatKeys:
-        return ChatKeys(self.memory.engine, self.user_id, self.remember)
 
     def set_messages(self, key: str, messages: list[ChatMessage]) -> None:
         """Replace the messages under a key in one step: no reader sees neither or both."""
@@ -95,7 +99,7 @@ class KronvexChatStore(CheckedOptions, BaseChatStore):
         return self._keys.keys()
 
 
-class KronvexAsyncChatStore(CheckedOptions, AsyncDBChatStore):
+class KronvexAsyncChatStore(_StoreOnMemory, AsyncDBChatStore):
     """Stores the messages of `Memory`, both those in its queue and archived ones.
 
     ::
@@ -105,21 +109,6 @@ class KronvexAsyncChatStore(CheckedOptions, AsyncDBChatStore):
 
     It stores the same conversations as `KronvexChatStore`, with the same attributes and errors.
     """
-
-    memory: KronvexMemory = Field(exclude=True, repr=False)
-    user_id: str | None = None
-    remember: bool = True
-
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-
-    @classmethod
-    def class_name(cls) -> str:
-        """Return the name in dumps."""
-        return "KronvexAsyncChatStore"
-
-    @property
-    def _keys(self) -> ChatKeys:
-        return ChatKeys(self.memory.engine, self.user_id, self.remember)
 
     async def get_messages(
         self,

@@ -9,27 +9,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.messages import BaseMessage
 from llama_index.core.base.llms.types import ChatMessage, TextBlock
 from llama_index.core.memory.memory import BaseMemoryBlock
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from langchain_kronvex.core.context_lines import approximate_tokens
 from langchain_kronvex.core.errors import ScopeRequired
-from langchain_kronvex.core.messages import exchanges, query_of, visible_texts
-from langchain_kronvex.core.options import CheckedOptions
+from langchain_kronvex.core.messages import (
+    answer_content,
+    exchange_content,
+    exchanges,
+    query_of,
+    visible_texts,
+)
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.llama_index.exchanges import Exchange, remember
+from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.llama_index.message_codec import as_langchain
+from langchain_kronvex.memory.chat_log import ChatLog
+from langchain_kronvex.memory.conversions import memory_record
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure, recall_context
+from langchain_kronvex.memory.recall_context import ContextOptions, recall_context
+from langchain_kronvex.storage.backend import Page, Record
 
 _MAX_SEEN = 4096  # exchanges that a block knows to be remembered
+_LATEST = 100  # memories of the session that new exchanges are compared with
+Exchange = tuple[str, str]  # the user's message and the answer; "" for none
 
 
-class KronvexMemoryBlock(CheckedOptions, BaseMemoryBlock[str]):
+class KronvexMemoryBlock(ContextOptions, BaseMemoryBlock[str]):
     """Recalls memories from all sessions of the user, and remembers the exchanges of this one.
 
     ::
@@ -71,32 +82,12 @@ class KronvexMemoryBlock(CheckedOptions, BaseMemoryBlock[str]):
     """
 
     memory: KronvexMemory = Field(exclude=True, repr=False)
-    user_id: str | None = None
-    session_id: str | None = None
-    top_k: int = 8
-    max_tokens: int | None = None
-    memory_type: str | None = None
-    this_session_only: bool = False
     remember: bool = True
-    on_error: OnFailure = "degrade"
     name: str = "LongTermMemory"
     description: str | None = "What the user said in earlier conversations."
     priority: int = 1
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-
     _seen: dict[tuple[Scope, Exchange], None] = PrivateAttr(default_factory=dict)
-
-    def check_options(self) -> None:
-        """Raise `InvalidInput` if a value does not fit."""
-        Scope.of(self.user_id, self.session_id)
-        self._options()
-
-    def _options(self) -> ContextOptions:
-        return ContextOptions(
-            top_k=self.top_k, max_tokens=self.max_tokens, memory_type=self.memory_type,
-            this_session_only=self.this_session_only, on_error=self.on_error,
-        )  # fmt: skip
 
     async def _aget(
         self,
@@ -118,13 +109,7 @@ class KronvexMemoryBlock(CheckedOptions, BaseMemoryBlock[str]):
 
     def _content(self, messages: Sequence[ChatMessage], session_id: str | None) -> str:
         scope, said = self._scope(session_id), self._said(messages)
-        context = recall_context(
-            self.memory,
-            query_of(said),
-            scope,
-            self._options(),
-            visible_texts(said),
-        )
+        context = recall_context(self.memory, query_of(said), scope, self, visible_texts(said))
         self._remember(exchanges(said)[-2:], scope)
         return self._neutral(str(context))
 
@@ -142,15 +127,10 @@ class KronvexMemoryBlock(CheckedOptions, BaseMemoryBlock[str]):
         ]
         if not fresh or not self.remember:
             return
-        try:
+        with self.memory.engine.degraded.going_on(self.on_error):
             self.memory.engine.writer.submit(scope, lambda: remember(self.memory, scope, fresh))
-        except Exception as error:
-            if self.on_error == "raise":
-                raise
-            self.memory.engine.degraded.report(error)
-            return
-        # Known here, so that a forgotten exchange does not return when it leaves the queue.
-        self._seen |= dict.fromkeys((scope, pair) for pair in fresh)
+            # Known here, so that a forgotten exchange does not return when it leaves the queue.
+            self._seen |= dict.fromkeys((scope, pair) for pair in fresh)
         for oldest in list(self._seen)[:-_MAX_SEEN]:
             del self._seen[oldest]
 
@@ -163,21 +143,44 @@ class KronvexMemoryBlock(CheckedOptions, BaseMemoryBlock[str]):
 
     def _said(self, messages: Sequence[ChatMessage]) -> list[BaseMessage]:
         """Return messages without the content that this block has added to them."""
-        return [
-            as_langchain(
-                ChatMessage(role=m.role, blocks=[b for b in m.blocks if not self._is_own(b)])
-            )
-            for m in messages
-        ]
-
-    def _is_own(self, block: Any) -> bool:
-        return (
-            isinstance(block, TextBlock)
-            and f"<{self.name}>" in block.text
-            and f"</{self.name}>" in block.text
-        )
+        tag = re.compile(rf"<{re.escape(self.name)}>.*</{re.escape(self.name)}>", re.DOTALL)
+        said = []
+        for message in messages:
+            own = [b for b in message.blocks if isinstance(b, TextBlock) and tag.search(b.text)]
+            blocks = [block for block in message.blocks if block not in own]
+            said.append(as_langchain(ChatMessage(role=message.role, blocks=blocks)))
+        return said
 
     def _neutral(self, context: str) -> str:
         """Neutralise tags in memories that could pass for tags of the prompt template."""
         names = f"memory|content_block|{re.escape(self.name)}"
         return re.sub(rf"<(?=\s*/?\s*(?:{names})(?!\w))", "(", context, flags=re.IGNORECASE)
+
+
+def remember(memory: KronvexMemory, scope: Scope, said: Sequence[Exchange]) -> None:
+    """Remember new exchanges; an answer completes the remembered question.
+
+    Exchanges that are remembered already stay as they are, with their dates.
+
+    Args:
+        memory: The memory that stores them.
+        scope: The user and the session.
+        said: The exchanges, in the order they were said.
+    """
+    now = memory.engine.clock()
+    log = ChatLog.of(memory.engine, scope.session_id or scope.owner, scope.user_id)
+    latest = log.engine.find(log.select("memory"), Page(newest_first=True, limit=_LATEST))
+    there = {record.content: record for record in latest}
+    asked_lately = {record.search_text for record in latest}
+    changed: dict[str, Record] = {}
+    for user, answer in said:
+        question = exchange_content(user, None)[:MAX_CONTENT_CHARS] if user else ""
+        content = exchange_content(user, answer or None) if user else answer_content(answer)
+        content = content[:MAX_CONTENT_CHARS]
+        if content in there or content in changed or (user in asked_lately and not answer):
+            continue
+        new = memory_record(log.scope, content, now, search_text=user or None)
+        if asked := there.pop(question, None):
+            new = replace(asked, content=content, key=new.key, completes=True)
+        changed[content] = new
+    log.engine.add(list(changed.values()), now)

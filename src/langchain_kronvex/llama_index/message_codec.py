@@ -54,7 +54,21 @@ _BLOCK_CLASSES = {
 def as_langchain(message: ChatMessage) -> BaseMessage:
     """Return a message in the form of LangChain: its role, text and tool calls."""
     class_ = _CLASS_OF_ROLE.get(message.role, AIMessage)
-    return class_(**_langchain_fields(message, class_))
+    fields: dict[str, Any] = {"content": message.content or ""}
+    if class_ is AIMessage:
+        fields["tool_calls"] = [
+            {
+                "name": block.tool_name,
+                "args": to_jsonable_python(block.tool_kwargs, fallback=repr, bytes_mode="base64"),
+                "id": block.tool_call_id,
+                "type": "tool_call",
+            }
+            for block in message.blocks
+            if isinstance(block, ToolCallBlock) and isinstance(block.tool_kwargs, dict)
+        ]
+    if class_ is ToolMessage:
+        fields["tool_call_id"] = str(message.additional_kwargs.get("tool_call_id", ""))
+    return class_(**fields)
 
 
 def encode(message: ChatMessage) -> str:
@@ -65,11 +79,9 @@ def encode(message: ChatMessage) -> str:
     """
     if not isinstance(message, ChatMessage):
         raise InvalidInput(f"A message must be a ChatMessage, not {type(message).__name__}.")
-    class_ = _CLASS_OF_ROLE.get(message.role, AIMessage)
     try:
-        fields = _langchain_fields(message, class_)
-        same = class_(**fields)
-        stored: dict[str, Any] = {"type": same.type, "data": fields}
+        same = as_langchain(message)
+        stored = {"type": same.type, "data": same.model_dump(exclude_defaults=True)}
         if _from_langchain(same) != message:
             stored[EXACT] = message.model_dump(warnings=False)
         return json.dumps(stored, default=_as_json)
@@ -102,28 +114,6 @@ def decode(text: str) -> ChatMessage:
     return message
 
 
-def _langchain_fields(message: ChatMessage, class_: type[BaseMessage]) -> dict[str, Any]:
-    fields: dict[str, Any] = {"content": message.content or ""}
-    if class_ is AIMessage and (calls := _tool_calls(message)):
-        fields["tool_calls"] = calls
-    if class_ is ToolMessage:
-        fields["tool_call_id"] = str(message.additional_kwargs.get("tool_call_id", ""))
-    return fields
-
-
-def _tool_calls(message: ChatMessage) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": block.tool_name,
-            "args": to_jsonable_python(block.tool_kwargs, fallback=repr, bytes_mode="base64"),
-            "id": block.tool_call_id,
-            "type": "tool_call",
-        }
-        for block in message.blocks
-        if isinstance(block, ToolCallBlock) and isinstance(block.tool_kwargs, dict)
-    ]
-
-
 def _from_langchain(message: BaseMessage) -> ChatMessage:
     text = str(message.text)
     blocks: list[Any] = [TextBlock(text=text)] if text else []
@@ -139,19 +129,14 @@ def _from_langchain(message: BaseMessage) -> ChatMessage:
 def _block(fields: Mapping[str, Any]) -> Any:
     try:
         return _BLOCKS.validate_python(fields)
-    except ValidationError as error:
-        return _unchecked(fields, error)
-
-
-def _unchecked(fields: Mapping[str, Any], error: ValidationError) -> Any:
-    """Return a block that was valid when stored; for example, its file may be gone now."""
-    known = _BLOCK_CLASSES.get(str(fields.get("block_type")))
-    if known is None:
-        raise StoreError(
-            f"A message contains a block of type {fields.get('block_type')!r}, which this version "
-            "of llama-index-core does not know; upgrade it."
-        ) from error
-    return known.model_construct(**{name: _value(name, fields[name]) for name in fields})
+    except ValidationError as error:  # it was valid when stored, but its file may be gone now
+        known = _BLOCK_CLASSES.get(str(fields.get("block_type")))
+        if known is None:
+            raise StoreError(
+                f"A message contains a block of type {fields.get('block_type')!r}, which this "
+                "version of llama-index-core does not know; upgrade it."
+            ) from error
+        return known.model_construct(**{name: _value(name, fields[name]) for name in fields})
 
 
 def _value(name: str, value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from inspect import signature
-from itertools import chain
 from typing import Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -11,9 +10,8 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ScopeRequired
-from langchain_kronvex.core.types import RecalledMemory, Scope
-from langchain_kronvex.core.validation import check_names
-from langchain_kronvex.memory.documents import to_document
+from langchain_kronvex.core.types import Scope
+from langchain_kronvex.memory.conversions import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import check_memory
 
@@ -63,8 +61,8 @@ class KronvexRetriever(BaseRetriever):
         include_shared: bool = False,
         **options: Any,
     ) -> None:
-        known = (signature(each).parameters for each in (KronvexRetriever, BaseRetriever))
-        check_names("KronvexRetriever", options, chain(*known))
+        known = [*signature(KronvexRetriever).parameters, *signature(BaseRetriever).parameters]
+        checks.check_names("KronvexRetriever", options, known)
         scope = Scope.of(user_id, session_id)
         if not scope:
             raise ScopeRequired("The retriever needs a user: pass user_id or session_id.")
@@ -81,20 +79,19 @@ class KronvexRetriever(BaseRetriever):
         super().__init__(**options)
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        found = self.memory.recall(query_bundle.query_str, **self._options)
-        return [to_node(memory) for memory in found]
+        return [
+            NodeWithScore(
+                node=TextNode(
+                    id_=memory.id,
+                    text=memory.content,
+                    metadata=to_document(memory).metadata,
+                    excluded_llm_metadata_keys=list(_NOT_FOR_MODELS),
+                    excluded_embed_metadata_keys=list(_NOT_FOR_EMBEDDINGS),
+                ),
+                score=memory.similarity,
+            )
+            for memory in self.memory.recall(query_bundle.query_str, **self._options)
+        ]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return await self.memory.engine.threads.read(self._retrieve, query_bundle)
-
-
-def to_node(memory: RecalledMemory) -> NodeWithScore:
-    """Return a memory as a node."""
-    node = TextNode(
-        id_=memory.id,
-        text=memory.content,
-        metadata=to_document(memory).metadata,
-        excluded_llm_metadata_keys=list(_NOT_FOR_MODELS),
-        excluded_embed_metadata_keys=list(_NOT_FOR_EMBEDDINGS),
-    )
-    return NodeWithScore(node=node, score=memory.similarity)

@@ -15,6 +15,7 @@ from itertools import dropwhile
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ErasurePending, InvalidInput
 from langchain_kronvex.core.messages import (
     answer_content,
@@ -29,7 +30,6 @@ from langchain_kronvex.core.messages import (
     window,
 )
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.core.validation import MAX_CONTENT_CHARS, check_count, check_id
 from langchain_kronvex.memory.conversions import memory_record
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Kind, Page, Record, Selection, content_key
@@ -49,16 +49,11 @@ class ChatLog:
     engine: Engine
     scope: Scope
 
-    def select(
-        self,
-        kind: Kind,
-        ids: tuple[str, ...] | None = None,
-        keys: tuple[str, ...] | None = None,
-    ) -> Selection:
+    def select(self, kind: Kind, ids: tuple[str, ...] | None = None) -> Selection:
         """Return a selection of records of this session."""
         # With both ids set, reading is limited to this one session.
         session = Scope(self.scope.owner, self.scope.session_id)
-        return Selection(kind=kind, scope=session, ids=ids, keys=keys)
+        return Selection(kind=kind, scope=session, ids=ids)
 
     @classmethod
     def of(cls, engine: Engine, session_id: str, user_id: str | None) -> ChatLog:
@@ -67,18 +62,17 @@ class ChatLog:
         Raises:
             InvalidInput: an id does not fit.
         """
-        return cls(engine, Scope.of(user_id, check_id(session_id, "session_id")))
+        return cls(engine, Scope.of(user_id, checks.check_id(session_id, "session_id")))
 
     def load(self, max_messages: int | None = None) -> list[BaseMessage]:
         """Return the messages in the order of writing; all, or the last whole turns."""
-        if max_messages is not None:
-            check_count(max_messages, "max_messages", least=1)
+        checks.check_optional_count(max_messages, "max_messages", least=1)
         # One more than wanted: if it exists, the oldest turn that was read may be incomplete.
         limit = None if max_messages is None else max_messages + 1
         while True:
             page = Page(newest_first=True, limit=limit)
             found = self.engine.find(self.select("message"), page)
-            messages = [message for _, message in _read_all(reversed(found))]
+            messages = [message for _, message in read_all(reversed(found))]
             if max_messages is None or limit is None:
                 return messages
             if len(found) < limit or any(isinstance(m, HumanMessage) for m in messages[1:]):
@@ -102,6 +96,7 @@ class ChatLog:
             InvalidInput: `messages` is not a list of LangChain messages.
         """
         check_messages(messages)
+        checks.check_flag(remember, "remember")
         now = self.engine.clock()
         records = self.drafts(messages, now, remember=remember, reply_to=reply_to)
         if not records:
@@ -128,10 +123,6 @@ class ChatLog:
         stages = _stages(self.scope, messages, unfinished, now)
         return [*said, *{stage.id: stage for stage in stages}.values()]
 
-    def clear(self) -> int:
-        """Erase the messages of the session; return how many."""
-        return self.engine.delete(self.select("message"))
-
     def delete(self, message: str | BaseMessage) -> int:
         """Erase the messages with an id, or equal to a message; return how many.
 
@@ -141,8 +132,8 @@ class ChatLog:
             InvalidInput: it is neither an id nor a message.
         """
         if not isinstance(message, BaseMessage):
-            check_id(message, "message_id")
-        read = _read_all(self.engine.find(self.select("message")))
+            checks.check_id(message, "message_id")
+        read = read_all(self.engine.find(self.select("message")))
         chosen = [(record, each) for record, each in read if message in (each, each.id)]
         calls = {call["id"] for _, each in chosen for call in getattr(each, "tool_calls", ())}
         chosen += [pair for pair in read if getattr(pair[1], "tool_call_id", None) in calls]
@@ -156,7 +147,7 @@ class ChatLog:
             if not said or not said[-1][0]:
                 return None
             key = content_key("episodic", _cut(exchange_content(*said[-1])))
-            chosen = self.select("memory", keys=(key,))
+            chosen = replace(self.select("memory"), keys=(key,))
         else:
             chosen = self.select("memory", ids=(reply_to,))
         found = self.engine.find(chosen, Page(limit=1))
@@ -178,19 +169,16 @@ class ChatLog:
 _Said = tuple[Record, BaseMessage]
 
 
-def _read_all(records: Iterable[Record]) -> list[_Said]:
-    """Return records with their messages, without those that cannot be read."""
-    return [(r, message) for r in records if (message := _read(r.content)) is not None]
-
-
-def _read(content: str) -> BaseMessage | None:
-    """Return a message; None if it cannot be read, for example by this version."""
-    try:
-        return decode_message(content)
-    except Exception as error:  # noqa: BLE001 - the rest of the session matters more
-        kind = type(error).__name__
-        logger.warning("a stored message cannot be read (%s) and is left out", kind)
-        return None
+def read_all(records: Iterable[Record]) -> list[_Said]:
+    """Return records with their messages, without those that this version cannot read."""
+    read = []
+    for record in records:
+        try:
+            read.append((record, decode_message(record.content)))
+        except Exception as error:  # noqa: BLE001, PERF203 - the others matter more
+            kind = type(error).__name__
+            logger.warning("a stored message cannot be read (%s) and is left out", kind)
+    return read
 
 
 def _stages(
@@ -236,7 +224,7 @@ def _answered(exchange: Record, text: str, *, completes: bool) -> Record:
 
 def _cut(content: str) -> str:
     """Cut the text of a memory to the limit; the message itself is stored in full."""
-    return content[:MAX_CONTENT_CHARS]
+    return content[: checks.MAX_CONTENT_CHARS]
 
 
 # -- forgetting --------------------------------------------------------------------------------
@@ -251,7 +239,8 @@ def forget(engine: Engine, id_: str | None, scope: Scope, *, keep_messages: bool
         raise InvalidInput(
             "Name what to forget: pass id, user_id or session_id. clear() erases everything."
         )
-    ids = None if id_ is None else (check_id(id_, "id"),)
+    checks.check_flag(keep_messages, "keep_messages")
+    ids = None if id_ is None else (checks.check_id(id_, "id"),)
     chosen = Selection(kind=None, scope=scope or None, ids=ids)
     memory = None if id_ is None or keep_messages else engine.find_memory(id_, scope)
     if memory is None:
@@ -283,7 +272,7 @@ def _saying(engine: Engine, memory: Record, begun: set[str]) -> list[Record]:
             those that are found are added.
     """
     scope = Scope(memory.scope.owner, memory.scope.session_id)
-    turns = _turns(_read_all(engine.find(Selection(kind="message", scope=scope))))
+    turns = _turns(read_all(engine.find(Selection(kind="message", scope=scope))))
     read = ([message for _, message in turn] for turn in turns)
     made = [[s.content for s in _stages(memory.scope, m, None, memory.created_at)] for m in read]
     question = _cut(exchange_content(memory.search_text or "", None))

@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from langchain_core.documents import Document
+
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.messages import exchange_content
@@ -19,7 +21,6 @@ from langchain_kronvex.core.types import (
     Scope,
     Unchanged,
 )
-from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.recall.order import confidence, frequency, recency
 from langchain_kronvex.storage.backend import Match, Record, content_key
 
@@ -92,7 +93,7 @@ def exchange_records(
     answer = checks.check_content(assistant_message, "assistant_message")
     expires_at = checks.expiry(now, ttl_days)
     contents = [exchange_content(said, answer)]
-    if len(contents[0]) > MAX_CONTENT_CHARS:
+    if len(contents[0]) > checks.MAX_CONTENT_CHARS:
         contents = [said, answer]
     return [
         memory_record(scope, content, now, search_text=said, expires_at=expires_at)
@@ -162,3 +163,21 @@ def _public(record: Record, access_count: int) -> dict[str, Any]:
         "pinned": record.pinned,
         "access_count": access_count,
     }
+
+
+def to_document(memory: RecalledMemory) -> Document:
+    """Return a recalled memory as a document."""
+    return Document(
+        id=memory.id,
+        page_content=memory.content,
+        metadata={
+            **memory.metadata,
+            "memory_type": memory.memory_type,
+            "similarity": memory.similarity,
+            "confidence": memory.confidence,
+            "probability": memory.probability,
+            "created_at": memory.created_at.isoformat(),
+            "user_id": memory.user_id,
+            "session_id": memory.session_id,
+        },
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from langchain_kronvex.core.background import BackgroundWriter
@@ -21,11 +21,6 @@ TRIVIAL_TEXT = "hello"  # every working provider can embed it
 _MAX_REPORTED_IDS = 20
 _OTHERS_SECONDS = 2.0  # by then a living worker has usually embedded its own memories
 _GRACE_SECONDS = 1.0  # after this, another worker's claim has certainly expired
-
-
-def batch_size(model: EmbeddingModel) -> int:
-    """Return how many texts to embed at once; providers limit the size of a request."""
-    return 512 if model.is_local else 64
 
 
 def vectors_apart(model: EmbeddingModel, texts: Sequence[str]) -> list[Floats | None]:
@@ -119,12 +114,21 @@ class BackgroundEmbedder:
 
     def _embed_all(self, model: EmbeddingModel) -> None:
         refused = self._refused.setdefault(model.name, set())
-        size, position = batch_size(model), 0
-        while batch := self._backend.unembedded(size, self._clock(), after=position):
-            position = batch[-1].position
+        for batch in self.batches(model):
             fresh = [memory for memory in batch if memory.id not in refused]
             if fresh:
                 self.set_aside(model, embed_batch(self._backend, model, fresh))
+
+    def batches(
+        self, model: EmbeddingModel, *, upcoming: bool = False
+    ) -> Iterator[list[Unembedded]]:
+        """Yield the memories without a vector, as many at once as a provider takes in a request."""
+        size, position = 512 if model.is_local else 64, 0
+        while batch := self._backend.unembedded(
+            size, self._clock(), after=position, upcoming=upcoming
+        ):
+            position = batch[-1].position
+            yield batch
 
     def set_aside(self, model: EmbeddingModel, ids: Sequence[str]) -> None:
         """Report memories with texts that the model rejects, and do not try them again."""

@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import time
 import weakref
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import compress
+from typing import Literal
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter, OnError, notify
 from langchain_kronvex.core.errors import (
     ConfigurationError,
     ErasurePending,
+    InvalidInput,
+    MemoryClosed,
     MemoryNotFound,
     described,
 )
@@ -31,6 +34,7 @@ from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import is_remote, open_backend, resolve_agent_id, resolve_url
 
 logger = logging.getLogger("langchain_kronvex")
+OnFailure = Literal["degrade", "raise"]  # of the memory in a chat
 # Reads that hardly wait: with as many threads as tasks, 64 tasks read 10 % less a second.
 _COMPUTING_THREADS = {"sqlite": 2, "postgresql": 4}
 
@@ -54,6 +58,23 @@ class DegradedTurns:
         chat = ", the chat goes on" if in_chat else ""
         logger.warning("memory degraded%s: %s", chat, self.last_error)
         notify(self._on_error, error)
+
+    @contextmanager
+    def going_on(
+        self, on_error: OnFailure, report: Callable[[Exception], None] | None = None
+    ) -> Iterator[None]:
+        """Report an error and go on without the memory, unless `on_error` is `raise`.
+
+        Mistakes in the program are raised: values that do not fit, and a closed memory.
+        """
+        try:
+            yield
+        except (InvalidInput, MemoryClosed):
+            raise
+        except Exception as error:
+            if on_error == "raise":
+                raise
+            (report or self.report)(error)
 
 
 class Eraser:
@@ -149,17 +170,14 @@ class Engine:
         if model := self.model.current:
             model.load()
             model.width = self.backend.settle_embeddings(model.name, model.width)
-            if self._has_unembedded():
+            # Memories may have no vector yet, for example because a process ended early.
+            left = self.backend.unembedded(1, self.clock())
+            if left or self.backend.embedded_elsewhere() is not None:
                 self.embedder.wake()
         self.backend.purge(self.clock())
         if self.backend.is_erasing:
             self.eraser.wake()
         self.backend.start(report, self.embedder.wake_for_others)
-
-    def _has_unembedded(self) -> bool:
-        """Return whether memories have no vector yet, for example because a process ended early."""
-        left = self.backend.unembedded(1, self.clock())
-        return bool(left) or self.backend.embedded_elsewhere() is not None
 
     # -- records -------------------------------------------------------------------------------
 
@@ -208,6 +226,7 @@ class Engine:
         type_ = None if memory_type is None else checks.check_type(memory_type)
         checks.check_count(limit, "limit", least=1)
         checks.check_count(offset, "offset", least=0)
+        checks.check_flag(include_shared, "include_shared")
         return self.find(
             Selection(kind="memory", scope=scope, include_shared=include_shared, type=type_),
             Page(by="created", newest_first=True, limit=limit, offset=offset),
@@ -278,12 +297,10 @@ class Engine:
 
     def flush(self, timeout: float | None) -> bool:
         """Wait for the background work; return False if `timeout` seconds were not enough."""
-        end = (
-            None if timeout is None else time.monotonic() + checks.check_seconds(timeout, "timeout")
-        )
-        done = True
+        end = 0.0 if timeout is None else checks.check_seconds(timeout, "timeout")
+        end, done = end + time.monotonic(), True
         for part in (self.writer, self._embedding_writer, self.backend):
-            left = None if end is None else max(end - time.monotonic(), 0)
+            left = None if timeout is None else max(end - time.monotonic(), 0)
             done = part.flush(left) and done
         return done
 

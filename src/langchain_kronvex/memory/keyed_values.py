@@ -11,7 +11,6 @@ from datetime import datetime
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.core.validation import short_name
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Record, Replacement, Selection
 
@@ -59,11 +58,11 @@ class KeyedValues:
         return self._engine.delete(chosen) if chosen.keys else 0
 
     def _select(self, keys: Iterable[str] | None) -> Selection:
-        short = None if keys is None else tuple(short_name(check_key(key)) for key in keys)
+        short = None if keys is None else tuple(checks.short_name(check_key(key)) for key in keys)
         return Selection(kind="item", scope=self._place, keys=short)
 
     def _record(self, key: str, content: str, now: datetime, expires_at: datetime | None) -> Record:
-        short = short_name(check_key(key))
+        short = checks.short_name(check_key(key))
         return Record(
             kind="item", id=uuid.uuid4().hex, scope=self._place, key=short, type=_SESSION,
             content=content, metadata={} if short == key else {_KEY: key},

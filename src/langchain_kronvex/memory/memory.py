@@ -453,13 +453,11 @@ class KronvexMemory:
             MemoryNotFound: no memory has this id.
             InvalidInput: a value does not fit; nothing was changed.
         """
-        changed = self.engine.change(
-            id,
-            lambda record: changed_record(
-                record, pinned=pinned, memory_type=memory_type, metadata=metadata, ttl_days=ttl_days
-            ),
-        )
-        return to_memory(changed)
+        changed = partial(
+            changed_record, pinned=pinned, memory_type=memory_type, metadata=metadata,
+            ttl_days=ttl_days,
+        )  # fmt: skip
+        return to_memory(self.engine.change(id, changed))
 
     async def aupdate(
         self,
@@ -611,7 +609,7 @@ class KronvexMemory:
 
     def clear_messages(self, session_id: str, *, user_id: str | None = None) -> int:
         """Erase the messages of a session permanently; return how many. Memories stay."""
-        return ChatLog.of(self.engine, session_id, user_id).clear()
+        return self.engine.delete(ChatLog.of(self.engine, session_id, user_id).select("message"))
 
     async def aclear_messages(self, session_id: str, *, user_id: str | None = None) -> int:
         """Async version of `clear_messages`."""

@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
+
+from pydantic import BaseModel, ConfigDict
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.errors import InvalidInput, MemoryClosed
+from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.core.types import MemoryContext, Scope
-from langchain_kronvex.core.validation import MemoryType
+from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory
 
-OnFailure = Literal["degrade", "raise"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContextOptions:
-    """How the context of a turn is recalled; see `KronvexMemory.inject_context`.
+class ContextOptions(CheckedOptions, BaseModel):
+    """Whose context a turn recalls, and how; see `KronvexMemory.inject_context`.
 
     Raises:
         InvalidInput: an option does not fit.
     """
 
+    user_id: str | None = None
+    session_id: str | None = None
     top_k: int = 8
     max_tokens: int | None = None
     memory_type: str | None = None
     this_session_only: bool = False
     on_error: OnFailure = "degrade"
 
-    def __post_init__(self) -> None:
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True)
+
+    def check_options(self) -> None:
+        """Raise `InvalidInput` if a value does not fit."""
+        Scope.of(self.user_id, self.session_id)
         checks.check_count(self.top_k, "top_k", least=1)
-        if self.max_tokens is not None:
-            checks.check_count(self.max_tokens, "max_tokens", least=1)
+        checks.check_optional_count(self.max_tokens, "max_tokens", least=1)
         if self.memory_type is not None:
             checks.check_type(self.memory_type)
-        checks.check_flag(self.this_session_only, "this_session_only")
-        if self.on_error not in ("degrade", "raise"):
-            raise InvalidInput(f"on_error must be 'degrade' or 'raise', not {self.on_error!r}.")
 
 
 def recall_context(
@@ -56,20 +56,14 @@ def recall_context(
     scope = scope.reading(options.this_session_only)
     if not query.strip():
         return MemoryContext()
-    try:
+    with memory.engine.degraded.going_on(options.on_error, report):
         return memory.inject_context(
             query,
             user_id=scope.user_id,
             session_id=scope.session_id,
             top_k=options.top_k,
             max_tokens=options.max_tokens,
-            memory_type=cast("MemoryType | None", options.memory_type),
+            memory_type=cast("checks.MemoryType | None", options.memory_type),
             already_shown=already_shown,
         )
-    except (InvalidInput, MemoryClosed):  # a mistake in the program
-        raise
-    except Exception as error:
-        if options.on_error == "raise":
-            raise
-        (report or memory.engine.degraded.report)(error)
-        return MemoryContext(degraded=True)
+    return MemoryContext(degraded=True)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
+
+from langchain_core.messages import BaseMessage
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.context_lines import context_text, within
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.core.fork_safety import ForkAware
+from langchain_kronvex.core.messages import exchange_contents
 from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.embeddings.model import ModelInUse
 from langchain_kronvex.memory.conversions import to_recalled
-from langchain_kronvex.memory.open_turn import OPEN_TURN
 from langchain_kronvex.recall.cues import focus
 from langchain_kronvex.recall.order import Candidate, newest_first
 from langchain_kronvex.recall.request import RecallRequest
@@ -25,6 +29,9 @@ from langchain_kronvex.storage.backend import Match, MemoryBackend
 # How often a memory may be reindexed during one recall before the recall fails.
 _MAX_MODEL_CHANGES = 50
 _GATHER_SECONDS = 0.5  # how long accesses are counted in RAM before they are stored
+# The contents of the memories that the turn has saved so far. Texts and not ids, because saving may
+# still be going on in the background.
+_OPEN_TURN: ContextVar[frozenset[str]] = ContextVar("kronvex_open_turn", default=frozenset())
 
 
 class AccessCounter(ForkAware):
@@ -111,7 +118,7 @@ class Recaller:
             top_k=checks.check_count(top_k, "top_k", least=1),
             memory_type=None if memory_type is None else checks.check_type(memory_type),
             threshold=checks.check_share(threshold, "threshold"),
-            include_shared=include_shared,
+            include_shared=checks.check_flag(include_shared, "include_shared"),
             now=self.clock(),
         )
 
@@ -125,7 +132,7 @@ class Recaller:
         if order_by not in ("confidence", "similarity"):
             raise InvalidInput(f"order_by must be 'confidence' or 'similarity', not {order_by!r}.")
         matches = (
-            self._unseen(request, OPEN_TURN.get(), self.matches)
+            self._unseen(request, _OPEN_TURN.get(), self.matches)
             if distinct
             else self.matches(request)
         )
@@ -142,10 +149,9 @@ class Recaller:
 
         If the embeddings fail, memories are found by their words alone.
         """
-        if max_tokens is not None:
-            checks.check_count(max_tokens, "max_tokens", least=1)
+        checks.check_optional_count(max_tokens, "max_tokens", least=1)
         shown = checks.check_list(already_shown, "already_shown")
-        degraded, already_shown = False, {*shown, *OPEN_TURN.get()}
+        degraded, already_shown = False, {*shown, *_OPEN_TURN.get()}
         try:
             matches = self._unseen(request, already_shown, self.matches)
         except EmbeddingsError as error:
@@ -209,3 +215,18 @@ def _in_default_order(
         for match, _ in ordered
     ]
     return [ordered[n][1] for n in newest_first(query, candidates)]
+
+
+@contextmanager
+def open_turn(words: Iterable[BaseMessage]) -> Iterator[None]:
+    """Leave the memories of these messages out of what is recalled in this context.
+
+    Args:
+        words: The messages of the user in this turn.
+    """
+    before = _OPEN_TURN.get()
+    _OPEN_TURN.set(before | exchange_contents(words))
+    try:
+        yield
+    finally:
+        _OPEN_TURN.set(before)  # a stream may be closed in another context, where `reset` fails

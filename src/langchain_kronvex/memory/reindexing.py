@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from langchain_core.embeddings import Embeddings
@@ -17,7 +17,7 @@ from langchain_kronvex.core.errors import (
 from langchain_kronvex.core.progress import Progress, reporting
 from langchain_kronvex.embeddings.model import EmbeddingModel
 from langchain_kronvex.embeddings.providers import resolve_embeddings
-from langchain_kronvex.memory.embedder import TRIVIAL_TEXT, batch_size, embed_batch
+from langchain_kronvex.memory.embedder import TRIVIAL_TEXT, embed_batch
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Unembedded
 
@@ -51,11 +51,10 @@ class Reindexing:
                 "reindex: a Kronvex server embeds the memories itself; there is nothing to change "
                 "from here."
             )
-        current, embeddings = self.engine.model.current, self.embeddings
-        if embeddings is None and current is not None:
-            model: EmbeddingModel | None = EmbeddingModel(current.embeddings)
-        else:
-            model = None if embeddings is None else resolve_embeddings(embeddings)
+        current, chosen = self.engine.model.current, self.embeddings
+        if chosen is None and current is not None:
+            chosen = current.embeddings
+        model = None if chosen is None else resolve_embeddings(chosen)
         if model is None:
             raise InvalidInput(
                 "Say which embeddings to index with: reindex('openai:text-embedding-3-small'), or "
@@ -85,21 +84,13 @@ class Reindexing:
             done = self.engine.backend.prepare_reindex(self.model.name, vectors.shape[1])
             total = self.engine.backend.stats(self.engine.clock()).memories
             tell(min(done, total), total)
-            for batch in self._batches():
+            for batch in self.engine.embedder.batches(self.model, upcoming=True):
                 self._refused += self._embed(batch)
                 done += len(batch)
                 total = max(total, done)  # others may be writing
                 tell(done, total)
                 if self.abandoned:
                     raise EmbeddingsError("The reindexing was abandoned; call it again to go on.")
-
-    def _batches(self) -> Iterator[list[Unembedded]]:
-        size, position = batch_size(self.model), 0
-        while batch := self.engine.backend.unembedded(
-            size, self.engine.clock(), after=position, upcoming=True
-        ):
-            position = batch[-1].position
-            yield batch
 
     def _embed(self, batch: Sequence[Unembedded]) -> list[str]:
         retrying = Retrying(

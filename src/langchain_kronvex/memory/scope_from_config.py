@@ -53,7 +53,8 @@ def scope_from(
     user = _first("user_id", run) if user_id is None else user_id
     scope = Scope.of(user, _first("session_id", run))
     if not scope:
-        raise ScopeRequired(_LOST if _has_parent(config) else None)
+        has_parent = getattr(config.get("callbacks"), "parent_run_id", None)
+        raise ScopeRequired(_LOST if has_parent else None)
     return scope
 
 
@@ -62,11 +63,6 @@ _LOST = (
     'pass config["configurable"] on if they are called directly. Name the user in the constructor, '
     "for example as_retriever(user_id=...), or call the outer component as a step of a chain."
 )
-
-
-def _has_parent(config: RunnableConfig) -> bool:
-    """Return whether another component made this call."""
-    return getattr(config.get("callbacks"), "parent_run_id", None) is not None
 
 
 def _first(name: str, sources: tuple[object, ...]) -> Any:

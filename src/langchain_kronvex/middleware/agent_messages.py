@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import pairwise, takewhile
 from typing import Any, TypeGuard
 
 from langchain_core.messages import (
@@ -46,13 +46,8 @@ def digest(message: BaseMessage) -> str:
 
 def new_words(messages: Sequence[BaseMessage]) -> list[HumanMessage]:
     """Return the user's messages since the last answer."""
-    said: list[HumanMessage] = []
-    for message in reversed(messages):
-        if isinstance(message, AIMessage | ToolMessage):
-            break
-        if _is_of_user(message):
-            said.insert(0, message)
-    return said
+    said = takewhile(lambda m: not isinstance(m, AIMessage | ToolMessage), reversed(messages))
+    return words_of_user(list(said)[::-1])
 
 
 def words_of_user(messages: Sequence[BaseMessage]) -> list[HumanMessage]:
@@ -72,15 +67,15 @@ def answer_in(messages: Sequence[BaseMessage], structured: Any = None) -> AIMess
     a tool that ends the turn. Earlier tool calls do not belong to it. A notice that the turn was
     broken off is not an answer.
     """
-    said = _since_last_human(messages)
-    spoken = next((m for m in reversed(said) if isinstance(m, AIMessage)), None)
+    said = list(takewhile(lambda m: not isinstance(m, HumanMessage), reversed(messages)))
+    spoken = next((m for m in said if isinstance(m, AIMessage)), None)
     if spoken and is_notice(spoken):
         return None
     if spoken and not spoken.tool_calls and text_of(spoken):
         return spoken
     if structured is not None and said:
-        return AIMessage(as_json(structured), id=said[-1].id)
-    last = next((m for m in reversed(said) if text_of(m)), None)
+        return AIMessage(as_json(structured), id=said[0].id)
+    last = next((m for m in said if text_of(m)), None)
     if last is None or getattr(last, "status", None) == "error":
         return None
     return AIMessage(text_of(last), id=last.id)
@@ -89,7 +84,9 @@ def answer_in(messages: Sequence[BaseMessage], structured: Any = None) -> AIMess
 def shown_texts(messages: Sequence[BaseMessage]) -> set[str]:
     """Return the texts of all memories that would only repeat these messages."""
     texts = visible_texts(messages)
-    for question, replies in _turns(messages):
+    starts = [place for place, m in enumerate(messages) if isinstance(m, HumanMessage)]
+    for start, end in pairwise([*starts, len(messages)]):
+        question, replies = text_of(messages[start]), messages[start + 1 : end]
         answers = [text_of(m) for m in replies]
         answers += [as_json(call["args"]) for m in replies for call in getattr(m, "tool_calls", ())]
         texts |= {exchange_content(question, answer) for answer in answers}
@@ -101,8 +98,8 @@ def with_memories(system: SystemMessage | None, context: str) -> SystemMessage |
     if system is None or not system.content:
         return SystemMessage(context) if context else system
     for place in _PLACES:
-        if _contains(system, place):
-            content = replaced(system.content, place, context)
+        content = replaced(system.content, place, context)
+        if content != system.content:
             return system.model_copy(update={"content": content})
     if not context:
         return system
@@ -112,7 +109,7 @@ def with_memories(system: SystemMessage | None, context: str) -> SystemMessage |
 
 def keeping_memories(system: SystemMessage | None, context: str) -> SystemMessage | None:
     """Return a system message that replaces another one, with the context of that one."""
-    if system is None or (context and _contains(system, context)):
+    if system is None or (context and replaced(system.content, context, "") != system.content):
         return system
     return with_memories(system, context)
 
@@ -123,24 +120,5 @@ def _is_of_user(message: BaseMessage) -> TypeGuard[HumanMessage]:
     return isinstance(message, HumanMessage) and not summary
 
 
-def _since_last_human(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    said: list[BaseMessage] = []
-    for message in reversed(messages):
-        if isinstance(message, HumanMessage):
-            break
-        said.insert(0, message)
-    return said
-
-
-def _turns(messages: Sequence[BaseMessage]) -> Iterator[tuple[str, list[BaseMessage]]]:
-    starts = [place for place, m in enumerate(messages) if isinstance(m, HumanMessage)]
-    for start, end in pairwise([*starts, len(messages)]):
-        yield text_of(messages[start]), list(messages[start + 1 : end])
-
-
 def _text(text: str) -> dict[str, Any]:
     return {"type": "text", "text": text}
-
-
-def _contains(system: SystemMessage, text: str) -> bool:
-    return bool(replaced(system.content, text, "") != system.content)

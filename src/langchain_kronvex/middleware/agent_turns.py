@@ -1,17 +1,20 @@
 """The turns of agents: begun before the first model call, ended after the last, known by ids.
 
-Everything that must survive an interrupt is in the agent's state: ids, never memories. What else a
-turn needs is kept in this process, and looked up in the store if it is missing.
+Everything that must survive an interrupt is in the agent's state, as a record of the turn: ids and
+digests, never memories. What else a turn needs is kept in this process, and looked up in the store
+if it is missing.
+
+A message of the user is identified by its id. Its text may change, because a middleware redacts it
+or the user edits it. Therefore a digest of every text of a message is recorded.
 """
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import math
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -20,43 +23,56 @@ from typing import Any
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.tracers.context import register_configure_hook
+from typing_extensions import TypedDict
 
 from langchain_kronvex.core.errors import StoreBusy
 from langchain_kronvex.core.messages import (
     answer_content,
     answer_in,
-    decode_message,
     exchange_content,
     text_of,
 )
 from langchain_kronvex.core.types import MemoryContext, Scope
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.langchain.chat_turn import Turn
-from langchain_kronvex.memory.chat_log import ChatLog
-from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.open_turn import open_turn
-from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
+from langchain_kronvex.memory.chat_log import ChatLog, read_all
+from langchain_kronvex.memory.recall_context import ContextOptions
 from langchain_kronvex.middleware.agent_messages import (
     digest,
-    identified,
+    new_words,
     question_in,
     shown_texts,
     words_of_user,
 )
-from langchain_kronvex.middleware.turn_state import (
-    TurnRecord,
-    beginning,
-    heard_of,
-    name_of,
-    scope_of,
-    words_in,
-)
 from langchain_kronvex.storage.backend import Kind, Page, Record, content_key
 
-MAX_TURNS = 1000
 # A turn may be interrupted for days, while memories are forgotten elsewhere.
 CONTEXT_SECONDS = 300.0
+MAX_HEARD = 100  # messages of the user; edits of older ones are not noticed
+_MAX_TEXTS = 4  # of one message
 LOOK_BACK = 200  # messages and memories that a turn of another process may have saved
+
+
+class TurnRecord(TypedDict):
+    """The record of a turn in an agent's state.
+
+    Attributes:
+        id: Made from the id and the text of the user's message.
+        user_id: The user.
+        session_id: The session.
+        save: Whether the turn is saved.
+        open: Whether the turn has begun and not ended.
+        words: The ids of the user's messages in this turn.
+        heard: The digests of each user message's texts, as of the start and end of turns.
+    """
+
+    id: str
+    user_id: str | None
+    session_id: str | None
+    save: bool
+    open: bool
+    words: list[str]
+    heard: dict[str, list[str]]
 
 
 @dataclass(slots=True)
@@ -131,7 +147,7 @@ class AgentTurn(Turn):
     def _not_stored(self, words: list[BaseMessage]) -> list[BaseMessage]:
         """Return the messages that are not stored yet; look up the exchange of stored ones."""
         try:
-            there = {name_of(message) for _, message in self._held()}
+            there = {name_of(message) for _, message in read_all(self._latest("message"))}
             if name_of(words[-1]) in there and (exchange := self._exchange_of(words[-1])):
                 self.exchange = exchange.id
         except Exception as error:  # noqa: BLE001 - twice is better than never
@@ -144,7 +160,8 @@ class AgentTurn(Turn):
         if question is None or not isinstance(messages[0], AIMessage):
             Turn._write(self, messages)
             return
-        replies = list(takewhile(lambda held: held[1].id != question.id, self._held()))[::-1]
+        latest = read_all(self._latest("message"))
+        replies = list(takewhile(lambda said: said[1].id != question.id, latest))[::-1]
         exchange = self._exchange_of(question)
         if all(message.id != messages[0].id for _, message in replies):
             if exchange is None:
@@ -183,14 +200,6 @@ class AgentTurn(Turn):
         last = engine.add([*left, *stored], now)[-1]
         self.exchange = last.id if last.kind == "memory" else exchange.id
 
-    def _held(self) -> list[tuple[Record, BaseMessage]]:
-        """Return the latest messages of the session, newest first."""
-        held = []
-        for record in self._latest("message"):
-            with contextlib.suppress(Exception):  # written by a later version
-                held.append((record, decode_message(record.content)))
-        return held
-
     def _exchange_of(self, question: BaseMessage) -> Record | None:
         """Return the exchange that a question began, if it is still remembered."""
         for record in self._latest("memory"):
@@ -200,6 +209,7 @@ class AgentTurn(Turn):
         return None
 
     def _latest(self, kind: Kind) -> list[Record]:
+        """Return the latest records of the session, newest first."""
         page = Page(newest_first=True, limit=LOOK_BACK)
         return self.memory.engine.find(self._log().select(kind), page)
 
@@ -207,145 +217,98 @@ class AgentTurn(Turn):
         return ChatLog.of(self.memory.engine, self.session_id, self.scope.user_id)
 
 
-class _ModelCalls(BaseCallbackHandler):
+class ModelCalls(BaseCallbackHandler):
     """Notes whether the last call of a model failed, even if another middleware hides it."""
 
     run_inline = True
     failed = False
 
     def on_llm_end(self, response: Any, **kwargs: Any) -> None:
+        """Note a success."""
         self.failed = False
 
     def on_llm_error(self, error: BaseException, **kwargs: Any) -> None:
+        """Note a failure."""
         self.failed = True
 
 
-_MODEL_CALLS = ContextVar[_ModelCalls | None]("kronvex_model_calls", default=None)
-register_configure_hook(_MODEL_CALLS, inheritable=True)
+MODEL_CALLS = ContextVar[ModelCalls | None]("kronvex_model_calls", default=None)
+register_configure_hook(MODEL_CALLS, inheritable=True)
 
 
-@dataclass(frozen=True, slots=True)
-class AgentTurns:
-    """The turns in progress in this process; those of others are restored from their records."""
+# -- records -----------------------------------------------------------------------------------
 
-    memory: KronvexMemory
-    on_error: OnFailure
-    _turns: dict[tuple[str, Scope], AgentTurn] = field(default_factory=dict)
 
-    def begin(
-        self,
-        messages: Sequence[BaseMessage],
-        scope: Scope,
-        earlier: TurnRecord | None,
-        *,
-        save: bool,
-    ) -> TurnRecord | None:
-        """Return the record of the turn of these messages; see `beginning`."""
-        begun = beginning(messages, scope, earlier, save=save)
-        if begun is None:
-            return None
-        record, fresh = begun
-        turn = self._turns.get((record["id"], scope))
-        edited = fresh and earlier is not None and record["words"][-1] in earlier["heard"]
-        # After an erasure, messages that were saved before may have to be saved again.
-        if turn is None or edited or turn.erasures != self.memory.engine.erasures:
-            saved = turn.saved if turn and not fresh else {}
-            turn = self._new(record, fresh=fresh, saved=saved)
-        turn.again = not fresh and earlier is not None and not earlier["open"]
-        return record
+def beginning(
+    messages: Sequence[BaseMessage], scope: Scope, earlier: TurnRecord | None, *, save: bool
+) -> tuple[TurnRecord, bool] | None:
+    """Return the record of the turn of these messages, and whether a message of it is new.
 
-    def open(self, state: Any, messages: Sequence[BaseMessage]) -> TurnRecord | None:
-        """Return the record of the turn in progress, or None.
+    None if the user said nothing. If no message is new or edited, an earlier turn continues.
 
-        There is none if the user said nothing, or if another middleware skipped our first hook. A
-        turn that has ended is open again if the graph was sent straight back to its model.
-        """
-        record: TurnRecord | None = state.get("kronvex_turn")
-        if record is None or record["open"]:
-            return record
-        question = question_in(messages)
-        if question is None or question.id not in record["words"]:
-            return None
-        self.of(record).again = True
-        return record
+    New messages are those since the last answer that are not in the record, or else edited ones.
+    Messages of a turn that never reached the model are not used by a later turn, because they may
+    have been blocked.
 
-    def of(self, record: TurnRecord) -> AgentTurn:
-        """Return the turn of a record, which another process may have begun."""
-        return self._turns.get((record["id"], scope_of(record))) or self._new(record)
+    Args:
+        messages: The agent's messages.
+        scope: The user and the session.
+        earlier: The record of the previous turn of the thread.
+        save: Whether the turn should be saved.
+    """
+    theirs = earlier is not None and scope_of(earlier) != scope
+    known = earlier["heard"] if earlier else {}
+    before = earlier["words"] if earlier and not theirs else []
+    unanswered = earlier["words"] if earlier and earlier["open"] else []
+    words, lately = words_of_user(messages), {word.id for word in new_words(messages)}
+    unheard = [word for word in words if word.id in lately and str(word.id) not in known]
+    # A message that changed while the user sent a new one was not edited by the user.
+    changed = [w for w in words if w.id not in unanswered and _changed(w, known)]
+    edited = [] if unheard else changed
+    fresh = unheard or edited
+    said = fresh or [word for word in words if word.id in before] or words
+    if not said:  # the user said nothing, or it was replaced by a summary
+        return (earlier, False) if earlier and unanswered and before else None
+    forgotten = {str(word.id) for word in edited}
+    heard = {id_: texts for id_, texts in known.items() if id_ not in forgotten}
+    record = TurnRecord(
+        id=name_of(said[-1]),
+        user_id=scope.user_id,
+        session_id=scope.session_id,
+        save=save,
+        open=True,
+        words=[str(word.id) for word in fresh] or before,
+        heard=heard_of(words, heard),
+    )
+    return record, bool(fresh)
 
-    def before_model(
-        self,
-        record: TurnRecord,
-        messages: Sequence[BaseMessage],
-        shown: Sequence[BaseMessage],
-        options: ContextOptions,
-    ) -> str:
-        """Save the user's messages, and return the context.
 
-        Args:
-            record: The record of the turn.
-            messages: The agent's messages at the time of the model call, for example redacted.
-            shown: The messages in the model request.
-            options: The options of the recall.
-        """
-        turn, words = self.of(record), words_in(messages, record)
-        if record["save"]:
-            turn.say(words)
-        if words:  # another agent of the same conversation sees the present text
-            self._turns.setdefault((name_of(words[-1]), turn.scope), turn)
-        return turn.context_for(shown, words, options)
+def scope_of(record: TurnRecord) -> Scope:
+    """Return the scope of a turn."""
+    return Scope(record["user_id"], record["session_id"])
 
-    @contextlib.contextmanager
-    def calling(self, record: TurnRecord | None, state: Any) -> Iterator[None]:
-        """Surround a call of the model in a turn, and note whether it succeeds."""
-        calls, turn = _ModelCalls(), self.of(record) if record else None
-        if turn:
-            turn.spoken = False
-        _MODEL_CALLS.set(calls)
-        try:
-            with self.under_way({**state, "kronvex_turn": record}):
-                yield
-        finally:
-            _MODEL_CALLS.set(None)
-        if turn:
-            turn.spoken = not calls.failed
 
-    def under_way(self, state: Any) -> AbstractContextManager[None]:
-        """Surround what is called during a turn, so that it does not recall the turn itself."""
-        record = state.get("kronvex_turn")
-        return open_turn(words_in(identified(state["messages"]), record) if record else ())
+def words_in(messages: Sequence[BaseMessage], record: TurnRecord) -> list[BaseMessage]:
+    """Return the user's messages of a turn, from these messages."""
+    return [word for word in words_of_user(messages) if word.id in record["words"]]
 
-    def end(
-        self, state: Any, messages: Sequence[BaseMessage], answer: BaseMessage | None
-    ) -> tuple[AgentTurn | None, dict[str, Any] | None]:
-        """Save the answer, and the user's messages if the model was never called.
 
-        Returns:
-            The turn and the update of the agent's state, if a turn has ended.
-        """
-        record: TurnRecord | None = state.get("kronvex_turn")
-        if record is None or not (record["open"] or self.of(record).spoken is not None):
-            return None, None
-        turn = self.of(record)
-        if record["save"]:
-            words = words_in(messages, record)
-            turn.say([word for word in words if str(word.id) not in turn.saved])
-        # If the user's messages were removed from the state, the answer is not saved either. After
-        # a failure, what ends the turn was not said by the model.
-        unasked = record["words"] and turn.saved.keys().isdisjoint(record["words"])
-        unsaid = unasked or turn.spoken is False or not record["save"]
-        turn.end(None if unsaid else answer, messages)
-        heard = heard_of(words_of_user(messages), record["heard"])
-        return turn, {"kronvex_turn": {**record, "open": False, "heard": heard}}
+def heard_of(words: Sequence[BaseMessage], heard: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return the digests of the user's messages, including those of their present texts."""
+    return {
+        str(word.id): _with(heard.get(str(word.id), []), digest(word))
+        for word in words[-MAX_HEARD:]
+    }
 
-    def _new(
-        self, record: TurnRecord, *, fresh: bool = False, saved: dict[str, str] | None = None
-    ) -> AgentTurn:
-        turn = AgentTurn(
-            self.memory, scope_of(record), self.on_error, new=[], saved=saved or {}, fresh=fresh,
-            erasures=self.memory.engine.erasures,
-        )  # fmt: skip
-        self._turns[record["id"], turn.scope] = turn
-        for oldest in list(self._turns)[:-MAX_TURNS]:
-            self._turns.pop(oldest, None)
-        return turn
+
+def name_of(question: BaseMessage) -> str:
+    """Return the id of the turn that a message starts."""
+    return hashlib.sha256(f"{question.id}\n{text_of(question)}".encode()).hexdigest()
+
+
+def _changed(word: BaseMessage, known: dict[str, list[str]]) -> bool:
+    return str(word.id) in known and digest(word) not in known[str(word.id)]
+
+
+def _with(texts: list[str], text: str) -> list[str]:
+    return texts if text in texts else [*texts, text][-_MAX_TEXTS:]

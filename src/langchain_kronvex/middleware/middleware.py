@@ -1,7 +1,7 @@
 """`KronvexMemoryMiddleware`: gives an agent of `create_agent` a memory across threads."""
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Annotated, Any
 
 from langchain.agents.middleware.types import (
@@ -13,21 +13,39 @@ from langchain.agents.middleware.types import (
     PrivateStateAttr,
 )
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 from typing_extensions import NotRequired
 
-from langchain_kronvex.core.errors import InvalidInput, MemoryClosed
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import check_flag, checked_names
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
+from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.recall_context import ContextOptions, OnFailure
+from langchain_kronvex.memory.recall_context import ContextOptions
+from langchain_kronvex.memory.recaller import open_turn
 from langchain_kronvex.memory.scope_from_config import check_memory, scope_from
-from langchain_kronvex.middleware.agent_messages import answer_in, identified
-from langchain_kronvex.middleware.agent_turns import AgentTurn, AgentTurns
+from langchain_kronvex.middleware.agent_messages import (
+    answer_in,
+    identified,
+    question_in,
+    words_of_user,
+)
+from langchain_kronvex.middleware.agent_turns import (
+    MODEL_CALLS,
+    AgentTurn,
+    ModelCalls,
+    TurnRecord,
+    beginning,
+    heard_of,
+    name_of,
+    scope_of,
+    words_in,
+)
 from langchain_kronvex.middleware.model_request import remembering
-from langchain_kronvex.middleware.turn_state import TurnRecord
+
+MAX_TURNS = 1000
 
 
 class MemoryState(AgentState[Any]):
@@ -105,13 +123,13 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     ) -> None:
         super().__init__()
         self.memory = check_memory(memory)
-        self._fixed = Scope.of(user_id, session_id)
         self._options = ContextOptions(
-            top_k=top_k, max_tokens=max_tokens, memory_type=memory_type,
-            this_session_only=this_session_only, on_error=on_error,
+            user_id=user_id, session_id=session_id, top_k=top_k, max_tokens=max_tokens,
+            memory_type=memory_type, this_session_only=this_session_only, on_error=on_error,
         )  # fmt: skip
         self._remember = check_flag(remember, "remember")
-        self._turns = AgentTurns(memory, on_error)
+        # Those of this process; the turns of others are restored from their records.
+        self._turns: dict[tuple[str, Scope], AgentTurn] = {}
 
     # -- hooks ---------------------------------------------------------------------------------
 
@@ -119,11 +137,14 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         self, state: MemoryState, runtime: Runtime[Any], config: RunnableConfig | None = None
     ) -> dict[str, Any]:
         """Begin the turn; in an async agent this runs in a thread."""
-        fixed, earlier, save = self._fixed, state.get("kronvex_turn"), self._saves(config)
-        record = None
-        with self._degrading():
+        fixed, record = self._options, None
+        with self.memory.engine.degraded.going_on(self._options.on_error):
             scope = scope_from(config, fixed.user_id, fixed.session_id, runtime.context)
-            record = self._turns.begin(identified(state["messages"]), scope, earlier, save=save)
+            earlier, save = state.get("kronvex_turn"), self._saves(config)
+            begun = beginning(identified(state["messages"]), scope, earlier, save=save)
+            if begun:
+                record, fresh = begun
+                self._begin(record, earlier, fresh)
         return {"kronvex_turn": record}
 
     def wrap_model_call(
@@ -133,7 +154,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     ) -> "ModelCallResult[Any]":
         """Save the user's message, and add memories to the request."""
         remembering, record = self._before_model(request)
-        with self._turns.calling(record, request.state):
+        with self._calling(record, request.state):
             return handler(remembering)
 
     async def awrap_model_call(
@@ -143,17 +164,17 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     ) -> "ModelCallResult[Any]":
         """Async version of `wrap_model_call`."""
         remembering, record = await self.memory.engine.threads.read(self._before_model, request)
-        with self._turns.calling(record, request.state):
+        with self._calling(record, request.state):
             return await handler(remembering)
 
     def wrap_tool_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
         """Leave the user's message out of what the tool recalls."""
-        with self._turns.under_way(request.state):
+        with _under_way(request.state, request.state.get("kronvex_turn")):
             return handler(request)
 
     async def awrap_tool_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         """Async version of `wrap_tool_call`."""
-        with self._turns.under_way(request.state):
+        with _under_way(request.state, request.state.get("kronvex_turn")):
             return await handler(request)
 
     def after_agent(
@@ -161,7 +182,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     ) -> dict[str, Any] | None:
         """Save the answer."""
         turn, update = self._end(state)
-        if turn and turn.report_once():
+        if turn and turn.degraded:
             dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
         return update
 
@@ -170,45 +191,119 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     ) -> dict[str, Any] | None:
         """Async version of `after_agent`."""
         turn, update = await self.memory.engine.threads.run(self._end, state)
-        if turn and turn.report_once():
+        if turn and turn.degraded:
             await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
         return update
 
     # -- the turn ------------------------------------------------------------------------------
 
-    @contextmanager
-    def _degrading(self) -> Iterator[None]:
-        """Let the agent continue after a failure, unless `on_error` is `raise`."""
-        try:
-            yield
-        except (InvalidInput, MemoryClosed):  # a mistake in the program
-            raise
-        except Exception as error:
-            if self._options.on_error == "raise":
-                raise
-            self.memory.engine.degraded.report(error)
+    def _begin(self, record: TurnRecord, earlier: TurnRecord | None, fresh: bool) -> None:
+        """Note that a turn begins or continues; `fresh` if it has a message that is new."""
+        turn = self._turns.get((record["id"], scope_of(record)))
+        edited = fresh and earlier is not None and record["words"][-1] in earlier["heard"]
+        # After an erasure, messages that were saved before may have to be saved again.
+        if turn is None or edited or turn.erasures != self.memory.engine.erasures:
+            saved = turn.saved if turn and not fresh else {}
+            turn = self._new_turn(record, fresh=fresh, saved=saved)
+        turn.again = not fresh and earlier is not None and not earlier["open"]
+
+    def _turn_of(self, record: TurnRecord) -> AgentTurn:
+        """Return the turn of a record, which another process may have begun."""
+        return self._turns.get((record["id"], scope_of(record))) or self._new_turn(record)
+
+    def _new_turn(
+        self, record: TurnRecord, *, fresh: bool = False, saved: dict[str, str] | None = None
+    ) -> AgentTurn:
+        turn = AgentTurn(
+            self.memory, scope_of(record), self._options.on_error, new=[], saved=saved or {},
+            fresh=fresh, erasures=self.memory.engine.erasures,
+        )  # fmt: skip
+        self._turns[record["id"], turn.scope] = turn
+        for oldest in list(self._turns)[:-MAX_TURNS]:
+            self._turns.pop(oldest, None)
+        return turn
+
+    def _open(self, state: Any, messages: Sequence[BaseMessage]) -> TurnRecord | None:
+        """Return the record of the turn in progress, or None.
+
+        There is none if the user said nothing, or if another middleware skipped our first hook. A
+        turn that has ended is open again if the graph was sent straight back to its model.
+        """
+        record: TurnRecord | None = state.get("kronvex_turn")
+        if record is None or record["open"]:
+            return record
+        question = question_in(messages)
+        if question is None or question.id not in record["words"]:
+            return None
+        self._turn_of(record).again = True
+        return record
 
     def _before_model(
         self, request: "ModelRequest[Any]"
     ) -> tuple["ModelRequest[Any]", TurnRecord | None]:
-        """Return the request with the context, and the record of the turn."""
-        with self._degrading():
-            said, shown = identified(request.state["messages"]), identified(request.messages)
-            if record := self._turns.open(request.state, said):
-                context = self._turns.before_model(record, said, shown, self._options)
-                return remembering(request, context), record
+        """Save the user's messages as they are now, perhaps redacted, and recall the context.
+
+        Returns:
+            The request with the context, and the record of the turn.
+        """
+        with self.memory.engine.degraded.going_on(self._options.on_error):
+            messages, shown = identified(request.state["messages"]), identified(request.messages)
+            if record := self._open(request.state, messages):
+                turn, words = self._turn_of(record), words_in(messages, record)
+                if record["save"]:
+                    turn.say(words)
+                if words:  # another agent of the same conversation sees the present text
+                    self._turns.setdefault((name_of(words[-1]), turn.scope), turn)
+                return remembering(request, turn.context_for(shown, words, self._options)), record
         return remembering(request, ""), None
 
+    @contextmanager
+    def _calling(self, record: TurnRecord | None, state: Any) -> Iterator[None]:
+        """Surround a call of the model in a turn, and note whether it succeeds."""
+        calls, turn = ModelCalls(), self._turn_of(record) if record else None
+        if turn:
+            turn.spoken = False
+        MODEL_CALLS.set(calls)
+        try:
+            with _under_way(state, record):
+                yield
+        finally:
+            MODEL_CALLS.set(None)
+        if turn:
+            turn.spoken = not calls.failed
+
     def _end(self, state: MemoryState) -> tuple[AgentTurn | None, dict[str, Any] | None]:
-        with self._degrading():
-            messages = identified(state["messages"])
+        """Save the answer, and the user's messages if the model was never called.
+
+        Returns:
+            The turn and the update of the agent's state, if a turn has ended.
+        """
+        record = state.get("kronvex_turn")
+        with self.memory.engine.degraded.going_on(self._options.on_error):
+            if record is None or not (record["open"] or self._turn_of(record).spoken is not None):
+                return None, None
+            messages, turn = identified(state["messages"]), self._turn_of(record)
+            if record["save"]:
+                words = words_in(messages, record)
+                turn.say([word for word in words if str(word.id) not in turn.saved])
+            # If the user's messages were removed from the state, the answer is not saved either.
+            # After a failure, what ends the turn was not said by the model.
+            unasked = record["words"] and turn.saved.keys().isdisjoint(record["words"])
+            unsaid = unasked or turn.spoken is False or not record["save"]
             answer = answer_in(messages, state.get("structured_response"))
-            return self._turns.end(state, messages, answer)
+            turn.end(None if unsaid else answer, messages)
+            heard = heard_of(words_of_user(messages), record["heard"])
+            return turn, {"kronvex_turn": {**record, "open": False, "heard": heard}}
         return None, None
 
     def _saves(self, config: RunnableConfig | None) -> bool:
-        named_here = self._fixed.session_id is not None
+        named_here = self._options.session_id is not None
         return self._remember and (named_here or not _runs_as_tool(config))
+
+
+def _under_way(state: Any, record: TurnRecord | None) -> AbstractContextManager[None]:
+    """Surround what is called during a turn, so that it does not recall the turn itself."""
+    return open_turn(words_in(identified(state["messages"]), record) if record else ())
 
 
 def _runs_as_tool(config: RunnableConfig | None) -> bool:

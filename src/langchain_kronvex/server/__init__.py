@@ -22,16 +22,10 @@ Needs the extra: `pip install "langchain-kronvex[server]"`.
 
 from __future__ import annotations
 
-from langchain_kronvex.core.errors import MissingExtra
+from langchain_kronvex.core.options import needing
 
-try:
-    import fastapi as _  # noqa: F401
-except ImportError as error:
-    raise MissingExtra(
-        'The server needs FastAPI and Uvicorn: pip install "langchain-kronvex[server]"'
-    ) from error
-
-from langchain_kronvex.server.app import create_app
-from langchain_kronvex.server.settings import ServerSettings
+with needing("The server needs FastAPI and Uvicorn", extra="server"):
+    from langchain_kronvex.server.app import create_app
+    from langchain_kronvex.server.settings import ServerSettings
 
 __all__ = ["ServerSettings", "create_app"]

@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langchain_kronvex.core.errors import ConfigurationError, MissingExtra, StoreUnavailable
+from langchain_kronvex.core.errors import ConfigurationError, StoreUnavailable
+from langchain_kronvex.core.options import needing
 from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.options import PostgresOptions, Settings
@@ -134,12 +135,8 @@ def _scheme(url: object) -> str:
 
 
 def _postgres() -> type[PostgresBackend]:
-    try:
+    with needing("PostgreSQL needs psycopg and its pool", extra="postgres"):
         from langchain_kronvex.storage.postgres.backend import PostgresBackend
-    except ImportError as error:
-        raise MissingExtra(
-            "PostgreSQL needs psycopg and its pool: pip install 'langchain-kronvex[postgres]'"
-        ) from error
     return PostgresBackend
 
 

@@ -11,13 +11,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.sqlite_files import application_id
 from langchain_kronvex.memory.transfer.format import Fields, to_line
 
 File = str | os.PathLike[str] | IO[str] | IO[bytes]
+Line = tuple[int, str]  # its number and its text; the newline is missing if it was cut off
 Write = Callable[[Fields], object]
 
 MAX_LINE_CHARS = 256 << 20
@@ -25,14 +26,6 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")  # endings of the files of a store
 _GZIP_LEVEL = 4  # half the time of the usual 6, for a few per cent more bytes
 _BUFFER_BYTES = 1 << 20
-
-
-class Line(NamedTuple):
-    """A line of a file; `complete` is False for the last one of a file that was cut off."""
-
-    number: int
-    text: str
-    complete: bool
 
 
 @contextmanager
@@ -107,7 +100,7 @@ def _lines(stream: Any, max_chars: int) -> Iterator[Line]:
             if isinstance(text, bytes):  # the last line may be cut off within a character
                 text = text.decode(errors="strict" if text.endswith(b"\n") else "replace")
         except EOFError:  # a compressed file that was cut off
-            yield Line(number, "", complete=False)
+            yield number, ""
             return
         except UnicodeDecodeError as error:
             raise InvalidInput(f"Line {number} is not UTF-8 text.") from error
@@ -115,10 +108,9 @@ def _lines(stream: Any, max_chars: int) -> Iterator[Line]:
             raise InvalidInput(f"Line {number}: the compressed file is damaged.") from error
         if not text:
             return
-        complete = text.endswith("\n")
-        if not complete and len(text) >= max_chars // 4:  # of four bytes each
+        if not text.endswith("\n") and len(text) >= max_chars // 4:  # of four bytes each
             raise InvalidInput(f"Line {number} is longer than {max_chars} characters.")
-        yield Line(number, text, complete)
+        yield number, text
 
 
 def _checked_path(file: str | os.PathLike[str]) -> Path:

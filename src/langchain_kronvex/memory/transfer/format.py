@@ -54,7 +54,8 @@ def footer_fields(counts: Counts) -> Fields:
 
 def record_fields(record: Record) -> Fields:
     """Return the object of a record."""
-    said, expires, vector = record.said_at, record.expires_at, record.vector
+    said, expires = record.said_at, record.expires_at
+    packed = None if record.vector is None else record.vector.astype("<f2").tobytes()
     usual_key = _usual_key(record.kind, record.id, record.type, record.content)
     fields = {
         "kind": record.kind,
@@ -71,13 +72,9 @@ def record_fields(record: Record) -> Fields:
         "expires_at": expires and expires.isoformat(),
         "pinned": record.pinned,
         "access_count": record.access_count,
-        "vector": None if vector is None else _to_base64(vector),
+        "vector": packed and base64.b64encode(packed).decode("ascii"),
     }
     return {name: value for name, value in fields.items() if value not in (None, {}, False, 0)}
-
-
-def _to_base64(vector: Floats) -> str:
-    return base64.b64encode(vector.astype("<f2").tobytes()).decode("ascii")
 
 
 def _usual_key(kind: Kind, id_: str, type_: str, content: str) -> str:
@@ -151,7 +148,10 @@ def read_record(fields: Fields) -> Record:
     elif values.get("vector") is not None:
         raise InvalidInput(f"a {kind} has no vector.")
     if kind == "message":
-        _check_message(content)
+        try:
+            decode_message(content)
+        except Exception as error:  # LangChain raises errors of many kinds
+            raise InvalidInput("content is not a message of a chat history.") from error
     values.setdefault("key", _usual_key(kind, values["id"], type_, content))
     scope = Scope(values.pop("user_id", None), values.pop("session_id", None))
     return Record(scope=scope, **values)
@@ -179,13 +179,6 @@ def _filled(value: object, name: str) -> str:
     if not text.strip():
         raise InvalidInput(f"{name} is blank.")
     return text
-
-
-def _check_message(content: str) -> None:
-    try:
-        decode_message(content)
-    except Exception as error:  # LangChain raises errors of many kinds
-        raise InvalidInput("content is not a message of a chat history.") from error
 
 
 def _time(value: object, name: str) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 
@@ -14,20 +15,24 @@ from langchain_kronvex.core.progress import Progress, reporting
 from langchain_kronvex.core.types import MoveSummary, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel
 from langchain_kronvex.memory.engine import Engine, with_local_vectors
-from langchain_kronvex.memory.transfer.files import File, Write, reading, writing
+from langchain_kronvex.memory.transfer.files import File, Line, reading, writing
 from langchain_kronvex.memory.transfer.format import (
     FORMAT,
     VERSION,
     Counts,
     Fields,
+    check_footer,
     footer_fields,
+    read_header,
+    read_line,
     read_record,
     record_fields,
 )
-from langchain_kronvex.memory.transfer.reader import ArchiveReader
 from langchain_kronvex.storage.backend import Record
 
 logger = logging.getLogger("langchain_kronvex")
+_BATCH_CHARS = 8 << 20
+_CUT_OFF = "The file ends at line {} and was cut off. Import it again when it is whole."
 _SETTLE_SECONDS = 10.0  # for background writes, such as access counts
 
 
@@ -51,6 +56,7 @@ class Export:
 
     def __post_init__(self) -> None:
         checks.check_optional_id(self.user_id, "user_id")
+        checks.check_flag(self.vectors, "vectors")
         self.model = self.engine.model.current if self.vectors else None
         if self.vectors and self.engine.backend.is_remote:
             raise NotSupported("vectors: a Kronvex server does not hand them out.")
@@ -77,20 +83,16 @@ class Export:
             counts: Counts = Counter()
             tell(0, total)
             for page in self._pages():
-                self._write(page, write, counts)
+                for record in page:
+                    fields = record_fields(record)
+                    if not self.engine.backend.is_remote or _is_valid(fields):
+                        write(fields)
+                        counts[record.kind] += 1
                 tell(counts.total(), max(total, counts.total()))
                 if self.abandoned:
                     raise KronvexError("The export was abandoned.")
             write(footer_fields(counts))
         return _summary(counts, counts.total())
-
-    def _write(self, page: Sequence[Record], write: Write, counts: Counts) -> None:
-        for record in page:
-            fields = record_fields(record)
-            if self.engine.backend.is_remote and not _is_valid(fields):
-                continue
-            write(fields)
-            counts[record.kind] += 1
 
     def _pages(self) -> Iterator[list[Record]]:
         model, position = self.model.name if self.model else None, 0
@@ -122,44 +124,94 @@ class Import:
     progress: bool | Progress | None
     abandoned: bool = False
     batch_records: int = field(default=1000, kw_only=True)
+    _header: Fields = field(default_factory=dict, init=False)
+    _counts: Counts = field(default_factory=Counter, init=False)
+    _width: int | None = field(default=None, init=False)
 
     def complete(self) -> MoveSummary:
         """Store the records of the file; return how many there are, and how many were new."""
-        try:
-            return self._complete()
-        finally:
-            self.engine.embedder.wake()
-
-    def _complete(self) -> MoveSummary:
         with reporting("import", self.progress) as tell, reading(self.file) as lines:
-            reader = ArchiveReader(lines)
-            done, stored, total = 0, 0, reader.header["records"]
+            number, text = next(lines, (1, ""))
+            with _errors_name(number):
+                self._header = read_header(read_line(text, complete=False) or {})
+            done, stored, total = 0, 0, self._header["records"]
             tell(0, total)
             try:
-                for batch in reader.batches(self.batch_records):
-                    stored += self._store(batch, reader.header["model"])
+                for batch in self._batches(lines):
+                    stored += self._store(batch)
                     done += len(batch)
                     tell(done, max(done, total))
                     if self.abandoned:
                         raise KronvexError("The import was abandoned.")
             except InvalidInput as error:
                 raise InvalidInput(f"{error} {_imported_so_far(done, stored)}") from error
+            finally:
+                self.engine.embedder.wake()
             if done < total:  # some were erased while the file was written
                 tell(done, done)
-        return _summary(reader.counts, stored)
+        return _summary(self._counts, stored)
 
-    def _store(self, batch: Sequence[Record], maker: str | None) -> int:
-        """Store a batch whose vectors are of the model `maker`; return how many were new."""
+    def _store(self, batch: Sequence[Record]) -> int:
+        """Store a batch; return how many records were new."""
         now, model = self.engine.clock(), self.engine.model.current
         records = [r for r in batch if r.pinned or r.expires_at is None or r.expires_at > now]
         width = next((len(r.vector) for r in records if r.vector is not None), None)
-        is_ours = model and maker == model.name and model.width in (None, width)
+        is_ours = model and self._header["model"] == model.name and model.width in (None, width)
         if width is not None and not is_ours:
             records = [replace(record, vector=None) for record in records]
         if not records:
             return 0
         complete, _ = with_local_vectors(model, records)
         return self.engine.backend.restore(complete, now, model.name if model else None)
+
+    def _batches(self, lines: Iterator[Line]) -> Iterator[list[Record]]:
+        """Return the records in batches; from a file that was cut off, those before the cut.
+
+        Raises:
+            InvalidInput: A line does not fit, or the file is not whole.
+        """
+        batch: list[Record] = []
+        chars, number, fields = 0, 1, None
+        for number, text in lines:
+            with _errors_name(number):
+                fields = read_line(text, complete=text.endswith("\n"))
+                if fields is None or "end" in fields:
+                    break
+                batch.append(self._record(fields))
+            chars += len(text)
+            if len(batch) == self.batch_records or chars > _BATCH_CHARS:
+                yield batch
+                batch, chars = [], 0
+        yield batch
+        if fields is None or "end" not in fields:
+            raise InvalidInput(_CUT_OFF.format(number))
+        with _errors_name(number):
+            check_footer(fields, self._counts)
+        for after, text in lines:
+            if not text:  # a compressed file without its check sum
+                raise InvalidInput(_CUT_OFF.format(after))
+            raise InvalidInput(f"Line {after}: the file goes on after its last line.")
+
+    def _record(self, fields: Fields) -> Record:
+        record, user_id = read_record(fields), self._header["user_id"]
+        if user_id is not None and (record.scope.owner != user_id or record.kind == "item"):
+            raise InvalidInput(f"the header names the user {user_id!r}; this is another owner's.")
+        if record.vector is not None:
+            if self._header["model"] is None:
+                raise InvalidInput("the record has a vector, but the header names no model.")
+            self._width = self._width or len(record.vector)
+            if len(record.vector) != self._width:
+                raise InvalidInput(f"the vector has not {self._width} dimensions, as those before.")
+        self._counts[record.kind] += 1
+        return record
+
+
+@contextmanager
+def _errors_name(number: int) -> Iterator[None]:
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(f"Line {number}: {error}") from error
 
 
 def _is_valid(fields: Fields) -> bool:
@@ -173,12 +225,8 @@ def _is_valid(fields: Fields) -> bool:
 
 
 def _summary(counts: Counts, stored: int) -> MoveSummary:
-    return MoveSummary(
-        memories=counts["memory"],
-        messages=counts["message"],
-        items=counts["item"],
-        stored=stored,
-    )
+    memories, messages, items = counts["memory"], counts["message"], counts["item"]
+    return MoveSummary(memories=memories, messages=messages, items=items, stored=stored)
 
 
 def _imported_so_far(done: int, stored: int) -> str:
