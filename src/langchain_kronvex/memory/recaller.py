@@ -21,9 +21,9 @@ from langchain_kronvex.core.messages import exchange_contents
 from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.embeddings.model import ModelInUse
 from langchain_kronvex.memory.conversions import to_recalled
-from langchain_kronvex.recall.cues import focus
 from langchain_kronvex.recall.order import Candidate, newest_first
 from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.recall.tokenizer import focus
 from langchain_kronvex.storage.backend import Match, MemoryBackend
 
 # How often a memory may be reindexed during one recall before the recall fails.

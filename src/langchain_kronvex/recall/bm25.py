@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from langchain_kronvex.recall import ranking
 from langchain_kronvex.recall.arrays import Entries, Table
-from langchain_kronvex.recall.cues import focus
 from langchain_kronvex.recall.dates import Days, days_of
 from langchain_kronvex.recall.index import IndexView, ScopeIndex
 from langchain_kronvex.recall.ranking import AFTER, BEFORE, Floats, Form
@@ -24,6 +23,7 @@ from langchain_kronvex.recall.tokenizer import (
     DATA,
     common_stems,
     date_parts,
+    focus,
     language_of,
     terms_of,
     words,

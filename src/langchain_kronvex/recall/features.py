@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.recall.arrays import TermCounts, value_counts
-from langchain_kronvex.recall.tokenizer import language_of, terms_of, words
+from langchain_kronvex.recall.tokenizer import QUESTION_MARKS, language_of, terms_of, words
 
 FIRST_PERSON = frozenset("i me my mine myself we us our ours ourselves".split())
 TIME_WORDS = frozenset(
@@ -123,3 +123,56 @@ def _counted(
         text=pair % texts,
         count=count.astype(np.float32),
     )
+
+
+# -- what sentences do ------------------------------------------------------------------------
+
+# English, but for the marks of questions. These signs only order memories: one without any is found
+# as before.
+_STATED = re.compile(r"[.!:;]\s|[。！]")  # noqa: RUF001 - of CJK text
+_SHORT_CHARS = 300  # a longer reply says more than that
+_INSTRUCTS = re.compile(
+    r"^(?:\w+ said: )?(?:please )?(?:from now on,? )?(?:always|never|please|don't|do not|avoid|use"
+    r"|keep|explain|answer|reply|respond|call me|make sure|remember to|whenever|when (?:you|i)\b"
+    r"|i(?:'d| would)? (?:much )?(?:prefer|rather)|i(?:'d| would) like you"
+    r"|i want (?:you|my|your))\b"
+    r"|\bwhen(?:ever)? i (?:ask|mention|talk|want)\b|\bfrom now on\b"
+    r"|\bwhen(?:ever)? you (?:answer|reply|write|recommend|suggest)\b",
+    re.IGNORECASE,
+)
+_UNKNOWN = re.compile(
+    r"\b(?:do|did|does|would)(?:n't| not) (?:\w+ )?(?:know|have|recall|remember|see|find)\b"
+    r"|\b(?:have|has)(?:n't| not) (?:\w+ )?(?:told|mentioned|said|shared|specified|given|been)\b"
+    r"|\bnot (?:sure|aware|certain|able to|told|mentioned|said|shared|specified|given)\b"
+    r"|\b(?:can't|cannot|can not|couldn't|unable to) (?:tell|find|recall|remember|say|see)\b"
+    r"|\bno (?:idea|information|records?|memory|memories|details|mention)\b"
+    r"|\bunknown to me\b",
+    re.IGNORECASE,
+)
+
+
+def only_asks(text: str) -> bool:
+    """Return whether a text is a question, and says nothing beside it.
+
+    >>> only_asks("Where do I live?"), only_asks("I moved to Porto. Do you know a good café?")
+    (True, False)
+    """
+    return text.rstrip().endswith(QUESTION_MARKS) and not _STATED.search(text)
+
+
+def instructs(text: str) -> bool:
+    """Return whether a short text says how to answer from now on.
+
+    >>> instructs("Always suggest vegan options when I ask about food."), instructs("I'm vegan.")
+    (True, False)
+    """
+    return len(text) <= _SHORT_CHARS and bool(_INSTRUCTS.search(text.replace("\u2019", "'")))
+
+
+def knows_nothing(reply: str) -> bool:
+    """Return whether a reply only says that the answer is not known.
+
+    >>> knows_nothing("I'm sorry, I don't have that information."), knows_nothing("In Porto.")
+    (True, False)
+    """
+    return len(reply) <= _SHORT_CHARS and bool(_UNKNOWN.search(reply.replace("\u2019", "'")))

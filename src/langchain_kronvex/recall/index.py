@@ -25,8 +25,12 @@ from langchain_kronvex.recall.arrays import (
     Table,
     value_counts,
 )
-from langchain_kronvex.recall.cues import instructs, knows_nothing, only_asks
-from langchain_kronvex.recall.features import text_features
+from langchain_kronvex.recall.features import (
+    instructs,
+    knows_nothing,
+    only_asks,
+    text_features,
+)
 from langchain_kronvex.recall.neighbours import (
     COLUMNS,
     VECTOR_WINDOW,

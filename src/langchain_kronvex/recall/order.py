@@ -51,7 +51,7 @@ def confidence(similarity: float, recency: float, frequency: float) -> float:
 # about the past, long texts and turns of one conversation had made it wrong there.
 SHARED_BY = 2
 LEAST_SHARE, LEAST_SHARE_WITHOUT_A_WORD, AMONG_FIRST = 0.15, 0.45, 3
-MOST_WORDS = 20
+MOST_WORDS, MOST_CHARACTERS = 20, 400
 ANOTHER_CONVERSATION_SECONDS = 3600.0
 
 _PAST = re.compile(
@@ -100,6 +100,7 @@ def _may_update(older: Candidate, newer: Candidate) -> bool:
     """
     return (
         newer.said - older.said >= ANOTHER_CONVERSATION_SECONDS
+        and len(newer.text) <= MOST_CHARACTERS
         and newer.text.count(" ") < MOST_WORDS
         and bool(_CHANGE.search(newer.text) or _VALUE.search(newer.text))
     )
@@ -115,7 +116,7 @@ class _Texts:
     """
 
     def __init__(self, chosen: Sequence[Candidate]) -> None:
-        self.split = [words(each.text) for each in chosen]
+        self.split = [words(each.text[:MOST_CHARACTERS]) for each in chosen]
         every = list({word for split in self.split for word in split} - STOP_WORDS)
         term_of = dict(zip(every, stems(every), strict=True))
         self.terms = [{term_of[w] for w in split if w in term_of} for split in self.split]

@@ -91,6 +91,31 @@ def words(text: str) -> list[str]:
     return found[:MOST_WORDS]
 
 
+# -- questions ---------------------------------------------------------------------------------
+
+QUESTION_MARKS = ("?", "？")  # noqa: RUF001 - of CJK text
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")  # noqa: RUF001
+_SHORT_MESSAGE = 40  # words
+_MOST_QUESTIONS = 3
+
+
+def focus(text: str) -> str:
+    """Return what a message asks: its questions and its last sentence; a short one as it is.
+
+    Of a text without an end of a sentence, that is its end.
+
+    >>> focus("Where do I live?")
+    'Where do I live?'
+    """
+    if len(text.split()) <= _SHORT_MESSAGE:
+        return text
+    sentences = [each for each in _SENTENCE_END.split(text) if each.strip()]
+    asked = [each for each in sentences[:-1] if each.rstrip().endswith(QUESTION_MARKS)]
+    return " ".join(
+        " ".join([*asked[-_MOST_QUESTIONS:], *sentences[-1:]]).split()[-_SHORT_MESSAGE:]
+    )
+
+
 # -- languages ---------------------------------------------------------------------------------
 
 ENGLISH = "english"
