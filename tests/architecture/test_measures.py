@@ -23,11 +23,11 @@ MOST_ARROWS = 50
 MOST_ROOT_ENTRIES = 14
 MOST_FILES_IN_A_FOLDER = 16
 MOST_FILE_LINES = 400
-MOST_CODE_LINES = 14_800
+MOST_CODE_LINES = 14_300
 MOST_FILES_PASSED = {
-    "remember, SQLite": 11,
-    "recall, SQLite": 17,
-    "POST /recall": 25,
+    "remember, SQLite": 13,
+    "recall, SQLite": 19,
+    "POST /recall": 28,
     "remember and flush, REST": 17,
 }
 LONGER_FILES = {"memory/memory.py"}  # a class of one-line verbs, each with its docstring
