@@ -24,6 +24,7 @@ from langchain_kronvex.recall.tokenizer import (
     common_stems,
     date_parts,
     focus,
+    is_empty_pair,
     language_of,
     terms_of,
     words,
@@ -72,6 +73,8 @@ def parse_query(index: ScopeIndex, text: str, vector: Floats | None, now: dateti
     may be a whole document: those that no memory holds give way to the others.
     """
     split = list(dict.fromkeys(words(text)))
+    if vector is not None:
+        split = [word for word in split if word.isascii() or not is_empty_pair(word)]
     all_terms = list(dict.fromkeys(_terms(index, split)))
     most = max(len(index), ranking.LEAST_DOCUMENTS) / 2
     found = {term: index.document_frequency(term) for term in all_terms}

@@ -176,7 +176,7 @@ BY_WORDS_AND_MEANING: Formulas = (
 BY_WORDS_AND_ENCODER: Formulas = (
     BY_WORDS_AND_MEANING[Form.TURN],
     Weights(related=0.5, meaning=1.6, reply=0.8, scale=1.35),
-    Weights(related=0.5, meaning=2.0, scale=1.7),
+    Weights(related=0.5, meaning=3.0, scale=1.7),
 )
 
 

@@ -66,7 +66,7 @@ def search(
 def _checked_vector(index: ScopeIndex, request: RecallRequest) -> Floats | None:
     """Return the vector of a request; None if the memories have none to compare it with."""
     vectors, vector = index.vectors, request.vector
-    if vectors is None or vector is None:
+    if vectors is None or vector is None or not vector.any():  # zeros: of words it does not know
         return None
     if vectors.width != len(vector):
         raise EmbeddingMismatch(

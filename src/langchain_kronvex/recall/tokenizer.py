@@ -128,6 +128,11 @@ _SCRIPTS = (  # the first and the last letter, and Snowball's language for them
     ("\u0b80", "\u0bff", "tamil"),
 )
 _PARTS_OF_WORDS = frozenset("d ll m ma o re s t ve y".split())  # of English ones, as in "I've"
+# Pairs of characters that hardly mean anything: of Chinese function words, and of hiragana.
+_EMPTY_PAIR = re.compile(
+    "[的了是我你他她它们这那在有和与就不也都很会要能可以什么吗呢吧啊哪谁怎样多少几个一把被给对从到为之其]{2}"
+    "|[\u3041-\u3096]{2}"
+)
 # English words that are function words elsewhere, such as "dog" in Danish.
 _ALSO_ENGLISH = frozenset(
     """
@@ -206,6 +211,14 @@ def terms_of(distinct_words: Sequence[str], language: str) -> list[str]:
             if distinct_words[number] not in left_out:
                 found[number] = stem
     return found
+
+
+def is_empty_pair(word: str) -> bool:
+    """Return whether a word is a pair of Chinese or Japanese characters of little meaning.
+
+    They are indexed: where there are no vectors, they are better than nothing.
+    """
+    return bool(_EMPTY_PAIR.fullmatch(word))
 
 
 def _by_script(word: str, language: str) -> str:
