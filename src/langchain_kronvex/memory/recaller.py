@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
+
+from langchain_core.messages import BaseMessage
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.context_lines import context_text, within
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.messages import answer_content
+from langchain_kronvex.core.messages import answer_content, exchange_contents
 from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.embeddings.model import ModelInUse
 from langchain_kronvex.memory.conversions import to_recalled
@@ -215,3 +218,18 @@ def _candidate(match: Match) -> Candidate:
     # A server sends an exchange as one text, of which the user's words come first.
     said, _, _ = match.record.found_by.partition(f"\n{answer_content('')}")
     return Candidate(said, match.record.created_at.timestamp(), match.similarity)
+
+
+@contextmanager
+def open_turn(words: Iterable[BaseMessage]) -> Iterator[None]:
+    """Leave the memories of these messages out of what is recalled in this context.
+
+    Args:
+        words: The messages of the user in this turn.
+    """
+    before = _OPEN_TURN.get()
+    _OPEN_TURN.set(before | exchange_contents(words))
+    try:
+        yield
+    finally:
+        _OPEN_TURN.set(before)  # a stream may be closed in another context, where `reset` fails
