@@ -105,21 +105,21 @@ def _counted(
     present = list(dict.fromkeys(languages))
     # The number of each word's term in each language; -1 for a function word.
     term_of = np.empty((len(present), len(distinct)), np.intp)
-    for row, language in zip(term_of, present, strict=True):
-        row[:] = [
-            names.setdefault(term, len(names)) if term else -1
-            for term in terms_of(distinct, language)
-        ]
     of_text = np.array([present.index(language) for language in languages], np.intp)
+    for row, language in enumerate(present):
+        used = np.bincount(word[of_text[text] == row], minlength=len(distinct)).nonzero()[0]
+        chosen = distinct if len(used) == len(distinct) else [distinct[n] for n in used.tolist()]
+        term_of[row, used] = [
+            names.setdefault(term, len(names)) if term else -1
+            for term in terms_of(chosen, language)
+        ]
     term = term_of[of_text[text], word]
     kept = term >= 0
     texts = max(len(languages), 1)
     pair, count = value_counts(term[kept] * texts + text[kept])
-    term, used = pair // texts, np.zeros(len(names), np.bool_)
-    used[term] = True  # a word may stand in texts of another language only
     return TermCounts(
-        names=[name for name, is_used in zip(names, used.tolist(), strict=True) if is_used],
-        term=(np.cumsum(used) - 1)[term],
+        names=list(names),
+        term=pair // texts,
         text=pair % texts,
         count=count.astype(np.float32),
     )
@@ -131,14 +131,16 @@ def _counted(
 # as before.
 _STATED = re.compile(r"[.!:;]\s|[。！]")  # noqa: RUF001 - of CJK text
 _SHORT_CHARS = 300  # a longer reply says more than that
-_INSTRUCTS = re.compile(
-    r"^(?:\w+ said: )?(?:please )?(?:from now on,? )?(?:always|never|please|don't|do not|avoid|use"
+_OPENS = re.compile(
+    r"(?:\w+ said: )?(?:please )?(?:from now on,? )?(?:always|never|please|don't|do not|avoid|use"
     r"|keep|explain|answer|reply|respond|call me|make sure|remember to|whenever|when (?:you|i)\b"
     r"|i(?:'d| would)? (?:much )?(?:prefer|rather)|i(?:'d| would) like you"
     r"|i want (?:you|my|your))\b"
-    r"|\bwhen(?:ever)? i (?:ask|mention|talk|want)\b|\bfrom now on\b"
-    r"|\bwhen(?:ever)? you (?:answer|reply|write|recommend|suggest)\b",
-    re.IGNORECASE,
+)
+_WHENEVER = re.compile(
+    r"\bwhen(?:ever)? i (?:ask|mention|talk|want)\b"
+    r"|\bwhen(?:ever)? you (?:answer|reply|write|recommend|suggest)\b"
+    r"|\bfrom now on\b"
 )
 _UNKNOWN = re.compile(
     r"\b(?:do|did|does|would)(?:n't| not) (?:\w+ )?(?:know|have|recall|remember|see|find)\b"
@@ -166,7 +168,12 @@ def instructs(text: str) -> bool:
     >>> instructs("Always suggest vegan options when I ask about food."), instructs("I'm vegan.")
     (True, False)
     """
-    return len(text) <= _SHORT_CHARS and bool(_INSTRUCTS.search(text.replace("\u2019", "'")))
+    if len(text) > _SHORT_CHARS:
+        return False
+    text = text.lower().replace("\u2019", "'")
+    if _OPENS.match(text):
+        return True
+    return ("when" in text or "from" in text) and bool(_WHENEVER.search(text))
 
 
 def knows_nothing(reply: str) -> bool:

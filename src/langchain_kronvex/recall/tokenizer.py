@@ -127,7 +127,8 @@ _SCRIPTS = (  # the first and the last letter, and Snowball's language for them
     ("\u0900", "\u097f", "hindi"),
     ("\u0b80", "\u0bff", "tamil"),
 )
-_PARTS_OF_WORDS = frozenset("d ll m ma o re s t ve y".split())  # of English ones, as in "I've"
+# Parts of English words, such as "I've", tell no language.
+_ENGLISH = STOP_WORDS - frozenset("d ll m ma o re s t ve y".split())
 # Pairs of characters that hardly mean anything: of Chinese function words, and of hiragana.
 _EMPTY_PAIR = re.compile(
     "[的了是我你他她它们这那在有和与就不也都很会要能可以什么吗呢吧啊哪谁怎样多少几个一把被给对从到为之其]{2}"
@@ -175,12 +176,12 @@ def language_of(split: Sequence[str]) -> str:
         split: The words of the text.
     """
     known = _languages_of_word()
+    english = sum(word in _ENGLISH for word in split)
     hit = [word for word in split if word in known]
-    counts = Counter(chain.from_iterable(map(known.__getitem__, hit)))
-    if not counts:
+    if len(hit) <= english:
         return ENGLISH
+    counts = Counter(chain.from_iterable(map(known.__getitem__, hit)))
     best, hits = counts.most_common(1)[0]
-    english = sum(word in STOP_WORDS and word not in _PARTS_OF_WORDS for word in split)
     is_sure = hits > english and (hits > 1 or (len(split) in _SHORT_TEXT and len(hit[0]) > 1))
     return best if is_sure else ENGLISH
 
