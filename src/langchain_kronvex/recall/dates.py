@@ -30,9 +30,9 @@ _PART_OF_MONTH = re.compile(
 )
 _PARTS = {  # the first and the last day; 0 for the last of the month
     "early": (1, 10), "beginning of": (1, 10), "mid": (11, 20), "middle of": (11, 20),
-    "late": (21, 0), "end of": (21, 0), "first week of": (1, 7), "first two weeks of": (1, 14),
-    "first three weeks of": (1, 21), "last week of": (-6, 0), "last two weeks of": (-13, 0),
-    "last three weeks of": (-20, 0), "first half of": (1, 15), "second half of": (16, 0),
+    "late": (21, 0), "end of": (21, 0), "first week of": (1, 7), "first two week of": (1, 14),
+    "first three week of": (1, 21), "last week of": (-6, 0), "last two week of": (-13, 0),
+    "last three week of": (-20, 0), "first half of": (1, 15), "second half of": (16, 0),
 }  # fmt: skip
 _ANY = re.compile(r"\d|\b(?:ago|yesterday|today|morning|last|past|this|early|mid|late|of)\b")
 _LENGTHS = {"day": 1, "week": 7, "month": 30, "year": 365}
@@ -49,17 +49,17 @@ def days_of(question: str, now: date) -> Days | None:
     text = question.lower()
     if not _ANY.search(text):
         return None
-    if "yesterday" in text:
-        return now - timedelta(1), now - timedelta(1)
-    if "today" in text or "this morning" in text:
-        return now, now
     try:
         return _relative(text, now) or _absolute(text, now)
-    except (ValueError, OverflowError):  # February 30
+    except (ValueError, OverflowError):  # February 30; a day before the year 1
         return None
 
 
 def _relative(text: str, now: date) -> Days | None:
+    if "yesterday" in text:
+        return now - timedelta(1), now - timedelta(1)
+    if "today" in text or "this morning" in text:
+        return now, now
     if found := _AGO.search(text):
         count, unit = _number(found[1]), found[2]
         middle, about = now - timedelta(count * _LENGTHS[unit]), _LENGTHS[unit] // 2
@@ -83,7 +83,7 @@ def _absolute(text: str, now: date) -> Days | None:
     if found := _PART_OF_MONTH.search(text):
         start = _dated(found[2], 1, found[3], now)
         length = calendar.monthrange(start.year, start.month)[1]
-        first, last = _PARTS[found[1]]
+        first, last = _PARTS[found[1].replace("weeks", "week")]
         return (
             start.replace(day=first if first > 0 else length + first),
             start.replace(day=last or length),
@@ -93,8 +93,12 @@ def _absolute(text: str, now: date) -> Days | None:
 
 def _dated(month: str, day: int, year: str | None, now: date) -> date:
     number = next(n for n, name in enumerate(_MONTHS) if name and name.startswith(month[:3]))
-    found = date(int(year) if year else now.year, number, day)
-    return found if year or found <= now else found.replace(year=found.year - 1)
+    if year:
+        return date(int(year), number, day)
+    latest = now.year - ((number, day) > (now.month, now.day))
+    while (number, day) == (2, 29) and not calendar.isleap(latest):
+        latest -= 1
+    return date(latest, number, day)
 
 
 def _number(text: str) -> int:

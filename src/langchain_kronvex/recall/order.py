@@ -151,7 +151,10 @@ def newest_first(query: str, chosen: Sequence[Candidate]) -> list[int]:
     order = list(range(len(chosen)))
     if len(order) < 2 or _PAST.search(query):
         return order
-    by_similarity = sorted(order, key=lambda n: -chosen[n].similarity)
+    # No place in the key: the same memories in another order are of the same matter.
+    by_similarity = sorted(
+        order, key=lambda n: (-chosen[n].similarity, -chosen[n].said, chosen[n].text)
+    )
     best, leading = by_similarity[0], by_similarity[:AMONG_FIRST]
     pairs = {n: sorted((n, best), key=lambda each: chosen[each].said) for n in order if n != best}
     updates = {n: pair for n, pair in pairs.items() if _may_update(*(chosen[n] for n in pair))}

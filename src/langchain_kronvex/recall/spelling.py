@@ -16,6 +16,7 @@ from langchain_kronvex.recall.tokenizer import stems
 
 _LETTERS = range(4, 33)  # of a word that may be misspelt
 _MOST_DIFFERING = 3  # letters that one of two words has and the other has not
+_MOST_COMPARED = 200  # words, those with the fewest such letters; of 14,000 English ones, all are
 _LIKE = 0.8  # the share of letters in common, in order; `eror` and `error` have .89
 # A bit for each letter and digit.
 _BIT_OF_BYTE = np.zeros(256, np.uint64)
@@ -66,7 +67,9 @@ class Spelling:
             return max(forms, key=len)
         letters = np.bitwise_or.reduce(_BIT_OF_BYTE[list(term.encode())])
         differing = bits_set(self._signs["letters"][alike] ^ letters)
-        near = [self._terms[n] for n in alike[differing <= _MOST_DIFFERING].tolist()]
+        close = np.flatnonzero(differing <= _MOST_DIFFERING)
+        nearest = close[np.argsort(differing[close], kind="stable")][:_MOST_COMPARED]
+        near = [self._terms[n] for n in alike[nearest].tolist()]
         return next(iter(difflib.get_close_matches(term, near, 1, _LIKE)), None)
 
     def _catch_up(self) -> None:

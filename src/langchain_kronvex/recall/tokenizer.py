@@ -127,6 +127,8 @@ _SCRIPTS = (  # the first and the last letter, and Snowball's language for them
     ("\u0900", "\u097f", "hindi"),
     ("\u0b80", "\u0bff", "tamil"),
 )
+# Snowball's stemmers for Arabic and Tamil take quadratic time, so endless words are spared them.
+_MOST_LETTERS = 100
 # Parts of English words, such as "I've", tell no language.
 _ENGLISH = STOP_WORDS - frozenset("d ll m ma o re s t ve y".split())
 # Pairs of characters that hardly mean anything: of Chinese function words, and of hiragana.
@@ -224,6 +226,8 @@ def is_empty_pair(word: str) -> bool:
 
 def _by_script(word: str, language: str) -> str:
     """Return the language that the script of a word stands for; else the language of the text."""
+    if len(word) > _MOST_LETTERS:
+        return language
     return next((name for first, last, name in _SCRIPTS if first <= word[0] <= last), language)
 
 
