@@ -8,10 +8,24 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from datetime import date
 
 import pytest
 
-from inside import MAX_QUERY_CHARS, MOST_WORDS, normalized, words
+from inside import (
+    MAX_QUERY_CHARS,
+    MOST_WORDS,
+    Candidate,
+    days_of,
+    focus,
+    instructs,
+    knows_nothing,
+    newest_first,
+    normalized,
+    only_asks,
+    terms,
+    words,
+)
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.embeddings import StaticEmbeddings
 
@@ -41,6 +55,18 @@ TEXTS = {
     "like URLs": drawn("ht/:.?&=%-a9 "),
     "mixed case with ligatures": drawn("aBcİßﬁﬀſÅ "),
     "characters that become 18": repeated("\ufdfa"),
+    "one endless Arabic word": repeated("ه"),
+    "Arabic suffixes": repeated("اتكم"),
+    "one endless Tamil word": repeated("க"),
+    "Tamil suffixes": repeated("களின்"),
+    "one endless Hindi word": repeated("ों"),
+    "one endless Greek word": repeated("ψνκξ"),
+    "one endless Russian word": repeated("вшись"),
+    "function words of many languages": repeated("der la och не yang "),
+    "ends of sentences": repeated("? ! 。？.\n"),  # noqa: RUF001 - of CJK text
+    "dates": repeated("the last two weeks of may 3 days ago 2023-05-"),
+    "instructions": repeated("when i ask from now on "),
+    "replies that do not know": repeated("i don't i have not no "),
     "new words": drawn("abcdefghijklmnopqrstuvwxyz    "),
 }
 kinds = pytest.mark.parametrize("kind", TEXTS)
@@ -71,6 +97,31 @@ def test_twice_the_text_takes_about_twice_as_long(kind: str, length: int) -> Non
 
     assert growth(words, kind, length) < 3
     assert growth(embeddings.embed_query, kind, length) < 3
+
+
+def in_order(text: str) -> list[int]:
+    older, newer = Candidate(text, 0, 0.9), Candidate(text[1:], 1e6, 0.9)
+    return newest_first(text, [older, newer, Candidate("We moved.", 2e6, 0.9)])
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "terms": terms,
+    "focus": focus,
+    "days_of": lambda text: days_of(text, date(2026, 4, 29)),
+    "only_asks": only_asks,
+    "instructs": instructs,
+    "knows_nothing": knows_nothing,
+    "newest_first": in_order,
+}
+
+
+@kinds
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("length", [20_000, pytest.param(524_288, marks=pytest.mark.soak)])
+def test_what_reads_questions_and_replies_grows_with_the_text(
+    reader: str, kind: str, length: int
+) -> None:
+    assert growth(READERS[reader], kind, length) < 3
 
 
 @kinds
