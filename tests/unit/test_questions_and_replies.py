@@ -20,6 +20,7 @@ from inside import (
     ranking,
     tokenizer,
 )
+from langchain_kronvex.embeddings import StaticEmbeddings
 
 from .conversations import AT, NOW, WAYS, built, exchange, row, similarities, statement
 
@@ -166,23 +167,25 @@ REPLIES = ["I don't know.", "You haven't told me yet.", "Sorry, I have no record
     reply=st.sampled_from(REPLIES),
     times=st.integers(1, 5),
     fact_first=st.booleans(),
+    by_words=st.booleans(),
 )
 def test_a_question_that_got_no_answer_never_outranks_the_fact(
     way: str, form: Form, asked: list[str], more: list[str], reply: str, times: int,
-    fact_first: bool,
+    fact_first: bool, by_words: bool,
 ) -> None:  # fmt: skip
-    query = " ".join(asked) + "?"
-    type_ = "semantic" if form is Form.STATEMENT else "episodic"
+    query, text = f"Where is the {' '.join(asked)}?", " ".join([*asked, *more])
+    of_query, of_text = (None, None) if by_words else StaticEmbeddings().embed_array([query, text])
     fact = row(
-        1 if fact_first else 99, " ".join([*asked, *more]), form=form, memory_type=type_,
-        session_id="facts", reply="Noted." if form is Form.EXCHANGE else "",
+        1 if fact_first else 99, text, form=form, session_id="facts", vector=of_text,
+        memory_type="semantic" if form is Form.STATEMENT else "episodic",
+        reply="Noted." if form is Form.EXCHANGE else "",
     )  # fmt: skip
     questions = [
-        exchange(10 + n, query, reply, session_id=f"q{n}", created=NOW - n) for n in range(times)
+        exchange(10 + n, query, reply, session_id=f"q{n}", created=NOW - n, vector=of_query)
+        for n in range(times)
     ]
     index = built([fact, *questions] if fact_first else [*questions, fact])
-    found = similarities(index, query, way=way)
-    assert max(found, key=found.__getitem__) == fact.seq
+    found = similarities(index, query, way=way, vector=of_query)
     assert all(found[fact.seq] > found[each.seq] for each in questions)
 
 
