@@ -23,8 +23,8 @@ OTHERS = [
 UPDATES = {
     "The piano stands in the hall.": ("We moved the piano to the attic.", "Where is the piano?"),
     "The gate code is 4417.": ("The gate code is 9203 now.", "What is the gate code?"),
-    "The choir meets on Mondays.": ("The choir meets on Thursdays instead.", "When does the choir meet?"),
-    "I drink coffee with milk.": ("I no longer take milk in my coffee.", "How do I drink my coffee?"),
+    "Choir is on Mondays.": ("Choir is on Thursdays instead.", "When is choir?"),
+    "I drink coffee with milk.": ("I no longer take milk in my coffee.", "How is my coffee?"),
 }  # fmt: skip
 WAYS = ["turns", "exchanges", "statements"]
 

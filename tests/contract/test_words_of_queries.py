@@ -115,11 +115,16 @@ def test_a_memory_of_all_languages_answers_in_each(memory: Driver) -> None:
 
 
 def test_scripts_without_spaces_are_found_by_words(memory: Driver) -> None:
-    texts = ["我的妹妹在乐团拉小提琴。", "备用钥匙在花盆下面。", "私の犬は雷が怖いです。", "ฉันชอบดื่มกาแฟ"]
+    texts = [
+        "我的妹妹在乐团拉小提琴。",
+        "备用钥匙在花盆下面。",
+        "私の犬は雷が怖いです。",
+        "ฉันชอบดื่มกาแฟ",
+    ]
     fill(memory, texts)
-    assert first(memory, "小提琴是谁拉的？") == texts[0]  # noqa: RUF001
-    assert first(memory, "钥匙在哪里？") == texts[1]  # noqa: RUF001
-    assert first(memory, "犬は何が怖い？") == texts[2]  # noqa: RUF001
+    assert first(memory, "小提琴是谁拉的？") == texts[0]
+    assert first(memory, "钥匙在哪里？") == texts[1]
+    assert first(memory, "犬は何が怖い？") == texts[2]
     assert first(memory, "กาแฟ") == texts[3]
 
 

@@ -92,7 +92,9 @@ def test_english_function_words_and_names_stay_english(
     assert language_of(split) == "english"
 
 
-SCRIPTS = "aé ß я ж и γ ς א ب ه क ி த 日 本 語 ก 한 글 ა ա ١ 7 '-?. \u0301\u064b\u202e\x00\ud800🙂\n"
+SCRIPTS = (
+    "aé ß я ж и γ ς א ب ه क ி த 日 本 語 ก 한 글 ა ա ١ 7 '-?. \u0301\u064b\u202e\x00\ud800🙂\n"
+)
 MIXED = st.text(SCRIPTS + string.ascii_lowercase) | st.text()
 SOME_WORDS = st.lists(
     st.sampled_from(sorted(set().union(*(" ".join(SENTENCES.values()).split(), NAMES)))) | MIXED,
@@ -176,7 +178,11 @@ def test_a_translation_is_nearest() -> None:
 
 
 def test_a_translation_is_nearest_between_two_other_languages() -> None:
-    german = ["Ich habe eine Katze.", "Wir fahren mit dem Zug nach Berlin.", "Das Brot ist im Ofen."]
+    german = [
+        "Ich habe eine Katze.",
+        "Wir fahren mit dem Zug nach Berlin.",
+        "Das Brot ist im Ofen.",
+    ]
     spanish = ["Tengo un gato en la casa.", "Vamos a Berlín en tren.", "El pan está en el horno."]
     cosines = unit_vectors(german) @ unit_vectors(spanish).T
     assert cosines.argmax(axis=1).tolist() == [0, 1, 2]
@@ -187,7 +193,9 @@ def test_english_vectors_do_not_know_of_other_languages(text: str) -> None:
     assert foreign_rows(text, static.load_table().rows) is None
 
 
-@pytest.mark.parametrize("text", ["我住在里斯本的老城区。", "私は京都に住んでいます", "ฉันอยู่เชียงใหม่", "나는 서울에 산다"])
+@pytest.mark.parametrize(
+    "text", ["我住在里斯本的老城区。", "私は京都に住んでいます", "ฉันอยู่เชียงใหม่", "나는 서울에 산다"]
+)
 def test_scripts_the_table_does_not_know_have_no_vector(text: str) -> None:
     assert not any(StaticEmbeddings().embed_query(text))
 

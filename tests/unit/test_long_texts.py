@@ -63,7 +63,7 @@ TEXTS = {
     "one endless Greek word": repeated("ψνκξ"),
     "one endless Russian word": repeated("вшись"),
     "function words of many languages": repeated("der la och не yang "),
-    "ends of sentences": repeated("? ! 。？.\n"),  # noqa: RUF001 - of CJK text
+    "ends of sentences": repeated("? ! 。？.\n"),
     "dates": repeated("the last two weeks of may 3 days ago 2023-05-"),
     "instructions": repeated("when i ask from now on "),
     "replies that do not know": repeated("i don't i have not no "),

@@ -64,7 +64,10 @@ LEFT = {
 @pytest.mark.parametrize("kind", LEFT)
 def test_others_keep_their_places(kind: str) -> None:
     question, change, when, similarity = LEFT[kind]
-    chosen = [said("The piano stands in the hall."), said(f"I {change} the piano", when, similarity)]
+    chosen = [
+        said("The piano stands in the hall."),
+        said(f"I {change} the piano", when, similarity),
+    ]
     assert newest_first(question, chosen) == [0, 1]
 
 

@@ -30,12 +30,12 @@ from .conversations import AT, NOW, WAYS, built, exchange, row, similarities, st
     [
         ("Which tea do I like?", True),
         ("Which tea do I like?  \n", True),
-        ("私のお茶は何ですか？", True),  # noqa: RUF001
+        ("私のお茶は何ですか？", True),
         ("?", True),
         ("I like green tea.", False),
         ("I like green tea. Do you?", False),
         ("Is it 3.5 metres?", True),
-        ("お茶が好きです。あなたは？", False),  # noqa: RUF001
+        ("お茶が好きです。あなたは？", False),
         ("", False),
         ("Tea? No, coffee", False),
     ],
@@ -137,7 +137,7 @@ def test_the_focus_of_a_message(text: str, expected: str) -> None:
 def test_the_focus_is_part_of_the_message_and_short(text: str) -> None:
     asked = focus(text)
     assert asked == text or len(asked.split()) <= 40
-    assert not {*asked.split()} - {*text.split()} or "。" in text or "！" in text or "？" in text  # noqa: RUF001
+    assert not {*asked} - {*text} - {" "}
 
 
 @given(st.text())
@@ -281,7 +281,9 @@ def test_the_share_that_is_missing() -> None:
 
 
 @settings(deadline=None)
-@given(st.text(max_size=60) | st.lists(st.sampled_from([*NOUNS, *OTHERS, "k8s", "7"])).map(" ".join))
+@given(
+    st.text(max_size=60) | st.lists(st.sampled_from([*NOUNS, *OTHERS, "k8s", "7"])).map(" ".join)
+)
 def test_any_query_is_parsed(text: str) -> None:
     index = built([statement(1, " ".join(NOUNS)), exchange(2, "Who rang?", "The ferry did.")])
     query = parse_query(index, text, None, AT)

@@ -66,7 +66,9 @@ def test_terms_that_are_added_later_are_found() -> None:
     assert spelling.meant("acordeon") in ("acordion", "accordion")
 
 
-@pytest.mark.parametrize("term", ["", "a", "é", "日本", "\x00", "\ud800", "x" * 33, "x" * 10_000, "שלום"])
+@pytest.mark.parametrize(
+    "term", ["", "a", "é", "日本", "\x00", "\ud800", "x" * 33, "x" * 10_000, "שלום"]
+)
 def test_terms_of_other_scripts_and_lengths_have_none(term: str) -> None:
     assert holding("xylophone 日本語 שלום עולם").meant(term) is None
 
