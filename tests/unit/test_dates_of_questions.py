@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from inside import dates, days_of
 
+from .conversations import NOW as SECONDS
+from .conversations import built, row, similarities, statement
+
 NOW = date(2026, 4, 29)  # a Wednesday
 
 NAMED = {
@@ -139,6 +142,22 @@ def test_a_whole_date_is_that_day_whenever_it_is_asked(day: date, now: date) -> 
     written_in_words = (f"{month} {number}, {year}", f"{number} {month[:3]} {year}")
     for written in (day.isoformat(), *written_in_words):
         assert days_of(f"What happened on {written}?", now) == (day, day)
+
+
+def test_memories_of_the_days_are_found_first_except_statements() -> None:
+    day = 86_400
+    rows = [
+        row(n, "The soup was good.", created=SECONDS - n * day, session_id=f"s{n}")
+        for n in range(1, 6)
+    ]
+    facts = [statement(10 + n, "The soup was good.", created=SECONDS - n * day) for n in (2, 4)]
+    index = built([*rows, *facts])
+    asked = {number: f"Which soup {number} days ago?" for number in (2, 3, 5)}
+    for number, question in {1: "Which soup yesterday?", **asked}.items():
+        found = similarities(index, question)
+        turns = {seq: found[seq] for seq in range(1, 6)}
+        assert max(turns, key=turns.__getitem__) == number
+        assert found[12] == found[14]
 
 
 def test_the_examples_hold() -> None:

@@ -24,6 +24,8 @@ from inside import (
 )
 from langchain_kronvex.embeddings import StaticEmbeddings
 
+from .conversations import built, similarities, statement
+
 SENTENCES = {
     "german": "Meine Schwester hat sich gestern ein neues Fahrrad gekauft.",
     "spanish": "Mi hermana se ha comprado una bicicleta nueva para el verano.",
@@ -152,6 +154,14 @@ def test_function_words_of_other_languages_are_no_terms() -> None:
 
 def test_words_of_two_scripts_are_stemmed_each_by_its_own() -> None:
     assert terms("running with кошками 日本") == [*terms("running"), *terms("кошками"), "日本"]
+
+
+@pytest.mark.parametrize("query", ["bicicletas", "bicicletas in the garage"])
+def test_words_are_looked_for_in_the_languages_of_the_memories(query: str) -> None:
+    texts = ["Mi bicicleta es roja.", "La llave está en la casa.", "The tea is cold.", "A kite."]
+    index = built([statement(n, text) for n, text in enumerate(texts, 1)])
+    found = similarities(index, query)
+    assert found[1] > max(found[2], found[3], found[4])
 
 
 # -- vectors -----------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inside import Candidate, newest_first
@@ -131,8 +131,17 @@ def are_of_one_matter(best: Candidate, moved: list[Candidate]) -> bool:
     return all(new.said - old.said >= 3600 and len(new.text) <= 400 for old, new in pairs)
 
 
+TWO_ARE_MOST_SIMILAR = [
+    said("The choir meets on Mondays.", OLD, 0.5),
+    said("I live in Lisbon.", NEW),
+    said("The choir meets on Thursdays.", NEW),
+    said("I've moved to Porto.", 2 * NEW, 0.5),
+]
+
+
 @settings(max_examples=300)
 @given(QUESTIONS, CANDIDATES)
+@example("Where do I live?", TWO_ARE_MOST_SIMILAR)
 def test_to_apply_it_again_changes_nothing(query: str, chosen: list[Candidate]) -> None:
     once = follows(chosen, newest_first(query, chosen))
     assert newest_first(query, once) == list(range(len(chosen)))

@@ -22,7 +22,7 @@ from inside import (
 )
 from langchain_kronvex.embeddings import StaticEmbeddings
 
-from .conversations import AT, NOW, WAYS, built, exchange, row, similarities, statement
+from .conversations import AT, NOW, WAYS, built, exchange, row, similarities, statement, unit
 
 
 @pytest.mark.parametrize(
@@ -265,6 +265,31 @@ def test_what_is_missing_changes_no_order(values: list[float], missing: float) -
     relevance, chosen = np.array(values, np.float32), np.arange(len(values))
     found = ranking.probability(np.sort(relevance), chosen, 0, missing)
     assert (np.diff(found) >= 0).all()
+
+
+def test_a_query_of_unknown_words_is_far_less_probable() -> None:
+    relevance, first = np.array([1, 0.2, 0], np.float32), np.array([0])
+    known, half, unknown = (
+        float(ranking.probability(relevance, first, 0, share)[0]) for share in (0, 0.5, 1)
+    )
+    assert known > half + 0.1 > unknown + 0.2
+
+
+def test_an_encoder_counts_for_more_than_the_bundled_vectors() -> None:
+    query, like, unlike = unit([3.0, 1.0]), unit([3.0, 1.2]), unit([-1.0, 3.0])
+    index = built(
+        [
+            statement(1, "The oboe has a crack.", vector=unlike),
+            statement(2, "My woodwind broke.", vector=like),
+            exchange(3, "My woodwind broke again.", "Oh no.", vector=like),
+            *(statement(n, f"Granite {n}.", vector=unlike) for n in range(4, 40)),
+        ]
+    )
+    bundled = similarities(index, "oboe", vector=query)
+    encoded = similarities(index, "oboe", vector=query, is_encoded=True)
+    for near in (2, 3):
+        assert encoded[near] > bundled[near]
+        assert encoded[near] - encoded[1] > bundled[near] - bundled[1]
 
 
 def test_the_share_that_is_missing() -> None:
