@@ -15,6 +15,7 @@ from inside import (
     foreign_rows,
     foreign_sum,
     language_of,
+    parse_query,
     static,
     stop_words,
     terms,
@@ -24,7 +25,7 @@ from inside import (
 )
 from langchain_kronvex.embeddings import StaticEmbeddings
 
-from .conversations import built, similarities, statement
+from .conversations import AT, built, similarities, statement
 
 SENTENCES = {
     "german": "Meine Schwester hat sich gestern ein neues Fahrrad gekauft.",
@@ -160,6 +161,8 @@ def test_words_of_two_scripts_are_stemmed_each_by_its_own() -> None:
 def test_words_are_looked_for_in_the_languages_of_the_memories(query: str) -> None:
     texts = ["Mi bicicleta es roja.", "La llave está en la casa.", "The tea is cold.", "A kite."]
     index = built([statement(n, text) for n, text in enumerate(texts, 1)])
+    parsed = parse_query(index, query, None, AT)
+    assert parsed.found.value.tolist() == [1.0]  # the word itself, not one spelt like it
     found = similarities(index, query)
     assert found[1] > max(found[2], found[3], found[4])
 
