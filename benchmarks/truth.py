@@ -1,6 +1,6 @@
 """Whether recall says what is true now, and in which languages it finds what was said.
 
-    python benchmarks/truth.py cases.json [--embeddings static|none|provider:MODEL]
+    python benchmarks/truth.py cases.json [--embeddings static|none|provider:MODEL|FILE.py:CLASS]
 
 The cases are yours, as JSON; any part may be left out:
 
