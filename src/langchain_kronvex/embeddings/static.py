@@ -60,7 +60,7 @@ def load_table() -> StaticTable:
 
 
 class StaticEmbeddings(Embeddings):
-    """The bundled embeddings: English, 256 dimensions, no download, no network, numpy alone.
+    """The bundled embeddings: eight languages, 256 dimensions, no download, no network.
 
     The table is opened on first use, in milliseconds. Nothing of a text is kept after a call.
 

@@ -85,7 +85,7 @@ class KronvexMemory:
             "default".
         api_key: For a Kronvex API. The default is KRONVEX_API_KEY.
         embeddings: How memories are found, in addition to their words. The default is the bundled
-            table of English word vectors, which needs no network and almost no time. False means
+            word vectors of eight languages, which need no network and almost no time. False means
             words alone. Otherwise any LangChain `Embeddings`, or the name of one as
             "provider:model" ("openai:text-embedding-3-small"); their vectors are fetched in the
             background. A store keeps the embeddings it was indexed with until `reindex` changes
@@ -307,7 +307,8 @@ class KronvexMemory:
             memory_type: Only this type.
             threshold: The lowest similarity, from 0 to 1.
             include_shared: Also search the agent-level memories (stored with neither id).
-            order_by: `confidence` or `similarity`; in both cases the most similar are chosen.
+            order_by: `confidence`, where an update comes before what it updates, or `similarity`;
+                in both cases the most similar are chosen.
 
         Raises:
             InvalidInput: a value does not fit.

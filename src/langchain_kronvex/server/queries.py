@@ -150,7 +150,7 @@ def remember(memory: KronvexMemory, draft: MemoryDraft, told: VersionedRecord | 
 
 
 def recall_everywhere(memory: KronvexMemory, text: str, question: Question) -> list[RecalledMemory]:
-    """Recall from every scope of the agent: the most similar of all, the most confident first."""
+    """Recall from every scope of the agent: the most similar of all, by confidence."""
     owners = {session.user_id or session.session_id for session in sessions(memory)}
     asked: Any = question.model_dump(include={"top_k", "memory_type", "threshold"})
     found = [one for owner in owners for one in memory.recall(text, user_id=owner, **asked)]

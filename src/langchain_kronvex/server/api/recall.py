@@ -21,7 +21,7 @@ router = guarded_router("memory", _PREFIX)
 
 @router.post("/recall", response_model=responses.RecallAnswer)
 def recall(agent: AgentInUse, body: RecallBody, request: Request) -> dict[str, Any]:
-    """Find the `top_k` most similar memories, the most confident first."""
+    """Find the `top_k` most similar memories, by confidence and updates first."""
     service, scope = service_of(request), body.scope
     if service.settings.all_sessions and not scope:
         found = queries.recall_everywhere(agent.memory, body.query, body)

@@ -100,7 +100,7 @@ class ContextResult(FlatResult):
 
 
 class RecallAnswer(Answer):
-    """The memories found, the most confident first, in both forms."""
+    """The memories found, in the default order, in both forms."""
 
     query: str
     total_found: int
