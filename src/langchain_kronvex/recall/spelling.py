@@ -79,10 +79,11 @@ class Spelling:
             return
         every = np.frombuffer("".join(new).encode("ascii", "replace"), np.uint8)
         starts = np.cumsum([0, *map(len, new[:-1])])
-        added = self._signs.extend(len(new))
+        added = slice(len(self._terms), len(self._terms) + len(new))
+        self._signs.extend(max(added.stop - len(self._signs), 0))  # some may be there already
         self._signs["first"][added] = every[starts]
         self._signs["letters"][added] = np.bitwise_or.reduceat(_BIT_OF_BYTE[every], starts)
-        self._terms += new  # last: a signal may end this at any line
+        self._terms += new  # last: a signal may end this before any line
 
 
 def _is_form(one: str, other: str) -> bool:
