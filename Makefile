@@ -51,7 +51,7 @@ bench: $(STAMP)  ## measure speed, beside the floor and the peers that are insta
 	$(BIN)/python benchmarks/concurrency.py
 
 soak: $(STAMP)  ## the long runs
-	$(BIN)/python -m pytest -m soak --timeout 7200
+	$(BIN)/python -m pytest -m soak --timeout 7200 -n auto --dist worksteal
 
 # Left out are docs and architecture, which speak of the newest versions, and LangMem. LlamaIndex
 # asks for a newer pydantic than all others do, so that its tests come last and by themselves.

@@ -324,7 +324,7 @@ MODERATE = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 BRIEF = settings(MODERATE, max_examples=5, stateful_step_count=30)
-LONG = settings(MODERATE, max_examples=2000, stateful_step_count=120)
+LONG = settings(MODERATE, max_examples=200, stateful_step_count=120)
 
 
 def _case(backend: Backend, name: str, chosen: settings) -> type:
