@@ -29,6 +29,7 @@ from langchain_kronvex.storage.backend import Match, MemoryBackend
 # How often a memory may be reindexed during one recall before the recall fails.
 _MAX_MODEL_CHANGES = 50
 _GATHER_SECONDS = 0.5  # how long accesses are counted in RAM before they are stored
+_BEFORE_ANSWER = f"\n{answer_content('')}"
 # The contents of the memories that the turn has saved so far. Texts and not ids, because saving may
 # still be going on in the background.
 _OPEN_TURN: ContextVar[frozenset[str]] = ContextVar("kronvex_open_turn", default=frozenset())
@@ -216,7 +217,7 @@ def _in_default_order(
 
 def _candidate(match: Match) -> Candidate:
     # A server sends an exchange as one text, of which the user's words come first.
-    said, _, _ = match.record.found_by.partition(f"\n{answer_content('')}")
+    said, _, _ = match.record.found_by.partition(_BEFORE_ANSWER)
     return Candidate(said, match.record.created_at.timestamp(), match.similarity)
 
 
