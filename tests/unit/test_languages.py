@@ -25,7 +25,7 @@ from inside import (
 )
 from langchain_kronvex.embeddings import StaticEmbeddings
 
-from .conversations import AT, built, similarities, statement
+from .conversations import AT, built, similarities, statement, unit
 
 SENTENCES = {
     "german": "Meine Schwester hat sich gestern ein neues Fahrrad gekauft.",
@@ -165,6 +165,16 @@ def test_words_are_looked_for_in_the_languages_of_the_memories(query: str) -> No
     assert parsed.found.value.tolist() == [1.0]  # the word itself, not one spelt like it
     found = similarities(index, query)
     assert found[1] > max(found[2], found[3], found[4])
+
+
+def test_pairs_of_little_meaning_count_only_without_vectors() -> None:
+    index = built([statement(1, "这是我的。"), statement(2, "小提琴。"), statement(3, "Tea.")])
+    query, vector = "什么是我的小提琴", unit([1.0, 2.0])
+    with_vector = parse_query(index, query, vector, AT)
+    assert "提琴" in with_vector.terms
+    assert "我的" not in with_vector.all_terms
+    assert "我的" in parse_query(index, query, None, AT).terms
+    assert parse_query(index, "我的", vector, AT).missing == 0
 
 
 # -- vectors -----------------------------------------------------------------------------------
