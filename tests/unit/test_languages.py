@@ -76,11 +76,12 @@ def test_english_stays_english(text: str) -> None:
 
 
 NAMES = ["manuel", "dieter", "porto", "zürich", "piano", "bicycle", "lighthouse", "4417", "tea"]
+FUNCTION_WORDS = sorted(word for word in STOP_WORDS if len(word) > 2)  # not "y", "re" or "ma"
 
 
 @settings(max_examples=300)
 @given(
-    st.lists(st.sampled_from(sorted(STOP_WORDS)), min_size=2, max_size=8),
+    st.lists(st.sampled_from(FUNCTION_WORDS), min_size=2, max_size=8),
     st.lists(st.sampled_from(NAMES), max_size=8),
     st.randoms(use_true_random=False),
 )

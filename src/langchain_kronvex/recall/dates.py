@@ -93,12 +93,9 @@ def _absolute(text: str, now: date) -> Days | None:
 
 def _dated(month: str, day: int, year: str | None, now: date) -> date:
     number = next(n for n, name in enumerate(_MONTHS) if name and name.startswith(month[:3]))
-    if year:
-        return date(int(year), number, day)
     latest = now.year - ((number, day) > (now.month, now.day))
-    while (number, day) == (2, 29) and not calendar.isleap(latest):
-        latest -= 1
-    return date(latest, number, day)
+    latest -= latest % 4 if (number, day) == (2, 29) else 0
+    return date(int(year or latest), number, day)
 
 
 def _number(text: str) -> int:

@@ -152,9 +152,7 @@ def newest_first(query: str, chosen: Sequence[Candidate]) -> list[int]:
     if len(order) < 2 or _PAST.search(query):
         return order
     # No place in the key: the same memories in another order are of the same matter.
-    by_similarity = sorted(
-        order, key=lambda n: (-chosen[n].similarity, -chosen[n].said, chosen[n].text)
-    )
+    by_similarity = sorted(order, key=lambda n: (-chosen[n].similarity, chosen[n]))
     best, leading = by_similarity[0], by_similarity[:AMONG_FIRST]
     pairs = {n: sorted((n, best), key=lambda each: chosen[each].said) for n in order if n != best}
     updates = {n: pair for n, pair in pairs.items() if _may_update(*(chosen[n] for n in pair))}

@@ -67,9 +67,8 @@ class Spelling:
             return max(forms, key=len)
         letters = np.bitwise_or.reduce(_BIT_OF_BYTE[list(term.encode())])
         differing = bits_set(self._signs["letters"][alike] ^ letters)
-        close = np.flatnonzero(differing <= _MOST_DIFFERING)
-        nearest = close[np.argsort(differing[close], kind="stable")][:_MOST_COMPARED]
-        near = [self._terms[n] for n in alike[nearest].tolist()]
+        nearest = np.argsort(differing, kind="stable")[:_MOST_COMPARED]
+        near = [self._terms[alike[n]] for n in nearest if differing[n] <= _MOST_DIFFERING]
         return next(iter(difflib.get_close_matches(term, near, 1, _LIKE)), None)
 
     def _catch_up(self) -> None:

@@ -226,9 +226,8 @@ def is_empty_pair(word: str) -> bool:
 
 def _by_script(word: str, language: str) -> str:
     """Return the language that the script of a word stands for; else the language of the text."""
-    if len(word) > _MOST_LETTERS:
-        return language
-    return next((name for first, last, name in _SCRIPTS if first <= word[0] <= last), language)
+    scripts = _SCRIPTS if len(word) <= _MOST_LETTERS else ()
+    return next((name for first, last, name in scripts if first <= word[0] <= last), language)
 
 
 def terms(text: str) -> list[str]:
