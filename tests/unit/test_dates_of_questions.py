@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import doctest
+import subprocess
+import sys
 from datetime import date
 
 import pytest
@@ -163,3 +165,15 @@ def test_memories_of_the_days_are_found_first_except_statements() -> None:
 def test_the_examples_hold() -> None:
     failed, tried = doctest.testmod(dates)
     assert (failed, tried > 0) == (0, True)
+
+
+def test_months_are_english_in_a_process_of_another_language() -> None:
+    run = (
+        "import calendar; calendar.month_name = ['', *'janvier février mars avril mai juin juillet "
+        "août septembre octobre novembre décembre'.split()];"
+        "from datetime import date;"
+        "from langchain_kronvex.recall.dates import days_of;"
+        "print(days_of('on July 12', date(2026, 8, 1))[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "2026-07-12"

@@ -39,7 +39,6 @@ class ParsedQuery:
     """A query with its terms looked up in an index.
 
     Attributes:
-        text: The query.
         vector: Of length 1; without one, related words do not count either.
         terms: Stems that distinguish the owner's memories, each once, the rarest first.
         all_terms: All stems.
@@ -53,7 +52,6 @@ class ParsedQuery:
         weights: Of the terms.
     """
 
-    text: str
     vector: Floats | None
     terms: Sequence[str]
     all_terms: Sequence[str]
@@ -96,7 +94,6 @@ def parse_query(index: ScopeIndex, text: str, vector: Floats | None, now: dateti
     weights = ranking.positive_idf(len(index), np.array([*found.values()], np.float32))
     missing = float(weights @ unheld / weights.sum()) if len(all_terms) else 0.0
     return ParsedQuery(
-        text,
         vector,
         rarest,
         all_terms,

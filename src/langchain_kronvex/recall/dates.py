@@ -9,10 +9,12 @@ import calendar
 import re
 from datetime import date, timedelta
 
+from langchain_kronvex.recall.tokenizer import MONTHS
+
 Days = tuple[date, date]  # the first and the last
 
-_MONTHS = [name.lower() for name in calendar.month_name]
-_MONTH = "|".join(f"{name[:3]}(?:{name[3:]})?" for name in _MONTHS[1:])
+# Not those of `calendar`, which are in the language of the process.
+_MONTH = "|".join(f"{name[:3]}(?:{name[3:]})?" for name in MONTHS)
 _NUMBERS = "zero a two three four five six seven eight nine ten eleven twelve".split()
 _NUMBER = r"\d{1,3}|an?|one|" + "|".join(_NUMBERS[2:])
 _UNIT = r"(day|week|month|year)s?"
@@ -92,7 +94,7 @@ def _absolute(text: str, now: date) -> Days | None:
 
 
 def _dated(month: str, day: int, year: str | None, now: date) -> date:
-    number = next(n for n, name in enumerate(_MONTHS) if name and name.startswith(month[:3]))
+    number = next(n for n, name in enumerate(MONTHS, 1) if name.startswith(month[:3]))
     latest = now.year - ((number, day) > (now.month, now.day))
     latest -= latest % 4 if (number, day) == (2, 29) else 0
     return date(int(year or latest), number, day)

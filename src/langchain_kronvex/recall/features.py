@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.recall.arrays import TermCounts, value_counts
-from langchain_kronvex.recall.tokenizer import QUESTION_MARKS, language_of, terms_of, words
+from langchain_kronvex.recall.tokenizer import MONTHS, QUESTION_MARKS, language_of, terms_of, words
 
 FIRST_PERSON = frozenset("i me my mine myself we us our ours ourselves".split())
-TIME_WORDS = frozenset(
+TIME_WORDS = frozenset(MONTHS).union(
     """
     ago yesterday today tonight tomorrow morning afternoon evening night noon midnight weekend
     day days week weeks month months year years hour hours last next recently soon
-    january february march april may june july august september october november december
     jan feb mar apr jun jul aug sep sept oct nov dec
     monday tuesday wednesday thursday friday saturday sunday
     spring summer autumn fall winter christmas easter birthday anniversary

@@ -39,7 +39,7 @@ from langchain_kronvex.recall.neighbours import (
 )
 from langchain_kronvex.recall.ranking import PRIORS, Floats, Form
 from langchain_kronvex.recall.spelling import Spelling
-from langchain_kronvex.recall.tokenizer import terms_of, words
+from langchain_kronvex.recall.tokenizer import terms
 
 Places = NDArray[np.intp]
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -237,7 +237,7 @@ class ScopeIndex:
         for place, reply in ((self._place_of[row.seq], row.reply) for row in rows if row.reply):
             unanswered[place] = knows_nothing(reply)
             if lengths[place]:
-                of_reply = list(filter(None, terms_of(words(reply), self._language_at(place))))
+                of_reply = terms(reply, self._language_at(place))
                 more = of_reply[int(lengths[place]) :]  # a reply may grow, not change
                 self.replies.add_more(place, Counter(more))
                 lengths[place] += len(more)

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from langchain_kronvex.recall.tokenizer import STOP_WORDS, stems, words
+from langchain_kronvex.recall.tokenizer import MONTHS, STOP_WORDS, stems, words
 
 FADING_TYPES = frozenset({"episodic", "context"})
 TURNING_POINT_DAYS, DECAY_PER_DAY = 30.0, 0.05
@@ -75,13 +75,7 @@ _NUMBERS = frozenset(
     """.split()
 )
 _WEEKDAYS = frozenset("monday tuesday wednesday thursday friday saturday sunday".split())
-_MONTHS = frozenset(
-    """
-    january february march april may june july august september october november december
-    """.split()
-)
-
-
+_MONTHS = frozenset(MONTHS)
 _VALUE = re.compile(rf"\d|\b(?:{'|'.join([*_NUMBERS, *_MONTHS])})\b|day", re.IGNORECASE)
 
 

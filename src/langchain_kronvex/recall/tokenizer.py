@@ -51,7 +51,7 @@ STOP_WORDS = frozenset(
     """.split()
 )
 
-_MONTHS = (
+MONTHS = (
     "january february march april may june july august september october november december"
 ).split()
 
@@ -230,13 +230,18 @@ def _by_script(word: str, language: str) -> str:
     return next((name for first, last, name in scripts if first <= word[0] <= last), language)
 
 
-def terms(text: str) -> list[str]:
-    """Return the terms of one text: its words without function words, stemmed."""
+def terms(text: str, language: str | None = None) -> list[str]:
+    """Return the terms of one text: its words without function words, stemmed.
+
+    Args:
+        text: The text.
+        language: Its language; by default that of its function words.
+    """
     split = words(text)
-    return [term for term in terms_of(split, language_of(split)) if term]
+    return [term for term in terms_of(split, language or language_of(split)) if term]
 
 
-_MONTH_OF_TERM = {stem: n for n, stem in enumerate(stems(_MONTHS), 1)}
+_MONTH_OF_TERM = {stem: n for n, stem in enumerate(stems(MONTHS), 1)}
 
 
 def date_parts(term: str) -> dict[str, int]:
