@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from random import Random
 
 import numpy as np
 import pytest
@@ -86,10 +87,10 @@ FUNCTION_WORDS = sorted(word for word in STOP_WORDS if len(word) > 2)  # not "y"
     st.randoms(use_true_random=False),
 )
 def test_english_function_words_and_names_stay_english(
-    function_words: list[str], names: list[str], random: object
+    function_words: list[str], names: list[str], random: Random
 ) -> None:
     split = [*function_words, *names]
-    random.shuffle(split)  # type: ignore[attr-defined]
+    random.shuffle(split)
     others = {word for name, listed in stop_words().items() if name != "english" for word in listed}
     # "so", "no", "me", "on", "an"… are words of other languages, too: English has the majority.
     assume(sum(word not in others for word in function_words) > len(function_words) / 2)

@@ -79,7 +79,7 @@ def parse_query(index: ScopeIndex, text: str, vector: Floats | None, now: dateti
     held = {term: n for term, n in found.items() if n < most}
     rarest = sorted(held, key=lambda term: held[term] or math.inf)[: ranking.MAX_QUERY_TERMS]
     meant = _meant(index, [term for term in rarest if not held[term]], rarest)
-    rarest = [meant.get(term, term) for term in rarest]
+    rarest = list(dict.fromkeys(meant.get(term, term) for term in rarest))
     if days := days_of(text, now.date()):
         rarest.append(_DAYS)
     rows: list[Iterable[tuple[str, float]]] = [
@@ -90,9 +90,9 @@ def parse_query(index: ScopeIndex, text: str, vector: Floats | None, now: dateti
         rows += map(related, rarest)
     entries = index.postings.entries(enumerate(rows))
     dated = [_matching_dates(index.table, term, days) for term in rarest]
-    unheld = np.array([found[term] == 0 and term not in meant for term in all_terms])
+    unheld = np.array([found[term] == 0 and term not in meant for term in all_terms], np.bool_)
     weights = ranking.positive_idf(len(index), np.array([*found.values()], np.float32))
-    missing = float(weights @ unheld / weights.sum()) if len(all_terms) else 0.0
+    missing = float(weights[unheld].sum() / weights.sum()) if len(all_terms) else 0.0
     return ParsedQuery(
         vector,
         rarest,

@@ -130,26 +130,37 @@ def _counted(
 # as before.
 _STATED = re.compile(r"[.!:;]\s|[。！]")  # noqa: RUF001 - of CJK text
 _SHORT_CHARS = 300  # a longer reply says more than that
+# A wish for all answers to come. A request, such as "Please write a mail", has no such sign.
 _OPENS = re.compile(
-    r"(?:\w+ said: )?(?:please )?(?:from now on,? )?(?:always|never|please|don't|do not|avoid|use"
-    r"|keep|explain|answer|reply|respond|call me|make sure|remember to|whenever|when (?:you|i)\b"
+    r"(?:\w+ said: )?(?:please )?(?:from now on,? )?"
+    r"(?:always|never(?! mind)|avoid|whenever|call me"
+    r"|(?:don't|do not) (?:ever )?(?:suggest|recommend|use|mention|call|ask|tell|write|answer|book"
+    r"|give|show|send|remind|include|offer)"
+    r"|(?:answer|reply|respond|write|speak) (?:to me )?(?:in|as|like|with|briefly)"
+    r"|use (?:\w+ ){1,2}(?:for|when|in|with)|keep (?:all|it|my|your)"
+    r"|explain (?:things|everything)|make sure|remember to"
     r"|i(?:'d| would)? (?:much )?(?:prefer|rather)|i(?:'d| would) like you"
-    r"|i want (?:you|my|your))\b"
+    r"|i want (?:you|(?:my|your) \w+) to)\b"
 )
 _WHENEVER = re.compile(
-    r"\bwhen(?:ever)? i (?:ask|mention|talk|want)\b"
-    r"|\bwhen(?:ever)? you (?:answer|reply|write|recommend|suggest)\b"
+    r"\bwhen(?:ever)? i (?:ask|mention|need|say|talk|want)\b"
+    r"|\bwhen(?:ever)? you (?:answer|book|explain|recommend|reply|suggest|write)\b"
     r"|\bfrom now on\b"
 )
+# Of the one who replies, or of what the user has told: "You don't have to bring anything" answers.
 _UNKNOWN = re.compile(
-    r"\b(?:do|did|does|would)(?:n't| not) (?:\w+ )?(?:know|have|recall|remember|see|find)\b"
-    r"|\b(?:have|has)(?:n't| not) (?:\w+ )?(?:told|mentioned|said|shared|specified|given|been)\b"
-    r"|\bnot (?:sure|aware|certain|able to|told|mentioned|said|shared|specified|given)\b"
-    r"|\b(?:can't|cannot|can not|couldn't|unable to) (?:tell|find|recall|remember|say|see)\b"
-    r"|\bno (?:idea|information|records?|memory|memories|details|mention)\b"
-    r"|\bunknown to me\b",
+    r"\bi (?:do|did)(?:n't| not) (?:\w+ )?(?:know|recall|remember)\b"
+    r"|\bi (?:do|did)(?:n't| not) (?:\w+ )?(?:have|see|find) (?:access|enough|any|anything|it|that"
+    r"|the|this|your)\b"
+    r"|\bi(?:'m| am) (?:\w+ )?(?:not (?:sure|aware|certain|able to)|unable to)\b"
+    r"|\bi (?:can't|cannot|can not|couldn't|could not) (?:tell|find|recall|remember|say|see)\b"
+    r"|\bi have no (?:idea|information|records?|memory|memories|details|mention)\b|^no idea\b"
+    r"|\bunknown to me\b"
+    r"|\byou (?:have|had|did)(?:n't| not) (?:\w+ )?(?:told|tell|mention|say|said|share|specif)"
+    r"|\b(?:it|that|this) (?:has|was)(?:n't| not) (?:\w+ )?(?:told|mentioned|said|shared|specif)",
     re.IGNORECASE,
 )
+_ANSWERS = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)  # after all
 
 
 def only_asks(text: str) -> bool:
@@ -181,4 +192,6 @@ def knows_nothing(reply: str) -> bool:
     >>> knows_nothing("I'm sorry, I don't have that information."), knows_nothing("In Porto.")
     (True, False)
     """
-    return len(reply) <= _SHORT_CHARS and bool(_UNKNOWN.search(reply.replace("\u2019", "'")))
+    if len(reply) > _SHORT_CHARS or _ANSWERS.search(reply):
+        return False
+    return bool(_UNKNOWN.search(reply.replace("\u2019", "'")))
