@@ -91,19 +91,11 @@ def parse_query(index: ScopeIndex, text: str, vector: Floats | None, now: dateti
     entries = index.postings.entries(enumerate(rows))
     dated = [_matching_dates(index.table, term, days) for term in rarest]
     unheld = np.array([found[term] == 0 and term not in meant for term in all_terms], np.bool_)
-    weights = ranking.positive_idf(len(index), np.array([*found.values()], np.float32))
-    missing = float(weights[unheld].sum() / weights.sum()) if len(all_terms) else 0.0
+    rarity = ranking.positive_idf(len(index), np.array([*found.values()], np.float32))
+    missing = float(rarity[unheld].sum() / rarity.sum()) if len(all_terms) else 0.0
+    weights = _weights(index, text, rarest, meant)
     return ParsedQuery(
-        vector,
-        rarest,
-        all_terms,
-        split,
-        entries,
-        len(rows),
-        replied,
-        dated,
-        missing,
-        _weights(index, text, rarest, meant),
+        vector, rarest, all_terms, split, entries, len(rows), replied, dated, missing, weights
     )
 
 
