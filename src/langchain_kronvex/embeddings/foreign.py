@@ -52,15 +52,18 @@ def foreign_rows(text: str, english: Mapping[str, int]) -> tuple[list[int], list
     """
     split = words(text)
     language = language_of(split)
-    latin = sum(max(word) < _END_OF_LATIN for word in split)
-    if language == ENGLISH and 2 * latin >= len(split):
+    if language == ENGLISH and (text.isascii() or _is_latin(split)):
         return None
     known = _table().rows
-    stems = [
-        (word, stem) for word, stem in zip(split, terms_of(split, language), strict=True) if stem
-    ]
-    names = [word for word, stem in stems if stem not in known and word in english]
-    return [known[stem] for _, stem in stems if stem in known], [english[name] for name in names]
+    stems = terms_of(split, language)
+    pairs = zip(split, stems, strict=True)
+    names = [word for word, stem in pairs if stem and stem not in known and word in english]
+    return [known[stem] for stem in stems if stem in known], [english[name] for name in names]
+
+
+def _is_latin(split: Sequence[str]) -> bool:
+    """Return whether half of the words, or more, have Latin letters."""
+    return 2 * sum(max(word) < _END_OF_LATIN for word in split) >= len(split)
 
 
 def foreign_sum(rows: Sequence[int]) -> NDArray[np.float32]:

@@ -82,17 +82,18 @@ def parse_query(index: ScopeIndex, text: str, vector: Floats | None, now: dateti
     rarest = list(dict.fromkeys(meant.get(term, term) for term in rarest))
     if days := days_of(text, now.date()):
         rarest.append(_DAYS)
-    rows: list[Iterable[tuple[str, float]]] = [
-        ((term, ranking.MEANT if term in meant.values() else 1.0),) for term in rarest
-    ]
+    counts_for = dict.fromkeys(meant.values(), ranking.MEANT)
+    rows: list[Iterable[tuple[str, float]]] = [((t, counts_for.get(t, 1.0)),) for t in rarest]
     replied = index.replies.entries(enumerate(rows))
     if vector is not None:
         rows += map(related, rarest)
     entries = index.postings.entries(enumerate(rows))
     dated = [_matching_dates(index.table, term, days) for term in rarest]
-    unheld = np.array([found[term] == 0 and term not in meant for term in all_terms], np.bool_)
-    rarity = ranking.positive_idf(len(index), np.array([*found.values()], np.float32))
-    missing = float(rarity[unheld].sum() / rarity.sum()) if len(all_terms) else 0.0
+    unheld = [not count and term not in meant for term, count in found.items()]
+    missing = 0.0
+    if any(unheld):
+        rarity = ranking.positive_idf(len(index), np.array([*found.values()], np.float32))
+        missing = float(rarity[unheld].sum() / rarity.sum())
     weights = _weights(index, text, rarest, meant)
     return ParsedQuery(
         vector, rarest, all_terms, split, entries, len(rows), replied, dated, missing, weights

@@ -36,7 +36,9 @@ _PARTS = {  # the first and the last day; 0 for the last of the month
     "first three week of": (1, 21), "last week of": (-6, 0), "last two week of": (-13, 0),
     "last three week of": (-20, 0), "first half of": (1, 15), "second half of": (16, 0),
 }  # fmt: skip
-_ANY = re.compile(r"\d|\b(?:ago|yesterday|today|morning|last|past|this|early|mid|late|of)\b")
+_ANY = re.compile(
+    r"\d|\b(?:ago|yesterday|today|last|past|this|early|mid|late|beginning|middle|end|first|second)\b"
+)
 _LENGTHS = {"day": 1, "week": 7, "month": 30, "year": 365}
 
 

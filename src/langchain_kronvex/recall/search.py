@@ -57,8 +57,7 @@ def search(
     kept = chosen[similarity >= request.threshold]
     if not len(kept):
         return Hits([], [], [])
-    others = len(index) - len(view)
-    probability = ranking.probability(relevance, kept, others, query.missing)
+    probability = ranking.probability(relevance, kept, len(index) - len(view), query.missing)
     seqs = index.table["seq"][view.placed(kept)]
     return Hits(seqs.tolist(), similarity[: len(kept)].tolist(), probability.tolist())
 

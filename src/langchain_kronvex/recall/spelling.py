@@ -87,5 +87,7 @@ class Spelling:
 
 def _is_form(one: str, other: str) -> bool:
     """Return whether one word begins with the other, and is at most twice as long."""
-    short, long = sorted((one, other), key=len)
-    return len(short) in _LETTERS and len(long) <= 2 * len(short) and long.startswith(short)
+    if not (one.startswith(other) or other.startswith(one)):
+        return False
+    short, long = sorted((len(one), len(other)))
+    return short in _LETTERS and long <= 2 * short

@@ -111,9 +111,8 @@ def focus(text: str) -> str:
         return text
     sentences = [each for each in _SENTENCE_END.split(text) if each.strip()]
     asked = [each for each in sentences[:-1] if each.rstrip().endswith(QUESTION_MARKS)]
-    return " ".join(
-        " ".join([*asked[-_MOST_QUESTIONS:], *sentences[-1:]]).split()[-_SHORT_MESSAGE:]
-    )
+    chosen = " ".join([*asked[-_MOST_QUESTIONS:], *sentences[-1:]]).split()
+    return " ".join(chosen[-_SHORT_MESSAGE:])
 
 
 # -- languages ---------------------------------------------------------------------------------
@@ -201,19 +200,22 @@ def stems(distinct_words: Sequence[str], language: str = ENGLISH) -> list[str]:
 
 def terms_of(distinct_words: Sequence[str], language: str) -> list[str]:
     """Return the term of each word of texts in one language; "" for a function word."""
-    found = [""] * len(distinct_words)
-    numbers: dict[str, list[int]] = {}
-    for number, word in enumerate(distinct_words):
-        numbers.setdefault(language if word.isascii() else _by_script(word, language), []).append(
-            number
-        )
-    for each, chosen in numbers.items():
-        left_out = stop_words().get(each, frozenset())
-        stemmed = stems([distinct_words[number] for number in chosen], each)
-        for number, stem in zip(chosen, stemmed, strict=True):
-            if distinct_words[number] not in left_out:
-                found[number] = stem
-    return found
+    if all(map(str.isascii, distinct_words)):
+        return _terms_in(distinct_words, language)
+    of_word = [
+        language if word.isascii() else _by_script(word, language) for word in distinct_words
+    ]
+    term_of: dict[str, str] = {}
+    for each in set(of_word):
+        same = [word for word, name in zip(distinct_words, of_word, strict=True) if name == each]
+        term_of.update(zip(same, _terms_in(same, each), strict=True))
+    return [term_of[word] for word in distinct_words]
+
+
+def _terms_in(distinct_words: Sequence[str], language: str) -> list[str]:
+    left_out = stop_words().get(language, frozenset())
+    pairs = zip(distinct_words, stems(distinct_words, language), strict=True)
+    return ["" if word in left_out else stem for word, stem in pairs]
 
 
 def is_empty_pair(word: str) -> bool:
