@@ -65,6 +65,8 @@ SAME_QUESTION, REPEATED, UNANSWERED = 0.6, 0.5, 0.1
 # Of the words that no memory holds, so many are looked for in another spelling; what is found
 # counts for less than the word itself would.
 MOST_MEANT, MEANT = 8, 0.6
+# What a standing instruction gains once anything in it fits. Of 20 among 46 other memories, 90 %
+# instead of 75 were among five; twice as much cost conversations .2 points of R@10.
 INSTRUCTION = 0.15
 RARE_MEMORIES = 5  # words that at most so many memories hold outrank every likeness
 
@@ -172,7 +174,8 @@ BY_WORDS_AND_MEANING: Formulas = (
     Weights(related=0.5, meaning=0.8, reply=0.8, scale=1.35),
     Weights(related=0.5, meaning=1.0, scale=1.7),
 )  # fmt: skip
-# An encoder understands a sentence better than the sum of its words.
+# An encoder understands a sentence better than the sum of its words. With a multilingual one and
+# these weights, 92 instead of 85 % of English and 100 instead of 46 % of German facts came first.
 BY_WORDS_AND_ENCODER: Formulas = (
     BY_WORDS_AND_MEANING[Form.TURN],
     Weights(related=0.5, meaning=1.6, reply=0.8, scale=1.35),
