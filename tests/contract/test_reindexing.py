@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from contract.drivers import Clock, Driver
 from defaults import limit_pauses, set_default
-from inside import Record, Reindexing, Scope
+from inside import Record, Reindexing, Scope, Unembedded
 from langchain_kronvex import (
     ConfigurationError,
     EmbeddingMismatch,
@@ -271,7 +271,8 @@ def test_a_text_that_changes_meanwhile_is_embedded_again(memory: Driver, clock: 
     )  # fmt: skip
     backend.add([said], now)
     backend.prepare_reindex("upcoming", 2)
-    backend.embed({"one": np.array([1, 0], np.float32)}, "upcoming", upcoming=True)
+    tea = Unembedded(1, "one", "tea"), np.array([1, 0], np.float32)
+    backend.embed([tea], "upcoming", upcoming=True)
     assert backend.unembedded(9, now, upcoming=True) == []
 
     changed = replace(said, content="coffee", key="coffee", completes=True, base=said)

@@ -20,7 +20,13 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.store.base import InvalidNamespaceError, PutOp
 
-from langchain_kronvex import InvalidInput, KronvexKeyValueStore, KronvexMemory, MemoryDraft
+from langchain_kronvex import (
+    InvalidInput,
+    KronvexKeyValueStore,
+    KronvexMemory,
+    MemoryDraft,
+    MemoryNotFound,
+)
 from langchain_kronvex.langgraph import KronvexStore
 
 WHOLE = [
@@ -90,14 +96,16 @@ class Agent:
     name: str
     open: list[KronvexMemory] = field(default_factory=list)
     owners: dict[str, dict[str, Known]] = field(default_factory=lambda: defaultdict(dict))
+    superseded: dict[str, dict[str, Known]] = field(default_factory=lambda: defaultdict(dict))
     messages: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     values: dict[str, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
     items: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
     stores: list[KronvexStore] = field(default_factory=list)
 
-    def visible(self, ids: Ids) -> dict[str, Known]:
-        """Return what must be seen with these ids."""
-        known, (user_id, session_id) = self.owners.get(owner(ids), {}), ids
+    def visible(self, ids: Ids, *, hidden: bool = False) -> dict[str, Known]:
+        """Return what must be seen with these ids, or what others have superseded."""
+        owners = self.superseded if hidden else self.owners
+        known, (user_id, session_id) = owners.get(owner(ids), {}), ids
         if user_id is None or session_id is None:
             return known
         return {id_: each for id_, each in known.items() if each.ids[1] == session_id}
@@ -177,9 +185,10 @@ class Rounds:
         key = self.random.choice(BAD) if self.random.random() < 0.2 else self.id()
         return {key: self.random.choice([self.id(), 1, None, {self.id(): [key]}])}
 
-    def some(self, agent: Agent) -> tuple[str, Known] | None:
-        """Return one of the agent's memories."""
-        filled = [each for each in agent.owners.values() if each]
+    def some(self, agent: Agent, *, hidden: bool = False) -> tuple[str, Known] | None:
+        """Return one of the agent's memories, or of those that others have superseded."""
+        owners = agent.superseded if hidden else agent.owners
+        filled = [each for each in owners.values() if each]
         return self.random.choice(list(self.random.choice(filled).items())) if filled else None
 
     # -- comparing ---------------------------------------------------------------------------
@@ -225,7 +234,8 @@ class Rounds:
                 assert at_path == items
             stats = memory.stats()
             counted = (stats.memories, stats.messages, stats.failed)
-            memories = sum(map(len, agent.owners.values()))
+            kept = [*agent.owners.values(), *agent.superseded.values()]
+            memories = sum(map(len, kept))
             assert counted == (memories, sum(map(len, agent.messages.values())), 0), agent.name
 
     # -- writing -----------------------------------------------------------------------------
@@ -268,6 +278,46 @@ class Rounds:
             self.same([changed], {id_: known})
         return 1
 
+    def correct(self, agent: Agent, memory: KronvexMemory) -> int:
+        if some := self.some(agent, hidden=self.random.random() < 0.2):
+            id_, known = some
+            known.content = f"zebra {next(self.written)} corrected"
+            self.same([memory.update(id_, content=known.content)], {id_: known})
+        return 1
+
+    def supersede(self, agent: Agent, memory: KronvexMemory) -> int:
+        if some := self.some(agent):
+            id_, known = some
+            content = f"zebra {next(self.written)} {self.id()}"
+            stranger = self.scope()
+            if owner(stranger) != owner(known.ids):
+                with pytest.raises(MemoryNotFound):
+                    memory.remember(content, supersedes=id_, **named(stranger))
+            told = Known(content, self.random.choice(TYPES), known.ids, self.metadata())
+            stored = memory.remember(
+                content, memory_type=told.memory_type, metadata=dict(told.metadata),
+                supersedes=id_, **named(known.ids),
+            )  # fmt: skip
+            self.keep(agent, stored, told)
+            name = owner(known.ids)
+            agent.superseded[name][id_] = agent.owners[name].pop(id_)
+        return 1
+
+    def restore(self, agent: Agent, memory: KronvexMemory) -> int:
+        if some := self.some(agent, hidden=True):
+            id_, known = some
+            assert id_ in {each.id for each in memory.history(id_)}
+            others = agent.owners[owner(known.ids)].values()
+            place = (known.content, known.memory_type, known.ids[1])
+            if place in [(each.content, each.memory_type, each.ids[1]) for each in others]:
+                with pytest.raises(InvalidInput):
+                    memory.restore(id_)
+                return 1
+            self.same([memory.restore(id_)], {id_: known})
+            name = owner(known.ids)
+            agent.owners[name][id_] = agent.superseded[name].pop(id_)
+        return 1
+
     def set_values(self, agent: Agent, memory: KronvexMemory) -> int:
         namespace = self.id()
         new = {self.id(): self.metadata() for _ in range(self.random.randint(1, 16))}
@@ -304,7 +354,7 @@ class Rounds:
         ids = self.scope()
         if not any(ids):
             return 0
-        gone = list(agent.visible(ids))
+        gone = [*agent.visible(ids), *agent.visible(ids, hidden=True)]
         chats = [
             key for key in agent.messages
             if key[0] == owner(ids) and (None in ids or key[1] == ids[1])
@@ -312,7 +362,8 @@ class Rounds:
         messages = sum(len(agent.messages.pop(key)) for key in chats)
         assert memory.forget(**named(ids)) == len(gone) + messages
         for id_ in gone:
-            del agent.owners[owner(ids)][id_]
+            for owners in (agent.owners, agent.superseded):
+                owners[owner(ids)].pop(id_, None)
         self.gone += gone
         return 1
 
@@ -371,6 +422,10 @@ class Rounds:
         found = memory.memories(limit=ALL, **named(ids))
         assert len(found) == len(agent.visible(ids))
         self.same(found, agent.visible(ids))
+        every = agent.visible(ids) | agent.visible(ids, hidden=True)
+        found = memory.memories(limit=ALL, include_superseded=True, **named(ids))
+        assert len(found) == len(every)
+        self.same(found, every)
         return 1
 
     def get(self, agent: Agent, memory: KronvexMemory) -> int:
@@ -394,7 +449,8 @@ class Rounds:
             assert owner((summary.user_id, summary.session_id)) == user_id
             told[summary.session_id] += summary.memories
         expected: dict[str | None, int] = defaultdict(int)
-        for known in agent.owners.get(user_id, {}).values():
+        kept = [*agent.owners.get(user_id, {}).values(), *agent.superseded[user_id].values()]
+        for known in kept:
             expected[known.ids[1]] += 1
         assert {k: n for k, n in told.items() if n} == expected
         return 1
@@ -443,6 +499,7 @@ class Rounds:
 
 WEIGHTS: dict[Callable[[Rounds, Agent, KronvexMemory], int], float] = {
     Rounds.remember_many: 6, Rounds.save_exchange: 3, Rounds.save_messages: 5, Rounds.update: 4,
+    Rounds.correct: 1, Rounds.supersede: 3, Rounds.restore: 1,
     Rounds.set_values: 3, Rounds.put_items: 2, Rounds.forget_one: 0.3, Rounds.forget_scope: 1,
     Rounds.forget_what_is_not_theirs: 3, Rounds.delete_values: 0.3, Rounds.recall: 12,
     Rounds.recall_few: 12, Rounds.inject_context: 5, Rounds.retrieve: 3, Rounds.memories: 12,

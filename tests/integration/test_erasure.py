@@ -68,7 +68,8 @@ class Life:
     def live(self, steps: int) -> None:
         doings = [
             self.remember, self.remember, self.repeat, self.remember_many, self.change,
-            self.exchange, self.chat, self.turn, self.recall, self.drop,
+            self.exchange, self.chat, self.turn, self.recall, self.drop, self.correct,
+            self.supersede,
         ]  # fmt: skip
         for _ in range(steps):
             self.luck.choice(doings)()
@@ -96,6 +97,14 @@ class Life:
         for each in self.memory.memories(user_id=self.user_id, limit=3):
             self.memory.update(each.id, metadata={"now": self.word()}, ttl_days=5)
 
+    def correct(self) -> None:
+        for each in self.memory.memories(user_id=self.user_id, limit=1):
+            self.memory.update(each.id, content=self.text())
+
+    def supersede(self) -> None:
+        for each in self.memory.memories(user_id=self.user_id, limit=1):
+            self.memory.remember(self.text(), user_id=self.user_id, supersedes=each.id)
+
     def exchange(self) -> None:
         self.memory.save_exchange(self.text(), self.text(), user_id=self.user_id)
 
@@ -122,7 +131,7 @@ class Life:
 
     def everything(self) -> tuple[object, ...]:
         """All that is stored of this user, for comparison."""
-        found = self.memory.memories(user_id=self.user_id, limit=100_000)
+        found = self.memory.memories(user_id=self.user_id, limit=100_000, include_superseded=True)
         stored = [(m.id, m.content, m.metadata, m.access_count, m.expires_at) for m in found]
         sessions = {s.session_id for s in self.memory.sessions(user_id=self.user_id)}
         said: dict[str | None, list[BaseMessage]] = {
@@ -147,6 +156,23 @@ def test_the_search_for_leftovers_finds_stored_text(store_url: str, tmp_path: Pa
             life.remember()
         memory.flush()
         assert {n for n in life.needles() if files_with(tmp_path, n)} == {*life.needles()}
+
+
+def test_no_byte_of_a_corrected_text_is_left(open_memory: OpenMemory, tmp_path: Path) -> None:
+    memory, other = (open_memory(embeddings=Fingerprints()) for _ in range(2))
+    life = Life(memory, "ana", random.Random(1))
+    kept = [memory.remember(life.text(), user_id="ana") for _ in range(20)]
+    wrong, said = kept[7], memory.remember("It is " + life.text(), user_id="ana", session_id="s")
+    memory.flush()
+    other.recall(life.words[0], user_id="ana")
+    for stored in (wrong, said):
+        former = stored.content.removeprefix("It is ")
+        memory.update(stored.id, content=life.text())
+        needles = [*former.split(), Fingerprints().stored(stored.content)]
+        assert files_with(tmp_path, *needles) == []
+    memory.flush()
+    assert memory.stats().unembedded == 0
+    assert len(memory.memories(user_id="ana", limit=100)) == 21
 
 
 @pytest.mark.slow

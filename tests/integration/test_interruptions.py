@@ -58,6 +58,16 @@ def update(memory: KronvexMemory, _: KronvexMemory, number: int) -> Callable[[],
     return lambda: memory.update(stored.id, pinned=True, metadata={"n": number})
 
 
+def correct(memory: KronvexMemory, _: KronvexMemory, number: int) -> Callable[[], Any]:
+    stored = memory.remember(f"wrong{number}", user_id="ana")
+    return lambda: memory.update(stored.id, content=f"right{number}")
+
+
+def supersede(memory: KronvexMemory, _: KronvexMemory, number: int) -> Callable[[], Any]:
+    stored = memory.remember(f"former{number}", user_id="ana")
+    return lambda: memory.remember(f"latter{number}", user_id="ana", supersedes=stored.id)
+
+
 def forget(memory: KronvexMemory, _: KronvexMemory, number: int) -> Callable[[], Any]:
     stored = memory.remember(f"leaving{number}", user_id="ana")
     return lambda: memory.forget(id=stored.id)
@@ -75,7 +85,7 @@ def set_values(memory: KronvexMemory, _: KronvexMemory, number: int) -> Callable
 
 CALLS: list[Call] = [
     remember, remember_again, save_exchange, recall_what_others_wrote, recall_for_the_first_time,
-    update, forget, add_messages, set_values,
+    update, correct, supersede, forget, add_messages, set_values,
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from inside import scope_key
+from inside import Unembedded, scope_key
 from integration.parts import HashedWords
 from langchain_kronvex import KronvexMemory
 
@@ -121,7 +121,7 @@ def test_forgetting_while_others_write_about_the_same_user(
             while not stop.is_set():
                 number += 1
                 found = memory.remember(f"number {number}", user_id="ana")
-                memory.engine.backend.count_accesses({found.id: 1})
+                memory.engine.backend.count_accesses({found.id: 1}, found.created_at)
                 memory.recall("number", user_id="ana")
         except BaseException as error:
             failures.append(error)
@@ -147,11 +147,14 @@ def test_forgetting_while_others_write_about_the_same_user(
     assert rows_of(sql, "ana", "number ") == {}
 
 
+LATE_TEXT = "soon forgotten"
 LATE: dict[str, Callable[[KronvexMemory, str], Any]] = {
-    "accesses": lambda memory, id_: memory.engine.backend.count_accesses({id_: 1}),
+    "accesses": lambda memory, id_: memory.engine.backend.count_accesses(
+        {id_: 1}, memory.engine.clock()
+    ),
     "claims": lambda memory, id_: memory.engine.backend.unembedded(5, memory.engine.clock()),
     "upcoming_vectors": lambda memory, id_: memory.engine.backend.embed(
-        {id_: [1.0, 0.0]}, "next", upcoming=True
+        [(Unembedded(1, id_, LATE_TEXT), [1.0, 0.0])], "next", upcoming=True
     ),
 }
 
@@ -161,7 +164,7 @@ def test_what_is_written_while_a_memory_is_forgotten_does_not_outlive_it(
     table: str, open_memory: OpenMemory, sql: Sql
 ) -> None:
     memory, eraser = open_memory(), open_memory()
-    stored = memory.remember("soon forgotten", user_id="ana")
+    stored = memory.remember(LATE_TEXT, user_id="ana")
     sql("UPDATE langchain_kronvex.records SET vector = NULL")
     memory.engine.backend.prepare_reindex("next", 2)
     sql(

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from langchain_core.messages import HumanMessage
 
-from inside import scope_key
+from inside import Unembedded, scope_key
 from langchain_kronvex import ConfigurationError, KronvexMemory, PostgresOptions
 from postgres.program import in_both_colours
 from postgres.server import Server
@@ -60,9 +60,10 @@ def furnished(open_limited: Open, role_url: str) -> Iterator[psycopg.Connection[
     memory.clear()
     for user in ("ana", "ben"):
         stored = memory.remember(f"{user} has a secret", user_id=user)
-        memory.engine.backend.count_accesses({stored.id: 1})
+        memory.engine.backend.count_accesses({stored.id: 1}, stored.created_at)
         memory.engine.backend.prepare_reindex("next", 1)
-        memory.engine.backend.embed({stored.id: [1.0]}, "next", upcoming=True)
+        text = Unembedded(1, stored.id, stored.content)
+        memory.engine.backend.embed([(text, [1.0])], "next", upcoming=True)
     with psycopg.connect(role_url) as connection:
         reach(connection, "*")
         connection.execute(

@@ -8,21 +8,21 @@ filters, `$not` takes one; inside a field they take conditions: `{"score": {"$no
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 from langchain_kronvex.core.errors import InvalidInput
 
-Accept = Callable[[Mapping[str, Any]], bool]
 Test = Callable[[Any], bool]
 
-_ORDERS: dict[str, Callable[[Any, Any], bool]] = {
+ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "$gt": operator.gt,
     "$gte": operator.ge,
     "$lt": operator.lt,
     "$lte": operator.le,
 }
-_COMPARISONS = ("$eq", "$ne", *_ORDERS)
+_COMPARISONS = ("$eq", "$ne", *ORDERS)
 _LOGIC: dict[str, Callable[[Iterable[bool]], bool]] = {
     "$and": all,
     "$or": any,
@@ -31,8 +31,42 @@ _LOGIC: dict[str, Callable[[Iterable[bool]], bool]] = {
 }
 
 
-def accepting(wanted: Mapping[str, Any] | None) -> Accept:
-    """Return a function that returns whether a value passes a filter.
+@dataclass(frozen=True, slots=True)
+class FieldFilter:
+    """The condition of one field.
+
+    Attributes:
+        name: The field, or the path to it.
+        need: The condition, as it was written.
+        test: Returns whether a value of the field meets it.
+    """
+
+    name: Any
+    need: Any
+    test: Test
+
+    def accepts(self, value: Mapping[str, Any]) -> bool:
+        """Return whether a value passes the filter."""
+        return self.test(field_of(value, self.name))
+
+
+@dataclass(frozen=True, slots=True)
+class LogicFilter:
+    """Filters joined by an operator: `$and`, `$or`, `$nor`, or `$not` of one."""
+
+    operator: str
+    parts: tuple[Filter, ...]
+
+    def accepts(self, value: Mapping[str, Any]) -> bool:
+        """Return whether a value passes the filter."""
+        return _LOGIC[self.operator](part.accepts(value) for part in self.parts)
+
+
+Filter = FieldFilter | LogicFilter
+
+
+def parse_filter(wanted: object) -> Filter | None:
+    """Check a filter; None for one without conditions.
 
     Raises:
         InvalidInput: the filter is not a mapping, or has an operator that does not exist or that
@@ -40,13 +74,38 @@ def accepting(wanted: Mapping[str, Any] | None) -> Accept:
     """
     if wanted is not None and not isinstance(wanted, Mapping):
         raise InvalidInput(f"filter must be a mapping, not {type(wanted).__name__}.")
-    return _test(wanted or {}, of_field=False)
+    return _filter(wanted) if wanted else None
 
 
-def _test(wanted: Any, *, of_field: bool) -> Test:
-    """Return the test for a filter, or for the condition of a field."""
+def accepting(wanted: Mapping[str, Any] | None) -> Callable[[Mapping[str, Any]], bool]:
+    """Return a function that returns whether a value passes a filter.
+
+    Raises:
+        InvalidInput: as `parse_filter`.
+    """
+    parsed = parse_filter(wanted)
+    return (lambda value: True) if parsed is None else parsed.accepts
+
+
+def _filter(wanted: Mapping[Any, Any]) -> Filter:
+    compared = [n for n in wanted if str(n).startswith("$") and n not in _LOGIC]
+    for name in compared:
+        _operator(name, wanted[name])  # an unknown one has an error of its own
+    if compared:
+        raise InvalidInput(f'filter names no field for {compared}: write {{"field": {{…}}}}.')
+    parts: list[Filter] = []
+    for name, need in wanted.items():
+        if name in _LOGIC:
+            parts.append(LogicFilter(name, tuple(map(_filter, _operands(name, need)))))
+        else:
+            parts.append(FieldFilter(name, need, _test(need)))
+    return parts[0] if len(parts) == 1 else LogicFilter("$and", tuple(parts))
+
+
+def _test(wanted: Any) -> Test:
+    """Return the test for the condition of a field."""
     if isinstance(wanted, list | tuple):
-        each = [_test(item, of_field=True) for item in wanted]
+        each = [_test(item) for item in wanted]
         return lambda there: (
             isinstance(there, list | tuple)
             and len(there) == len(each)
@@ -57,11 +116,9 @@ def _test(wanted: Any, *, of_field: bool) -> Test:
     operators = [name for name in wanted if str(name).startswith("$")]
     compared = [name for name in operators if name not in _LOGIC]
     tests = [
-        _operator(name, need, of_field) if name in operators else _of_field(name, need)
+        _operator(name, need) if name in operators else _within(name, need)
         for name, need in wanted.items()
     ]
-    if compared and not of_field:
-        raise InvalidInput(f'filter names no field for {compared}: write {{"field": {{…}}}}.')
     if compared and len(operators) < len(wanted):
         raise InvalidInput(f"filter mixes the operators {compared} with field names.")
     return lambda there: (
@@ -69,30 +126,32 @@ def _test(wanted: Any, *, of_field: bool) -> Test:
     )
 
 
-def _of_field(name: Any, need: Any) -> Test:
-    test = _test(need, of_field=True)
-    return lambda there: isinstance(there, Mapping) and test(_field(there, name))
+def _within(name: Any, need: Any) -> Test:
+    test = _test(need)
+    return lambda there: isinstance(there, Mapping) and test(field_of(there, name))
 
 
-def _operator(name: Any, need: Any, of_field: bool) -> Test:
+def _operands(name: str, need: Any) -> Sequence[Mapping[Any, Any]]:
+    """Return the filters, or conditions, that an operator of logic joins."""
+    filters = [need] if name == "$not" else need
+    is_list = isinstance(filters, list | tuple) and filters
+    if not is_list or not all(isinstance(each, Mapping) for each in filters):
+        form = "one mapping" if name == "$not" else "a list of at least one mapping"
+        raise InvalidInput(f"filter operator {name!r} needs {form}.")
+    return cast("Sequence[Mapping[Any, Any]]", filters)
+
+
+def _operator(name: Any, need: Any) -> Test:
     if name in _LOGIC:
-        filters = [need] if name == "$not" else need
-        if (
-            not isinstance(filters, list | tuple)
-            or not filters
-            or not all(isinstance(each, Mapping) for each in filters)
-        ):
-            form = "one mapping" if name == "$not" else "a list of at least one mapping"
-            raise InvalidInput(f"filter operator {name!r} needs {form}.")
-        tests = [_test(each, of_field=of_field) for each in filters]
+        tests = [_test(each) for each in _operands(name, need)]
         return lambda there: _LOGIC[name](test(there) for test in tests)
     if name not in _COMPARISONS:
         known = ", ".join((*_COMPARISONS, *_LOGIC))
         raise InvalidInput(f"filter operator {name!r} is unknown; use one of {known}.")
-    if name in _ORDERS and not isinstance(need, int | float | str):
+    if name in ORDERS and not isinstance(need, int | float | str):
         kind = type(need).__name__
         raise InvalidInput(f"filter operator {name!r} needs a number or a text, not {kind}.")
-    if name not in _ORDERS and _has_operator(need):
+    if name not in ORDERS and _has_operator(need):
         raise InvalidInput(f"filter operator {name!r} needs a value without operators.")
     return lambda there: _compares(there, name, need)
 
@@ -103,7 +162,7 @@ def _has_operator(value: Any) -> bool:
     return isinstance(value, list | tuple) and any(map(_has_operator, value))
 
 
-def _field(value: Mapping[str, Any], name: str) -> Any:
+def field_of(value: Mapping[str, Any], name: str) -> Any:
     """Return a field by its name or path; None if it does not exist."""
     if name in value or not isinstance(name, str):
         return value.get(name)
@@ -119,14 +178,14 @@ def _compares(there: Any, name: str, wanted: Any) -> bool:
     if name in ("$eq", "$ne"):  # as in JSON, a tuple equals a list
         same = bool(there == (list(wanted) if isinstance(wanted, tuple) else wanted))
         return same is (name == "$eq")
-    number, bound = _number(there), _number(wanted)
+    number, bound = number_of(there), number_of(wanted)
     if number is not None and bound is not None:
-        return _ORDERS[name](number, bound)
+        return ORDERS[name](number, bound)
     both_texts = isinstance(there, str) and isinstance(wanted, str)
-    return both_texts and _ORDERS[name](there, wanted)
+    return both_texts and ORDERS[name](there, wanted)
 
 
-def _number(value: Any) -> int | float | None:
+def number_of(value: Any) -> int | float | None:
     """Return a number, also from a string; None if the value is not a number."""
     try:
         number = float(value) if isinstance(value, str) else value

@@ -1,6 +1,6 @@
 """The data types of this package: scopes, memories, drafts, contexts, summaries."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from enum import Enum
@@ -9,6 +9,7 @@ from typing import Any, Literal
 from langchain_kronvex.core.errors import ScopeRequired
 from langchain_kronvex.core.validation import MemoryType, check_optional_id
 
+MemoryTypes = MemoryType | Collection[MemoryType] | None  # None for all types
 OrderBy = Literal["confidence", "similarity"]
 
 
@@ -83,6 +84,9 @@ class Memory:
         expires_at: When it becomes invisible; None for never. A pinned memory never expires.
         pinned: Kept whatever its expiry says.
         access_count: How many times recall has returned it.
+        valid_from: Since when it is true; `created_at` when it was first stored, unless given.
+        valid_until: Until when it was true; None unless another memory has superseded it.
+        superseded_by: The id of the memory that superseded it, or None.
         deduplicated: The text was stored already, and its dates were renewed instead. True only on
             results of `remember`, `remember_many` and `save_exchange`.
     """
@@ -97,6 +101,9 @@ class Memory:
     expires_at: datetime | None
     pinned: bool
     access_count: int
+    valid_from: datetime
+    valid_until: datetime | None = None
+    superseded_by: str | None = None
     deduplicated: bool = False
 
 
@@ -129,6 +136,8 @@ class MemoryDraft:
     pinned: bool = False
     metadata: Mapping[str, Any] | None = None
     created_at: datetime | None = None
+    valid_from: datetime | None = None
+    supersedes: str | Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

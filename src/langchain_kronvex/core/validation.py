@@ -97,6 +97,16 @@ def check_type(value: object) -> MemoryType:
     return value
 
 
+def check_types(value: object) -> tuple[MemoryType, ...] | None:
+    """Return the types that one type or several name; None for None."""
+    if value is None:
+        return None
+    types = [value] if isinstance(value, str) else check_list(value, "memory_type")
+    if not types:
+        raise InvalidInput("memory_type names no type; leave it out for all types.")
+    return tuple(map(check_type, types))
+
+
 def check_count(value: object, name: str, *, least: int, most: int | None = None) -> int:
     """Return a whole number from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -158,6 +168,19 @@ def check_time(value: object, name: str) -> datetime:
         return value.astimezone(timezone.utc)
     except OverflowError as error:
         raise InvalidInput(f"{name} {shown(value)} is out of range in UTC.") from error
+
+
+def check_optional_time(value: object, name: str) -> datetime | None:
+    """Return None for None, otherwise the checked moment."""
+    return None if value is None else check_time(value, name)
+
+
+def check_period(since: object, until: object) -> tuple[datetime | None, datetime | None]:
+    """Return the checked ends of a period, each of which may be None."""
+    first, end = check_optional_time(since, "since"), check_optional_time(until, "until")
+    if first and end and first > end:
+        raise InvalidInput("since is after until; no memory can be in between.")
+    return first, end
 
 
 def expiry(created_at: datetime, ttl_days: object) -> datetime | None:

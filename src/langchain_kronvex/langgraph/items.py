@@ -20,12 +20,13 @@ from langgraph.store.base import PutOp, get_text_at_path, tokenize_path
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.validation import MemoryType
 from langchain_kronvex.langgraph.namespaces import Namespace, owner_of
 from langchain_kronvex.storage.backend import Record, Selection
 
 SESSION = "keyed"  # with both ids a key is looked up in the store's index
 PARTS = "parts of keyed"
-SEARCHABLE = "semantic"
+SEARCHABLE: MemoryType = "semantic"
 MAX_TEXTS = 32  # for one item; any further texts are joined to the last
 _NOT_SEARCHABLE = "context"  # a type that no search here asks for
 _NO_TEXT = "-"

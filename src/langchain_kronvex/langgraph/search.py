@@ -6,15 +6,16 @@ to the results, which are fetched in growing portions until enough of them pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import nlargest
+from typing import Any
 
 from langgraph.store.base import SearchOp
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.filters import Accept, accepting
+from langchain_kronvex.core.filters import accepting
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.langgraph.items import (
     SEARCHABLE,
@@ -51,7 +52,7 @@ class CheckedSearch:
 
     prefix: Namespace
     query: str
-    accept: Accept
+    accept: Callable[[Mapping[str, Any]], bool]
     offset: int
     count: int
     portion: int

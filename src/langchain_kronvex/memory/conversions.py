@@ -23,6 +23,7 @@ from langchain_kronvex.core.types import (
 )
 from langchain_kronvex.recall.order import confidence, frequency, recency
 from langchain_kronvex.storage.backend import Match, Record, content_key
+from langchain_kronvex.storage.record import usual_key
 
 
 def memory_record(
@@ -70,7 +71,9 @@ def draft_record(draft: MemoryDraft, now: datetime) -> Record:
     if not isinstance(draft, MemoryDraft):
         raise InvalidInput(f"a draft must be a MemoryDraft, not {type(draft).__name__}.")
     created = now if draft.created_at is None else checks.check_time(draft.created_at, "created_at")
-    return memory_record(
+    replaced = () if draft.supersedes is None else draft.supersedes
+    ids = [replaced] if isinstance(replaced, str) else checks.check_list(replaced, "supersedes")
+    record = memory_record(
         Scope.of(draft.user_id, draft.session_id),
         checks.check_content(draft.content),
         created,
@@ -78,6 +81,11 @@ def draft_record(draft: MemoryDraft, now: datetime) -> Record:
         expires_at=checks.expiry(created, draft.ttl_days),
         pinned=checks.check_flag(draft.pinned, "pinned"),
         metadata=checks.check_metadata(draft.metadata),
+    )
+    return replace(
+        record,
+        valid_from=checks.check_optional_time(draft.valid_from, "valid_from"),
+        supersedes=tuple(checks.check_id(id_, "supersedes") for id_ in ids),
     )
 
 
@@ -104,6 +112,7 @@ def exchange_records(
 def changed_record(
     record: Record,
     *,
+    content: str | Unchanged,
     pinned: bool | Unchanged,
     memory_type: str | Unchanged,
     metadata: Mapping[str, Any] | Unchanged,
@@ -114,16 +123,25 @@ def changed_record(
     Raises:
         InvalidInput: a value does not fit.
     """
+    if content is not UNCHANGED:  # it is found by all of the new text
+        record = replace(record, content=checks.check_content(content), search_text=None)
     if pinned is not UNCHANGED:
         record = replace(record, pinned=checks.check_flag(pinned, "pinned"))
     if memory_type is not UNCHANGED:
-        new_type = checks.check_type(memory_type)
-        record = replace(record, type=new_type, key=content_key(new_type, record.content))
+        record = replace(record, type=checks.check_type(memory_type))
+    if content is not UNCHANGED or memory_type is not UNCHANGED:
+        record = replace(record, key=usual_key(record))
     if metadata is not UNCHANGED:
         record = replace(record, metadata=checks.check_metadata(metadata))
     if ttl_days is not UNCHANGED:
         record = replace(record, expires_at=checks.expiry(record.created_at, ttl_days))
     return record
+
+
+def restored_record(record: Record) -> Record:
+    """Return a record as it was before another one superseded it."""
+    current = replace(record, superseded_by=None, valid_until=None)
+    return replace(current, key=usual_key(current)) if record.superseded_by else record
 
 
 def to_memory(record: Record) -> Memory:
@@ -162,6 +180,9 @@ def _public(record: Record, access_count: int) -> dict[str, Any]:
         "expires_at": record.expires_at,
         "pinned": record.pinned,
         "access_count": access_count,
+        "valid_from": record.true_from,
+        "valid_until": record.valid_until,
+        "superseded_by": record.superseded_by,
     }
 
 

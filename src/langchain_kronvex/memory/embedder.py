@@ -48,18 +48,18 @@ def embed_batch(
     batch: Sequence[Unembedded],
     *,
     upcoming: bool = False,
-) -> list[str]:
-    """Embed memories and store their vectors; return the ids of those that are rejected.
+) -> list[Unembedded]:
+    """Embed memories and store their vectors; return those that are rejected.
 
     Raises:
         EmbeddingsError: the provider fails.
         EmbeddingMismatch: the store's vectors now belong to another model.
     """
     found = vectors_apart(model, [memory.text for memory in batch])
-    vectors = {m.id: v for m, v in zip(batch, found, strict=True) if v is not None}
-    if vectors:
-        backend.embed(vectors, model.name, upcoming=upcoming)
-    return [memory.id for memory in batch if memory.id not in vectors]
+    pairs = list(zip(batch, found, strict=True))
+    if made := [(memory, vector) for memory, vector in pairs if vector is not None]:
+        backend.embed(made, model.name, upcoming=upcoming)
+    return [memory for memory, vector in pairs if vector is None]
 
 
 class BackgroundEmbedder:
@@ -77,7 +77,7 @@ class BackgroundEmbedder:
     ) -> None:
         self._backend, self._model = backend, model
         self._writer, self._clock = writer, clock
-        self._refused: dict[str, set[str]] = {}  # ids by the name of the model
+        self._refused: dict[str, set[tuple[str, int]]] = {}  # by the name of the model
         self._timer = threading.Timer(0, self.wake_for_others)  # replaced when it is needed
 
     def wake(self) -> None:
@@ -115,7 +115,7 @@ class BackgroundEmbedder:
     def _embed_all(self, model: EmbeddingModel) -> None:
         refused = self._refused.setdefault(model.name, set())
         for batch in self.batches(model):
-            fresh = [memory for memory in batch if memory.id not in refused]
+            fresh = [memory for memory in batch if _name(memory) not in refused]
             if fresh:
                 self.set_aside(model, embed_batch(self._backend, model, fresh))
 
@@ -130,14 +130,19 @@ class BackgroundEmbedder:
             position = batch[-1].position
             yield batch
 
-    def set_aside(self, model: EmbeddingModel, ids: Sequence[str]) -> None:
+    def set_aside(self, model: EmbeddingModel, rejected: Sequence[Unembedded]) -> None:
         """Report memories with texts that the model rejects, and do not try them again."""
-        if not ids:
+        if not rejected:
             return
-        self._refused.setdefault(model.name, set()).update(ids)
+        self._refused.setdefault(model.name, set()).update(map(_name, rejected))
+        ids = [memory.id for memory in rejected]
         more = ", …" if len(ids) > _MAX_REPORTED_IDS else ""
         error = EmbeddingsError(
             f"{model.name} rejects the texts of {len(ids)} memories, although it accepts others; "
             f"they are found by their words. Ids: {', '.join(ids[:_MAX_REPORTED_IDS])}{more}"
         )
         self._writer.report(error, len(ids))
+
+
+def _name(memory: Unembedded) -> tuple[str, int]:
+    return memory.id, hash(memory.text)  # another text may be accepted

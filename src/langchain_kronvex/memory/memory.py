@@ -18,7 +18,9 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.messages import BaseMessage
 from pydantic import SecretStr
 
+from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import OnError
+from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.progress import Progress
 from langchain_kronvex.core.types import (
     UNCHANGED,
@@ -26,6 +28,7 @@ from langchain_kronvex.core.types import (
     MemoryContext,
     MemoryDraft,
     MemoryStats,
+    MemoryTypes,
     MoveSummary,
     OrderBy,
     RecalledMemory,
@@ -40,6 +43,7 @@ from langchain_kronvex.memory.conversions import (
     changed_record,
     draft_records,
     exchange_records,
+    restored_record,
     to_memory,
 )
 from langchain_kronvex.memory.engine import Engine
@@ -189,6 +193,8 @@ class KronvexMemory:
         pinned: bool = False,
         metadata: Mapping[str, Any] | None = None,
         created_at: datetime | None = None,
+        valid_from: datetime | None = None,
+        supersedes: str | Sequence[str] | None = None,
     ) -> Memory:
         """Store one memory. Once this returns, the memory survives even a `kill -9`.
 
@@ -204,13 +210,20 @@ class KronvexMemory:
             pinned: The memory never expires.
             metadata: Your own JSON values.
             created_at: When it was said, as an aware datetime; now by default.
+            valid_from: Since when it is true, as an aware datetime; `created_at` by default.
+            supersedes: The id, or ids, of the user's memories that this one replaces. They are
+                kept, but only `history`, `get`, `as_of` and `include_superseded` show them;
+                `restore` brings one back. If one of them has been superseded already, the memory
+                that took its place is superseded, so that there is one line of successors.
 
         Raises:
             InvalidInput: a value does not fit; nothing was stored.
+            MemoryNotFound: this user has no memory with an id in `supersedes`; nothing was stored.
         """
         draft = MemoryDraft(
             content=content, memory_type=memory_type, user_id=user_id, session_id=session_id,
             ttl_days=ttl_days, pinned=pinned, metadata=metadata, created_at=created_at,
+            valid_from=valid_from, supersedes=supersedes,
         )  # fmt: skip
         return self.remember_many([draft])[0]
 
@@ -225,11 +238,14 @@ class KronvexMemory:
         pinned: bool = False,
         metadata: Mapping[str, Any] | None = None,
         created_at: datetime | None = None,
+        valid_from: datetime | None = None,
+        supersedes: str | Sequence[str] | None = None,
     ) -> Memory:
         """Async version of `remember`."""
         draft = MemoryDraft(
             content=content, memory_type=memory_type, user_id=user_id, session_id=session_id,
             ttl_days=ttl_days, pinned=pinned, metadata=metadata, created_at=created_at,
+            valid_from=valid_from, supersedes=supersedes,
         )  # fmt: skip
         return (await self.aremember_many([draft]))[0]
 
@@ -238,6 +254,7 @@ class KronvexMemory:
 
         Raises:
             InvalidInput: a value of a draft does not fit; nothing was stored.
+            MemoryNotFound: a superseded memory does not exist; nothing was stored.
         """
         now = self.engine.clock()
         stored = self.engine.add(draft_records(drafts, now), now)
@@ -292,10 +309,15 @@ class KronvexMemory:
         user_id: str | None = None,
         session_id: str | None = None,
         top_k: int = 5,
-        memory_type: MemoryType | None = None,
+        memory_type: MemoryTypes = None,
         threshold: float = 0.0,
         include_shared: bool = False,
         order_by: OrderBy = "confidence",
+        filter: Mapping[str, Any] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
+        include_superseded: bool = False,
     ) -> list[RecalledMemory]:
         """Find the `top_k` most similar memories of one scope.
 
@@ -304,11 +326,19 @@ class KronvexMemory:
             user_id: The user: all of their sessions, or only the one named by `session_id`.
             session_id: Without a `user_id`: the user of that name.
             top_k: How many, at least 1.
-            memory_type: Only this type.
+            memory_type: Only this type, or these types.
             threshold: The lowest similarity, from 0 to 1.
             include_shared: Also search the agent-level memories (stored with neither id).
             order_by: `confidence`, where an update comes before what it updates, or `similarity`;
                 in both cases the most similar are chosen.
+            filter: Conditions on the metadata: `{"topic": "work", "n": {"$gte": 3}}`, with `$eq`,
+                `$ne`, `$gt`, `$gte`, `$lt`, `$lte`, `$and`, `$or`, `$nor` and `$not`. A nested
+                field is named by its path, `"user.name"`.
+            since: Only what was said (`created_at`) at or after this moment, an aware datetime.
+            until: Only what was said before this moment, an aware datetime.
+            as_of: Only what was true at this moment, superseded or not: `valid_from` is not later,
+                and `valid_until` is.
+            include_superseded: Also find memories that others have superseded.
 
         Raises:
             InvalidInput: a value does not fit.
@@ -319,7 +349,8 @@ class KronvexMemory:
         recaller = self.engine.recaller
         request = recaller.request(
             query, Scope.of(user_id, session_id), top_k, memory_type,
-            threshold=threshold, include_shared=include_shared,
+            threshold=threshold, include_shared=include_shared, filter=filter, since=since,
+            until=until, as_of=as_of, include_superseded=include_superseded,
         )  # fmt: skip
         return recaller.recall(request, order_by)
 
@@ -330,16 +361,22 @@ class KronvexMemory:
         user_id: str | None = None,
         session_id: str | None = None,
         top_k: int = 5,
-        memory_type: MemoryType | None = None,
+        memory_type: MemoryTypes = None,
         threshold: float = 0.0,
         include_shared: bool = False,
         order_by: OrderBy = "confidence",
+        filter: Mapping[str, Any] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
+        include_superseded: bool = False,
     ) -> list[RecalledMemory]:
         """Async version of `recall`."""
         return await self.engine.threads.read(
             self.recall, query, user_id=user_id, session_id=session_id, top_k=top_k,
             memory_type=memory_type, threshold=threshold, include_shared=include_shared,
-            order_by=order_by,
+            order_by=order_by, filter=filter, since=since, until=until, as_of=as_of,
+            include_superseded=include_superseded,
         )  # fmt: skip
 
     def inject_context(
@@ -350,7 +387,14 @@ class KronvexMemory:
         session_id: str | None = None,
         top_k: int = 8,
         max_tokens: int | None = None,
-        memory_type: MemoryType | None = None,
+        memory_type: MemoryTypes = None,
+        threshold: float = 0.0,
+        include_shared: bool = False,
+        order_by: OrderBy = "confidence",
+        filter: Mapping[str, Any] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
         already_shown: Collection[str] = (),
     ) -> MemoryContext:
         """Recall, and return the memories as text for a prompt, one line for each.
@@ -361,7 +405,14 @@ class KronvexMemory:
             session_id: As for `recall`.
             top_k: At most this many memories.
             max_tokens: Leave out the least similar until the text has about this many tokens.
-            memory_type: Only this type.
+            memory_type: Only this type, or these types.
+            threshold: The lowest similarity, from 0 to 1.
+            include_shared: As for `recall`.
+            order_by: As for `recall`.
+            filter: As for `recall`.
+            since: As for `recall`.
+            until: As for `recall`.
+            as_of: As for `recall`.
             already_shown: Texts that the prompt contains already; memories equal to one of them
                 are left out.
 
@@ -370,8 +421,11 @@ class KronvexMemory:
             found by their words alone.
         """
         scope, recaller = Scope.of(user_id, session_id), self.engine.recaller
-        request = recaller.request(query, scope, top_k, memory_type)
-        return recaller.context(request, max_tokens, already_shown)
+        request = recaller.request(
+            query, scope, top_k, memory_type, threshold=threshold, include_shared=include_shared,
+            filter=filter, since=since, until=until, as_of=as_of,
+        )  # fmt: skip
+        return recaller.context(request, max_tokens, already_shown, order_by)
 
     async def ainject_context(
         self,
@@ -381,13 +435,22 @@ class KronvexMemory:
         session_id: str | None = None,
         top_k: int = 8,
         max_tokens: int | None = None,
-        memory_type: MemoryType | None = None,
+        memory_type: MemoryTypes = None,
+        threshold: float = 0.0,
+        include_shared: bool = False,
+        order_by: OrderBy = "confidence",
+        filter: Mapping[str, Any] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
         already_shown: Collection[str] = (),
     ) -> MemoryContext:
         """Async version of `inject_context`."""
         return await self.engine.threads.read(
             self.inject_context, query, user_id=user_id, session_id=session_id, top_k=top_k,
-            max_tokens=max_tokens, memory_type=memory_type, already_shown=already_shown,
+            max_tokens=max_tokens, memory_type=memory_type, threshold=threshold,
+            include_shared=include_shared, order_by=order_by, filter=filter, since=since,
+            until=until, as_of=as_of, already_shown=already_shown,
         )  # fmt: skip
 
     # -- listing, changing, forgetting ---------------------------------------------------------
@@ -397,14 +460,33 @@ class KronvexMemory:
         *,
         user_id: str | None = None,
         session_id: str | None = None,
-        memory_type: MemoryType | None = None,
+        memory_type: MemoryTypes = None,
         limit: int = 50,
         offset: int = 0,
         include_shared: bool = False,
+        filter: Mapping[str, Any] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
+        include_superseded: bool = False,
     ) -> list[Memory]:
-        """List the memories of one scope, newest first; with neither id the agent-level ones."""
-        scope = Scope.of(user_id, session_id)
-        found = self.engine.memories(scope, memory_type, limit, offset, include_shared)
+        """List the memories of one scope, newest first; with neither id the agent-level ones.
+
+        The conditions are those of `recall`.
+        """
+        since, until = checks.check_period(since, until)
+        chosen = Selection(
+            kind="memory",
+            scope=Scope.of(user_id, session_id),
+            include_shared=checks.check_flag(include_shared, "include_shared"),
+            types=checks.check_types(memory_type),
+            since=since,
+            until=until,
+            as_of=checks.check_optional_time(as_of, "as_of"),
+            is_current=as_of is None
+            and not checks.check_flag(include_superseded, "include_superseded"),
+        )
+        found = self.engine.memories(chosen, parse_filter(filter), limit, offset)
         return [to_memory(record) for record in found]
 
     async def amemories(
@@ -412,19 +494,28 @@ class KronvexMemory:
         *,
         user_id: str | None = None,
         session_id: str | None = None,
-        memory_type: MemoryType | None = None,
+        memory_type: MemoryTypes = None,
         limit: int = 50,
         offset: int = 0,
         include_shared: bool = False,
+        filter: Mapping[str, Any] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
+        include_superseded: bool = False,
     ) -> list[Memory]:
         """Async version of `memories`."""
         return await self.engine.threads.read(
             self.memories, user_id=user_id, session_id=session_id, memory_type=memory_type,
-            limit=limit, offset=offset, include_shared=include_shared,
+            limit=limit, offset=offset, include_shared=include_shared, filter=filter, since=since,
+            until=until, as_of=as_of, include_superseded=include_superseded,
         )  # fmt: skip
 
     def get(self, id: str) -> Memory | None:
-        """Return the memory with this id; None if it does not exist, has expired or was erased."""
+        """Return the memory with this id, also one that was superseded.
+
+        None if it does not exist, has expired or was erased.
+        """
         record = self.engine.find_memory(id)
         return None if record is None else to_memory(record)
 
@@ -436,15 +527,19 @@ class KronvexMemory:
         self,
         id: str,
         *,
+        content: str | Unchanged = UNCHANGED,
         pinned: bool | Unchanged = UNCHANGED,
         memory_type: MemoryType | Unchanged = UNCHANGED,
         metadata: Mapping[str, Any] | Unchanged = UNCHANGED,
         ttl_days: float | Unchanged | None = UNCHANGED,
     ) -> Memory:
-        """Change the properties of a memory; its text never changes.
+        """Change a memory in place; its id stays.
 
         Args:
             id: The id of the memory.
+            content: The corrected text, by which it is found from now on. No byte of the former
+                text is left in the memory; the chat message that said it stays as it was said. To
+                keep the past, use `remember(..., supersedes=id)` instead.
             pinned: Whether the memory never expires.
             memory_type: The new type.
             metadata: Replaces the metadata.
@@ -452,11 +547,14 @@ class KronvexMemory:
 
         Raises:
             MemoryNotFound: no memory has this id.
-            InvalidInput: a value does not fit; nothing was changed.
+            InvalidInput: a value does not fit, or another memory of the same scope has this text
+                and type; nothing was changed.
+            ErasurePending: the text is corrected, but somebody else is using the file; the bytes of
+                the former one are erased in the background.
         """
         changed = partial(
-            changed_record, pinned=pinned, memory_type=memory_type, metadata=metadata,
-            ttl_days=ttl_days,
+            changed_record, content=content, pinned=pinned, memory_type=memory_type,
+            metadata=metadata, ttl_days=ttl_days,
         )  # fmt: skip
         return to_memory(self.engine.change(id, changed))
 
@@ -464,6 +562,7 @@ class KronvexMemory:
         self,
         id: str,
         *,
+        content: str | Unchanged = UNCHANGED,
         pinned: bool | Unchanged = UNCHANGED,
         memory_type: MemoryType | Unchanged = UNCHANGED,
         metadata: Mapping[str, Any] | Unchanged = UNCHANGED,
@@ -471,9 +570,36 @@ class KronvexMemory:
     ) -> Memory:
         """Async version of `update`."""
         return await self.engine.threads.run(
-            self.update, id, pinned=pinned, memory_type=memory_type, metadata=metadata,
-            ttl_days=ttl_days,
+            self.update, id, content=content, pinned=pinned, memory_type=memory_type,
+            metadata=metadata, ttl_days=ttl_days,
         )  # fmt: skip
+
+    def history(self, id: str) -> list[Memory]:
+        """Return a memory with all that it has superseded and all that superseded it, oldest first.
+
+        Raises:
+            MemoryNotFound: no memory has this id.
+        """
+        return [to_memory(record) for record in self.engine.history(id)]
+
+    async def ahistory(self, id: str) -> list[Memory]:
+        """Async version of `history`."""
+        return await self.engine.threads.read(self.history, id)
+
+    def restore(self, id: str) -> Memory:
+        """Bring back a memory that another one has superseded; the other one stays as it is.
+
+        A memory that is not superseded is returned unchanged.
+
+        Raises:
+            MemoryNotFound: no memory has this id.
+            InvalidInput: its text has been stored again in the same scope.
+        """
+        return to_memory(self.engine.change(id, restored_record))
+
+    async def arestore(self, id: str) -> Memory:
+        """Async version of `restore`."""
+        return await self.engine.threads.run(self.restore, id)
 
     def forget(
         self,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from langchain_core.messages import BaseMessage
 
@@ -16,9 +17,16 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.context_lines import context_text, within
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
+from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.messages import answer_content, exchange_contents
-from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Scope
+from langchain_kronvex.core.types import (
+    MemoryContext,
+    MemoryTypes,
+    OrderBy,
+    RecalledMemory,
+    Scope,
+)
 from langchain_kronvex.embeddings.model import ModelInUse
 from langchain_kronvex.memory.conversions import to_recalled
 from langchain_kronvex.recall.order import Candidate, newest_first
@@ -41,8 +49,10 @@ class AccessCounter(ForkAware):
     A forked child starts at zero, because the parent stores the earlier counts.
     """
 
-    def __init__(self, backend: MemoryBackend, writer: BackgroundWriter) -> None:
-        self._backend, self._writer = backend, writer
+    def __init__(
+        self, backend: MemoryBackend, writer: BackgroundWriter, clock: Callable[[], datetime]
+    ) -> None:
+        self._backend, self._writer, self._clock = backend, writer, clock
         self.after_fork_in_child()
         self.watch_forks()
 
@@ -73,7 +83,7 @@ class AccessCounter(ForkAware):
             taken, self._counts = self._counts, Counter()
             self._is_queued = False
         try:
-            self._backend.count_accesses(taken)
+            self._backend.count_accesses(taken, self._clock())
         except BaseException:
             with self._lock:
                 self._counts.update(taken)
@@ -103,23 +113,34 @@ class Recaller:
         query: str,
         scope: Scope,
         top_k: int,
-        memory_type: str | None = None,
+        memory_type: MemoryTypes = None,
         *,
         threshold: float = 0.0,
         include_shared: bool = False,
+        filter: Mapping[str, Any] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
+        include_superseded: bool = False,
     ) -> RecallRequest:
         """Return a checked request.
 
         Raises:
             InvalidInput: a value does not fit.
         """
+        since, until = checks.check_period(since, until)
         return RecallRequest(
             query=checks.check_query(query),
             scope=scope,
             top_k=checks.check_count(top_k, "top_k", least=1),
-            memory_type=None if memory_type is None else checks.check_type(memory_type),
+            memory_types=checks.check_types(memory_type),
             threshold=checks.check_share(threshold, "threshold"),
             include_shared=checks.check_flag(include_shared, "include_shared"),
+            filter=parse_filter(filter),
+            since=since,
+            until=until,
+            as_of=checks.check_optional_time(as_of, "as_of"),
+            include_superseded=checks.check_flag(include_superseded, "include_superseded"),
             now=self.clock(),
         )
 
@@ -130,8 +151,7 @@ class Recaller:
 
         If `distinct`, only the most similar of memories with the same text is returned.
         """
-        if order_by not in ("confidence", "similarity"):
-            raise InvalidInput(f"order_by must be 'confidence' or 'similarity', not {order_by!r}.")
+        _check_order(order_by)
         matches = (
             self._unseen(request, _OPEN_TURN.get(), self.matches)
             if distinct
@@ -144,12 +164,17 @@ class Recaller:
         return found
 
     def context(
-        self, request: RecallRequest, max_tokens: int | None, already_shown: Collection[str]
+        self,
+        request: RecallRequest,
+        max_tokens: int | None,
+        already_shown: Collection[str],
+        order_by: OrderBy = "confidence",
     ) -> MemoryContext:
-        """Return the text of the most similar memories, each text once.
+        """Return the text of the most similar memories in the requested order, each text once.
 
         If the embeddings fail, memories are found by their words alone.
         """
+        _check_order(order_by)
         checks.check_optional_count(max_tokens, "max_tokens", least=1)
         shown = checks.check_list(already_shown, "already_shown")
         degraded, already_shown = False, {*shown, *_OPEN_TURN.get()}
@@ -159,7 +184,9 @@ class Recaller:
             degraded = True
             self.report_degraded(error)
             matches = self._unseen(request, already_shown, self.backend.recall)
-        found = _in_default_order(request.query, matches, self._recalled(matches))
+        found = self._recalled(matches)
+        if order_by == "confidence":
+            found = _in_default_order(request.query, matches, found)
         kept = within(found, max_tokens)
         self.accesses.count(memory.id for memory in kept)
         return MemoryContext(context_text(kept), tuple(kept), degraded)
@@ -205,6 +232,13 @@ class Recaller:
         return [
             to_recalled(match, self.accesses.uncounted(match.record.id), now) for match in matches
         ]
+
+
+def _check_order(order_by: object) -> None:
+    if order_by not in ("confidence", "similarity"):
+        raise InvalidInput(
+            f"order_by must be 'confidence' or 'similarity', not {checks.shown(order_by)}."
+        )
 
 
 def _in_default_order(

@@ -42,7 +42,7 @@ class Reindexing:
     progress: bool | Progress | None
     abandoned: bool = False
     model: EmbeddingModel = field(init=False)
-    _refused: list[str] = field(default_factory=list, init=False)
+    _refused: list[Unembedded] = field(default_factory=list, init=False)
     first_pause_seconds: float = field(default=0.5, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -92,7 +92,7 @@ class Reindexing:
                 if self.abandoned:
                     raise EmbeddingsError("The reindexing was abandoned; call it again to go on.")
 
-    def _embed(self, batch: Sequence[Unembedded]) -> list[str]:
+    def _embed(self, batch: Sequence[Unembedded]) -> list[Unembedded]:
         retrying = Retrying(
             retry=retry_if_exception(_may_pass),
             wait=wait_exponential(multiplier=self.first_pause_seconds),

@@ -31,6 +31,7 @@ from langchain_kronvex.recall.features import (
     only_asks,
     text_features,
 )
+from langchain_kronvex.recall.metadata import MetadataTable
 from langchain_kronvex.recall.neighbours import (
     COLUMNS,
     VECTOR_WINDOW,
@@ -52,7 +53,8 @@ class IndexRow:
 
     The memory is found by `text`; `said` is when it was first said. Neither changes for one `seq`,
     so that its neighbours stay the same. `created` is when the text was last said. `reply` is the
-    answer of an exchange; it may be added later, and grow.
+    answer of an exchange; it may be added later, and grow. `metadata` is JSON. `true_until` is
+    infinite unless another memory has superseded this one.
     """
 
     seq: int
@@ -61,10 +63,13 @@ class IndexRow:
     form: Form
     session_id: str
     said: float
-    created: int
+    created: float
     expires: float
     vector: Floats | None
     reply: str = ""
+    metadata: str = "{}"
+    true_from: float = -math.inf
+    true_until: float = math.inf
 
 
 class ScopeIndex:
@@ -82,6 +87,7 @@ class ScopeIndex:
     - asks, unanswered: whether the text only asks a question; whether the reply says that the
       answer is not known.
     - instructs: whether the text says how to answer from now on.
+    - metadata: the number of its metadata, in `metadata`.
 
     Attributes:
         table: The columns.
@@ -95,7 +101,9 @@ class ScopeIndex:
         forms: The forms that occur, or have occurred.
         languages: The numbers that stand for languages.
         texts_in: How many texts there are in each language.
+        metadata: What filters test.
         soonest_expiry: No memory expires before this moment; seconds since 1970.
+        has_superseded: Whether a memory may have been superseded.
     """
 
     def __init__(self) -> None:
@@ -103,6 +111,10 @@ class ScopeIndex:
         self.table = Table(
             seq=Column(np.int64),
             expires=Column(np.float64),
+            created=Column(np.float64),
+            true_from=Column(np.float64),
+            true_until=Column(np.float64),
+            metadata=Column(np.int32),
             year=Column(np.int16),
             month=Column(np.int8),
             day=Column(np.int8),
@@ -127,7 +139,8 @@ class ScopeIndex:
         self.spelling = Spelling(self.postings)
         self.neighbours = Neighbours(self.table, self.first_words)
         self.forms: set[Form] = set()
-        self.soonest_expiry = math.inf
+        self.metadata = MetadataTable()
+        self.soonest_expiry, self.has_superseded = math.inf, False
         self._vectors: QuantizedVectors | None = None
         self._stale_scales: list[NDArray[np.intp]] = []
         self._place_of: dict[int, int] = {}
@@ -146,7 +159,8 @@ class ScopeIndex:
         """About how many bytes the index takes."""
         vectors = self._vectors.nbytes if self._vectors else 0
         postings = self.postings.nbytes + self.replies.nbytes
-        return self.table.nbytes + vectors + postings + 100 * len(self)
+        more = self.metadata.nbytes + 100 * len(self)
+        return self.table.nbytes + vectors + postings + more
 
     @property
     def average_length(self) -> float:
@@ -189,12 +203,15 @@ class ScopeIndex:
     def _put_cells(self, places: slice, rows: Sequence[IndexRow]) -> None:
         """Write the cells that may change during the life of a memory."""
         table = self.table
-        table["expires"][places] = [row.expires for row in rows]
-        table["form"][places] = [row.form for row in rows]
+        for name in ("expires", "created", "true_from", "true_until", "form"):
+            table[name][places] = [getattr(row, name) for row in rows]
+        table["metadata"][places] = [self.metadata.number(row.metadata) for row in rows]
+        self.has_superseded |= any(row.true_until < math.inf for row in rows)
         self.forms.update(row.form for row in rows)
         self.soonest_expiry = min(self.soonest_expiry, *(row.expires for row in rows))
         table["type"][places] = [self._coded("type " + row.memory_type) for row in rows]
-        dates = [_EPOCH + timedelta(seconds=row.created) for row in rows]
+        # Rounding up rather than down could leave the calendar.
+        dates = [_EPOCH + timedelta(seconds=math.floor(row.created)) for row in rows]
         for part in ("year", "month", "day"):
             table[part][places] = [getattr(date, part) for date in dates]
 
@@ -332,17 +349,23 @@ class IndexView:
         index: The index of one owner.
         places: The places of the memories, ascending; None for all memories.
         now: Memories that have expired by then do not count. Seconds since 1970, UTC.
+        is_current: Superseded memories do not count either.
 
     Attributes:
-        expired: Marks the expired memories; None if there are none.
+        gone: Marks the memories that do not count; None if there are none.
     """
 
-    def __init__(self, index: ScopeIndex, places: Places | None, now: float) -> None:
+    def __init__(
+        self, index: ScopeIndex, places: Places | None, now: float, *, is_current: bool = True
+    ) -> None:
         self.index = index
         self.places = places
-        self.expired: NDArray[np.bool_] | None = None
+        self.gone: NDArray[np.bool_] | None = None
         if index.soonest_expiry <= now:
-            self.expired = self.column("expires") <= now
+            self.gone = self.column("expires") <= now
+        if index.has_superseded and is_current:
+            superseded = self.column("true_until") < math.inf
+            self.gone = superseded if self.gone is None else self.gone | superseded
         self._slot_of: NDArray[np.int32] | None = None
         if places is not None:
             # The last one is for place -1, no memory.
@@ -368,10 +391,10 @@ class IndexView:
         marked: NDArray[np.bool_] = self.column("form") == Form.TURN
         return marked
 
-    def blank_expired(self, values: Floats, blank: float) -> None:
-        """Replace the values of expired memories."""
-        if self.expired is not None:
-            values[self.expired] = blank
+    def blank_gone(self, values: Floats, blank: float) -> None:
+        """Replace the values of memories that do not count."""
+        if self.gone is not None:
+            values[self.gone] = blank
 
     @cached_property
     def neighbours(self) -> NDArray[np.int32]:
@@ -380,12 +403,12 @@ class IndexView:
         return near if self._slot_of is None else self._slot_of.take(near)
 
     def inside(self, entries: Entries) -> Entries:
-        """Return the entries of memories that are in the view and not expired, by slot."""
+        """Return the entries of memories that are in the view and not gone, by slot."""
         if self._slot_of is not None:
             entries = Entries(entries.row, self._slot_of.take(entries.place), entries.value)
             entries = entries.at(np.flatnonzero(entries.place >= 0))
-        if self.expired is not None:
-            entries = entries.at(np.flatnonzero(~self.expired[entries.place]))
+        if self.gone is not None:
+            entries = entries.at(np.flatnonzero(~self.gone[entries.place]))
         return entries
 
     def placed(self, slots: Places) -> Places:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from langchain_kronvex.core.filters import Filter
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.ranking import Floats
 
@@ -18,7 +19,12 @@ class RecallRequest:
         scope: Whose memories.
         top_k: At most this many.
         now: Memories that expired by then are invisible.
-        memory_type: Only this type; None for all types.
+        memory_types: Only these types; None for all.
+        filter: Tests the metadata; None for no condition.
+        since, until: The first moment at which a memory may have been said last, and the first one
+            after it.
+        as_of: Only what was true at this moment, superseded or not.
+        include_superseded: Also what another memory has superseded.
         threshold: The least similarity, from 0 to 1.
         include_shared: Also search the agent-level memories.
         vector: The unit vector of the query; None to search by words alone.
@@ -30,12 +36,22 @@ class RecallRequest:
     scope: Scope
     top_k: int
     now: datetime
-    memory_type: str | None = None
+    memory_types: tuple[str, ...] | None = None
+    filter: Filter | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    as_of: datetime | None = None
+    include_superseded: bool = False
     threshold: float = 0.0
     include_shared: bool = False
     vector: Floats | None = None
     model: str | None = None
     is_encoded: bool = False
+
+    @property
+    def is_current(self) -> bool:
+        """Whether superseded memories are left out."""
+        return self.as_of is None and not self.include_superseded
 
     def by_owner(self) -> list[RecallRequest]:
         """Return one request for each owner to search: the user, then the agent level if shared."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,10 +47,10 @@ def search(
     limits, places = limits or prefilter.LIMITS, None
     if len(index) > max(limits.exact_up_to, 4 * request.top_k):
         places = prefilter.candidates(index, query, allowed, request.top_k, limits)
-    view = IndexView(index, places, request.now.timestamp())
+    view = IndexView(index, places, request.now.timestamp(), is_current=request.is_current)
     relevance = _relevance(view, query, request.is_encoded)
     _lift_rare(relevance, view, query)
-    view.blank_expired(relevance, -np.inf)
+    view.blank_gone(relevance, -np.inf)
     eligible = relevance if allowed is None else np.where(view.of(allowed), relevance, -np.inf)
     chosen = ranking.best(eligible, request.top_k)
     similarity = ranking.similarity(relevance[chosen])
@@ -77,16 +77,31 @@ def _checked_vector(index: ScopeIndex, request: RecallRequest) -> Floats | None:
 
 def _allowed(index: ScopeIndex, request: RecallRequest) -> NDArray[np.bool_] | None:
     """Mark the memories that may be returned; None for all."""
-    now = request.now.timestamp()
-    allowed: NDArray[np.bool_] | None = None
-    if index.soonest_expiry <= now:
-        alive = index.table["expires"] > now
-        allowed = None if alive.all() else alive
-    for column, name in (("type", request.memory_type), ("session", request.scope.only_session)):
-        if name is not None:
-            same = index.table[column] == index.codes.get(f"{column} {name}", -1)
-            allowed = same if allowed is None else allowed & same
-    return allowed
+    masks = list(_masks(index, request))
+    return np.logical_and.reduce(masks) if masks else None
+
+
+def _masks(index: ScopeIndex, request: RecallRequest) -> Iterator[NDArray[np.bool_]]:
+    """Yield the conditions of a request, each as a mark of the memories that meet it."""
+    now, table = request.now.timestamp(), index.table
+    if index.soonest_expiry <= now and not (alive := table["expires"] > now).all():
+        yield alive
+    if request.as_of is not None:
+        moment = request.as_of.timestamp()
+        yield (table["true_from"] <= moment) & (table["true_until"] > moment)
+    elif index.has_superseded and request.is_current:
+        yield table["true_until"] == np.inf
+    session = request.scope.only_session
+    for column, names in (("type", request.memory_types), ("session", session and (session,))):
+        if names is not None:
+            codes = [index.codes.get(f"{column} {name}", -1) for name in names]
+            yield np.isin(table[column], codes) if len(codes) > 1 else table[column] == codes[0]
+    if request.since is not None:
+        yield table["created"] >= request.since.timestamp()
+    if request.until is not None:
+        yield table["created"] < request.until.timestamp()
+    if request.filter is not None:
+        yield index.metadata.mask(request.filter)[table["metadata"]]
 
 
 def _relevance(view: IndexView, query: ParsedQuery, is_encoded: bool) -> Floats:
@@ -175,7 +190,7 @@ def _add_signals(relevance: Floats, view: IndexView, query: ParsedQuery, weights
     if view.turns is not None:
         signals *= view.turns
     relevance += signals
-    view.blank_expired(relevance, 0)
+    view.blank_gone(relevance, 0)
     relevance += np.float32(weights.session) * session_best(view.conversation_order(), relevance)
 
 
@@ -227,7 +242,7 @@ def session_best(order: ConversationOrder, relevance: Floats) -> Floats:
 def _meaning(view: IndexView, vectors: QuantizedVectors, vector: Floats) -> Floats:
     """Return cosines: of turns summed with their neighbours, of other memories less the mean."""
     cosine = vectors.products(vector, view.places)
-    view.blank_expired(cosine, 0)
+    view.blank_gone(cosine, 0)
     found = _windowed(view, cosine)
     if view.turns is not None:
         alone = np.flatnonzero(~view.turns)

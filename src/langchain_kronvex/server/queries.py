@@ -87,7 +87,8 @@ def find(
 
     Their access counts include accesses that the store does not know yet.
     """
-    chosen = Selection(kind="memory", scope=scope, type=memory_type)
+    types = None if memory_type is None else (memory_type,)
+    chosen = Selection(kind="memory", scope=scope, types=types)
     uncounted = memory.engine.accesses.uncounted
     return [
         replace(each, access_count=each.access_count + uncounted(each.id))
@@ -152,7 +153,8 @@ def remember(memory: KronvexMemory, draft: MemoryDraft, told: VersionedRecord | 
 def recall_everywhere(memory: KronvexMemory, text: str, question: Question) -> list[RecalledMemory]:
     """Recall from every scope of the agent: the most similar of all, by confidence."""
     owners = {session.user_id or session.session_id for session in sessions(memory)}
-    asked: Any = question.model_dump(include={"top_k", "memory_type", "threshold"})
+    asked: Any = question.conditions()
+    asked.pop("max_tokens", None)
     found = [one for owner in owners for one in memory.recall(text, user_id=owner, **asked)]
     chosen = sorted(found, key=lambda recalled: -recalled.similarity)[: question.top_k]
     return sorted(chosen, key=lambda recalled: -recalled.confidence)
@@ -183,4 +185,7 @@ def understood(record: Record, told: VersionedRecord, agent_id: str) -> Record:
     named = "".join(f"{len(part)}:{part}" for part in parts).encode()
     id_ = hashlib.blake2b(named, digest_size=16).hexdigest()
     found_by, created = sent.search_text, sent.created_at
-    return replace(record, id=id_, key=id_, search_text=found_by, created_at=created)
+    return replace(
+        record, id=id_, key=id_, search_text=found_by, created_at=created,
+        valid_from=sent.valid_from, valid_until=sent.valid_until, superseded_by=sent.superseded_by,
+    )  # fmt: skip

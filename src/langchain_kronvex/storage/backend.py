@@ -31,6 +31,12 @@ class Selection:
 
     Without a `kind`, memories and messages are selected. Items are selected too if there is no
     condition at all: the owner of an item is not a user, but a user may have the same name.
+
+    Attributes:
+        since, until: The first moment of `created_at`, and the first one after it.
+        is_current: Only records that no other has superseded.
+        as_of: Only those that were true at this moment, superseded or not.
+        superseded_by: Only those that one of these ids superseded.
     """
 
     kind: Kind | None
@@ -38,13 +44,17 @@ class Selection:
     include_shared: bool = False
     ids: tuple[str, ...] | None = None
     keys: tuple[str, ...] | None = None
-    type: str | None = None
+    types: tuple[str, ...] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    is_current: bool = False
+    as_of: datetime | None = None
+    superseded_by: tuple[str, ...] | None = None
 
     @property
     def is_everything(self) -> bool:
         """Whether there is no condition at all."""
-        conditions = (self.kind, self.scope, self.ids, self.keys, self.type)
-        return all(condition is None for condition in conditions)
+        return self == Selection(kind=None, scope=None)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -135,6 +145,12 @@ class MemoryBackend(ABC):
         if that record was erased, nothing is stored. The id of any other record is new.
         The vectors come from `model`. They are left out if the store's vectors now come from
         another model.
+
+        A memory that `supersedes` others supersedes, in the same step, the memories of the same
+        owner that they have become: of each chain the last one that still exists.
+
+        Raises:
+            MemoryNotFound: the owner has no visible memory with one of the superseded ids.
         """
 
     @abstractmethod
@@ -160,12 +176,15 @@ class MemoryBackend(ABC):
         """
 
     @abstractmethod
-    def change(self, record: Record, now: datetime) -> None:
-        """Write type, key, metadata, expiry and pin of an existing record.
+    def change(self, record: Record, now: datetime, model: str | None = None) -> None:
+        """Write the values of an existing record that may change, also its text.
+
+        No byte of a former text is left. The vector is of the new text, from `model`, as for `add`.
 
         Raises:
             MemoryNotFound: the record was deleted, has expired or was replaced.
             InvalidInput: another visible record of the same scope has this key.
+            ErasurePending: it is changed; `finish_erasing` removes the bytes of the former text.
         """
 
     @abstractmethod
@@ -194,7 +213,7 @@ class MemoryBackend(ABC):
         """Remove the records that expired before `now`; return how many."""
 
     @abstractmethod
-    def count_accesses(self, counts: Mapping[str, int]) -> None:
+    def count_accesses(self, counts: Mapping[str, int], now: datetime) -> None:
         """Add to the access counts of records, by id; unknown ids are ignored."""
 
     @abstractmethod
@@ -238,8 +257,10 @@ class MemoryBackend(ABC):
         return None
 
     @abstractmethod
-    def embed(self, vectors: Mapping[str, Floats], model: str, *, upcoming: bool = False) -> None:
-        """Store a model's unit vectors by record id; unknown ids are ignored.
+    def embed(
+        self, vectors: Sequence[tuple[Unembedded, Floats]], model: str, *, upcoming: bool = False
+    ) -> None:
+        """Store a model's unit vectors; memories that are gone or have another text are ignored.
 
         With `upcoming`: they are not used until `finish_reindex`.
 

@@ -20,7 +20,7 @@ from typing import Any, TypeGuard
 from langchain_kronvex.core.errors import KronvexError
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import MAX_METADATA_DEPTH, MEMORY_TYPES
-from langchain_kronvex.storage.record import Kind, Record, content_key
+from langchain_kronvex.storage.record import Kind, Record, usual_key
 
 RESERVED = "langchain_kronvex"
 VERSION = 1
@@ -87,6 +87,11 @@ def write_envelope(stored: VersionedRecord) -> dict[str, Any]:
     }
     if record.said_at not in (None, record.created_at):
         envelope["said_at"] = record.said_at.isoformat()
+    for name in ("valid_from", "valid_until"):
+        if moment := getattr(record, name):
+            envelope[name] = moment.isoformat()
+    if record.superseded_by:
+        envelope["superseded_by"] = record.superseded_by
     if record.key != _default_key(record):
         envelope["key"] = record.key
     if record.search_text is not None and record.search_text != _user_words(record.content):
@@ -145,6 +150,11 @@ def read_envelope(
             said_at=_moment(envelope.get("said_at", envelope["created_at"])),
             expires_at=None if not envelope["expires_at"] else _moment(envelope["expires_at"]),
             pinned=envelope["pinned"] is True,
+            valid_from=_optional_moment(envelope.get("valid_from")),
+            valid_until=_optional_moment(envelope.get("valid_until")),
+            superseded_by=_string(envelope["superseded_by"])
+            if "superseded_by" in envelope
+            else None,
             access_count=access_count,
         )
         written, version = int(envelope["written"]), int(envelope["version"])
@@ -196,7 +206,7 @@ def _owner_session(owner: str) -> str:
 
 def _default_key(record: Record) -> str:
     """Return the key that most records have, and that need not be sent."""
-    return record.id if record.kind == "message" else content_key(record.type, record.content)
+    return record.id if record.kind == "message" else usual_key(record)
 
 
 def _search_text(envelope: Mapping[str, Any], content: str) -> str | None:
@@ -223,6 +233,10 @@ def _moment(value: object) -> datetime:
     if moment is None:
         raise ValueError
     return moment
+
+
+def _optional_moment(value: object) -> datetime | None:
+    return None if value is None else _moment(value)
 
 
 def _digest(text: str) -> str:

@@ -19,6 +19,7 @@ from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import Hits
 from langchain_kronvex.storage.backend import Match, Record
 from langchain_kronvex.storage.model_check import Model, sound_vector
+from langchain_kronvex.storage.record import json_text
 
 _ENTRY_BYTES = 6_144  # the size of an empty entry
 _MAX_REPLY_CHARS = 20_000  # of a reply, by which an exchange is found
@@ -32,26 +33,33 @@ def index_row(cells: Sequence[Any], vector: Floats | None = None) -> IndexRow:
 
     Position in the order of writing, text that recall searches, type; the whole exchange of which
     that text is the user's part, None for other memories; session, "" for none; when the text was
-    first said, when it was last said, and expiry, None for never, in seconds since 1970; pinned.
+    first said, when it was last said, and expiry, None for never, in seconds since 1970; pinned;
+    metadata as JSON; from when and until when it was true, None for until now.
     """
-    seq, text, memory_type, exchange, session_id, said, created, expires, pinned = cells
+    seq, text, memory_type, exchange, session_id, said, created, expires, pinned = cells[:9]
+    metadata, true_from, true_until = cells[9:]
     if exchange is not None:
         form = Form.EXCHANGE
     else:
         form = Form.TURN if memory_type == "episodic" else Form.STATEMENT
     reply = "" if exchange is None else answer_in(exchange, text)[:_MAX_REPLY_CHARS]
     end = math.inf if pinned or expires is None else expires
-    return IndexRow(seq, text, memory_type, form, session_id, said, created, end, vector, reply)
+    until = math.inf if true_until is None else true_until
+    return IndexRow(
+        seq, text, memory_type, form, session_id, said, created, end, vector, reply, metadata,
+        true_from, until,
+    )  # fmt: skip
 
 
 def index_row_of(seq: int, record: Record) -> IndexRow:
     """Build the row of a record, without a vector."""
     exchange = None if record.search_text is None else record.content
     texts = (record.found_by, record.type, exchange, record.scope.session_id or "")
-    said = (record.said_at or record.created_at).timestamp()
-    created = math.floor(record.created_at.timestamp())
-    expires = record.expires_at and record.expires_at.timestamp()
-    return index_row((seq, *texts, said, created, expires, record.pinned))
+    said, created = record.said_at or record.created_at, record.created_at
+    expires, until = record.expires_at, record.valid_until
+    validity = record.true_from.timestamp(), until and until.timestamp()
+    times = said.timestamp(), created.timestamp(), expires and expires.timestamp()
+    return index_row((seq, *texts, *times, record.pinned, json_text(record), *validity))
 
 
 def without_damaged(

@@ -41,6 +41,10 @@ class Record:
         pinned: Whether the record never expires.
         access_count: How often recall returned the record.
         deduplicated: Whether `add` found the key in the store and renewed the older record.
+        valid_from: Since when it is true; None for `said_at`.
+        valid_until: Until when it was true; None if no memory has superseded it.
+        superseded_by: The id of the memory that superseded it, or None.
+        supersedes: The ids of memories that `add` makes this one supersede.
         completes: Whether `add` only replaces the record with this id. If that record was erased
             meanwhile, nothing is stored.
         base: The record as it was read before it was changed. Values that others have changed
@@ -63,6 +67,10 @@ class Record:
     pinned: bool = False
     access_count: int = 0
     deduplicated: bool = False
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+    superseded_by: str | None = None
+    supersedes: tuple[str, ...] = field(default=(), compare=False)
     completes: bool = False
     base: Record | None = field(default=None, compare=False, repr=False)
     vector: Floats | None = field(default=None, compare=False, repr=False)
@@ -71,6 +79,11 @@ class Record:
     def found_by(self) -> str:
         """The text that recall searches and the vector is computed from."""
         return self.content if self.search_text is None else self.search_text
+
+    @property
+    def true_from(self) -> datetime:
+        """The moment from which it is true."""
+        return self.valid_from or self.said_at or self.created_at
 
 
 Records = Sequence[Record]
@@ -114,26 +127,45 @@ def from_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
+def optional_micros(moment: datetime | None) -> int | None:
+    """Return `to_micros`, or None for None."""
+    return None if moment is None else to_micros(moment)
+
+
+def _optional_moment(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
+
+
 def text_cells(record: Record) -> tuple[str, str, str | None, str]:
     """Return type, content, search text and metadata as the SQL stores keep them."""
-    return record.type, record.content, record.search_text, json.dumps(dict(record.metadata))
+    return record.type, record.content, record.search_text, json_text(record)
+
+
+def json_text(record: Record) -> str:
+    """Return the metadata of a record as JSON."""
+    return json.dumps(dict(record.metadata))
 
 
 def from_cells(cells: Sequence[Any], vector: Floats | None = None) -> Record:
     """Build a record from the cells that the SQL stores select for it, in this order.
 
     Kind, id, key, type, content, search text and access count; user, session, metadata as JSON;
-    first said, last said and expiry in microseconds since 1970; pinned.
+    first said, last said and expiry in microseconds since 1970; pinned; from when and until when it
+    was true, in the same unit; the id of the memory that superseded it.
     """
-    *plain, user, session, metadata, said, created, expires, pinned = cells
+    *plain, user, session, metadata, said, created, expires, pinned = cells[:-3]
+    valid_from, valid_until, superseded_by = cells[-3:]
     return Record(
         **dict(zip(_PLAIN_CELLS, plain, strict=True)),
         scope=Scope(user or None, session or None),
         metadata=json.loads(metadata) if metadata != "{}" else {},
         created_at=from_micros(created),
         said_at=from_micros(said),
-        expires_at=None if expires is None else from_micros(expires),
+        expires_at=_optional_moment(expires),
         pinned=bool(pinned),
+        valid_from=_optional_moment(valid_from),
+        valid_until=_optional_moment(valid_until),
+        superseded_by=superseded_by,
         vector=vector,
     )
 
@@ -154,6 +186,21 @@ def content_key(memory_type: str, content: str) -> str:
     return digest.hexdigest()
 
 
+def usual_key(record: Record) -> str:
+    """Return the key of a memory: of its text, unless another one has superseded it.
+
+    A superseded memory keeps no key of its text, which may be said again and then is stored anew.
+    """
+    return record.id if record.superseded_by else content_key(record.type, record.content)
+
+
+def superseded(older: Record, newer: Record) -> Record:
+    """Return a memory as it is once a newer one has superseded it."""
+    return replace(
+        older, key=older.id, superseded_by=newer.id, valid_until=newer.true_from, supersedes=()
+    )
+
+
 def renewed(old: Record, new: Record) -> Record:
     """Return the record to keep if `new` repeats `old`.
 
@@ -172,6 +219,7 @@ def renewed(old: Record, new: Record) -> Record:
 
 _CHANGING = (
     "type", "content", "search_text", "metadata", "created_at", "expires_at", "pinned", "key",
+    "valid_until", "superseded_by",
 )  # fmt: skip
 
 
@@ -190,11 +238,12 @@ def rebased(record: Record, stored: Record) -> Record:
     unchanged = [name for name in _CHANGING if getattr(record, name) == getattr(base, name)]
     theirs = {name: getattr(stored, name) for name in unchanged}
     merged = replace(record, base=None, **theirs)
-    if "content" not in theirs and record.content.startswith(base.content):  # it was appended to
+    # An answer completes what was stored; other texts take its place.
+    if record.completes and "content" not in theirs and record.content.startswith(base.content):
         content = stored.content + record.content[len(base.content) :]
         merged = replace(merged, content=content[:MAX_CONTENT_CHARS])
     if merged.key != stored.key:
-        merged = replace(merged, key=content_key(merged.type, merged.content))
+        merged = replace(merged, key=usual_key(merged))
     return merged
 
 
@@ -206,10 +255,21 @@ def without_vectors(records: Sequence[Record]) -> list[Record]:
 def moved_id(record: Record, agent_id: str) -> str:
     """Return the id for a restored record whose own id already belongs to another record.
 
-    The id depends on the agent and the scope, so that restoring the record again finds it.
+    The id depends on the agent and the owner, so that restoring the record again finds it.
     """
-    place = (agent_id, record.kind, record.scope.owner, record.scope.session_id or "", record.id)
-    return hashlib.blake2b("\0".join(place).encode(), digest_size=16).hexdigest()
+    return _moved(record.id, record.scope.owner, agent_id)
+
+
+def moved_successor(record: Record, agent_id: str) -> Record:
+    """Return a restored record that points to the `moved_id` of the one that superseded it."""
+    successor = record.superseded_by
+    new = successor and _moved(successor, record.scope.owner, agent_id)
+    return replace(record, superseded_by=new)
+
+
+def _moved(id_: str, owner: str, agent_id: str) -> str:
+    digest = hashlib.blake2b("\0".join((agent_id, owner, id_)).encode(), digest_size=16)
+    return digest.hexdigest()
 
 
 def is_uuid(text: str) -> bool:

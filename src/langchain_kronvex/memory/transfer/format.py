@@ -16,6 +16,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -27,7 +28,8 @@ from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.messages import decode_message
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.storage.backend import KINDS, Kind, Record, content_key
+from langchain_kronvex.storage.backend import KINDS, Kind, Record
+from langchain_kronvex.storage.record import usual_key
 
 FORMAT = "langchain-kronvex memories"
 VERSION = 1
@@ -56,7 +58,7 @@ def record_fields(record: Record) -> Fields:
     """Return the object of a record."""
     said, expires = record.said_at, record.expires_at
     packed = None if record.vector is None else record.vector.astype("<f2").tobytes()
-    usual_key = _usual_key(record.kind, record.id, record.type, record.content)
+    usual = usual_key(record) if record.kind == "memory" else record.id
     fields = {
         "kind": record.kind,
         "id": record.id,
@@ -65,21 +67,19 @@ def record_fields(record: Record) -> Fields:
         "created_at": record.created_at.isoformat(),
         "user_id": record.scope.user_id,
         "session_id": record.scope.session_id,
-        "key": None if record.key == usual_key else record.key,
+        "key": None if record.key == usual else record.key,
         "search_text": record.search_text,
         "metadata": dict(record.metadata),
         "said_at": None if said in (None, record.created_at) else said.isoformat(),
         "expires_at": expires and expires.isoformat(),
         "pinned": record.pinned,
         "access_count": record.access_count,
+        "valid_from": record.valid_from and record.valid_from.isoformat(),
+        "valid_until": record.valid_until and record.valid_until.isoformat(),
+        "superseded_by": record.superseded_by,
         "vector": packed and base64.b64encode(packed).decode("ascii"),
     }
     return {name: value for name, value in fields.items() if value not in (None, {}, False, 0)}
-
-
-def _usual_key(kind: Kind, id_: str, type_: str, content: str) -> str:
-    """Return the key that most records have, which is left out of the file."""
-    return content_key(type_, content) if kind == "memory" else id_
 
 
 # -- reading -----------------------------------------------------------------------------------
@@ -152,9 +152,16 @@ def read_record(fields: Fields) -> Record:
             decode_message(content)
         except Exception as error:  # LangChain raises errors of many kinds
             raise InvalidInput("content is not a message of a chat history.") from error
-    values.setdefault("key", _usual_key(kind, values["id"], type_, content))
-    scope = Scope(values.pop("user_id", None), values.pop("session_id", None))
-    return Record(scope=scope, **values)
+    if ("superseded_by" in values) is not ("valid_until" in values):
+        raise InvalidInput("superseded_by and valid_until are only given together.")
+    key, scope = (
+        values.pop("key", ""),
+        Scope(values.pop("user_id", None), values.pop("session_id", None)),
+    )
+    record = Record(scope=scope, key=key, **values)
+    if not key:  # the key that most records have is left out
+        record = replace(record, key=usual_key(record) if kind == "memory" else record.id)
+    return record
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> Fields:
@@ -230,5 +237,8 @@ _READ: dict[str, Callable[[Any, str], Any]] = {
     "expires_at": _time,
     "pinned": checks.check_flag,
     "access_count": partial(checks.check_count, least=0, most=2**53),
+    "valid_from": _time,
+    "valid_until": _time,
+    "superseded_by": checks.check_id,
     "vector": _vector,
 }

@@ -155,7 +155,9 @@ def get_memory(agent: AgentInUse, memory_id: str) -> dict[str, Any]:
 @router.patch("/memories/{memory_id}", response_model=responses.MemoryAnswer)
 def change_memory(agent: AgentInUse, memory_id: str, body: requests.MemoryChange) -> dict[str, Any]:
     """Change the fields given. Pinning a memory removes its expiry."""
-    given = body.model_dump(include={"pinned", "memory_type", "metadata"}, exclude_unset=True)
+    given = body.model_dump(
+        include={"content", "pinned", "memory_type", "metadata"}, exclude_unset=True
+    )
     if body.model_fields_set & {"ttl_days", "ttl_seconds"}:
         given["ttl_days"] = requests.lifetime_days(body.ttl_days, body.ttl_seconds)
     elif given.get("pinned"):
@@ -172,11 +174,24 @@ def delete_memory(agent: AgentInUse, memory_id: str) -> None:
     agent.removed()
 
 
-@router.post("/memories/{memory_id}/restore", responses={409: {}})
-def restore_memory(agent: AgentInUse, memory_id: str) -> None:
-    """Answer 404, since a deleted memory is gone, or 409 for a memory that is not deleted."""
-    _existing(agent, memory_id)
-    raise ApiError(409, "Memory is not deleted")
+@router.get("/memories/{memory_id}/history", response_model=responses.HistoryAnswer)
+def memory_history(agent: AgentInUse, memory_id: str) -> dict[str, Any]:
+    """Return a memory with all that it superseded and all that superseded it, oldest first."""
+    found = agent.memory.history(_existing(agent, memory_id).id)
+    return {"memories": [responses.memory_object(agent.id, each) for each in found]}
+
+
+@router.post(
+    "/memories/{memory_id}/restore", response_model=responses.MemoryAnswer, responses={409: {}}
+)
+def restore_memory(agent: AgentInUse, memory_id: str) -> dict[str, Any]:
+    """Bring back a superseded memory.
+
+    The answer is 404 for a deleted one, which is gone, and 409 for one that is neither.
+    """
+    if _existing(agent, memory_id).superseded_by is None:
+        raise ApiError(409, "Memory is not deleted or superseded")
+    return responses.memory_object(agent.id, agent.memory.restore(stored_id(memory_id)))
 
 
 def _existing(agent: OpenAgent, memory_id: str) -> Memory:

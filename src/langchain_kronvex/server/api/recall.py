@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Request
 
 from langchain_kronvex.core.context_lines import context_text, within
+from langchain_kronvex.core.types import RecalledMemory
 from langchain_kronvex.server import queries
 from langchain_kronvex.server.api import responses
 from langchain_kronvex.server.api.requests import InjectBody, RecallBody, RememberBody
@@ -14,7 +16,6 @@ from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.http.endpoint import guarded_router
 from langchain_kronvex.server.service import AgentInUse, service_of
 
-_OPTIONS = {"top_k", "memory_type", "threshold", "include_shared"}
 _PREFIX = "/api/v1/agents/{agent_id}"
 router = guarded_router("memory", _PREFIX)
 
@@ -26,8 +27,8 @@ def recall(agent: AgentInUse, body: RecallBody, request: Request) -> dict[str, A
     if service.settings.all_sessions and not scope:
         found = queries.recall_everywhere(agent.memory, body.query, body)
     else:
-        recaller, options = agent.memory.engine.recaller, body.model_dump(include=_OPTIONS)
-        asked = recaller.request(body.query, scope, **options)
+        recaller = agent.memory.engine.recaller
+        asked = recaller.request(body.query, scope, **body.conditions())
         # This package's client keeps sessions apart that are one session here.
         found = recaller.recall(asked, "confidence", distinct=False)
     service.count_calls(request, "recalls")
@@ -54,14 +55,14 @@ def remember(agent_id: str, body: RememberBody, request: Request) -> JsonRespons
 def inject_context(agent: AgentInUse, body: InjectBody, request: Request) -> dict[str, Any]:
     """Recall memories and format them as text for a prompt, one line for each memory."""
     service = service_of(request)
+    kept: Sequence[RecalledMemory]
     if service.settings.all_sessions and not body.scope:
         found = queries.recall_everywhere(agent.memory, body.message, body)
         kept, degraded = within(found, body.max_tokens), False
     else:
         user, session = body.scope.user_id, body.scope.session_id
-        asked: Any = body.model_dump(include={"top_k", "max_tokens", "memory_type"})
+        asked = body.conditions()
         made = agent.memory.inject_context(body.message, user_id=user, session_id=session, **asked)
-        kept = [found for found in made.memories if found.similarity >= body.threshold]
-        degraded = made.degraded
+        kept, degraded = made.memories, made.degraded
     service.count_calls(request, "injects")
     return responses.context_answer(context_text(kept), agent.id, kept, degraded=degraded)

@@ -124,10 +124,17 @@ class NewMemory(Whose):
     ttl_days: TtlDays = None
     ttl_seconds: TtlSeconds = None
     pinned: bool = Field(False, description="Never expires.")
+    valid_from: Moment | None = Field(None, description="Since when it is true.")
+    supersedes: Name | list[Name] | None = Field(
+        None, description="Ids of memories of the same owner: kept, but hidden from now on."
+    )
 
     def draft(self) -> MemoryDraft:
         """Return the memory to store."""
-        given: Any = self.model_dump(include={"content", "memory_type", "metadata", "pinned"})
+        names = {"content", "memory_type", "metadata", "pinned", "valid_from"}
+        given: Any = self.model_dump(include=names)
+        ids = [self.supersedes] if isinstance(self.supersedes, str) else self.supersedes or ()
+        given["supersedes"] = [stored_id(id_) for id_ in ids]
         user, session = self.scope.user_id, self.scope.session_id
         ttl_days = lifetime_days(self.ttl_days, self.ttl_seconds)
         return MemoryDraft(**given, user_id=user, session_id=session, ttl_days=ttl_days)
@@ -141,12 +148,27 @@ class RememberBody(NewMemory):
     )
 
 
+_CONDITIONS = (
+    "top_k", "threshold", "memory_type", "filter", "since", "until", "as_of", "max_tokens",
+    "include_shared", "include_superseded",
+)  # fmt: skip
+
+
 class Question(Whose):
     """The fields that recall and inject-context share."""
 
     top_k: int = Field(5, ge=1, le=20)
     threshold: float = Field(0.0, ge=0, le=1, description="The least similarity.")
-    memory_type: AnyType = None
+    memory_type: TypeName | list[TypeName] | None = Field(None, description="Or `type`.")
+    filter: dict[str, Any] | None = Field(None, description="Conditions on the metadata.")
+    since: Moment | None = Field(None, description="Only what was said then or later.")
+    until: Moment | None = Field(None, description="Only what was said before.")
+    as_of: Moment | None = Field(None, description="Only what was true at this moment.")
+
+    def conditions(self) -> dict[str, Any]:
+        """Return the options of `KronvexMemory.recall` and `inject_context`, without the scope."""
+        names = {*type(self).model_fields} & {*_CONDITIONS}
+        return self.model_dump(include=names)
 
 
 class RecallBody(Question):
@@ -157,6 +179,7 @@ class RecallBody(Question):
     ignored = ("context_messages",)
     query: Annotated[Text, Field(description="Or `message`.")]
     include_shared: bool = Field(False, description="Search the agent's own memories as well.")
+    include_superseded: bool = Field(False, description="Find superseded memories as well.")
 
 
 class InjectBody(Question):
@@ -186,9 +209,10 @@ class AgentChange(Body):
 
 
 class MemoryChange(Body):
-    """Change the fields given. The text of a memory never changes."""
+    """Change the fields given."""
 
     nullable: ClassVar[bool] = False
+    content: Text = Field("", description="The corrected text, by which it is found from now on.")
     pinned: bool = False
     memory_type: MemoryType = "episodic"
     metadata: Metadata = Field(default_factory=dict, description="Replaces the metadata.")

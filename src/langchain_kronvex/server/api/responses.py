@@ -67,6 +67,8 @@ class MemoryAnswer(Answer):
     agent_memory_count: int | None = None
     superseded: bool = False
     superseded_by: str | None = None
+    valid_from: str
+    valid_until: str | None = None
     conflict_detected: bool = False
     conflicts_resolved: int = 0
     is_meta: bool = False
@@ -129,6 +131,12 @@ class ListAnswer(Answer):
     limit: int
     offset: int
     has_more: bool
+
+
+class HistoryAnswer(Answer):
+    """A memory with all that it superseded and all that superseded it, oldest first."""
+
+    memories: list[MemoryAnswer]
 
 
 class DeletedAnswer(Answer):
@@ -277,6 +285,10 @@ def memory_object(agent_id: str, memory: Memory) -> dict[str, Any]:
         "created_at": zulu(memory.created_at),
         "expires_at": None if memory.pinned or not memory.expires_at else zulu(memory.expires_at),
         **_CONSTANT,
+        "superseded": memory.superseded_by is not None,
+        "superseded_by": memory.superseded_by,
+        "valid_from": zulu(memory.valid_from),
+        "valid_until": None if memory.valid_until is None else zulu(memory.valid_until),
     }
 
 

@@ -81,8 +81,8 @@ _REASONS = {
     "model. Use remember or bulk-import.",
     "GET /api/v1/agents/{agent_id}/graph": "there is no graph of entities; recall finds memories "
     "by their words and meaning.",
-    "GET /api/v1/agents/{agent_id}/conflicts": "memories are never superseded, so there are no "
-    "conflicts.",
+    "GET /api/v1/agents/{agent_id}/conflicts": "memories are superseded only when a request "
+    "says so, so there are no conflicts.",
     "GET /api/v1/agents/{agent_id}/audit": "only the server's log records activity.",
     "POST /api/v1/agents/{agent_id}/consolidate": "memories are never merged.",
     "GET /api/v1/agents/{agent_id}/health": _NO_SCORES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -85,17 +85,17 @@ class PostgresBackend(MemoryBackend, ForkAware):
         scopes += [selection.scope for selection in wanted.deleted if selection.scope is not None]
         return self._write(scopes, lambda tx: writing.put(tx, wanted, now))
 
-    def change(self, record: Record, now: datetime) -> None:
+    def change(self, record: Record, now: datetime, model: str | None = None) -> None:
         """See `MemoryBackend.change`."""
-        self._write([record.scope], lambda tx: writing.change(tx, record, now))
+        self._write([record.scope], lambda tx: writing.change(tx, record, now, model))
 
     def _write(self, scopes: Iterable[Scope], work: Work[T]) -> T:
         """Do work on the records of the owners of these scopes; each statement has a time limit."""
         return self.db.run(work, self.db.reach_of(scopes), is_quick=True)
 
-    def count_accesses(self, counts: Mapping[str, int]) -> None:
+    def count_accesses(self, counts: Mapping[str, int], now: datetime) -> None:
         """See `MemoryBackend.count_accesses`."""
-        self.db.run(lambda tx: writing.count_accesses(tx, counts))
+        self.db.run(lambda tx: writing.count_accesses(tx, counts, now))
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -160,7 +160,9 @@ class PostgresBackend(MemoryBackend, ForkAware):
         worker, seconds = self._worker, self.claim_seconds
         return self.db.run(lambda tx: stored_vectors.claim(tx, worker, limit, now, after, seconds))
 
-    def embed(self, vectors: Mapping[str, Floats], model: str, *, upcoming: bool = False) -> None:
+    def embed(
+        self, vectors: Sequence[tuple[Unembedded, Floats]], model: str, *, upcoming: bool = False
+    ) -> None:
         """See `MemoryBackend.embed`."""
         try:
             self.db.run(lambda tx: stored_vectors.embed(tx, vectors, model, upcoming=upcoming))

@@ -49,6 +49,7 @@ def empty_rows(condition: str) -> str:
         "UPDATE langchain_kronvex.records AS r SET content = '', search_text = NULL, "
         "metadata = '{}', vector = NULL, type = '', key = r.id, "
         "key_digest = decode(md5(r.id), 'hex'), expires = to_timestamp(0), pinned = false, "
+        "valid_until = NULL, superseded_by = NULL, "
         "revision = (SELECT s.revision FROM langchain_kronvex.scopes AS s WHERE s.scope = r.scope) "
         f"WHERE {condition}"
     )

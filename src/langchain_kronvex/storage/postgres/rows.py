@@ -33,13 +33,16 @@ RECORD_COLUMNS = (
     "r.kind, r.id, r.key, r.type, r.content, r.search_text, coalesce((SELECT a.count "
     "FROM langchain_kronvex.accesses AS a WHERE a.scope = r.scope AND a.seq = r.seq), 0), "
     "r.user_id, r.session_id, r.metadata::text, "
-    f"{micros('r.said')}, {micros('r.created')}, {micros('r.expires')}, r.pinned"
+    f"{micros('r.said')}, {micros('r.created')}, {micros('r.expires')}, r.pinned, "
+    f"{micros('r.valid_from')}, {micros('r.valid_until')}, r.superseded_by"
 )
 INDEX_COLUMNS = (
     "r.seq, coalesce(r.search_text, r.content), r.type, "
     "CASE WHEN r.search_text IS NOT NULL THEN r.content END, r.session_id, "
-    "extract(epoch FROM r.said)::float8, floor(extract(epoch FROM r.created))::bigint, "
-    "extract(epoch FROM r.expires)::float8, r.pinned, pgvector.halfvec_send(r.vector)"
+    "extract(epoch FROM r.said)::float8, extract(epoch FROM r.created)::float8, "
+    "extract(epoch FROM r.expires)::float8, r.pinned, r.metadata::text, "
+    "extract(epoch FROM coalesce(r.valid_from, r.said))::float8, "
+    "extract(epoch FROM r.valid_until)::float8, pgvector.halfvec_send(r.vector)"
 )
 VISIBLE = "(r.pinned OR r.expires IS NULL OR r.expires > %s)"
 OF_AGENT = "r.scope IN (SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s)"
@@ -75,14 +78,16 @@ def to_index_row(row: Sequence[Any]) -> IndexRow:
 def mutable_cells(record: Record, revision: int) -> tuple[Any, ...]:
     """Return the cells that may change, in the order of the UPDATE."""
     vector = None if record.vector is None else Vector(record.vector)
-    others = (record.created_at, record.expires_at, record.pinned, revision, vector)
-    return record.key, key_digest(record.key), *text_cells(record), *others
+    times = (record.created_at, record.expires_at, record.pinned)
+    others = (record.valid_until, record.superseded_by, revision, vector)
+    return record.key, key_digest(record.key), *text_cells(record), *times, *others
 
 
 def constant_cells(record: Record) -> tuple[Any, ...]:
     """Return the cells that never change, in the order of the INSERT."""
     user, session = record.scope.user_id or "", record.scope.session_id or ""
-    return record.kind, user, session, record.said_at or record.created_at
+    said = record.said_at or record.created_at
+    return record.kind, user, session, said, record.valid_from
 
 
 def scopes_of(selection: Selection, agent_id: str) -> tuple[UUID, ...] | None:
@@ -106,14 +111,24 @@ def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
     keys = selection.keys
     for condition, value in (
         ("r.kind = ANY(%s)", None if selection.kinds == KINDS else list(selection.kinds)),
-        ("r.type = %s", selection.type),
-        ("r.id = ANY(%s)", None if selection.ids is None else list(selection.ids)),
+        ("r.type = ANY(%s)", _optional_list(selection.types)),
+        ("r.created >= %s", selection.since),
+        ("r.created < %s", selection.until),
+        ("coalesce(r.valid_from, r.said) <= %s", selection.as_of),
+        ("(r.valid_until IS NULL OR r.valid_until > %s)", selection.as_of),
+        ("r.superseded_by = ANY(%s)", _optional_list(selection.superseded_by)),
+        ("r.id = ANY(%s)", _optional_list(selection.ids)),
         ("r.key_digest = ANY(%s)", None if keys is None else [key_digest(key) for key in keys]),
     ):
         if value is not None:
             conditions.append(condition)
             parameters.append(value)
+    conditions += ["r.superseded_by IS NULL"] if selection.is_current else []
     return " AND ".join(conditions), parameters
+
+
+def _optional_list(values: Sequence[str] | None) -> list[str] | None:
+    return None if values is None else list(values)
 
 
 def order(page: Page) -> tuple[str, list[Any]]:

@@ -14,7 +14,13 @@ from langchain_kronvex.storage.postgres.database import Statement, Transaction, 
 from langchain_kronvex.storage.postgres.erasing import delete_rows, renew_generation
 from langchain_kronvex.storage.postgres.reading import in_order
 from langchain_kronvex.storage.postgres.writing import begin, count_accesses
-from langchain_kronvex.storage.record import from_cells, moved_id, place_of, renewed
+from langchain_kronvex.storage.record import (
+    from_cells,
+    moved_id,
+    moved_successor,
+    place_of,
+    renewed,
+)
 
 _PAGE_CHARS = 8 << 20  # the most text of a page
 _DROP_EXPIRED = (
@@ -67,12 +73,13 @@ def restore(tx: Transaction, records: Sequence[Record], now: datetime, model: st
             counts[record.id] = record.access_count
     batch.send()
     if any(counts.values()):
-        count_accesses(tx, {id_: count for id_, count in counts.items() if count})
+        count_accesses(tx, {id_: count for id_, count in counts.items() if count}, now)
     return len(counts)
 
 
 def _with_free_ids(tx: Transaction, records: Sequence[Record], now: datetime) -> list[Record]:
     """Return the records that are not stored yet, with other ids where theirs are taken."""
+    records = _with_successors(tx, records, now)
     left, fresh = dict(enumerate(records)), dict[int, Record]()
     held: dict[str, _Session | None] = {}
     while left:
@@ -89,8 +96,22 @@ def _with_free_ids(tx: Transaction, records: Sequence[Record], now: datetime) ->
     return [fresh[number] for number in sorted(fresh)]
 
 
+def _with_successors(tx: Transaction, records: Sequence[Record], now: datetime) -> Sequence[Record]:
+    """Return the records; those superseded by one whose id is taken point to its moved id."""
+    held = _holders(tx, [r.superseded_by for r in records if r.superseded_by], now)
+    return [
+        moved_successor(record, tx.agent_id)
+        if (place := held.get(record.superseded_by or ""))
+        and place[:2] != (tx.scope(record.scope.owner), record.kind)
+        else record
+        for record in records
+    ]
+
+
 def _holders(tx: Transaction, ids: Sequence[str], now: datetime) -> dict[str, _Session | None]:
     """Return where each id is in use, None for nowhere; delete expired records with these ids."""
+    if not ids:
+        return {}
     gone, found = tx.execute_all(
         [Statement(_DROP_EXPIRED, [ids, now]), Statement(_HOLDERS, [ids, now])]
     )

@@ -6,7 +6,8 @@ agent's model unchanged; the one that changes the model waits for them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -21,15 +22,16 @@ from langchain_kronvex.storage.record import Record, Unembedded, without_vectors
 
 _OF_AGENT = f"r.kind = 'memory' AND {rows.OF_AGENT}"
 _EMBEDDED = f"{_OF_AGENT} AND r.vector IS NOT NULL"
+_SAME_TEXT = "md5(coalesce(r.search_text, r.content)) = %s"  # as the vector was computed from
 _PUT_VECTOR = (
     "UPDATE langchain_kronvex.records AS r SET vector = %s::real[]::pgvector.halfvec, "
     "revision = (SELECT s.revision FROM langchain_kronvex.scopes AS s WHERE s.scope = r.scope) "
-    "WHERE r.scope = %s AND r.seq = %s"
+    f"WHERE r.scope = %s AND r.seq = %s AND {_SAME_TEXT}"
 )
 _PUT_UPCOMING = (
     "INSERT INTO langchain_kronvex.upcoming_vectors (vector, scope, seq) "
     "SELECT %s::real[]::pgvector.halfvec, r.scope, r.seq "
-    "FROM langchain_kronvex.records AS r WHERE r.scope = %s AND r.seq = %s "
+    f"FROM langchain_kronvex.records AS r WHERE r.scope = %s AND r.seq = %s AND {_SAME_TEXT} "
     "ON CONFLICT (scope, seq) DO UPDATE SET vector = excluded.vector"
 )
 _COUNT_UP = "UPDATE langchain_kronvex.scopes SET revision = revision + 1 WHERE scope = ANY(%s)"
@@ -145,9 +147,16 @@ def without_upcoming(tx: Transaction, limit: int, now: datetime, after: int) -> 
     return [Unembedded(*row) for row in in_order(tx, after, missing, [tx.agent_id, now, limit])]
 
 
-def embed(tx: Transaction, vectors: Mapping[str, Floats], model: str, *, upcoming: bool) -> None:
+def embed(
+    tx: Transaction,
+    vectors: Sequence[tuple[Unembedded, Floats]],
+    model: str,
+    *,
+    upcoming: bool,
+) -> None:
     """See `MemoryBackend.embed`."""
-    width = next((len(vector) for vector in vectors.values()), 0)
+    width = next((len(vector) for _, vector in vectors), 0)
+    made = {each.id: (vector, _digest(each.text)) for each, vector in vectors}
     tx.execute_all([holding_model(tx)])
     known = model_of(tx, upcoming=upcoming)
     if known is None or not fits(known, model, width):
@@ -155,11 +164,11 @@ def embed(tx: Transaction, vectors: Mapping[str, Floats], model: str, *, upcomin
     found = tx.execute(
         "SELECT r.scope, r.seq, r.id FROM langchain_kronvex.records AS r "
         f"WHERE r.id = ANY(%s) AND r.kind = 'memory' AND {rows.EACH_OF_AGENT}",
-        [list(vectors), tx.agent_id],
+        [list(made), tx.agent_id],
     )
     if not found:
         return
-    cells = [(Vector(vectors[id_]), scope, seq) for scope, seq, id_ in found]
+    cells = [(Vector(made[id_][0]), scope, seq, made[id_][1]) for scope, seq, id_ in found]
     scopes = sorted({scope for scope, _, _ in found})
     if upcoming:
         keep_owners(tx, scopes)
@@ -171,6 +180,10 @@ def embed(tx: Transaction, vectors: Mapping[str, Floats], model: str, *, upcomin
     tx.execute_all([counted, Statement(_PUT_VECTOR, cells, many=True), claims])
     if known[1] != width:
         _put_model(tx, model, width)
+
+
+def _digest(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def forget(tx: Transaction, scope: UUID, seqs: Sequence[int]) -> None:

@@ -21,10 +21,10 @@ from langchain_kronvex.storage.record import Place, Records, from_cells, is_visi
 
 _PURGE_EVERY = 256  # writes of one owner
 _MUTABLE = (
-    "key, key_digest, type, content, search_text, metadata, created, expires, pinned, revision, "
-    "vector"
+    "key, key_digest, type, content, search_text, metadata, created, expires, pinned, "
+    "valid_until, superseded_by, revision, vector"
 )
-_TEN = ", ".join(["%s"] * 10)  # all cells before the vector
+_BEFORE_VECTOR = ", ".join(["%s"] * _MUTABLE.count(","))
 _THIS = "scope = %s AND id = %s"
 _DROP = f"{erasing.delete_rows(f'r.{_THIS}')} SELECT count(*) FROM gone"
 _RETIRE = erasing.empty_rows(_THIS)
@@ -39,13 +39,14 @@ _RENEW = (
     "WHERE scope IN (SELECT scope FROM changed)"
 )
 _UPDATE = (  # without a new vector, the old one stays if the text is the same
-    f"UPDATE langchain_kronvex.records SET ({_MUTABLE}) = ({_TEN}, "
+    f"UPDATE langchain_kronvex.records SET ({_MUTABLE}) = ({_BEFORE_VECTOR}, "
     "coalesce(%s::real[]::pgvector.halfvec, "
     f"CASE WHEN coalesce(search_text, content) = %s THEN vector END)) WHERE {_THIS}"
 )
 _INSERT = (
     f"INSERT INTO langchain_kronvex.records ({_MUTABLE}, kind, user_id, session_id, said, "
-    f"scope, id) VALUES ({_TEN}, %s::real[]::pgvector.halfvec, %s, %s, %s, %s, %s, %s) "
+    f"valid_from, scope, id) VALUES ({_BEFORE_VECTOR}, %s::real[]::pgvector.halfvec, "
+    "%s, %s, %s, %s, %s, %s, %s) "
     "ON CONFLICT (scope, id) DO NOTHING"  # from an earlier attempt
 )
 _LOCK = (
@@ -139,14 +140,36 @@ def add(tx: Transaction, records: Records, now: datetime, model: str | None) -> 
         if older and older.id != record.id:
             if record.completes:
                 batch.retire(record)
-            record = stored.renewed(older, record)
+            record = replace(stored.renewed(older, record), supersedes=record.supersedes)
         if older or record.completes:
             batch.update(record)
         else:
             batch.insert(record)
         kept.append(record)
+        for id_ in record.supersedes:
+            batch.send()
+            last = _last_of_chain(tx, id_, record.scope.owner, now)
+            if last.id != record.id:
+                batch.update(replace(stored.superseded(last, record), completes=True))
     batch.send()
     return kept
+
+
+def _last_of_chain(tx: Transaction, id_: str, owner: str, now: datetime) -> Record:
+    """Return the memory that a memory of this owner has become: itself, or the last successor."""
+    one = (
+        f"SELECT {rows.RECORD_COLUMNS} FROM langchain_kronvex.records AS r "
+        f"WHERE r.scope = %s AND r.id = %s AND r.kind = 'memory' AND {rows.VISIBLE}"
+    )
+    found: Record | None = None
+    while row := tx.execute(one, [tx.scope(owner), id_, now]):
+        found = from_cells(row[0])
+        if found.superseded_by is None:
+            break
+        id_ = found.superseded_by
+    if found is None:
+        raise MemoryNotFound()
+    return found
 
 
 def put(tx: Transaction, wanted: Replacement, now: datetime) -> bool:
@@ -180,8 +203,11 @@ def put(tx: Transaction, wanted: Replacement, now: datetime) -> bool:
     return True
 
 
-def change(tx: Transaction, record: Record, now: datetime) -> None:
+def change(tx: Transaction, record: Record, now: datetime, model: str | None) -> None:
     """See `MemoryBackend.change`."""
+    if record.vector is not None:
+        _, known = tx.execute_all([vectors.holding_model(tx), vectors.finding_model(tx)])
+        (record,) = vectors.usable(tx, [record], model, known[0] if known else None)
     # Another formula ranks a new type, so the index is read again.
     locked = tx.execute(
         "UPDATE langchain_kronvex.scopes AS s SET revision = s.revision + 1, generation = "
@@ -198,21 +224,22 @@ def change(tx: Transaction, record: Record, now: datetime) -> None:
     other = batch.at_place(record, now)
     if other and other.id != record.id:
         raise stored.key_taken()
-    batch.update(record)
+    batch.update(replace(record, completes=True))  # its text may be another one
     batch.send()
 
 
-def count_accesses(tx: Transaction, counts: Mapping[str, int]) -> None:
+def count_accesses(tx: Transaction, counts: Mapping[str, int], now: datetime) -> None:
     """See `MemoryBackend.count_accesses`."""
     of_them = f"r.id = ANY(%s) AND {rows.EACH_OF_AGENT}"
     erasing.keep_owners(tx, erasing.owners_of(tx, of_them, [list(counts), tx.agent_id]))
     tx.execute(
-        "INSERT INTO langchain_kronvex.accesses AS a (scope, seq, count) "
-        "SELECT r.scope, r.seq, w.count FROM unnest(%s::text[], %s::bigint[]) AS w (id, count) "
+        "INSERT INTO langchain_kronvex.accesses AS a (scope, seq, count, latest) "
+        "SELECT r.scope, r.seq, w.count, %s FROM unnest(%s::text[], %s::bigint[]) AS w (id, count) "
         f"JOIN langchain_kronvex.records AS r ON r.id = w.id WHERE {rows.EACH_OF_AGENT} "
         "ORDER BY r.scope, r.seq "
-        "ON CONFLICT (scope, seq) DO UPDATE SET count = a.count + excluded.count",
-        [list(counts), list(counts.values()), tx.agent_id],
+        "ON CONFLICT (scope, seq) DO UPDATE SET count = a.count + excluded.count, "
+        "latest = excluded.latest",
+        [now, list(counts), list(counts.values()), tx.agent_id],
     )
 
 

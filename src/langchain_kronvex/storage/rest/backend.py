@@ -72,11 +72,11 @@ class KronvexBackend(MemoryBackend):
                 self.delete(selection, now)
         return True
 
-    def change(self, record: Record, now: datetime) -> None:
+    def change(self, record: Record, now: datetime, model: str | None = None) -> None:
         """See `MemoryBackend.change`: a new version replaces the older one."""
         writing.change(self.agent, record, now)
 
-    def count_accesses(self, counts: Mapping[str, int]) -> None:
+    def count_accesses(self, counts: Mapping[str, int], now: datetime) -> None:
         """See `MemoryBackend.count_accesses`: the server has counted them."""
 
     # -- erasing -------------------------------------------------------------------------------

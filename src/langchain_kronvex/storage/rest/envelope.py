@@ -102,7 +102,8 @@ def store_request(stored: VersionedRecord) -> api.Request:
 def is_as_sent(raw: api.WireMemory, sent: api.Request, stored: VersionedRecord) -> bool:
     """Return whether the server's answer is the memory that was sent, and not another one."""
     body = sent.body
-    if raw.unreadable or raw.superseded or raw.session != body["session_id"]:
+    superseded = raw.superseded and not stored.record.superseded_by
+    if raw.unreadable or superseded or raw.session != body["session_id"]:
         return False
     if RESERVED not in raw.metadata:
         # A memory can do without our envelope; a message cannot.

@@ -50,7 +50,9 @@ def _ask_server(
     exact = owner and request.scope.only_session is None
     first = min(request.top_k, api.MAX_TOP_K) if exact else api.MAX_TOP_K
     # The type "episodic" is not sent: a server may have given such memories another type.
-    wire_type = None if request.memory_type == "episodic" else request.memory_type
+    types = request.memory_types or ()
+    wire_type = types[0] if len(types) == 1 and types != ("episodic",) else None
+    is_current = request.is_current
     sessions = (wire_session("memory", Scope(owner or None)), *(() if owner else (None,)))
     found: list[VersionedRecord] = []
     scores: _Scores = {}
@@ -58,7 +60,8 @@ def _ask_server(
     for top_k in dict.fromkeys((first, api.MAX_TOP_K)):
         full = False
         for session in sessions:
-            answer = agent.ask(api.recall_request(request.query, top_k, session, wire_type))
+            asked = api.recall_request(request.query, top_k, session, wire_type, is_current)
+            answer = agent.ask(asked)
             raws = api.read_recall(answer)
             full |= len(raws) >= top_k
             for raw in _own(agent, raws, session):
@@ -84,8 +87,16 @@ def _own(agent: RemoteAgent, raws: Sequence[WireMemory], session: str | None) ->
 
 def _wanted(found: Sequence[VersionedRecord], request: RecallRequest) -> list[VersionedRecord]:
     """Return the visible memories that the request is about."""
-    chosen = Selection(kind="memory", scope=request.scope, type=request.memory_type)
-    return [s for s in visible_latest(found, request.now) if is_selected(s.record, chosen)]
+    chosen = Selection(
+        kind="memory", scope=request.scope, types=request.memory_types, since=request.since,
+        until=request.until, as_of=request.as_of, is_current=request.is_current,
+    )  # fmt: skip
+    return [
+        s
+        for s in visible_latest(found, request.now)
+        if is_selected(s.record, chosen)
+        and (request.filter is None or request.filter.accepts(s.record.metadata))
+    ]
 
 
 def _matches(

@@ -26,10 +26,27 @@ def is_selected(record: Record, chosen: Selection) -> bool:
     session = scope.only_session if scope else None
     is_own = scope is None or (own.owner == scope.owner and session in (None, own.session_id))
     is_shared = chosen.include_shared and not own.owner
-    is_of_kind = record.kind in chosen.kinds and chosen.type in (None, record.type)
-    has_id = chosen.ids is None or record.id in chosen.ids
-    has_key = chosen.keys is None or record.key in chosen.keys
-    return (is_own or is_shared) and is_of_kind and has_id and has_key
+    is_of_kind = record.kind in chosen.kinds and not (chosen.is_current and record.superseded_by)
+    is_named = all(
+        names is None or value in names
+        for names, value in (
+            (chosen.types, record.type),
+            (chosen.ids, record.id),
+            (chosen.keys, record.key),
+            (chosen.superseded_by, record.superseded_by),
+        )
+    )
+    return (is_own or is_shared) and is_of_kind and is_named and _is_in_time(record, chosen)
+
+
+def _is_in_time(record: Record, chosen: Selection) -> bool:
+    """Return whether a record meets the conditions of a selection on times."""
+    moment, until = chosen.as_of, record.valid_until
+    return (
+        (chosen.since is None or chosen.since <= record.created_at)
+        and (chosen.until is None or record.created_at < chosen.until)
+        and (moment is None or (record.true_from <= moment and (until is None or moment < until)))
+    )
 
 
 def latest(found: Iterable[VersionedRecord]) -> list[VersionedRecord]:
@@ -81,7 +98,10 @@ def ranked(found: Sequence[VersionedRecord], request: RecallRequest) -> list[Mat
     index = ScopeIndex()
     index.apply(index_row_of(number, record) for number, record in records.items())
     top_k = min(request.top_k, len(records))
-    by_words = replace(request, scope=Scope(), memory_type=None, vector=None, top_k=top_k)
+    by_words = RecallRequest(
+        query=request.query, scope=Scope(), top_k=top_k, now=request.now,
+        threshold=request.threshold, include_superseded=True,
+    )  # fmt: skip
     return matches_of(search(index, by_words), records)
 
 

@@ -16,7 +16,15 @@ from typing import TypeVar
 from langchain_kronvex.core import errors
 from langchain_kronvex.storage.backend import Page, Record, Replacement, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
-from langchain_kronvex.storage.record import Place, key_taken, moved_id, place_of, renewed
+from langchain_kronvex.storage.record import (
+    Place,
+    key_taken,
+    moved_id,
+    moved_successor,
+    place_of,
+    renewed,
+    superseded,
+)
 from langchain_kronvex.storage.rest.envelope import check_sizes, one_session, wire_ttl
 from langchain_kronvex.storage.rest.reading import find, stored_records
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
@@ -37,6 +45,7 @@ def add(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> list[Re
     taken: list[VersionedRecord] = []
     retired: list[VersionedRecord] = []
     stored_as: list[Record] = []
+    superseding: list[tuple[str, Record]] = []
     for record in records:
         if record.completes and record.id in written and written[record.id] is None:
             stored_as.append(record)  # the record that it completes is erased
@@ -51,8 +60,40 @@ def add(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> list[Re
                 retired.append(_retired(agent, record, written.get(record.id)))
         stored_as.append(stored.record)
         taken.append(_noted(agent, stored, held))
-    _queue(agent, [*taken, *retired])
+        superseding += [(id_, stored.record) for id_ in record.supersedes]
+    _queue(agent, [*taken, *_superseded(agent, superseding, now), *retired])
     return stored_as
+
+
+def _superseded(
+    agent: RemoteAgent, superseding: Sequence[tuple[str, Record]], now: datetime
+) -> list[VersionedRecord]:
+    """Return new versions of memories that others supersede: of each chain the last one.
+
+    Raises:
+        MemoryNotFound: the owner has no memory with one of the ids.
+        ServiceError: the server cannot be asked.
+    """
+    changed: list[VersionedRecord] = []
+    for session in {wire_session("memory", newer.scope): None for _, newer in superseding}:
+        newer_of = [p for p in superseding if wire_session("memory", p[1].scope) == session]
+        waiting = agent.outbox.records([newer_of[0][1].scope.owner])
+        found = visible_latest([*stored_records(agent, session), *waiting], now)
+        known = {s.record.id: s for s in found} | {
+            newer.id: VersionedRecord(newer, 0, 0) for _, newer in newer_of
+        }
+        for id_, newer in newer_of:
+            last = known.get(id_)
+            while last and (later := known.get(last.record.superseded_by or "")):
+                last = later
+            if last is None:
+                raise errors.MemoryNotFound()
+            if last.record.id != newer.id:
+                over = superseded(last.record, newer)
+                known[over.id] = _next_version(agent, over, now, last.written)
+                changed.append(known[over.id])
+        agent.known.forget_places(session)
+    return changed
 
 
 def put(agent: RemoteAgent, wanted: Replacement, now: datetime) -> None:
@@ -116,6 +157,9 @@ def restore(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> int
         record = given
         while record.id in by_id and place_of(by_id[record.id])[:3] != place_of(record)[:3]:
             record = replace(record, id=moved_id(record, agent.location))
+        successor = by_id.get(record.superseded_by or "")
+        if successor and successor.scope.owner != record.scope.owner:
+            record = moved_successor(record, agent.location)
         if record.id in by_id:
             continue
         older = by_place.get(place_of(record))

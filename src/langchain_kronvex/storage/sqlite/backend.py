@@ -14,7 +14,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryStats
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import Match, MemoryBackend, Replacement, Selection
+from langchain_kronvex.storage.backend import (
+    Match,
+    MemoryBackend,
+    Record,
+    Replacement,
+    Selection,
+)
 from langchain_kronvex.storage.indexes import IndexCache, recall_owners
 from langchain_kronvex.storage.model_check import damaged
 from langchain_kronvex.storage.options import Settings
@@ -72,7 +78,6 @@ class SqliteBackend(MemoryBackend, ForkAware):
         self._cache = IndexCache(self._cache_bytes)
 
     add = _writing(writing.add)
-    change = _writing(writing.change)
     count_accesses = _writing(writing.count_accesses)
     find = _reading(reading.find)
     sessions = _reading(reading.sessions)
@@ -92,6 +97,11 @@ class SqliteBackend(MemoryBackend, ForkAware):
         vacant = self.file.in_transaction(lambda db: writing.put(db, wanted, now))
         self._cache.drop(*vacant or ())
         return vacant is not None
+
+    def change(self, record: Record, now: datetime, model: str | None = None) -> None:
+        """See `MemoryBackend.change`."""
+        if self.file.in_transaction(lambda db: writing.change(db, record, now, model)):
+            self.file.erase_freed()
 
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""

@@ -14,7 +14,7 @@ from langchain_kronvex.storage.sqlite.file import AgentConnection
 _EXPIRED = "expires IS NOT NULL AND expires <= ? AND NOT pinned"
 _EMPTY = (
     "UPDATE records SET content = '', search_text = NULL, metadata = '{}', vector = NULL, "
-    "type = '', key = id, expires = 0, pinned = 0, "
+    "type = '', key = id, expires = 0, pinned = 0, valid_until = NULL, superseded_by = NULL, "
     "revision = (SELECT s.revision FROM scopes AS s WHERE s.scope = records.scope) "
 )
 _SWEEP_EVERY = 512  # records written or deleted

@@ -12,19 +12,20 @@ from langchain_kronvex.recall.index import IndexRow
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.storage.backend import Page, Selection
 from langchain_kronvex.storage.indexes import index_row
+from langchain_kronvex.storage.record import optional_micros
 
 _MOST = 2**62  # more rows than there can be, and a number that SQLite can hold
 
 RECORD_COLUMNS = (
     "r.kind, r.id, r.key, r.type, r.content, r.search_text, coalesce(a.count, 0), r.user_id, "
-    "r.session_id, r.metadata, r.said, r.created, r.expires, r.pinned"
+    "r.session_id, r.metadata, r.said, r.created, r.expires, r.pinned, r.valid_from, "
+    "r.valid_until, r.superseded_by"
 )
 RECORD_TABLES = "records AS r LEFT JOIN accesses AS a ON a.seq = r.seq"
 INDEX_COLUMNS = (
     "seq, coalesce(search_text, content), type, iif(search_text IS NULL, NULL, content), "
-    # Rounding `created` up rather than down could leave the calendar.
-    "session_id, said / 1e6, (created - 999999 * (created < 0)) / 1000000, expires / 1e6, pinned, "
-    "vector"
+    "session_id, said / 1e6, created / 1e6, expires / 1e6, pinned, metadata, "
+    "coalesce(valid_from, said) / 1e6, valid_until / 1e6, vector"
 )
 VISIBLE = "(r.pinned OR r.expires IS NULL OR r.expires > ?)"
 OF_AGENT = "SELECT scope FROM scopes WHERE agent_id = ?"
@@ -59,7 +60,15 @@ def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
         of_scope = f"r.scope = ({OF_AGENT} AND owner = ?)"
     optional = [
         ("r.kind = ?", selection.kind),
-        ("r.type = ?", selection.type),
+        ("r.type IN (SELECT value FROM json_each(?))", _json_list(selection.types)),
+        ("r.created >= ?", optional_micros(selection.since)),
+        ("r.created < ?", optional_micros(selection.until)),
+        ("coalesce(r.valid_from, r.said) <= ?", optional_micros(selection.as_of)),
+        ("(r.valid_until IS NULL OR r.valid_until > ?)", optional_micros(selection.as_of)),
+        (
+            "r.superseded_by IN (SELECT value FROM json_each(?))",
+            _json_list(selection.superseded_by),
+        ),
         (session, None if scope is None else scope.only_session),
         ("r.id IN (SELECT value FROM json_each(?))", _json_list(selection.ids)),
         ("r.key IN (SELECT value FROM json_each(?))", _json_list(selection.keys)),
@@ -67,6 +76,7 @@ def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
     given = [(condition, value) for condition, value in optional if value is not None]
     conditions = [of_scope, *(condition for condition, _ in given)]
     conditions += [] if "item" in selection.kinds else ["r.kind <> 'item'"]
+    conditions += ["r.superseded_by IS NULL"] if selection.is_current else []
     owner = [] if scope is None else [scope.owner]
     return " AND ".join(conditions), [agent_id, *owner, *(value for _, value in given)]
 

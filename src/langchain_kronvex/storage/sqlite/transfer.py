@@ -8,7 +8,14 @@ from datetime import datetime
 
 from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.model_check import sound_vector
-from langchain_kronvex.storage.record import from_cells, moved_id, place_of, renewed, to_micros
+from langchain_kronvex.storage.record import (
+    from_cells,
+    moved_id,
+    moved_successor,
+    place_of,
+    renewed,
+    to_micros,
+)
 from langchain_kronvex.storage.sqlite import erasing, rows, vectors, writing
 from langchain_kronvex.storage.sqlite.file import AgentConnection
 
@@ -64,13 +71,17 @@ def _restore(db: AgentConnection, record: Record, write: writing.Write, now: dat
         erasing.empty(db, "id = ?", [older.id])
     writing.insert(db, free, write)
     if free.access_count:
-        writing.count_accesses(db, {free.id: free.access_count})
+        writing.count_accesses(db, {free.id: free.access_count}, now)
     return True
 
 
 def _with_free_id(db: AgentConnection, record: Record, scope: int, now: datetime) -> Record | None:
     """Return the record with an id that is not in use; None when it is stored already."""
     _, kind, session, _ = place_of(record)
+    if record.superseded_by:
+        elsewhere = "SELECT 1 FROM records WHERE id = ? AND (scope, kind) <> (?, ?)"
+        if db.execute(elsewhere, (record.superseded_by, scope, kind)).fetchone():
+            record = moved_successor(record, db.agent_id)
     with_id = f"SELECT scope, kind, session_id, {rows.VISIBLE} FROM records AS r WHERE id = ?"
     while row := db.execute(with_id, (to_micros(now), record.id)).fetchone():
         *other, visible = row

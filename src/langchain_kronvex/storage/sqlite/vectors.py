@@ -6,7 +6,7 @@ first checks which model the stored ones come from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from langchain_kronvex.recall.ranking import Floats
@@ -52,29 +52,34 @@ def unembedded(
 
 
 def embed(
-    db: AgentConnection, vectors: Mapping[str, Floats], model: str, *, upcoming: bool = False
+    db: AgentConnection,
+    vectors: Sequence[tuple[Unembedded, Floats]],
+    model: str,
+    *,
+    upcoming: bool = False,
 ) -> None:
-    """Store a model's unit vectors by record id."""
-    width = next((len(vector) for vector in vectors.values()), 0)
+    """Store a model's unit vectors of memories that still have the same text."""
+    width = next((len(vector) for _, vector in vectors), 0)
     known = model_of(db, upcoming=upcoming)
     if known is None or not fits(known, model, width):
         refuse(db.location, known or model_of(db), model, width)
-    blobs = [(vector.astype(rows.FLOAT16).tobytes(), id_) for id_, vector in vectors.items()]
+    blobs = [(v.astype(rows.FLOAT16).tobytes(), each.id, each.text) for each, v in vectors]
+    same = "id = ? AND coalesce(search_text, content) = ?"
     if upcoming:
         db.executemany(
             "INSERT OR REPLACE INTO upcoming_vectors SELECT seq, ? FROM records "
-            f"WHERE id = ? AND {_MEMORIES}",
+            f"WHERE {same} AND {_MEMORIES}",
             [(*each, db.agent_id) for each in blobs],
         )
         return
     db.executemany(
         "UPDATE scopes SET revision = revision + 1 WHERE scope = "
-        "(SELECT scope FROM records WHERE id = ?)",
-        [(id_,) for _, id_ in blobs],
+        f"(SELECT scope FROM records WHERE {same})",
+        [each for _, *each in blobs],
     )
     db.executemany(
         "UPDATE records SET vector = ?, revision = "
-        "(SELECT s.revision FROM scopes AS s WHERE s.scope = records.scope) WHERE id = ?",
+        f"(SELECT s.revision FROM scopes AS s WHERE s.scope = records.scope) WHERE {same}",
         blobs,
     )
     db.execute(rows.PUT_MODEL, (db.agent_id, 0, model, width))

@@ -11,16 +11,27 @@ from langchain_kronvex.core.errors import MemoryNotFound
 from langchain_kronvex.storage import record as stored
 from langchain_kronvex.storage.backend import Record, Replacement
 from langchain_kronvex.storage.model_check import fits
-from langchain_kronvex.storage.record import from_cells, is_visible, place_of, rebased, to_micros
+from langchain_kronvex.storage.record import (
+    from_cells,
+    is_visible,
+    optional_micros,
+    place_of,
+    rebased,
+    to_micros,
+)
 from langchain_kronvex.storage.sqlite import erasing, rows
 from langchain_kronvex.storage.sqlite.file import AgentConnection
 
-_MUTABLE = "key, type, content, search_text, metadata, created, expires, pinned, revision"
-_INSERT = (
-    f"INSERT INTO records ({_MUTABLE}, scope, kind, id, user_id, session_id, said, vector) "
-    "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_MUTABLE = (
+    "key, type, content, search_text, metadata, created, expires, pinned, valid_until, "
+    "superseded_by, revision"
 )
-_UPDATE = f"UPDATE records SET ({_MUTABLE}) = (?,?,?,?,?,?,?,?,?) WHERE id = ? AND scope = ?"
+_CONSTANT = "scope, kind, id, user_id, session_id, said, valid_from, vector"
+_MARKS = {names: ",".join("?" * (names.count(",") + 1)) for names in (_MUTABLE, _CONSTANT)}
+_INSERT = (
+    f"INSERT INTO records ({_MUTABLE}, {_CONSTANT}) VALUES ({_MARKS[_MUTABLE]},{_MARKS[_CONSTANT]})"
+)
+_UPDATE = f"UPDATE records SET ({_MUTABLE}) = ({_MARKS[_MUTABLE]}) WHERE id = ? AND scope = ?"
 _NUMBER = (
     "INSERT INTO scopes (agent_id, owner, revision) VALUES (?, ?, 1) "
     "ON CONFLICT (agent_id, owner) DO UPDATE SET revision = revision + 1 RETURNING scope, revision"
@@ -41,7 +52,29 @@ def add(
     """Store records, those with a known key by renewing the older record."""
     records = usable(db, records, model)
     writes = number_writes(db, records)
-    return [_add(db, record, writes[record.scope.owner], now) for record in records]
+    kept = []
+    for record in records:
+        write = writes[record.scope.owner]
+        kept.append(_add(db, record, write, now))
+        for id_ in record.supersedes:
+            older = _last_of_chain(db, id_, write.scope, now)
+            if older.id != kept[-1].id:
+                update(db, stored.superseded(older, kept[-1]), write)
+    return kept
+
+
+def _last_of_chain(db: AgentConnection, id_: str, scope: int, now: datetime) -> Record:
+    """Return the memory that a memory of this owner has become: itself, or the last successor."""
+    one = f"{_SELECT} r.id = ? AND r.scope = ? AND r.kind = 'memory' AND {rows.VISIBLE}"
+    found: Record | None = None
+    while row := db.execute(one, (id_, scope, to_micros(now))).fetchone():
+        found = from_cells(row)
+        if found.superseded_by is None:
+            break
+        id_ = found.superseded_by
+    if found is None:
+        raise MemoryNotFound()
+    return found
 
 
 def _add(db: AgentConnection, record: Record, write: Write, now: datetime) -> Record:
@@ -94,8 +127,8 @@ def _content_at_place(db: AgentConnection, record: Record, now: datetime) -> str
     return row[0] if row else None
 
 
-def change(db: AgentConnection, record: Record, now: datetime) -> None:
-    """Write type, key, metadata, expiry and pin of an existing record."""
+def change(db: AgentConnection, record: Record, now: datetime, model: str | None = None) -> bool:
+    """Write the values of an existing record that may change; return whether its text did."""
     # A new type may be found by another formula: then the index is read anew.
     row = db.execute(
         "UPDATE scopes SET revision = revision + 1, generation = generation + "
@@ -107,19 +140,25 @@ def change(db: AgentConnection, record: Record, now: datetime) -> None:
     if row is None:
         raise MemoryNotFound()
     write = Write(*row)
-    record = _rebased(db, record, write.scope)
+    (record,) = usable(db, [_rebased(db, record, write.scope)], model)
     older = same_key(db, record, write.scope, now)
     if older and older.id != record.id:
         raise stored.key_taken()
+    text = "SELECT 1 FROM records WHERE id = ? AND content <> ?"
+    is_rewritten = db.execute(text, (record.id, record.content)).fetchone() is not None
+    if is_rewritten:
+        _renew_vectors(db, record)
+        db.mark("erasing")
     update(db, record, write)
+    return is_rewritten
 
 
-def count_accesses(db: AgentConnection, counts: Mapping[str, int]) -> None:
+def count_accesses(db: AgentConnection, counts: Mapping[str, int], now: datetime) -> None:
     """Add to the access counts of records, by id."""
     db.executemany(
-        "INSERT INTO accesses (seq, count) SELECT seq, ? FROM records WHERE id = ? "
-        "ON CONFLICT (seq) DO UPDATE SET count = count + excluded.count",
-        [(count, id_) for id_, count in counts.items()],
+        "INSERT INTO accesses (seq, count, latest) SELECT seq, ?, ? FROM records WHERE id = ? "
+        "ON CONFLICT (seq) DO UPDATE SET count = count + excluded.count, latest = excluded.latest",
+        [(count, to_micros(now), id_) for id_, count in counts.items()],
     )
 
 
@@ -195,16 +234,17 @@ def _renew_vectors(db: AgentConnection, record: Record) -> None:
 
 def _mutable_cells(record: Record) -> tuple[Any, ...]:
     """Return the cells that may change during the life of a record, in the order of the UPDATE."""
-    expires = None if record.expires_at is None else to_micros(record.expires_at)
-    created, texts = to_micros(record.created_at), stored.text_cells(record)
-    return record.key, *texts, created, expires, record.pinned
+    times = to_micros(record.created_at), optional_micros(record.expires_at)
+    validity = optional_micros(record.valid_until), record.superseded_by
+    return record.key, *stored.text_cells(record), *times, record.pinned, *validity
 
 
 def _constant_cells(record: Record) -> tuple[Any, ...]:
     """Return the cells that are written only once, in the order of the INSERT."""
     user, session = record.scope.user_id or "", record.scope.session_id or ""
     said = to_micros(record.said_at or record.created_at)
-    return record.kind, record.id, user, session, said, _blob(record)
+    since = optional_micros(record.valid_from)
+    return record.kind, record.id, user, session, said, since, _blob(record)
 
 
 def _blob(record: Record) -> bytes | None:

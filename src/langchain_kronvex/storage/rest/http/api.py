@@ -66,12 +66,19 @@ def _quoted(part: str) -> str:
     return quote(part, safe="") if part.strip(".") else part.replace(".", "%2E")
 
 
-def recall_request(query: str, top_k: int, session: str | None, memory_type: str | None) -> Request:
-    """Return the request that finds memories, however low their similarity is."""
+def recall_request(
+    query: str, top_k: int, session: str | None, memory_type: str | None, is_current: bool
+) -> Request:
+    """Return the request that finds memories, however low their similarity is.
+
+    Servers of this package leave superseded memories out, unless they are told otherwise.
+    """
     text = _UNSENDABLE.sub(" ", query)
     asked: dict[str, Any] = {"query": text if text.strip() else "?", **session_fields(session)}
     typed = {} if memory_type is None else {"memory_type": memory_type}
     body = {**asked, **typed, "top_k": top_k, "threshold": 0.0}
+    if not is_current:
+        body["include_superseded"] = True
     return Request("POST", "/recall", body=body)
 
 
