@@ -4,8 +4,9 @@ The model writes the arguments; the program names the user. The tools return mem
 line for each, as in every prompt.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -13,12 +14,14 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, ToolException
 from pydantic import BaseModel, Field, ValidationError
 
+from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.context_lines import memory_line, neutral
-from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.core.options import explained
-from langchain_kronvex.core.types import Memory, Scope
+from langchain_kronvex.core.types import Memory, MemoryTypes, Scope
 from langchain_kronvex.core.validation import MemoryType, check_flag, checked_names
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.recall_context import RecallConditions
 from langchain_kronvex.memory.scope_from_config import check_memory, scope_from
 
 # LangGraph passes the run to a parameter named `runtime`; a model can neither see nor set it. Its
@@ -38,7 +41,8 @@ RECALL = (
 )
 FORGET = (
     "Erase one memory of this user permanently, because the user asks for it or it is wrong. "
-    "Takes the id that recall showed. To correct a memory, forget it and remember the new one."
+    "Takes the id that recall showed. For something that has changed, remember the new fact with "
+    "supersedes instead."
 )
 UNKNOWN = "No memory has this id. Use recall to find the ids."
 
@@ -47,6 +51,12 @@ class RememberInput(BaseModel):
     """The arguments of `remember`."""
 
     content: str = Field(description="What to remember, as one self-contained sentence.")
+    supersedes: list[str] | None = Field(
+        default=None,
+        description=(
+            "Ids of memories that are no longer true because of this one, as recall showed them."
+        ),
+    )
     memory_type: MemoryType = Field(
         default="semantic",
         description=(
@@ -74,9 +84,16 @@ Ids = dict[str, Any]  # the user and the session
 
 
 def _remember(
-    memory: KronvexMemory, ids: Ids, content: str, memory_type: MemoryType = "semantic"
+    memory: KronvexMemory,
+    ids: Ids,
+    content: str,
+    memory_type: MemoryType = "semantic",
+    supersedes: Sequence[str] | None = None,
 ) -> str:
-    stored = memory.remember(content, memory_type=memory_type, **ids)
+    try:
+        stored = memory.remember(content, memory_type=memory_type, supersedes=supersedes, **ids)
+    except MemoryNotFound:
+        return f"Nothing was remembered. {UNKNOWN}"
     return f"{'Already known' if stored.deduplicated else 'Remembered'}: {_line(stored)}"
 
 
@@ -86,8 +103,14 @@ def _recall(
     query: str,
     limit: int = 5,
     memory_type: MemoryType | None = None,
+    *,
+    conditions: RecallConditions,
 ) -> str:
-    found = memory.inject_context(query, top_k=limit, memory_type=memory_type, **ids)
+    allowed = checks.check_types(conditions.memory_type)
+    if memory_type and allowed and memory_type not in allowed:
+        return "No memory matches."
+    chosen = {**conditions.conditions(), "memory_type": memory_type or allowed}
+    found = memory.inject_context(query, top_k=limit, **chosen, **ids)
     return "\n".join(map(_line, found.memories)) or "No memory matches."
 
 
@@ -138,6 +161,12 @@ def create_memory_tools(
     user_id: str | None = None,
     session_id: str | None = None,
     this_session_only: bool = False,
+    memory_type: MemoryTypes = None,
+    threshold: float = 0.0,
+    include_shared: bool = False,
+    filter: Mapping[str, Any] | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> list[BaseTool]:
     """Return the tools `remember`, `recall` and `forget` for an agent.
 
@@ -161,16 +190,27 @@ def create_memory_tools(
         user_id: The user, for every call.
         session_id: The session, for every call; without a `user_id`, also the user.
         this_session_only: `recall` and `forget` only see the current session.
+        memory_type: `recall` only finds this type, or these types. The model can neither see nor
+            change this, nor the conditions that follow.
+        threshold: The lowest similarity, from 0 to 1.
+        include_shared: `recall` also finds the agent-level memories (stored with neither id).
+        filter: Conditions on the metadata; see `KronvexMemory.recall`.
+        since: Only what was said at or after this moment, an aware datetime.
+        until: Only what was said before this moment, an aware datetime.
 
     Raises:
         InvalidInput: an option does not fit.
         ScopeRequired: when a tool runs, if nothing names a user or a session.
     """
     only = check_flag(this_session_only, "this_session_only")
+    conditions = RecallConditions(
+        memory_type=memory_type, threshold=threshold, include_shared=include_shared, filter=filter,
+        since=since, until=until,
+    )  # fmt: skip
     action = partial(_Action, check_memory(memory), Scope.of(user_id, session_id), only)
     return [
         action(_remember).tool("remember", REMEMBER, RememberInput),
-        action(_recall).tool("recall", RECALL, RecallInput),
+        action(partial(_recall, conditions=conditions)).tool("recall", RECALL, RecallInput),
         action(_forget).tool("forget", FORGET, ForgetInput),
     ]
 

@@ -52,7 +52,13 @@ class KronvexMemoryContext(ContextOptions, RunnableSerializable[Any, Any]):
         history_key: The key of the messages that the prompt contains already.
         top_k: At most this many memories.
         max_tokens: Leave out the least similar until the context has about this many tokens.
-        memory_type: Only this type.
+        order_by: `confidence`, where an update comes before what it updates, or `similarity`.
+        memory_type: Only this type, or these types.
+        threshold: The lowest similarity, from 0 to 1.
+        include_shared: Also recall the agent-level memories (stored with neither id).
+        filter: Conditions on the metadata; see `KronvexMemory.recall`.
+        since: Only what was said at or after this moment, an aware datetime.
+        until: Only what was said before this moment, an aware datetime.
         user_id: The user, for every call.
         session_id: The session, for every call; without a `user_id`, also the user.
         this_session_only: Recall only from the current session.

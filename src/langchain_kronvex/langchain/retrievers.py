@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
@@ -15,14 +16,14 @@ from pydantic import ConfigDict
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.memory.conversions import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.recall_context import RecallConditions
 from langchain_kronvex.memory.scope_from_config import scope_from
 
 
-class KronvexRetriever(CheckedOptions, BaseRetriever):
+class KronvexRetriever(RecallConditions, BaseRetriever):
     """Recalls memories of one user.
 
     >>> memory = KronvexMemory("sqlite://")
@@ -44,9 +45,12 @@ class KronvexRetriever(CheckedOptions, BaseRetriever):
         user_id: The user, for every call.
         session_id: The session, for every call; without a `user_id`, also the user.
         this_session_only: Recall only from the current session.
-        memory_type: Only this type.
+        memory_type: Only this type, or these types.
         threshold: The lowest similarity, from 0 to 1.
         include_shared: Also search the agent-level memories (stored with neither id).
+        filter: Conditions on the metadata; see `KronvexMemory.recall`.
+        since: Only what was said at or after this moment, an aware datetime.
+        until: Only what was said before this moment, an aware datetime.
         tags: Tags for callbacks, as for every LangChain retriever.
         metadata: Metadata for callbacks, as for every LangChain retriever.
 
@@ -62,9 +66,6 @@ class KronvexRetriever(CheckedOptions, BaseRetriever):
     user_id: str | None = None
     session_id: str | None = None
     this_session_only: bool = False
-    memory_type: str | None = None
-    threshold: float = 0.0
-    include_shared: bool = False
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True)
 
@@ -73,14 +74,12 @@ class KronvexRetriever(CheckedOptions, BaseRetriever):
         k = self.k if "k" in self.model_fields_set else None
         self.k, self.top_k = count_of(k, self.top_k, self.k), None
         Scope.of(self.user_id, self.session_id)
-        checks.check_share(self.threshold, "threshold")
-        if self.memory_type is not None:
-            checks.check_type(self.memory_type)
+        super().check_options()
 
     def invoke(
         self, input: str, config: RunnableConfig | None = None, **kwargs: Any
     ) -> list[Document]:
-        """Return the documents for a query; `k` can be passed for a single call."""
+        """Return the documents for a query; `k` and `filter` can be passed for a single call."""
         return super().invoke(input, config, **self._for_call(config, kwargs))
 
     async def ainvoke(
@@ -91,22 +90,26 @@ class KronvexRetriever(CheckedOptions, BaseRetriever):
 
     def _for_call(self, config: RunnableConfig | None, given: dict[str, Any]) -> dict[str, Any]:
         """Return the options of one call, with the scope."""
-        checks.check_names("invoke", given, ("k", "top_k", "run_id"))
+        checks.check_names("invoke", given, ("k", "top_k", "filter", "run_id"))
         k = count_of(given.pop("k", None), given.pop("top_k", None), self.k)
         scope = scope_from(config, self.user_id, self.session_id).reading(self.this_session_only)
-        return {**given, "k": k, "scope": scope}
+        return {"filter": self.filter, **given, "k": k, "scope": scope}
 
     def _get_relevant_documents(  # type: ignore[override] # more keywords, as LangChain allows
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, scope: Scope, k: int
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        scope: Scope,
+        k: int,
+        filter: Mapping[str, Any] | None,
     ) -> list[Document]:
         found = self.memory.recall(
             query,
             user_id=scope.user_id,
             session_id=scope.session_id,
             top_k=k,
-            memory_type=cast("checks.MemoryType | None", self.memory_type),
-            threshold=self.threshold,
-            include_shared=self.include_shared,
+            **{**self.conditions(), "filter": filter},
         )
         return [to_document(memory) for memory in found]
 
@@ -132,3 +135,23 @@ def count_of(k: int | None, top_k: int | None, default: int) -> int:
         raise InvalidInput("k and top_k are the same option; pass one of them.")
     given = k if top_k is None else top_k
     return default if given is None else checks.check_count(given, "k", least=1)
+
+
+def searched(
+    search_kwargs: Mapping[str, Any] | None,
+    k: int | None,
+    threshold: float,
+    filter: Mapping[str, Any] | None,
+) -> tuple[int | None, float, Mapping[str, Any] | None]:
+    """Return `k`, threshold and filter, which `search_kwargs` may give instead.
+
+    Raises:
+        InvalidInput: `search_kwargs` is not a mapping, or has other options.
+    """
+    if not isinstance(search_kwargs, Mapping | None):
+        kind = type(search_kwargs).__name__
+        raise InvalidInput(f"search_kwargs must be a mapping, not {kind}.")
+    given = search_kwargs or {}
+    checks.check_names("search_kwargs", given, ("k", "score_threshold", "filter"))
+    score = given.get("score_threshold", threshold)
+    return given.get("k", k), score, given.get("filter", filter)

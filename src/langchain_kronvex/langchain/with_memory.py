@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Any
 
 from langchain_core.callbacks import adispatch_custom_event, dispatch_custom_event
@@ -13,6 +14,7 @@ from pydantic import ConfigDict
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
+from langchain_kronvex.core.types import MemoryTypes, OrderBy
 from langchain_kronvex.langchain.answers import Answer
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT, Turn
 from langchain_kronvex.langchain.prompts import (
@@ -189,7 +191,13 @@ def with_memory(
     output_messages_key: str = "output",
     top_k: int = 8,
     max_tokens: int | None = None,
-    memory_type: str | None = None,
+    memory_type: MemoryTypes = None,
+    threshold: float = 0.0,
+    include_shared: bool = False,
+    order_by: OrderBy = "confidence",
+    filter: Mapping[str, Any] | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
     max_messages: int | None = None,
     user_id: str | None = None,
     session_id: str | None = None,
@@ -224,7 +232,13 @@ def with_memory(
         top_k: At most this many memories in the context.
         max_tokens: Leave out the least similar memories until the context has about this many
             tokens.
-        memory_type: Recall only this type.
+        memory_type: Recall only this type, or these types.
+        threshold: The lowest similarity, from 0 to 1.
+        include_shared: Also recall the agent-level memories (stored with neither id).
+        filter: Conditions on the metadata; see `KronvexMemory.recall`.
+        since: Only what was said at or after this moment, an aware datetime.
+        until: Only what was said before this moment, an aware datetime.
+        order_by: `confidence`, where an update comes before what it updates, or `similarity`.
         max_messages: The history is the last whole turns that hold at most this many messages; a
             turn is a user's message and its answer.
         user_id: The user, for every call.
@@ -252,6 +266,12 @@ def with_memory(
             top_k=top_k,
             max_tokens=max_tokens,
             memory_type=memory_type,
+            threshold=threshold,
+            include_shared=include_shared,
+            order_by=order_by,
+            filter=filter,
+            since=since,
+            until=until,
             this_session_only=this_session_only,
             on_error=on_error,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from inspect import signature
 from typing import Any
 
@@ -10,9 +12,10 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ScopeRequired
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.types import MemoryTypes, Scope
 from langchain_kronvex.memory.conversions import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.recall_context import RecallConditions
 from langchain_kronvex.memory.scope_from_config import check_memory
 
 # Models see only the date and the type, and embeddings only the text; the rest is for programs.
@@ -38,9 +41,12 @@ class KronvexRetriever(BaseRetriever):
         session_id: The session; without a `user_id`, also the user.
         this_session_only: Search only this session.
         k: How many nodes.
-        memory_type: Only this type.
+        memory_type: Only this type, or these types.
         threshold: The lowest similarity, from 0 to 1.
         include_shared: Also search the agent-level memories (stored with neither id).
+        filter: Conditions on the metadata; see `KronvexMemory.recall`.
+        since: Only what was said at or after this moment, an aware datetime.
+        until: Only what was said before this moment, an aware datetime.
         options: Options of LlamaIndex's `BaseRetriever`.
 
     Raises:
@@ -56,9 +62,12 @@ class KronvexRetriever(BaseRetriever):
         session_id: str | None = None,
         this_session_only: bool = False,
         k: int = 5,
-        memory_type: str | None = None,
+        memory_type: MemoryTypes = None,
         threshold: float = 0.0,
         include_shared: bool = False,
+        filter: Mapping[str, Any] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         **options: Any,
     ) -> None:
         known = [*signature(KronvexRetriever).parameters, *signature(BaseRetriever).parameters]
@@ -67,14 +76,16 @@ class KronvexRetriever(BaseRetriever):
         if not scope:
             raise ScopeRequired("The retriever needs a user: pass user_id or session_id.")
         scope = scope.reading(checks.check_flag(this_session_only, "this_session_only"))
+        conditions = RecallConditions(
+            memory_type=memory_type, threshold=threshold, include_shared=include_shared,
+            filter=filter, since=since, until=until,
+        )  # fmt: skip
         self.memory = check_memory(memory)
         self._options: dict[str, Any] = {
             "user_id": scope.user_id,
             "session_id": scope.session_id,
             "top_k": checks.check_count(k, "k", least=1),
-            "memory_type": None if memory_type is None else checks.check_type(memory_type),
-            "threshold": checks.check_share(threshold, "threshold"),
-            "include_shared": checks.check_flag(include_shared, "include_shared"),
+            **conditions.conditions(),
         }
         super().__init__(**options)
 

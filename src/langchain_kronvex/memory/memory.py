@@ -919,18 +919,29 @@ class KronvexMemory:
         user_id: str | None = None,
         session_id: str | None = None,
         this_session_only: bool = False,
-        memory_type: MemoryType | None = None,
+        memory_type: MemoryTypes = None,
         threshold: float = 0.0,
         include_shared: bool = False,
+        filter: Mapping[str, Any] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        search_kwargs: Mapping[str, Any] | None = None,
         name: str | None = None,
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> KronvexRetriever:
-        """Return a retriever over the memories: 5 by default; see `KronvexRetriever`."""
-        from langchain_kronvex.langchain.retrievers import KronvexRetriever, count_of
+        """Return a retriever over the memories: 5 by default; see `KronvexRetriever`.
+
+        `search_kwargs` takes `k`, `filter` and `score_threshold`, as retrievers of vector stores
+        do; they are the same options under other names.
+        """
+        from langchain_kronvex.langchain.retrievers import KronvexRetriever, count_of, searched
+
+        k, threshold, filter = searched(search_kwargs, k, threshold, filter)
 
         return KronvexRetriever(
             memory=self, k=count_of(k, top_k, 5), user_id=user_id, session_id=session_id,
             this_session_only=this_session_only, memory_type=memory_type, threshold=threshold,
-            include_shared=include_shared, name=name, tags=tags, metadata=metadata,
+            include_shared=include_shared, filter=filter, since=since, until=until, name=name,
+            tags=tags, metadata=metadata,
         )  # fmt: skip

@@ -2,42 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import cast
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SkipValidation
 
 from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.options import CheckedOptions
-from langchain_kronvex.core.types import MemoryContext, Scope
+from langchain_kronvex.core.types import MemoryContext, MemoryTypes, OrderBy, Scope
 from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory
 
 
-class ContextOptions(CheckedOptions, BaseModel):
-    """Whose context a turn recalls, and how; see `KronvexMemory.inject_context`.
+class RecallConditions(CheckedOptions, BaseModel):
+    """Which memories an adapter recalls; see `KronvexMemory.recall`.
 
     Raises:
         InvalidInput: an option does not fit.
     """
 
-    user_id: str | None = None
-    session_id: str | None = None
-    top_k: int = 8
-    max_tokens: int | None = None
-    memory_type: str | None = None
-    this_session_only: bool = False
-    on_error: OnFailure = "degrade"
+    memory_type: Annotated[MemoryTypes, SkipValidation] = None
+    threshold: float = 0.0
+    include_shared: bool = False
+    filter: Annotated[Mapping[str, Any] | None, SkipValidation] = None
+    since: datetime | None = None
+    until: datetime | None = None
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True)
 
     def check_options(self) -> None:
         """Raise `InvalidInput` if a value does not fit."""
+        checks.check_types(self.memory_type)
+        checks.check_share(self.threshold, "threshold")
+        checks.check_period(self.since, self.until)
+        parse_filter(self.filter)
+
+    def conditions(self) -> dict[str, Any]:
+        """Return the conditions, as arguments of `recall` and `inject_context`."""
+        return {name: getattr(self, name) for name in RecallConditions.model_fields}
+
+
+class ContextOptions(RecallConditions):
+    """Whose context a turn recalls, and how; see `KronvexMemory.inject_context`."""
+
+    user_id: str | None = None
+    session_id: str | None = None
+    top_k: int = 8
+    max_tokens: int | None = None
+    order_by: OrderBy = "confidence"
+    this_session_only: bool = False
+    on_error: OnFailure = "degrade"
+
+    def check_options(self) -> None:
+        """Raise `InvalidInput` if a value does not fit."""
+        super().check_options()
         Scope.of(self.user_id, self.session_id)
         checks.check_count(self.top_k, "top_k", least=1)
         checks.check_optional_count(self.max_tokens, "max_tokens", least=1)
-        if self.memory_type is not None:
-            checks.check_type(self.memory_type)
 
 
 def recall_context(
@@ -63,7 +86,8 @@ def recall_context(
             session_id=scope.session_id,
             top_k=options.top_k,
             max_tokens=options.max_tokens,
-            memory_type=cast("checks.MemoryType | None", options.memory_type),
+            order_by=options.order_by,
             already_shown=already_shown,
+            **options.conditions(),
         )
     return MemoryContext(degraded=True)

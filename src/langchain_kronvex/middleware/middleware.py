@@ -1,7 +1,8 @@
 """`KronvexMemoryMiddleware`: gives an agent of `create_agent` a memory across threads."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from typing import Annotated, Any
 
 from langchain.agents.middleware.types import (
@@ -18,7 +19,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 from typing_extensions import NotRequired
 
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.types import MemoryTypes, OrderBy, Scope
 from langchain_kronvex.core.validation import check_flag, checked_names
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 from langchain_kronvex.memory.engine import OnFailure
@@ -95,7 +96,13 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         session_id: The session, for every run; without a `user_id`, also the user.
         top_k: At most this many memories.
         max_tokens: Leave out the least similar until the context has about this many tokens.
-        memory_type: Recall only this type.
+        memory_type: Recall only this type, or these types.
+        threshold: The lowest similarity, from 0 to 1.
+        include_shared: Also recall the agent-level memories (stored with neither id).
+        filter: Conditions on the metadata; see `KronvexMemory.recall`.
+        since: Only what was said at or after this moment, an aware datetime.
+        until: Only what was said before this moment, an aware datetime.
+        order_by: `confidence`, where an update comes before what it updates, or `similarity`.
         this_session_only: Recall only from the current session.
         on_error: `degrade` (the agent continues without memories), or `raise`.
         remember: Save the exchanges; if False, the agent only recalls.
@@ -116,7 +123,13 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         session_id: str | None = None,
         top_k: int = 8,
         max_tokens: int | None = None,
-        memory_type: str | None = None,
+        memory_type: MemoryTypes = None,
+        threshold: float = 0.0,
+        include_shared: bool = False,
+        order_by: OrderBy = "confidence",
+        filter: Mapping[str, Any] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         this_session_only: bool = False,
         on_error: OnFailure = "degrade",
         remember: bool = True,
@@ -125,7 +138,9 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         self.memory = check_memory(memory)
         self._options = ContextOptions(
             user_id=user_id, session_id=session_id, top_k=top_k, max_tokens=max_tokens,
-            memory_type=memory_type, this_session_only=this_session_only, on_error=on_error,
+            memory_type=memory_type, threshold=threshold, include_shared=include_shared,
+            order_by=order_by, filter=filter, since=since, until=until,
+            this_session_only=this_session_only, on_error=on_error,
         )  # fmt: skip
         self._remember = check_flag(remember, "remember")
         # Those of this process; the turns of others are restored from their records.
