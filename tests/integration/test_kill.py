@@ -216,3 +216,28 @@ def test_an_erasure_killed_at_any_moment_is_finished_at_the_next_opening(
         said = child.kill()
         with open_memory(url) as memory:
             _check_erasure(memory, folder, forgotten="forgotten" in said)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_chain_is_whole_after_a_kill(
+    crew: Crew, store_url: str, open_memory: OpenMemory, seed: int
+) -> None:
+    luck = random.Random(seed)
+    for round_number in range(4):
+        user = f"user{round_number}"
+        child = crew.start("supersede_until_killed", url=store_url, user_id=user)
+        told = [child.hear() for _ in range(luck.randint(1, 8))]
+        time.sleep(luck.uniform(0, 0.005))
+        told += child.kill()
+        with open_memory(store_url) as memory:
+            (current,) = memory.memories(user_id=user)
+            history = memory.history(current.id)
+            assert [each.content.partition(",")[0] for each in history] == [
+                f"home {number}" for number in range(len(history))
+            ]
+            assert len(history) in (len(told), len(told) + 1)
+            assert history[: len(told)][-1].content == (
+                f"home {told[-1]}, corrected" if told[-1] % 2 else f"home {told[-1]}"
+            )
+            assert [each.superseded_by for each in history[:-1]] == [m.id for m in history[1:]]
+            assert [m.id for m in memory.recall("home", user_id=user)] == [current.id]

@@ -58,6 +58,16 @@ def write_until_killed(say: Say, hear: Hear, url: str, user_id: str, round_numbe
             memory.recall(token, user_id=user_id)
 
 
+def supersede_until_killed(say: Say, hear: Hear, url: str, user_id: str) -> None:
+    """Let each memory supersede the one before, and every other one be corrected, for ever."""
+    memory, last = KronvexMemory(url), None
+    for number in itertools.count():
+        last = memory.remember(f"home {number}", user_id=user_id, supersedes=last).id
+        if number % 2:
+            memory.update(last, content=f"home {number}, corrected")
+        say(number)
+
+
 def open_and_say(say: Say, hear: Hear, url: str) -> None:
     """Open a store, however new, and write one memory."""
     with KronvexMemory(url) as memory:

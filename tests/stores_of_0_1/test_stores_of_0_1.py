@@ -141,6 +141,20 @@ def test_a_memory_can_be_changed_and_found_beside_a_new_one(url: str) -> None:
     assert changed.metadata == {"checked": True}
 
 
+def test_a_memory_can_be_corrected_and_superseded(url: str) -> None:
+    with KronvexMemory(url, **at(NOW)) as memory:
+        old = memory.recall("Lisbon", **ANA)[0]
+        count = len(memory.memories(**ANA))
+        new = memory.remember("My house is in Porto now.", **ANA, supersedes=old.id)
+        assert old.id not in {each.id for each in memory.recall("Lisbon", **ANA, top_k=9)}
+        assert len(memory.memories(**ANA)) == count
+        assert [each.id for each in memory.history(new.id)] == [old.id, new.id]
+        then = memory.recall("Lisbon", **ANA, as_of=NOW - timedelta(seconds=1))
+        assert then[0].id == old.id
+        assert memory.update(new.id, content="My house is in Braga now.").id == new.id
+        assert memory.recall("Braga", **ANA, top_k=1)[0].id == new.id
+
+
 def test_a_user_can_be_forgotten(kind: str, url: str, tmp_path: Path) -> None:
     with KronvexMemory(url, **at(NOW)) as memory:
         assert memory.forget(**ANA)
