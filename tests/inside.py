@@ -21,7 +21,7 @@ NAMES = {
     "Candidate": "recall.order:Candidate",
     "ChatLog": "memory.chat_log:ChatLog",
     "Column": "recall.arrays:Column",
-    "ConversationOrder": "recall.index:ConversationOrder",
+    "ConversationOrder": "recall.neighbours:ConversationOrder",
     "DEGRADED_EVENT": "langchain.chat_turn:DEGRADED_EVENT",
     "Database": "storage.postgres.database:Database",
     "EmbeddingModel": "embeddings.model:EmbeddingModel",

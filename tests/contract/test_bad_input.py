@@ -110,7 +110,7 @@ TABLE: list[tuple[str, str, Call, list[Any]]] = [
         "recall type",
         "memory_type",
         lambda m, v: m.recall("tea", memory_type=v),
-        [value for value in BAD_TYPES if value is not None],
+        [value for value in BAD_TYPES if value not in (None, ["episodic"])],
     ),
     (
         "order_by",

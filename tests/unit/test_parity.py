@@ -14,7 +14,8 @@ ONE_COLOUR = {
 }  # fmt: skip
 VERBS = {
     "remember", "remember_many", "save_exchange", "recall", "inject_context", "memories", "get",
-    "update", "forget", "clear", "sessions", "stats", "flush", "close", "load_messages",
+    "update", "history", "restore", "forget", "clear", "sessions", "stats", "flush", "close",
+    "load_messages",
     "save_messages", "clear_messages", "reindex", "export", "import_",
 }  # fmt: skip
 

@@ -253,28 +253,14 @@ def with_memory(
     """
     try:
         return ChainWithMemory(
-            chain=with_place(coerce_to_runnable(chain), context_key),
-            memory=memory,
-            name=name or "with_memory",
-            input_messages_key=input_messages_key,
-            history_messages_key=history_messages_key,
-            context_key=context_key,
-            output_messages_key=output_messages_key,
-            max_messages=max_messages,
-            user_id=user_id,
-            session_id=session_id,
-            top_k=top_k,
-            max_tokens=max_tokens,
-            memory_type=memory_type,
-            threshold=threshold,
-            include_shared=include_shared,
-            order_by=order_by,
-            filter=filter,
-            since=since,
-            until=until,
-            this_session_only=this_session_only,
-            on_error=on_error,
-        )
+            chain=with_place(coerce_to_runnable(chain), context_key), memory=memory,
+            name=name or "with_memory", input_messages_key=input_messages_key,
+            history_messages_key=history_messages_key, context_key=context_key,
+            output_messages_key=output_messages_key, max_messages=max_messages, user_id=user_id,
+            session_id=session_id, top_k=top_k, max_tokens=max_tokens, memory_type=memory_type,
+            threshold=threshold, include_shared=include_shared, order_by=order_by, filter=filter,
+            since=since, until=until, this_session_only=this_session_only, on_error=on_error,
+        )  # fmt: skip
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"with_memory: {error}") from error
 

@@ -23,7 +23,6 @@ from langchain_kronvex.core.errors import (
     MemoryNotFound,
     described,
 )
-from langchain_kronvex.core.filters import Filter
 from langchain_kronvex.core.threads import Threads
 from langchain_kronvex.core.types import MemoryStats, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
@@ -39,7 +38,6 @@ OnFailure = Literal["degrade", "raise"]  # of the memory in a chat
 # Reads that hardly wait: with as many threads as tasks, 64 tasks read 10 % less a second.
 _COMPUTING_THREADS = {"sqlite": 2, "postgresql": 4}
 
-_LEAST_PORTION = 200  # memories that are read at a time to be filtered
 _ERASE_AFTER_SECONDS = 0.5
 # The pause before the next erasure, in durations of the last: writers have to wait during one.
 _PAUSE_FACTOR = 20
@@ -220,45 +218,6 @@ class Engine:
         """Return the record of a memory, of any scope or of this one; or None."""
         chosen = Selection(kind="memory", scope=scope or None, ids=(checks.check_id(id_, "id"),))
         return next(iter(self.find(chosen)), None)
-
-    def memories(
-        self, chosen: Selection, wanted: Filter | None, limit: int, offset: int
-    ) -> list[Record]:
-        """Return a page of the chosen memories that pass a filter, newest first."""
-        checks.check_count(limit, "limit", least=1)
-        checks.check_count(offset, "offset", least=0)
-        page = Page(by="created", newest_first=True, limit=limit, offset=offset)
-        if wanted is None:
-            return self.find(chosen, page)
-        passed: list[Record] = []
-        portion = replace(page, limit=max(_LEAST_PORTION, limit), offset=0)
-        while len(passed) < offset + limit and (found := self.find(chosen, portion)):
-            passed += [record for record in found if wanted.accepts(record.metadata)]
-            portion = replace(portion, offset=portion.offset + len(found))
-        return passed[offset : offset + limit]
-
-    def history(self, id_: str) -> list[Record]:
-        """Return a memory, all that it has superseded and all that superseded it, oldest first.
-
-        Raises:
-            MemoryNotFound: no memory has this id.
-        """
-        last = self.find_memory(id_)
-        if last is None:
-            raise MemoryNotFound()
-        of_owner = Selection(kind="memory", scope=Scope(last.scope.owner))
-        known = {last.id: last}
-        while last.superseded_by and (
-            later := self.find(replace(of_owner, ids=(last.superseded_by,)))
-        ):
-            (last,) = later
-            known[last.id] = last
-        successors: tuple[str, ...] = (last.id,)
-        while successors:
-            older = self.find(replace(of_owner, superseded_by=successors))
-            known |= {record.id: record for record in older}
-            successors = tuple(record.id for record in older)
-        return sorted(known.values(), key=lambda record: (record.true_from, record.created_at))
 
     def change(self, id_: str, changed: Callable[[Record], Record]) -> Record:
         """Change the record of a memory; changes that others make at the same time are kept.

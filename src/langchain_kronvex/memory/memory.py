@@ -47,6 +47,7 @@ from langchain_kronvex.memory.conversions import (
     to_memory,
 )
 from langchain_kronvex.memory.engine import Engine
+from langchain_kronvex.memory.listing import history, listed
 from langchain_kronvex.memory.reindexing import Reindexing
 from langchain_kronvex.memory.reopening import settings_for, settings_to_copy
 from langchain_kronvex.memory.transfer.transfer import Export, Import
@@ -486,7 +487,7 @@ class KronvexMemory:
             is_current=as_of is None
             and not checks.check_flag(include_superseded, "include_superseded"),
         )
-        found = self.engine.memories(chosen, parse_filter(filter), limit, offset)
+        found = listed(self.engine, chosen, parse_filter(filter), limit, offset)
         return [to_memory(record) for record in found]
 
     async def amemories(
@@ -580,7 +581,7 @@ class KronvexMemory:
         Raises:
             MemoryNotFound: no memory has this id.
         """
-        return [to_memory(record) for record in self.engine.history(id)]
+        return [to_memory(record) for record in history(self.engine, id)]
 
     async def ahistory(self, id: str) -> list[Memory]:
         """Async version of `history`."""

@@ -136,7 +136,7 @@ class Recaller:
             memory_types=checks.check_types(memory_type),
             threshold=checks.check_share(threshold, "threshold"),
             include_shared=checks.check_flag(include_shared, "include_shared"),
-            filter=parse_filter(filter),
+            filter=None if filter is None else parse_filter(filter),
             since=since,
             until=until,
             as_of=checks.check_optional_time(as_of, "as_of"),

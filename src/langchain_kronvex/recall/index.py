@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from langchain_kronvex.recall.metadata import MetadataTable
 from langchain_kronvex.recall.neighbours import (
     COLUMNS,
     VECTOR_WINDOW,
+    ConversationOrder,
     Neighbours,
     Turn,
 )
@@ -44,7 +45,9 @@ from langchain_kronvex.recall.tokenizer import terms
 
 Places = NDArray[np.intp]
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_LAST_SECOND = 253_402_300_799  # of the calendar; a float may be rounded up beyond it
 _SCALES_AT_ONCE = 4096
+_PRIORS = Column(np.float32, (len(PRIORS),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,36 @@ class IndexRow:
     metadata: str = "{}"
     true_from: float = -math.inf
     true_until: float = math.inf
+
+
+def _columns() -> Table:
+    """Return the columns of an index, without rows."""
+    return Table(
+        seq=Column(np.int64),
+        expires=Column(np.float64),
+        created=Column(np.float64),
+        true_from=Column(np.float64),
+        true_until=Column(np.float64),
+        metadata=Column(np.int32),
+        year=Column(np.int16),
+        month=Column(np.int8),
+        day=Column(np.int8),
+        type=Column(np.int32),
+        form=Column(np.int8),
+        session=Column(np.int32),
+        conversation=Column(np.int32, fill=-1),
+        first_word=Column(np.int32),
+        neighbours=Column(np.int32, (COLUMNS,), fill=-1),
+        own_length=Column(np.float32),
+        length=Column(np.float32),
+        priors=_PRIORS,
+        vector_scale=Column(np.float32, fill=1),
+        reply_length=Column(np.float32),
+        language=Column(np.int8),
+        asks=Column(np.bool_),
+        unanswered=Column(np.bool_),
+        instructs=Column(np.bool_),
+    )
 
 
 class ScopeIndex:
@@ -107,34 +140,8 @@ class ScopeIndex:
     """
 
     def __init__(self) -> None:
-        priors = Column(np.float32, (len(PRIORS),))
-        self.table = Table(
-            seq=Column(np.int64),
-            expires=Column(np.float64),
-            created=Column(np.float64),
-            true_from=Column(np.float64),
-            true_until=Column(np.float64),
-            metadata=Column(np.int32),
-            year=Column(np.int16),
-            month=Column(np.int8),
-            day=Column(np.int8),
-            type=Column(np.int32),
-            form=Column(np.int8),
-            session=Column(np.int32),
-            conversation=Column(np.int32, fill=-1),
-            first_word=Column(np.int32),
-            neighbours=Column(np.int32, (COLUMNS,), fill=-1),
-            own_length=Column(np.float32),
-            length=Column(np.float32),
-            priors=priors,
-            vector_scale=Column(np.float32, fill=1),
-            reply_length=Column(np.float32),
-            language=Column(np.int8),
-            asks=Column(np.bool_),
-            unanswered=Column(np.bool_),
-            instructs=Column(np.bool_),
-        )
-        self.first_words = Table(count=Column(np.float32), sum=priors)
+        self.table = _columns()
+        self.first_words = Table(count=Column(np.float32), sum=_PRIORS)
         self.postings, self.replies = Postings(), Postings()
         self.spelling = Spelling(self.postings)
         self.neighbours = Neighbours(self.table, self.first_words)
@@ -210,8 +217,7 @@ class ScopeIndex:
         self.forms.update(row.form for row in rows)
         self.soonest_expiry = min(self.soonest_expiry, *(row.expires for row in rows))
         table["type"][places] = [self._coded("type " + row.memory_type) for row in rows]
-        # Rounding up rather than down could leave the calendar.
-        dates = [_EPOCH + timedelta(seconds=math.floor(row.created)) for row in rows]
+        dates = [_EPOCH + timedelta(seconds=min(row.created, _LAST_SECOND)) for row in rows]
         for part in ("year", "month", "day"):
             table[part][places] = [getattr(date, part) for date in dates]
 
@@ -312,34 +318,6 @@ class ScopeIndex:
             length = np.linalg.norm(joined, axis=1)
             self.table["vector_scale"][places] = 1 / np.where(length > 0, length, 1)
         self._stale_scales.clear()  # last: a signal may end this at any line
-
-
-@dataclass(frozen=True, slots=True)
-class ConversationOrder:
-    """Turns sorted by conversation.
-
-    Attributes:
-        places: Of the turns.
-        starts: Where each conversation begins among them.
-        sizes: How many turns each conversation has.
-        base: For each turn a number that grows by `apart` from conversation to conversation.
-    """
-
-    places: NDArray[np.intp]
-    starts: NDArray[np.intp]
-    sizes: NDArray[np.intp]
-    base: NDArray[np.float64]
-    apart: ClassVar[float] = 64.0  # more than any relevance
-
-    @classmethod
-    def of(cls, conversation: NDArray[np.int32]) -> ConversationOrder:
-        """Sort the memories that have a conversation; -1 marks the others."""
-        turns = np.flatnonzero(conversation >= 0)
-        places = turns[np.argsort(conversation[turns], kind="stable")]
-        of = conversation[places]
-        starts = np.flatnonzero(np.append(True, of[1:] != of[:-1])[: len(of)])
-        sizes = np.diff(np.append(starts, len(of)))
-        return cls(places, starts, sizes, np.repeat(cls.apart * np.arange(len(starts)), sizes))
 
 
 class IndexView:

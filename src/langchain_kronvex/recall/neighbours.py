@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,3 +112,31 @@ class Neighbours:
         np.add.at(self._table["length"], np.stack([later, earlier], 1), lent)
         self.links += len(earlier) + int(back.sum())
         self.borrowed_length += float(lent.sum(dtype=np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationOrder:
+    """Turns sorted by conversation.
+
+    Attributes:
+        places: Of the turns.
+        starts: Where each conversation begins among them.
+        sizes: How many turns each conversation has.
+        base: For each turn a number that grows by `apart` from conversation to conversation.
+    """
+
+    places: NDArray[np.intp]
+    starts: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+    base: NDArray[np.float64]
+    apart: ClassVar[float] = 64.0  # more than any relevance
+
+    @classmethod
+    def of(cls, conversation: NDArray[np.int32]) -> ConversationOrder:
+        """Sort the memories that have a conversation; -1 marks the others."""
+        turns = np.flatnonzero(conversation >= 0)
+        places = turns[np.argsort(conversation[turns], kind="stable")]
+        of = conversation[places]
+        starts = np.flatnonzero(np.append(True, of[1:] != of[:-1])[: len(of)])
+        sizes = np.diff(np.append(starts, len(of)))
+        return cls(places, starts, sizes, np.repeat(cls.apart * np.arange(len(starts)), sizes))

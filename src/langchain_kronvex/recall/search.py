@@ -17,8 +17,8 @@ from langchain_kronvex.recall.bm25 import (
     reply_scores,
     word_scores,
 )
-from langchain_kronvex.recall.index import ConversationOrder, IndexView, ScopeIndex
-from langchain_kronvex.recall.neighbours import VECTOR_WINDOW
+from langchain_kronvex.recall.index import IndexView, ScopeIndex
+from langchain_kronvex.recall.neighbours import VECTOR_WINDOW, ConversationOrder
 from langchain_kronvex.recall.ranking import Floats, Form, Formulas, Weights
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.tokenizer import STOP_WORDS, common_stems

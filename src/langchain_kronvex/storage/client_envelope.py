@@ -150,12 +150,7 @@ def read_envelope(
             said_at=_moment(envelope.get("said_at", envelope["created_at"])),
             expires_at=None if not envelope["expires_at"] else _moment(envelope["expires_at"]),
             pinned=envelope["pinned"] is True,
-            valid_from=_optional_moment(envelope.get("valid_from")),
-            valid_until=_optional_moment(envelope.get("valid_until")),
-            superseded_by=_string(envelope["superseded_by"])
-            if "superseded_by" in envelope
-            else None,
-            access_count=access_count,
+            **_validity(envelope),
         )
         written, version = int(envelope["written"]), int(envelope["version"])
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError, KronvexError):
@@ -235,8 +230,10 @@ def _moment(value: object) -> datetime:
     return moment
 
 
-def _optional_moment(value: object) -> datetime | None:
-    return None if value is None else _moment(value)
+def _validity(envelope: Mapping[str, Any]) -> dict[str, Any]:
+    """Return from when and until when a memory is true, and what superseded it, as far as known."""
+    checks = {"valid_from": _moment, "valid_until": _moment, "superseded_by": _string}
+    return {name: check(envelope[name]) for name, check in checks.items() if name in envelope}
 
 
 def _digest(text: str) -> str:
