@@ -51,11 +51,19 @@ def statement(seq: int, text: str, **fields: Any) -> IndexRow:
 
 
 def asked(
-    query: str, *, limit: int = 99, session_id: str | None = None, now: float = NOW, **fields: Any
+    query: str,
+    *,
+    limit: int = 99,
+    session_id: str | None = None,
+    memory_type: str | None = None,
+    now: float = NOW,
+    **fields: Any,
 ) -> RecallRequest:
     moment = datetime.fromtimestamp(now, timezone.utc)
+    types = None if memory_type is None else (memory_type,)
+    scope = Scope("ana", session_id)
     return RecallRequest(
-        query=query, scope=Scope("ana", session_id), top_k=limit, now=moment, **fields
+        query=query, scope=scope, top_k=limit, now=moment, memory_types=types, **fields
     )
 
 

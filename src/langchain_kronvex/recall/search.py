@@ -92,7 +92,8 @@ def _masks(index: ScopeIndex, request: RecallRequest) -> Iterator[NDArray[np.boo
     elif index.has_superseded and request.is_current:
         yield table["true_until"] == np.inf
     session = request.scope.only_session
-    for column, names in (("type", request.memory_types), ("session", session and (session,))):
+    sessions = None if session is None else (session,)
+    for column, names in (("type", request.memory_types), ("session", sessions)):
         if names is not None:
             codes = [index.codes.get(f"{column} {name}", -1) for name in names]
             yield np.isin(table[column], codes) if len(codes) > 1 else table[column] == codes[0]
