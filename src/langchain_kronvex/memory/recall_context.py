@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, SkipValidation
@@ -14,6 +15,7 @@ from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.core.types import MemoryContext, MemoryTypes, OrderBy, Scope
 from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.tracing import traced
 
 
 class RecallConditions(CheckedOptions, BaseModel):
@@ -80,14 +82,10 @@ def recall_context(
     if not query.strip():
         return MemoryContext()
     with memory.engine.degraded.going_on(options.on_error, report):
-        return memory.inject_context(
-            query,
-            user_id=scope.user_id,
-            session_id=scope.session_id,
-            top_k=options.top_k,
-            max_tokens=options.max_tokens,
-            order_by=options.order_by,
-            already_shown=already_shown,
-            **options.conditions(),
-        )
+        recall = partial(
+            memory.inject_context, query, user_id=scope.user_id, session_id=scope.session_id,
+            top_k=options.top_k, max_tokens=options.max_tokens, order_by=options.order_by,
+            already_shown=already_shown, **options.conditions(),
+        )  # fmt: skip
+        return traced(query, recall)
     return MemoryContext(degraded=True)
