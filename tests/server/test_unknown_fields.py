@@ -43,7 +43,7 @@ def test_a_text_is_not_changed_in_silence(api: httpx.Client, agent: str) -> None
     stored = api.post(f"/agents/{agent}/remember", json=SAID).json()
     path = f"/agents/{agent}/memories/{stored['id']}"
 
-    assert "Known are pinned, memory_type" in refused(api.patch(path, json={"content": "lion"}))
+    assert "Known are content, pinned" in refused(api.patch(path, json={"words": "lion"}))
     assert api.get(path).json()["content"] == "zebra"
 
 

@@ -212,7 +212,7 @@ class MemoryChange(Body):
     """Change the fields given."""
 
     nullable: ClassVar[bool] = False
-    content: Text = Field("", description="The corrected text, by which it is found from now on.")
+    content: Text = Field("-", description="The corrected text, by which it is found from now on.")
     pinned: bool = False
     memory_type: MemoryType = "episodic"
     metadata: Metadata = Field(default_factory=dict, description="Replaces the metadata.")
