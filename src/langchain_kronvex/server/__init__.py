@@ -12,7 +12,8 @@ changes that to the hosted service's way. Listings, exports and analytics cover 
 Unlike the hosted service: `threshold` is 0.0 unless given, since similarities of different
 engines do not compare. The same text of the same type is stored once for each user. Nothing is
 merged, and superseded only by a `supersedes` in a request. Deleting erases for good, so `restore`
-finds superseded memories only. The first memory sent to an agent with a readable name makes the agent. `bulk-import` takes sessions and dates.
+finds superseded memories only. The first memory sent to an agent with a readable name makes the
+agent. `bulk-import` takes sessions and dates.
 
 It answers 501 for ingest (which needs a language model), graph, conflicts, audit, consolidate, the
 reports with scores (health of an agent, weekly, global), demo keys and webhooks.
