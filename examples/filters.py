@@ -38,7 +38,7 @@ def main() -> None:
 
         # The program fixes the condition; what the user or the model says cannot change it.
         prompt = ChatPromptTemplate.from_messages(
-            [("system", "Known: {memory_context}"), ("human", "{input}")]
+            [("system", "Known:\n{memory_context}"), ("human", "{input}")]
         )
         chain = with_memory(prompt | OfflineChatModel(), memory, filter={"topic": "home"})
         config = {"configurable": {"user_id": "ana", "session_id": "monday"}}
