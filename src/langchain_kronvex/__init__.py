@@ -17,6 +17,8 @@ from langchain_kronvex.core.errors import (
     NotSupported,
     QuotaExceeded,
     RateLimited,
+    RerankingFailed,
+    SaveRefused,
     SchemaTooNew,
     ScopeRequired,
     ServerMisbehaved,
@@ -28,6 +30,7 @@ from langchain_kronvex.core.errors import (
     Unauthorized,
     WriteLost,
 )
+from langchain_kronvex.core.redaction import redact_secrets
 from langchain_kronvex.core.types import (
     Memory,
     MemoryContext,
@@ -75,6 +78,8 @@ __all__ = [
     "QuotaExceeded",
     "RateLimited",
     "RecalledMemory",
+    "RerankingFailed",
+    "SaveRefused",
     "SchemaTooNew",
     "Scope",
     "ScopeRequired",
@@ -87,5 +92,6 @@ __all__ = [
     "StoreUnavailable",
     "Unauthorized",
     "WriteLost",
+    "redact_secrets",
     "with_memory",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ UNUSABLE = [
     *(("cache_megabytes", value) for value in (-1, 1.5, "64", None, True)),
     *(("max_threads", value) for value in (0, -1, 2.5, "8", None)),
     *(("on_error", value) for value in ("raise", "ignore", 1)),
+    *(("before_save", value) for value in ("redact", False, asyncio.sleep)),
+    *(("rerank", value) for value in ("cross-encoder", sorted)),
     ("allow_http", "no"),
     *(("clock", value) for value in (datetime.now, lambda: None, "now", 5)),
     *(("outbox", value) for value in (5, b"outbox.db", ["outbox.db"])),

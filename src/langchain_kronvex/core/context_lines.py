@@ -43,13 +43,22 @@ def context_text(memories: Sequence[RecalledMemory]) -> str:
     return "\n".join(memory_line(memory) for memory in memories)
 
 
-def within(memories: Sequence[RecalledMemory], max_tokens: int | None) -> list[RecalledMemory]:
-    """Return the most similar memories whose lines fit, in their order."""
+def within(
+    memories: Sequence[RecalledMemory],
+    max_tokens: int | None,
+    ranked: Sequence[RecalledMemory] | None = None,
+) -> list[RecalledMemory]:
+    """Return the most relevant memories whose lines fit, in their order.
+
+    The most relevant are the most similar ones, unless `ranked` has them in another order.
+    """
     if max_tokens is None:
         return list(memories)
     kept: set[str] = set()
     left = max_tokens
-    for memory in sorted(memories, key=lambda memory: -memory.similarity):
+    if ranked is None:
+        ranked = sorted(memories, key=lambda memory: -memory.similarity)
+    for memory in ranked:
         left -= approximate_tokens(memory_line(memory) + "\n")
         if left < 0:
             break

@@ -4,6 +4,7 @@
 
     KronvexError
     ├── InvalidInput              (also a ValueError)
+    │   ├── SaveRefused
     │   └── ScopeRequired
     ├── MemoryNotFound            (also a LookupError)
     ├── ConfigurationError
@@ -12,6 +13,7 @@
     ├── MemoryClosed
     ├── EmbeddingsError
     │   └── EmbeddingMismatch
+    ├── RerankingFailed
     └── StoreError
         ├── StoreUnavailable
         ├── StoreBusy
@@ -52,6 +54,10 @@ class InvalidInput(KronvexError, ValueError):
     """A value does not fit; nothing was stored or changed."""
 
 
+class SaveRefused(InvalidInput):
+    """before_save refused a text; nothing was stored."""
+
+
 class ScopeRequired(InvalidInput):
     """Say whose memory it is: pass user_id or session_id, for example with
     config={"configurable": {"user_id": "ana", "session_id": "chat-1"}}.
@@ -84,6 +90,10 @@ class EmbeddingsError(KronvexError):
 
 class EmbeddingMismatch(EmbeddingsError):
     """The memories were indexed with embeddings other than those given."""
+
+
+class RerankingFailed(KronvexError):
+    """The reranker returned something other than scores, or documents that it was given."""
 
 
 class StoreError(KronvexError):

@@ -22,6 +22,7 @@ from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 
 FORGOTTEN = "[forgotten]"
+NOT_SAVED = "[not saved]"  # in place of a message that must not be stored
 _SAID = {"human", "ai", "tool", "chat", "function"}  # types of what users, models and tools say
 _KEPT = ("id", "name", "role", "tool_call_id", "status")
 _RESTORED = "restored"  # the key of fields that LangChain's classes would change on reading
@@ -56,7 +57,7 @@ def encode_message(message: BaseMessage) -> str:
         InvalidInput: The message could not be read again.
     """
     try:
-        as_dict = message_to_dict(_whole(message))
+        as_dict = message_to_dict(whole(message))
         try:
             text = json.dumps(as_dict)
         except (TypeError, ValueError, RecursionError):
@@ -76,12 +77,13 @@ def encode_message(message: BaseMessage) -> str:
         ) from error
 
 
-def _whole(message: BaseMessage) -> BaseMessage:
+def whole(message: BaseMessage) -> BaseMessage:
+    """Return a message; a chunk of a stream as the message it belongs to."""
     if not isinstance(message, BaseMessageChunk):
         return message
-    whole = message_chunk_to_message(message)
-    kept = {name: getattr(message, name) for name in type(whole).model_fields if name != "type"}
-    return whole.model_copy(update=kept)
+    joined = message_chunk_to_message(message)
+    kept = {name: getattr(message, name) for name in type(joined).model_fields if name != "type"}
+    return joined.model_copy(update=kept)
 
 
 def jsonable(value: Any) -> Any:
@@ -100,19 +102,22 @@ def decode_message(text: str) -> BaseMessage:
 
 
 def forgotten(message: BaseMessage) -> BaseMessage:
-    """Return a message of the same kind and id that says nothing; system messages stay.
+    """Return a message that is emptied; system messages stay."""
+    return emptied(message, FORGOTTEN) if message.type in _SAID else message
+
+
+def emptied(message: BaseMessage, mark: str) -> BaseMessage:
+    """Return a message of the same kind and id that says nothing but a mark.
 
     Tool calls keep their names and ids, so that the results that follow them still fit.
     """
-    if message.type not in _SAID:
-        return message
     kept = {name: getattr(message, name) for name in _KEPT if getattr(message, name, None)}
     if isinstance(message, AIMessage):
         kept["tool_calls"] = [{**call, "args": {}} for call in message.tool_calls]
         kept["invalid_tool_calls"] = [
             {**call, "args": None, "error": None} for call in message.invalid_tool_calls
         ]
-    return type(message)(content=FORGOTTEN, **kept)
+    return type(message)(content=mark, **kept)
 
 
 def window(messages: Sequence[BaseMessage], max_messages: int) -> list[BaseMessage]:
@@ -132,7 +137,8 @@ def window(messages: Sequence[BaseMessage], max_messages: int) -> list[BaseMessa
 
 def text_of(message: BaseMessage) -> str:
     """Return the text of a message, without characters that cannot be stored; "" if it has none."""
-    return _UNSTORABLE.sub("", str(message.text)).strip()
+    text = _UNSTORABLE.sub("", str(message.text)).strip()
+    return "" if text == NOT_SAVED else text
 
 
 def is_notice(message: BaseMessage) -> bool:

@@ -19,6 +19,7 @@ from langchain_kronvex.core.errors import ConfigurationError, MemoryClosed, Stor
 from langchain_kronvex.core.messages import query_of, visible_texts
 from langchain_kronvex.core.types import MemoryContext, Scope
 from langchain_kronvex.langchain.answers import Answer
+from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recall_context import ContextOptions, recall_context
@@ -110,7 +111,9 @@ class Turn:
     def _submit(self, messages: Sequence[BaseMessage]) -> Future[None] | None:
         if not messages:
             return None
-        return self.memory.engine.writer.submit(self.scope, lambda: self._write(messages))
+        engine = self.memory.engine
+        stored = engine.before_save.messages(messages)  # here: it is not tried again if it fails
+        return engine.writer.submit(self.scope, lambda: self._write(stored))
 
     def _saving_failed(self, error: Exception) -> None:
         if isinstance(error, concurrent.futures.CancelledError):
@@ -128,9 +131,8 @@ class Turn:
         return said
 
     def _write(self, messages: Sequence[BaseMessage]) -> None:
-        self.exchange = self.memory.save_messages(
-            messages, self.session_id, user_id=self.scope.user_id, reply_to=self.exchange
-        )
+        log = ChatLog.of(self.memory.engine, self.session_id, self.scope.user_id)
+        self.exchange = log.save(messages, remember=True, reply_to=self.exchange)
 
     def _degrade(self, error: Exception) -> None:
         """Report the first failure of the turn; raise it if that is wanted.

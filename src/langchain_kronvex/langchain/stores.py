@@ -24,7 +24,8 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
     It has the methods of every LangChain `BaseStore` (`mget`, `mset`, `mdelete`, `yield_keys`),
     and simpler ones; each has an async version with a name that starts with `a`. Values are JSON:
     a value read is equal to the value stored, except that tuples become lists. For bytes and other
-    objects, wrap the store in LangChain's `EncoderBackedStore`. Recalling, listing and forgetting
+    objects, wrap the store in LangChain's `EncoderBackedStore`. The memory's `before_save` sees the
+    texts in a value; if it refuses one, `SaveRefused` is raised. Recalling, listing and forgetting
     memories does not affect the values; `KronvexMemory.clear` erases them too.
 
     >>> with KronvexMemory("sqlite://") as memory:
@@ -69,7 +70,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
             InvalidInput: a value does not fit; nothing was stored.
         """
         expires_at = checks.expiry(self.memory.engine.clock(), ttl_days)
-        self._values.put({key: _encoded(value)}, expires_at)
+        self._values.put({key: self._to_store(value)}, expires_at)
 
     async def aset(self, key: str, value: Any, *, ttl_days: float | None = None) -> None:
         """Async version of `set`."""
@@ -126,7 +127,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
             NotSupported: a Kronvex server cannot do this.
         """
         expires_at = checks.expiry(self.memory.engine.clock(), ttl_days)
-        new = {key: _encoded(value)}
+        new = {key: self._to_store(value)}
         there = [None, _NULL] if expected is None else [_encoded(expected)]
         return any(self._values.put(new, expires_at, [content]) for content in there)
 
@@ -155,7 +156,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
             default: The value to pass to the function if the key has none.
 
         Returns:
-            The new value.
+            The new value, as it is stored.
 
         Raises:
             InvalidInput: the function did not return a JSON value other than None.
@@ -168,8 +169,9 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
             if value is None:
                 raise InvalidInput("The function returned None; it must return the new value.")
             expires_at, content = (there.expires_at, there.content) if there else (None, None)
-            if self._values.put({key: _encoded(value)}, expires_at, [content]):
-                return value
+            new = self._to_store(value)
+            if self._values.put({key: new}, expires_at, [content]):
+                return json.loads(new)
         raise StoreBusy(f"Other workers changed this key {_MAX_TRIES} times; try again.")
 
     async def achange(self, key: str, function: Callable[[Any], Any], default: Any = None) -> Any:
@@ -189,7 +191,7 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
 
     def mset(self, key_value_pairs: Sequence[tuple[str, Any]]) -> None:
         """Store values, all or none; if a key is given twice, the last value counts."""
-        contents = {check_key(key): _encoded(value) for key, value in key_value_pairs}
+        contents = {check_key(key): self._to_store(value) for key, value in key_value_pairs}
         self._values.put(contents, None)
 
     async def amset(self, key_value_pairs: Sequence[tuple[str, Any]]) -> None:
@@ -212,6 +214,12 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
         """Async version of `yield_keys`."""
         for key in await self.alist_keys(prefix):
             yield key
+
+    def _to_store(self, value: Any) -> str:
+        text, before_save = _encoded(value), self.memory.engine.before_save
+        return (
+            text if before_save.function is None else _encoded(before_save.values(json.loads(text)))
+        )
 
 
 def _encoded(value: Any) -> str:

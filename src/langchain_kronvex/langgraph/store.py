@@ -123,11 +123,12 @@ class KronvexStore(BaseStore):
         ops, now = list(ops), self.memory.engine.clock()
         searches = {n: CheckedSearch.of(op) for n, op in enumerate(ops) if isinstance(op, SearchOp)}
         puts = _last_of_each(op for op in ops if isinstance(op, PutOp))
+        values = self.memory.engine.before_save.values
         records = [
             record
             for put in puts.values()
             if put.value is not None
-            for record in items.to_records(put, self._fields, now)
+            for record in items.to_records(put._replace(value=values(put.value)), self._fields, now)
         ]
         _check_kinds(ops)
         got = self._get([op for op in ops if isinstance(op, GetOp)])

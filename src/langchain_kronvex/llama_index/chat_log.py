@@ -9,9 +9,11 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from llama_index.core.base.llms.types import ChatMessage
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.errors import InvalidInput, SaveRefused
+from langchain_kronvex.core.messages import NOT_SAVED, emptied, encode_message
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.llama_index.message_codec import as_langchain, decode, encode
+from langchain_kronvex.memory.before_save import log_refused
 from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Page, Record
@@ -58,7 +60,7 @@ class ChatKeys:
 
     def append(self, key: str, messages: Sequence[ChatMessage], status: str = ACTIVE) -> None:
         """Append messages, all or none."""
-        drafts = self._drafts(self._log(key), messages, status)
+        drafts = self._drafts(self._log(key), self._to_store(messages), status)
         self.engine.add(drafts, self.engine.clock())
 
     def rewrite(self, key: str, messages: Sequence[ChatMessage], status: str = ACTIVE) -> None:
@@ -66,7 +68,7 @@ class ChatKeys:
 
         Messages that another process appends in the meantime are kept too.
         """
-        log, now = self._log(key), self.engine.clock()
+        log, now, messages = self._log(key), self.engine.clock(), self._to_store(messages)
         contents = [encode(message) for message in messages]
         there = self._records(log, None)
         kept = _unchanged(there, contents, status)
@@ -143,6 +145,19 @@ class ChatKeys:
             if end is not None or len(found) < limit:
                 return [r for r in reversed(found[:end]) if _status(r) == ACTIVE]
             limit *= 4
+
+    def _to_store(self, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
+        """Return messages as `before_save` wants them stored; see `BeforeSave.message`."""
+        stored, before_save = [], self.engine.before_save
+        for message in messages:
+            text = encode(message)
+            try:
+                new = before_save.encoded(text)
+            except SaveRefused:
+                new = encode_message(emptied(as_langchain(message), NOT_SAVED))
+                log_refused(1)
+            stored.append(message if new == text else decode(new))
+        return stored
 
     def _drafts(self, log: ChatLog, messages: Sequence[ChatMessage], status: str) -> list[Record]:
         """Return the records of messages, followed by the memories made from them."""

@@ -128,7 +128,10 @@ class KronvexMemoryBlock(ContextOptions, BaseMemoryBlock[str]):
         if not fresh or not self.remember:
             return
         with self.memory.engine.degraded.going_on(self.on_error):
-            self.memory.engine.writer.submit(scope, lambda: remember(self.memory, scope, fresh))
+            engine = self.memory.engine
+            seen = engine.before_save.said
+            stored = [(user and seen(user), answer and seen(answer)) for user, answer in fresh]
+            engine.writer.submit(scope, lambda: remember(self.memory, scope, stored))
             # Known here, so that a forgotten exchange does not return when it leaves the queue.
             self._seen |= dict.fromkeys((scope, pair) for pair in fresh)
         for oldest in list(self._seen)[:-_MAX_SEEN]:
@@ -165,7 +168,7 @@ def remember(memory: KronvexMemory, scope: Scope, said: Sequence[Exchange]) -> N
     Args:
         memory: The memory that stores them.
         scope: The user and the session.
-        said: The exchanges, in the order they were said.
+        said: The exchanges, in the order they were said; `before_save` has seen them.
     """
     now = memory.engine.clock()
     log = ChatLog.of(memory.engine, scope.session_id or scope.owner, scope.user_id)
@@ -173,7 +176,7 @@ def remember(memory: KronvexMemory, scope: Scope, said: Sequence[Exchange]) -> N
     there = {record.content: record for record in latest}
     asked_lately = {record.search_text for record in latest}
     changed: dict[str, Record] = {}
-    for user, answer in said:
+    for user, answer in filter(any, said):
         question = exchange_content(user, None)[:MAX_CONTENT_CHARS] if user else ""
         content = exchange_content(user, answer or None) if user else answer_content(answer)
         content = content[:MAX_CONTENT_CHARS]

@@ -19,7 +19,6 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ErasurePending, InvalidInput
 from langchain_kronvex.core.messages import (
     answer_content,
-    check_messages,
     decode_message,
     encode_message,
     exchange_content,
@@ -85,17 +84,13 @@ class ChatLog:
         """Store messages, and the exchanges they hold as memories; all or nothing.
 
         Args:
-            messages: In the order they were said.
+            messages: In the order they were said; `before_save` has seen them.
             remember: Also remember the exchanges.
             reply_to: The id of the exchange that a leading answer completes; None to look it up.
 
         Returns:
             The id of the last exchange, which a later answer can complete.
-
-        Raises:
-            InvalidInput: `messages` is not a list of LangChain messages.
         """
-        check_messages(messages)
         checks.check_flag(remember, "remember")
         now = self.engine.clock()
         records = self.drafts(messages, now, remember=remember, reply_to=reply_to)
@@ -131,7 +126,9 @@ class ChatLog:
         Raises:
             InvalidInput: it is neither an id nor a message.
         """
-        if not isinstance(message, BaseMessage):
+        if isinstance(message, BaseMessage):
+            message = self.engine.before_save.message(message)
+        else:
             checks.check_id(message, "message_id")
         read = read_all(self.engine.find(self.select("message")))
         chosen = [(record, each) for record, each in read if message in (each, each.id)]

@@ -27,6 +27,7 @@ from langchain_kronvex.core.threads import Threads
 from langchain_kronvex.core.types import MemoryStats, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
+from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.embedder import BackgroundEmbedder
 from langchain_kronvex.memory.recaller import AccessCounter, Recaller
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Replacement, Selection
@@ -113,6 +114,7 @@ class Engine:
         url: The resolved URL of the store.
         agent_id: The agent that the memories belong to.
         settings: The settings it was opened with.
+        before_save: Asks the user's `before_save` about texts; adapters that make records do so.
         backend: The store.
         model: The embeddings in use.
         clock: Returns the current time, as an aware datetime.
@@ -135,6 +137,7 @@ class Engine:
         settings: Settings,
     ) -> None:
         self.settings = settings
+        self.before_save = BeforeSave(settings.before_save)
         self.agent_id = resolve_agent_id(agent_id)
         self.url = resolve_url(url, settings.api_key, settings.postgres)
         self.model = ModelInUse(_model_for(self.url, embeddings))
@@ -162,7 +165,10 @@ class Engine:
         self.patience_seconds = 1.0
         self.accesses = AccessCounter(self.backend, self.writer, self.clock)
         report = partial(self.degraded.report, in_chat=False)  # a verb may be called anywhere
-        self.recaller = Recaller(self.backend, self.model, self.accesses, self.clock, report)
+        self.recaller = Recaller(
+            self.backend, self.model, self.accesses, self.clock, report, self.before_save,
+            self.settings.rerank,
+        )  # fmt: skip
         self.embedder = BackgroundEmbedder(
             self.backend, self.model, self._embedding_writer, self.clock
         )
@@ -229,7 +235,7 @@ class Engine:
         record = self.find_memory(id_)
         if record is None:
             raise MemoryNotFound()
-        new = replace(changed(record), base=record)
+        new = replace(self.before_save.memory(changed(record), record), base=record)
         if new.content == record.content:
             self.backend.change(new, self.clock())
             return new

@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.filters import parse_filter
+from langchain_kronvex.core.messages import check_messages
 from langchain_kronvex.core.progress import Progress
 from langchain_kronvex.core.types import (
     UNCHANGED,
@@ -56,6 +57,8 @@ from langchain_kronvex.storage.options import PostgresOptions, Settings
 
 if TYPE_CHECKING:
     import httpx
+    from langchain_core.cross_encoders import BaseCrossEncoder
+    from langchain_core.documents.compressor import BaseDocumentCompressor
 
     from langchain_kronvex.langchain.chat_message_histories import KronvexChatMessageHistory
     from langchain_kronvex.langchain.retrievers import KronvexRetriever
@@ -95,6 +98,18 @@ class KronvexMemory:
             "provider:model" ("openai:text-embedding-3-small"); their vectors are fetched in the
             background. A store keeps the embeddings it was indexed with until `reindex` changes
             them.
+        before_save: Called with each text before it is stored anywhere: contents and metadata of
+            memories, chat messages with the arguments of their tool calls, items of stores. It
+            returns the text to store, which may be another one (`redact_secrets` is a ready one),
+            or None to refuse it; see docs/privacy.md. It is not called with ids, keys, names and
+            encoded files, nor by `import_`. Async verbs call it in a thread. It must return the
+            same for the same text, and may be called again for it.
+        rerank: A cross-encoder or a document compressor of LangChain. `recall` and `inject_context`
+            give it four times as many candidates as are wanted, most similar first, and return
+            those it puts first, in its order; by default, updates still come before what they
+            update. A compressor may also drop candidates. Scores and `threshold` stay those of the
+            memory. If it fails, the memory's own order counts, and the error is logged, counted in
+            `stats().degraded` and passed to `on_error`. Async verbs call it in a thread.
         on_error: Called with every error of the background work and of every degraded turn.
         timeout_seconds: How long to wait for another process that is writing, or for a server.
         cache_megabytes: The most RAM for the users' indexes, in MiB.
@@ -124,6 +139,8 @@ class KronvexMemory:
         agent_id: str | None = None,
         api_key: str | SecretStr | None = None,
         embeddings: EmbeddingsChoice = None,
+        before_save: Callable[[str], str | None] | None = None,
+        rerank: BaseCrossEncoder | BaseDocumentCompressor | None = None,
         on_error: OnError | None = None,
         timeout_seconds: float = 30.0,
         cache_megabytes: int = 256,
@@ -137,6 +154,8 @@ class KronvexMemory:
         settings = Settings(
             # As a secret, it never appears in a repr of the settings.
             api_key=SecretStr(api_key) if isinstance(api_key, str) else api_key,
+            before_save=before_save,
+            rerank=rerank,
             on_error=on_error,
             timeout_seconds=timeout_seconds,
             cache_megabytes=cache_megabytes,
@@ -220,6 +239,7 @@ class KronvexMemory:
         Raises:
             InvalidInput: a value does not fit; nothing was stored.
             MemoryNotFound: this user has no memory with an id in `supersedes`; nothing was stored.
+            SaveRefused: `before_save` refused a text; nothing was stored.
         """
         draft = MemoryDraft(
             content=content, memory_type=memory_type, user_id=user_id, session_id=session_id,
@@ -256,9 +276,11 @@ class KronvexMemory:
         Raises:
             InvalidInput: a value of a draft does not fit; nothing was stored.
             MemoryNotFound: a superseded memory does not exist; nothing was stored.
+            SaveRefused: `before_save` refused a text; nothing was stored.
         """
         now = self.engine.clock()
-        stored = self.engine.add(draft_records(drafts, now), now)
+        records = [self.engine.before_save.memory(each) for each in draft_records(drafts, now)]
+        stored = self.engine.add(records, now)
         return [to_memory(record) for record in stored]
 
     async def aremember_many(self, drafts: Iterable[MemoryDraft]) -> list[Memory]:
@@ -281,9 +303,13 @@ class KronvexMemory:
 
         Raises:
             InvalidInput: a value does not fit; nothing was stored.
+            SaveRefused: `before_save` refused a text; nothing was stored.
         """
         now, scope = self.engine.clock(), Scope.of(user_id, session_id)
-        records = exchange_records(scope, user_message, assistant_message, ttl_days, now)
+        said = checks.check_content(user_message, "user_message")
+        answer = checks.check_content(assistant_message, "assistant_message")
+        said, answer = map(self.engine.before_save.text, (said, answer))
+        records = exchange_records(scope, said, answer, ttl_days, now)
         return [to_memory(record) for record in self.engine.add(records, now)]
 
     async def asave_exchange(
@@ -550,6 +576,7 @@ class KronvexMemory:
             MemoryNotFound: no memory has this id.
             InvalidInput: a value does not fit, or another memory of the same scope has this text
                 and type; nothing was changed.
+            SaveRefused: `before_save` refused a text; nothing was changed.
             ErasurePending: the text is corrected, but somebody else is using the file; the bytes of
                 the former one are erased in the background.
         """
@@ -707,6 +734,9 @@ class KronvexMemory:
     ) -> str | None:
         """Append messages to a session, durably and all or none, and remember their exchanges.
 
+        A message that `before_save` refuses is stored as "[not saved]", with its kind, id and tool
+        calls, without arguments; it is not remembered.
+
         Args:
             messages: In the order they were said.
             session_id: The conversation.
@@ -716,8 +746,13 @@ class KronvexMemory:
 
         Returns:
             The id of the last remembered exchange, or None.
+
+        Raises:
+            InvalidInput: a value does not fit; nothing was stored.
         """
         log = ChatLog.of(self.engine, session_id, user_id)
+        check_messages(messages)
+        messages = self.engine.before_save.messages(messages)
         return log.save(messages, remember=remember, reply_to=reply_to)
 
     async def asave_messages(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage
 
@@ -28,19 +28,24 @@ from langchain_kronvex.core.types import (
     Scope,
 )
 from langchain_kronvex.embeddings.model import ModelInUse
+from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.conversions import to_recalled
+from langchain_kronvex.memory.reranking import CANDIDATES, reranked
 from langchain_kronvex.recall.order import Candidate, newest_first
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.tokenizer import focus
 from langchain_kronvex.storage.backend import Match, MemoryBackend
 
+if TYPE_CHECKING:
+    from langchain_kronvex.memory.reranking import Reranker
+
 # How often a memory may be reindexed during one recall before the recall fails.
 _MAX_MODEL_CHANGES = 50
 _GATHER_SECONDS = 0.5  # how long accesses are counted in RAM before they are stored
 _BEFORE_ANSWER = f"\n{answer_content('')}"
-# The contents of the memories that the turn has saved so far. Texts and not ids, because saving may
-# still be going on in the background.
-_OPEN_TURN: ContextVar[frozenset[str]] = ContextVar("kronvex_open_turn", default=frozenset())
+# The user's messages in the turns under way, which tell the contents of the memories made of them.
+# No ids, because saving may still be going on in the background.
+_OPEN_TURN: ContextVar[tuple[BaseMessage, ...]] = ContextVar("kronvex_open_turn", default=())
 
 
 class AccessCounter(ForkAware):
@@ -99,7 +104,9 @@ class Recaller:
         model: The embeddings of their vectors.
         accesses: Counts accesses.
         clock: Returns the current time, as an aware datetime.
-        report_degraded: Called if a context was found by words alone.
+        report_degraded: Called if a context was found by words alone, or if the reranker failed.
+        before_save: Says how messages are stored.
+        rerank: The reranker; None for our own order.
     """
 
     backend: MemoryBackend
@@ -107,6 +114,8 @@ class Recaller:
     accesses: AccessCounter
     clock: Callable[[], datetime]
     report_degraded: Callable[[Exception], None]
+    before_save: BeforeSave
+    rerank: Reranker | None
 
     def request(
         self,
@@ -152,14 +161,11 @@ class Recaller:
         If `distinct`, only the most similar of memories with the same text is returned.
         """
         _check_order(order_by)
-        matches = (
-            self._unseen(request, _OPEN_TURN.get(), self.matches)
-            if distinct
-            else self.matches(request)
-        )
+        shown = self._of_open_turn() if distinct else None
+        matches, is_reranked = self._best(request, shown, self.matches)
         found = self._recalled(matches)
         if order_by == "confidence":
-            found = _in_default_order(request.query, matches, found)
+            found = _in_default_order(request.query, matches, found, is_reranked)
         self.accesses.count(memory.id for memory in found)
         return found
 
@@ -177,18 +183,20 @@ class Recaller:
         _check_order(order_by)
         checks.check_optional_count(max_tokens, "max_tokens", least=1)
         shown = checks.check_list(already_shown, "already_shown")
-        degraded, already_shown = False, {*shown, *_OPEN_TURN.get()}
+        already_shown = {*shown, *self._of_open_turn()}
+        degraded = False
         try:
-            matches = self._unseen(request, already_shown, self.matches)
+            matches, is_reranked = self._best(request, already_shown, self.matches)
         except EmbeddingsError as error:
             degraded = True
             self.report_degraded(error)
-            matches = self._unseen(request, already_shown, self.backend.recall)
-        found = self._recalled(matches)
+            matches, is_reranked = self._best(request, already_shown, self.backend.recall)
+        ranked = found = self._recalled(matches)
         if order_by == "confidence":
-            found = _in_default_order(request.query, matches, found)
-        kept = within(found, max_tokens)
+            found = _in_default_order(request.query, matches, ranked, is_reranked)
+        kept = within(found, max_tokens, ranked)
         self.accesses.count(memory.id for memory in kept)
+        degraded |= self.rerank is not None and not is_reranked
         return MemoryContext(context_text(kept), tuple(kept), degraded)
 
     def matches(self, request: RecallRequest) -> list[Match]:
@@ -209,14 +217,50 @@ class Recaller:
                 model = following
         raise EmbeddingMismatch("The memory was reindexed repeatedly during one recall; try again.")
 
+    def _of_open_turn(self) -> set[str]:
+        """Return the contents of the memories that the turns under way make."""
+        words = _OPEN_TURN.get()
+        contents = exchange_contents(words)
+        if self.before_save.function is not None:
+            # If it raises, the messages are not stored, and saving them reports why.
+            with suppress(Exception):
+                contents |= exchange_contents(map(self.before_save.message, words))
+        return contents
+
+    def _best(
+        self,
+        request: RecallRequest,
+        already_shown: Collection[str] | None,
+        find: Callable[[RecallRequest], list[Match]],
+    ) -> tuple[list[Match], bool]:
+        """Return the matches to show, most relevant first, and whether a reranker chose them.
+
+        Texts that are `already_shown`, and repeated ones, are left out, unless it is None.
+        """
+        if already_shown is None:
+            matches = find(replace(request, top_k=self._candidates(request.top_k)))
+        else:
+            matches = self._unseen(request, already_shown, find)
+        if self.rerank is not None:
+            query = focus(request.query)
+            try:
+                return reranked(self.rerank, query, matches, request.top_k), True
+            except Exception as error:  # noqa: BLE001 - our own order is better than none
+                self.report_degraded(error)
+        return matches[: request.top_k], False
+
     def _unseen(
         self,
         request: RecallRequest,
         already_shown: Collection[str],
         find: Callable[[RecallRequest], list[Match]],
     ) -> list[Match]:
-        """Return matches with different texts that are not in the prompt yet."""
-        limit = request.top_k + min(len(already_shown), request.top_k)
+        """Return matches with different texts that are not in the prompt yet.
+
+        There are at least `top_k`, if so many exist, and more of them for a reranker.
+        """
+        wanted = self._candidates(request.top_k)
+        limit = self._candidates(request.top_k + min(len(already_shown), request.top_k))
         while True:
             matches = find(request if limit == request.top_k else replace(request, top_k=limit))
             first_of: dict[str, Match] = {}  # several sessions may contain the same text
@@ -224,8 +268,15 @@ class Recaller:
                 if match.record.content not in already_shown:
                     first_of.setdefault(match.record.content, match)
             if len(first_of) >= request.top_k or len(matches) < limit:
-                return list(first_of.values())[: request.top_k]
+                return list(first_of.values())[:wanted]
             limit *= 4  # too many of the matches are in the prompt already, or repeat others
+
+    def _candidates(self, top_k: int) -> int:
+        """Return how many matches to choose from: more than are wanted, for a reranker."""
+        if self.rerank is None:
+            return top_k
+        most = self.backend.max_top_k
+        return CANDIDATES * top_k if most is None else max(top_k, min(CANDIDATES * top_k, most))
 
     def _recalled(self, matches: Sequence[Match]) -> list[RecalledMemory]:
         now = self.clock()
@@ -242,11 +293,13 @@ def _check_order(order_by: object) -> None:
 
 
 def _in_default_order(
-    query: str, matches: Sequence[Match], found: Sequence[RecalledMemory]
+    query: str, matches: Sequence[Match], found: Sequence[RecalledMemory], is_reranked: bool
 ) -> list[RecalledMemory]:
-    ordered = sorted(zip(matches, found, strict=True), key=lambda pair: -pair[1].confidence)
+    ordered = list(zip(matches, found, strict=True))
+    if not is_reranked:
+        ordered.sort(key=lambda pair: -pair[1].confidence)
     candidates = [_candidate(match) for match, _ in ordered]
-    return [ordered[n][1] for n in newest_first(query, candidates)]
+    return [ordered[n][1] for n in newest_first(query, candidates, by_relevance=is_reranked)]
 
 
 def _candidate(match: Match) -> Candidate:
@@ -263,7 +316,7 @@ def open_turn(words: Iterable[BaseMessage]) -> Iterator[None]:
         words: The messages of the user in this turn.
     """
     before = _OPEN_TURN.get()
-    _OPEN_TURN.set(before | exchange_contents(words))
+    _OPEN_TURN.set((*before, *words))
     try:
         yield
     finally:

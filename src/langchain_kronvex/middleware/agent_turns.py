@@ -146,14 +146,16 @@ class AgentTurn(Turn):
 
     def _not_stored(self, words: list[BaseMessage]) -> list[BaseMessage]:
         """Return the messages that are not stored yet; look up the exchange of stored ones."""
+        stored = self.memory.engine.before_save.message
         try:
             there = {name_of(message) for _, message in read_all(self._latest("message"))}
-            if name_of(words[-1]) in there and (exchange := self._exchange_of(words[-1])):
+            names = [name_of(stored(word)) for word in words]
+            if names[-1] in there and (exchange := self._exchange_of(words[-1])):
                 self.exchange = exchange.id
         except Exception as error:  # noqa: BLE001 - twice is better than never
             self._degrade(error)
             return words
-        return [word for word in words if name_of(word) not in there]
+        return [word for word, name in zip(words, names, strict=True) if name not in there]
 
     def _write(self, messages: Sequence[BaseMessage]) -> None:
         question = question_in(self._state)
@@ -202,8 +204,9 @@ class AgentTurn(Turn):
 
     def _exchange_of(self, question: BaseMessage) -> Record | None:
         """Return the exchange that a question began, if it is still remembered."""
+        words = text_of(self.memory.engine.before_save.message(question))
         for record in self._latest("memory"):
-            asked = record.search_text and record.search_text == text_of(question)
+            asked = record.search_text and record.search_text == words
             if record.id == self.exchange if self.exchange else asked:
                 return record
         return None

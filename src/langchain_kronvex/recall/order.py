@@ -132,7 +132,9 @@ class _Texts:
         return any(mine and theirs and mine != theirs for mine, theirs in pairs)
 
 
-def newest_first(query: str, chosen: Sequence[Candidate]) -> list[int]:
+def newest_first(
+    query: str, chosen: Sequence[Candidate], *, by_relevance: bool = False
+) -> list[int]:
     """Return the numbers of chosen memories in order: those of one matter, the newest first.
 
     Of one matter are the most similar memory, those that update it and those that it updates. They
@@ -141,13 +143,15 @@ def newest_first(query: str, chosen: Sequence[Candidate]) -> list[int]:
     Args:
         query: The question. One about the past asks for no update.
         chosen: In the order so far.
+        by_relevance: That order says which are the most relevant; if not, their similarities do.
     """
     order = list(range(len(chosen)))
     if len(order) < 2 or _PAST.search(query):
         return order
     # No place in the key: the same memories in another order are of the same matter.
     by_similarity = sorted(order, key=lambda n: (-chosen[n].similarity, chosen[n]))
-    best, leading = by_similarity[0], by_similarity[:AMONG_FIRST]
+    relevant = order if by_relevance else by_similarity
+    best, leading = relevant[0], relevant[:AMONG_FIRST]
     pairs = {n: sorted((n, best), key=lambda each: chosen[each].said) for n in order if n != best}
     updates = {n: pair for n, pair in pairs.items() if _may_update(*(chosen[n] for n in pair))}
     if not updates:

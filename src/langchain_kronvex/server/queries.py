@@ -139,9 +139,12 @@ def remember(memory: KronvexMemory, draft: MemoryDraft, told: VersionedRecord | 
     Raises:
         InvalidInput: a value does not fit.
     """
-    now = memory.engine.clock()
+    now, before_save = memory.engine.clock(), memory.engine.before_save
     record = draft_record(draft, now)
-    if told is not None:
+    if told is None:
+        record = before_save.memory(record)
+    else:
+        before_save.check_unchanged(told.record)
         record = understood(record, told, memory.agent_id)
         chosen = Selection(kind="memory", scope=record.scope, ids=(record.id,))
         if there := memory.engine.find(chosen):

@@ -113,12 +113,14 @@ class MemoryBackend(ABC):
     Attributes:
         location: Its URL.
         is_remote: Whether it is a server that embeds memories and counts accesses itself.
+        max_top_k: The most matches it finds without reading all memories; None for no limit.
         is_erasing: Whether `finish_erasing` is to finish what could not be erased at opening.
         clock: Returns the current time, which all processes share, as an aware datetime.
     """
 
     location: str
     is_remote: bool = False
+    max_top_k: int | None = None
     is_erasing: bool = False
     clock: Callable[[], datetime] = staticmethod(partial(datetime.now, timezone.utc))
 

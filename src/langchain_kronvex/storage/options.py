@@ -21,6 +21,8 @@ from langchain_kronvex.storage.client_envelope import is_text
 if TYPE_CHECKING:
     import httpx
     import psycopg
+    from langchain_core.cross_encoders import BaseCrossEncoder
+    from langchain_core.documents.compressor import BaseDocumentCompressor
     from psycopg_pool import ConnectionPool
 
 DEFAULT_SCHEMA = "langchain_kronvex"
@@ -82,7 +84,9 @@ class Settings:
     """
 
     api_key: SecretStr | None = field(default=None, repr=False)
+    before_save: Callable[[str], str | None] | None = None
     on_error: OnError | None = None
+    rerank: BaseCrossEncoder | BaseDocumentCompressor | None = None
     timeout_seconds: float = 30.0
     cache_megabytes: int = 256
     max_threads: int = 32
@@ -98,6 +102,20 @@ class Settings:
             checks.check_count(self.cache_megabytes, "cache_megabytes", least=0)
             checks.check_count(self.max_threads, "max_threads", least=1)
             checks.check_flag(self.allow_http, "allow_http")
+        is_async = inspect.iscoroutinefunction(self.before_save)
+        if self.before_save is not None and (is_async or not callable(self.before_save)):
+            raise ConfigurationError(
+                "before_save must be a function, and no async one, that takes a text and returns "
+                "the text to store, or None to refuse it."
+            )
+        can_rerank = any(
+            callable(getattr(self.rerank, name, None)) for name in ("score", "compress_documents")
+        )
+        if self.rerank is not None and not can_rerank:
+            raise ConfigurationError(
+                "rerank must be a cross-encoder of LangChain (it has a method score) or a document "
+                f"compressor (compress_documents), not {type(self.rerank).__name__}."
+            )
         if self.on_error is not None and not callable(self.on_error):
             raise ConfigurationError(
                 "on_error of KronvexMemory must be a function that takes an exception. "

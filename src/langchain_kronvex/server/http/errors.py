@@ -51,7 +51,8 @@ def error_response(error: Exception) -> JsonResponse:
     if isinstance(error, errors.MemoryNotFound):
         error = ApiError(404, "Memory not found")
     elif isinstance(error, errors.InvalidInput):
-        error = InvalidRequest.of("body", str(error))
+        place = "before_save" if isinstance(error, errors.SaveRefused) else "body"
+        error = InvalidRequest.of(place, str(error))
     if isinstance(error, ApiError):
         return error.response()
     # Not with a traceback, which may quote memory text.

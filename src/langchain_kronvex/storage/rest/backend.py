@@ -20,6 +20,7 @@ from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Replac
 from langchain_kronvex.storage.indexes import recall_owners
 from langchain_kronvex.storage.record import Record, Records, Unembedded
 from langchain_kronvex.storage.rest import erasing, reading, writing
+from langchain_kronvex.storage.rest.http.api import MAX_TOP_K
 from langchain_kronvex.storage.rest.outbox.sender import OutboxSender
 from langchain_kronvex.storage.rest.recall import recall_owner
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
@@ -34,6 +35,7 @@ class KronvexBackend(MemoryBackend):
     """
 
     is_remote = True
+    max_top_k = MAX_TOP_K
 
     def __init__(self, agent: RemoteAgent) -> None:
         self.location = agent.location

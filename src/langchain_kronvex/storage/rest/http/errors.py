@@ -14,6 +14,7 @@ from langchain_kronvex.storage.client_envelope import is_shallow
 _FIELDS = (
     "body", "query", "path", "header", "agent_id", "content", "memory_type", "type", "session_id",
     "user_id", "metadata", "ttl_days", "pinned", "top_k", "threshold", "name", "description",
+    "before_save",
 )  # fmt: skip
 _MAX_RATE_LIMIT_SECONDS = 3600.0  # a longer Retry-After is a daily quota, not a rate limit
 
