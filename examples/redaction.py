@@ -1,9 +1,9 @@
 """Secrets leave no trace: `before_save` changes or refuses a text before it is stored."""
 
 from langchain_core.prompts import ChatPromptTemplate
-from offline_chat_model import OfflineChatModel
 
 from langchain_kronvex import KronvexMemory, SaveRefused, redact_secrets, with_memory
+from offline_chat_model import OfflineChatModel
 
 PROMPT = ChatPromptTemplate.from_messages(
     [("system", "Known: {memory_context}"), ("placeholder", "{chat_history}"), ("human", "{input}")]

@@ -25,10 +25,10 @@ MOST_FILES_IN_A_FOLDER = 16
 MOST_FILE_LINES = 400
 MOST_CODE_LINES = 14_300
 MOST_FILES_PASSED = {
-    "remember, SQLite": 13,
+    "remember, SQLite": 14,
     "recall, SQLite": 19,
     "POST /recall": 28,
-    "remember and flush, REST": 17,
+    "remember and flush, REST": 18,
 }
 LONGER_FILES = {"memory/memory.py"}  # a class of one-line verbs, each with its docstring
 

@@ -220,6 +220,8 @@ class Recaller:
     def _of_open_turn(self) -> set[str]:
         """Return the contents of the memories that the turns under way make."""
         words = _OPEN_TURN.get()
+        if not words:
+            return set()
         contents = exchange_contents(words)
         if self.before_save.function is not None:
             # If it raises, the messages are not stored, and saving them reports why.
