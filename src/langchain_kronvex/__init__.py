@@ -28,6 +28,7 @@ from langchain_kronvex.core.errors import (
     Unauthorized,
     WriteLost,
 )
+from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.types import (
     Memory,
     MemoryContext,
@@ -54,6 +55,7 @@ __all__ = [
     "EmbeddingMismatch",
     "EmbeddingsError",
     "ErasurePending",
+    "Explanation",
     "InvalidInput",
     "KronvexChatMessageHistory",
     "KronvexError",

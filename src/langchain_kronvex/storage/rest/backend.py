@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.errors import NotSupported
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
+from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Replacement, Selection
 from langchain_kronvex.storage.indexes import recall_owners
@@ -108,6 +109,10 @@ class KronvexBackend(MemoryBackend):
         """See `MemoryBackend.recall`: the server's best matches, and those in the outbox."""
         self.sender.settle([each.scope.owner for each in request.by_owner()])
         return recall_owners(request, partial(recall_owner, self.agent))
+
+    def weigh(self, request: RecallRequest, record: Record) -> Weighed | None:
+        """See `MemoryBackend.weigh`."""
+        raise NotSupported("A Kronvex server does not tell how it weighs a memory.")
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""
