@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from langchain_kronvex.core.errors import printable
+
 KeptOut = Literal[
-    "expired", "session", "memory_type", "threshold", "this_turn", "same_text", "prefilter", "top_k"
-]
+    "expired", "superseded", "as_of", "session", "memory_type", "since", "until", "filter",
+    "this_turn", "threshold", "same_text", "prefilter", "top_k",
+]  # fmt: skip
 
 # What a memory's weighted sum is made of, then what the sum becomes; in the order of the table.
 SUMMANDS = {
@@ -37,8 +40,13 @@ ADJUSTMENTS = {
 FEATURES = {**SUMMANDS, **ADJUSTMENTS}
 REASONS: dict[KeptOut, str] = {
     "expired": "it has expired",
+    "superseded": "another memory has superseded it",
+    "as_of": "it was not true at that time",
     "session": "it belongs to another session",
     "memory_type": "it is of another type",
+    "since": "it was said before",
+    "until": "it was said later",
+    "filter": "its metadata does not pass the filter",
     "this_turn": "it was said in the turn under way",
     "same_text": "another memory with the same text is recalled",
     "prefilter": "it was not weighed: hundreds of others fit better at first sight",
@@ -50,18 +58,19 @@ _MOST_TERMS = 12  # in the table
 class Explanation:
     """Why `recall` returns a memory, or does not. `str()` is a table for people.
 
-    It holds words of the query, and no text of the memory. An expired memory is not weighed: it has
-    no shares, and its scores are 0.
+    It holds words of the query, and no text of the memory. A memory that has expired or has been
+    superseded is not weighed: it has no shares, and its scores are 0.
 
     Attributes:
         id: The memory.
-        kept_out: What keeps it out of the results; empty if it is among them. `expired`, `session`
-            (it belongs to another one), `memory_type`, `threshold`, `this_turn` (a text of the turn
-            under way), `same_text` (a recalled memory has the same text), `prefilter` (not
-            weighed, since hundreds of others fit better at first sight), or `top_k`.
+        kept_out: What keeps it out of the results; empty if it is among them. `expired`,
+            `superseded`, `as_of`, `session` (it belongs to another one), `memory_type`, `since`,
+            `until`, `filter`, `this_turn` (a text of the turn under way), `threshold`, `same_text`
+            (a recalled memory has the same text), `prefilter` (not weighed by `recall`, since
+            hundreds of others fit better at first sight), or `top_k`.
         place: Its place by relevance among the memories that may be returned; 1 is the most
-            relevant. For a memory that may not be returned, where it would be. None if it has
-            expired, or if a server cannot tell.
+            relevant. For a memory that may not be returned, where it would be. None if it is not
+            weighed, or if a server cannot tell.
         of: The number of those memories.
         top_k: How many were asked for.
         threshold: The lowest similarity that was asked for.
@@ -149,8 +158,9 @@ class Explanation:
         yield "recency", self.recency, ""
         yield "frequency", self.frequency, ""
         yield "confidence", self.confidence, "0.6 similarity + 0.2 recency + 0.2 frequency"
-        held = sorted(self.terms.items(), key=lambda each: -each[1])
-        if found := [f"{term or '(date)'} {share:.3f}" for term, share in held if share][
-            :_MOST_TERMS
-        ]:
-            yield "by terms", None, ", ".join(found)
+        if any(self.terms.values()):
+            yield "by terms", None, ", ".join(self._largest_terms())
+
+    def _largest_terms(self) -> list[str]:
+        held = sorted(self.terms.items(), key=lambda each: -each[1])[:_MOST_TERMS]
+        return [f"{printable(term) or '(date)'} {share:.3f}" for term, share in held if share]

@@ -168,18 +168,16 @@ class Recaller:
         If `distinct`, only the most similar of memories with the same text is returned.
         """
         _check_order(order_by)
-        matches = (
-            self._unseen(request, _OPEN_TURN.get(), self.matches)
-            if distinct
-            else self.matches(request)
-        )
+        matches = self._results(request, distinct=distinct)
         found = self._recalled(matches)
         if order_by == "confidence":
             found = _in_default_order(request.query, matches, found)
         self.accesses.count(memory.id for memory in found)
         return found
 
-    def explain(self, request: RecallRequest, id_: str, order_by: OrderBy) -> Explanation:
+    def explain(
+        self, request: RecallRequest, id_: str, order_by: OrderBy, *, distinct: bool = True
+    ) -> Explanation:
         """Return why `recall` returns a memory, or does not; no access is counted.
 
         Raises:
@@ -197,7 +195,7 @@ class Recaller:
         record = next(iter(self.backend.find(chosen, Page(), _BEGINNING)), None)
         if record is None:
             raise MemoryNotFound(_NOT_THEIRS)
-        matches = self._unseen(request, in_turn, self.matches)
+        matches = self._results(request, distinct=distinct)
         found, weighed = self._recalled(matches), None
         if not is_gone(record, request):
             weighed = self._with_vector(request, partial(self.backend.weigh, record=record))
@@ -263,6 +261,11 @@ class Recaller:
                     raise
                 model = following
         raise EmbeddingMismatch("The memory was reindexed repeatedly during one recall; try again.")
+
+    def _results(self, request: RecallRequest, *, distinct: bool) -> list[Match]:
+        if not distinct:
+            return self.matches(request)
+        return self._unseen(request, _OPEN_TURN.get(), self.matches)
 
     def _unseen(
         self,

@@ -30,15 +30,16 @@ class Weighed(Hits):
 
     Attributes:
         is_scored: Whether the search scores it; the prefilter leaves out most of many memories.
-        place: Its place by relevance among the memories that may be returned.
-        of: How many may be returned.
+        place: Its place by relevance among the memories that may be returned; None if a server
+            cannot tell.
+        of: How many may be returned; 0 if a server cannot tell.
         relevance: Its relevance.
         shares: What each feature adds to it.
         terms: How the shares of words divide among the terms of the query.
     """
 
     is_scored: bool
-    place: int
+    place: int | None
     of: int
     relevance: float
     shares: dict[str, float]

@@ -120,7 +120,7 @@ def weigh_in_store(
         return None
     for each in others:
         there, _ = consult(each, partial(rivals, relevance=weighed.relevance))
-        place, of = weighed.place + there.better, weighed.of + there.of
+        place, of = (weighed.place or 0) + there.better, weighed.of + there.of
         weighed = replace(weighed, place=place, of=of)
     return weighed
 

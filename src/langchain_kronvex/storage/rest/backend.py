@@ -25,6 +25,7 @@ from langchain_kronvex.storage.rest.outbox.sender import OutboxSender
 from langchain_kronvex.storage.rest.recall import recall_owner
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 from langchain_kronvex.storage.rest.versions import is_selected
+from langchain_kronvex.storage.rest.weighing import weigh
 
 
 class KronvexBackend(MemoryBackend):
@@ -111,8 +112,8 @@ class KronvexBackend(MemoryBackend):
         return recall_owners(request, partial(recall_owner, self.agent))
 
     def weigh(self, request: RecallRequest, record: Record) -> Weighed | None:
-        """See `MemoryBackend.weigh`."""
-        raise NotSupported("A Kronvex server does not tell how it weighs a memory.")
+        """See `MemoryBackend.weigh`: as the server explains it, if it can."""
+        return weigh(self.agent, request, record)
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""
