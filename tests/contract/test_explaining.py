@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
-from contract.drivers import Backend, Clock, Driver
+from contract.drivers import NOW, Backend, Clock, Driver
 from inside import Limits, exchange_content, open_turn, prefilter, ranking
 from langchain_kronvex import InvalidInput, Memory, MemoryDraft, MemoryNotFound
 
@@ -28,6 +28,7 @@ def stored(memory: Driver, clock: Clock) -> list[Memory]:
             session_id=f"s{n % 2}",
             memory_type="semantic" if n == 5 else "episodic",
             created_at=clock.now - timedelta(days=n),
+            metadata={"n": n},
         )
         for n, text in enumerate(TEXTS)
     ]
@@ -79,6 +80,12 @@ def test_features_have_their_shares(memory: Driver, stored: list[Memory]) -> Non
         (0, {"session_id": "s1"}, ("session",)),
         (0, {"memory_type": "semantic"}, ("memory_type",)),
         (0, {"session_id": "s1", "memory_type": "semantic"}, ("session", "memory_type")),
+        (2, {"memory_type": ["semantic", "fact"]}, ("memory_type",)),
+        (1, {"since": NOW - timedelta(hours=1)}, ("since",)),
+        (1, {"until": NOW - timedelta(days=1)}, ("until",)),
+        (1, {"as_of": NOW - timedelta(days=2)}, ("as_of",)),
+        (1, {"filter": {"n": {"$gte": 2}}}, ("filter",)),
+        (1, {"filter": {"n": {"$lte": 1}}, "since": NOW - timedelta(days=1), "top_k": 2}, ()),
         (3, {"threshold": 1.0}, ("threshold",)),
         (4, {"threshold": 1.0, "top_k": 1}, ("threshold", "top_k")),
         (4, {"top_k": 1}, ("top_k",)),
@@ -138,6 +145,23 @@ def test_an_expired_memory_is_told_from_an_unknown_one(
     assert why.kept_out == ("expired",)
     assert (why.place, why.shares, why.similarity, why.confidence) == (None, {}, 0, 0)
     assert "it has expired" in str(why)
+
+
+def test_a_superseded_memory_is_explained_as_such(
+    memory: Driver, clock: Clock, stored: list[Memory]
+) -> None:
+    clock.advance(days=1)
+    old = stored[0].id
+    new = memory.remember("Ana's allergy is gone.", user_id="ana", supersedes=old).id
+    memory.flush()
+
+    why = memory.explain(QUERY, old, user_id="ana")
+    assert (why.kept_out, why.shares) == (("superseded",), {})
+    assert memory.explain(QUERY, new, user_id="ana").of == len(TEXTS)
+    for options in ({"include_superseded": True}, {"as_of": NOW + timedelta(hours=1)}):
+        why = memory.explain(QUERY, old, user_id="ana", **options)
+        assert why.found
+        assert sum(why.shares.values()) == pytest.approx(why.relevance, abs=1e-5)
 
 
 def test_ids_of_others_are_as_unknown_as_any(memory: Driver, stored: list[Memory]) -> None:
