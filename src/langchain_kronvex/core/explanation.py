@@ -70,7 +70,8 @@ class Explanation:
             hundreds of others fit better at first sight), or `top_k`.
         place: Its place by relevance among the memories that may be returned; 1 is the most
             relevant. For a memory that may not be returned, where it would be. None if it is not
-            weighed, or if a server cannot tell.
+            weighed, or if a server cannot tell. Of many thousand memories only those that the
+            search weighs come before it.
         of: The number of those memories.
         top_k: How many were asked for.
         threshold: The lowest similarity that was asked for.
