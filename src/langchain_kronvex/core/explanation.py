@@ -51,15 +51,15 @@ REASONS: dict[KeptOut, str] = {
     "same_text": "another memory with the same text is recalled",
     "prefilter": "it was not weighed: hundreds of others fit better at first sight",
 }
-_MOST_TERMS = 12  # in the table
+_MOST_TERMS, _LEAST_SHARE = 12, 0.0005  # in the table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """Why `recall` returns a memory, or does not. `str()` is a table for people.
 
-    It holds words of the query, and no text of the memory. A memory that has expired or has been
-    superseded is not weighed: it has no shares, and its scores are 0.
+    It holds words of the query, as the memories spell them, and no other text. A memory that has
+    expired or has been superseded is not weighed: it has no shares, and its scores are 0.
 
     Attributes:
         id: The memory.
@@ -147,11 +147,11 @@ class Explanation:
 
     def _scores(self) -> Iterator[tuple[str, float | None, str]]:
         for name in SUMMANDS:
-            if self.shares[name]:
+            if abs(self.shares[name]) >= _LEAST_SHARE:
                 yield SUMMANDS[name], self.shares[name], ""
         yield "weighted sum", sum(self.shares[name] for name in SUMMANDS), ""
         for name in ADJUSTMENTS:
-            if self.shares[name]:
+            if abs(self.shares[name]) >= _LEAST_SHARE:
                 yield ADJUSTMENTS[name], self.shares[name], ""
         yield "relevance", self.relevance, ""
         yield "similarity", self.similarity, "tanh(relevance)"
@@ -159,9 +159,13 @@ class Explanation:
         yield "recency", self.recency, ""
         yield "frequency", self.frequency, ""
         yield "confidence", self.confidence, "0.6 similarity + 0.2 recency + 0.2 frequency"
-        if any(self.terms.values()):
-            yield "by terms", None, ", ".join(self._largest_terms())
+        if terms := self._largest_terms():
+            yield "by terms", None, ", ".join(terms)
 
     def _largest_terms(self) -> list[str]:
         held = sorted(self.terms.items(), key=lambda each: -each[1])[:_MOST_TERMS]
-        return [f"{printable(term) or '(date)'} {share:.3f}" for term, share in held if share]
+        return [
+            f"{printable(term) or '(date)'} {share:.3f}"
+            for term, share in held
+            if share >= _LEAST_SHARE
+        ]
