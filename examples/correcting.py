@@ -12,8 +12,8 @@ def day(year: int, month: int) -> datetime:
 def main() -> None:
     with KronvexMemory("sqlite://") as memory:
 
-        def home(**conditions: datetime) -> str:
-            found = memory.recall("Where does Ana live?", user_id="ana", top_k=1, **conditions)
+        def home(as_of: datetime | None = None) -> str:
+            found = memory.recall("Where does Ana live?", user_id="ana", top_k=1, as_of=as_of)
             return found[0].content
 
         # A mistake is corrected in place: no byte of the wrong text is left.

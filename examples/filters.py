@@ -1,11 +1,12 @@
 """Only a part of the memories: by metadata, by time, by type; directly, and in a chain."""
 
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from langchain_core.prompts import ChatPromptTemplate
-from offline_chat_model import OfflineChatModel
 
 from langchain_kronvex import KronvexMemory, MemoryDraft, with_memory
+from offline_chat_model import OfflineChatModel
 
 NOW = datetime.now(timezone.utc)
 NOTES = [
@@ -26,8 +27,8 @@ def main() -> None:
                 metadata=note.metadata, created_at=note.created_at,
             )  # fmt: skip
 
-        def ask(**conditions: object) -> None:
-            found = memory.recall("What about meetings?", user_id="ana", **conditions)  # type: ignore[arg-type]
+        def ask(**conditions: Any) -> None:
+            found = memory.recall("What about meetings?", user_id="ana", **conditions)
             print(conditions, *(f"\n  {each.content}" for each in found))
 
         ask(filter={"topic": "work"})
@@ -41,7 +42,7 @@ def main() -> None:
             [("system", "Known:\n{memory_context}"), ("human", "{input}")]
         )
         chain = with_memory(prompt | OfflineChatModel(), memory, filter={"topic": "home"})
-        config = {"configurable": {"user_id": "ana", "session_id": "monday"}}
+        config: Any = {"configurable": {"user_id": "ana", "session_id": "monday"}}
         print(chain.invoke({"input": "When does the book club meet?"}, config).content)
 
 

@@ -196,6 +196,7 @@ NAMES = {
     "window": "core.messages:window",
     "wire_session": "storage.client_envelope:wire_session",
     "wire_ttl": "storage.rest.envelope:wire_ttl",
+    "weigh": "recall.explanation:weigh",
     "with_context": "langchain.prompts:with_context",
     "with_memories": "middleware.agent_messages:with_memories",
     "within": "core.context_lines:within",

@@ -30,6 +30,7 @@ from langchain_kronvex.core.errors import (
     Unauthorized,
     WriteLost,
 )
+from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.redaction import redact_secrets
 from langchain_kronvex.core.types import (
     Memory,
@@ -57,6 +58,7 @@ __all__ = [
     "EmbeddingMismatch",
     "EmbeddingsError",
     "ErasurePending",
+    "Explanation",
     "InvalidInput",
     "KronvexChatMessageHistory",
     "KronvexError",

@@ -401,6 +401,19 @@ class Rounds:
         assert bool(found) == bool(agent.visible(ids))
         return 1
 
+    def explain(self, agent: Agent, memory: KronvexMemory) -> int:
+        ids, some = self.scope(), self.some(agent, hidden=self.random.random() < 0.2)
+        id_, known = some or (self.id(), Known("", "", ids, {}))
+        if some and owner(known.ids) == owner(ids):
+            why = memory.explain(self.text(), id_, top_k=ALL, **named(ids))
+            is_other = None not in ids and known.ids[1] != ids[1]
+            assert ("session" in why.kept_out) == is_other
+            assert ("superseded" in why.kept_out) == (id_ not in agent.owners[owner(ids)])
+        else:
+            with pytest.raises(MemoryNotFound):
+                memory.explain(self.text(), id_, **named(ids))
+        return 1
+
     def inject_context(self, agent: Agent, memory: KronvexMemory) -> int:
         ids = self.scope()
         self.same(memory.inject_context(self.text(), **named(ids)).memories, agent.visible(ids))
@@ -502,6 +515,7 @@ WEIGHTS: dict[Callable[[Rounds, Agent, KronvexMemory], int], float] = {
     Rounds.correct: 1, Rounds.supersede: 3, Rounds.restore: 1,
     Rounds.set_values: 3, Rounds.put_items: 2, Rounds.forget_one: 0.3, Rounds.forget_scope: 1,
     Rounds.forget_what_is_not_theirs: 3, Rounds.delete_values: 0.3, Rounds.recall: 12,
+    Rounds.explain: 2,
     Rounds.recall_few: 12, Rounds.inject_context: 5, Rounds.retrieve: 3, Rounds.memories: 12,
     Rounds.get: 10, Rounds.load_messages: 8, Rounds.sessions: 2, Rounds.get_values: 5,
     Rounds.get_items: 2, Rounds.bad_id: 4,

@@ -59,6 +59,20 @@ def read_everywhere(api: httpx.Client, agent: str, ids: Ids) -> list[set[str]]:
         user = quote(str(owner(ids)), safe="")
         exported = api.get(f"{path}/memories/user/{user}/export").json()
         found.append({memory["content"] for memory in exported["memories"]})
+    found.append(recallable(api, path, ids))
+    return found
+
+
+def recallable(api: httpx.Client, path: str, ids: Ids) -> set[str]:
+    """Return the memories that a recall with these ids returns, as explained one by one."""
+    found = set()
+    for memory in api.get(f"{path}/memories", params={"limit": 100}).json()["memories"]:
+        asked = {"query": "the note", "memory_id": memory["id"], "top_k": 20, **ids}
+        answer = api.post(f"{path}/explain", json=asked)
+        if answer.status_code == 200 and answer.json()["rank"]:
+            found.add(memory["content"])
+        elif answer.status_code != 200:
+            assert answer.json() == {"detail": "Memory not found"}
     return found
 
 

@@ -72,6 +72,7 @@ def test_agents_belong_to_their_key(make_key, serve) -> None:  # type: ignore[no
                 ("GET", path, None), ("PATCH", path, {"name": "x"}), ("DELETE", path, None),
                 ("POST", f"{path}/remember", {"content": "x"}),
                 ("POST", f"{path}/recall", {"query": "secret", "session_id": "ana"}),
+                ("POST", f"{path}/explain", {"query": "secret", "memory_id": identity}),
                 ("POST", f"{path}/inject-context", {"message": "secret", "session_id": "ana"}),
                 ("GET", f"{path}/memories", None), ("DELETE", f"{path}/memories", None),
                 ("GET", f"{path}/memories/{identity}", None),

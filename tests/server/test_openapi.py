@@ -40,7 +40,7 @@ def test_a_client_can_be_made_of_it(document: dict[str, Any]) -> None:
         if "204" not in operation["responses"] and not path.endswith("/restore"):
             assert good["content"]["application/json"]["schema"], path
         assert bool(operation.get("security")) == (path not in WITHOUT_KEY), path
-    for name in ("RememberBody", "RecallBody", "InjectBody", "NewAgent"):
+    for name in ("RememberBody", "RecallBody", "ExplainBody", "InjectBody", "NewAgent"):
         schema = document["components"]["schemas"][name]
         for example in schema["examples"]:
             checked(document, name).validate(example)
@@ -59,7 +59,9 @@ def test_answers_are_as_documented(api: httpx.Client, agent: str, document: dict
     path = f"/agents/{agent}"
     recalled = api.post(f"{path}/recall", json={"query": "hello", "session_id": "u"}).json()
     asked = {"message": "hello", "session_id": "u"}
+    why = {"query": "hello", "session_id": "u", "memory_id": stored["id"]}
     answers = [
+        ("ExplainAnswer", api.post(f"{path}/explain", json=why).json()),
         ("AgentAnswer", made), ("MemoryAnswer", stored), ("RecallAnswer", recalled),
         ("MemoryAnswer", api.get(f"{path}/memories/{stored['id']}").json()),
         ("ContextAnswer", api.post(f"{path}/inject-context", json=asked).json()),

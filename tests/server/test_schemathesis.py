@@ -97,7 +97,8 @@ def test_requests_as_documented_get_the_documented_answers(
     for operation in served:
         answers(operation, GenerationMode.POSITIVE, {}, session)
         found = answers(operation, GenerationMode.POSITIVE, known(api, operation), session)
-        refused = operation.label.endswith(("/restore", "/auth/keys/{key_id}"))
+        # `explain` names the memory in its body, which is drawn at random.
+        refused = operation.label.endswith(("/restore", "/explain", "/auth/keys/{key_id}"))
         assert refused or any(status < 300 for status in found), (operation.label, found)
 
 

@@ -118,7 +118,7 @@ def test_the_model_sees_no_ids_of_users_or_sessions(memory: KronvexMemory) -> No
     }
 
     assert shown == {
-        "remember": {"content", "memory_type"},
+        "remember": {"content", "memory_type", "supersedes"},
         "recall": {"query", "limit", "memory_type"},
         "forget": {"id"},
     }

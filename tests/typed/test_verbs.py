@@ -16,6 +16,7 @@ from langchain_core.runnables import Runnable, RunnableLambda
 from typing_extensions import assert_type
 
 from langchain_kronvex import (
+    Explanation,
     KronvexChatMessageHistory,
     KronvexKeyValueStore,
     KronvexMemory,
@@ -55,6 +56,7 @@ def test_verbs_that_find(memory: KronvexMemory) -> None:
     id_ = memory.remember(TEXT, user_id="ana").id
 
     assert_type(memory.recall(QUESTION, user_id="ana", top_k=3), list[RecalledMemory])
+    assert_type(memory.explain(QUESTION, id_, user_id="ana", top_k=3), Explanation)
     assert_type(memory.inject_context(QUESTION, user_id="ana", max_tokens=100), MemoryContext)
     assert_type(memory.memories(user_id="ana", limit=10, offset=0), list[Memory])
     assert_type(memory.get(id_), Memory | None)
@@ -66,6 +68,7 @@ async def test_twins_that_find(memory: KronvexMemory) -> None:
     id_ = (await memory.aremember(TEXT, user_id="ana")).id
 
     assert_type(await memory.arecall(QUESTION, user_id="ana", top_k=3), list[RecalledMemory])
+    assert_type(await memory.aexplain(QUESTION, id_, user_id="ana"), Explanation)
     assert_type(await memory.ainject_context(QUESTION, user_id="ana"), MemoryContext)
     assert_type(await memory.amemories(user_id="ana", limit=10, offset=0), list[Memory])
     assert_type(await memory.aget(id_), Memory | None)

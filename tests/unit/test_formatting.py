@@ -16,6 +16,7 @@ from langchain_kronvex import RecalledMemory
 
 def recalled(content: str, *, similarity: float = 0.5, id_: str = "id", **fields) -> RecalledMemory:
     return RecalledMemory(
+        valid_from=datetime(2026, 4, 28, tzinfo=timezone.utc),
         **{
             "id": id_,
             "content": content,
@@ -31,7 +32,7 @@ def recalled(content: str, *, similarity: float = 0.5, id_: str = "id", **fields
             "confidence": 0.5,
             "probability": 0.5,
             **fields,
-        }
+        },
     )
 
 

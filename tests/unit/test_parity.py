@@ -13,8 +13,8 @@ ONE_COLOUR = {
     "chat_history", "as_retriever", "for_agent",
 }  # fmt: skip
 VERBS = {
-    "remember", "remember_many", "save_exchange", "recall", "inject_context", "memories", "get",
-    "update", "history", "restore", "forget", "clear", "sessions", "stats", "flush", "close",
+    "remember", "remember_many", "save_exchange", "recall", "explain", "inject_context", "memories",
+    "get", "update", "history", "restore", "forget", "clear", "sessions", "stats", "flush", "close",
     "load_messages",
     "save_messages", "clear_messages", "reindex", "export", "import_",
 }  # fmt: skip
@@ -53,7 +53,8 @@ def test_the_arguments_after_the_text_are_named() -> None:
     positional = {
         "remember": ["content"], "remember_many": ["drafts"], "recall": ["query"],
         "save_exchange": ["user_message", "assistant_message"], "inject_context": ["query"],
-        "memories": [], "get": ["id"], "update": ["id"], "forget": [], "clear": [],
+        "explain": ["query", "id"], "memories": [], "get": ["id"], "update": ["id"], "forget": [],
+        "clear": [],
         "sessions": [], "stats": [], "flush": ["timeout"],
     }  # fmt: skip
     for verb, names in positional.items():

@@ -89,9 +89,9 @@ def test_remember_says_everything_in_the_words_of_all_dialects() -> None:
 
 
 def test_recall_names_a_threshold_and_leaves_out_what_is_unset() -> None:
-    request = api.recall_request("tea", 5, None, None)
+    request = api.recall_request("tea", 5, None, None, True)
     assert request.body == {"query": "tea", "top_k": 5, "threshold": 0.0}
-    request = api.recall_request("tea", 5, "u", "fact")
+    request = api.recall_request("tea", 5, "u", "fact", True)
     assert request.body == {
         "query": "tea", "top_k": 5, "threshold": 0.0, "session_id": "u", "user_id": "u",
         "memory_type": "fact",

@@ -101,7 +101,7 @@ def check_types(value: object) -> tuple[MemoryType, ...] | None:
     """Return the types that one type or several name; None for None."""
     if value is None:
         return None
-    types = [value] if isinstance(value, str) else check_list(value, "memory_type")
+    types = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
     if not types:
         raise InvalidInput("memory_type names no type; leave it out for all types.")
     return tuple(map(check_type, types))

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import OnError
+from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.messages import check_messages
 from langchain_kronvex.core.progress import Progress
@@ -401,6 +402,91 @@ class KronvexMemory:
         """Async version of `recall`."""
         return await self.engine.threads.read(
             self.recall, query, user_id=user_id, session_id=session_id, top_k=top_k,
+            memory_type=memory_type, threshold=threshold, include_shared=include_shared,
+            order_by=order_by, filter=filter, since=since, until=until, as_of=as_of,
+            include_superseded=include_superseded,
+        )  # fmt: skip
+
+    def explain(
+        self,
+        query: str,
+        id: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        top_k: int = 5,
+        memory_type: MemoryTypes = None,
+        threshold: float = 0.0,
+        include_shared: bool = False,
+        order_by: OrderBy = "confidence",
+        filter: Mapping[str, Any] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
+        include_superseded: bool = False,
+    ) -> Explanation:
+        """Explain why `recall` with the same arguments returns a memory, or does not.
+
+        It is for a look at one memory, and slower than `recall`. It counts no access, but a Kronvex
+        server counts what it returns.
+
+        Args:
+            query: As for `recall`, and so are all arguments after the id.
+            id: The memory: one of the user's. It may have expired, if it is still stored.
+            user_id: As for `recall`.
+            session_id: As for `recall`.
+            top_k: As for `recall`.
+            memory_type: As for `recall`.
+            threshold: As for `recall`.
+            include_shared: As for `recall`.
+            order_by: As for `recall`.
+            filter: As for `recall`.
+            since: As for `recall`.
+            until: As for `recall`.
+            as_of: As for `recall`.
+            include_superseded: As for `recall`.
+
+        Returns:
+            The shares of all features in the scores of the memory, its place, and what keeps it out
+            of the results. `print` shows it as a table.
+
+        Raises:
+            InvalidInput: a value does not fit.
+            MemoryNotFound: the user has no memory with this id.
+            NotSupported: the memories are on a Kronvex server that does not explain.
+            EmbeddingsError: the embeddings failed on the query.
+            EmbeddingMismatch: the memories have been reindexed with other embeddings.
+            StoreError: the store failed.
+        """
+        recaller = self.engine.recaller
+        request = recaller.request(
+            query, Scope.of(user_id, session_id), top_k, memory_type,
+            threshold=threshold, include_shared=include_shared, filter=filter, since=since,
+            until=until, as_of=as_of, include_superseded=include_superseded,
+        )  # fmt: skip
+        return recaller.explain(request, id, order_by)
+
+    async def aexplain(
+        self,
+        query: str,
+        id: str,
+        *,
+        user_id: str | None = None,
+        session_id: str | None = None,
+        top_k: int = 5,
+        memory_type: MemoryTypes = None,
+        threshold: float = 0.0,
+        include_shared: bool = False,
+        order_by: OrderBy = "confidence",
+        filter: Mapping[str, Any] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
+        include_superseded: bool = False,
+    ) -> Explanation:
+        """Async version of `explain`."""
+        return await self.engine.threads.read(
+            self.explain, query, id, user_id=user_id, session_id=session_id, top_k=top_k,
             memory_type=memory_type, threshold=threshold, include_shared=include_shared,
             order_by=order_by, filter=filter, since=since, until=until, as_of=as_of,
             include_superseded=include_superseded,

@@ -8,15 +8,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timezone
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.messages import BaseMessage
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.context_lines import context_text, within
-from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
+from langchain_kronvex.core.errors import (
+    EmbeddingMismatch,
+    EmbeddingsError,
+    InvalidInput,
+    MemoryNotFound,
+)
+from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.messages import answer_content, exchange_contents
@@ -30,11 +37,12 @@ from langchain_kronvex.core.types import (
 from langchain_kronvex.embeddings.model import ModelInUse
 from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.conversions import to_recalled
+from langchain_kronvex.memory.explaining import explanation, is_gone
 from langchain_kronvex.memory.reranking import CANDIDATES, reranked
 from langchain_kronvex.recall.order import Candidate, newest_first
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.tokenizer import focus
-from langchain_kronvex.storage.backend import Match, MemoryBackend
+from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Selection
 
 if TYPE_CHECKING:
     from langchain_kronvex.memory.reranking import Reranker
@@ -42,10 +50,18 @@ if TYPE_CHECKING:
 # How often a memory may be reindexed during one recall before the recall fails.
 _MAX_MODEL_CHANGES = 50
 _GATHER_SECONDS = 0.5  # how long accesses are counted in RAM before they are stored
+_BEGINNING = datetime.min.replace(tzinfo=timezone.utc)
+# The same for an id that does not exist and for one of somebody else.
+_NOT_THEIRS = (
+    "The user has no memory with this id: it never existed, was forgotten, has expired and been "
+    "removed, or is not theirs."
+)
 _BEFORE_ANSWER = f"\n{answer_content('')}"
 # The user's messages in the turns under way, which tell the contents of the memories made of them.
 # No ids, because saving may still be going on in the background.
 _OPEN_TURN: ContextVar[tuple[BaseMessage, ...]] = ContextVar("kronvex_open_turn", default=())
+
+T = TypeVar("T")
 
 
 class AccessCounter(ForkAware):
@@ -169,6 +185,45 @@ class Recaller:
         self.accesses.count(memory.id for memory in found)
         return found
 
+    def explain(
+        self, request: RecallRequest, id_: str, order_by: OrderBy, *, distinct: bool = True
+    ) -> Explanation:
+        """Return why `recall` returns a memory, or does not; no access is counted.
+
+        Raises:
+            MemoryNotFound: no owner of the request has a memory with this id.
+        """
+        _check_order(order_by)
+        in_turn, owner = self._of_open_turn(), Scope(request.scope.owner or None)
+        chosen = Selection(
+            kind="memory",
+            scope=owner,
+            include_shared=request.include_shared,
+            ids=(checks.check_id(id_, "id"),),
+        )
+        # At the beginning of time nothing has expired.
+        record = next(iter(self.backend.find(chosen, Page(), _BEGINNING)), None)
+        if record is None:
+            raise MemoryNotFound(_NOT_THEIRS)
+        matches, is_reranked = self._best(request, in_turn if distinct else None, self.matches)
+        ordered = found = self._recalled(matches)
+        if order_by == "confidence":
+            ordered = _in_default_order(request.query, matches, found, is_reranked)
+        weighed = None
+        if not is_gone(record, request):
+            weighed = self._with_vector(request, partial(self.backend.weigh, record=record))
+            if weighed is None:
+                raise MemoryNotFound(_NOT_THEIRS)
+        return explanation(
+            record,
+            request,
+            weighed,
+            by_similarity=found,
+            ordered=ordered,
+            in_turn=in_turn,
+            accesses=record.access_count + self.accesses.uncounted(record.id),
+        )
+
     def context(
         self,
         request: RecallRequest,
@@ -201,13 +256,17 @@ class Recaller:
 
     def matches(self, request: RecallRequest) -> list[Match]:
         """Return the most similar memories with their records; no access is counted."""
+        return self._with_vector(request, self.backend.recall)
+
+    def _with_vector(self, request: RecallRequest, ask: Callable[[RecallRequest], T]) -> T:
+        """Ask the store with the vector of the query, if there are embeddings."""
         model = self.model.current
         for _ in range(_MAX_MODEL_CHANGES):
             if model is None:
-                return self.backend.recall(request)
+                return ask(request)
             try:
                 vector = model.query_vector(focus(request.query))
-                return self.backend.recall(
+                return ask(
                     replace(request, vector=vector, model=model.name, is_encoded=not model.is_local)
                 )
             except EmbeddingMismatch:

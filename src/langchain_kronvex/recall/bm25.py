@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,42 +151,72 @@ def _matching_dates(table: Table, term: str, days: Days | None) -> NDArray[np.bo
     return same
 
 
+class TermScores(NamedTuple):
+    """What each term of a query brings a feature in each memory, before it is saturated.
+
+    Attributes:
+        feature: The name of the feature.
+        idf: The weight of each term.
+        counts: How often each memory holds each term, shape (terms, slots).
+        weight: BM25's weight of these counts.
+    """
+
+    feature: str
+    idf: Floats
+    counts: Floats
+    weight: Floats
+
+
 def word_scores(view: IndexView, query: ParsedQuery) -> list[tuple[str, Floats]]:
     """Return the features `words` and, with a vector, `related`, by slot; see `Weights`."""
-    rows, index, expand = len(query.terms), view.index, query.vector is not None
-    if not rows:
+    if not query.terms:
         return [(name, np.zeros(len(view), np.float32)) for name in ("words", "related")]
+    many = float(query.weights.sum())
+    return [
+        (each.feature, ranking.saturate(each.idf @ each.weight, many))
+        for each in term_scores(view, query)
+    ]
+
+
+def term_scores(view: IndexView, query: ParsedQuery) -> list[TermScores]:
+    """Return what the terms bring in the texts: `words` and, with a vector, `related`."""
+    rows, index = len(query.terms), view.index
     counts = _windowed(view, view.inside(query.found), query.rows)
     exact = counts[:rows]
     for row, same in enumerate(query.dated):
         if same is not None:
             exact[row] += view.of(same)
-    if expand:
+    if query.vector is not None:
         counts[rows:] += exact
     frequency = _document_frequency(view, exact, query)
     weight = ranking.tf_weight(counts, view.column("length"), index.average_length)
-    many = float(query.weights.sum())
-    words = ranking.saturate(
-        (ranking.idf(len(index), frequency) * query.weights) @ weight[:rows], many
-    )
-    if not expand:
-        return [("words", words)]
-    idf = ranking.positive_idf(len(index), frequency) * query.weights
-    return [("words", words), ("related", ranking.saturate(idf @ weight[rows:], many))]
+    idf = ranking.idf(len(index), frequency) * query.weights
+    found = [TermScores("words", idf, exact, weight[:rows])]
+    if query.vector is not None:
+        idf = ranking.positive_idf(len(index), frequency) * query.weights
+        found.append(TermScores("related", idf, counts[rows:], weight[rows:]))
+    return found
 
 
 def reply_scores(view: IndexView, query: ParsedQuery) -> Floats:
     """Return the BM25 score of the replies alone, saturated, by slot."""
+    if (found := term_scores_of_replies(view, query)) is None:
+        return np.zeros(len(view), np.float32)
+    return ranking.saturate(found.idf @ found.weight, float(query.weights.sum()))
+
+
+def term_scores_of_replies(view: IndexView, query: ParsedQuery) -> TermScores | None:
+    """Return what the terms bring in the replies; None if no reply holds one."""
     size, rows, index = len(view), len(query.terms), view.index
     found = view.inside(query.replied)
     if not len(found.row):
-        return np.zeros(size, np.float32)
+        return None
     held = np.bincount(found.row * size + found.place, found.value, rows * size)
     counts = held.astype(np.float32).reshape(rows, size)
     weight = ranking.tf_weight(counts, view.column("reply_length"), index.average_reply_length)
     frequency = [index.replies.document_frequency(term) for term in query.terms]
     idf = ranking.idf(len(index), np.array(frequency, np.float32))
-    return ranking.saturate((idf * query.weights) @ weight, float(query.weights.sum()))
+    return TermScores("reply", idf * query.weights, counts, weight)
 
 
 def _windowed(view: IndexView, entries: Entries, rows: int) -> Floats:

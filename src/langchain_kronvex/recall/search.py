@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,16 +42,9 @@ def search(
     """Return the `top_k` most relevant visible memories that reach the threshold."""
     if not len(index):
         return Hits([], [], [])
-    query = parse_query(index, request.query, _checked_vector(index, request), request.now)
-    allowed = _allowed(index, request)
-    limits, places = limits or prefilter.LIMITS, None
-    if len(index) > max(limits.exact_up_to, 4 * request.top_k):
-        places = prefilter.candidates(index, query, allowed, request.top_k, limits)
-    view = IndexView(index, places, request.now.timestamp(), is_current=request.is_current)
-    relevance = _relevance(view, query, request.is_encoded)
-    _lift_rare(relevance, view, query)
-    view.blank_gone(relevance, -np.inf)
-    eligible = relevance if allowed is None else np.where(view.of(allowed), relevance, -np.inf)
+    query, allowed, view = prepared(index, request, limits)
+    *_, (_, relevance) = relevance_steps(view, query, request.is_encoded)
+    eligible = eligible_only(relevance, view, allowed)
     chosen = ranking.best(eligible, request.top_k)
     similarity = ranking.similarity(relevance[chosen])
     kept = chosen[similarity >= request.threshold]
@@ -60,6 +53,28 @@ def search(
     probability = ranking.probability(relevance, kept, len(index) - len(view), query.missing)
     seqs = index.table["seq"][view.placed(kept)]
     return Hits(seqs.tolist(), similarity[: len(kept)].tolist(), probability.tolist())
+
+
+def prepared(
+    index: ScopeIndex, request: RecallRequest, limits: prefilter.Limits | None = None
+) -> tuple[ParsedQuery, NDArray[np.bool_] | None, IndexView]:
+    """Return the query, marks of the memories that may be returned (None: all), those to score."""
+    query = parse_query(index, request.query, _checked_vector(index, request), request.now)
+    allowed = _allowed(index, request)
+    limits, places = limits or prefilter.LIMITS, None
+    if len(index) > max(limits.exact_up_to, 4 * request.top_k):
+        places = prefilter.candidates(index, query, allowed, request.top_k, limits)
+    view = IndexView(index, places, request.now.timestamp(), is_current=request.is_current)
+    return query, allowed, view
+
+
+def eligible_only(relevance: Floats, view: IndexView, allowed: NDArray[np.bool_] | None) -> Floats:
+    """Return the relevance of memories that may be returned; minus infinity for all others.
+
+    The relevance of memories that are gone is minus infinity from now on.
+    """
+    view.blank_gone(relevance, -np.inf)
+    return relevance if allowed is None else np.where(view.of(allowed), relevance, -np.inf)
 
 
 def _checked_vector(index: ScopeIndex, request: RecallRequest) -> Floats | None:
@@ -105,25 +120,39 @@ def _masks(index: ScopeIndex, request: RecallRequest) -> Iterator[NDArray[np.boo
         yield index.metadata.mask(request.filter)[table["metadata"]]
 
 
-def _relevance(view: IndexView, query: ParsedQuery, is_encoded: bool) -> Floats:
-    """Return the relevance of every memory of the view; see `ranking`."""
-    index, vectors = view.index, view.index.vectors
+def relevance_steps(
+    view: IndexView, query: ParsedQuery, is_encoded: bool
+) -> Iterator[tuple[str, Floats]]:
+    """Yield what each step makes of the relevance of every memory of the view; see `ranking`.
+
+    Steps have the names of `Weights`, and of `explanation.FEATURES`. The last one is the relevance.
+    The array may be the same each time: what a step adds is the difference from what it held.
+    """
     formulas = ranking.formulas(query.vector is not None, is_encoded)
-    features = word_scores(view, query)
-    if len(index.replies):
-        features.append(("reply", reply_scores(view, query)))
-    if query.vector is not None and vectors is not None:
-        features.append(("meaning", _meaning(view, vectors, query.vector)))
-    relevance = _weighed(view, features, formulas)
-    if Form.TURN in index.forms:
-        weights = formulas[Form.TURN]
-        _add_signals(relevance, view, query, weights)
-        if query.vector is not None and vectors is not None:
-            _add_feedback(relevance, view, vectors, weights.feedback)
+    relevance = np.zeros(len(view), np.float32)
+    for name, values in _features(view, query):
+        weights = np.array([getattr(formula, name) for formula in formulas], np.float32)
+        relevance += (weights[0] if view.turns is None else weights[view.column("form")]) * values
+        yield name, relevance
+    if Form.TURN in view.index.forms:
+        yield from _turn_steps(relevance, view, query, formulas[Form.TURN])
     relevance = _on_one_scale(view, relevance, formulas)
+    yield "scale", relevance
     _lower_questions(relevance, view, query)
+    yield "unanswered", relevance
     relevance[view.column("instructs") & (relevance > 0)] += np.float32(ranking.INSTRUCTION)
-    return relevance
+    yield "instruction", relevance
+    _lift_rare(relevance, view, query)
+    yield "rare", relevance
+
+
+def _features(view: IndexView, query: ParsedQuery) -> Iterator[tuple[str, Floats]]:
+    """Yield the features of all forms, by slot."""
+    yield from word_scores(view, query)
+    if len(view.index.replies):
+        yield "reply", reply_scores(view, query)
+    if query.vector is not None and (vectors := view.index.vectors) is not None:
+        yield "meaning", _meaning(view, vectors, query.vector)
 
 
 def _lower_questions(relevance: Floats, view: IndexView, query: ParsedQuery) -> None:
@@ -160,15 +189,6 @@ def _lift_rare(relevance: Floats, view: IndexView, query: ParsedQuery) -> None:
         relevance[holders] += max(gap, 0) + np.float32(1e-3)
 
 
-def _weighed(view: IndexView, features: Sequence[tuple[str, Floats]], formulas: Formulas) -> Floats:
-    """Return the weighted sum of features, each memory by the formula of its form."""
-    total = np.zeros(len(view), np.float32)
-    for name, values in features:
-        weights = np.array([getattr(formula, name) for formula in formulas], np.float32)
-        total += (weights[0] if view.turns is None else weights[view.column("form")]) * values
-    return total
-
-
 def _on_one_scale(view: IndexView, sums: Floats, formulas: Formulas) -> Floats:
     """Return the relevance that the weighted sums of memories of all forms stand for."""
     density = view.index.neighbour_density
@@ -184,15 +204,27 @@ def _on_one_scale(view: IndexView, sums: Floats, formulas: Formulas) -> Floats:
 # -- conversations ----------------------------------------------------------------------------
 
 
-def _add_signals(relevance: Floats, view: IndexView, query: ParsedQuery, weights: Weights) -> None:
-    """Add the signals to the weighted sums of turns, in place, by slot."""
-    signals = _priors(view, query, weights)
-    signals += np.float32(weights.speaker) * _speakers(view, query)
-    if view.turns is not None:
-        signals *= view.turns
-    relevance += signals
+def _turn_steps(
+    relevance: Floats, view: IndexView, query: ParsedQuery, weights: Weights
+) -> Iterator[tuple[str, Floats]]:
+    """Add what only turns have to their weighted sums, in place, by slot."""
+    relevance += signals(view, query, weights)
     view.blank_gone(relevance, 0)
+    yield "signals", relevance
     relevance += np.float32(weights.session) * session_best(view.conversation_order(), relevance)
+    yield "session", relevance
+    if query.vector is not None and (vectors := view.index.vectors) is not None:
+        _add_feedback(relevance, view, vectors, weights.feedback)
+        yield "feedback", relevance
+
+
+def signals(view: IndexView, query: ParsedQuery, weights: Weights) -> Floats:
+    """Return what turns gain by the speaker's name, and whatever the words are; 0 for others."""
+    gained = _priors(view, query, weights)
+    gained += np.float32(weights.speaker) * _speakers(view, query)
+    if view.turns is not None:
+        gained *= view.turns
+    return gained
 
 
 def _priors(view: IndexView, query: ParsedQuery, weights: Weights) -> Floats:

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Literal
 
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
+from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.record import KINDS, Kind, Record, Records, Unembedded, content_key
@@ -175,6 +176,15 @@ class MemoryBackend(ABC):
 
         Raises:
             EmbeddingMismatch: the request's vector comes from another model than the memories'.
+        """
+
+    @abstractmethod
+    def weigh(self, request: RecallRequest, record: Record) -> Weighed | None:
+        """Return how `recall` weighs a visible memory of one of its owners; None if it is gone.
+
+        Raises:
+            NotSupported: the store cannot tell.
+            EmbeddingMismatch: as for `recall`.
         """
 
     @abstractmethod

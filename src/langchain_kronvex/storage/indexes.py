@@ -7,22 +7,26 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from heapq import nlargest
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from langchain_kronvex.core.messages import answer_in
+from langchain_kronvex.recall.explanation import Weighed, rivals, weigh
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.ranking import Floats, Form
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.recall.search import Hits
+from langchain_kronvex.recall.search import Hits, search
 from langchain_kronvex.storage.backend import Match, Record
 from langchain_kronvex.storage.model_check import Model, sound_vector
 from langchain_kronvex.storage.record import json_text
 
 _ENTRY_BYTES = 6_144  # the size of an empty entry
 _MAX_REPLY_CHARS = 20_000  # of a reply, by which an exchange is found
+H = TypeVar("H", bound=Hits)
+Look = Callable[[ScopeIndex, RecallRequest], H]
 
 
 # -- rows --------------------------------------------------------------------------------------
@@ -84,6 +88,11 @@ def without_damaged(
 # -- matches -----------------------------------------------------------------------------------
 
 
+def recall_in_store(request: RecallRequest, consult: Consult) -> list[Match]:
+    """Return the best matches of all owners of a request, most similar first."""
+    return recall_owners(request, lambda each: matches_of(*consult(each, search)))
+
+
 def recall_owners(
     request: RecallRequest, recall_owner: Callable[[RecallRequest], list[Match]]
 ) -> list[Match]:
@@ -92,6 +101,28 @@ def recall_owners(
         return recall_owner(request)
     matches = [match for each in request.by_owner() for match in recall_owner(each)]
     return nlargest(request.top_k, matches, key=lambda match: match.similarity)
+
+
+class Consult(Protocol):
+    """Looks at the index of a request's owner, and fetches the records of what is found."""
+
+    def __call__(self, request: RecallRequest, look: Look[H]) -> tuple[H, Mapping[int, Record]]:
+        """Return what `look` finds in the index, and the records that are still there."""
+
+
+def weigh_in_store(
+    request: RecallRequest, owner: str, seq: int, consult: Consult
+) -> Weighed | None:
+    """Return how a memory of one owner is weighed; with its place among those of all owners."""
+    own, *others = sorted(request.by_owner(), key=lambda each: each.scope.owner != owner)
+    weighed, records = consult(own, partial(weigh, seq=seq))
+    if not (isinstance(weighed, Weighed) and records):
+        return None
+    for each in others:
+        there, _ = consult(each, partial(rivals, relevance=weighed.relevance))
+        place, of = (weighed.place or 0) + there.better, weighed.of + there.of
+        weighed = replace(weighed, place=place, of=of)
+    return weighed
 
 
 def matches_of(hits: Hits, record_of: Mapping[int, Record]) -> list[Match]:

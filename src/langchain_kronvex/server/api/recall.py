@@ -1,8 +1,9 @@
-"""The three calls of every exchange of a chat: remember, recall, inject-context."""
+"""The calls of every exchange of a chat: remember, recall, inject-context; and explain."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import Request
@@ -11,7 +12,13 @@ from langchain_kronvex.core.context_lines import context_text, within
 from langchain_kronvex.core.types import RecalledMemory
 from langchain_kronvex.server import queries
 from langchain_kronvex.server.api import responses
-from langchain_kronvex.server.api.requests import InjectBody, RecallBody, RememberBody
+from langchain_kronvex.server.api.requests import (
+    ExplainBody,
+    InjectBody,
+    RecallBody,
+    RememberBody,
+    stored_id,
+)
 from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.http.endpoint import guarded_router
 from langchain_kronvex.server.service import AgentInUse, service_of
@@ -33,6 +40,18 @@ def recall(agent: AgentInUse, body: RecallBody, request: Request) -> dict[str, A
         found = recaller.recall(asked, "confidence", distinct=False)
     service.count_calls(request, "recalls")
     return responses.recall_answer(body.query, agent.id, found)
+
+
+@router.post("/explain", response_model=responses.ExplainAnswer)
+def explain(agent: AgentInUse, body: ExplainBody) -> dict[str, Any]:
+    """Explain why `/recall` with the same fields returns a memory, or does not.
+
+    Without ids, the memory is one of the agent's own.
+    """
+    recaller = agent.memory.engine.recaller
+    asked = recaller.request(body.query, body.scope, **body.conditions())
+    id_ = stored_id(body.memory_id)
+    return asdict(recaller.explain(asked, id_, "confidence", distinct=False))
 
 
 @router.post("/remember", status_code=201, response_model=responses.MemoryAnswer)

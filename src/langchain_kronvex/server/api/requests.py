@@ -182,6 +182,15 @@ class RecallBody(Question):
     include_superseded: bool = Field(False, description="Find superseded memories as well.")
 
 
+class ExplainBody(RecallBody):
+    """Explain why a recall of one user's memories returns a memory, or does not."""
+
+    model_config = _example(
+        query="How long should answers be?", session_id="user-42", memory_id="0b9c…"
+    )
+    memory_id: Name
+
+
 class InjectBody(Question):
     """Make a text for a prompt from the memories of one user."""
 

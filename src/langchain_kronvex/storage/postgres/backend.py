@@ -12,10 +12,11 @@ from typing import TypeVar
 from langchain_kronvex.core.errors import EmbeddingMismatch, KronvexError
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
+from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Replacement, Selection
-from langchain_kronvex.storage.indexes import IndexCache, recall_owners
+from langchain_kronvex.storage.indexes import IndexCache, recall_in_store, weigh_in_store
 from langchain_kronvex.storage.options import PostgresOptions, Settings
 from langchain_kronvex.storage.postgres import erasing, reading, recall, rows, transfer, writing
 from langchain_kronvex.storage.postgres import vectors as stored_vectors
@@ -109,7 +110,14 @@ class PostgresBackend(MemoryBackend, ForkAware):
 
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""
-        return recall_owners(request, partial(recall.recall_owner, self.db, self._cache))
+        return recall_in_store(request, partial(recall.consult, self.db, self._cache))
+
+    def weigh(self, request: RecallRequest, record: Record) -> Weighed | None:
+        """See `MemoryBackend.weigh`."""
+        consult, owner = partial(recall.consult, self.db, self._cache), record.scope.owner
+        reach = self.db.reach_of([Scope(owner or None)])
+        seq = self.db.run(lambda tx: recall.position(tx, record), reach, reads=True)
+        return None if seq is None else weigh_in_store(request, owner, seq, consult)
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""

@@ -8,19 +8,19 @@ next recall, at the cost of one round trip.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
+from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.recall.search import Hits, search
-from langchain_kronvex.storage.backend import Match, Record
-from langchain_kronvex.storage.indexes import CachedIndex, IndexCache, State, matches_of
+from langchain_kronvex.storage.backend import Record, Selection
+from langchain_kronvex.storage.indexes import CachedIndex, H, IndexCache, Look, State
 from langchain_kronvex.storage.model_check import Model, check_request, damaged, refuse
 from langchain_kronvex.storage.postgres import rows
-from langchain_kronvex.storage.postgres.database import Database, Rows
+from langchain_kronvex.storage.postgres.database import Database, Rows, Transaction
 from langchain_kronvex.storage.postgres.vectors import forget
 from langchain_kronvex.storage.record import from_cells
 
@@ -40,13 +40,22 @@ _NEW_ROWS = (
 _ROUNDS = 50  # of adding what others write meanwhile, before a recall gives up
 
 
-def recall_owner(database: Database, cache: IndexCache, request: RecallRequest) -> list[Match]:
-    """Return the best matches among the memories of one owner, most similar first."""
+def consult(
+    database: Database, cache: IndexCache, request: RecallRequest, look: Look[H]
+) -> tuple[H, Mapping[int, Record]]:
+    """Look at the index of one owner, and fetch the records that are found.
+
+    Args:
+        database: The store.
+        cache: The indexes.
+        request: What to recall.
+        look: Finds something in the index, such as `search`.
+    """
     owner = request.scope.owner
     entry = cache.entry(owner)
     begun: State | None = None
     for _ in range(_ROUNDS):
-        seen, hits = _search(entry, request)
+        seen, hits = _look(entry, request, look)
         state, model, records = _fetch(database, owner, hits.seqs if hits else [], request.now)
         begun = begun or state
         # Later writes are for the next recall, unless they replaced or erased a hit.
@@ -57,7 +66,7 @@ def recall_owner(database: Database, cache: IndexCache, request: RecallRequest) 
             if hits is None:
                 width = 0 if request.vector is None else len(request.vector)
                 refuse(database.location, model, request.model or "", width)
-            return matches_of(hits, records)
+            return hits, records
         with entry.loading:
             known = entry.state
             if known.generation != state.generation or known.revision < state.revision:
@@ -69,11 +78,21 @@ def recall_owner(database: Database, cache: IndexCache, request: RecallRequest) 
     raise StoreBusy(f"{database.location}: other workers write faster than this one can read.")
 
 
-def _search(entry: CachedIndex, request: RecallRequest) -> tuple[State, Hits | None]:
-    """Search the index as it is; None when its vectors cannot be compared with the request's."""
+def position(tx: Transaction, record: Record) -> int | None:
+    """Return the number of a record that is still there."""
+    own = Selection(kind="memory", scope=Scope(record.scope.owner or None), ids=(record.id,))
+    condition, parameters = rows.where(own, tx.agent_id)
+    found = tx.column(
+        f"SELECT r.seq FROM langchain_kronvex.records AS r WHERE {condition}", parameters
+    )
+    return next(iter(found), None)
+
+
+def _look(entry: CachedIndex, request: RecallRequest, look: Look[H]) -> tuple[State, H | None]:
+    """Look at the index as it is; None when its vectors cannot be compared with the request's."""
     with entry.lock:
         try:
-            return entry.state, search(entry.index, request)
+            return entry.state, look(entry.index, request)
         except EmbeddingMismatch:
             return entry.state, None  # the memories may have been reindexed since it was read
 

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.errors import NotSupported
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
+from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Replacement, Selection
 from langchain_kronvex.storage.indexes import recall_owners
@@ -25,6 +26,7 @@ from langchain_kronvex.storage.rest.outbox.sender import OutboxSender
 from langchain_kronvex.storage.rest.recall import recall_owner
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
 from langchain_kronvex.storage.rest.versions import is_selected
+from langchain_kronvex.storage.rest.weighing import weigh
 
 
 class KronvexBackend(MemoryBackend):
@@ -110,6 +112,10 @@ class KronvexBackend(MemoryBackend):
         """See `MemoryBackend.recall`: the server's best matches, and those in the outbox."""
         self.sender.settle([each.scope.owner for each in request.by_owner()])
         return recall_owners(request, partial(recall_owner, self.agent))
+
+    def weigh(self, request: RecallRequest, record: Record) -> Weighed | None:
+        """See `MemoryBackend.weigh`: as the server explains it, if it can."""
+        return weigh(self.agent, request, record)
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""

@@ -171,7 +171,7 @@ class RemoteAgent:
             if is_uuid(self._name):
                 raise
         if not self._resolve(used, create=request.path == "/remember"):
-            return {"memories": []}
+            return api.NOTHING
         return self.transport.exchange(api.of_agent(request, self._id))
 
     def check_key(self, deadline: float) -> None:

@@ -5,14 +5,14 @@ Each verb opens a snapshot or a transaction of the file and calls the function t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.types import MemoryStats
+from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import (
     Match,
@@ -21,7 +21,13 @@ from langchain_kronvex.storage.backend import (
     Replacement,
     Selection,
 )
-from langchain_kronvex.storage.indexes import IndexCache, recall_owners
+from langchain_kronvex.storage.indexes import (
+    H,
+    IndexCache,
+    Look,
+    recall_in_store,
+    weigh_in_store,
+)
 from langchain_kronvex.storage.model_check import damaged
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.sqlite import erasing, reading, recall, transfer, vectors, writing
@@ -105,8 +111,17 @@ class SqliteBackend(MemoryBackend, ForkAware):
 
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""
+        return recall_in_store(request, self._consult)
+
+    def weigh(self, request: RecallRequest, record: Record) -> Weighed | None:
+        """See `MemoryBackend.weigh`."""
+        seq = self.file.in_snapshot(lambda db: recall.position(db, record))
+        owner = record.scope.owner
+        return None if seq is None else weigh_in_store(request, owner, seq, self._consult)
+
+    def _consult(self, request: RecallRequest, look: Look[H]) -> tuple[H, Mapping[int, Record]]:
         parts = (self.file, self._cache, self.page_rows, self._forget_vectors)
-        return recall_owners(request, partial(recall.recall_owner, *parts))
+        return recall.consult(*parts, request, look)
 
     def start(self, report: Callable[[Exception], None], on_unembedded: Callable[[], None]) -> None:
         """See `MemoryBackend.start`."""

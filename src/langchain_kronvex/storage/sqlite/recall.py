@@ -7,15 +7,15 @@ owner and are visible. If some have been replaced meanwhile, recall starts again
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
+from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.recall.search import search
-from langchain_kronvex.storage.backend import Match, Record
-from langchain_kronvex.storage.indexes import CachedIndex, IndexCache, State, matches_of
+from langchain_kronvex.storage.backend import Record, Selection
+from langchain_kronvex.storage.indexes import CachedIndex, H, IndexCache, Look, State
 from langchain_kronvex.storage.model_check import Model, check_request
 from langchain_kronvex.storage.record import from_cells, to_micros
 from langchain_kronvex.storage.sqlite import rows, vectors
@@ -25,10 +25,15 @@ _ROUNDS = 20  # of catching up with writers, before a recall returns what it has
 Forget = Callable[[Sequence[int]], None]
 
 
-def recall_owner(
-    file: SqliteFile, cache: IndexCache, page_rows: int, forget: Forget, request: RecallRequest
-) -> list[Match]:
-    """Return the best matches among the memories of one owner, most similar first.
+def consult(
+    file: SqliteFile,
+    cache: IndexCache,
+    page_rows: int,
+    forget: Forget,
+    request: RecallRequest,
+    look: Look[H],
+) -> tuple[H, Mapping[int, Record]]:
+    """Look at the index of one owner, and fetch the records that are found.
 
     Args:
         file: The store.
@@ -36,6 +41,7 @@ def recall_owner(
         page_rows: How many memories are read into an index at a time.
         forget: Called with the numbers of memories whose vectors are damaged.
         request: What to recall.
+        look: Finds something in the index, such as `search`.
     """
     owner = request.scope.owner
     entry = cache.entry(owner)
@@ -48,14 +54,24 @@ def recall_owner(
                 # Last: the index has no vectors of a later model.
                 check_request(file.location, file.in_snapshot(vectors.model_of), request)
                 entry.checked = seen
-            scope, hits = entry.state.scope, search(entry.index, request)
+            scope, hits = entry.state.scope, look(entry.index, request)
         if entry.damaged:  # now that no lock is held
             seqs, entry.damaged = entry.damaged, []
             forget(seqs)
-        matches = matches_of(hits, _fetch(file, scope, hits.seqs, request.now))
-        if len(matches) == len(hits.seqs):
+        records = _fetch(file, scope, hits.seqs, request.now)
+        if len(records) == len(hits.seqs):
             break
-    return matches
+    return hits, records
+
+
+def position(db: AgentConnection, record: Record) -> int | None:
+    """Return the number of a record that is still there."""
+    own = Scope(record.scope.owner or None)
+    condition, parameters = rows.where(
+        Selection(kind="memory", scope=own, ids=(record.id,)), db.agent_id
+    )
+    found = db.execute(f"SELECT r.seq FROM records AS r WHERE {condition}", parameters).fetchone()
+    return None if found is None else int(found[0])
 
 
 def _fetch(file: SqliteFile, scope: int, seqs: list[int], now: datetime) -> dict[int, Record]:

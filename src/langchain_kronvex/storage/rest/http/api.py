@@ -54,6 +54,7 @@ class Request:
 
 CLEAR = Request("DELETE", "/memories")  # deletes everything of an agent
 LIST_AGENTS = Request("GET", "/agents")  # those of the API key
+NOTHING: Mapping[str, Any] = {"memories": []}  # of an agent that does not exist
 
 
 def of_agent(request: Request, agent_id: str) -> Request:
@@ -80,6 +81,14 @@ def recall_request(
     if not is_current:
         body["include_superseded"] = True
     return Request("POST", "/recall", body=body)
+
+
+def explain_request(
+    query: str, top_k: int, memory_id: str, session: str | None, is_current: bool
+) -> Request:
+    """Return the request that explains how one memory is weighed."""
+    recall = recall_request(query, min(top_k, MAX_TOP_K), session, None, is_current)
+    return replace(recall, path="/explain", body={**recall.body, "memory_id": memory_id})
 
 
 def list_request(
