@@ -41,7 +41,7 @@ from langchain_kronvex.memory.explaining import explanation, is_gone
 from langchain_kronvex.memory.reranking import CANDIDATES, reranked
 from langchain_kronvex.recall.order import Candidate, newest_first
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.recall.tokenizer import focus
+from langchain_kronvex.recall.tokenizer import focus, terms
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Selection
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ _NOT_THEIRS = (
     "The user has no memory with this id: it never existed, was forgotten, has expired and been "
     "removed, or is not theirs."
 )
+# Below this similarity, memories that share no word with the query do not answer it. Of 1,127
+# questions about long conversations that were answered, none counted as unanswered; of 172 about
+# 13 facts, in nine languages, 5. Of 48 queries about something else, 19 did. At 0.2 that would be
+# 9 and 22, at 0.25 19 and 27: no figure of a recall tells the two apart for certain.
+_LEAST_ANSWER = 0.15
 _BEFORE_ANSWER = f"\n{answer_content('')}"
 # The user's messages in the turns under way, which tell the contents of the memories made of them.
 # No ids, because saving may still be going on in the background.
@@ -147,6 +152,7 @@ class Recaller:
         until: datetime | None = None,
         as_of: datetime | None = None,
         include_superseded: bool = False,
+        may_be_blank: bool = False,
     ) -> RecallRequest:
         """Return a checked request.
 
@@ -155,7 +161,7 @@ class Recaller:
         """
         since, until = checks.check_period(since, until)
         return RecallRequest(
-            query=checks.check_query(query),
+            query=checks.check_query(query, may_be_blank=may_be_blank),
             scope=scope,
             top_k=checks.check_count(top_k, "top_k", least=1),
             memory_types=checks.check_types(memory_type),
@@ -176,7 +182,7 @@ class Recaller:
 
         If `distinct`, only the most similar of memories with the same text is returned.
         """
-        _check_order(order_by)
+        check_order(order_by)
         shown = self._of_open_turn() if distinct else None
         matches, is_reranked = self._best(request, shown, self.matches)
         found = self._recalled(matches)
@@ -229,16 +235,14 @@ class Recaller:
         request: RecallRequest,
         max_tokens: int | None,
         already_shown: Collection[str],
-        order_by: OrderBy = "confidence",
+        order_by: OrderBy,
+        unanswered: Callable[[], MemoryContext],
     ) -> MemoryContext:
         """Return the text of the most similar memories in the requested order, each text once.
 
-        If the embeddings fail, memories are found by their words alone.
+        If the embeddings fail, memories are found by their words alone. If no memory answers the
+        query, the result is that of `unanswered`.
         """
-        _check_order(order_by)
-        checks.check_optional_count(max_tokens, "max_tokens", least=1)
-        shown = checks.check_list(already_shown, "already_shown")
-        already_shown = {*shown, *self._of_open_turn()}
         degraded = False
         try:
             matches, is_reranked = self._best(request, already_shown, self.matches)
@@ -246,6 +250,8 @@ class Recaller:
             degraded = True
             self.report_degraded(error)
             matches, is_reranked = self._best(request, already_shown, self.backend.recall)
+        if _is_unanswered(request, matches):
+            return replace(unanswered(), degraded=degraded)
         ranked = found = self._recalled(matches)
         if order_by == "confidence":
             found = _in_default_order(request.query, matches, ranked, is_reranked)
@@ -275,6 +281,14 @@ class Recaller:
                     raise
                 model = following
         raise EmbeddingMismatch("The memory was reindexed repeatedly during one recall; try again.")
+
+    def not_to_repeat(self, already_shown: Collection[str]) -> set[str]:
+        """Return the texts that a context must not repeat: of the prompt and of open turns.
+
+        Raises:
+            InvalidInput: `already_shown` is not a list of texts.
+        """
+        return {*checks.check_list(already_shown, "already_shown"), *self._of_open_turn()}
 
     def _of_open_turn(self) -> set[str]:
         """Return the contents of the memories that the turns under way make."""
@@ -346,7 +360,8 @@ class Recaller:
         ]
 
 
-def _check_order(order_by: object) -> None:
+def check_order(order_by: object) -> None:
+    """Raise `InvalidInput` if it is not an order."""
     if order_by not in ("confidence", "similarity"):
         raise InvalidInput(
             f"order_by must be 'confidence' or 'similarity', not {checks.shown(order_by)}."
@@ -361,6 +376,16 @@ def _in_default_order(
         ordered.sort(key=lambda pair: -pair[1].confidence)
     candidates = [_candidate(match) for match, _ in ordered]
     return [ordered[n][1] for n in newest_first(query, candidates, by_relevance=is_reranked)]
+
+
+def _is_unanswered(request: RecallRequest, matches: Sequence[Match]) -> bool:
+    """Return whether nothing that was found has to do with the query; never with a threshold."""
+    if request.threshold or not matches:
+        return False
+    if max(match.similarity for match in matches) >= _LEAST_ANSWER:
+        return False
+    asked = set(terms(request.query))
+    return all(asked.isdisjoint(terms(match.record.content)) for match in matches)
 
 
 def _candidate(match: Match) -> Candidate:

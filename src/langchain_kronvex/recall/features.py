@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.recall.arrays import TermCounts, value_counts
-from langchain_kronvex.recall.tokenizer import MONTHS, QUESTION_MARKS, language_of, terms_of, words
+from langchain_kronvex.recall.tokenizer import (
+    MONTHS,
+    QUESTION_MARKS,
+    STOP_WORDS,
+    language_of,
+    terms_of,
+    words,
+)
 
 FIRST_PERSON = frozenset("i me my mine myself we us our ours ourselves".split())
 TIME_WORDS = frozenset(MONTHS).union(
@@ -130,6 +137,20 @@ def _counted(
 # as before.
 _STATED = re.compile(r"[.!:;]\s|[。！]")  # noqa: RUF001 - of CJK text
 _SHORT_CHARS = 300  # a longer reply says more than that
+_GREETING = re.compile(
+    r"(?:hello|hi|hey|hiya|greetings|good (?:morning|afternoon|evening|day)|hallo"
+    r"|guten (?:morgen|tag|abend)|hola|buen[oa]s (?:d[ií]as|tardes|noches)|bonjour|bonsoir|salut"
+    r"|ciao|ol[aá])"
+    r"(?: there| again| everyone)?[\s,.!?]*",
+    re.IGNORECASE,
+)
+# With function words, all of a query that names nothing: "Tell me something about the user".
+_ANYTHING = frozenset(
+    """
+    know known tell say said remember recall memory memories user profile general context
+    background information info summary summarize summarise anything everything something
+    """.split()
+)
 # A wish for all answers to come. A request, such as "Please write a mail", has no such sign.
 _OPENS = re.compile(
     r"(?:\w+ said: )?(?:please )?(?:from now on,? )?"
@@ -161,6 +182,18 @@ _UNKNOWN = re.compile(
     re.IGNORECASE,
 )
 _ANSWERS = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)  # after all
+
+
+def asks_nothing(query: str) -> bool:
+    """Return whether a query is a greeting, or asks for all that is known, so for nothing certain.
+
+    >>> asks_nothing("What do you know about me?"), asks_nothing("What do you know about tea?")
+    (True, False)
+    """
+    if len(query) > _SHORT_CHARS:
+        return False
+    asked = [word for word in words(query) if word not in STOP_WORDS]
+    return _GREETING.fullmatch(query.strip()) is not None or _ANYTHING.issuperset(asked)
 
 
 def only_asks(text: str) -> bool:
