@@ -39,9 +39,10 @@ from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.conversions import to_recalled
 from langchain_kronvex.memory.explaining import explanation, is_gone
 from langchain_kronvex.memory.reranking import CANDIDATES, reranked
+from langchain_kronvex.recall.features import is_unanswered
 from langchain_kronvex.recall.order import Candidate, newest_first
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.recall.tokenizer import focus, terms
+from langchain_kronvex.recall.tokenizer import focus
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Selection
 
 if TYPE_CHECKING:
@@ -56,11 +57,6 @@ _NOT_THEIRS = (
     "The user has no memory with this id: it never existed, was forgotten, has expired and been "
     "removed, or is not theirs."
 )
-# Below this similarity, memories that share no word with the query do not answer it. Of 1,127
-# questions about long conversations that were answered, none counted as unanswered; of 172 about
-# 13 facts, in nine languages, 5. Of 48 queries about something else, 19 did. At 0.2 that would be
-# 9 and 22, at 0.25 19 and 27: no figure of a recall tells the two apart for certain.
-_LEAST_ANSWER = 0.15
 _BEFORE_ANSWER = f"\n{answer_content('')}"
 # The user's messages in the turns under way, which tell the contents of the memories made of them.
 # No ids, because saving may still be going on in the background.
@@ -199,7 +195,7 @@ class Recaller:
         Raises:
             MemoryNotFound: no owner of the request has a memory with this id.
         """
-        _check_order(order_by)
+        check_order(order_by)
         in_turn, owner = self._of_open_turn(), Scope(request.scope.owner or None)
         chosen = Selection(
             kind="memory",
@@ -250,7 +246,8 @@ class Recaller:
             degraded = True
             self.report_degraded(error)
             matches, is_reranked = self._best(request, already_shown, self.backend.recall)
-        if _is_unanswered(request, matches):
+        best = [(match.similarity, match.record.content) for match in matches]
+        if not request.threshold and is_unanswered(request.query, best):
             return replace(unanswered(), degraded=degraded)
         ranked = found = self._recalled(matches)
         if order_by == "confidence":
@@ -376,16 +373,6 @@ def _in_default_order(
         ordered.sort(key=lambda pair: -pair[1].confidence)
     candidates = [_candidate(match) for match, _ in ordered]
     return [ordered[n][1] for n in newest_first(query, candidates, by_relevance=is_reranked)]
-
-
-def _is_unanswered(request: RecallRequest, matches: Sequence[Match]) -> bool:
-    """Return whether nothing that was found has to do with the query; never with a threshold."""
-    if request.threshold or not matches:
-        return False
-    if max(match.similarity for match in matches) >= _LEAST_ANSWER:
-        return False
-    asked = set(terms(request.query))
-    return all(asked.isdisjoint(terms(match.record.content)) for match in matches)
 
 
 def _candidate(match: Match) -> Candidate:

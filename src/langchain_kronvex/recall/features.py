@@ -16,6 +16,7 @@ from langchain_kronvex.recall.tokenizer import (
     QUESTION_MARKS,
     STOP_WORDS,
     language_of,
+    terms,
     terms_of,
     words,
 )
@@ -151,6 +152,11 @@ _ANYTHING = frozenset(
     background information info summary summarize summarise anything everything something
     """.split()
 )
+# Below this similarity, memories that share no word with the query do not answer it. Of 1,127
+# questions about long conversations that were answered, none counted as unanswered; of 172 about
+# 13 facts, in nine languages, 5. Of 48 queries about something else, 19 did. At 0.2 that would be
+# 9 and 22, at 0.25 19 and 27: no figure of a recall tells the two apart for certain.
+_LEAST_ANSWER = 0.15
 # A wish for all answers to come. A request, such as "Please write a mail", has no such sign.
 _OPENS = re.compile(
     r"(?:\w+ said: )?(?:please )?(?:from now on,? )?"
@@ -194,6 +200,19 @@ def asks_nothing(query: str) -> bool:
         return False
     asked = [word for word in words(query) if word not in STOP_WORDS]
     return _GREETING.fullmatch(query.strip()) is not None or _ANYTHING.issuperset(asked)
+
+
+def is_unanswered(query: str, found: Sequence[tuple[float, str]]) -> bool:
+    """Return whether nothing that was found has to do with the query.
+
+    Args:
+        query: The query.
+        found: The best memories: how similar they are, and their texts.
+    """
+    if not found or max(similarity for similarity, _ in found) >= _LEAST_ANSWER:
+        return False
+    asked = set(terms(query))
+    return all(asked.isdisjoint(terms(text)) for _, text in found)
 
 
 def only_asks(text: str) -> bool:
