@@ -93,6 +93,7 @@ NAMES = {
     "application_id": "core.sqlite_files:application_id",
     "approximate_tokens": "core.context_lines:approximate_tokens",
     "arrays": "recall:arrays",
+    "asks_nothing": "recall.features:asks_nothing",
     "as_messages": "langchain.prompts:as_messages",
     "as_text": "langchain.prompts:as_text",
     "backend_content_key": "storage.backend:content_key",

@@ -48,6 +48,7 @@ from langchain_kronvex.langchain.retrievers import KronvexRetriever
 from langchain_kronvex.langchain.stores import KronvexKeyValueStore
 from langchain_kronvex.langchain.with_memory import with_memory
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.profile.documents import KronvexProfile
 from langchain_kronvex.storage.options import PostgresOptions
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "KronvexKeyValueStore",
     "KronvexMemory",
     "KronvexMemoryContext",
+    "KronvexProfile",
     "KronvexRetriever",
     "Memory",
     "MemoryClosed",

@@ -41,7 +41,7 @@ def test_the_verbs_are_those_of_the_design() -> None:
     assert set(twins()) == {
         "remember", "remember_many", "save_exchange", "recall", "explain", "inject_context",
         "memories", "get", "update", "history", "restore", "forget", "clear", "sessions", "stats",
-        "flush", "close",
+        "flush", "close", "profile",
         "load_messages", "save_messages", "clear_messages", "reindex", "export", "import_",
     }  # fmt: skip
 

@@ -95,7 +95,7 @@ TABLE: list[tuple[str, str, Call, list[Any]]] = [
     ("limit", "limit", lambda m, v: m.memories(limit=v), BAD_TOP_K),
     ("offset", "offset", lambda m, v: m.memories(offset=v), [-1, True, 1.0, "1", None]),
     ("recall query", "query", lambda m, v: m.recall(v), BAD_QUERIES),
-    ("context query", "query", lambda m, v: m.inject_context(v), BAD_QUERIES),
+    ("context query", "query", lambda m, v: m.inject_context(v), BAD_QUERIES[4:]),
     ("pinned", "pinned", lambda m, v: m.remember("ok", pinned=v), BAD_FLAGS),
     ("recall shared", "include_shared", lambda m, v: m.recall("a", include_shared=v), BAD_FLAGS),
     ("list shared", "include_shared", lambda m, v: m.memories(include_shared=v), BAD_FLAGS),

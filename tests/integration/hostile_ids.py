@@ -8,6 +8,7 @@ workers. Everything is drawn from one seed, so a failure can be repeated.
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import unicodedata
 from collections import defaultdict
@@ -19,11 +20,13 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.store.base import InvalidNamespaceError, PutOp
+from pydantic import BaseModel
 
 from langchain_kronvex import (
     InvalidInput,
     KronvexKeyValueStore,
     KronvexMemory,
+    KronvexProfile,
     MemoryDraft,
     MemoryNotFound,
 )
@@ -69,6 +72,12 @@ ALL = 10**6
 Ids = tuple[str | None, str | None]
 
 
+class Notes(BaseModel):
+    """What a document holds."""
+
+    note: str
+
+
 @dataclass
 class Known:
     """A memory as it was written."""
@@ -78,6 +87,10 @@ class Known:
     ids: Ids
     metadata: dict[str, Any]
     has_messages: bool = False
+
+    def is_document(self, name: str | None = None) -> bool:
+        """Return whether it is a document, of any name or of this one."""
+        return self.memory_type == "context" and name in (None, self.metadata["profile"])
 
 
 def owner(ids: Ids) -> str:
@@ -109,6 +122,11 @@ class Agent:
         if user_id is None or session_id is None:
             return known
         return {id_: each for id_, each in known.items() if each.ids[1] == session_id}
+
+    def document(self, user_id: str, name: str) -> str | None:
+        """Return the id of a user's document."""
+        known = self.owners.get(user_id, {})
+        return next((id_ for id_, each in known.items() if each.is_document(name)), None)
 
 
 class Rounds:
@@ -188,8 +206,12 @@ class Rounds:
     def some(self, agent: Agent, *, hidden: bool = False) -> tuple[str, Known] | None:
         """Return one of the agent's memories, or of those that others have superseded."""
         owners = agent.superseded if hidden else agent.owners
-        filled = [each for each in owners.values() if each]
-        return self.random.choice(list(self.random.choice(filled).items())) if filled else None
+        plain = [
+            [pair for pair in known.items() if not pair[1].is_document()]
+            for known in owners.values()
+        ]
+        filled = [each for each in plain if each]
+        return self.random.choice(self.random.choice(filled)) if filled else None
 
     # -- comparing ---------------------------------------------------------------------------
 
@@ -338,6 +360,18 @@ class Rounds:
             agent.items[put.namespace][put.key] = put.value
         return len(puts)
 
+    def set_profile(self, agent: Agent, memory: KronvexMemory) -> int:
+        user, name, note = self.id(), self.id(), self.id()
+        KronvexProfile(memory, Notes, name=name).set(user, Notes(note=note))
+        before, about = agent.document(user, name), {"profile": name}
+        if before:
+            del agent.owners[user][before]
+            self.gone.append(before)
+        (stored,) = memory.memories(user_id=user, memory_type="context", filter=about)
+        content = json.dumps({"note": note}, ensure_ascii=False)
+        agent.owners[user][stored.id] = Known(content, "context", (user, None), about)
+        return 1
+
     # -- erasing -----------------------------------------------------------------------------
 
     def forget_one(self, agent: Agent, memory: KronvexMemory) -> int:
@@ -418,6 +452,17 @@ class Rounds:
         ids = self.scope()
         self.same(memory.inject_context(self.text(), **named(ids)).memories, agent.visible(ids))
         return 1
+
+    def profile(self, agent: Agent, memory: KronvexMemory) -> int:
+        user, name = self.id(), self.id()
+        known, document = agent.visible((user, None)), agent.document(user, name)
+        found = memory.profile(user, max_tokens=ALL).memories
+        self.same(found, known)
+        assert {m.content for m in found} == {each.content for each in known.values()}
+        value = KronvexProfile(memory, Notes, name=name).get(user)
+        assert (value is None) == (document is None)
+        assert value is None or json.loads(known[document or ""].content) == value.model_dump()
+        return 2
 
     def retrieve(self, agent: Agent, memory: KronvexMemory) -> int:
         user_id, config = self.id(), {"configurable": {"user_id": self.id()}}
@@ -513,6 +558,7 @@ class Rounds:
 WEIGHTS: dict[Callable[[Rounds, Agent, KronvexMemory], int], float] = {
     Rounds.remember_many: 6, Rounds.save_exchange: 3, Rounds.save_messages: 5, Rounds.update: 4,
     Rounds.correct: 1, Rounds.supersede: 3, Rounds.restore: 1,
+    Rounds.set_profile: 3, Rounds.profile: 6,
     Rounds.set_values: 3, Rounds.put_items: 2, Rounds.forget_one: 0.3, Rounds.forget_scope: 1,
     Rounds.forget_what_is_not_theirs: 3, Rounds.delete_values: 0.3, Rounds.recall: 12,
     Rounds.explain: 2,

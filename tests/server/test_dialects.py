@@ -50,6 +50,20 @@ def test_the_requests_of_the_tutorials_work(api: httpx.Client, agent: str) -> No
     assert context["memories"][0]["memory"]["content"] == context["memories"][0]["content"] == SAID
 
 
+def test_a_blank_message_gives_the_profile(api: httpx.Client, agent: str) -> None:
+    remember(api, agent, type="fact", user_id="user-42")
+    remember(api, agent, content="Always answer in Dutch.", type="procedural", user_id="user-42",
+             pinned=True)  # fmt: skip
+    for message in ("", " \n", "What do you know about me?"):
+        body = {"message": message, "user_id": "user-42"}
+        answer = api.post(f"/agents/{agent}/inject-context", json=body).json()
+        said = [line.partition("] ")[2] for line in answer["context"].splitlines()]
+        assert said == ["Always answer in Dutch.", SAID]
+        assert [each["similarity"] for each in answer["memories"]] == [0, 0]
+    assert api.post(f"/agents/{agent}/inject-context", json={"message": ""}).json()["context"] == ""
+    assert api.post(f"/agents/{agent}/recall", json={"query": ""}).status_code == 422
+
+
 def test_recall_answers_both_forms(api: httpx.Client, agent: str) -> None:
     remember(api, agent, session_id="user-42")
     answer = api.post(

@@ -63,7 +63,7 @@ def test_invalid_bodies_are_rejected(api: httpx.Client, agent: str, body: Any) -
 @pytest.mark.parametrize("call", ["recall", "inject-context"])
 @pytest.mark.parametrize(
     "more",
-    [{"query": "", "message": ""}, {"query": "a\0", "message": "a\0"}, {"top_k": 0}, {"top_k": 21},
+    [{"query": 3, "message": 3}, {"query": "a\0", "message": "a\0"}, {"top_k": 0}, {"top_k": 21},
      {"top_k": "many"}, {"top_k": 10**30}, {"threshold": -0.1}, {"threshold": 2},
      {"threshold": "x"}, {"memory_type": "meta"}, {"session_id": "s" * 256},
      {"query": "a\ud800", "message": "a\ud800"}],

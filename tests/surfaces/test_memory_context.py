@@ -141,10 +141,12 @@ def test_between_a_prompt_and_a_model(tea_lover: KronvexMemory) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "   ", {"input": ""}, {"input": []}])
-def test_without_a_question_there_is_no_context(step: KronvexMemoryContext, value: Any) -> None:
+def test_without_a_question_the_context_is_the_profile(
+    step: KronvexMemoryContext, value: Any
+) -> None:
     filled = step.invoke(value)
 
-    assert filled == "" if isinstance(value, str) else filled["memory_context"] == ""
+    assert (filled if isinstance(value, str) else filled["memory_context"]) == LINE
 
 
 def test_without_memories_the_placeholder_is_removed(memory: KronvexMemory) -> None:

@@ -416,13 +416,13 @@ def test_an_empty_answer_is_not_saved(memory: KronvexMemory) -> None:
     assert remembered(memory) == ["User: Hi."]
 
 
-def test_a_picture_without_text_recalls_nothing_and_is_saved(tea_lover: KronvexMemory) -> None:
+def test_a_picture_without_text_gets_the_profile_and_is_saved(tea_lover: KronvexMemory) -> None:
     picture = HumanMessage([{"type": "image", "url": "https://example.org/tea.png"}])
     model = AgentModel(replies=["A cup."])
 
     agent_of(model, tea_lover).invoke({"messages": [picture]}, config_of())
 
-    assert [message.type for message in model.prompts[0]] == ["human"]
+    assert model.prompts[0][0].text == "[semantic, 2026-04-28] Ana prefers tea."
     assert said(tea_lover) == ["human: ", "ai: A cup."]
     assert "Assistant: A cup." in remembered(tea_lover)
 

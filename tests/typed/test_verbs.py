@@ -13,6 +13,7 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable, RunnableLambda
+from pydantic import BaseModel
 from typing_extensions import assert_type
 
 from langchain_kronvex import (
@@ -20,6 +21,7 @@ from langchain_kronvex import (
     KronvexChatMessageHistory,
     KronvexKeyValueStore,
     KronvexMemory,
+    KronvexProfile,
     KronvexRetriever,
     Memory,
     MemoryContext,
@@ -58,6 +60,7 @@ def test_verbs_that_find(memory: KronvexMemory) -> None:
     assert_type(memory.recall(QUESTION, user_id="ana", top_k=3), list[RecalledMemory])
     assert_type(memory.explain(QUESTION, id_, user_id="ana", top_k=3), Explanation)
     assert_type(memory.inject_context(QUESTION, user_id="ana", max_tokens=100), MemoryContext)
+    assert_type(memory.profile("ana", max_tokens=100), MemoryContext)
     assert_type(memory.memories(user_id="ana", limit=10, offset=0), list[Memory])
     assert_type(memory.get(id_), Memory | None)
     assert_type(memory.sessions(), list[SessionSummary])
@@ -70,6 +73,7 @@ async def test_twins_that_find(memory: KronvexMemory) -> None:
     assert_type(await memory.arecall(QUESTION, user_id="ana", top_k=3), list[RecalledMemory])
     assert_type(await memory.aexplain(QUESTION, id_, user_id="ana"), Explanation)
     assert_type(await memory.ainject_context(QUESTION, user_id="ana"), MemoryContext)
+    assert_type(await memory.aprofile("ana"), MemoryContext)
     assert_type(await memory.amemories(user_id="ana", limit=10, offset=0), list[Memory])
     assert_type(await memory.aget(id_), Memory | None)
     assert_type(await memory.asessions(), list[SessionSummary])
@@ -152,6 +156,21 @@ async def test_values_under_keys_by_the_twins(memory: KronvexMemory) -> None:
     assert_type(await values.alist_keys("t"), list[str])
     assert_type(await values.acompare_and_set("tone", {"formal": False}, {"formal": True}), bool)
     assert_type(await values.adelete("tone"), bool)
+
+
+class Traveller(BaseModel):
+    home: str = ""
+
+
+async def test_documents_of_a_schema(memory: KronvexMemory) -> None:
+    travellers = KronvexProfile(memory, Traveller)
+
+    assert_type(travellers, KronvexProfile[Traveller])
+    assert_type(travellers.patch("ana", home="Porto"), Traveller)
+    assert_type(await travellers.apatch("ana", home="Porto"), Traveller)
+    assert_type(travellers.get("ana"), Traveller | None)
+    assert_type(await travellers.aget("ana"), Traveller | None)
+    assert_type(travellers.delete("ana"), bool)
 
 
 async def test_a_twin_is_a_coroutine_that_a_task_takes(memory: KronvexMemory) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from inside import (
     Form,
+    asks_nothing,
     features,
     focus,
     instructs,
@@ -43,6 +44,32 @@ from .conversations import AT, NOW, WAYS, built, exchange, row, similarities, st
 )
 def test_what_only_asks(text: str, expected: bool) -> None:
     assert only_asks(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("hello", True),
+        ("Hi there!", True),
+        ("Good morning.", True),
+        ("¡Hola!", False),
+        ("Hola!", True),
+        ("What do you know about me?", True),
+        ("general context", True),
+        ("Summarize everything you remember.", True),
+        ("Who am I?", True),
+        ("🙂", True),
+        ("", True),
+        ("Hello, where is my bike?", False),
+        ("What do you know about tea?", False),
+        ("What do I do in the morning?", False),
+        ("What's my name?", False),
+        ("hi-fi", False),
+        ("know " * 100, False),
+    ],
+)
+def test_what_asks_for_nothing_certain(query: str, expected: bool) -> None:
+    assert asks_nothing(query) is expected
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ A line reads `[semantic, 2026-04-28] User prefers concise answers.`
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -30,6 +31,26 @@ def memory_line(memory: Memory) -> str:
     return (
         f"[{memory.memory_type}, {memory.created_at.date().isoformat()}] {neutral(memory.content)}"
     )
+
+
+def document_lines(content: str) -> list[str] | None:
+    """Return the fields of a JSON object, one line for each that has a value; None if it is none.
+
+    >>> document_lines('{"name": "Ana", "pets": ["Miso"], "born": null, "likes": []}')
+    ['name: Ana', 'pets: ["Miso"]']
+    """
+    try:
+        fields = json.loads(content)
+    except ValueError:
+        return None
+    if not isinstance(fields, dict):
+        return None
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in fields.items()
+        if value not in (None, "", [], {})
+    }
+    return [f"{neutral(name)}: {neutral(text)}" for name, text in texts.items()]
 
 
 def neutral(text: str) -> str:

@@ -53,11 +53,13 @@ def check_content(value: object, name: str = "content") -> str:
     return check_text(_filled(value, name, hint, MAX_CONTENT_CHARS), name)
 
 
-def check_query(value: object) -> str:
+def check_query(value: object, *, may_be_blank: bool = False) -> str:
     """Return what to search for: a string, not blank; any other character is allowed.
 
     Of a long query, the beginning and the end: a question stands before or after a pasted text.
     """
+    if may_be_blank and not _string(value, "query").strip():
+        return ""
     query, half = _filled(value, "query", "ask for something."), MAX_QUERY_CHARS // 2
     return query if len(query) <= MAX_QUERY_CHARS else f"{query[:half]} {query[-half:]}"
 

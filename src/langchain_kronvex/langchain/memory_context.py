@@ -52,6 +52,8 @@ class KronvexMemoryContext(ContextOptions, RunnableSerializable[Any, Any]):
         history_key: The key of the messages that the prompt contains already.
         top_k: At most this many memories.
         max_tokens: Leave out the least similar until the context has about this many tokens.
+        profile_tokens: Put the user's profile (`KronvexMemory.profile`), cut to about this many
+            tokens, before the recalled memories. Nothing is said twice.
         order_by: `confidence`, where an update comes before what it updates, or `similarity`.
         memory_type: Only this type, or these types.
         threshold: The lowest similarity, from 0 to 1.

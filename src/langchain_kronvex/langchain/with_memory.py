@@ -191,6 +191,7 @@ def with_memory(
     output_messages_key: str = "output",
     top_k: int = 8,
     max_tokens: int | None = None,
+    profile_tokens: int | None = None,
     memory_type: MemoryTypes = None,
     threshold: float = 0.0,
     include_shared: bool = False,
@@ -232,6 +233,8 @@ def with_memory(
         top_k: At most this many memories in the context.
         max_tokens: Leave out the least similar memories until the context has about this many
             tokens.
+        profile_tokens: Put the user's profile (`KronvexMemory.profile`), cut to about this many
+            tokens, before the recalled memories. Nothing is said twice.
         memory_type: Recall only this type, or these types.
         threshold: The lowest similarity, from 0 to 1.
         include_shared: Also recall the agent-level memories (stored with neither id).
@@ -257,8 +260,9 @@ def with_memory(
             name=name or "with_memory", input_messages_key=input_messages_key,
             history_messages_key=history_messages_key, context_key=context_key,
             output_messages_key=output_messages_key, max_messages=max_messages, user_id=user_id,
-            session_id=session_id, top_k=top_k, max_tokens=max_tokens, memory_type=memory_type,
-            threshold=threshold, include_shared=include_shared, order_by=order_by, filter=filter,
+            session_id=session_id, top_k=top_k, max_tokens=max_tokens,
+            profile_tokens=profile_tokens, memory_type=memory_type, threshold=threshold,
+            include_shared=include_shared, order_by=order_by, filter=filter,
             since=since, until=until, this_session_only=this_session_only, on_error=on_error,
         )  # fmt: skip
     except (TypeError, ValueError) as error:

@@ -66,6 +66,8 @@ class KronvexMemoryBlock(ContextOptions, BaseMemoryBlock[str]):
         session_id: The session of the exchanges; without it, the session of `Memory`.
         top_k: At most this many memories.
         max_tokens: Leave out the least similar until the text has about this many tokens.
+        profile_tokens: Put the user's profile (`KronvexMemory.profile`), cut to about this many
+            tokens, before the recalled memories. Nothing is said twice.
         memory_type: Recall only this type.
         this_session_only: Recall only from the current session.
         remember: Also remember exchanges; if False, the block only recalls.

@@ -25,6 +25,14 @@ from langchain_kronvex.recall.order import confidence, frequency, recency
 from langchain_kronvex.storage.backend import Match, Record, content_key
 from langchain_kronvex.storage.record import usual_key
 
+# Begins the keys of the documents of `KronvexProfile`. No key of a text begins so.
+DOCUMENT_KEY = "profile:"
+
+
+def is_document(record: Record) -> bool:
+    """Return whether a record is a document of `KronvexProfile`."""
+    return record.kind == "memory" and record.key.startswith(DOCUMENT_KEY)
+
 
 def memory_record(
     scope: Scope,
@@ -123,6 +131,10 @@ def changed_record(
     Raises:
         InvalidInput: a value does not fit.
     """
+    if is_document(record):
+        raise InvalidInput(
+            "This memory is a document of KronvexProfile; change it with its patch or set."
+        )
     if content is not UNCHANGED:  # it is found by all of the new text
         record = replace(record, content=checks.check_content(content), search_text=None)
     if pinned is not UNCHANGED:

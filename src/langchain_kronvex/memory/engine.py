@@ -203,18 +203,27 @@ class Engine:
         self.embed_soon(model)
         return stored
 
-    def put(self, records: Sequence[Record], now: datetime, deleted: Sequence[Selection]) -> None:
+    def put(
+        self,
+        records: Sequence[Record],
+        now: datetime,
+        deleted: Sequence[Selection] = (),
+        expected: Sequence[str | None] | None = None,
+    ) -> bool:
         """Store records, replacing those with the same keys, and delete others, in one step.
 
-        The bytes of deleted records are erased in the background.
+        The bytes of deleted records are erased in the background. False if the contents there were
+        not those `expected`; then nothing was stored.
         """
         model = self.model.current
         records, maker = with_local_vectors(model, records)
-        self.backend.put(Replacement(records, maker, deleted=deleted), now)
+        if not self.backend.put(Replacement(records, maker, expected, deleted), now):
+            return False
         if records:
             self.embed_soon(model)
         if deleted:
             self.eraser.wake()
+        return True
 
     def find(self, selection: Selection, page: Page | None = None) -> list[Record]:
         """Return the selected records that are visible now."""
@@ -254,7 +263,7 @@ class Engine:
 
     def erase(self, chosen: Selection) -> int:
         """Erase records permanently, and drop what is waiting to be saved; return how many."""
-        if chosen.ids is None:
+        if chosen.ids is None and chosen.keys is None:
             scope = chosen.scope
             self.writer.discard(lambda lane: _is_within(lane, scope))
             self.threads.wait_for_saves(self.settings.timeout_seconds)

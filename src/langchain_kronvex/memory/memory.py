@@ -38,7 +38,7 @@ from langchain_kronvex.core.types import (
     SessionSummary,
     Unchanged,
 )
-from langchain_kronvex.core.validation import MemoryType, checked_calls
+from langchain_kronvex.core.validation import MemoryType, check_id, checked_calls
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice
 from langchain_kronvex.memory.chat_log import ChatLog, forget
 from langchain_kronvex.memory.conversions import (
@@ -50,6 +50,7 @@ from langchain_kronvex.memory.conversions import (
 )
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.memory.listing import history, listed
+from langchain_kronvex.memory.profile.contexts import profile, prompt_context
 from langchain_kronvex.memory.reindexing import Reindexing
 from langchain_kronvex.memory.reopening import settings_for, settings_to_copy
 from langchain_kronvex.memory.transfer.transfer import Export, Import
@@ -509,8 +510,14 @@ class KronvexMemory:
         until: datetime | None = None,
         as_of: datetime | None = None,
         already_shown: Collection[str] = (),
+        profile_tokens: int | None = None,
     ) -> MemoryContext:
         """Recall, and return the memories as text for a prompt, one line for each.
+
+        A blank query gives the `profile`, within the same scope, `top_k` and `max_tokens`. So does
+        a query that nothing answers: a greeting, one that asks for all that is known ("What do you
+        know about me?", "general context"), or one that shares no word with what was found, of
+        which the best has a similarity below 0.15. With a `threshold`, only a blank one does.
 
         Args:
             query: The text to look for: usually the user's message.
@@ -528,6 +535,8 @@ class KronvexMemory:
             as_of: As for `recall`.
             already_shown: Texts that the prompt contains already; memories equal to one of them
                 are left out.
+            profile_tokens: Put the profile, cut to about this many tokens, before what was
+                recalled. Nothing is said twice.
 
         Returns:
             The text and its memories, marked `degraded` if the embeddings failed and memories were
@@ -536,9 +545,11 @@ class KronvexMemory:
         scope, recaller = Scope.of(user_id, session_id), self.engine.recaller
         request = recaller.request(
             query, scope, top_k, memory_type, threshold=threshold, include_shared=include_shared,
-            filter=filter, since=since, until=until, as_of=as_of,
+            filter=filter, since=since, until=until, as_of=as_of, may_be_blank=True,
         )  # fmt: skip
-        return recaller.context(request, max_tokens, already_shown, order_by)
+        return prompt_context(
+            self.engine, request, max_tokens, already_shown, order_by, profile_tokens
+        )
 
     async def ainject_context(
         self,
@@ -557,14 +568,42 @@ class KronvexMemory:
         until: datetime | None = None,
         as_of: datetime | None = None,
         already_shown: Collection[str] = (),
+        profile_tokens: int | None = None,
     ) -> MemoryContext:
         """Async version of `inject_context`."""
         return await self.engine.threads.read(
             self.inject_context, query, user_id=user_id, session_id=session_id, top_k=top_k,
             max_tokens=max_tokens, memory_type=memory_type, threshold=threshold,
             include_shared=include_shared, order_by=order_by, filter=filter, since=since,
-            until=until, as_of=as_of, already_shown=already_shown,
+            until=until, as_of=as_of, already_shown=already_shown, profile_tokens=profile_tokens,
         )  # fmt: skip
+
+    def profile(self, user_id: str, *, max_tokens: int | None = None) -> MemoryContext:
+        """Return what is true of a user now, as text for a prompt, without a question.
+
+        First the documents of `KronvexProfile`, one line for each field; then the statements
+        (memories of every type but `episodic`), those that are pinned first; then what was said
+        last. Each of these begins with the newest. What is too long for the rest of the budget is
+        left out. Only as much is read as may fit, however many memories the user has.
+
+        Args:
+            user_id: The user; all of their sessions.
+            max_tokens: About how long the text may be; 1,000 tokens by default.
+
+        Returns:
+            The text and its memories. Nothing was asked, so their `similarity` and `probability`
+            are 0, and `confidence` consists of recency and frequency. No access is counted.
+
+        Raises:
+            InvalidInput: a value does not fit.
+            StoreError: the store failed.
+        """
+        user = check_id(user_id, "user_id")
+        return profile(self.engine, Scope(user), max_tokens)
+
+    async def aprofile(self, user_id: str, *, max_tokens: int | None = None) -> MemoryContext:
+        """Async version of `profile`."""
+        return await self.engine.threads.read(self.profile, user_id, max_tokens=max_tokens)
 
     # -- listing, changing, forgetting ---------------------------------------------------------
 

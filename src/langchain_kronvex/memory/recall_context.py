@@ -53,6 +53,7 @@ class ContextOptions(RecallConditions):
     session_id: str | None = None
     top_k: int = 8
     max_tokens: int | None = None
+    profile_tokens: int | None = None
     order_by: OrderBy = "confidence"
     this_session_only: bool = False
     on_error: OnFailure = "degrade"
@@ -63,6 +64,7 @@ class ContextOptions(RecallConditions):
         Scope.of(self.user_id, self.session_id)
         checks.check_count(self.top_k, "top_k", least=1)
         checks.check_optional_count(self.max_tokens, "max_tokens", least=1)
+        checks.check_optional_count(self.profile_tokens, "profile_tokens", least=1)
 
 
 def recall_context(
@@ -79,13 +81,12 @@ def recall_context(
         ScopeRequired: `this_session_only`, but the scope names no session.
     """
     scope = scope.reading(options.this_session_only)
-    if not query.strip():
-        return MemoryContext()
     with memory.engine.degraded.going_on(options.on_error, report):
         recall = partial(
             memory.inject_context, query, user_id=scope.user_id, session_id=scope.session_id,
             top_k=options.top_k, max_tokens=options.max_tokens, order_by=options.order_by,
-            already_shown=already_shown, **options.conditions(),
+            already_shown=already_shown, profile_tokens=options.profile_tokens,
+            **options.conditions(),
         )  # fmt: skip
         return traced(query, recall)
     return MemoryContext(degraded=True)

@@ -39,6 +39,7 @@ from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.conversions import to_recalled
 from langchain_kronvex.memory.explaining import explanation, is_gone
 from langchain_kronvex.memory.reranking import CANDIDATES, reranked
+from langchain_kronvex.recall.features import is_unanswered
 from langchain_kronvex.recall.order import Candidate, newest_first
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.tokenizer import focus
@@ -147,6 +148,7 @@ class Recaller:
         until: datetime | None = None,
         as_of: datetime | None = None,
         include_superseded: bool = False,
+        may_be_blank: bool = False,
     ) -> RecallRequest:
         """Return a checked request.
 
@@ -155,7 +157,7 @@ class Recaller:
         """
         since, until = checks.check_period(since, until)
         return RecallRequest(
-            query=checks.check_query(query),
+            query=checks.check_query(query, may_be_blank=may_be_blank),
             scope=scope,
             top_k=checks.check_count(top_k, "top_k", least=1),
             memory_types=checks.check_types(memory_type),
@@ -176,7 +178,7 @@ class Recaller:
 
         If `distinct`, only the most similar of memories with the same text is returned.
         """
-        _check_order(order_by)
+        check_order(order_by)
         shown = self._of_open_turn() if distinct else None
         matches, is_reranked = self._best(request, shown, self.matches)
         found = self._recalled(matches)
@@ -193,7 +195,7 @@ class Recaller:
         Raises:
             MemoryNotFound: no owner of the request has a memory with this id.
         """
-        _check_order(order_by)
+        check_order(order_by)
         in_turn, owner = self._of_open_turn(), Scope(request.scope.owner or None)
         chosen = Selection(
             kind="memory",
@@ -229,16 +231,14 @@ class Recaller:
         request: RecallRequest,
         max_tokens: int | None,
         already_shown: Collection[str],
-        order_by: OrderBy = "confidence",
+        order_by: OrderBy,
+        unanswered: Callable[[], MemoryContext],
     ) -> MemoryContext:
         """Return the text of the most similar memories in the requested order, each text once.
 
-        If the embeddings fail, memories are found by their words alone.
+        If the embeddings fail, memories are found by their words alone. If no memory answers the
+        query, the result is that of `unanswered`.
         """
-        _check_order(order_by)
-        checks.check_optional_count(max_tokens, "max_tokens", least=1)
-        shown = checks.check_list(already_shown, "already_shown")
-        already_shown = {*shown, *self._of_open_turn()}
         degraded = False
         try:
             matches, is_reranked = self._best(request, already_shown, self.matches)
@@ -246,6 +246,9 @@ class Recaller:
             degraded = True
             self.report_degraded(error)
             matches, is_reranked = self._best(request, already_shown, self.backend.recall)
+        best = [(match.similarity, match.record.content) for match in matches]
+        if not request.threshold and is_unanswered(request.query, best):
+            return replace(unanswered(), degraded=degraded)
         ranked = found = self._recalled(matches)
         if order_by == "confidence":
             found = _in_default_order(request.query, matches, ranked, is_reranked)
@@ -275,6 +278,14 @@ class Recaller:
                     raise
                 model = following
         raise EmbeddingMismatch("The memory was reindexed repeatedly during one recall; try again.")
+
+    def not_to_repeat(self, already_shown: Collection[str]) -> set[str]:
+        """Return the texts that a context must not repeat: of the prompt and of open turns.
+
+        Raises:
+            InvalidInput: `already_shown` is not a list of texts.
+        """
+        return {*checks.check_list(already_shown, "already_shown"), *self._of_open_turn()}
 
     def _of_open_turn(self) -> set[str]:
         """Return the contents of the memories that the turns under way make."""
@@ -346,7 +357,8 @@ class Recaller:
         ]
 
 
-def _check_order(order_by: object) -> None:
+def check_order(order_by: object) -> None:
+    """Raise `InvalidInput` if it is not an order."""
     if order_by not in ("confidence", "similarity"):
         raise InvalidInput(
             f"order_by must be 'confidence' or 'similarity', not {checks.shown(order_by)}."

@@ -96,6 +96,8 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         session_id: The session, for every run; without a `user_id`, also the user.
         top_k: At most this many memories.
         max_tokens: Leave out the least similar until the context has about this many tokens.
+        profile_tokens: Put the user's profile (`KronvexMemory.profile`), cut to about this many
+            tokens, before the recalled memories. Nothing is said twice.
         memory_type: Recall only this type, or these types.
         threshold: The lowest similarity, from 0 to 1.
         include_shared: Also recall the agent-level memories (stored with neither id).
@@ -123,6 +125,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         session_id: str | None = None,
         top_k: int = 8,
         max_tokens: int | None = None,
+        profile_tokens: int | None = None,
         memory_type: MemoryTypes = None,
         threshold: float = 0.0,
         include_shared: bool = False,
@@ -138,7 +141,8 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         self.memory = check_memory(memory)
         self._options = ContextOptions(
             user_id=user_id, session_id=session_id, top_k=top_k, max_tokens=max_tokens,
-            memory_type=memory_type, threshold=threshold, include_shared=include_shared,
+            profile_tokens=profile_tokens, memory_type=memory_type, threshold=threshold,
+            include_shared=include_shared,
             order_by=order_by, filter=filter, since=since, until=until,
             this_session_only=this_session_only, on_error=on_error,
         )  # fmt: skip

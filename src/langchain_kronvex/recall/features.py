@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.recall.arrays import TermCounts, value_counts
-from langchain_kronvex.recall.tokenizer import MONTHS, QUESTION_MARKS, language_of, terms_of, words
+from langchain_kronvex.recall.tokenizer import (
+    MONTHS,
+    QUESTION_MARKS,
+    STOP_WORDS,
+    language_of,
+    terms,
+    terms_of,
+    words,
+)
 
 FIRST_PERSON = frozenset("i me my mine myself we us our ours ourselves".split())
 TIME_WORDS = frozenset(MONTHS).union(
@@ -130,6 +138,25 @@ def _counted(
 # as before.
 _STATED = re.compile(r"[.!:;]\s|[。！]")  # noqa: RUF001 - of CJK text
 _SHORT_CHARS = 300  # a longer reply says more than that
+_GREETING = re.compile(
+    r"(?:hello|hi|hey|hiya|greetings|good (?:morning|afternoon|evening|day)|hallo"
+    r"|guten (?:morgen|tag|abend)|hola|buen[oa]s (?:d[ií]as|tardes|noches)|bonjour|bonsoir|salut"
+    r"|ciao|ol[aá])"
+    r"(?: there| again| everyone)?[\s,.!?]*",
+    re.IGNORECASE,
+)
+# With function words, all of a query that names nothing: "Tell me something about the user".
+_ANYTHING = frozenset(
+    """
+    know known tell say said remember recall memory memories user profile general context
+    background information info summary summarize summarise anything everything something
+    """.split()
+)
+# Below this similarity, memories that share no word with the query do not answer it. Of 1,127
+# questions about long conversations that were answered, none counted as unanswered; of 172 about
+# 13 facts, in nine languages, 5. Of 48 queries about something else, 19 did. At 0.2 that would be
+# 9 and 22, at 0.25 19 and 27: no figure of a recall tells the two apart for certain.
+_LEAST_ANSWER = 0.15
 # A wish for all answers to come. A request, such as "Please write a mail", has no such sign.
 _OPENS = re.compile(
     r"(?:\w+ said: )?(?:please )?(?:from now on,? )?"
@@ -161,6 +188,31 @@ _UNKNOWN = re.compile(
     re.IGNORECASE,
 )
 _ANSWERS = re.compile(r"\b(?:but|however)\b", re.IGNORECASE)  # after all
+
+
+def asks_nothing(query: str) -> bool:
+    """Return whether a query is a greeting, or asks for all that is known, so for nothing certain.
+
+    >>> asks_nothing("What do you know about me?"), asks_nothing("What do you know about tea?")
+    (True, False)
+    """
+    if len(query) > _SHORT_CHARS:
+        return False
+    asked = [word for word in words(query) if word not in STOP_WORDS]
+    return _GREETING.fullmatch(query.strip()) is not None or _ANYTHING.issuperset(asked)
+
+
+def is_unanswered(query: str, found: Sequence[tuple[float, str]]) -> bool:
+    """Return whether nothing that was found has to do with the query.
+
+    Args:
+        query: The query.
+        found: The best memories: how similar they are, and their texts.
+    """
+    if not found or max(similarity for similarity, _ in found) >= _LEAST_ANSWER:
+        return False
+    asked = set(terms(query))
+    return all(asked.isdisjoint(terms(text)) for _, text in found)
 
 
 def only_asks(text: str) -> bool:

@@ -51,6 +51,7 @@ class Selection:
     is_current: bool = False
     as_of: datetime | None = None
     superseded_by: tuple[str, ...] | None = None
+    pinned: bool | None = None
 
     @property
     def is_everything(self) -> bool:

@@ -170,6 +170,20 @@ def from_cells(cells: Sequence[Any], vector: Floats | None = None) -> Record:
     )
 
 
+def literal_conditions(kind: Kind | None, types: Sequence[str] | None) -> list[str]:
+    """Return the conditions on rows `r` by which the SQL stores choose a partial index.
+
+    There is one for statements and one for other memories. A planner sees that an index holds all
+    the selected rows only if the condition is written out.
+    """
+    conditions = [] if kind is None else [f"r.kind = '{kind}'"]
+    if types is not None and "episodic" not in types:
+        conditions.append("r.type <> 'episodic'")
+    elif types == ("episodic",):
+        conditions.append("r.type = 'episodic'")
+    return conditions
+
+
 def session_summaries(rows: Iterable[Sequence[Any]]) -> list[SessionSummary]:
     """Build sessions from user, session, memories, messages, and the last write in microseconds."""
     names = ("user_id", "session_id", "memories", "messages")

@@ -72,16 +72,20 @@ def remember(agent_id: str, body: RememberBody, request: Request) -> JsonRespons
 
 @router.post("/inject-context", response_model=responses.ContextAnswer)
 def inject_context(agent: AgentInUse, body: InjectBody, request: Request) -> dict[str, Any]:
-    """Recall memories and format them as text for a prompt, one line for each memory."""
+    """Recall memories and format them as text for a prompt, one line for each memory.
+
+    A blank message gives the profile: what is true of the user now.
+    """
     service = service_of(request)
     kept: Sequence[RecalledMemory]
     if service.settings.all_sessions and not body.scope:
         found = queries.recall_everywhere(agent.memory, body.message, body)
         kept, degraded = within(found, body.max_tokens), False
+        text = context_text(kept)
     else:
         user, session = body.scope.user_id, body.scope.session_id
         asked = body.conditions()
         made = agent.memory.inject_context(body.message, user_id=user, session_id=session, **asked)
-        kept, degraded = made.memories, made.degraded
+        text, kept, degraded = made.context, made.memories, made.degraded
     service.count_calls(request, "injects")
-    return responses.context_answer(context_text(kept), agent.id, kept, degraded=degraded)
+    return responses.context_answer(text, agent.id, kept, degraded=degraded)

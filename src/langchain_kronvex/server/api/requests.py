@@ -47,10 +47,12 @@ def _empty_is_none(value: Any) -> Any:
 
 _check_id = partial(checks.check_optional_id, name="the id")
 _is_content = AfterValidator(partial(checks.check_content, name="the text"))
+_is_text = AfterValidator(partial(checks.check_text, name="the text"))
 _is_name = AfterValidator(partial(checks.check_id, name="the name"))
 _owner = Field(description="The owner of the memories. Null and '' mean the agent itself.")
 _Short = Annotated[str, Field(max_length=255)]
 Text = Annotated[str, _is_content, Field(min_length=1, max_length=1_048_576)]
+AnyText = Annotated[str, _is_text, Field(max_length=1_048_576)]
 Name = Annotated[str, _is_name, Field(min_length=1, max_length=255)]
 Id = Annotated[_Short | None, BeforeValidator(_empty_is_none), AfterValidator(_check_id), _owner]
 GivenId = Annotated[str, AfterValidator(_check_id), Field(min_length=1, max_length=255)] | None
@@ -196,7 +198,7 @@ class InjectBody(Question):
 
     model_config = _example(message="How long should answers be?", session_id="user-42")
     other_names = {"type": "memory_type", "query": "message"}
-    message: Annotated[Text, Field(description="Or `query`.")]
+    message: Annotated[AnyText, Field(description="Or `query`. A blank one gives the profile.")]
     max_tokens: int | None = Field(None, ge=1, description="About how long the text may be.")
 
 

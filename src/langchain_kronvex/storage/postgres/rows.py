@@ -17,7 +17,7 @@ from langchain_kronvex.recall.index import IndexRow
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.storage.backend import KINDS, Page, Record, Selection
 from langchain_kronvex.storage.indexes import index_row
-from langchain_kronvex.storage.record import text_cells
+from langchain_kronvex.storage.record import literal_conditions, text_cells
 
 _MOST = 2**62  # more rows than there can be
 
@@ -102,21 +102,28 @@ def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
     """Return the condition, without the word WHERE, that selects rows `r`, and its parameters."""
     scopes, scope = scopes_of(selection, agent_id), selection.scope
     of_agent = OF_AGENT if selection.ids is None else EACH_OF_AGENT
-    conditions = [of_agent if scopes is None else "r.scope = ANY(%s)"]
-    parameters: list[Any] = [agent_id if scopes is None else list(scopes)]
+    if scopes is None:
+        conditions, parameters = [of_agent], list[Any]([agent_id])
+    elif len(scopes) == 1:  # with = rather than ANY, the rows are read in the order of an index
+        conditions, parameters = ["r.scope = %s"], list[Any](scopes)
+    else:
+        conditions, parameters = ["r.scope = ANY(%s)"], list[Any]([list(scopes)])
+    conditions += literal_conditions(selection.kind, selection.types)
     if scope is not None and scope.only_session is not None:
         shared = [scope_key(agent_id, "")] if selection.include_shared else []
         conditions.append("(r.session_id = %s OR r.scope = %s)" if shared else "r.session_id = %s")
         parameters += [scope.only_session, *shared]
     keys = selection.keys
+    kind_is_known = selection.kind is not None or selection.kinds == KINDS
     for condition, value in (
-        ("r.kind = ANY(%s)", None if selection.kinds == KINDS else list(selection.kinds)),
+        ("r.kind = ANY(%s)", None if kind_is_known else list(selection.kinds)),
         ("r.type = ANY(%s)", _optional_list(selection.types)),
         ("r.created >= %s", selection.since),
         ("r.created < %s", selection.until),
         ("coalesce(r.valid_from, r.said) <= %s", selection.as_of),
         ("(r.valid_until IS NULL OR r.valid_until > %s)", selection.as_of),
         ("r.superseded_by = ANY(%s)", _optional_list(selection.superseded_by)),
+        ("r.pinned = %s", selection.pinned),
         ("r.id = ANY(%s)", _optional_list(selection.ids)),
         ("r.key_digest = ANY(%s)", None if keys is None else [key_digest(key) for key in keys]),
     ):

@@ -36,6 +36,7 @@ def is_selected(record: Record, chosen: Selection) -> bool:
             (chosen.superseded_by, record.superseded_by),
         )
     )
+    is_of_kind = is_of_kind and chosen.pinned in (None, record.pinned)
     return (is_own or is_shared) and is_of_kind and is_named and _is_in_time(record, chosen)
 
 

@@ -12,7 +12,7 @@ from langchain_kronvex.recall.index import IndexRow
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.storage.backend import Page, Selection
 from langchain_kronvex.storage.indexes import index_row
-from langchain_kronvex.storage.record import optional_micros
+from langchain_kronvex.storage.record import literal_conditions, optional_micros
 
 _MOST = 2**62  # more rows than there can be, and a number that SQLite can hold
 
@@ -59,7 +59,6 @@ def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
     else:  # with = rather than IN, the rows of one scope are read in the order of the index
         of_scope = f"r.scope = ({OF_AGENT} AND owner = ?)"
     optional = [
-        ("r.kind = ?", selection.kind),
         ("r.type IN (SELECT value FROM json_each(?))", _json_list(selection.types)),
         ("r.created >= ?", optional_micros(selection.since)),
         ("r.created < ?", optional_micros(selection.until)),
@@ -69,12 +68,17 @@ def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
             "r.superseded_by IN (SELECT value FROM json_each(?))",
             _json_list(selection.superseded_by),
         ),
+        ("r.pinned = ?", selection.pinned),
         (session, None if scope is None else scope.only_session),
         ("r.id IN (SELECT value FROM json_each(?))", _json_list(selection.ids)),
         ("r.key IN (SELECT value FROM json_each(?))", _json_list(selection.keys)),
     ]
     given = [(condition, value) for condition, value in optional if value is not None]
-    conditions = [of_scope, *(condition for condition, _ in given)]
+    conditions = [
+        of_scope,
+        *literal_conditions(selection.kind, selection.types),
+        *(condition for condition, _ in given),
+    ]
     conditions += [] if "item" in selection.kinds else ["r.kind <> 'item'"]
     conditions += ["r.superseded_by IS NULL"] if selection.is_current else []
     owner = [] if scope is None else [scope.owner]
