@@ -1,6 +1,7 @@
 """What is known of a user, without a question: for the first prompt of a session, or every turn."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
@@ -44,7 +45,7 @@ def main() -> None:
         )
         chain = prompt | RunnableLambda(lambda value: value.to_string())
         chat = with_memory(chain, memory, profile_tokens=40, top_k=1)
-        config = {"configurable": {"user_id": "ana", "session_id": "monday"}}
+        config: Any = {"configurable": {"user_id": "ana", "session_id": "monday"}}
         said = chat.invoke({"input": "When did my train leave?"}, config)
         print(f"\n{said}")
         assert "Porto" in said

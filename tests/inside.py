@@ -145,7 +145,7 @@ NAMES = {
     "only_asks": "recall.features:only_asks",
     "open_backend": "storage.urls:open_backend",
     "open_registry": "server.registry:open_registry",
-    "open_turn": "memory.recaller:open_turn",
+    "open_turn": "memory.recalling.recaller:open_turn",
     "owner_of": "langgraph.namespaces:owner_of",
     "parse_filter": "core.filters:parse_filter",
     "parse_query": "recall.bm25:parse_query",

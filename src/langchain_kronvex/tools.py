@@ -21,7 +21,7 @@ from langchain_kronvex.core.options import explained
 from langchain_kronvex.core.types import Memory, MemoryTypes, Scope
 from langchain_kronvex.core.validation import MemoryType, check_flag, checked_names
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.recall_context import RecallConditions
+from langchain_kronvex.memory.recalling.recall_context import RecallConditions
 from langchain_kronvex.memory.scope_from_config import check_memory, scope_from
 
 # LangGraph passes the run to a parameter named `runtime`; a model can neither see nor set it. Its

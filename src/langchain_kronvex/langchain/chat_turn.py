@@ -22,7 +22,7 @@ from langchain_kronvex.langchain.answers import Answer
 from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.recall_context import ContextOptions, recall_context
+from langchain_kronvex.memory.recalling.recall_context import ContextOptions, recall_context
 
 DEGRADED_EVENT = "kronvex_memory_degraded"
 NOT_RECOGNISED = (

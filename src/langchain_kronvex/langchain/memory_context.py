@@ -17,7 +17,7 @@ from langchain_kronvex.core.types import MemoryContext
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 from langchain_kronvex.langchain.prompts import as_messages, fill, input_of, with_place
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.recall_context import ContextOptions, recall_context
+from langchain_kronvex.memory.recalling.recall_context import ContextOptions, recall_context
 from langchain_kronvex.memory.scope_from_config import scope_from
 
 

@@ -19,7 +19,7 @@ from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.memory.conversions import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.recall_context import RecallConditions
+from langchain_kronvex.memory.recalling.recall_context import RecallConditions
 from langchain_kronvex.memory.scope_from_config import scope_from
 
 

@@ -27,8 +27,8 @@ from langchain_kronvex.langchain.prompts import (
 )
 from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.recall_context import ContextOptions
-from langchain_kronvex.memory.recaller import open_turn
+from langchain_kronvex.memory.recalling.recall_context import ContextOptions
+from langchain_kronvex.memory.recalling.recaller import open_turn
 from langchain_kronvex.memory.scope_from_config import scope_from
 
 

@@ -32,7 +32,7 @@ from langchain_kronvex.llama_index.message_codec import as_langchain
 from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.memory.conversions import memory_record
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.recall_context import ContextOptions, recall_context
+from langchain_kronvex.memory.recalling.recall_context import ContextOptions, recall_context
 from langchain_kronvex.storage.backend import Page, Record
 
 _MAX_SEEN = 4096  # exchanges that a block knows to be remembered

@@ -15,7 +15,7 @@ from langchain_kronvex.core.errors import ScopeRequired
 from langchain_kronvex.core.types import MemoryTypes, Scope
 from langchain_kronvex.memory.conversions import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.recall_context import RecallConditions
+from langchain_kronvex.memory.recalling.recall_context import RecallConditions
 from langchain_kronvex.memory.scope_from_config import check_memory
 
 # Models see only the date and the type, and embeddings only the text; the rest is for programs.

@@ -29,7 +29,7 @@ from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
 from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.embedder import BackgroundEmbedder
-from langchain_kronvex.memory.recaller import AccessCounter, Recaller
+from langchain_kronvex.memory.recalling.recaller import AccessCounter, Recaller
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Replacement, Selection
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import is_remote, open_backend, resolve_agent_id, resolve_url

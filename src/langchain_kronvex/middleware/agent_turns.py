@@ -36,7 +36,7 @@ from langchain_kronvex.core.types import MemoryContext, Scope
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.langchain.chat_turn import Turn
 from langchain_kronvex.memory.chat_log import ChatLog, read_all
-from langchain_kronvex.memory.recall_context import ContextOptions
+from langchain_kronvex.memory.recalling.recall_context import ContextOptions
 from langchain_kronvex.middleware.agent_messages import (
     digest,
     new_words,

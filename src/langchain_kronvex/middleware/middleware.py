@@ -24,8 +24,8 @@ from langchain_kronvex.core.validation import check_flag, checked_names
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.recall_context import ContextOptions
-from langchain_kronvex.memory.recaller import open_turn
+from langchain_kronvex.memory.recalling.recall_context import ContextOptions
+from langchain_kronvex.memory.recalling.recaller import open_turn
 from langchain_kronvex.memory.scope_from_config import check_memory, scope_from
 from langchain_kronvex.middleware.agent_messages import (
     answer_in,

@@ -67,7 +67,7 @@ def weigh(
     query, allowed, view = prepared(index, request, limits)
     slots = places if view.places is None else np.flatnonzero(view.places == places[0])
     if not (is_scored := bool(len(slots))):
-        now, is_current = request.now.timestamp(), request.is_current
+        now, is_current = request.now.timestamp(), not request.include_superseded
         view, slots = IndexView(index, None, now, is_current=is_current), places
     relevance, shares, terms = _divided(view, int(slots[0]), query, request.is_encoded)
     found = float(relevance[slots[0]])

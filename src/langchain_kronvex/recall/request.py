@@ -24,7 +24,7 @@ class RecallRequest:
         since, until: The first moment at which a memory may have been said last, and the first one
             after it.
         as_of: Only what was true at this moment, superseded or not.
-        include_superseded: Also what another memory has superseded.
+        include_superseded: Also what another memory has superseded; true with `as_of`.
         threshold: The least similarity, from 0 to 1.
         include_shared: Also search the agent-level memories.
         vector: The unit vector of the query; None to search by words alone.
@@ -47,11 +47,6 @@ class RecallRequest:
     vector: Floats | None = None
     model: str | None = None
     is_encoded: bool = False
-
-    @property
-    def is_current(self) -> bool:
-        """Whether superseded memories are left out."""
-        return self.as_of is None and not self.include_superseded
 
     def by_owner(self) -> list[RecallRequest]:
         """Return one request for each owner to search: the user, then the agent level if shared."""

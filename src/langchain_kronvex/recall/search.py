@@ -64,7 +64,9 @@ def prepared(
     limits, places = limits or prefilter.LIMITS, None
     if len(index) > max(limits.exact_up_to, 4 * request.top_k):
         places = prefilter.candidates(index, query, allowed, request.top_k, limits)
-    view = IndexView(index, places, request.now.timestamp(), is_current=request.is_current)
+    view = IndexView(
+        index, places, request.now.timestamp(), is_current=not request.include_superseded
+    )
     return query, allowed, view
 
 
@@ -104,7 +106,7 @@ def _masks(index: ScopeIndex, request: RecallRequest) -> Iterator[NDArray[np.boo
     if request.as_of is not None:
         moment = request.as_of.timestamp()
         yield (table["true_from"] <= moment) & (table["true_until"] > moment)
-    elif index.has_superseded and request.is_current:
+    elif index.has_superseded and not request.include_superseded:
         yield table["true_until"] == np.inf
     session = request.scope.only_session
     sessions = None if session is None else (session,)

@@ -18,7 +18,7 @@ from langchain_kronvex.core.filters import Filter
 from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.memory.conversions import is_document, to_recalled
 from langchain_kronvex.memory.engine import Engine
-from langchain_kronvex.memory.recaller import check_order
+from langchain_kronvex.memory.recalling.recaller import check_order
 from langchain_kronvex.recall.features import asks_nothing
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, Page, Record, Selection
@@ -126,7 +126,7 @@ def _selections(request: RecallRequest) -> list[Selection]:
     return [
         Selection(
             kind="memory", scope=each.scope, since=each.since, until=each.until,
-            as_of=each.as_of, is_current=each.is_current,
+            as_of=each.as_of, is_current=not each.include_superseded,
         )
         for each in request.by_owner()
     ]  # fmt: skip

@@ -52,7 +52,7 @@ def _ask_server(
     # The type "episodic" is not sent: a server may have given such memories another type.
     types = request.memory_types or ()
     wire_type = types[0] if len(types) == 1 and types != ("episodic",) else None
-    is_current = request.is_current
+    is_current = not request.include_superseded
     sessions = (wire_session("memory", Scope(owner or None)), *(() if owner else (None,)))
     found: list[VersionedRecord] = []
     scores: _Scores = {}
@@ -89,7 +89,7 @@ def _wanted(found: Sequence[VersionedRecord], request: RecallRequest) -> list[Ve
     """Return the visible memories that the request is about."""
     chosen = Selection(
         kind="memory", scope=request.scope, types=request.memory_types, since=request.since,
-        until=request.until, as_of=request.as_of, is_current=request.is_current,
+        until=request.until, as_of=request.as_of, is_current=not request.include_superseded,
     )  # fmt: skip
     return [
         s

@@ -36,7 +36,7 @@ def weigh(agent: RemoteAgent, request: RecallRequest, record: Record) -> Weighed
     if known is None:
         raise errors.NotSupported(_UNSENT)
     asked = api.explain_request(
-        request.query, request.top_k, known.server_id, known.session, request.is_current
+        request.query, request.top_k, known.server_id, known.session, not request.include_superseded
     )
     try:
         answer = agent.ask(asked)

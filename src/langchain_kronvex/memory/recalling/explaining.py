@@ -16,7 +16,7 @@ from langchain_kronvex.storage.record import is_visible
 
 def is_gone(record: Record, request: RecallRequest) -> bool:
     """Return whether the search does not see a memory at all, and so cannot weigh it."""
-    is_superseded = request.is_current and record.superseded_by is not None
+    is_superseded = not request.include_superseded and record.superseded_by is not None
     return is_superseded or not is_visible(record, request.now)
 
 
@@ -95,7 +95,7 @@ def _unmet(record: Record, request: RecallRequest) -> Iterator[KeptOut]:
     session, moment, until = request.scope.only_session, request.as_of, record.valid_until
     if not is_visible(record, request.now):
         yield "expired"
-    if request.is_current and record.superseded_by:
+    if not request.include_superseded and record.superseded_by:
         yield "superseded"
     if moment and not (record.true_from <= moment and (until is None or moment < until)):
         yield "as_of"

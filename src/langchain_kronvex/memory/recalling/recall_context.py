@@ -15,7 +15,7 @@ from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.core.types import MemoryContext, MemoryTypes, OrderBy, Scope
 from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.tracing import traced
+from langchain_kronvex.memory.recalling.tracing import traced
 
 
 class RecallConditions(CheckedOptions, BaseModel):

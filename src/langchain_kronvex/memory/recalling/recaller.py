@@ -37,8 +37,8 @@ from langchain_kronvex.core.types import (
 from langchain_kronvex.embeddings.model import ModelInUse
 from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.conversions import to_recalled
-from langchain_kronvex.memory.explaining import explanation, is_gone
-from langchain_kronvex.memory.reranking import CANDIDATES, reranked
+from langchain_kronvex.memory.recalling.explaining import explanation, is_gone
+from langchain_kronvex.memory.recalling.reranking import CANDIDATES, reranked
 from langchain_kronvex.recall.features import is_unanswered
 from langchain_kronvex.recall.order import Candidate, newest_first
 from langchain_kronvex.recall.request import RecallRequest
@@ -46,7 +46,7 @@ from langchain_kronvex.recall.tokenizer import focus
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Selection
 
 if TYPE_CHECKING:
-    from langchain_kronvex.memory.reranking import Reranker
+    from langchain_kronvex.memory.recalling.reranking import Reranker
 
 # How often a memory may be reindexed during one recall before the recall fails.
 _MAX_MODEL_CHANGES = 50
@@ -167,7 +167,8 @@ class Recaller:
             since=since,
             until=until,
             as_of=checks.check_optional_time(as_of, "as_of"),
-            include_superseded=checks.check_flag(include_superseded, "include_superseded"),
+            include_superseded=checks.check_flag(include_superseded, "include_superseded")
+            or as_of is not None,
             now=self.clock(),
         )
 
