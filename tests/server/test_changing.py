@@ -77,17 +77,18 @@ def test_no_memory_of_others_is_superseded(api: httpx.Client, agent: str) -> Non
     assert recall(api, agent) == [LISBON]
 
 
+CONDITIONS: list[tuple[Told, set[str]]] = [
+    ({"filter": {"topic": "work"}}, {"b"}),
+    ({"filter": {"n": {"$gte": 2}}}, {"b", "c"}),
+    ({"filter": {"$not": {"topic": "work"}}}, {"a", "c"}),
+    ({"memory_type": ["semantic", "fact"]}, {"a", "b"}),
+    ({"type": "preference"}, {"c"}),
+    ({"until": "2000-01-01T00:00:00Z"}, set()),
+]
+
+
 @pytest.mark.parametrize(
-    ("fields", "found"),
-    [
-        ({"filter": {"topic": "work"}}, {"b"}),
-        ({"filter": {"n": {"$gte": 2}}}, {"b", "c"}),
-        ({"filter": {"$not": {"topic": "work"}}}, {"a", "c"}),
-        ({"memory_type": ["semantic", "fact"]}, {"a", "b"}),
-        ({"type": "preference"}, {"c"}),
-        ({"until": "2000-01-01T00:00:00Z"}, set()),
-    ],
-    ids=repr,
+    ("fields", "found"), CONDITIONS, ids=[repr(each) for each, _ in CONDITIONS]
 )
 def test_conditions(api: httpx.Client, agent: str, fields: Told, found: set[str]) -> None:
     store(api, agent, "tea a", metadata={"n": 1})

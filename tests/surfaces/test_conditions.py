@@ -96,7 +96,7 @@ CASES: list[tuple[dict[str, Any], set[str]]] = [
 
 
 @pytest.mark.parametrize("ask", SURFACES, ids=lambda ask: ask.__name__)
-@pytest.mark.parametrize(("options", "expected"), CASES, ids=repr)
+@pytest.mark.parametrize(("options", "expected"), CASES, ids=[repr(each) for each, _ in CASES])
 def test_conditions_apply(
     memory: KronvexMemory, ask: Ask, options: dict[str, Any], expected: set[str]
 ) -> None:
