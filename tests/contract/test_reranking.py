@@ -137,7 +137,9 @@ class Unsure(BaseCrossEncoder):
 
 
 @pytest.mark.parametrize(
-    "reranker", [Compressor(makes=invented), Compressor(makes=broken), Unsure()], ids=str
+    "reranker",
+    [Compressor(makes=invented), Compressor(makes=broken), Unsure()],
+    ids=["invented", "broken", "unsure"],
 )
 def test_a_failing_reranker_leaves_our_own_order(
     reranker: Any, open_driver: OpenDriver, caplog: pytest.LogCaptureFixture
