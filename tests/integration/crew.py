@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import select
+import selectors
 import signal
 import socket
 import subprocess
@@ -42,7 +42,9 @@ class Child:
             AssertionError: it failed, or said nothing in time.
         """
         while b"\n" not in self._rest:
-            ready, _, _ = select.select([self._ears], [], [], timeout)
+            with selectors.DefaultSelector() as selector:  # of files with any number
+                selector.register(self._ears, selectors.EVENT_READ)
+                ready = selector.select(timeout)
             assert ready, f"child {self.pid} said nothing for {timeout} s"
             more = os.read(self._ears, 65536)
             if not more:

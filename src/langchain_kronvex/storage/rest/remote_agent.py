@@ -54,9 +54,14 @@ class RemotePosition(NamedTuple):
 
 
 class KnownRecords:
-    """What this process knows of the records on the server; safe for threads."""
+    """What this process knows of the records on the server; safe for threads.
+
+    Attributes:
+        numbering: Held while the records of one write get their versions.
+    """
 
     def __init__(self) -> None:
+        self.numbering = threading.Lock()
         self._lock = threading.Lock()
         self._last_version = 0
         self._positions: dict[str, RemotePosition] = {}

@@ -46,21 +46,22 @@ def add(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> list[Re
     retired: list[VersionedRecord] = []
     stored_as: list[Record] = []
     superseding: list[tuple[str, Record]] = []
-    for record in records:
-        if record.completes and record.id in written and written[record.id] is None:
-            stored_as.append(record)  # the record that it completes is erased
-            continue
-        older = held.get(place_of(record))
-        if older is None or older.record.id == record.id:
-            kept = replace(record, completes=False)
-            stored = _next_version(agent, kept, now, written.get(record.id))
-        else:
-            stored = _next_version(agent, renewed(older.record, record), now, older.written)
-            if record.completes:
-                retired.append(_retired(agent, record, written.get(record.id)))
-        stored_as.append(stored.record)
-        taken.append(_noted(agent, stored, held))
-        superseding += [(id_, stored.record) for id_ in record.supersedes]
+    with agent.known.numbering:  # no other write comes between the records of this one
+        for record in records:
+            if record.completes and record.id in written and written[record.id] is None:
+                stored_as.append(record)  # the record that it completes is erased
+                continue
+            older = held.get(place_of(record))
+            if older is None or older.record.id == record.id:
+                kept = replace(record, completes=False)
+                stored = _next_version(agent, kept, now, written.get(record.id))
+            else:
+                stored = _next_version(agent, renewed(older.record, record), now, older.written)
+                if record.completes:
+                    retired.append(_retired(agent, record, written.get(record.id)))
+            stored_as.append(stored.record)
+            taken.append(_noted(agent, stored, held))
+            superseding += [(id_, stored.record) for id_ in record.supersedes]
     _queue(agent, [*taken, *_superseded(agent, superseding, now), *retired])
     return stored_as
 
