@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("langchain_kronvex")
 
-_PAUSE_SECONDS = 600.0  # from one run in the background to the next
-_FULL_PAUSE_SECONDS = 86_400.0  # from one that looks at all owners to the next
-_SLICE_SECONDS = 0.05  # then it is the turn of other background work
-_BATCH = 200  # memories deleted at once, while other writers of the owner or the file wait
+_FULL_PAUSE_SECONDS = 86_400.0  # from one run that looks at all owners to the next
+_SLICE_SECONDS = 0.05  # of work, then of a pause, in which others write
+_BATCH = 500  # memories deleted at once, while other writers of the owner or the file wait
 
 
 @dataclass(slots=True)
@@ -45,6 +44,9 @@ class Retainer:
         clock: Returns the current time, as an aware datetime.
         erase: Called when memories were deleted in the background, to erase their bytes soon.
         closing: Set when the memory is being closed; then a run ends early.
+
+    Attributes:
+        pause_seconds: The least time from the beginning of one run to that of the next.
     """
 
     backend: MemoryBackend
@@ -54,11 +56,13 @@ class Retainer:
     clock: Callable[[], datetime]
     erase: Callable[[], None]
     closing: threading.Event
+    pause_seconds: float = field(default=600.0, init=False)
     # Any thread may add to it, with methods that no other thread can interrupt.
     _owners: set[str] = field(default_factory=set, init=False)
     _batches: deque[tuple[str, Sequence[LastUse]]] = field(default_factory=deque, init=False)
     _taken: int = field(default=0, init=False)
-    _due: float = field(default=-math.inf, init=False)  # of `time.monotonic()`
+    # Moments of `time.monotonic()`.
+    _began: float = field(default=-math.inf, init=False)
     _all_due: float = field(default=-math.inf, init=False)
 
     def wake(self, owners: Iterable[str] = ()) -> None:
@@ -67,8 +71,8 @@ class Retainer:
         Cheap enough to call after every write.
         """
         self._owners.update(owners)
-        if (now := time.monotonic()) >= self._due:
-            self._due = now + _PAUSE_SECONDS
+        if (now := time.monotonic()) - self._began >= self.pause_seconds:
+            self._began = now
             self.writer.submit("retention", self._run, once=True)
 
     def unused(self) -> list[Record]:
@@ -109,11 +113,11 @@ class Retainer:
             self._all_due = end + _FULL_PAUSE_SECONDS
         while self._batches or self._owners:
             self._step()
-            if time.monotonic() > end and not self.closing.is_set():
-                self.writer.submit("retention", self._run, once=True)
-                return
             if time.monotonic() > end:
-                break
+                if self.closing.is_set():
+                    break
+                self.writer.submit("retention", self._run, once=True, delay_seconds=_SLICE_SECONDS)
+                return
         if self._taken:
             logger.info("%d memories were erased by the retention", self._taken)
             self._taken = 0

@@ -17,8 +17,11 @@ _MAY_GO = (
     "FROM langchain_kronvex.records AS r LEFT JOIN langchain_kronvex.accesses AS a "
     "ON a.scope = r.scope AND a.seq = r.seq "
     f"WHERE r.scope = %s AND r.kind = 'memory' AND {rows.VISIBLE} "
-    "AND NOT r.pinned AND r.type <> ALL(%s) AND NOT EXISTS (SELECT 1 FROM "
-    "langchain_kronvex.records AS o WHERE o.scope = r.scope AND o.superseded_by = r.id)"
+    "AND NOT r.pinned AND r.type <> ALL(%s) "
+    # Not a correlated NOT EXISTS: the planner has no statistics of ids, and would read all rows of
+    # the owner for each of them.
+    "AND r.id NOT IN (SELECT o.superseded_by FROM langchain_kronvex.records AS o "
+    "WHERE o.scope = %s AND o.superseded_by IS NOT NULL)"
 )
 # A limit that is NULL selects nothing.
 _UNUSED = (
@@ -54,4 +57,4 @@ def take(
 
 
 def _parameters(tx: Transaction, owner: str, retention: Retention, now: datetime) -> list[Any]:
-    return [tx.scope(owner), now, list(retention.keep_types)]
+    return [tx.scope(owner), now, list(retention.keep_types), tx.scope(owner)]

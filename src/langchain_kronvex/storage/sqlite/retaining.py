@@ -16,7 +16,7 @@ from langchain_kronvex.storage.sqlite.reading import find
 
 _USED = "max(r.created, coalesce(a.latest, r.created))"
 _MAY_GO = (
-    f"r.scope = ({rows.OF_AGENT} AND owner = ?) AND r.kind = 'memory' AND {rows.VISIBLE} "
+    f"scope = ({rows.OF_AGENT} AND owner = ?) AND r.kind = 'memory' AND {rows.VISIBLE} "
     "AND NOT r.pinned AND r.type NOT IN (SELECT value FROM json_each(?)) AND NOT EXISTS "
     "(SELECT 1 FROM records AS o WHERE o.superseded_by = r.id AND o.scope = r.scope)"
 )
@@ -24,11 +24,11 @@ _MAY_GO = (
 _UNUSED = (
     f"SELECT id, used FROM (SELECT r.id AS id, {_USED} AS used, "
     f"row_number() OVER (ORDER BY {_USED} DESC, r.seq DESC) AS place "
-    f"FROM {rows.RECORD_TABLES} WHERE {_MAY_GO}) "
+    f"FROM {rows.RECORD_TABLES} WHERE r.{_MAY_GO}) "
     "WHERE place > ? OR used < ? ORDER BY place DESC"
 )
-_STILL = (
-    f"SELECT r.id, {_USED} FROM {rows.RECORD_TABLES} WHERE {_MAY_GO} "
+_STILL = (  # with the +, only the rows with these ids are read
+    f"SELECT r.id, {_USED} FROM {rows.RECORD_TABLES} WHERE +r.{_MAY_GO} "
     "AND r.id IN (SELECT value FROM json_each(?))"
 )
 
