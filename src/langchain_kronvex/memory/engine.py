@@ -239,7 +239,6 @@ class Engine:
         return True
 
     def _retain(self, stored: Sequence[Record]) -> None:
-        """Let the retention look at the owners of records, in the background."""
         if self.retainer is not None:
             self.retainer.wake(record.scope.owner for record in stored)
 
