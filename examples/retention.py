@@ -16,8 +16,8 @@ def main() -> None:
             (1, "The new printer is on the second floor."),
         ):
             memory.remember(text, user_id="ana", created_at=NOW - timedelta(days=days))
-        year_ago = NOW - timedelta(days=365)
-        memory.remember("I am allergic to peanuts.", user_id="ana", pinned=True, created_at=year_ago)
+        long_ago = NOW - timedelta(days=365)
+        memory.remember("I am allergic to nuts.", user_id="ana", pinned=True, created_at=long_ago)
         memory.recall("What is the code of the garage?", user_id="ana", top_k=1)
 
     # Off by default. With it, memories are erased in the background, at opening and after writes.

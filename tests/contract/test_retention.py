@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage
+from pydantic import BaseModel
 
 from contract.conftest import BACKENDS
 from contract.drivers import NOW, Backend, Clock, Driver
@@ -21,10 +22,16 @@ from langchain_kronvex import (
     InvalidInput,
     KronvexKeyValueStore,
     KronvexMemory,
+    KronvexProfile,
     MemoryDraft,
     NotSupported,
     Retention,
 )
+
+
+class Home(BaseModel):
+    city: str | None = None
+
 
 OpenDriver = Callable[..., Driver]
 OWN_STORES = [backend for backend in BACKENDS if backend.name != "kronvex-api"]
@@ -50,9 +57,7 @@ def settled(open_driver: OpenDriver, **limits: Any) -> Driver:
 def say(memory: Driver, *texts: str, user_id: str = "ana", **options: Any) -> list[str]:
     """Store texts, each a day after the one before, the last one now; return their ids."""
     return [
-        memory.remember(
-            text, user_id=user_id, created_at=NOW - timedelta(days=days), **options
-        ).id
+        memory.remember(text, user_id=user_id, created_at=NOW - timedelta(days=days), **options).id
         for days, text in zip(range(len(texts) - 1, -1, -1), texts, strict=True)
     ]
 
@@ -112,6 +117,7 @@ def test_messages_items_and_other_agents_stay(open_driver: OpenDriver, clock: Cl
 def test_what_is_exempt(open_driver: OpenDriver, clock: Clock) -> None:
     memory = settled(open_driver, max_memories=1, idle_days=1, keep_types="procedural")
     say(memory, "pinned", pinned=True)
+    KronvexProfile(memory.memory, Home).patch("ana", city="Porto")
     say(memory, "how to", memory_type="procedural")
     (old,) = say(memory, "Lisbon")
     new = memory.remember("Porto", user_id="ana", supersedes=old).id
@@ -119,7 +125,11 @@ def test_what_is_exempt(open_driver: OpenDriver, clock: Clock) -> None:
     assert contents(memory.expire()) == ["Lisbon"]  # it was superseded, and is exempt from nothing
     assert contents(memory.expire()) == ["Porto"]  # it supersedes nothing any more
     assert memory.get(new) is None
-    assert sorted(contents(memory.memories(user_id="ana"))) == ["how to", "pinned"]
+    assert contents(memory.memories(user_id="ana", memory_type=["procedural", "episodic"])) == [
+        "how to",
+        "pinned",
+    ]
+    assert KronvexProfile(memory.memory, Home).get("ana") == Home(city="Porto")
 
 
 @own_stores

@@ -38,13 +38,14 @@ def test_a_server_keeps_the_chats_and_items_of_its_clients(tmp_path: Path) -> No
             KronvexMemory(place, retention=KEPT, clock=clock) as memory,
             serving(create_app(memory)) as url,
             KronvexMemory(url, agent_id="bot", outbox=tmp_path / f"outbox{n}.db") as client,
-            KronvexStore(client) as store,
+            KronvexStore(client, ttl={"default_ttl": 30 * 24 * 60}) as store,
         ):
             if n == 0:
+                # What never expires is pinned on a server.
                 for text in ("tea", "milk"):
-                    client.remember(text, user_id="ana")
+                    client.remember(text, user_id="ana", ttl_days=30)
                 client.save_messages(said, "s", user_id="ana", remember=False)
-                KronvexKeyValueStore(client, "settings").mset([("theme", "dark")])
+                KronvexKeyValueStore(client, "settings").set("theme", "dark", ttl_days=30)
                 for name in ("a", "b"):
                     store.put(("users",), name, {"text": name})
                 assert client.flush(20)
@@ -56,5 +57,5 @@ def test_a_server_keeps_the_chats_and_items_of_its_clients(tmp_path: Path) -> No
                 assert served.expire() == []
             assert client.memories(user_id="ana") == []
             assert client.load_messages("s", user_id="ana") == said
-            assert KronvexKeyValueStore(client, "settings").mget(["theme"]) == ["dark"]
+            assert KronvexKeyValueStore(client, "settings").get("theme") == "dark"
             assert len(store.search(("users",))) == 2

@@ -14,8 +14,8 @@ ONE_COLOUR = {
 }  # fmt: skip
 VERBS = {
     "remember", "remember_many", "save_exchange", "recall", "explain", "inject_context", "memories",
-    "get", "update", "history", "restore", "forget", "expire", "clear", "sessions", "users", "stats",
-    "flush", "close", "load_messages",
+    "get", "update", "history", "restore", "forget", "expire", "clear", "sessions", "users",
+    "stats", "flush", "close", "load_messages",
     "save_messages", "clear_messages", "reindex", "export", "import_",
 }  # fmt: skip
 
