@@ -39,8 +39,10 @@ from langchain_kronvex.core.types import (
     MemoryStats,
     MoveSummary,
     RecalledMemory,
+    Retention,
     Scope,
     SessionSummary,
+    UserSummary,
 )
 from langchain_kronvex.langchain.chat_message_histories import KronvexChatMessageHistory
 from langchain_kronvex.langchain.memory_context import KronvexMemoryContext
@@ -83,6 +85,7 @@ __all__ = [
     "RateLimited",
     "RecalledMemory",
     "RerankingFailed",
+    "Retention",
     "SaveRefused",
     "SchemaTooNew",
     "Scope",
@@ -95,6 +98,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "Unauthorized",
+    "UserSummary",
     "WriteLost",
     "redact_secrets",
     "with_memory",

@@ -40,8 +40,8 @@ def test_a_verb_and_its_twin_have_one_signature(verb: str) -> None:
 def test_the_verbs_are_those_of_the_design() -> None:
     assert set(twins()) == {
         "remember", "remember_many", "save_exchange", "recall", "explain", "inject_context",
-        "memories", "get", "update", "history", "restore", "forget", "clear", "sessions", "stats",
-        "flush", "close", "profile",
+        "memories", "get", "update", "history", "restore", "forget", "expire", "clear", "sessions",
+        "users", "stats", "flush", "close", "profile",
         "load_messages", "save_messages", "clear_messages", "reindex", "export", "import_",
     }  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,6 +17,7 @@ from langchain_kronvex import (
     MemoryNotFound,
     MemoryStats,
     SessionSummary,
+    UserSummary,
 )
 
 
@@ -224,6 +227,84 @@ def test_a_session_of_a_user_of_its_own_name_is_listed_under_it(memory: Driver) 
     memory.remember("a", session_id="chat")
     only = SessionSummary(user_id=None, session_id="chat", memories=1, messages=0, last_at=NOW)
     assert memory.sessions(user_id="chat") == memory.sessions() == [only]
+
+
+# -- all users ------------------------------------------------------------------------------------
+
+
+def test_all_users_are_listed_the_newest_memory_first(memory: Driver, clock: Clock) -> None:
+    memory.remember("a", user_id="ana", session_id="s", metadata={"n": 1})
+    clock.advance(hours=1)
+    memory.remember("b", session_id="ben", memory_type="fact", metadata={"n": 2})
+    clock.advance(hours=1)
+    old = memory.remember("c", user_id="ana", metadata={"n": 3})
+    clock.advance(hours=1)
+    memory.remember("d", user_id="ana", supersedes=old.id)
+    memory.remember("e")
+    memory.save_messages([HumanMessage("hi")], "s", user_id="ana", remember=False)
+    assert contents(memory.memories(all_users=True)) == ["e", "d", "b", "a"]
+    assert contents(memory.memories(all_users=True, limit=2, offset=1)) == ["d", "b"]
+    assert contents(memory.memories(all_users=True, memory_type="fact")) == ["b"]
+    assert contents(memory.memories(all_users=True, filter={"n": {"$gte": 2}})) == ["b"]
+    assert contents(memory.memories(all_users=True, include_superseded=True)) == [*"edcba"]
+    assert contents(memory.memories(all_users=True, until=NOW + timedelta(hours=1))) == ["a"]
+    for ids in ({"user_id": "ana"}, {"session_id": "s"}):
+        with pytest.raises(InvalidInput, match="all_users"):
+            memory.memories(all_users=True, **ids)
+    with pytest.raises(InvalidInput, match="all_users"):
+        memory.memories(all_users="ana")
+
+
+def test_agents_list_their_own_users(open_driver: Callable[..., Driver]) -> None:
+    one, other = open_driver(), open_driver(agent_id="other")
+    one.remember("a", user_id="ana")
+    other.remember("b", user_id="ben")
+    assert contents(one.memories(all_users=True)) == ["a"]
+    assert [user.user_id for user in other.users()] == ["ben"]
+
+
+def test_users_are_counted_the_last_written_to_first(memory: Driver, clock: Clock) -> None:
+    assert memory.users() == []
+    for text, session in (("a", "s1"), ("b", "s2")):
+        memory.remember(text, user_id="ana", session_id=session)
+        clock.advance(hours=1)
+    memory.remember("c", session_id="ben")
+    clock.advance(hours=1)
+    memory.remember("d")
+    memory.save_messages([HumanMessage("hi")], "s1", user_id="ana", remember=False)
+    assert memory.users() == [
+        UserSummary(user_id="ana", memories=2, messages=1, last_at=clock.now),
+        UserSummary(user_id="ben", memories=1, messages=0, last_at=NOW + timedelta(hours=2)),
+    ]
+
+
+@pytest.mark.parametrize("verb", ["memories", "recall", "inject_context"])
+def test_reading_without_ids_hints_at_the_users_once(
+    memory: Driver, verb: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read(**whose: str) -> list[str]:
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "langchain_kronvex"):
+            getattr(memory, verb)(*([] if verb == "memories" else ["tea"]), **whose)
+        return [r.getMessage() for r in caplog.records if "pass user_id" in r.getMessage()]
+
+    assert read() == []  # the store is empty
+    memory.remember_many([MemoryDraft(f"tea {n}", user_id=f"user {n % 3}") for n in range(12)])
+    assert read(user_id="nobody") == []
+    (hint,) = read()
+    assert "12 memories belong to 3 users" in hint
+    assert "user 1" not in hint
+    assert read() == []
+
+
+def test_there_is_no_hint_where_some_memories_belong_to_nobody(
+    memory: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory.remember("shared")
+    memory.remember("tea", user_id="ana")
+    with caplog.at_level(logging.WARNING, "langchain_kronvex"):
+        assert memory.memories(memory_type="fact") == []
+    assert caplog.records == []
 
 
 def test_stats_count_visible_records(memory: Driver, clock: Clock) -> None:

@@ -243,6 +243,14 @@ class Rounds:
                 found = memory.memories(user_id=name or None, limit=ALL)
                 assert len(found) == len(known)
                 self.same(found, known)
+            every = {id_: each for known in agent.owners.values() for id_, each in known.items()}
+            found = memory.memories(all_users=True, limit=ALL)
+            assert len(found) == len(every)
+            self.same(found, every)
+            written = [agent.owners, agent.superseded]
+            users = {name for kept in written for name, known in kept.items() if known}
+            users |= {user_id for (user_id, _), texts in agent.messages.items() if texts}
+            assert {user.user_id for user in memory.users()} == users - {""}
             for (user_id, session_id), texts in agent.messages.items():
                 loaded = memory.load_messages(session_id, user_id=user_id)
                 assert [message.content for message in loaded] == texts

@@ -20,7 +20,14 @@ import pytest
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
-from langchain_kronvex import ErasurePending, KronvexMemory, MemoryDraft, StoreBusy, with_memory
+from langchain_kronvex import (
+    ErasurePending,
+    KronvexMemory,
+    MemoryDraft,
+    Retention,
+    StoreBusy,
+    with_memory,
+)
 
 from .crew import Crew
 from .parts import files_with, parrot
@@ -173,6 +180,26 @@ def test_no_byte_of_a_corrected_text_is_left(open_memory: OpenMemory, tmp_path: 
     memory.flush()
     assert memory.stats().unembedded == 0
     assert len(memory.memories(user_id="ana", limit=100)) == 21
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_no_byte_of_an_expired_memory_is_left(
+    open_memory: OpenMemory, tmp_path: Path, asked: bool
+) -> None:
+    with open_memory(embeddings=Fingerprints()) as memory:
+        old, new = (Life(memory, "ana", random.Random(seed)) for seed in (1, 2))
+        for life in (old, new):
+            memory.save_exchange(life.text(), life.text(), user_id="ana")
+            for _ in range(6):
+                life.remember()
+        memory.recall(old.texts[3], user_id="ana", top_k=20)
+        memory.flush()
+        kept = {m.id for m in memory.memories(user_id="ana", limit=7)}
+    # At opening it happens in the background.
+    memory = open_memory(embeddings=Fingerprints(), retention=Retention(max_memories=7))
+    assert memory.expire() if asked else memory.flush(20)
+    assert files_with(tmp_path, *(n for n in old.needles() if n != "ana")) == []
+    assert {m.id for m in memory.memories(user_id="ana")} == kept
 
 
 @pytest.mark.slow

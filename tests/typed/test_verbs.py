@@ -29,7 +29,9 @@ from langchain_kronvex import (
     MemoryStats,
     MoveSummary,
     RecalledMemory,
+    Retention,
     SessionSummary,
+    UserSummary,
     with_memory,
 )
 from langchain_kronvex.embeddings import StaticEmbeddings
@@ -64,6 +66,7 @@ def test_verbs_that_find(memory: KronvexMemory) -> None:
     assert_type(memory.memories(user_id="ana", limit=10, offset=0), list[Memory])
     assert_type(memory.get(id_), Memory | None)
     assert_type(memory.sessions(), list[SessionSummary])
+    assert_type(memory.users(), list[UserSummary])
     assert_type(memory.stats(), MemoryStats)
 
 
@@ -77,6 +80,7 @@ async def test_twins_that_find(memory: KronvexMemory) -> None:
     assert_type(await memory.amemories(user_id="ana", limit=10, offset=0), list[Memory])
     assert_type(await memory.aget(id_), Memory | None)
     assert_type(await memory.asessions(), list[SessionSummary])
+    assert_type(await memory.ausers(), list[UserSummary])
     assert_type(await memory.astats(), MemoryStats)
 
 
@@ -98,6 +102,14 @@ async def test_twins_that_change(memory: KronvexMemory) -> None:
     assert_type(await memory.aclear(), int)
     assert_type(await memory.areindex(StaticEmbeddings(), progress=False), int)
     assert_type(await memory.aflush(timeout=10), bool)
+
+
+async def test_verbs_of_a_retention(tmp_path: Path) -> None:
+    kept = Retention(max_memories=100, idle_days=90, keep_types=("fact", "preference"))
+    with KronvexMemory(f"sqlite:///{tmp_path / 'memory.db'}", retention=kept) as memory:
+        assert_type(memory.expire(dry_run=True), list[Memory])
+        assert_type(await memory.aexpire(), list[Memory])
+        assert_type(memory.memories(all_users=True), list[Memory])
 
 
 def test_verbs_of_a_chat(memory: KronvexMemory) -> None:

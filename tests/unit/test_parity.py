@@ -14,8 +14,8 @@ ONE_COLOUR = {
 }  # fmt: skip
 VERBS = {
     "remember", "remember_many", "save_exchange", "recall", "explain", "inject_context", "memories",
-    "get", "update", "history", "restore", "forget", "clear", "sessions", "stats", "flush", "close",
-    "load_messages",
+    "get", "update", "history", "restore", "forget", "expire", "clear", "sessions", "users",
+    "stats", "flush", "close", "load_messages",
     "save_messages", "clear_messages", "reindex", "export", "import_",
 }  # fmt: skip
 
@@ -54,7 +54,7 @@ def test_the_arguments_after_the_text_are_named() -> None:
         "remember": ["content"], "remember_many": ["drafts"], "recall": ["query"],
         "save_exchange": ["user_message", "assistant_message"], "inject_context": ["query"],
         "explain": ["query", "id"], "memories": [], "get": ["id"], "update": ["id"], "forget": [],
-        "clear": [],
+        "expire": ["dry_run"], "clear": [], "users": [],
         "sessions": [], "stats": [], "flush": ["timeout"],
     }  # fmt: skip
     for verb, names in positional.items():

@@ -22,6 +22,7 @@ UNUSABLE = [
     ("allow_http", "no"),
     *(("clock", value) for value in (datetime.now, lambda: None, "now", 5)),
     *(("outbox", value) for value in (5, b"outbox.db", ["outbox.db"])),
+    *(("retention", value) for value in (10, {"max_memories": 10}, "ten")),
     *(("postgres", value) for value in ("schema", {"schema": "mine"})),
 ]  # fmt: skip
 

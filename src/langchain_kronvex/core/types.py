@@ -2,12 +2,19 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Literal
 
-from langchain_kronvex.core.errors import ScopeRequired
-from langchain_kronvex.core.validation import MemoryType, check_optional_id
+from langchain_kronvex.core.errors import InvalidInput, ScopeRequired
+from langchain_kronvex.core.validation import (
+    MemoryType,
+    check_days,
+    check_list,
+    check_optional_count,
+    check_optional_id,
+    check_type,
+)
 
 MemoryTypes = MemoryType | Collection[MemoryType] | None  # None for all types
 OrderBy = Literal["confidence", "similarity"]
@@ -172,6 +179,61 @@ class SessionSummary:
     memories: int
     messages: int
     last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSummary:
+    """One user: how much is stored, in all sessions, and when it was last written to (UTC).
+
+    `user_id` is the `session_id` of those whose memories have only that.
+    """
+
+    user_id: str
+    memories: int
+    messages: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """What a memory keeps of each user; everything else is erased for good, as by `forget`.
+
+    It limits each user on their own, and the agent level as one more user. Only memories go. The
+    messages of chat histories stay, also those that a memory was made of.
+
+    A memory was last used when it was last said (`created_at`) or last recalled, whichever was
+    later. Recalls by version 0.1 do not count: it did not store when they were.
+
+    These are exempt, and not counted: pinned memories (documents of `KronvexProfile` are pinned),
+    those of `keep_types`, and those that supersede others, as long as one of the others is stored.
+    A memory that was superseded is not exempt.
+
+    Attributes:
+        max_memories: Keep this many memories of a user, those used last; None for no limit.
+        idle_days: Keep memories until they have not been used for so many days; None for ever.
+        keep_types: The type, or types, that are kept whatever their number and age.
+
+    Raises:
+        InvalidInput: a value does not fit, or there is neither `max_memories` nor `idle_days`.
+    """
+
+    max_memories: int | None = None
+    idle_days: float | None = None
+    keep_types: MemoryType | Collection[MemoryType] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_memories is None and self.idle_days is None:
+            raise InvalidInput("Retention needs max_memories, idle_days or both.")
+        check_optional_count(self.max_memories, "max_memories", least=1)
+        if self.idle_days is not None:
+            check_days(self.idle_days, "idle_days", "memories of any age")
+        kept = self.keep_types
+        names = [kept] if isinstance(kept, str) else check_list(kept, "keep_types")
+        object.__setattr__(self, "keep_types", tuple(map(check_type, names)))
+
+    def used_since(self, now: datetime) -> datetime | None:
+        """Return the moment since which memories that are kept were used; None if it is any."""
+        return None if self.idle_days is None else now - timedelta(days=self.idle_days)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

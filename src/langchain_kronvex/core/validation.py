@@ -189,15 +189,21 @@ def expiry(created_at: datetime, ttl_days: object) -> datetime | None:
     """Return `created_at + ttl_days`, or None when `ttl_days` is None (never)."""
     if ttl_days is None:
         return None
-    if not _is_number(ttl_days) or not 0 < ttl_days <= MAX_TTL_DAYS:
-        raise InvalidInput(
-            f"ttl_days must be more than 0 and at most {MAX_TTL_DAYS} days, not {shown(ttl_days)}; "
-            "leave it out for a memory that does not expire."
-        )
+    days = check_days(ttl_days, "ttl_days", "a memory that does not expire")
     try:
-        return created_at + timedelta(days=ttl_days)
+        return created_at + timedelta(days=days)
     except OverflowError as error:
         raise InvalidInput(f"created_at plus {ttl_days} days is out of range.") from error
+
+
+def check_days(value: object, name: str, otherwise: str) -> float:
+    """Return a number of days, more than 0 and at most `MAX_TTL_DAYS`."""
+    if not _is_number(value) or not 0 < value <= MAX_TTL_DAYS:
+        raise InvalidInput(
+            f"{name} must be more than 0 and at most {MAX_TTL_DAYS} days, not {shown(value)}; "
+            f"leave it out for {otherwise}."
+        )
+    return value
 
 
 def check_metadata(value: object) -> dict[str, Any]:

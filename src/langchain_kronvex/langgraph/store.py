@@ -108,7 +108,8 @@ class KronvexStore(BaseStore):
         self._fields = items.check_fields((index or {}).get("fields") or [items.WHOLE])
         self._in_parts = len(self._fields) > 1 or any("[" in path for path in self._fields)
         embeddings = _embeddings((index or {}).get("embed"))
-        changes = {} if embeddings is None else {"embeddings": embeddings}
+        changes: dict[str, Any] = {"retention": None}  # items are kept until they are deleted
+        changes |= {} if embeddings is None else {"embeddings": embeddings}
         self.memory = memory.for_agent(f"{memory.agent_id}{AGENT_SUFFIX}", **changes)
         self._searcher = Searcher(self.memory.engine)
 

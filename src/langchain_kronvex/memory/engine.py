@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_emb
 from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.embedder import BackgroundEmbedder
 from langchain_kronvex.memory.recalling.recaller import AccessCounter, Recaller
+from langchain_kronvex.memory.retainer import Retainer
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Replacement, Selection
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import is_remote, open_backend, resolve_agent_id, resolve_url
@@ -122,6 +124,8 @@ class Engine:
         accesses: Counts accesses of recalled memories.
         recaller: Finds memories.
         embedder: Fetches vectors in the background.
+        retainer: Erases what the retention does not keep; None without one.
+        has_hinted: Whether a reading without ids was reported (see `listing.hint_at_users`).
         degraded: Counts degraded turns.
         threads: The threads of the async verbs.
         patience_seconds: How long a turn waits for its messages to be on disk before it goes on.
@@ -149,9 +153,9 @@ class Engine:
         self.writer = BackgroundWriter(on_error=settings.on_error)
         # Separate from the writer, so that a slow provider does not delay saving.
         self._embedding_writer = BackgroundWriter(on_error=settings.on_error)
-        self._finalizer = weakref.finalize(
-            self, _shut, self.threads, self.writer, self._embedding_writer, self.backend
-        )
+        self._closing = threading.Event()
+        parts = (self.threads, self.writer, self._embedding_writer, self.backend)
+        self._finalizer = weakref.finalize(self, _shut, self._closing, *parts)
         try:
             self._start()
         except BaseException:
@@ -161,7 +165,7 @@ class Engine:
     def _start(self) -> None:
         if self.url.startswith("sqlite:"):  # the current directory may change
             self.url = self.backend.location
-        self.erasures = 0
+        self.erasures, self.has_hinted = 0, False
         self.patience_seconds = 1.0
         self.accesses = AccessCounter(self.backend, self.writer, self.clock)
         report = partial(self.degraded.report, in_chat=False)  # a verb may be called anywhere
@@ -173,6 +177,12 @@ class Engine:
             self.backend, self.model, self._embedding_writer, self.clock
         )
         self.eraser = Eraser(self.backend, self.writer, self.clock)
+        self.retainer = None
+        if (retention := self.settings.retention) is not None:
+            self.retainer = Retainer(
+                self.backend, retention, self.writer, self.accesses, self.clock, self.eraser.wake,
+                self._closing,
+            )  # fmt: skip
         if model := self.model.current:
             model.load()
             model.width = self.backend.settle_embeddings(model.name, model.width)
@@ -184,6 +194,7 @@ class Engine:
         if self.backend.is_erasing:
             self.eraser.wake()
         self.backend.start(report, self.embedder.wake_for_others)
+        self._retain(())
 
     # -- records -------------------------------------------------------------------------------
 
@@ -201,6 +212,7 @@ class Engine:
         records, maker = with_local_vectors(model, records)
         stored = self.backend.add(records, now, maker)
         self.embed_soon(model)
+        self._retain(records)
         return stored
 
     def put(
@@ -223,7 +235,12 @@ class Engine:
             self.embed_soon(model)
         if deleted:
             self.eraser.wake()
+        self._retain(records)
         return True
+
+    def _retain(self, stored: Sequence[Record]) -> None:
+        if self.retainer is not None:
+            self.retainer.wake(record.scope.owner for record in stored)
 
     def find(self, selection: Selection, page: Page | None = None) -> list[Record]:
         """Return the selected records that are visible now."""
@@ -343,8 +360,13 @@ def with_local_vectors(
 
 
 def _shut(
-    threads: Threads, writer: BackgroundWriter, embedding: BackgroundWriter, backend: MemoryBackend
+    closing: threading.Event,
+    threads: Threads,
+    writer: BackgroundWriter,
+    embedding: BackgroundWriter,
+    backend: MemoryBackend,
 ) -> None:
+    closing.set()
     with ExitStack() as stack:  # closes every part, also when closing one is cut short
         for part in (backend, embedding, writer, threads):
             stack.callback(part.close)

@@ -1,15 +1,20 @@
-"""Listings: pages of the memories of a scope, and the history of one memory."""
+"""Listings: pages of memories, the users, and the history of one memory."""
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.errors import MemoryNotFound
+from langchain_kronvex.core.errors import KronvexError, MemoryNotFound
 from langchain_kronvex.core.filters import Filter
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.types import Scope, UserSummary
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Page, Record, Selection
+
+logger = logging.getLogger("langchain_kronvex")
 
 _LEAST_PORTION = 200  # memories that are read at a time to be filtered
 
@@ -29,6 +34,41 @@ def listed(
         passed += [record for record in found if wanted.accepts(record.metadata)]
         portion = replace(portion, offset=portion.offset + len(found))
     return passed[offset : offset + limit]
+
+
+def users(engine: Engine) -> list[UserSummary]:
+    """Return the users, the one written to last comes first; the agent level is left out."""
+    of_user: dict[str, UserSummary] = {}
+    for session in engine.backend.sessions(None, engine.clock()):
+        if owner := session.user_id or session.session_id:
+            there = of_user.get(owner)  # of a later session
+            of_user[owner] = UserSummary(
+                user_id=owner,
+                memories=session.memories + (there.memories if there else 0),
+                messages=session.messages + (there.messages if there else 0),
+                last_at=there.last_at if there else session.last_at,
+            )
+    return list(of_user.values())
+
+
+def hint_at_users(engine: Engine, scope: Scope) -> None:
+    """Log that nothing was found because no user was named; once for each open memory."""
+    if scope or engine.has_hinted:
+        return
+    of_owner: Counter[str] = Counter()
+    with suppress(KronvexError):  # what was asked for has been read
+        for session in engine.backend.sessions(None, engine.clock()):
+            of_owner[session.user_id or session.session_id or ""] += session.memories
+    of_owner = +of_owner  # those with memories
+    engine.has_hinted = bool(of_owner)
+    if of_owner and "" not in of_owner:
+        count, users = of_owner.total(), len(of_owner)
+        logger.warning(
+            "nothing was found, because neither user_id nor session_id was given: %d %s to %d %s; "
+            "pass user_id",
+            count, "memory belongs" if count == 1 else "memories belong",
+            users, "user" if users == 1 else "users",
+        )  # fmt: skip
 
 
 def history(engine: Engine, id_: str) -> list[Record]:

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import OnError
+from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.messages import check_messages
@@ -34,9 +35,11 @@ from langchain_kronvex.core.types import (
     MoveSummary,
     OrderBy,
     RecalledMemory,
+    Retention,
     Scope,
     SessionSummary,
     Unchanged,
+    UserSummary,
 )
 from langchain_kronvex.core.validation import MemoryType, check_id, checked_calls
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice
@@ -49,10 +52,11 @@ from langchain_kronvex.memory.conversions import (
     to_memory,
 )
 from langchain_kronvex.memory.engine import Engine
-from langchain_kronvex.memory.listing import history, listed
+from langchain_kronvex.memory.listing import hint_at_users, history, listed, users
 from langchain_kronvex.memory.profile.contexts import profile, prompt_context
 from langchain_kronvex.memory.reindexing import Reindexing
 from langchain_kronvex.memory.reopening import settings_for, settings_to_copy
+from langchain_kronvex.memory.retainer import expire
 from langchain_kronvex.memory.transfer.transfer import Export, Import
 from langchain_kronvex.storage.backend import Selection
 from langchain_kronvex.storage.options import PostgresOptions, Settings
@@ -123,6 +127,9 @@ class KronvexMemory:
             is a file in the user's data folder.
         allow_http: Talk to a Kronvex API on another machine without encryption.
         postgres: For PostgreSQL: your own pool, the schema, and more; see `PostgresOptions`.
+        retention: How many memories of each user are kept, and for how long if they are not used;
+            see `Retention`. Others are erased in the background, at opening and at most every ten
+            minutes after a write, and by `expire`. The default is to keep everything.
         clock: Returns the time as an aware datetime; for tests.
 
     Attributes:
@@ -130,6 +137,7 @@ class KronvexMemory:
 
     Raises:
         ConfigurationError: the URL, the agent or the embeddings cannot be used.
+        NotSupported: a retention with a Kronvex API.
         StoreError: the place cannot be written, is not a store, or has a newer schema.
         EmbeddingMismatch: the memories were indexed with other embeddings.
     """
@@ -151,6 +159,7 @@ class KronvexMemory:
         outbox: str | Path | None = None,
         allow_http: bool = False,
         postgres: PostgresOptions | None = None,
+        retention: Retention | None = None,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         settings = Settings(
@@ -166,6 +175,7 @@ class KronvexMemory:
             outbox=outbox,
             allow_http=allow_http,
             postgres=postgres,
+            retention=retention,
             clock=clock,
         )
         self.engine = Engine(url, agent_id, embeddings, settings)
@@ -381,7 +391,10 @@ class KronvexMemory:
             threshold=threshold, include_shared=include_shared, filter=filter, since=since,
             until=until, as_of=as_of, include_superseded=include_superseded,
         )  # fmt: skip
-        return recaller.recall(request, order_by)
+        found = recaller.recall(request, order_by)
+        if not found:
+            hint_at_users(self.engine, request.scope)
+        return found
 
     async def arecall(
         self,
@@ -547,9 +560,12 @@ class KronvexMemory:
             query, scope, top_k, memory_type, threshold=threshold, include_shared=include_shared,
             filter=filter, since=since, until=until, as_of=as_of, may_be_blank=True,
         )  # fmt: skip
-        return prompt_context(
+        found = prompt_context(
             self.engine, request, max_tokens, already_shown, order_by, profile_tokens
         )
+        if not found.memories:
+            hint_at_users(self.engine, scope)
+        return found
 
     async def ainject_context(
         self,
@@ -621,15 +637,25 @@ class KronvexMemory:
         until: datetime | None = None,
         as_of: datetime | None = None,
         include_superseded: bool = False,
+        all_users: bool = False,
     ) -> list[Memory]:
         """List the memories of one scope, newest first; with neither id the agent-level ones.
 
-        The conditions are those of `recall`.
+        The conditions are those of `recall`. With `all_users`, the memories of all users of this
+        agent are listed, and the agent-level ones: for administration, never for one user.
+
+        Raises:
+            InvalidInput: a value does not fit, or `all_users` comes with an id.
         """
         since, until = checks.check_period(since, until)
+        scope = Scope.of(user_id, session_id)
+        if checks.check_flag(all_users, "all_users") and scope:
+            raise InvalidInput(
+                "all_users lists every user; leave out user_id and session_id, or all_users."
+            )
         chosen = Selection(
             kind="memory",
-            scope=Scope.of(user_id, session_id),
+            scope=None if all_users else scope,
             include_shared=checks.check_flag(include_shared, "include_shared"),
             types=checks.check_types(memory_type),
             since=since,
@@ -639,6 +665,8 @@ class KronvexMemory:
             and not checks.check_flag(include_superseded, "include_superseded"),
         )
         found = listed(self.engine, chosen, parse_filter(filter), limit, offset)
+        if not found and not all_users:
+            hint_at_users(self.engine, scope)
         return [to_memory(record) for record in found]
 
     async def amemories(
@@ -655,12 +683,13 @@ class KronvexMemory:
         until: datetime | None = None,
         as_of: datetime | None = None,
         include_superseded: bool = False,
+        all_users: bool = False,
     ) -> list[Memory]:
         """Async version of `memories`."""
         return await self.engine.threads.read(
             self.memories, user_id=user_id, session_id=session_id, memory_type=memory_type,
             limit=limit, offset=offset, include_shared=include_shared, filter=filter, since=since,
-            until=until, as_of=as_of, include_superseded=include_superseded,
+            until=until, as_of=as_of, include_superseded=include_superseded, all_users=all_users,
         )  # fmt: skip
 
     def get(self, id: str) -> Memory | None:
@@ -809,6 +838,34 @@ class KronvexMemory:
         """Async version of `clear`."""
         return await self.engine.threads.run(self.clear)
 
+    def expire(self, dry_run: bool = False) -> list[Memory]:
+        """Erase now, and permanently, what the `retention` of this memory does not keep.
+
+        That also happens in the background. What is to go is decided once, at the beginning: a
+        memory that is exempt only because it supersedes one that goes may be next. A memory that
+        is pinned, said or recalled in the meantime stays. Unlike with `forget`, the messages that a
+        memory was made of stay as they are.
+
+        Args:
+            dry_run: Only return what would go.
+
+        Returns:
+            What went, or would go: for each user, the memories that were not used for longest
+            first. What another process erases at the same time is not among them.
+
+        Raises:
+            InvalidInput: this memory has no retention.
+            NotSupported: the memories are on a server.
+            ErasurePending: the memories are gone, but somebody else is using the file. Their bytes
+                are erased in the background; `flush` waits for that.
+        """
+        gone = expire(self.engine, dry_run=checks.check_flag(dry_run, "dry_run"))
+        return [to_memory(record) for record in gone]
+
+    async def aexpire(self, dry_run: bool = False) -> list[Memory]:
+        """Async version of `expire`."""
+        return await self.engine.threads.run(self.expire, dry_run)
+
     def sessions(self, *, user_id: str | None = None) -> list[SessionSummary]:
         """List the sessions of one user, or of all users, last written first."""
         return self.engine.backend.sessions(Scope.of(user_id, None) or None, self.engine.clock())
@@ -816,6 +873,18 @@ class KronvexMemory:
     async def asessions(self, *, user_id: str | None = None) -> list[SessionSummary]:
         """Async version of `sessions`."""
         return await self.engine.threads.read(self.sessions, user_id=user_id)
+
+    def users(self) -> list[UserSummary]:
+        """List the users of this agent, last written first.
+
+        Those are the owners of memories and messages: of what was stored without a `user_id`, the
+        `session_id` is the user. What has neither belongs to no user and is left out.
+        """
+        return users(self.engine)
+
+    async def ausers(self) -> list[UserSummary]:
+        """Async version of `users`."""
+        return await self.engine.threads.read(self.users)
 
     def stats(self) -> MemoryStats:
         """Return how much is stored, and the state of the background work."""

@@ -80,6 +80,12 @@ def with_companion(agent_id: str) -> tuple[str, str]:
     return agent_id, main if main != agent_id else agent_id + _COMPANION
 
 
+def open_agent(memory: KronvexMemory, agent_id: str, cache_megabytes: int) -> KronvexMemory:
+    """Open another agent in the place of a memory; no retention limits LangGraph items."""
+    changes = {"retention": None} if agent_id.endswith(_COMPANION) else {}
+    return memory.for_agent(agent_id, cache_megabytes=cache_megabytes, **changes)
+
+
 def find(
     memory: KronvexMemory, scope: Scope | None, memory_type: str | None = None, page: Page = _NEWEST
 ) -> list[Memory]:

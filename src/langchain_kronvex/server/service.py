@@ -180,7 +180,7 @@ class Service:
         self.agents = registry.Agents(tables, self.now)
         self.open_agents = OpenAgents(
             memory,
-            lambda agent_id: memory.for_agent(agent_id, cache_megabytes=settings.cache_megabytes),
+            lambda agent_id: queries.open_agent(memory, agent_id, settings.cache_megabytes),
             None if queries.is_in_ram(memory) else settings.open_memories,
         )
         self._threads = ThreadPoolExecutor(_THREADS, "kronvex-server")

@@ -14,15 +14,24 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Literal
 
-from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
+from langchain_kronvex.core.errors import NotSupported
+from langchain_kronvex.core.types import MemoryStats, Retention, Scope, SessionSummary
 from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.record import KINDS, Kind, Record, Records, Unembedded, content_key
+from langchain_kronvex.storage.record import (
+    KINDS,
+    Kind,
+    LastUse,
+    Record,
+    Records,
+    Unembedded,
+    content_key,
+)
 
 __all__ = [
-    "KINDS", "Kind", "Match", "MemoryBackend", "Page", "Record", "Replacement", "Selection",
-    "Unembedded", "content_key",
+    "KINDS", "Kind", "LastUse", "Match", "MemoryBackend", "Page", "Record", "Replacement",
+    "Selection", "Unembedded", "content_key",
 ]  # fmt: skip
 
 
@@ -224,6 +233,24 @@ class MemoryBackend(ABC):
     @abstractmethod
     def purge(self, now: datetime) -> int:
         """Remove the records that expired before `now`; return how many."""
+
+    def unused(self, owner: str, retention: Retention, now: datetime) -> list[LastUse]:
+        """Return the memories of an owner that do not pass a retention, the first to go first.
+
+        Raises:
+            NotSupported: the store does not know when memories were recalled.
+        """
+        raise NotSupported("This store does not know when memories were recalled.")
+
+    def take(
+        self, owner: str, chosen: Sequence[LastUse], retention: Retention, now: datetime
+    ) -> list[Record]:
+        """Delete memories that `unused` has returned; return those that were deleted by this call.
+
+        Those that are exempt by now, or have been used since, stay. The others are invisible from
+        now on, and `finish_erasing` removes every byte of them.
+        """
+        raise NotSupported("This store does not know when memories were recalled.")
 
     @abstractmethod
     def count_accesses(self, counts: Mapping[str, int], now: datetime) -> None:

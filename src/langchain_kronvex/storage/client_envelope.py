@@ -71,6 +71,11 @@ def is_reserved_session(session: str | None) -> bool:
     return (session or "").startswith(_OURS)
 
 
+def is_session_without_memories(session: str) -> bool:
+    """Return whether a session of a server holds messages or items instead of memories."""
+    return session.startswith(tuple(_PREFIXES.values()))
+
+
 def write_envelope(stored: VersionedRecord) -> dict[str, Any]:
     """Return the envelope of a record: everything but its content and metadata."""
     record = stored.record

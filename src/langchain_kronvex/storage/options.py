@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
+from langchain_kronvex.core.types import Retention
 from langchain_kronvex.storage.client_envelope import is_text
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Settings:
     outbox: str | Path | None = None
     allow_http: bool = False
     postgres: PostgresOptions | None = None
+    retention: Retention | None = None
     clock: Callable[[], datetime] | None = None
 
     def __post_init__(self) -> None:
@@ -125,6 +127,8 @@ class Settings:
             raise ConfigurationError("outbox must be the path of a file or a folder.")
         if not isinstance(self.postgres, PostgresOptions | None):
             raise ConfigurationError("postgres must be PostgresOptions(…).")
+        if not isinstance(self.retention, Retention | None):
+            raise ConfigurationError("retention must be Retention(…).")
         now = self.clock() if callable(self.clock) else None
         is_aware = isinstance(now, datetime) and now.utcoffset() is not None
         if self.clock is not None and not is_aware:

@@ -97,6 +97,13 @@ class Unembedded(NamedTuple):
     text: str
 
 
+class LastUse(NamedTuple):
+    """The id of a memory, and when it was last said or recalled, in microseconds since 1970."""
+
+    id: str
+    micros: int
+
+
 class Place(NamedTuple):
     """Identifies a record: no two visible records of an agent have the same place."""
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langchain_kronvex.core.errors import ConfigurationError, StoreUnavailable
+from langchain_kronvex.core.errors import ConfigurationError, NotSupported, StoreUnavailable
 from langchain_kronvex.core.options import needing
 from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.storage.backend import MemoryBackend
@@ -60,6 +60,7 @@ def open_backend(url: str, agent_id: str, settings: Settings) -> MemoryBackend:
     Raises:
         ConfigurationError: no backend of this version understands the URL, or an option is of no
             use with it.
+        NotSupported: a retention for a server.
         StoreError: the place cannot be opened.
     """
     _refuse_unused(url, settings)
@@ -83,6 +84,11 @@ def _refuse_unused(url: str, settings: Settings) -> None:
         raise ConfigurationError(
             f"{' and '.join(unused)}: of no use with this URL. Leave it out, or check the URL: "
             "postgres goes with postgresql://, the others with a Kronvex API."
+        )
+    if is_remote(url) and settings.retention is not None:
+        raise NotSupported(
+            "retention needs a store of its own, sqlite:///path.db or postgresql://…: a Kronvex "
+            "API does not say when a memory was last recalled. Leave it out."
         )
 
 

@@ -92,7 +92,7 @@ class AccessCounter(ForkAware):
             self._counts.update(ids)
             if not self._is_queued:
                 self._writer.submit(
-                    "accesses", self._store, once=True, delay_seconds=_GATHER_SECONDS
+                    "accesses", self.store, once=True, delay_seconds=_GATHER_SECONDS
                 )
                 self._is_queued = True
 
@@ -100,10 +100,13 @@ class AccessCounter(ForkAware):
         """Return how many accesses of an id are not stored yet."""
         return self._counts.get(id_, 0)
 
-    def _store(self) -> None:
+    def store(self) -> None:
+        """Store the accesses that were counted."""
         with self._lock:
             taken, self._counts = self._counts, Counter()
             self._is_queued = False
+        if not taken:
+            return
         try:
             self._backend.count_accesses(taken, self._clock())
         except BaseException:

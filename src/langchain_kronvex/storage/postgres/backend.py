@@ -11,19 +11,27 @@ from typing import TypeVar
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, KronvexError
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
+from langchain_kronvex.core.types import MemoryStats, Retention, Scope, SessionSummary
 from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Replacement, Selection
 from langchain_kronvex.storage.indexes import IndexCache, recall_in_store, weigh_in_store
 from langchain_kronvex.storage.options import PostgresOptions, Settings
-from langchain_kronvex.storage.postgres import erasing, reading, recall, rows, transfer, writing
+from langchain_kronvex.storage.postgres import (
+    erasing,
+    reading,
+    recall,
+    retaining,
+    rows,
+    transfer,
+    writing,
+)
 from langchain_kronvex.storage.postgres import vectors as stored_vectors
 from langchain_kronvex.storage.postgres.database import Database, Work, most_of_attempts
 from langchain_kronvex.storage.postgres.migrations import has_tables, migrate
 from langchain_kronvex.storage.postgres.row_level_security import secure
-from langchain_kronvex.storage.record import Record, Records, Unembedded
+from langchain_kronvex.storage.record import LastUse, Record, Records, Unembedded
 
 _RELEASING_SECONDS = 2.0
 T = TypeVar("T")
@@ -147,6 +155,18 @@ class PostgresBackend(MemoryBackend, ForkAware):
     def purge(self, now: datetime) -> int:
         """See `MemoryBackend.purge`."""
         return self.db.run(lambda tx: erasing.purge(tx, now))
+
+    def unused(self, owner: str, retention: Retention, now: datetime) -> list[LastUse]:
+        """See `MemoryBackend.unused`."""
+        reach = self.db.reach_of([Scope(owner or None)])
+        return self.db.run(lambda tx: retaining.unused(tx, owner, retention, now), reach)
+
+    def take(
+        self, owner: str, chosen: Sequence[LastUse], retention: Retention, now: datetime
+    ) -> list[Record]:
+        """See `MemoryBackend.take`."""
+        work = partial(retaining.take, owner=owner, chosen=chosen, retention=retention, now=now)
+        return self._write([Scope(owner or None)], most_of_attempts(work, len))
 
     # -- vectors -------------------------------------------------------------------------------
 

@@ -238,8 +238,8 @@ class Database:
             connections.close()
 
 
-def most_of_attempts(work: Work[T]) -> Work[T]:
-    """Return work whose result is the largest of its attempts' results.
+def most_of_attempts(work: Work[T], size: Callable[[Any], int] | None = None) -> Work[T]:
+    """Return work whose result is the largest of its attempts' results, by their `size`.
 
     An attempt that was interrupted at its end may have done everything. Then the next one finds
     nothing left to do.
@@ -248,7 +248,7 @@ def most_of_attempts(work: Work[T]) -> Work[T]:
 
     def attempt(tx: Transaction) -> Any:
         results.append(work(tx))
-        return max(results)
+        return max(results, key=size)
 
     return attempt
 

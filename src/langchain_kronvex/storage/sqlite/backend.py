@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.types import MemoryStats
+from langchain_kronvex.core.types import MemoryStats, Retention
 from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import (
+    LastUse,
     Match,
     MemoryBackend,
     Record,
@@ -30,7 +31,15 @@ from langchain_kronvex.storage.indexes import (
 )
 from langchain_kronvex.storage.model_check import damaged
 from langchain_kronvex.storage.options import Settings
-from langchain_kronvex.storage.sqlite import erasing, reading, recall, transfer, vectors, writing
+from langchain_kronvex.storage.sqlite import (
+    erasing,
+    reading,
+    recall,
+    retaining,
+    transfer,
+    vectors,
+    writing,
+)
 from langchain_kronvex.storage.sqlite.file import AgentConnection, Schema, SqliteFile
 
 _SHORT_WAIT_SECONDS = 0.2  # erasing in the background must not hold up writers
@@ -90,6 +99,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
     owners = _reading(reading.owners)
     last_position = _reading(reading.last_position)
     purge = _writing(erasing.purge)
+    unused = _reading(retaining.unused)
     settle_embeddings = _writing(vectors.settle)
     unembedded = _reading(vectors.unembedded)
     embed = _writing(vectors.embed)
@@ -147,6 +157,16 @@ class SqliteBackend(MemoryBackend, ForkAware):
         self._cache.drop(*owners)
         self.file.erase_freed()
         return visible
+
+    def take(
+        self, owner: str, chosen: Sequence[LastUse], retention: Retention, now: datetime
+    ) -> list[Record]:
+        """See `MemoryBackend.take`."""
+        taken, vacant = self.file.in_transaction(
+            lambda db: retaining.take(db, owner, chosen, retention, now)
+        )
+        self._cache.drop(*vacant)
+        return taken
 
     def finish_erasing(self, now: datetime) -> None:
         """See `MemoryBackend.finish_erasing`."""

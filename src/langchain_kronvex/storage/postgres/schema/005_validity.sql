@@ -4,6 +4,8 @@ ALTER TABLE langchain_kronvex.records
     ADD COLUMN IF NOT EXISTS valid_from timestamptz,
     ADD COLUMN IF NOT EXISTS valid_until timestamptz,
     ADD COLUMN IF NOT EXISTS superseded_by text;
+CREATE INDEX IF NOT EXISTS records_superseded ON langchain_kronvex.records (scope, superseded_by)
+    WHERE superseded_by IS NOT NULL;
 
 -- When a memory was last recalled; NULL if that was before this column.
 ALTER TABLE langchain_kronvex.accesses ADD COLUMN IF NOT EXISTS latest timestamptz;
