@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from langchain_kronvex.core import errors
 from langchain_kronvex.core.background import OnError
+from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.record import Place, is_uuid, place_of
 from langchain_kronvex.storage.rest.envelope import record_from_wire
@@ -53,34 +54,55 @@ class RemotePosition(NamedTuple):
     version: int
 
 
-class KnownRecords:
-    """What this process knows of the records on the server; safe for threads.
+class Numbering(ForkAware):
+    """Numbers versions, in one order for all memories of this process.
 
     Attributes:
-        numbering: Held while the records of one write get their versions.
+        lock: Held while the records of one write get their versions, so that no other write comes
+            between them.
+        last: The last version that was given or seen.
     """
 
     def __init__(self) -> None:
-        self.numbering = threading.Lock()
+        self.last = 0
+        self.after_fork_in_child()
+        self.watch_forks()
+
+    def after_fork_in_child(self) -> None:
+        """Replace the lock, which a thread of the parent may have held."""
+        self.lock = threading.RLock()
+
+    def next(self) -> int:
+        """Return the microseconds since 1970, but more than any version that was given or seen."""
+        with self.lock:
+            self.last = max(self.last + 1, time.time_ns() // 1000)
+            return self.last
+
+    def see(self, version: int) -> None:
+        """Note a version that another process gave, unless its clock is far ahead."""
+        if version < time.time_ns() // 1000 + _MAX_AHEAD_MICROSECONDS:
+            with self.lock:
+                self.last = max(self.last, version)
+
+
+NUMBERING = Numbering()
+
+
+class KnownRecords:
+    """What this process knows of the records on the server; safe for threads."""
+
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._last_version = 0
         self._positions: dict[str, RemotePosition] = {}
         self._listed: set[str] = set()  # the server's sessions of which all places are known
         self._places: set[Place] = set()
-
-    def next_version(self) -> int:
-        """Return the microseconds since 1970, but more than any version that was given or seen."""
-        with self._lock:
-            self._last_version = max(self._last_version + 1, time.time_ns() // 1000)
-            return self._last_version
 
     def note(self, stored: VersionedRecord, session: str | None) -> None:
         """Note where a record is on the server."""
         assert stored.server_id is not None  # noqa: S101 - it was read from a server
         version = max(stored.written, stored.version)
+        NUMBERING.see(version)
         with self._lock:
-            if version < time.time_ns() // 1000 + _MAX_AHEAD_MICROSECONDS:
-                self._last_version = max(self._last_version, version)
             if len(self._positions) > _MAX_POSITIONS:
                 self._positions = {}
             known = self._positions.get(stored.record.id)

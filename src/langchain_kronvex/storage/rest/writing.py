@@ -27,7 +27,7 @@ from langchain_kronvex.storage.record import (
 )
 from langchain_kronvex.storage.rest.envelope import check_sizes, one_session, wire_ttl
 from langchain_kronvex.storage.rest.reading import find, stored_records
-from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
+from langchain_kronvex.storage.rest.remote_agent import NUMBERING, RemoteAgent
 from langchain_kronvex.storage.rest.versions import is_selected, latest, visible_latest
 
 _PAUSE_AFTER_FAILED_CHECK_SECONDS = 30.0
@@ -46,7 +46,7 @@ def add(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> list[Re
     retired: list[VersionedRecord] = []
     stored_as: list[Record] = []
     superseding: list[tuple[str, Record]] = []
-    with agent.known.numbering:  # no other write comes between the records of this one
+    with NUMBERING.lock:  # no other write comes between the records of this one
         for record in records:
             if record.completes and record.id in written and written[record.id] is None:
                 stored_as.append(record)  # the record that it completes is erased
@@ -196,7 +196,7 @@ def _next_version(
     agent: RemoteAgent, record: Record, now: datetime, written: int | None = None
 ) -> VersionedRecord:
     """Return a version of a record; without `written`, the first one."""
-    version = agent.known.next_version()
+    version = NUMBERING.next()
     record = replace(record, vector=None, said_at=record.said_at or record.created_at)
     return VersionedRecord(record, written or version, version, ttl_days=wire_ttl(record, now))
 
@@ -204,7 +204,7 @@ def _next_version(
 def _retired(agent: RemoteAgent, record: Record, written: int | None) -> VersionedRecord:
     """Return the last version of a record that another record replaces."""
     over = replace(record, key=record.id, expires_at=_LONG_AGO, pinned=False, completes=False)
-    version = agent.known.next_version()
+    version = NUMBERING.next()
     return VersionedRecord(over, written or version - 1, version, gone=True)
 
 
