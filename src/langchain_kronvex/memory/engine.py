@@ -211,7 +211,9 @@ class Engine:
         model = self.model.current
         records, maker = with_local_vectors(model, records)
         stored = self.backend.add(records, now, maker)
-        self.embed_soon(model)
+        # A record that others have changed since it was read is stored without its vector.
+        is_as_given = [r.found_by for r in stored] == [r.found_by for r in records]
+        self.embed_soon(model if is_as_given else None)
         self._retain(records)
         return stored
 

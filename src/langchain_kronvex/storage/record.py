@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, NamedTuple
 
-from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.core.types import Scope, SessionSummary
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.recall.ranking import Floats
@@ -222,6 +222,25 @@ def superseded(older: Record, newer: Record) -> Record:
     )
 
 
+def last_of_chain(id_: str, find: Callable[[str], Record | None]) -> Record:
+    """Return the memory that one has become: itself, or the last successor that is found.
+
+    Raises:
+        MemoryNotFound: there is no memory with this id.
+    """
+    last = find(id_)
+    if last is None:
+        raise MemoryNotFound()
+    passed = {last.id}  # in data from elsewhere, a chain may be a circle
+    while last.superseded_by and last.superseded_by not in passed:
+        following = find(last.superseded_by)
+        if following is None:
+            break
+        last = following
+        passed.add(last.id)
+    return last
+
+
 def renewed(old: Record, new: Record) -> Record:
     """Return the record to keep if `new` repeats `old`.
 
@@ -265,7 +284,8 @@ def rebased(record: Record, stored: Record) -> Record:
         merged = replace(merged, content=content[:MAX_CONTENT_CHARS])
     if merged.key != stored.key:
         merged = replace(merged, key=usual_key(merged))
-    return merged
+    # The vector was made of the text before.
+    return merged if merged.found_by == record.found_by else replace(merged, vector=None)
 
 
 def without_vectors(records: Sequence[Record]) -> list[Record]:

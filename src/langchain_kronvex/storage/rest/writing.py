@@ -19,6 +19,7 @@ from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_sess
 from langchain_kronvex.storage.record import (
     Place,
     key_taken,
+    last_of_chain,
     moved_id,
     moved_successor,
     place_of,
@@ -84,14 +85,10 @@ def _superseded(
             newer.id: VersionedRecord(newer, 0, 0) for _, newer in newer_of
         }
         for id_, newer in newer_of:
-            last = known.get(id_)
-            while last and (later := known.get(last.record.superseded_by or "")):
-                last = later
-            if last is None:
-                raise errors.MemoryNotFound()
-            if last.record.id != newer.id:
-                over = superseded(last.record, newer)
-                known[over.id] = _next_version(agent, over, now, last.written)
+            last = last_of_chain(id_, lambda each: known[each].record if each in known else None)
+            if last.id != newer.id:
+                over = superseded(last, newer)
+                known[over.id] = _next_version(agent, over, now, known[last.id].written)
                 changed.append(known[over.id])
         agent.known.forget_places(session)
     return changed
@@ -124,8 +121,8 @@ def put(agent: RemoteAgent, wanted: Replacement, now: datetime) -> None:
     _queue(agent, [*taken, *retired])
 
 
-def change(agent: RemoteAgent, record: Record, now: datetime) -> None:
-    """Write a new version of an existing record.
+def change(agent: RemoteAgent, record: Record, now: datetime) -> VersionedRecord:
+    """Write a new version of an existing record, and return it.
 
     Raises:
         MemoryNotFound: the record is gone.
@@ -141,8 +138,10 @@ def change(agent: RemoteAgent, record: Record, now: datetime) -> None:
     place = place_of(record)
     if any(place_of(s.record) == place and id_ != record.id for id_, s in before.items()):
         raise key_taken()
-    _queue(agent, [_next_version(agent, record, now, before[record.id].written)])
+    new = _next_version(agent, record, now, before[record.id].written)
+    _queue(agent, [new])
     agent.known.forget_places(session)
+    return new
 
 
 def restore(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> int:
