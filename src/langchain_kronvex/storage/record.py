@@ -216,7 +216,15 @@ def usual_key(record: Record) -> str:
 
 
 def superseded(older: Record, newer: Record) -> Record:
-    """Return a memory as it is once a newer one has superseded it."""
+    """Return a memory as it is once a newer one has superseded it.
+
+    Raises:
+        InvalidInput: it has a key of its own, and would not be found by it any more.
+    """
+    if older.key not in (older.id, content_key(older.type, older.content)):
+        raise InvalidInput(
+            "A document of KronvexProfile cannot be superseded; change it with its patch or set."
+        )
     return replace(
         older, key=older.id, superseded_by=newer.id, valid_until=newer.true_from, supersedes=()
     )

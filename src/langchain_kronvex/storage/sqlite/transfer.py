@@ -79,8 +79,12 @@ def _with_free_id(db: AgentConnection, record: Record, scope: int, now: datetime
     """Return the record with an id that is not in use; None when it is stored already."""
     _, kind, session, _ = place_of(record)
     if record.superseded_by:
-        elsewhere = "SELECT 1 FROM records WHERE id = ? AND (scope, kind) <> (?, ?)"
-        if db.execute(elsewhere, (record.superseded_by, scope, kind)).fetchone():
+        elsewhere = (
+            "SELECT 1 FROM records AS r WHERE id = ? AND (scope, kind) <> (?, ?) "
+            f"AND {rows.VISIBLE}"
+        )
+        taken = (record.superseded_by, scope, kind, to_micros(now))
+        if db.execute(elsewhere, taken).fetchone():
             record = moved_successor(record, db.agent_id)
     with_id = f"SELECT scope, kind, session_id, {rows.VISIBLE} FROM records AS r WHERE id = ?"
     while row := db.execute(with_id, (to_micros(now), record.id)).fetchone():
