@@ -89,7 +89,7 @@ def history(engine: Engine, id_: str) -> list[Record]:
         known.update((record.id, record) for record in found)
         return found[0] if found else None
 
-    successors = (last_of_chain(id_, find).id,)
+    successors: tuple[str, ...] = (last_of_chain(id_, find).id,)
     passed: set[str] = set()  # in data from elsewhere, a chain may be a circle
     while successors:
         passed.update(successors)

@@ -17,6 +17,8 @@ from langchain_kronvex.recall.ranking import Floats
 
 Kind = Literal["memory", "message", "item"]
 KINDS: tuple[Kind, ...] = ("memory", "message", "item")
+# Begins the keys of the documents of `KronvexProfile`. No key of a text begins so.
+DOCUMENT_KEY = "profile:"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 _PLAIN_CELLS = ("kind", "id", "key", "type", "content", "search_text", "access_count")
@@ -219,9 +221,9 @@ def superseded(older: Record, newer: Record) -> Record:
     """Return a memory as it is once a newer one has superseded it.
 
     Raises:
-        InvalidInput: it has a key of its own, and would not be found by it any more.
+        InvalidInput: it is a document, which would not be found by its key any more.
     """
-    if older.key not in (older.id, content_key(older.type, older.content)):
+    if older.key.startswith(DOCUMENT_KEY):
         raise InvalidInput(
             "A document of KronvexProfile cannot be superseded; change it with its patch or set."
         )

@@ -81,15 +81,13 @@ def _superseded(
         newer_of = [p for p in superseding if wire_session("memory", p[1].scope) == session]
         waiting = agent.outbox.records([newer_of[0][1].scope.owner])
         found = visible_latest([*stored_records(agent, session), *waiting], now)
-        known = {s.record.id: s for s in found} | {
-            newer.id: VersionedRecord(newer, 0, 0) for _, newer in newer_of
-        }
+        written = {s.record.id: s.written for s in found}
+        known = {s.record.id: s.record for s in found} | {newer.id: newer for _, newer in newer_of}
         for id_, newer in newer_of:
-            last = last_of_chain(id_, lambda each: known[each].record if each in known else None)
+            last = last_of_chain(id_, known.get)
             if last.id != newer.id:
-                over = superseded(last, newer)
-                known[over.id] = _next_version(agent, over, now, known[last.id].written)
-                changed.append(known[over.id])
+                known[last.id] = superseded(last, newer)
+                changed.append(_next_version(agent, known[last.id], now, written.get(last.id)))
         agent.known.forget_places(session)
     return changed
 
