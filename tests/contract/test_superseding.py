@@ -208,6 +208,25 @@ def test_chains_move(open_driver: OpenDriver, clock: Clock, there: str) -> None:
         assert contents(memory.history(ids[1])) == [LISBON, PORTO, BRAGA]
 
 
+def test_a_chain_moves_to_where_its_last_text_is_known(
+    open_driver: OpenDriver, clock: Clock
+) -> None:
+    memory, other = open_driver(), open_driver(agent_id="other")
+    move(memory, clock, LISBON, PORTO, BRAGA)
+    known = other.remember(BRAGA, user_id="ana").id
+    memory.flush(20)
+    other.flush(20)
+    file = io.StringIO()
+    memory.export(file)
+    for _ in range(2):
+        file.seek(0)
+        other.import_(file)
+        other.flush(20)
+        assert [each.id for each in other.memories(user_id="ana")] == [known]
+        assert {*contents(other.history(known))} == {LISBON, PORTO, BRAGA}
+        assert len(other.history(known)) == 3
+
+
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_an_imported_circle_ends(memory: Driver, length: int) -> None:
     said = NOW.isoformat()

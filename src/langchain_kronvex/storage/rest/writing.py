@@ -150,7 +150,7 @@ def restore(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> int
     held = find(agent, Selection(kind=None, scope=None), Page(), now)
     by_id = {record.id: record for record in held}
     by_place = {place_of(record): record for record in held}
-    chosen, fresh = [], 0
+    chosen, fresh, moved = [], 0, dict[str, str]()
     for given in records:
         record = given
         while record.id in by_id and place_of(by_id[record.id])[:3] != place_of(record)[:3]:
@@ -165,11 +165,17 @@ def restore(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> int
             if older.created_at >= record.created_at:
                 continue
             record = replace(record, id=older.id, completes=True)
+        if older is not None and older.id != record.id:  # it takes the place of this one
+            moved[record.id] = older.id
         fresh += older is None or record.completes
         by_id[record.id] = by_place[place_of(record)] = record
         chosen.append(record)
-    add(agent, chosen, now)
+    add(agent, [replace(r, superseded_by=_successor(r, moved)) for r in chosen], now)
     return fresh
+
+
+def _successor(record: Record, moved: Mapping[str, str]) -> str | None:
+    return record.superseded_by and moved.get(record.superseded_by, record.superseded_by)
 
 
 def _leaving(agent: RemoteAgent, deleted: Sequence[Selection]) -> list[VersionedRecord]:

@@ -30,6 +30,9 @@ _PAGE = (
     "ORDER BY r.seq LIMIT ?)"
 )
 
+# What a restored record superseded was superseded by the older one with its text.
+_REPOINT = "UPDATE records SET superseded_by = ? WHERE scope = ? AND superseded_by = ?"
+
 
 def export_page(
     db: AgentConnection, owner: str | None, limit: int, now: datetime, after: int, model: str | None
@@ -66,6 +69,7 @@ def _restore(db: AgentConnection, record: Record, write: writing.Write, now: dat
     if older:
         if older.content == free.content:
             writing.update(db, renewed(older, free), write)
+            db.execute(_REPOINT, (older.id, write.scope, free.id))
         if older.content == free.content or older.created_at >= free.created_at:
             return False
         erasing.empty(db, "id = ?", [older.id])
