@@ -127,6 +127,7 @@ NAMES = {
     "foreign_sum": "embeddings.foreign:foreign_sum",
     "frequency": "recall.order:frequency",
     "from_payload": "storage.rest.envelope:from_payload",
+    "indexes": "storage:indexes",
     "input_of": "langchain.prompts:input_of",
     "instructs": "recall.features:instructs",
     "is_as_sent": "storage.rest.envelope:is_as_sent",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import reduce
 from typing import Any
 
+import numpy as np
 import pytest
 
 from contract.drivers import NOW, Clock, Driver
@@ -18,6 +20,7 @@ NOTES: list[tuple[str, dict[str, Any]]] = [
     ("Tea with honey.", {"topic": "home", "n": "4", "tags": ["sweet", "hot"]}),
     ("Tea is a plant.", {}),
 ]
+DEEP: dict[str, Any] = reduce(lambda inner, _: {"$not": inner}, range(200), {"n": 1})
 FILTERS: list[tuple[dict[str, Any], list[int]]] = [
     ({}, [0, 1, 2, 3, 4]),
     ({"topic": "work"}, [0, 2]),
@@ -32,6 +35,9 @@ FILTERS: list[tuple[dict[str, Any], list[int]]] = [
     ({"by": {"name": "ana"}}, [2]),
     ({"topic": None}, [4]),
     ({"topic": "nothing"}, []),
+    ({"$and": [{}]}, [0, 1, 2, 3, 4]),
+    ({"$not": {}}, []),
+    ({"tags": np.float64(1)}, []),
 ]
 
 
@@ -133,6 +139,9 @@ def test_the_threshold_and_order_of_a_context(memory: Driver) -> None:
     "wrong",
     [
         {"filter": {"$in": [1]}},
+        {"filter": {"n": np.int64(1)}},
+        {"filter": {"tags": {"$eq": np.array([1])}}},
+        pytest.param({"filter": DEEP}, id="deep"),
         {"filter": {"n": {"$in": [1]}}},
         {"filter": {"$gt": 5}},
         {"filter": ["topic"]},

@@ -239,3 +239,14 @@ def test_the_async_methods_do_the_same(travellers: KronvexProfile[Traveller]) ->
     kept, deleted = asyncio.run(all_of_them())
     assert kept == Traveller(home="Porto", diet="vegan", seatRow=12)
     assert (deleted, travellers.get("ana")) == (True, None)
+
+
+def test_no_memory_supersedes_a_document(
+    memory: Driver, travellers: KronvexProfile[Traveller]
+) -> None:
+    travellers.set("ana", ANA)
+    (document,) = memory.memories(user_id="ana")
+    with pytest.raises(InvalidInput, match="patch or set"):
+        memory.remember("Ana lives in Braga.", user_id="ana", supersedes=document.id)
+    assert travellers.get("ana") == ANA
+    assert len(memory.memories(user_id="ana")) == 1

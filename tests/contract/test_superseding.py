@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessage, HumanMessage
 
 from contract.drivers import NOW, Clock, Driver
+from inside import indexes
 from langchain_kronvex import InvalidInput, MemoryDraft, MemoryNotFound
 
 OpenDriver = Callable[..., Driver]
@@ -203,3 +206,69 @@ def test_chains_move(open_driver: OpenDriver, clock: Clock, there: str) -> None:
         assert contents(other.memories(user_id="ana", as_of=NOW)) == [LISBON]
     if there != "empty":
         assert contents(memory.history(ids[1])) == [LISBON, PORTO, BRAGA]
+
+
+def test_a_chain_moves_to_where_its_last_text_is_known(
+    open_driver: OpenDriver, clock: Clock
+) -> None:
+    memory, other = open_driver(), open_driver(agent_id="other")
+    move(memory, clock, LISBON, PORTO, BRAGA)
+    known = other.remember(BRAGA, user_id="ana").id
+    memory.flush(20)
+    other.flush(20)
+    file = io.StringIO()
+    memory.export(file)
+    for _ in range(2):
+        file.seek(0)
+        other.import_(file)
+        other.flush(20)
+        assert [each.id for each in other.memories(user_id="ana")] == [known]
+        assert {*contents(other.history(known))} == {LISBON, PORTO, BRAGA}
+        assert len(other.history(known)) == 3
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_an_imported_circle_ends(memory: Driver, length: int) -> None:
+    said = NOW.isoformat()
+    shared = {"kind": "memory", "type": "semantic", "created_at": said, "user_id": "ana"}
+    lines = [
+        {**shared, "id": f"m{n}", "content": f"Home {n}.", "valid_until": said,
+         "superseded_by": f"m{(n + 1) % length}"}
+        for n in range(length)
+    ]  # fmt: skip
+    header = {"format": "langchain-kronvex memories", "version": 1, "agent_id": "x", "package": "1",
+              "created_at": said, "records": length}  # fmt: skip
+    footer = {"end": True, "memory": length, "message": 0, "item": 0}
+    memory.import_(
+        io.StringIO("".join(json.dumps(each) + "\n" for each in [header, *lines, footer]))
+    )
+    memory.flush(20)
+    assert len(memory.history("m0")) == length
+    memory.remember(PORTO, user_id="ana", supersedes="m0")
+    assert contents(memory.memories(user_id="ana")) == [PORTO]
+
+
+def test_an_answer_to_what_was_superseded_takes_no_key(memory: Driver) -> None:
+    begun = memory.save_messages([HumanMessage(LISBON)], "monday", user_id="ana")
+    (asked,) = memory.memories(user_id="ana")
+    memory.remember(PORTO, user_id="ana", supersedes=asked.id)
+    memory.save_messages([AIMessage("Noted.")], "monday", user_id="ana", reply_to=begun)
+    (again,) = memory.save_exchange(LISBON, "Noted.", user_id="ana", session_id="monday")
+    assert (again.deduplicated, again.superseded_by) == (False, None)
+
+
+def test_a_memory_that_is_superseded_during_a_recall_is_not_returned(
+    open_shared: OpenDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, other = open_shared(), open_shared()
+    old = memory.remember(LISBON, user_id="ana").id
+    search = indexes.search
+
+    def superseded_after(*given: Any) -> Any:
+        found = search(*given)
+        monkeypatch.setattr(indexes, "search", search)
+        other.memory.remember(PORTO, user_id="ana", supersedes=old)
+        return found
+
+    monkeypatch.setattr(indexes, "search", superseded_after)
+    assert old not in {each.id for each in memory.recall(WHERE, user_id="ana")}

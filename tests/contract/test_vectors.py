@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.prompts import ChatPromptTemplate
@@ -120,3 +124,29 @@ def test_an_embeddings_object_is_the_same_as_the_default(open_shared: OpenDriver
 def test_other_things_are_no_embeddings(open_driver: OpenDriver, other: Any) -> None:
     with pytest.raises(InvalidInput, match="embeddings must be"):
         open_driver(embeddings=other)
+
+
+def test_an_answer_brings_no_vector_of_a_text_that_was_corrected(
+    memory: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = memory.save_messages([HumanMessage("My dog is called Rex.")], "chat", user_id="ana")
+    (asked,) = memory.memories(user_id="ana")
+    backend = memory.memory.engine.backend
+    add = backend.add
+
+    def corrected_before(*given: Any) -> Any:
+        monkeypatch.setattr(backend, "add", add)
+        memory.memory.update(asked.id, content="The train leaves at noon.")
+        return add(*given)
+
+    monkeypatch.setattr(backend, "add", corrected_before)
+    memory.save_messages([AIMessage("Nice.")], "chat", user_id="ana", reply_to=begun)
+    assert memory.flush(20)
+    file = io.StringIO()
+    memory.export(file, vectors=True)
+    stored = [json.loads(line) for line in file.getvalue().splitlines()]
+    (kept,) = [each for each in stored if each.get("kind") == "memory"]
+    assert kept["content"] == "The train leaves at noon.\nAssistant: Nice."
+    (expected,) = StaticEmbeddings().embed_documents([kept["content"]])
+    vector = np.frombuffer(base64.b64decode(kept["vector"]), "<f2")
+    assert vector.astype(np.float64) @ expected == pytest.approx(1, abs=0.01)

@@ -231,3 +231,17 @@ def test_a_memory_is_let_go_of_when_nobody_refers_to_it(plain: PlainServer) -> N
     gc.collect()
     assert gone() is None
     assert len(plain.all_items()) == 1
+
+
+def test_a_corrected_text_leaves_the_outbox(
+    faulty: FaultyServer, open_on: Open, tmp_path: Path
+) -> None:
+    memory = open_on(faulty)
+    faulty.only = "/remember"
+    faulty.faults.append(status(422))
+    wrong = memory.remember("The gate code is quetzal.", user_id="ana")
+    wait_until(lambda: memory.stats().failed == 1)
+    memory.update(wrong.id, content="The gate code is tucan.")
+    assert memory.flush(10)
+    assert [each.content for each in memory.memories(user_id="ana")] == ["The gate code is tucan."]
+    assert not any(b"quetzal" in file.read_bytes() for file in outbox_files(tmp_path))

@@ -22,6 +22,7 @@ ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "$lt": operator.lt,
     "$lte": operator.le,
 }
+_MOST_LEVELS = 128  # of nesting
 _COMPARISONS = ("$eq", "$ne", *ORDERS)
 _LOGIC: dict[str, Callable[[Iterable[bool]], bool]] = {
     "$and": all,
@@ -69,12 +70,24 @@ def parse_filter(wanted: object) -> Filter | None:
     """Check a filter; None for one without conditions.
 
     Raises:
-        InvalidInput: the filter is not a mapping, or has an operator that does not exist or that
-            could never match.
+        InvalidInput: the filter is not a mapping, is nested too deeply, or has an operator that
+            does not exist or that could never match.
     """
     if wanted is not None and not isinstance(wanted, Mapping):
         raise InvalidInput(f"filter must be a mapping, not {type(wanted).__name__}.")
+    _check_values(wanted, _MOST_LEVELS)
     return _filter(wanted) if wanted else None
+
+
+def _check_values(value: object, levels_left: int) -> None:
+    if not levels_left:
+        raise InvalidInput(f"filter is nested deeper than {_MOST_LEVELS} levels.")
+    if isinstance(value, Mapping | list | tuple):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            _check_values(each, levels_left - 1)
+    elif value is not None and not isinstance(value, str | int | float):
+        kind = type(value).__name__
+        raise InvalidInput(f"filter must hold JSON values only, not {kind}. Convert it first.")
 
 
 def accepting(wanted: Mapping[str, Any] | None) -> Callable[[Mapping[str, Any]], bool]:
@@ -112,7 +125,7 @@ def _test(wanted: Any) -> Test:
             and all(test(item) for test, item in zip(each, there, strict=True))
         )
     if not isinstance(wanted, Mapping):
-        return lambda there: bool(there == wanted)
+        return lambda there: _equals(there, wanted)
     operators = [name for name in wanted if str(name).startswith("$")]
     compared = [name for name in operators if name not in _LOGIC]
     tests = [
@@ -176,13 +189,18 @@ def field_of(value: Mapping[str, Any], name: str) -> Any:
 
 def _compares(there: Any, name: str, wanted: Any) -> bool:
     if name in ("$eq", "$ne"):  # as in JSON, a tuple equals a list
-        same = bool(there == (list(wanted) if isinstance(wanted, tuple) else wanted))
+        same = _equals(there, list(wanted) if isinstance(wanted, tuple) else wanted)
         return same is (name == "$eq")
     number, bound = number_of(there), number_of(wanted)
     if number is not None and bound is not None:
         return ORDERS[name](number, bound)
     both_texts = isinstance(there, str) and isinstance(wanted, str)
     return both_texts and ORDERS[name](there, wanted)
+
+
+def _equals(there: Any, wanted: Any) -> bool:
+    # A float of NumPy compares with each element of a list.
+    return bool(there == (float(wanted) if isinstance(wanted, float) else wanted))
 
 
 def number_of(value: Any) -> int | float | None:

@@ -34,6 +34,7 @@ from langchain_kronvex.memory.conversions import memory_record
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recalling.recall_context import ContextOptions, recall_context
 from langchain_kronvex.storage.backend import Page, Record
+from langchain_kronvex.storage.record import usual_key
 
 _MAX_SEEN = 4096  # exchanges that a block knows to be remembered
 _LATEST = 100  # memories of the session that new exchanges are compared with
@@ -186,6 +187,7 @@ def remember(memory: KronvexMemory, scope: Scope, said: Sequence[Exchange]) -> N
             continue
         new = memory_record(log.scope, content, now, search_text=user or None)
         if asked := there.pop(question, None):
-            new = replace(asked, content=content, key=new.key, completes=True)
+            new = replace(asked, content=content, completes=True, base=asked)
+            new = replace(new, key=usual_key(new))  # it may have been superseded
         changed[content] = new
     log.engine.add(list(changed.values()), now)

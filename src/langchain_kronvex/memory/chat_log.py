@@ -32,6 +32,7 @@ from langchain_kronvex.core.types import Scope
 from langchain_kronvex.memory.conversions import memory_record
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Kind, Page, Record, Selection, content_key
+from langchain_kronvex.storage.record import usual_key
 
 logger = logging.getLogger("langchain_kronvex")
 
@@ -210,13 +211,13 @@ def _answered(exchange: Record, text: str, *, completes: bool) -> Record:
     unanswered = exchange_content(exchange.search_text or "", None)
     separator = "\nAssistant: " if exchange.content == unanswered else " "
     content = _cut(f"{exchange.content}{separator}{text}")
-    return replace(
+    answered = replace(
         exchange,
         content=content,
-        key=content_key(exchange.type, content),
         completes=completes or exchange.completes,
         base=(exchange.base or exchange) if completes or exchange.completes else None,
     )
+    return replace(answered, key=usual_key(answered))  # it may have been superseded
 
 
 def _cut(content: str) -> str:

@@ -23,10 +23,7 @@ from langchain_kronvex.core.types import (
 )
 from langchain_kronvex.recall.order import confidence, frequency, recency
 from langchain_kronvex.storage.backend import Match, Record, content_key
-from langchain_kronvex.storage.record import usual_key
-
-# Begins the keys of the documents of `KronvexProfile`. No key of a text begins so.
-DOCUMENT_KEY = "profile:"
+from langchain_kronvex.storage.record import DOCUMENT_KEY, usual_key
 
 
 def is_document(record: Record) -> bool:

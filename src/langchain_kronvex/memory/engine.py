@@ -204,14 +204,13 @@ class Engine:
         With the bundled embeddings, memories are stored together with their vectors; other vectors
         are fetched in the background.
         """
-        if not records:
-            return []
-        if self.backend.is_remote:  # the server embeds the memories
-            return self.backend.add(records, now)
+        if self.backend.is_remote or not records:  # a server embeds the memories
+            return self.backend.add(records, now) if records else []
         model = self.model.current
         records, maker = with_local_vectors(model, records)
         stored = self.backend.add(records, now, maker)
-        self.embed_soon(model)
+        changed = any(a.found_by != b.found_by for a, b in zip(stored, records, strict=True))
+        self.embed_soon(None if changed else model)  # what others changed has no vector yet
         self._retain(records)
         return stored
 

@@ -13,6 +13,7 @@ from langchain_kronvex.core.filters import Filter
 from langchain_kronvex.core.types import Scope, UserSummary
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Page, Record, Selection
+from langchain_kronvex.storage.record import last_of_chain
 
 logger = logging.getLogger("langchain_kronvex")
 
@@ -77,19 +78,22 @@ def history(engine: Engine, id_: str) -> list[Record]:
     Raises:
         MemoryNotFound: no memory has this id.
     """
-    last = engine.find_memory(id_)
-    if last is None:
+    named = engine.find_memory(id_)
+    if named is None:
         raise MemoryNotFound()
-    of_owner = Selection(kind="memory", scope=Scope(last.scope.owner))
-    known = {last.id: last}
-    while last.superseded_by and (
-        later := engine.find(replace(of_owner, ids=(last.superseded_by,)))
-    ):
-        (last,) = later
-        known[last.id] = last
-    successors: tuple[str, ...] = (last.id,)
+    of_owner = Selection(kind="memory", scope=Scope(named.scope.owner))
+    known = {named.id: named}
+
+    def find(each: str) -> Record | None:
+        found = [known[each]] if each in known else engine.find(replace(of_owner, ids=(each,)))
+        known.update((record.id, record) for record in found)
+        return found[0] if found else None
+
+    successors: tuple[str, ...] = (last_of_chain(id_, find).id,)
+    passed: set[str] = set()  # in data from elsewhere, a chain may be a circle
     while successors:
+        passed.update(successors)
         older = engine.find(replace(of_owner, superseded_by=successors))
         known |= {record.id: record for record in older}
-        successors = tuple(record.id for record in older)
+        successors = tuple(record.id for record in older if record.id not in passed)
     return sorted(known.values(), key=lambda record: (record.true_from, record.created_at))

@@ -53,7 +53,8 @@ class MetadataTable:
         if wanted.operator in ("$or", "$nor"):
             joined: Mask = np.logical_or.reduce(masks)
         else:
-            joined = np.logical_and.reduce(masks)
+            every = np.ones(len(self._texts), np.bool_)  # what a filter without conditions passes
+            joined = np.logical_and.reduce([every, *masks])
         return joined if wanted.operator in ("$and", "$or") else ~joined
 
     def _column(self, name: Any) -> _Column:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, NamedTuple
 
-from langchain_kronvex.core.errors import InvalidInput
+from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.core.types import Scope, SessionSummary
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.recall.ranking import Floats
 
 Kind = Literal["memory", "message", "item"]
 KINDS: tuple[Kind, ...] = ("memory", "message", "item")
+# Begins the keys of the documents of `KronvexProfile`. No key of a text begins so.
+DOCUMENT_KEY = "profile:"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 _PLAIN_CELLS = ("kind", "id", "key", "type", "content", "search_text", "access_count")
@@ -216,10 +218,37 @@ def usual_key(record: Record) -> str:
 
 
 def superseded(older: Record, newer: Record) -> Record:
-    """Return a memory as it is once a newer one has superseded it."""
+    """Return a memory as it is once a newer one has superseded it.
+
+    Raises:
+        InvalidInput: it is a document, which would not be found by its key any more.
+    """
+    if older.key.startswith(DOCUMENT_KEY):
+        raise InvalidInput(
+            "A document of KronvexProfile cannot be superseded; change it with its patch or set."
+        )
     return replace(
         older, key=older.id, superseded_by=newer.id, valid_until=newer.true_from, supersedes=()
     )
+
+
+def last_of_chain(id_: str, find: Callable[[str], Record | None]) -> Record:
+    """Return the memory that one has become: itself, or the last successor that is found.
+
+    Raises:
+        MemoryNotFound: there is no memory with this id.
+    """
+    last = find(id_)
+    if last is None:
+        raise MemoryNotFound()
+    passed = {last.id}  # in data from elsewhere, a chain may be a circle
+    while last.superseded_by and last.superseded_by not in passed:
+        following = find(last.superseded_by)
+        if following is None:
+            break
+        last = following
+        passed.add(last.id)
+    return last
 
 
 def renewed(old: Record, new: Record) -> Record:
@@ -265,7 +294,8 @@ def rebased(record: Record, stored: Record) -> Record:
         merged = replace(merged, content=content[:MAX_CONTENT_CHARS])
     if merged.key != stored.key:
         merged = replace(merged, key=usual_key(merged))
-    return merged
+    # The vector was made of the text before.
+    return merged if merged.found_by == record.found_by else replace(merged, vector=None)
 
 
 def without_vectors(records: Sequence[Record]) -> list[Record]:

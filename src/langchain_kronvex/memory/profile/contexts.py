@@ -81,7 +81,7 @@ class _Lines:
     @property
     def room(self) -> int:
         """The most memories that may still fit."""
-        return min(self.memories_left, self.tokens_left // _LEAST_LINE_TOKENS)
+        return min(self.memories_left, self.tokens_left // _LEAST_LINE_TOKENS, _MOST_READ)
 
     def add(self, memory: RecalledMemory, lines: list[str]) -> None:
         """Add the lines of a memory that fit; a longer one leaves room for those that follow."""

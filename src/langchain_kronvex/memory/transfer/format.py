@@ -159,7 +159,8 @@ def read_record(fields: Fields) -> Record:
         Scope(values.pop("user_id", None), values.pop("session_id", None)),
     )
     record = Record(scope=scope, key=key, **values)
-    if not key:  # the key that most records have is left out
+    # The key that most records have is left out; nothing is found by that of a superseded one.
+    if not key or (kind == "memory" and record.superseded_by):
         record = replace(record, key=usual_key(record) if kind == "memory" else record.id)
     return record
 

@@ -9,7 +9,6 @@ next recall, at the cost of one round trip.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
@@ -56,7 +55,7 @@ def consult(
     begun: State | None = None
     for _ in range(_ROUNDS):
         seen, hits = _look(entry, request, look)
-        state, model, records = _fetch(database, owner, hits.seqs if hits else [], request.now)
+        state, model, records = _fetch(database, owner, hits.seqs if hits else [], request)
         begun = begun or state
         # Later writes are for the next recall, unless they replaced or erased a hit.
         is_recent = seen.generation == state.generation and seen.revision >= begun.revision
@@ -131,11 +130,13 @@ def _forget_vectors(database: Database, owner: str, seqs: Sequence[int]) -> None
 
 
 def _fetch(
-    database: Database, owner: str, seqs: list[int], now: datetime
+    database: Database, owner: str, seqs: list[int], request: RecallRequest
 ) -> tuple[State, Model | None, dict[int, Record]]:
     """Return the owner's state, the model of the vectors, and visible memories by their numbers."""
     columns, scope = f"r.seq, {rows.RECORD_COLUMNS}", rows.scope_key(database.agent_id, owner)
-    state, model, found = _read_with_state(database, owner, columns, _HITS, [seqs, scope, now])
+    hits = _HITS if request.include_superseded else f"{_HITS} AND r.superseded_by IS NULL"
+    values = [seqs, scope, request.now]
+    state, model, found = _read_with_state(database, owner, columns, hits, values)
     return state, model, {seq: from_cells(cells) for seq, *cells in found}
 
 

@@ -30,6 +30,11 @@ _HOLDERS = (
     "SELECT r.id, r.scope, r.kind, r.session_id FROM langchain_kronvex.records AS r "
     f"WHERE r.id = ANY(%s) AND {rows.VISIBLE}"
 )
+# What a restored record superseded was superseded by the older one with its text.
+_REPOINT = (
+    "UPDATE langchain_kronvex.records SET superseded_by = %s "
+    "WHERE scope = %s AND superseded_by = %s"
+)
 _Session = tuple[Any, ...]  # scope, kind and session
 
 
@@ -62,16 +67,20 @@ def restore(tx: Transaction, records: Sequence[Record], now: datetime, model: st
     tx.execute_all([locking("kronvex import")])
     batch, records = begin(tx, records, model, records)
     counts: dict[str, int] = {}
+    repointed: list[tuple[Any, ...]] = []
     for record in _with_free_ids(tx, records, now):
         older = batch.at_place(record, now)
         if older and older.content == record.content:
             batch.update(renewed(older, record))
+            repointed.append((older.id, tx.scope(record.scope.owner), record.id))
         elif not older or older.created_at < record.created_at:
             if older:
                 batch.retire(older)
             batch.insert(record)
             counts[record.id] = record.access_count
     batch.send()
+    if repointed:
+        tx.execute(_REPOINT, repointed, many=True)
     if any(counts.values()):
         count_accesses(tx, {id_: count for id_, count in counts.items() if count}, now)
     return len(counts)

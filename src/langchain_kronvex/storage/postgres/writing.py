@@ -161,15 +161,12 @@ def _last_of_chain(tx: Transaction, id_: str, owner: str, now: datetime) -> Reco
         f"SELECT {rows.RECORD_COLUMNS} FROM langchain_kronvex.records AS r "
         f"WHERE r.scope = %s AND r.id = %s AND r.kind = 'memory' AND {rows.VISIBLE}"
     )
-    found: Record | None = None
-    while row := tx.execute(one, [tx.scope(owner), id_, now]):
-        found = from_cells(row[0])
-        if found.superseded_by is None:
-            break
-        id_ = found.superseded_by
-    if found is None:
-        raise MemoryNotFound()
-    return found
+
+    def find(each: str) -> Record | None:
+        found = tx.execute(one, [tx.scope(owner), each, now])
+        return from_cells(found[0]) if found else None
+
+    return stored.last_of_chain(id_, find)
 
 
 def put(tx: Transaction, wanted: Replacement, now: datetime) -> bool:

@@ -78,7 +78,11 @@ class KronvexBackend(MemoryBackend):
 
     def change(self, record: Record, now: datetime, model: str | None = None) -> None:
         """See `MemoryBackend.change`: a new version replaces the older one."""
-        writing.change(self.agent, record, now)
+        new = writing.change(self.agent, record, now)
+        if record.base is not None and record.base.content != record.content:
+            id_ = record.id  # the former text leaves the outbox too, also one that was refused
+            self.sender.withdraw(lambda each: each.record.id == id_ and each.version < new.version)
+            self.agent.outbox.finish_erasing()
 
     def count_accesses(self, counts: Mapping[str, int], now: datetime) -> None:
         """See `MemoryBackend.count_accesses`: the server has counted them."""

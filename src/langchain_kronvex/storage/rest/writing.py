@@ -19,6 +19,7 @@ from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_sess
 from langchain_kronvex.storage.record import (
     Place,
     key_taken,
+    last_of_chain,
     moved_id,
     moved_successor,
     place_of,
@@ -80,19 +81,13 @@ def _superseded(
         newer_of = [p for p in superseding if wire_session("memory", p[1].scope) == session]
         waiting = agent.outbox.records([newer_of[0][1].scope.owner])
         found = visible_latest([*stored_records(agent, session), *waiting], now)
-        known = {s.record.id: s for s in found} | {
-            newer.id: VersionedRecord(newer, 0, 0) for _, newer in newer_of
-        }
+        written = {s.record.id: s.written for s in found}
+        known = {s.record.id: s.record for s in found} | {newer.id: newer for _, newer in newer_of}
         for id_, newer in newer_of:
-            last = known.get(id_)
-            while last and (later := known.get(last.record.superseded_by or "")):
-                last = later
-            if last is None:
-                raise errors.MemoryNotFound()
-            if last.record.id != newer.id:
-                over = superseded(last.record, newer)
-                known[over.id] = _next_version(agent, over, now, last.written)
-                changed.append(known[over.id])
+            last = last_of_chain(id_, known.get)
+            if last.id != newer.id:
+                known[last.id] = superseded(last, newer)
+                changed.append(_next_version(agent, known[last.id], now, written.get(last.id)))
         agent.known.forget_places(session)
     return changed
 
@@ -124,8 +119,8 @@ def put(agent: RemoteAgent, wanted: Replacement, now: datetime) -> None:
     _queue(agent, [*taken, *retired])
 
 
-def change(agent: RemoteAgent, record: Record, now: datetime) -> None:
-    """Write a new version of an existing record.
+def change(agent: RemoteAgent, record: Record, now: datetime) -> VersionedRecord:
+    """Write a new version of an existing record, and return it.
 
     Raises:
         MemoryNotFound: the record is gone.
@@ -141,8 +136,10 @@ def change(agent: RemoteAgent, record: Record, now: datetime) -> None:
     place = place_of(record)
     if any(place_of(s.record) == place and id_ != record.id for id_, s in before.items()):
         raise key_taken()
-    _queue(agent, [_next_version(agent, record, now, before[record.id].written)])
+    new = _next_version(agent, record, now, before[record.id].written)
+    _queue(agent, [new])
     agent.known.forget_places(session)
+    return new
 
 
 def restore(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> int:
@@ -153,7 +150,7 @@ def restore(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> int
     held = find(agent, Selection(kind=None, scope=None), Page(), now)
     by_id = {record.id: record for record in held}
     by_place = {place_of(record): record for record in held}
-    chosen, fresh = [], 0
+    chosen, fresh, moved = [], 0, dict[str, str]()
     for given in records:
         record = given
         while record.id in by_id and place_of(by_id[record.id])[:3] != place_of(record)[:3]:
@@ -168,11 +165,17 @@ def restore(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> int
             if older.created_at >= record.created_at:
                 continue
             record = replace(record, id=older.id, completes=True)
+        if older is not None and older.id != record.id:  # it takes the place of this one
+            moved[record.id] = older.id
         fresh += older is None or record.completes
         by_id[record.id] = by_place[place_of(record)] = record
         chosen.append(record)
-    add(agent, chosen, now)
+    add(agent, [replace(r, superseded_by=_successor(r, moved)) for r in chosen], now)
     return fresh
+
+
+def _successor(record: Record, moved: Mapping[str, str]) -> str | None:
+    return record.superseded_by and moved.get(record.superseded_by, record.superseded_by)
 
 
 def _leaving(agent: RemoteAgent, deleted: Sequence[Selection]) -> list[VersionedRecord]:

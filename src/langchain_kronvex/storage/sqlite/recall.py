@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from functools import partial
 
 from langchain_kronvex.core.types import Scope
@@ -58,7 +57,7 @@ def consult(
         if entry.damaged:  # now that no lock is held
             seqs, entry.damaged = entry.damaged, []
             forget(seqs)
-        records = _fetch(file, scope, hits.seqs, request.now)
+        records = _fetch(file, scope, hits.seqs, request)
         if len(records) == len(hits.seqs):
             break
     return hits, records
@@ -74,13 +73,17 @@ def position(db: AgentConnection, record: Record) -> int | None:
     return None if found is None else int(found[0])
 
 
-def _fetch(file: SqliteFile, scope: int, seqs: list[int], now: datetime) -> dict[int, Record]:
-    """Return those of the numbered records that are still there and visible."""
+def _fetch(
+    file: SqliteFile, scope: int, seqs: list[int], request: RecallRequest
+) -> dict[int, Record]:
+    """Return those of the numbered records that are still there and visible to the request."""
+    is_current = "" if request.include_superseded else "AND r.superseded_by IS NULL"
     # The + keeps SQLite to the few rows with these numbers, not to all of the scope.
     found = file.read(
         f"SELECT r.seq, {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} "
-        f"WHERE r.seq IN (SELECT value FROM json_each(?)) AND +r.scope = ? AND {rows.VISIBLE}",
-        (json.dumps(seqs), scope, to_micros(now)),
+        f"WHERE r.seq IN (SELECT value FROM json_each(?)) AND +r.scope = ? AND {rows.VISIBLE} "
+        f"{is_current}",
+        (json.dumps(seqs), scope, to_micros(request.now)),
     )
     return {seq: from_cells(cells) for seq, *cells in found}
 

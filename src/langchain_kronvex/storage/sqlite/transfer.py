@@ -30,6 +30,9 @@ _PAGE = (
     "ORDER BY r.seq LIMIT ?)"
 )
 
+# What a restored record superseded was superseded by the older one with its text.
+_REPOINT = "UPDATE records SET superseded_by = ? WHERE scope = ? AND superseded_by = ?"
+
 
 def export_page(
     db: AgentConnection, owner: str | None, limit: int, now: datetime, after: int, model: str | None
@@ -66,6 +69,7 @@ def _restore(db: AgentConnection, record: Record, write: writing.Write, now: dat
     if older:
         if older.content == free.content:
             writing.update(db, renewed(older, free), write)
+            db.execute(_REPOINT, (older.id, write.scope, free.id))
         if older.content == free.content or older.created_at >= free.created_at:
             return False
         erasing.empty(db, "id = ?", [older.id])
@@ -79,8 +83,12 @@ def _with_free_id(db: AgentConnection, record: Record, scope: int, now: datetime
     """Return the record with an id that is not in use; None when it is stored already."""
     _, kind, session, _ = place_of(record)
     if record.superseded_by:
-        elsewhere = "SELECT 1 FROM records WHERE id = ? AND (scope, kind) <> (?, ?)"
-        if db.execute(elsewhere, (record.superseded_by, scope, kind)).fetchone():
+        elsewhere = (
+            "SELECT 1 FROM records AS r WHERE id = ? AND (scope, kind) <> (?, ?) "
+            f"AND {rows.VISIBLE}"
+        )
+        taken = (record.superseded_by, scope, kind, to_micros(now))
+        if db.execute(elsewhere, taken).fetchone():
             record = moved_successor(record, db.agent_id)
     with_id = f"SELECT scope, kind, session_id, {rows.VISIBLE} FROM records AS r WHERE id = ?"
     while row := db.execute(with_id, (to_micros(now), record.id)).fetchone():

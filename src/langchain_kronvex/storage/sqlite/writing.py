@@ -66,15 +66,12 @@ def add(
 def _last_of_chain(db: AgentConnection, id_: str, scope: int, now: datetime) -> Record:
     """Return the memory that a memory of this owner has become: itself, or the last successor."""
     one = f"{_SELECT} r.id = ? AND r.scope = ? AND r.kind = 'memory' AND {rows.VISIBLE}"
-    found: Record | None = None
-    while row := db.execute(one, (id_, scope, to_micros(now))).fetchone():
-        found = from_cells(row)
-        if found.superseded_by is None:
-            break
-        id_ = found.superseded_by
-    if found is None:
-        raise MemoryNotFound()
-    return found
+
+    def find(each: str) -> Record | None:
+        row = db.execute(one, (each, scope, to_micros(now))).fetchone()
+        return from_cells(row) if row else None
+
+    return stored.last_of_chain(id_, find)
 
 
 def _add(db: AgentConnection, record: Record, write: Write, now: datetime) -> Record:
