@@ -33,7 +33,9 @@ def test_one_memory_is_deleted_for_good(api: httpx.Client, agent: str) -> None:
     first, second = (remember(api, agent, text) for text in ("one", "two"))
     path = f"/agents/{agent}/memories"
 
-    assert api.post(f"{path}/{first}/restore").json() == {"detail": "Memory is not deleted"}
+    assert api.post(f"{path}/{first}/restore").json() == {
+        "detail": "Memory is not deleted or superseded"
+    }
     gone = api.delete(f"{path}/{first}")
     assert (gone.status_code, gone.content) == (204, b"")
     for answer in (

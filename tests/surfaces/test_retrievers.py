@@ -338,7 +338,7 @@ def test_k_and_top_k_that_differ_are_rejected(teas: KronvexMemory) -> None:
         ({"topk": 3}, "did you mean 'top_k'?"),
         ({"user": "ana"}, "did you mean 'user_id'?"),
         ({"session": "s"}, "did you mean 'session_id'?"),
-        ({"search_kwargs": {"k": 3}}, "its options: .*k, top_k, user_id"),
+        ({"lambda_mult": 0.5}, "its options: .*k, top_k, user_id"),
         ({"k": 0}, "k must be a whole number of at least 1"),
         ({"top_k": -1}, "k must be a whole number of at least 1"),
         ({"k": "3"}, "k"),

@@ -155,6 +155,7 @@ def read_envelope(
             said_at=_moment(envelope.get("said_at", envelope["created_at"])),
             expires_at=None if not envelope["expires_at"] else _moment(envelope["expires_at"]),
             pinned=envelope["pinned"] is True,
+            access_count=access_count,
             **_validity(envelope),
         )
         written, version = int(envelope["written"]), int(envelope["version"])

@@ -289,15 +289,15 @@ class SqliteFile(ForkAware):
 
         def migrate(connection: AgentConnection) -> None:
             version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            if version > len(steps):
-                raise errors.SchemaTooNew(
-                    f"{self.path} has schema version {version}; this langchain-kronvex knows "
-                    f"versions up to {len(steps)}. Upgrade it: pip install -U langchain-kronvex"
-                )
             if version and not connection.execute(_HAS_TABLE, (schema.table,)).fetchone():
                 raise errors.NotAStore(
                     f"{self.path} is another kind of file of this package: it contains memories "
                     f"instead of an outbox, or an outbox instead of memories. {_LEFT_ALONE}"
+                )
+            if version > len(steps):
+                raise errors.SchemaTooNew(
+                    f"{self.path} has schema version {version}; this langchain-kronvex knows "
+                    f"versions up to {len(steps)}. Upgrade it: pip install -U langchain-kronvex"
                 )
             for number, step in enumerate(steps[version:], version + 1):
                 for statement in _statements(step):
