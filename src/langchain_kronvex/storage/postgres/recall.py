@@ -89,10 +89,11 @@ def position(tx: Transaction, record: Record) -> int | None:
 
 def _look(entry: CachedIndex, request: RecallRequest, look: Look[H]) -> tuple[State, H | None]:
     """Look at the index as it is; None when its vectors cannot be compared with the request's."""
-    with entry.lock:
-        try:
+    try:
+        with entry.lock:
             return entry.state, look(entry.index, request)
-        except EmbeddingMismatch:
+    except EmbeddingMismatch:
+        with entry.lock:
             return entry.state, None  # the memories may have been reindexed since it was read
 
 
