@@ -45,6 +45,7 @@ format: $(STAMP)  ## apply the formatter and the safe fixes
 bench: $(STAMP)  ## measure speed, beside the floor and the peers that are installed
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/speed.py 600 10000 --peers
+	$(BIN)/python benchmarks/filters.py 10000
 	$(BIN)/python benchmarks/langgraph_store.py 1000 10000
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/moving.py

@@ -181,3 +181,10 @@ def test_the_postgres_store_is_measured_with_its_owners() -> None:
     ours = [row["langchain-kronvex"] for row in found.values()]
     assert len(ours) >= 8
     assert all(ours)
+
+
+def test_filters_are_measured_beside_none() -> None:
+    found = rows(run("filters.py", 60))
+
+    assert {"none", "topic", "nothing", "first use of a field"} <= set(found)
+    assert found["none"]["beside none"] == "1.00"
