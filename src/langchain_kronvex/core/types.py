@@ -259,7 +259,7 @@ class MemoryStats:
 
     Attributes:
         location: Where the memories are kept.
-        memories: Visible memories of this agent.
+        memories: Memories of this agent that have not expired, superseded ones included.
         messages: Stored chat messages of this agent.
         users: Owners with at least one record.
         unembedded: Memories without a vector yet, which are found by their words only.
