@@ -71,7 +71,8 @@ def test_our_own_client_is_told_what_the_server_would_change(serve: Callable[...
         assert len(errors) == 2
         assert "before_save" in str(errors[0])
     with client(url) as api:
-        found = api.get("/agents/guide/memories").text
+        listed = api.get("/agents/guide/memories").json()["memories"]
+        found = str([each["content"] for each in listed])  # a time or an id may hold the digits
         assert "XXXX" in found
         assert "7391" not in found
 
