@@ -106,6 +106,8 @@ def test_conditions(api: httpx.Client, agent: str, fields: Told, found: set[str]
         {"filter": {"n": {"$in": [1]}}},
         {"filter": "topic"},
         {"since": "yesterday"},
+        {"as_of": "2030"},
+        {"until": 2030},
         {"since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"},
         {"memory_type": ["semantic", "facts"]},
         {"supersedes": "x"},

@@ -36,6 +36,13 @@ def _utc(moment: datetime) -> datetime:
     return moment if moment.utcoffset() is not None else moment.replace(tzinfo=timezone.utc)
 
 
+def _written_out(value: Any) -> Any:
+    """Refuse a number, which would be taken as seconds since 1970: "2030" means a year."""
+    if isinstance(value, int | float) or (isinstance(value, str) and value.strip().isdigit()):
+        raise ValueError("write a time such as 2026-04-28T12:30:15Z")
+    return value
+
+
 def lifetime_days(ttl_days: int | None, ttl_seconds: int | None) -> float | None:
     """Return the days that a memory lives; seconds win over days."""
     return ttl_days if ttl_seconds is None else ttl_seconds / _SECONDS_PER_DAY
@@ -59,6 +66,7 @@ GivenId = Annotated[str, AfterValidator(_check_id), Field(min_length=1, max_leng
 Description = Annotated[str, Field(max_length=10_000)]
 Metadata = Annotated[dict[str, Any], AfterValidator(checks.check_metadata)]
 Moment = Annotated[datetime, AfterValidator(_utc)]
+Time = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_utc)]
 PlainText = Annotated[str, AfterValidator(partial(checks.check_text, name="memory_type"))]
 TypeName = Literal["episodic", "semantic", "procedural", "fact", "preference", "context"]
 MemoryType = Annotated[TypeName, Field(description="Or `type`.")]
@@ -126,7 +134,7 @@ class NewMemory(Whose):
     ttl_days: TtlDays = None
     ttl_seconds: TtlSeconds = None
     pinned: bool = Field(False, description="Never expires.")
-    valid_from: Moment | None = Field(None, description="Since when it is true.")
+    valid_from: Time | None = Field(None, description="Since when it is true.")
     supersedes: Name | list[Name] | None = Field(
         None, description="Ids of memories of the same owner: kept, but hidden from now on."
     )
@@ -163,9 +171,9 @@ class Question(Whose):
     threshold: float = Field(0.0, ge=0, le=1, description="The least similarity.")
     memory_type: TypeName | list[TypeName] | None = Field(None, description="Or `type`.")
     filter: dict[str, Any] | None = Field(None, description="Conditions on the metadata.")
-    since: Moment | None = Field(None, description="Only what was said then or later.")
-    until: Moment | None = Field(None, description="Only what was said before.")
-    as_of: Moment | None = Field(None, description="Only what was true at this moment.")
+    since: Time | None = Field(None, description="Only what was said then or later.")
+    until: Time | None = Field(None, description="Only what was said before.")
+    as_of: Time | None = Field(None, description="Only what was true at this moment.")
 
     def conditions(self) -> dict[str, Any]:
         """Return the options of `KronvexMemory.recall` and `inject_context`, without the scope."""
