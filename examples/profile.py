@@ -1,4 +1,4 @@
-"""What is known of a user, without a question: for the first prompt of a session, or every turn."""
+"""The profile of a user, read without a question: for a first prompt, or for every turn."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

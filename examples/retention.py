@@ -1,4 +1,4 @@
-"""What a memory keeps of each user: how many memories, and for how long without being used."""
+"""Limits for each user: on the number of memories, and on how long they go without being used."""
 
 from datetime import datetime, timedelta, timezone
 

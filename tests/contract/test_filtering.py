@@ -135,6 +135,12 @@ def test_the_threshold_and_order_of_a_context(memory: Driver) -> None:
     assert ordered.memories[0].content == "Tea grows in Nepal."
 
 
+def test_a_flag_that_does_not_fit_is_refused_also_beside_as_of(noted: Driver) -> None:
+    for call in (noted.memories, lambda **options: noted.recall("tea", **options)):
+        with pytest.raises(InvalidInput, match="include_superseded"):
+            call(user_id="ana", as_of=NOW, include_superseded="no")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

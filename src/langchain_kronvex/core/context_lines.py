@@ -34,7 +34,7 @@ def memory_line(memory: Memory) -> str:
 
 
 def document_lines(content: str) -> list[str] | None:
-    """Return the fields of a JSON object, one line for each that has a value; None if it is none.
+    """Return the fields of a JSON object, one line for each that has a value; None for other texts.
 
     >>> document_lines('{"name": "Ana", "pets": ["Miso"], "born": null, "likes": []}')
     ['name: Ana', 'pets: ["Miso"]']

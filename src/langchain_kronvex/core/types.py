@@ -196,7 +196,7 @@ class UserSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """What a memory keeps of each user; everything else is erased for good, as by `forget`.
+    """Limits on the memories kept for each user; others are erased for good, as by `forget`.
 
     It limits each user on their own, and the agent level as one more user. Only memories go. The
     messages of chat histories stay, also those that a memory was made of.

@@ -1,7 +1,7 @@
 """The user's `before_save`: sees each text before it is stored, and may change or refuse it.
 
-Everything that stores texts asks here, before records are made: so what is stored, indexed, sent
-and de-duplicated is the text that the function returned.
+Everything that stores texts asks here, before records are made, so the text that the function
+returned is the one that is stored, indexed, sent and de-duplicated.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class BeforeSave:
         return replace(changed, key=usual_key(changed))
 
     def said(self, text: str) -> str:
-        """Return what of someone's words is to be stored; "" if they are refused."""
+        """Return someone's words as they are to be stored; "" if they are refused."""
         try:
             return self.text(text)
         except SaveRefused:

@@ -6,11 +6,12 @@ import logging
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.errors import KronvexError, MemoryNotFound
+from langchain_kronvex.core.errors import InvalidInput, KronvexError, MemoryNotFound
 from langchain_kronvex.core.filters import Filter
-from langchain_kronvex.core.types import Scope, UserSummary
+from langchain_kronvex.core.types import MemoryTypes, Scope, UserSummary
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Page, Record, Selection
 from langchain_kronvex.storage.record import last_of_chain
@@ -18,6 +19,40 @@ from langchain_kronvex.storage.record import last_of_chain
 logger = logging.getLogger("langchain_kronvex")
 
 _LEAST_PORTION = 200  # memories that are read at a time to be filtered
+
+
+def selection(
+    scope: Scope,
+    memory_type: MemoryTypes,
+    *,
+    include_shared: bool,
+    since: datetime | None,
+    until: datetime | None,
+    as_of: datetime | None,
+    include_superseded: bool,
+    all_users: bool,
+) -> Selection:
+    """Check what to list, and return its selection; see `KronvexMemory.memories`.
+
+    Raises:
+        InvalidInput: a value does not fit, or `all_users` comes with an id.
+    """
+    if checks.check_flag(all_users, "all_users") and scope:
+        raise InvalidInput(
+            "all_users lists every user; leave out user_id and session_id, or all_users."
+        )
+    since, until = checks.check_period(since, until)
+    with_superseded = checks.check_flag(include_superseded, "include_superseded")
+    return Selection(
+        kind="memory",
+        scope=None if all_users else scope,
+        include_shared=checks.check_flag(include_shared, "include_shared"),
+        types=checks.check_types(memory_type),
+        since=since,
+        until=until,
+        as_of=checks.check_optional_time(as_of, "as_of"),
+        is_current=as_of is None and not with_superseded,
+    )
 
 
 def listed(
@@ -28,13 +63,25 @@ def listed(
     checks.check_count(offset, "offset", least=0)
     page = Page(by="created", newest_first=True, limit=limit, offset=offset)
     if wanted is None:
-        return engine.find(chosen, page)
-    passed: list[Record] = []
-    portion = replace(page, limit=max(_LEAST_PORTION, limit), offset=0)
-    while len(passed) < offset + limit and (found := engine.find(chosen, portion)):
+        found = engine.find(chosen, page)
+    else:
+        found = _passed(engine, chosen, wanted, offset + limit)[offset : offset + limit]
+    if not found and chosen.scope is not None:
+        hint_at_users(engine, chosen.scope)
+    return found
+
+
+def _passed(engine: Engine, chosen: Selection, wanted: Filter, count: int) -> list[Record]:
+    """Return the chosen memories that pass a filter, newest first: at least `count`, or all."""
+    # A server lists everything for each page, so that there is only one.
+    size = None if engine.backend.is_remote else max(_LEAST_PORTION, count)
+    page, passed = Page(by="created", newest_first=True, limit=size), list[Record]()
+    while len(passed) < count and (found := engine.find(chosen, page)):
         passed += [record for record in found if wanted.accepts(record.metadata)]
-        portion = replace(portion, offset=portion.offset + len(found))
-    return passed[offset : offset + limit]
+        if size is None:
+            break
+        page = replace(page, offset=page.offset + size)
+    return passed
 
 
 def users(engine: Engine) -> list[UserSummary]:

@@ -20,7 +20,6 @@ from pydantic import SecretStr
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import OnError
-from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.messages import check_messages
@@ -52,7 +51,7 @@ from langchain_kronvex.memory.conversions import (
     to_memory,
 )
 from langchain_kronvex.memory.engine import Engine
-from langchain_kronvex.memory.listing import hint_at_users, history, listed, users
+from langchain_kronvex.memory.listing import hint_at_users, history, listed, selection, users
 from langchain_kronvex.memory.profile.contexts import profile, prompt_context
 from langchain_kronvex.memory.reindexing import Reindexing
 from langchain_kronvex.memory.reopening import settings_for, settings_to_copy
@@ -647,26 +646,11 @@ class KronvexMemory:
         Raises:
             InvalidInput: a value does not fit, or `all_users` comes with an id.
         """
-        since, until = checks.check_period(since, until)
-        scope = Scope.of(user_id, session_id)
-        if checks.check_flag(all_users, "all_users") and scope:
-            raise InvalidInput(
-                "all_users lists every user; leave out user_id and session_id, or all_users."
-            )
-        chosen = Selection(
-            kind="memory",
-            scope=None if all_users else scope,
-            include_shared=checks.check_flag(include_shared, "include_shared"),
-            types=checks.check_types(memory_type),
-            since=since,
-            until=until,
-            as_of=checks.check_optional_time(as_of, "as_of"),
-            is_current=as_of is None
-            and not checks.check_flag(include_superseded, "include_superseded"),
-        )
+        chosen = selection(
+            Scope.of(user_id, session_id), memory_type, include_shared=include_shared, since=since,
+            until=until, as_of=as_of, include_superseded=include_superseded, all_users=all_users,
+        )  # fmt: skip
         found = listed(self.engine, chosen, parse_filter(filter), limit, offset)
-        if not found and not all_users:
-            hint_at_users(self.engine, scope)
         return [to_memory(record) for record in found]
 
     async def amemories(

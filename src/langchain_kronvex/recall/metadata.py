@@ -37,7 +37,7 @@ class MetadataTable:
         return self._chars + _ENTRY_BYTES * (len(self._texts) - 1) + columns
 
     def number(self, metadata: str) -> int:
-        """Return the number of a metadata, given as JSON."""
+        """Return the number of some metadata, given as JSON."""
         number = self._numbers.get(metadata)
         if number is None:
             number = self._numbers[metadata] = len(self._texts)
