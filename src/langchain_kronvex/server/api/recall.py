@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import Request
 
 from langchain_kronvex.core.context_lines import context_text, within
-from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.types import RecalledMemory
 from langchain_kronvex.server import queries
 from langchain_kronvex.server.api import responses
@@ -43,7 +42,7 @@ def recall(agent: AgentInUse, body: RecallBody, request: Request) -> dict[str, A
     return responses.recall_answer(body.query, agent.id, found)
 
 
-@router.post("/explain", response_model=Explanation)
+@router.post("/explain", response_model=responses.ExplainAnswer)
 def explain(agent: AgentInUse, body: ExplainBody) -> dict[str, Any]:
     """Explain why `/recall` with the same fields returns a memory, or does not.
 

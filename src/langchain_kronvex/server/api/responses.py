@@ -110,6 +110,28 @@ class RecallAnswer(Answer):
     memories: list[FlatResult]
 
 
+class ExplainAnswer(Answer):
+    """Why a memory is recalled, or what keeps it out; `shares` add up to the relevance."""
+
+    id: str
+    kept_out: list[str]
+    place: int | None
+    of: int
+    top_k: int
+    threshold: float
+    rank_by_similarity: int | None
+    rank_by_confidence: int | None
+    rank: int | None
+    shares: dict[str, float]
+    terms: dict[str, float]
+    relevance: float
+    similarity: float
+    probability: float
+    recency: float
+    frequency: float
+    confidence: float
+
+
 class ContextAnswer(Answer):
     """A text for a prompt, under the names of two dialects; "" when nothing was found."""
 
