@@ -19,7 +19,10 @@ import psycopg
 
 from langchain_kronvex import KronvexMemory
 
-TABLES = ("records", "scopes", "accesses", "models", "upcoming_vectors", "claims")
+TABLES = (
+    "records", "scopes", "accesses", "models", "upcoming_vectors", "claims", "consolidations",
+    "second_looks",
+)  # fmt: skip
 
 
 class Databases:

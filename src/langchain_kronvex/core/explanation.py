@@ -10,7 +10,7 @@ from langchain_kronvex.core.errors import printable
 
 KeptOut = Literal[
     "expired", "superseded", "as_of", "session", "memory_type", "since", "until", "filter",
-    "this_turn", "threshold", "same_text", "prefilter", "top_k",
+    "this_turn", "threshold", "same_text", "derived", "prefilter", "top_k",
 ]  # fmt: skip
 
 # What a memory's weighted sum is made of, then what the sum becomes; in the order of the table.
@@ -49,6 +49,7 @@ REASONS: dict[KeptOut, str] = {
     "filter": "its metadata does not pass the filter",
     "this_turn": "it was said in the turn under way",
     "same_text": "another memory with the same text is recalled",
+    "derived": "what was derived from it is recalled, and says the same",
     "prefilter": "it was not weighed: hundreds of others fit better at first sight",
 }
 _MOST_TERMS, _LEAST_SHARE = 12, 0.0005  # in the table
@@ -66,7 +67,8 @@ class Explanation:
         kept_out: What keeps it out of the results; empty if it is among them. `expired`,
             `superseded`, `as_of`, `session` (it belongs to another one), `memory_type`, `since`,
             `until`, `filter`, `this_turn` (a text of the turn under way), `threshold`, `same_text`
-            (a recalled memory has the same text), `prefilter` (not weighed by `recall`, since
+            (a recalled memory has the same text), `derived` (a recalled memory was derived from it,
+            and says the same), `prefilter` (not weighed by `recall`, since
             hundreds of others fit better at first sight), or `top_k`.
         place: Its place by relevance among the memories that may be returned; 1 is the most
             relevant. For a memory that may not be returned, where it would be. None if it is not

@@ -94,6 +94,8 @@ class Memory:
         valid_from: Since when it is true; `created_at` when it was first stored, unless given.
         valid_until: Until when it was true; None unless another memory has superseded it.
         superseded_by: The id of the memory that superseded it, or None.
+        sources: The ids of the memories that it was derived from by consolidation; it is erased
+            with the last of them that is forgotten. Empty for what was said or stored as it is.
         deduplicated: The text was stored already, and its dates were renewed instead. True only on
             results of `remember`, `remember_many` and `save_exchange`.
     """
@@ -111,6 +113,7 @@ class Memory:
     valid_from: datetime
     valid_until: datetime | None = None
     superseded_by: str | None = None
+    sources: tuple[str, ...] = ()
     deduplicated: bool = False
 
 

@@ -192,6 +192,7 @@ def _public(record: Record, access_count: int) -> dict[str, Any]:
         "valid_from": record.true_from,
         "valid_until": record.valid_until,
         "superseded_by": record.superseded_by,
+        "sources": record.sources,
     }
 
 

@@ -596,9 +596,10 @@ class KronvexMemory:
     def profile(self, user_id: str, *, max_tokens: int | None = None) -> MemoryContext:
         """Return what is true of a user now, as text for a prompt, without a question.
 
-        First the documents of `KronvexProfile`, one line for each field; then the statements
-        (memories of every type but `episodic`), those that are pinned first; then what was said
-        last. Each of these begins with the newest. What is too long for the rest of the budget is
+        First the documents of `KronvexProfile`, one line for each field; then standing instructions
+        (`procedural` memories) and other statements (of every type but `episodic`), those that are
+        pinned first; then what was said last, unless statements that were derived from it say the
+        same. Each of these begins with the newest. What is too long for the rest of the budget is
         left out. Only as much is read as may fit, however many memories the user has.
 
         Args:

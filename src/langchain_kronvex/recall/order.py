@@ -1,5 +1,7 @@
 """The default order of recalled memories: by confidence, and of two on one matter the newer first.
 
+What was derived from other memories comes before them.
+
 - recency: `1 / (1 + exp(0.05 * (age_days - 30)))` for memories that fade (episodic, context);
   1 for all others.
 - frequency: `min(ln(1 + access_count) / ln(11), 1)`.
@@ -13,10 +15,17 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
-from langchain_kronvex.recall.tokenizer import MONTHS, STOP_WORDS, stems, words
+from langchain_kronvex.recall.tokenizer import (
+    MONTHS,
+    STOP_WORDS,
+    date_parts,
+    stems,
+    terms,
+    words,
+)
 
 FADING_TYPES = frozenset({"episodic", "context"})
 TURNING_POINT_DAYS, DECAY_PER_DAY = 30.0, 0.05
@@ -170,3 +179,71 @@ def newest_first(
     for place, n in zip(matter, newest, strict=True):
         order[place] = n
     return order
+
+
+# -- beside what was derived from it -----------------------------------------------------------
+
+# Of the terms of a source. One may be missing from five: "Ana moved to Porto in May 2026" says all
+# of "I have moved to Porto for good this spring". Of fewer, the missing one may be what matters.
+LEAST_SAID_AGAIN = 0.8
+_RELATIVE_DATES = frozenset(  # where a derived memory has the date itself
+    terms(
+        "today yesterday tomorrow tonight week weekend month year day last next ago since now "
+        f"recently just {' '.join(sorted(_WEEKDAYS))}",
+        "english",
+    )
+)
+
+
+class Derivable(Protocol):
+    """A memory that others may have been derived from, or that was derived itself."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def content(self) -> str:
+        """Its text."""
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """The ids of the others."""
+
+
+class Source(Protocol):
+    """A memory that others may have been derived from."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def words_said(self) -> str:
+        """What the user said in it."""
+
+
+DerivableT = TypeVar("DerivableT", bound=Derivable)
+
+
+def is_said_again(source: Source, chosen: Iterable[Derivable]) -> bool:
+    """Return whether chosen memories that were derived from one say all that it says."""
+    derived = [each.content for each in chosen if source.id in each.sources]
+    if not derived:
+        return False
+    told = {
+        term
+        for term in terms(source.words_said)
+        if term not in _RELATIVE_DATES and not date_parts(term)
+    }
+    known = {term for text in derived for term in terms(text)}
+    return bool(told) and len(told & known) >= LEAST_SAID_AGAIN * len(told)
+
+
+def derived_first(chosen: Sequence[DerivableT]) -> list[DerivableT]:
+    """Return memories in their order, but each derived one before the first of its sources."""
+    ordered = list[DerivableT]()
+    for each in chosen:
+        places = (n for n, other in enumerate(ordered) if other.id in each.sources)
+        ordered.insert(next(places, len(ordered)), each)
+    return ordered

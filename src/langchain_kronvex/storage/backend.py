@@ -9,111 +9,36 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
-from typing import Literal
 
 from langchain_kronvex.core.errors import NotSupported
 from langchain_kronvex.core.types import MemoryStats, Retention, Scope, SessionSummary
 from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.storage.arguments import (
+    Consolidated,
+    Match,
+    Page,
+    Replacement,
+    Selection,
+)
 from langchain_kronvex.storage.record import (
     KINDS,
     Kind,
     LastUse,
     Record,
     Records,
+    Unconsolidated,
     Unembedded,
     content_key,
 )
 
 __all__ = [
-    "KINDS", "Kind", "LastUse", "Match", "MemoryBackend", "Page", "Record", "Replacement",
-    "Selection", "Unembedded", "content_key",
+    "KINDS", "Consolidated", "Kind", "LastUse", "Match", "MemoryBackend", "Page", "Record",
+    "Replacement", "Selection", "Unconsolidated", "Unembedded", "content_key",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """Selects records. Every given condition must hold; `scope` None means the whole agent.
-
-    Without a `kind`, memories and messages are selected. Items are selected too if there is no
-    condition at all: the owner of an item is not a user, but a user may have the same name.
-
-    Attributes:
-        since, until: The first moment of `created_at`, and the first one after it.
-        is_current: Only records that no other has superseded.
-        as_of: Only those that were true at this moment, superseded or not.
-        superseded_by: Only those that one of these ids superseded.
-    """
-
-    kind: Kind | None
-    scope: Scope | None
-    include_shared: bool = False
-    ids: tuple[str, ...] | None = None
-    keys: tuple[str, ...] | None = None
-    types: tuple[str, ...] | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    is_current: bool = False
-    as_of: datetime | None = None
-    superseded_by: tuple[str, ...] | None = None
-    pinned: bool | None = None
-
-    @property
-    def is_everything(self) -> bool:
-        """Whether there is no condition at all."""
-        return self == Selection(kind=None, scope=None)
-
-    @property
-    def kinds(self) -> tuple[Kind, ...]:
-        """The kinds that may be selected."""
-        if self.kind is not None:
-            return (self.kind,)
-        return KINDS if self.is_everything else ("memory", "message")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Part of the selected records, in an order.
-
-    `written` is the order of writing, `created` the order of `created_at`.
-    """
-
-    by: Literal["written", "created"] = "written"
-    newest_first: bool = False
-    limit: int | None = None
-    offset: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Replacement:
-    """Records to store in the place of those with the same keys, in one step.
-
-    Attributes:
-        records: Each has a new id.
-        model: The model of their vectors, as for `MemoryBackend.add`.
-        expected: The content that each record should replace, None for no visible record.
-        deleted: The records to delete in the same step, before the others are stored; each
-            selection names a scope. They are invisible from then on, and `finish_erasing` removes
-            every byte of them.
-    """
-
-    records: Sequence[Record]
-    model: str | None = None
-    expected: Sequence[str | None] | None = None
-    deleted: Sequence[Selection] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """A found record with its scores, both from 0 to 1."""
-
-    record: Record
-    similarity: float
-    probability: float
 
 
 class MemoryBackend(ABC):
@@ -252,6 +177,45 @@ class MemoryBackend(ABC):
         """
         raise NotSupported("This store does not know when memories were recalled.")
 
+    def waiting(self, now: datetime) -> list[str]:
+        """Return the owners with memories to consolidate that no worker has claimed, in no order.
+
+        Some of them may turn out to have none.
+
+        Raises:
+            NotSupported: the store does not know.
+        """
+        raise _no_consolidation()
+
+    def claim(self, owner: str, worker: str, now: datetime, seconds: float) -> bool:
+        """Claim an owner for a worker, or renew its claim; False if another worker has claimed it.
+
+        Until `seconds` from now no other worker can claim it. With 0, the claim ends.
+        """
+        raise _no_consolidation()
+
+    def unconsolidated(
+        self, owner: str, limit: int, now: datetime, *, after: int = 0, set_aside: bool = False
+    ) -> Unconsolidated:
+        """Return episodic memories of an owner that are to be consolidated, at most `limit`.
+
+        These are the visible ones that were not looked at, whose text has changed since, or, with
+        `set_aside`, that were set aside. Superseded ones are left out.
+        """
+        raise _no_consolidation()
+
+    def consolidate(self, wanted: Consolidated, now: datetime) -> list[Record] | None:
+        """Store what was made of memories, and that they were looked at: all or nothing, durably.
+
+        Returns:
+            The added records as stored. None if the claim was lost, or a source was forgotten or
+            has another text; then nothing was stored.
+
+        Raises:
+            MemoryNotFound: a memory to change or supersede is gone; nothing was stored.
+        """
+        raise _no_consolidation()
+
     @abstractmethod
     def count_accesses(self, counts: Mapping[str, int], now: datetime) -> None:
         """Add to the access counts of records, by id; unknown ids are ignored."""
@@ -385,3 +349,10 @@ class MemoryBackend(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the store; called once."""
+
+
+def _no_consolidation() -> NotSupported:
+    return NotSupported(
+        "A Kronvex server cannot store consolidated memories in one step. Consolidate where the "
+        "store is: langchain-kronvex serve --consolidate MODEL, or langchain-kronvex consolidate."
+    )

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, NamedTuple
 
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
+from langchain_kronvex.core.messages import answer_content
 from langchain_kronvex.core.types import Scope, SessionSummary
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.recall.ranking import Floats
@@ -19,6 +20,7 @@ Kind = Literal["memory", "message", "item"]
 KINDS: tuple[Kind, ...] = ("memory", "message", "item")
 # Begins the keys of the documents of `KronvexProfile`. No key of a text begins so.
 DOCUMENT_KEY = "profile:"
+_BEFORE_ANSWER = f"\n{answer_content('')}"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 _PLAIN_CELLS = ("kind", "id", "key", "type", "content", "search_text", "access_count")
@@ -47,6 +49,7 @@ class Record:
         valid_until: Until when it was true; None if no memory has superseded it.
         superseded_by: The id of the memory that superseded it, or None.
         supersedes: The ids of memories that `add` makes this one supersede.
+        sources: The ids of the memories that it was derived from; none if it is not derived.
         completes: Whether `add` only replaces the record with this id. If that record was erased
             meanwhile, nothing is stored.
         base: The record as it was read before it was changed. Values that others have changed
@@ -73,6 +76,7 @@ class Record:
     valid_until: datetime | None = None
     superseded_by: str | None = None
     supersedes: tuple[str, ...] = field(default=(), compare=False)
+    sources: tuple[str, ...] = ()
     completes: bool = False
     base: Record | None = field(default=None, compare=False, repr=False)
     vector: Floats | None = field(default=None, compare=False, repr=False)
@@ -81,6 +85,12 @@ class Record:
     def found_by(self) -> str:
         """The text that recall searches and the vector is computed from."""
         return self.content if self.search_text is None else self.search_text
+
+    @property
+    def words_said(self) -> str:
+        """The user's words in a memory of an exchange; the whole text of any other."""
+        # A server sends an exchange as one text, of which the user's words come first.
+        return self.found_by.partition(_BEFORE_ANSWER)[0]
 
     @property
     def true_from(self) -> datetime:
@@ -97,6 +107,17 @@ class Unembedded(NamedTuple):
     position: int
     id: str
     text: str
+
+
+class Unconsolidated(NamedTuple):
+    """Memories of one owner that a consolidator has not looked at, the first written first.
+
+    `records` have their places in the order of writing. `revision` is that of the owner if there
+    are no more of them, else 0.
+    """
+
+    records: list[tuple[int, Record]]
+    revision: int
 
 
 class LastUse(NamedTuple):
@@ -160,10 +181,11 @@ def from_cells(cells: Sequence[Any], vector: Floats | None = None) -> Record:
 
     Kind, id, key, type, content, search text and access count; user, session, metadata as JSON;
     first said, last said and expiry in microseconds since 1970; pinned; from when and until when it
-    was true, in the same unit; the id of the memory that superseded it.
+    was true, in the same unit; the id of the memory that superseded it; the ids of its sources as
+    a JSON array, or None.
     """
-    *plain, user, session, metadata, said, created, expires, pinned = cells[:-3]
-    valid_from, valid_until, superseded_by = cells[-3:]
+    *plain, user, session, metadata, said, created, expires, pinned = cells[:-4]
+    valid_from, valid_until, superseded_by, sources = cells[-4:]
     return Record(
         **dict(zip(_PLAIN_CELLS, plain, strict=True)),
         scope=Scope(user or None, session or None),
@@ -175,6 +197,7 @@ def from_cells(cells: Sequence[Any], vector: Floats | None = None) -> Record:
         valid_from=_optional_moment(valid_from),
         valid_until=_optional_moment(valid_until),
         superseded_by=superseded_by,
+        sources=tuple(json.loads(sources)) if sources else (),
         vector=vector,
     )
 
@@ -182,14 +205,15 @@ def from_cells(cells: Sequence[Any], vector: Floats | None = None) -> Record:
 def literal_conditions(kind: Kind | None, types: Sequence[str] | None) -> list[str]:
     """Return the conditions on rows `r` by which the SQL stores choose a partial index.
 
-    There is one for statements and one for other memories. A planner sees that an index holds all
+    There is one for statements, one for standing instructions among them, and one for other
+    memories. A planner sees that an index holds all
     the selected rows only if the condition is written out.
     """
     conditions = [] if kind is None else [f"r.kind = '{kind}'"]
-    if types is not None and "episodic" not in types:
+    if types in (("episodic",), ("procedural",)):
+        conditions.append(f"r.type = '{types[0]}'")
+    elif types is not None and "episodic" not in types:
         conditions.append("r.type <> 'episodic'")
-    elif types == ("episodic",):
-        conditions.append("r.type = 'episodic'")
     return conditions
 
 
@@ -254,8 +278,11 @@ def last_of_chain(id_: str, find: Callable[[str], Record | None]) -> Record:
 def renewed(old: Record, new: Record) -> Record:
     """Return the record to keep if `new` repeats `old`.
 
-    The later date and the later expiry win, a pin stays, and new metadata overrides the old.
+    The later date and the later expiry win, a pin stays, and new metadata overrides the old. A
+    derived memory rests on the sources of both; one that was not derived stays as it is.
     """
+    if new.sources and not old.sources:
+        return replace(old, deduplicated=True)
     expiries = (old.expires_at, new.expires_at)
     return replace(
         old,
@@ -263,13 +290,14 @@ def renewed(old: Record, new: Record) -> Record:
         expires_at=None if None in expiries else max(filter(None, expiries)),
         pinned=old.pinned or new.pinned,
         metadata={**old.metadata, **new.metadata},
+        sources=tuple(dict.fromkeys(old.sources + new.sources)) if new.sources else (),
         deduplicated=True,
     )
 
 
 _CHANGING = (
     "type", "content", "search_text", "metadata", "created_at", "expires_at", "pinned", "key",
-    "valid_until", "superseded_by",
+    "valid_until", "superseded_by", "sources",
 )  # fmt: skip
 
 

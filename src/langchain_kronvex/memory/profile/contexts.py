@@ -1,7 +1,8 @@
 """The context of a prompt: the profile of a user, what was recalled for a query, or both.
 
 A profile is what is true of a user now, read without a question: documents of `KronvexProfile`,
-then pinned statements, other statements, and what was said last; each the newest first.
+then standing instructions, pinned statements, other statements, and what was said last; each the
+newest first, and no memory beside what was derived from it if both say the same.
 """
 
 from __future__ import annotations
@@ -20,11 +21,19 @@ from langchain_kronvex.memory.conversions import is_document, to_recalled
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.memory.recalling.recaller import check_order
 from langchain_kronvex.recall.features import asks_nothing
+from langchain_kronvex.recall.order import is_said_again
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Match, Page, Record, Selection
 
 DEFAULT_TOKENS = 1000
 STATEMENTS: tuple[str, ...] = tuple(name for name in checks.MEMORY_TYPES if name != "episodic")
+_OTHERS = tuple(name for name in STATEMENTS if name != "procedural")
+_DOCUMENTS = (("context",), True)
+# The types of each part of a profile, and whether it is of those that are pinned.
+_PARTS: tuple[tuple[tuple[str, ...], bool | None], ...] = (
+    _DOCUMENTS, (("procedural",), True), (("procedural",), False), (_OTHERS, True),
+    (_OTHERS, False), (("episodic",), None),
+)  # fmt: skip
 _LEAST_LINE_TOKENS = 6  # "[fact, 2026-04-28] x" and the end of the line
 _LEAST_PINNED = 100  # so many are read, however small the budget, to find the documents among them
 _MOST_READ = 5000  # of pinned statements, of others, and of what was said
@@ -102,7 +111,8 @@ def _profile(
     """Return the profile: at most `top_k` memories, of the requested scope and type."""
     profile = _Lines(request.top_k, _NO_LIMIT if max_tokens is None else max_tokens)
     shown = set(already_shown)
-    for types, pinned in ((STATEMENTS, True), (STATEMENTS, False), (("episodic",), None)):
+    for part in _PARTS:
+        types, pinned = part
         if request.memory_types is not None:
             types = tuple(name for name in types if name in request.memory_types)
         if not types or not profile.room:
@@ -114,8 +124,14 @@ def _profile(
         chosen = [replace(each, types=types, pinned=pinned) for each in _selections(request)]
         pages = [_newest(engine, each, page_size) for each in chosen]
         newest = islice(merge(*pages, key=_said_last, reverse=True), _MOST_READ)
-        found = list(islice(_unseen(newest, request.filter, shown), count))
-        for record in sorted(found, key=is_document, reverse=True):
+        if part is _DOCUMENTS:
+            newest = islice(filter(is_document, newest), _MOST_READ)
+        unseen = (
+            record
+            for record in _unseen(newest, request.filter, shown)
+            if not is_said_again(record, profile.memories)
+        )
+        for record in list(islice(unseen, count)):
             memory = _unscored(engine, record, request)
             profile.add(memory, _lines(record, memory))
     return MemoryContext("\n".join(profile.lines), tuple(profile.memories))

@@ -84,6 +84,7 @@ def _kept_out(
         "this_turn": record.content in in_turn,
         "threshold": weighed.similarity[0] < request.threshold,
         "same_text": any(each.content == record.content for each in results),
+        "derived": any(record.id in each.sources for each in results),
         "prefilter": not weighed.is_scored,
         "top_k": weighed.is_scored and (weighed.place or 0) > request.top_k,
     }

@@ -26,7 +26,7 @@ from langchain_kronvex.core.errors import (
 from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.messages import answer_content, exchange_contents
+from langchain_kronvex.core.messages import exchange_contents
 from langchain_kronvex.core.types import (
     MemoryContext,
     MemoryTypes,
@@ -40,7 +40,7 @@ from langchain_kronvex.memory.conversions import to_recalled
 from langchain_kronvex.memory.recalling.explaining import explanation, is_gone
 from langchain_kronvex.memory.recalling.reranking import CANDIDATES, reranked
 from langchain_kronvex.recall.features import is_unanswered
-from langchain_kronvex.recall.order import Candidate, newest_first
+from langchain_kronvex.recall.order import Candidate, derived_first, is_said_again, newest_first
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.tokenizer import focus
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Selection
@@ -57,7 +57,6 @@ _NOT_THEIRS = (
     "The user has no memory with this id: it never existed, was forgotten, has expired and been "
     "removed, or is not theirs."
 )
-_BEFORE_ANSWER = f"\n{answer_content('')}"
 # The user's messages in the turns under way, which tell the contents of the memories made of them.
 # No ids, because saving may still be going on in the background.
 _OPEN_TURN: ContextVar[tuple[BaseMessage, ...]] = ContextVar("kronvex_open_turn", default=())
@@ -343,8 +342,10 @@ class Recaller:
             for match in matches:
                 if match.record.content not in already_shown:
                     first_of.setdefault(match.record.content, match)
-            if len(first_of) >= request.top_k or len(matches) < limit:
-                return list(first_of.values())[:wanted]
+            derived = [each.record for each in first_of.values() if each.record.sources]
+            unseen = [each for each in first_of.values() if not is_said_again(each.record, derived)]
+            if len(unseen) >= request.top_k or len(matches) < limit:
+                return unseen[:wanted]
             limit *= 4  # too many of the matches are in the prompt already, or repeat others
 
     def _candidates(self, top_k: int) -> int:
@@ -376,13 +377,12 @@ def _in_default_order(
     if not is_reranked:
         ordered.sort(key=lambda pair: -pair[1].confidence)
     candidates = [_candidate(match) for match, _ in ordered]
-    return [ordered[n][1] for n in newest_first(query, candidates, by_relevance=is_reranked)]
+    newest = [ordered[n][1] for n in newest_first(query, candidates, by_relevance=is_reranked)]
+    return derived_first(newest)
 
 
 def _candidate(match: Match) -> Candidate:
-    # A server sends an exchange as one text, of which the user's words come first.
-    said, _, _ = match.record.found_by.partition(_BEFORE_ANSWER)
-    return Candidate(said, match.record.created_at.timestamp(), match.similarity)
+    return Candidate(match.record.words_said, match.record.created_at.timestamp(), match.similarity)
 
 
 @contextmanager

@@ -77,6 +77,7 @@ def record_fields(record: Record) -> Fields:
         "valid_from": record.valid_from and record.valid_from.isoformat(),
         "valid_until": record.valid_until and record.valid_until.isoformat(),
         "superseded_by": record.superseded_by,
+        "sources": list(record.sources) or None,
         "vector": packed and base64.b64encode(packed).decode("ascii"),
     }
     return {name: value for name, value in fields.items() if value not in (None, {}, False, 0)}
@@ -241,5 +242,8 @@ _READ: dict[str, Callable[[Any, str], Any]] = {
     "valid_from": _time,
     "valid_until": _time,
     "superseded_by": checks.check_id,
+    "sources": lambda value, name: tuple(
+        checks.check_id(each, name) for each in checks.check_list(value, name)
+    ),
     "vector": _vector,
 }

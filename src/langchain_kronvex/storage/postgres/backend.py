@@ -15,14 +15,22 @@ from langchain_kronvex.core.types import MemoryStats, Retention, Scope, SessionS
 from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Replacement, Selection
+from langchain_kronvex.storage.backend import (
+    Consolidated,
+    Match,
+    MemoryBackend,
+    Page,
+    Replacement,
+    Selection,
+    Unconsolidated,
+)
 from langchain_kronvex.storage.indexes import IndexCache, recall_in_store, weigh_in_store
 from langchain_kronvex.storage.options import PostgresOptions, Settings
 from langchain_kronvex.storage.postgres import (
+    consolidating,
     erasing,
     reading,
     recall,
-    retaining,
     rows,
     transfer,
     writing,
@@ -159,14 +167,43 @@ class PostgresBackend(MemoryBackend, ForkAware):
     def unused(self, owner: str, retention: Retention, now: datetime) -> list[LastUse]:
         """See `MemoryBackend.unused`."""
         reach = self.db.reach_of([Scope(owner or None)])
-        return self.db.run(lambda tx: retaining.unused(tx, owner, retention, now), reach)
+        return self.db.run(lambda tx: erasing.unused(tx, owner, retention, now), reach)
 
     def take(
         self, owner: str, chosen: Sequence[LastUse], retention: Retention, now: datetime
     ) -> list[Record]:
         """See `MemoryBackend.take`."""
-        work = partial(retaining.take, owner=owner, chosen=chosen, retention=retention, now=now)
+        work = partial(erasing.take, owner=owner, chosen=chosen, retention=retention, now=now)
         return self._write([Scope(owner or None)], most_of_attempts(work, len))
+
+    # -- consolidation -------------------------------------------------------------------------
+
+    def waiting(self, now: datetime) -> list[str]:
+        """See `MemoryBackend.waiting`."""
+        return self.db.run(lambda tx: consolidating.waiting(tx, now))
+
+    def claim(self, owner: str, worker: str, now: datetime, seconds: float) -> bool:
+        """See `MemoryBackend.claim`."""
+        scopes = [Scope(owner or None)]
+        return self._write(scopes, lambda tx: consolidating.claim(tx, owner, worker, now, seconds))
+
+    def unconsolidated(
+        self, owner: str, limit: int, now: datetime, *, after: int = 0, set_aside: bool = False
+    ) -> Unconsolidated:
+        """See `MemoryBackend.unconsolidated`."""
+        reach = self.db.reach_of([Scope(owner or None)])
+        return self.db.run(
+            lambda tx: consolidating.unconsolidated(
+                tx, owner, limit, now, after, set_aside=set_aside
+            ),
+            reach,
+            reads=True,
+        )
+
+    def consolidate(self, wanted: Consolidated, now: datetime) -> list[Record] | None:
+        """See `MemoryBackend.consolidate`."""
+        scopes = [Scope(wanted.owner or None)]
+        return self._write(scopes, lambda tx: consolidating.consolidate(tx, wanted, now))
 
     # -- vectors -------------------------------------------------------------------------------
 

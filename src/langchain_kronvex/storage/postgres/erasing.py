@@ -1,4 +1,4 @@
-"""How records leave PostgreSQL: erased for good, or expired. Owners are locked in one order."""
+"""How records leave PostgreSQL: erased, expired or unused. Owners are locked in one order."""
 
 from __future__ import annotations
 
@@ -7,19 +7,37 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from langchain_kronvex.storage.backend import Selection
+from langchain_kronvex.core.types import Retention, Scope
+from langchain_kronvex.storage.backend import LastUse, Page, Record, Selection
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.database import Statement, Transaction
+from langchain_kronvex.storage.postgres.reading import find
 
-_DEPENDENT = ("accesses", "upcoming_vectors", "claims")  # tables whose rows are about records
+_DEPENDENT = (
+    "accesses",
+    "upcoming_vectors",
+    "claims",
+    "second_looks",
+)  # tables whose rows are about records
 _SWEEP = (
     "DELETE FROM langchain_kronvex.{table} AS h WHERE h.scope = ANY(%s) AND NOT EXISTS "
     "(SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = h.scope AND r.seq = h.seq)"
 )
 _LEAVE = (
-    "DELETE FROM langchain_kronvex.scopes AS s WHERE s.scope = ANY(%s) AND NOT EXISTS "
-    "(SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = s.scope)"
+    "WITH gone AS (DELETE FROM langchain_kronvex.scopes AS s WHERE s.scope = ANY(%s) "
+    "AND NOT EXISTS (SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = s.scope) RETURNING s.scope) "
+    "DELETE FROM langchain_kronvex.consolidations WHERE scope IN (SELECT scope FROM gone)"
 )
+# Those of some owners' derived memories that rest on nothing but memories under a condition,
+# but are not under it themselves.
+_DERIVED = (
+    "SELECT f.seq FROM langchain_kronvex.records AS f WHERE f.sources IS NOT NULL "
+    "AND f.scope = ANY(%s) AND (SELECT bool_and({condition}) "
+    "FROM langchain_kronvex.records AS r WHERE r.scope = f.scope AND r.id = ANY(f.sources) "
+    f"AND {rows.VISIBLE}) AND NOT EXISTS (SELECT 1 FROM langchain_kronvex.records AS r "
+    "WHERE r.scope = f.scope AND r.seq = f.seq AND {condition})"
+)
+_NUMBERED = "r.scope = ANY(%s) AND r.seq = ANY(%s)"
 _OWNERS = "SELECT scope FROM langchain_kronvex.scopes WHERE scope = ANY(%s) ORDER BY scope"
 
 
@@ -49,7 +67,7 @@ def empty_rows(condition: str) -> str:
         "UPDATE langchain_kronvex.records AS r SET content = '', search_text = NULL, "
         "metadata = '{}', vector = NULL, type = '', key = r.id, "
         "key_digest = decode(md5(r.id), 'hex'), expires = to_timestamp(0), pinned = false, "
-        "valid_until = NULL, superseded_by = NULL, "
+        "valid_until = NULL, superseded_by = NULL, sources = NULL, "
         "revision = (SELECT s.revision FROM langchain_kronvex.scopes AS s WHERE s.scope = r.scope) "
         f"WHERE {condition}"
     )
@@ -84,15 +102,43 @@ def delete(tx: Transaction, selection: Selection, now: datetime) -> tuple[int, l
     """Delete the selected records; return how many were visible, and their owners."""
     condition, parameters = rows.where(selection, tx.agent_id)
     scopes = lock_owners(tx, _touched(tx, selection))
-    (visible,) = tx.column(
-        f"{delete_rows(f'{condition} AND r.scope = ANY(%s)')} "
-        f"SELECT count(*) FROM gone AS r WHERE {rows.VISIBLE}",
-        [*parameters, scopes, now],
-    )
+    derived = derived_from(tx, selection, scopes, now)
+    counting = f"SELECT count(*) FROM gone AS r WHERE {rows.VISIBLE}"
+    of_them = f"{condition} AND r.scope = ANY(%s)"
+    (visible,) = tx.column(f"{delete_rows(of_them)} {counting}", [*parameters, scopes, now])
+    if derived:
+        visible += tx.column(f"{delete_rows(_NUMBERED)} {counting}", [scopes, derived, now])[0]
     owners = renew_generation(tx, scopes)
     # Statements of their own: a claim may have come while the deletion waited for its lock.
     _sweep(tx, scopes)
     return int(visible), owners
+
+
+def derived_from(
+    tx: Transaction, selection: Selection, scopes: Sequence[UUID], now: datetime
+) -> list[int]:
+    """Return the numbers of memories that were derived from selected ones and from no others.
+
+    Those that are selected themselves are left out. The owners are locked.
+    """
+    if selection.is_everything or selection.kind == "item":
+        return []
+    condition, parameters = rows.where(selection, tx.agent_id)
+    return tx.column(
+        _DERIVED.format(condition=condition), [list(scopes), *parameters, now, *parameters]
+    )
+
+
+def leave(tx: Transaction, selections: Sequence[Selection], now: datetime) -> None:
+    """Empty the selected records, and what was derived from them; each selection has a scope."""
+    emptying = []
+    for selection in selections:
+        scopes = rows.scopes_of(selection, tx.agent_id) or ()
+        condition, parameters = rows.where(selection, tx.agent_id)
+        emptying.append(Statement(empty_rows(condition), parameters))
+        if derived := derived_from(tx, selection, scopes, now):
+            emptying.append(Statement(empty_rows(_NUMBERED), [list(scopes), derived]))
+    tx.execute_all(emptying)
 
 
 def forget_empty_owners(tx: Transaction, scopes: Sequence[UUID], now: datetime) -> None:
@@ -146,3 +192,53 @@ def owners_of(tx: Transaction, condition: str, parameters: Sequence[Any]) -> lis
     """Return the owners of the records `r` that a condition selects."""
     sql = f"SELECT DISTINCT r.scope FROM langchain_kronvex.records AS r WHERE {condition}"
     return tx.column(sql, parameters)
+
+
+# -- what a retention takes ------------------------------------------------------------------
+
+_USED = "greatest(r.created, a.latest)"
+_MAY_GO = (
+    "FROM langchain_kronvex.records AS r LEFT JOIN langchain_kronvex.accesses AS a "
+    "ON a.scope = r.scope AND a.seq = r.seq "
+    f"WHERE r.scope = %s AND r.kind = 'memory' AND {rows.VISIBLE} "
+    "AND NOT r.pinned AND r.type <> ALL(%s) "
+    # Not a correlated NOT EXISTS: the planner has no statistics of ids, and would read all rows of
+    # the owner for each of them.
+    "AND r.id NOT IN (SELECT o.superseded_by FROM langchain_kronvex.records AS o "
+    "WHERE o.scope = %s AND o.superseded_by IS NOT NULL)"
+)
+# A limit that is NULL selects nothing.
+_UNUSED = (
+    f"SELECT p.id, {rows.micros('p.used')} FROM (SELECT r.id, {_USED} AS used, "
+    f"row_number() OVER (ORDER BY {_USED} DESC, r.seq DESC) AS place {_MAY_GO}) AS p "
+    "WHERE p.place > %s::bigint OR p.used < %s::timestamptz ORDER BY p.place DESC"
+)
+_STILL = f"SELECT r.id, {rows.micros(_USED)} {_MAY_GO} AND r.id = ANY(%s)"
+_NEXT_REVISION = "UPDATE langchain_kronvex.scopes SET revision = revision + 1 WHERE scope = %s"
+
+
+def unused(tx: Transaction, owner: str, retention: Retention, now: datetime) -> list[LastUse]:
+    """See `MemoryBackend.unused`."""
+    limits = (retention.max_memories, retention.used_since(now))
+    found = tx.execute(_UNUSED, [*_parameters(tx, owner, retention, now), *limits])
+    return [LastUse(*row) for row in found]
+
+
+def take(
+    tx: Transaction, owner: str, chosen: Sequence[LastUse], retention: Retention, now: datetime
+) -> list[Record]:
+    """See `MemoryBackend.take`."""
+    tx.execute(_NEXT_REVISION, [tx.scope(owner)])  # locks the owner
+    ids = [each.id for each in chosen]
+    found = tx.execute(_STILL, [*_parameters(tx, owner, retention, now), ids])
+    still = tuple(id_ for id_, micros in {*chosen}.intersection(map(LastUse._make, found)))
+    selection = Selection(kind="memory", scope=Scope(owner or None), ids=still)
+    taken = find(tx, selection, Page(), now)
+    condition, parameters = rows.where(selection, tx.agent_id)
+    tx.execute(empty_rows(condition), parameters)
+    forget_empty_owners(tx, [tx.scope(owner)], now)
+    return taken
+
+
+def _parameters(tx: Transaction, owner: str, retention: Retention, now: datetime) -> list[Any]:
+    return [tx.scope(owner), now, list(retention.keep_types), tx.scope(owner)]

@@ -34,7 +34,8 @@ RECORD_COLUMNS = (
     "FROM langchain_kronvex.accesses AS a WHERE a.scope = r.scope AND a.seq = r.seq), 0), "
     "r.user_id, r.session_id, r.metadata::text, "
     f"{micros('r.said')}, {micros('r.created')}, {micros('r.expires')}, r.pinned, "
-    f"{micros('r.valid_from')}, {micros('r.valid_until')}, r.superseded_by"
+    f"{micros('r.valid_from')}, {micros('r.valid_until')}, r.superseded_by, "
+    "to_json(r.sources)::text"
 )
 INDEX_COLUMNS = (
     "r.seq, coalesce(r.search_text, r.content), r.type, "
@@ -79,7 +80,8 @@ def mutable_cells(record: Record, revision: int) -> tuple[Any, ...]:
     """Return the cells that may change, in the order of the UPDATE."""
     vector = None if record.vector is None else Vector(record.vector)
     times = (record.created_at, record.expires_at, record.pinned)
-    others = (record.valid_until, record.superseded_by, revision, vector)
+    sources = list(record.sources) or None
+    others = (record.valid_until, record.superseded_by, sources, revision, vector)
     return record.key, key_digest(record.key), *text_cells(record), *times, *others
 
 
@@ -123,6 +125,7 @@ def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
         ("coalesce(r.valid_from, r.said) <= %s", selection.as_of),
         ("(r.valid_until IS NULL OR r.valid_until > %s)", selection.as_of),
         ("r.superseded_by = ANY(%s)", _optional_list(selection.superseded_by)),
+        ("r.sources && %s", _optional_list(selection.sources)),
         ("r.pinned = %s", selection.pinned),
         ("r.id = ANY(%s)", _optional_list(selection.ids)),
         ("r.key_digest = ANY(%s)", None if keys is None else [key_digest(key) for key in keys]),

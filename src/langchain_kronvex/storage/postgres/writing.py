@@ -22,16 +22,21 @@ from langchain_kronvex.storage.record import Place, Records, from_cells, is_visi
 _PURGE_EVERY = 256  # writes of one owner
 _MUTABLE = (
     "key, key_digest, type, content, search_text, metadata, created, expires, pinned, "
-    "valid_until, superseded_by, revision, vector"
+    "valid_until, superseded_by, sources, revision, vector"
 )
 _BEFORE_VECTOR = ", ".join(["%s"] * _MUTABLE.count(","))
 _THIS = "scope = %s AND id = %s"
 _DROP = f"{erasing.delete_rows(f'r.{_THIS}')} SELECT count(*) FROM gone"
 _RETIRE = erasing.empty_rows(_THIS)
 # When a completed record has another text, an upcoming vector is of the old one, and all workers
-# read the owner's index again.
+# read the owner's index again. A memory that was consolidated is looked at again.
 _RENEW = (
-    "WITH changed AS (SELECT scope, seq FROM langchain_kronvex.records "
+    "WITH again AS (INSERT INTO langchain_kronvex.second_looks (scope, seq, set_aside) "
+    "SELECT r.scope, r.seq, false FROM langchain_kronvex.records AS r "
+    "JOIN langchain_kronvex.consolidations AS c ON c.scope = r.scope "
+    "WHERE r.content <> %s AND r.scope = %s AND r.id = %s AND r.kind = 'memory' AND r.seq <= c.seq "
+    "ON CONFLICT (scope, seq) DO UPDATE SET set_aside = false), "
+    "changed AS (SELECT scope, seq FROM langchain_kronvex.records "
     f"WHERE coalesce(search_text, content) <> %s AND {_THIS}), "
     "gone AS (DELETE FROM langchain_kronvex.upcoming_vectors AS u USING changed AS c "
     "WHERE u.scope = c.scope AND u.seq = c.seq) "
@@ -92,7 +97,8 @@ class Batch:
         """Write a record over the one with its id."""
         self._change(_UPDATE, record, *self._mutable_cells(record), record.found_by)
         if record.completes:
-            self._add(_RENEW, record, record.found_by)
+            this = (self._tx.scope(record.scope.owner), record.id)
+            self._add(_RENEW, record, record.content, *this, record.found_by)
             others = {place: r for place, r in self.there.items() if r.id != record.id}
             self.there = others  # its key may have changed
         self.there[place_of(record)] = record
@@ -182,8 +188,7 @@ def put(tx: Transaction, wanted: Replacement, now: datetime) -> bool:
         if contents != list(wanted.expected):
             return False
     if wanted.deleted:
-        chosen = [rows.where(selection, tx.agent_id) for selection in wanted.deleted]
-        tx.execute_all([Statement(erasing.empty_rows(sql), values) for sql, values in chosen])
+        erasing.leave(tx, wanted.deleted, now)
         batch.there = _at_places(tx, records)
     for record in records:
         older = batch.at_place(record, now)

@@ -32,10 +32,10 @@ from langchain_kronvex.storage.indexes import (
 from langchain_kronvex.storage.model_check import damaged
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.sqlite import (
+    consolidating,
     erasing,
     reading,
     recall,
-    retaining,
     transfer,
     vectors,
     writing,
@@ -99,7 +99,11 @@ class SqliteBackend(MemoryBackend, ForkAware):
     owners = _reading(reading.owners)
     last_position = _reading(reading.last_position)
     purge = _writing(erasing.purge)
-    unused = _reading(retaining.unused)
+    unused = _reading(erasing.unused)
+    waiting = _reading(consolidating.waiting)
+    claim = _writing(consolidating.claim)
+    unconsolidated = _reading(consolidating.unconsolidated)
+    consolidate = _writing(consolidating.consolidate)
     settle_embeddings = _writing(vectors.settle)
     unembedded = _reading(vectors.unembedded)
     embed = _writing(vectors.embed)
@@ -163,7 +167,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
     ) -> list[Record]:
         """See `MemoryBackend.take`."""
         taken, vacant = self.file.in_transaction(
-            lambda db: retaining.take(db, owner, chosen, retention, now)
+            lambda db: erasing.take(db, owner, chosen, retention, now)
         )
         self._cache.drop(*vacant)
         return taken

@@ -1,21 +1,31 @@
-"""Deletion from the SQLite store: of erased, expired and replaced records."""
+"""Deletion from the SQLite store: of erased, expired, replaced and unused records."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from langchain_kronvex.storage.backend import Selection
-from langchain_kronvex.storage.record import to_micros
+from langchain_kronvex.core.types import Retention, Scope
+from langchain_kronvex.storage.backend import LastUse, Page, Record, Selection
+from langchain_kronvex.storage.record import optional_micros, to_micros
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.file import AgentConnection
+from langchain_kronvex.storage.sqlite.reading import find
 
 _EXPIRED = "expires IS NOT NULL AND expires <= ? AND NOT pinned"
 _EMPTY = (
     "UPDATE records SET content = '', search_text = NULL, metadata = '{}', vector = NULL, "
     "type = '', key = id, expires = 0, pinned = 0, valid_until = NULL, superseded_by = NULL, "
+    "sources = NULL, "
     "revision = (SELECT s.revision FROM scopes AS s WHERE s.scope = records.scope) "
+)
+# Those of an owner's derived memories that rest on nothing but memories under a condition.
+_DERIVED = (
+    "SELECT f.seq FROM records AS f WHERE f.sources IS NOT NULL AND f.scope IN ({scopes}) "
+    "AND (SELECT sum(NOT ({condition})) FROM json_each(f.sources) AS s "
+    f"JOIN records AS r ON r.id = s.value AND r.scope = f.scope WHERE {rows.VISIBLE}) = 0"
 )
 _SWEEP_EVERY = 512  # records written or deleted
 
@@ -27,7 +37,9 @@ def delete(db: AgentConnection, selection: Selection, now: datetime) -> tuple[in
         f"SELECT count(*) FROM records AS r WHERE {condition} AND {rows.VISIBLE}",
         [*parameters, to_micros(now)],
     ).fetchone()
+    derived = derived_from(db, selection, now)
     deleted, owners = remove(db, *rows.chosen(selection, db.agent_id))
+    visible += remove(db, *_numbered(derived))[0] if derived else 0
     unused = "scope NOT IN (SELECT scope FROM records)"
     emptied = db.execute(f"DELETE FROM scopes WHERE {unused}").rowcount
     purged = db.execute("SELECT 1 FROM settings WHERE name = 'purged'").fetchall()
@@ -58,10 +70,41 @@ def sweep(db: AgentConnection, written: int, now: datetime) -> None:
         purge(db, now)
 
 
-def leave(db: AgentConnection, selections: Sequence[Selection]) -> None:
-    """Empty the selected records, as if they had been replaced."""
-    for selection in selections:
-        condition, parameters = rows.chosen(selection, db.agent_id)
+def derived_from(db: AgentConnection, selection: Selection, now: datetime) -> list[int]:
+    """Return the numbers of memories that were derived from selected ones and from no others.
+
+    Those that are selected themselves are left out.
+    """
+    if selection.is_everything or selection.kind == "item":
+        return []
+    condition, parameters = rows.where(selection, db.agent_id)
+    scopes, named = f"{rows.OF_AGENT} AND owner = ?", list[Any]()
+    if selection.scope is not None:
+        named = [db.agent_id, selection.scope.owner]
+    else:
+        scopes, named = f"SELECT r.scope FROM records AS r WHERE {condition}", parameters
+    found = db.execute(
+        f"{_DERIVED.format(scopes=scopes, condition=condition)} AND NOT f.seq IN "
+        f"(SELECT r.seq FROM records AS r WHERE {condition})",
+        [*named, *parameters, to_micros(now), *parameters],
+    ).fetchall()
+    return [seq for (seq,) in found]
+
+
+def _numbered(seqs: Sequence[int]) -> tuple[str, list[Any]]:
+    return "seq IN (SELECT value FROM json_each(?))", [json.dumps(list(seqs))]
+
+
+def leave(db: AgentConnection, selections: Sequence[Selection], now: datetime) -> None:
+    """Empty the selected records, as if they had been replaced, and what was derived from them."""
+    derived = [seq for selection in selections for seq in derived_from(db, selection, now)]
+    chosen = [rows.chosen(selection, db.agent_id) for selection in selections]
+    empty_rows(db, [*chosen, _numbered(derived)] if derived else chosen)
+
+
+def empty_rows(db: AgentConnection, chosen: Sequence[tuple[str, list[Any]]]) -> None:
+    """Empty the records under conditions, and number this write to their owners."""
+    for condition, parameters in chosen:
         found = f"SELECT scope FROM records WHERE {condition}"
         db.execute(
             f"UPDATE scopes SET revision = revision + 1 WHERE scope IN ({found})", parameters
@@ -113,5 +156,50 @@ def delete_rows(db: AgentConnection, condition: str, parameters: Sequence[Any]) 
 
 def _delete_dependents(db: AgentConnection, condition: str, parameters: Sequence[Any]) -> None:
     of_records = f"SELECT seq FROM records WHERE {condition}"
-    for table in ("accesses", "upcoming_vectors"):
+    for table in ("accesses", "upcoming_vectors", "second_looks"):
         db.execute(f"DELETE FROM {table} WHERE seq IN ({of_records})", parameters)
+
+
+# -- what a retention takes ------------------------------------------------------------------
+
+_USED = "max(r.created, coalesce(a.latest, r.created))"
+_MAY_GO = (
+    f"scope = ({rows.OF_AGENT} AND owner = ?) AND r.kind = 'memory' AND {rows.VISIBLE} "
+    "AND NOT r.pinned AND r.type NOT IN (SELECT value FROM json_each(?)) AND NOT EXISTS "
+    "(SELECT 1 FROM records AS o WHERE o.superseded_by = r.id AND o.scope = r.scope)"
+)
+# A limit that is NULL selects nothing.
+_UNUSED = (
+    f"SELECT id, used FROM (SELECT r.id AS id, {_USED} AS used, "
+    f"row_number() OVER (ORDER BY {_USED} DESC, r.seq DESC) AS place "
+    f"FROM {rows.RECORD_TABLES} WHERE r.{_MAY_GO}) "
+    "WHERE place > ? OR used < ? ORDER BY place DESC"
+)
+_STILL = (  # with the +, only the rows with these ids are read
+    f"SELECT r.id, {_USED} FROM {rows.RECORD_TABLES} WHERE +r.{_MAY_GO} "
+    "AND r.id IN (SELECT value FROM json_each(?))"
+)
+
+
+def unused(db: AgentConnection, owner: str, retention: Retention, now: datetime) -> list[LastUse]:
+    """Return the memories of an owner that do not pass a retention, the first to go first."""
+    limits = (retention.max_memories, optional_micros(retention.used_since(now)))
+    found = db.execute(_UNUSED, [*_parameters(db, owner, retention, now), *limits]).fetchall()
+    return [LastUse(*row) for row in found]
+
+
+def take(
+    db: AgentConnection, owner: str, chosen: Sequence[LastUse], retention: Retention, now: datetime
+) -> tuple[list[Record], list[str]]:
+    """Delete unused memories; return them, and the owner if there is no record left."""
+    ids = json.dumps([each.id for each in chosen])
+    found = db.execute(_STILL, [*_parameters(db, owner, retention, now), ids]).fetchall()
+    still = tuple(id_ for id_, micros in {*chosen}.intersection(map(LastUse._make, found)))
+    selection = Selection(kind="memory", scope=Scope(owner or None), ids=still)
+    taken = find(db, selection, Page(), now)
+    empty_rows(db, [rows.chosen(selection, db.agent_id)])
+    return taken, vacate(db, [selection], now)
+
+
+def _parameters(db: AgentConnection, owner: str, retention: Retention, now: datetime) -> list[Any]:
+    return [db.agent_id, owner, to_micros(now), json.dumps(list(retention.keep_types))]

@@ -14,12 +14,17 @@ from langchain_kronvex.storage.backend import Page, Selection
 from langchain_kronvex.storage.indexes import index_row
 from langchain_kronvex.storage.record import literal_conditions, optional_micros
 
+_LISTED = "SELECT value FROM json_each(?)"
+_DERIVED_FROM = (
+    "r.sources IS NOT NULL "
+    f"AND EXISTS (SELECT 1 FROM json_each(r.sources) AS s WHERE s.value IN ({_LISTED}))"
+)
 _MOST = 2**62  # more rows than there can be, and a number that SQLite can hold
 
 RECORD_COLUMNS = (
     "r.kind, r.id, r.key, r.type, r.content, r.search_text, coalesce(a.count, 0), r.user_id, "
     "r.session_id, r.metadata, r.said, r.created, r.expires, r.pinned, r.valid_from, "
-    "r.valid_until, r.superseded_by"
+    "r.valid_until, r.superseded_by, r.sources"
 )
 RECORD_TABLES = "records AS r LEFT JOIN accesses AS a ON a.seq = r.seq"
 INDEX_COLUMNS = (
@@ -61,19 +66,17 @@ def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
     else:  # with = rather than IN, the rows of one scope are read in the order of the index
         of_scope = f"{column} = ({OF_AGENT} AND owner = ?)"
     optional = [
-        ("r.type IN (SELECT value FROM json_each(?))", _json_list(selection.types)),
+        (f"r.type IN ({_LISTED})", _json_list(selection.types)),
         ("r.created >= ?", optional_micros(selection.since)),
         ("r.created < ?", optional_micros(selection.until)),
         ("coalesce(r.valid_from, r.said) <= ?", optional_micros(selection.as_of)),
         ("(r.valid_until IS NULL OR r.valid_until > ?)", optional_micros(selection.as_of)),
-        (
-            "r.superseded_by IN (SELECT value FROM json_each(?))",
-            _json_list(selection.superseded_by),
-        ),
+        (f"r.superseded_by IN ({_LISTED})", _json_list(selection.superseded_by)),
+        (_DERIVED_FROM, _json_list(selection.sources)),
         ("r.pinned = ?", selection.pinned),
         (session, None if scope is None else scope.only_session),
-        ("r.id IN (SELECT value FROM json_each(?))", _json_list(selection.ids)),
-        ("r.key IN (SELECT value FROM json_each(?))", _json_list(selection.keys)),
+        (f"r.id IN ({_LISTED})", _json_list(selection.ids)),
+        (f"r.key IN ({_LISTED})", _json_list(selection.keys)),
     ]
     given = [(condition, value) for condition, value in optional if value is not None]
     conditions = [

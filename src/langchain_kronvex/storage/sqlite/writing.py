@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -24,7 +25,7 @@ from langchain_kronvex.storage.sqlite.file import AgentConnection
 
 _MUTABLE = (
     "key, type, content, search_text, metadata, created, expires, pinned, valid_until, "
-    "superseded_by, revision"
+    "superseded_by, sources, revision"
 )
 _CONSTANT = "scope, kind, id, user_id, session_id, said, valid_from, vector"
 _MARKS = {names: ",".join("?" * (names.count(",") + 1)) for names in (_MUTABLE, _CONSTANT)}
@@ -35,6 +36,12 @@ _UPDATE = f"UPDATE records SET ({_MUTABLE}) = ({_MARKS[_MUTABLE]}) WHERE id = ? 
 _NUMBER = (
     "INSERT INTO scopes (agent_id, owner, revision) VALUES (?, ?, 1) "
     "ON CONFLICT (agent_id, owner) DO UPDATE SET revision = revision + 1 RETURNING scope, revision"
+)
+# Only the text of a memory that was looked at makes another look necessary.
+_LOOK_AGAIN = (
+    "INSERT OR REPLACE INTO second_looks (seq, set_aside) SELECT r.seq, 0 FROM records AS r "
+    "JOIN consolidations AS c ON c.scope = r.scope WHERE r.id = ? AND r.content <> ? "
+    "AND r.kind = 'memory' AND r.seq <= c.seq"
 )
 _SELECT = f"SELECT {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} WHERE"
 
@@ -82,6 +89,7 @@ def _add(db: AgentConnection, record: Record, write: Write, now: datetime) -> Re
         record = stored.renewed(older, record)
     if record.completes:
         _renew_vectors(db, record)
+        db.execute(_LOOK_AGAIN, (record.id, record.content))
         if record.kind == "message":
             db.mark("purged")  # the former words are in the file until the next erasure
     if older or record.completes:
@@ -100,7 +108,7 @@ def put(db: AgentConnection, wanted: Replacement, now: datetime) -> list[str] | 
     there = (_content_at_place(db, record, now) for record in wanted.records)
     if wanted.expected is not None and list(there) != list(wanted.expected):
         return None
-    erasing.leave(db, wanted.deleted)
+    erasing.leave(db, wanted.deleted, now)
     records = usable(db, wanted.records, wanted.model)
     writes = number_writes(db, records)
     for record in records:
@@ -145,6 +153,7 @@ def change(db: AgentConnection, record: Record, now: datetime, model: str | None
     is_rewritten = db.execute(text, (record.id, record.content)).fetchone() is not None
     if is_rewritten:
         _renew_vectors(db, record)
+        db.execute(_LOOK_AGAIN, (record.id, record.content))
         db.mark("erasing")
     update(db, record, write)
     return is_rewritten
@@ -233,7 +242,8 @@ def _mutable_cells(record: Record) -> tuple[Any, ...]:
     """Return the cells that may change during the life of a record, in the order of the UPDATE."""
     times = to_micros(record.created_at), optional_micros(record.expires_at)
     validity = optional_micros(record.valid_until), record.superseded_by
-    return record.key, *stored.text_cells(record), *times, record.pinned, *validity
+    sources = json.dumps(record.sources) if record.sources else None
+    return record.key, *stored.text_cells(record), *times, record.pinned, *validity, sources
 
 
 def _constant_cells(record: Record) -> tuple[Any, ...]:
