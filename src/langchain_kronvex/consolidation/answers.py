@@ -7,7 +7,7 @@ each schema, and the list `confirmed`. Reading forgives what is left out and not
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from langchain_kronvex.consolidation.schemas import (
     Bookkeeping,
     JSONSchema,
     content_of,
+    fields_of,
     object_of,
     object_schema,
     type_of,
@@ -144,11 +145,11 @@ def read_answer(
     """
     by_name = {schema.__name__: schema for schema in schemas}
     reading = _Reading(batch)
-    items = _items(raw, [*by_name, CONFIRMED], reading.faults)
+    items = _items(raw, [CONFIRMED, *by_name], reading.faults)
     if len(items) > max_operations:
         reading.faults.append(
-            f"There are {len(items)} entries; at most {max_operations} are allowed. Keep those that "
-            "matter most."
+            f"There are {len(items)} entries; at most {max_operations} are allowed. "
+            "Keep those that matter most."
         )
     else:
         for label, name, item in items:
@@ -218,11 +219,9 @@ class _Reading:
         if value is None or read is None:
             return
         content = content_of(value)
-        if not content:
-            self.faults.append(f"{label} is blank.")
-        if len(content) > MAX_FACT_CHARS:
+        if not 0 < len(content) <= MAX_FACT_CHARS:
             self.faults.append(
-                f"{label} has {len(content)} characters; at most {MAX_FACT_CHARS} are allowed."
+                f"{label} has {len(content)} characters; 1 to {MAX_FACT_CHARS} are allowed."
             )
         sources = self._sources(label, read.sources)
         since = self._since(label, read.since)
@@ -232,7 +231,7 @@ class _Reading:
         dates = [source.created_at for source in sources]
         if replaced and replaced.created_at > max(dates):
             self.faults.append(
-                f"{label} replaces known fact {replaced.number}, which rests on something said later."
+                f"{label} replaces known fact {replaced.number}, which was said later than this."
             )
         self._keep(
             label,
@@ -241,9 +240,9 @@ class _Reading:
                 content=content,
                 memory_type=type_of(schema),
                 schema=schema.__name__,
-                fields={} if own.keys() == {"text"} else value.model_dump(mode="json"),
+                fields={} if own.keys() == {"text"} else fields_of(value),
                 sources=_ids(sources),
-                replaces=replaced and replaced.id,
+                replaces=replaced.id if replaced else None,
                 valid_from=since if since and since <= max(dates) else min(dates),
                 created_at=max(dates),
                 reason=neutral(read.reason or "")[:MAX_FACT_CHARS],

@@ -71,7 +71,7 @@ def content_of(value: BaseModel) -> str:
     The text is `text` if the schema has no other field, else the name of the schema and the fields
     that have a value, as in `Diet: food: peanuts; reaction: rash`.
     """
-    fields = value.model_dump(mode="json")
+    fields = fields_of(value)
     if fields.keys() == {"text"}:
         return neutral(str(fields["text"]))
     parts = [
@@ -80,6 +80,12 @@ def content_of(value: BaseModel) -> str:
         if each not in (None, "", [], {})
     ]
     return neutral(f"{type(value).__name__}: {'; '.join(parts)}") if parts else ""
+
+
+def fields_of(value: BaseModel) -> dict[str, Any]:
+    """Return the fields of a value as JSON values."""
+    fields: dict[str, Any] = json.loads(value.model_dump_json())
+    return fields
 
 
 def check_schemas(schemas: object) -> tuple[type[BaseModel], ...]:
