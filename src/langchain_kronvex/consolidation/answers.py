@@ -6,13 +6,15 @@ each schema, and the list `confirmed`. Reading forgives what is left out and not
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from langchain_kronvex.consolidation.schemas import (
     CONFIRMED,
@@ -20,7 +22,6 @@ from langchain_kronvex.consolidation.schemas import (
     JSONSchema,
     content_of,
     fields_of,
-    object_of,
     object_schema,
     type_of,
 )
@@ -28,15 +29,15 @@ from langchain_kronvex.core.context_lines import neutral
 from langchain_kronvex.core.errors import ConsolidationRefused
 from langchain_kronvex.core.validation import MemoryType
 
-M = TypeVar("M", bound=BaseModel)
-
 MAX_FACT_CHARS = 500
+MAX_FAULTS = 20  # in one message to the model
 _DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2})(?:T.*)?)?)?", re.ASCII)
 
 
 class Confirmation(BaseModel):
     """A known fact that is said again."""
 
+    model_config = ConfigDict(extra="forbid")
     known: int = Field(description="Number of the known fact.")
     sources: list[int] = Field(description="Numbers of the exchanges in which the user says it.")
 
@@ -116,17 +117,21 @@ class Operations:
 
 def answer_schema(schemas: Iterable[type[BaseModel]]) -> JSONSchema:
     """Return the JSON Schema of an answer, as strict structured output takes it."""
-    bookkeeping = object_schema(Bookkeeping)["properties"]
-    lists = {CONFIRMED: object_schema(Confirmation)}
+    return {"title": "consolidation", **object_schema(answer_model(schemas))}
+
+
+def answer_model(schemas: Iterable[type[BaseModel]]) -> type[BaseModel]:
+    """Return the pydantic class of an answer: a list for each schema, and `confirmed`."""
+    lists: dict[str, Any] = {}
     for schema in schemas:
-        own = object_schema(schema)
-        own |= object_of({**bookkeeping, **own["properties"]})
-        lists = {schema.__name__: own, **lists}
-    return {
-        "title": "consolidation",
-        "description": "What is worth keeping; empty lists if nothing is.",
-        **object_of({name: {"type": "array", "items": item} for name, item in lists.items()}),
-    }
+        item = create_model(schema.__name__, __base__=(schema, Bookkeeping))
+        item.__doc__ = schema.__doc__
+        lists[schema.__name__] = (list[item], [])  # type: ignore[valid-type]
+    lists[CONFIRMED] = (list[Confirmation], [])
+    config = ConfigDict(extra="forbid", protected_namespaces=())
+    answer: type[BaseModel] = create_model("Consolidation", __config__=config, **lists)
+    answer.__doc__ = "What is worth keeping; empty lists if nothing is."
+    return answer
 
 
 def read_answer(
@@ -137,194 +142,162 @@ def read_answer(
 ) -> Operations:
     """Return the operations of an answer.
 
-    What repeats a known fact word by word confirms it. Two of the same words become one.
+    An entry that repeats a known fact word by word confirms it. Entries with the same words become
+    one.
 
     Raises:
-        ConsolidationRefused: Something in it is wrong; the message lists every fault, without
-            quoting the answer.
+        ConsolidationRefused: Something in it is wrong; the message lists the faults, without
+            quoting the answer. Values of a wrong type are reported before all others.
     """
-    by_name = {schema.__name__: schema for schema in schemas}
+    given = {name: value for name, value in raw.items() if value is not None}
+    try:
+        answer = answer_model(schemas).model_validate_json(json.dumps(given))
+    except ValidationError as error:
+        raise _refused(_wrong_types(error)) from None  # its message quotes the answer
     reading = _Reading(batch)
-    items = _items(raw, [CONFIRMED, *by_name], reading.faults)
-    if len(items) > max_operations:
+    for schema in schemas:
+        for place, item in enumerate(getattr(answer, schema.__name__), 1):
+            reading.add(f"{schema.__name__} {place}", schema, item)
+    for place, item in enumerate(getattr(answer, CONFIRMED), 1):
+        reading.confirm(f"{CONFIRMED} {place}", item)
+    operations = reading.operations()
+    count = len(operations.added) + len(operations.confirmed)
+    if count > max_operations:
         reading.faults.append(
-            f"There are {len(items)} entries; at most {max_operations} are allowed. "
+            f"There are {count} entries; at most {max_operations} are allowed. "
             "Keep those that matter most."
         )
-    else:
-        for label, name, item in items:
-            if name == CONFIRMED:
-                reading.confirm(label, item)
-            else:
-                reading.add(label, by_name[name], item)
     if reading.faults:
-        raise ConsolidationRefused(" ".join(reading.faults))
-    return reading.operations()
+        raise _refused(reading.faults)
+    return operations
 
 
-def _items(
-    raw: Mapping[str, Any], names: Sequence[str], faults: list[str]
-) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """Return the label, the list and the item of each entry that is an object."""
-    found = []
-    if raw.keys() - set(names):
-        faults.append(f"The answer has unknown keys; it has {', '.join(names)} and no others.")
-    for name in names:
-        given = raw.get(name)
-        items = [] if given is None else given
-        if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
-            faults.append(f"{name} must be a list of objects.")
-            continue
-        found += [(f"{name} {place}", name, item) for place, item in enumerate(items, 1)]
-    return found
+def _refused(faults: Sequence[str]) -> ConsolidationRefused:
+    more = [f"And {len(faults) - MAX_FAULTS} more."] if len(faults) > MAX_FAULTS else []
+    return ConsolidationRefused(" ".join([*faults[:MAX_FAULTS], *more]))
+
+
+def _wrong_types(error: ValidationError) -> list[str]:
+    """Return the faults that pydantic found: not in its words, which may quote the answer."""
+    faults: dict[str, None] = {}  # in order, each once
+    for each in error.errors(include_url=False, include_input=False):
+        name, place, part = (*each["loc"][:3], *(None,) * (3 - len(each["loc"])))
+        label = "The answer" if place is None else f"{name} {int(place) + 1}"
+        wrong = f"{(name if place is None else part) or 'it'} is wrong ({each['type']})"
+        if each["type"] == "extra_forbidden":
+            wrong = "leave out the fields that are not in the schema"
+        faults[f"{label}: {wrong}."] = None
+    return list(faults)
+
+
+@dataclass
+class _Entry:
+    """An entry of a schema's list, with those that say the same; `sources` are numbers."""
+
+    label: str
+    schema: type[BaseModel]
+    item: Any
+    sources: set[int]
+    replaces: set[int]
+    since: datetime | None
 
 
 @dataclass
 class _Reading:
-    """An answer as far as it is read: what it asks for, and its faults."""
+    """An answer as far as it is read. Exchanges and known facts go by their numbers."""
 
     batch: Batch
     faults: list[str] = field(default_factory=list)
-    added: dict[str, Added] = field(default_factory=dict)  # by what they say
-    confirmed: dict[str, tuple[str, ...]] = field(default_factory=dict)  # sources by id
-    touched: dict[str, str] = field(
-        default_factory=dict
-    )  # label of the replacement or confirmation
+    entries: dict[str, _Entry] = field(default_factory=dict)  # by what they say
+    confirmed: dict[int, set[int]] = field(default_factory=dict)
+    changes: Counter[int] = field(default_factory=Counter)  # of known facts
 
     def __post_init__(self) -> None:
         self.exchanges = {each.number: each for each in self.batch.exchanges}
         self.known = {each.number: each for each in self.batch.known if each.number is not None}
-        self.said = {_same(each.content): each for each in reversed(self.batch.known)}
+        self.said = {_same(each.content): each for each in self.batch.known}
 
-    def operations(self) -> Operations:
-        """Return what it asks for."""
-        confirmed = (Confirmed(id, sources) for id, sources in self.confirmed.items())
-        return Operations(tuple(self.added.values()), tuple(confirmed))
-
-    def confirm(self, label: str, item: Mapping[str, Any]) -> None:
-        """Read an entry of `confirmed`."""
-        read = self._parsed(label, Confirmation, item)
-        if read is None:
-            return
-        sources = self._sources(label, read.sources)
-        known = self._known(label, read.known)
-        if sources and known and self._touch(label, known):
-            self.confirmed[known.id] = _ids(sources)
-
-    def add(self, label: str, schema: type[BaseModel], item: Mapping[str, Any]) -> None:
+    def add(self, label: str, schema: type[BaseModel], item: Any) -> None:
         """Read an entry of a schema's list."""
-        own = object_schema(schema)["properties"]
-        value = self._parsed(label, schema, item, beside=Bookkeeping.model_fields)
-        read = self._parsed(label, Bookkeeping, item, beside=own)
-        if value is None or read is None:
-            return
-        content = content_of(value)
+        content = content_of(item)
         if not 0 < len(content) <= MAX_FACT_CHARS:
             self.faults.append(
                 f"{label} has {len(content)} characters; 1 to {MAX_FACT_CHARS} are allowed."
             )
-        sources = self._sources(label, read.sources)
-        since = self._since(label, read.since)
-        replaced = None if read.replaces is None else self._known(label, read.replaces)
-        if not sources:
-            return
-        dates = [source.created_at for source in sources]
-        if replaced and replaced.created_at > max(dates):
-            self.faults.append(
-                f"{label} replaces known fact {replaced.number}, which was said later than this."
-            )
-        self._keep(
-            label,
-            replaced,
-            Added(
-                content=content,
-                memory_type=type_of(schema),
-                schema=schema.__name__,
-                fields={} if own.keys() == {"text"} else fields_of(value),
-                sources=_ids(sources),
-                replaces=replaced.id if replaced else None,
-                valid_from=since if since and since <= max(dates) else min(dates),
-                created_at=max(dates),
-                reason=neutral(read.reason or "")[:MAX_FACT_CHARS],
-            ),
-        )
-
-    def _keep(self, label: str, replaced: Known | None, new: Added) -> None:
-        same = _same(new.content)
-        repeated = self.said.get(same)
-        if repeated is not None and replaced in (None, repeated):
-            if repeated.number is not None:
-                self._confirm_again(label, repeated, new.sources)
-        elif repeated is not None:
+        replaces = {item.replaces} if self._is_known(label, item.replaces) else set()
+        sources, since = self._sources(label, item.sources), self._since(label, item.since)
+        repeated = self.said.get(_same(content))
+        if repeated is None:
+            new = _Entry(label, schema, item, set(), set(), since)
+            entry = self.entries.setdefault(_same(content), new)
+            entry.sources |= sources
+            entry.replaces |= replaces
+            entry.since = entry.since or since
+        elif replaces - {repeated.number}:
             self.faults.append(f"{label} says what is known already; confirm that instead.")
-        elif same not in self.added:
-            if replaced is None or self._touch(label, replaced):
-                self.added[same] = new
-        else:
-            self._merge(label, replaced, self.added[same], new)
+        elif repeated.number is not None:
+            self.confirmed.setdefault(repeated.number, set()).update(sources)
 
-    def _confirm_again(self, label: str, known: Known, sources: tuple[str, ...]) -> None:
-        before = self.confirmed.get(known.id)
-        if before is not None or self._touch(label, known):
-            self.confirmed[known.id] = self._in_order({*(before or ()), *sources})
+    def confirm(self, label: str, item: Confirmation) -> None:
+        """Read an entry of `confirmed`."""
+        sources = self._sources(label, item.sources)
+        if self._is_known(label, item.known):
+            self.confirmed.setdefault(item.known, set()).update(sources)
+            self.changes[item.known] += 1
 
-    def _merge(self, label: str, replaced: Known | None, first: Added, again: Added) -> None:
-        if replaced and replaced.id != first.replaces:
-            if first.replaces:
-                self.faults.append(f"{label} repeats an entry, but replaces another known fact.")
-                return
-            if not self._touch(label, replaced):
-                return
-        self.added[_same(first.content)] = replace(
-            first,
-            sources=self._in_order({*first.sources, *again.sources}),
-            replaces=first.replaces or again.replaces,
-            valid_from=min(first.valid_from, again.valid_from),
-            created_at=max(first.created_at, again.created_at),
+    def operations(self) -> Operations:
+        """Return what the answer asks for."""
+        for entry in self.entries.values():
+            self.changes.update(entry.replaces)
+            if len(entry.replaces) > 1 or entry.replaces & self.confirmed.keys():
+                self.changes[min(entry.replaces)] += 1
+        for number, times in sorted(self.changes.items()):
+            if times > 1:
+                self.faults.append(f"Known fact {number} is changed by more than one entry.")
+        added = [self._added(entry) for entry in self.entries.values() if entry.sources]
+        confirmed = (
+            Confirmed(self.known[number].id, self._ids(sources))
+            for number, sources in self.confirmed.items()
+        )
+        return Operations(tuple(added), tuple(confirmed))
+
+    def _added(self, entry: _Entry) -> Added:
+        dates = [self.exchanges[number].created_at for number in entry.sources]
+        replaced = [self.known[number] for number in entry.replaces]
+        if any(known.created_at > max(dates) for known in replaced):
+            self.faults.append(f"{entry.label} replaces a known fact that was said later.")
+        fields = fields_of(entry.item)
+        return Added(
+            content=content_of(entry.item),
+            memory_type=type_of(entry.schema),
+            schema=entry.schema.__name__,
+            fields={} if fields.keys() == {"text"} else fields,
+            sources=self._ids(entry.sources),
+            replaces=replaced[0].id if replaced else None,
+            valid_from=entry.since if entry.since and entry.since <= max(dates) else min(dates),
+            created_at=max(dates),
+            reason=neutral(entry.item.reason or "")[:MAX_FACT_CHARS],
         )
 
-    def _parsed(
-        self, label: str, model: type[M], item: Mapping[str, Any], beside: Iterable[str] = ()
-    ) -> M | None:
-        names = model.model_json_schema().get("properties", {}).keys()
-        if item.keys() - names - set(beside):
-            allowed = ", ".join([*names, *beside])
-            self.faults.append(f"{label} has unknown fields; its fields are {allowed}.")
-            return None
-        needed = model.model_json_schema().get("required", ())
-        given = {name: item.get(name) for name in (*needed, *item) if name in names}
-        try:
-            return model.model_validate(given)
-        except ValidationError as error:
-            # Not pydantic's messages: those may quote what was given.
-            wrong = {
-                f"{each['loc'][0] if each['loc'] else 'the whole'} is wrong ({each['type']})"
-                for each in error.errors(include_url=False, include_input=False)
-            }
-            self.faults.append(f"{label}: {', '.join(sorted(wrong))}.")
-            return None
-
-    def _sources(self, label: str, numbers: Sequence[int]) -> list[Exchange]:
-        """Return the exchanges with these numbers, in order; [] if something is wrong with them."""
+    def _sources(self, label: str, numbers: Iterable[int]) -> set[int]:
+        """Return the numbers that are of exchanges."""
         unknown = sorted(set(numbers) - self.exchanges.keys())
-        found = [self.exchanges[number] for number in sorted(set(numbers) & self.exchanges.keys())]
+        found = set(numbers) & self.exchanges.keys()
         if unknown:
             self.faults.append(_missing(label, "exchange", unknown[0], self.exchanges))
         elif not found:
             self.faults.append(f"{label} has no sources; name the exchanges it rests on.")
-        elif not any(exchange.said.strip() for exchange in found):
+        elif not any(self.exchanges[number].said.strip() for number in found):
             self.faults.append(
                 f"{label} rests on the assistant's words alone; name an exchange in which the user "
                 "says or confirms it, or leave it out."
             )
-        else:
-            return found
-        return []
+        return found
 
-    def _known(self, label: str, number: int) -> Known | None:
-        if number not in self.known:
+    def _is_known(self, label: str, number: int | None) -> bool:
+        if number is not None and number not in self.known:
             self.faults.append(_missing(label, "known fact", number, self.known))
-        return self.known.get(number)
+        return number in self.known
 
     def _since(self, label: str, given: str | None) -> datetime | None:
         found = _DATE.fullmatch((given or "").strip())
@@ -338,20 +311,8 @@ class _Reading:
             self.faults.append(f"{label}: since is not a date such as 2026-05-31 or 2026-05.")
         return None
 
-    def _touch(self, label: str, known: Known) -> bool:
-        """Note that an entry replaces or confirms a known fact; return whether it is the first."""
-        first = self.touched.setdefault(known.id, label)
-        if first != label:
-            self.faults.append(f"{label} and {first} replace or confirm the same known fact.")
-        return first == label
-
-    def _in_order(self, ids: Iterable[str]) -> tuple[str, ...]:
-        chosen = set(ids)
-        return tuple(each.id for each in self.batch.exchanges if each.id in chosen)
-
-
-def _ids(exchanges: Iterable[Exchange]) -> tuple[str, ...]:
-    return tuple(exchange.id for exchange in exchanges)
+    def _ids(self, numbers: Iterable[int]) -> tuple[str, ...]:
+        return tuple(self.exchanges[number].id for number in sorted(numbers))
 
 
 def _same(content: str) -> str:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.errors import PydanticUserError
 
 from langchain_kronvex.core.context_lines import neutral
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.validation import MemoryType, check_list, check_type
 
 JSONSchema = dict[str, Any]
+
+_NAME = re.compile("[A-Za-z][A-Za-z0-9_]{0,63}")
 
 CONFIRMED = "confirmed"  # the list of an answer that is not one of a schema
 TEXT = (
@@ -50,6 +54,7 @@ class Procedure(BaseModel):
 class Bookkeeping(BaseModel):
     """The fields of an answer's item beside those of its schema."""
 
+    model_config = ConfigDict(extra="forbid")
     reason: str | None = Field(None, description="Why this is worth keeping, in a few words.")
     sources: list[int] = Field(description="Numbers of the exchanges in which the user says it.")
     since: str | None = Field(
@@ -83,8 +88,9 @@ def content_of(value: BaseModel) -> str:
 
 
 def fields_of(value: BaseModel) -> dict[str, Any]:
-    """Return the fields of a value as JSON values."""
-    fields: dict[str, Any] = json.loads(value.model_dump_json())
+    """Return the fields of a value as JSON values, without the bookkeeping."""
+    text = value.model_dump_json(exclude=set(Bookkeeping.model_fields))
+    fields: dict[str, Any] = json.loads(text)
     return fields
 
 
@@ -100,7 +106,7 @@ def check_schemas(schemas: object) -> tuple[type[BaseModel], ...]:
         if not isinstance(schema, type) or not issubclass(schema, BaseModel):
             raise InvalidInput("schemas must hold subclasses of pydantic's BaseModel.")
         name = schema.__name__
-        if name in checked or name == CONFIRMED or not (name.isascii() and name.isidentifier()):
+        if name in (*checked, CONFIRMED) or not _NAME.fullmatch(name) or hasattr(BaseModel, name):
             raise InvalidInput(f"The schema name {name!r} is taken or not plain; rename the class.")
         if type_of(schema) == "episodic":
             raise InvalidInput(f"{name} is episodic; only what was said is. Use another type.")
@@ -123,15 +129,19 @@ def object_schema(schema: type[BaseModel]) -> JSONSchema:
     Raises:
         InvalidInput: A field can hold something that no such schema describes.
     """
+    why = "it has no fields"
     try:
         whole = schema.model_json_schema()
-        return strict(whole, whole.get("$defs", {}))
-    except Exception as error:
+        found = strict(whole, whole.get("$defs", {}))
+    except (InvalidInput, PydanticUserError) as error:
         why = str(error) if isinstance(error, InvalidInput) else type(error).__name__
-        raise InvalidInput(
-            f"{schema.__name__} cannot be described to a model ({why}). Use texts, numbers, lists, "
-            "enumerations and classes of those, with at least one field."
-        ) from error
+    else:
+        if "properties" in found:
+            return found
+    raise InvalidInput(
+        f"{schema.__name__} cannot be described to a model: {why}. Use texts, numbers, lists, "
+        "enumerations and classes of those."
+    )
 
 
 def strict(
@@ -147,7 +157,8 @@ def strict(
         name = reference.rsplit("/", 1)[-1]
         if name in above:
             raise InvalidInput(f"{name} contains itself")
-        return strict({**defs[name], **_without_reference(node)}, defs, (*above, name))
+        beside = {key: node[key] for key in node.keys() - {"$ref", "allOf"}}
+        return strict({**defs[name], **beside}, defs, (*above, name))
     kept = {key: node[key] for key in _KEPT if key in node}
     if "const" in node:
         kept["enum"] = [node["const"]]
@@ -158,22 +169,10 @@ def strict(
     elif node.get("type") == "array" and "items" in node:
         kept["items"] = strict(node["items"], defs, above)
     elif node.get("type") == "object" and node.get("properties"):
-        fields = {name: strict(each, defs, above) for name, each in node["properties"].items()}
-        kept |= object_of(fields)
+        kept["properties"] = {
+            name: strict(each, defs, above) for name, each in node["properties"].items()
+        }
+        kept |= {"required": list(kept["properties"]), "additionalProperties": False}
     elif "enum" not in kept and node.get("type") not in _PLAIN:
         raise InvalidInput("a field may hold anything")
     return kept
-
-
-def object_of(properties: Mapping[str, JSONSchema]) -> JSONSchema:
-    """Return the schema of an object that has all of these properties and no others."""
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def _without_reference(node: Mapping[str, Any]) -> JSONSchema:
-    return {key: value for key, value in node.items() if key not in ("$ref", "allOf")}
