@@ -181,7 +181,7 @@ def _wrong_types(error: ValidationError) -> list[str]:
     """Return the faults that pydantic found: not in its words, which may quote the answer."""
     faults: dict[str, None] = {}  # in order, each once
     for each in error.errors(include_url=False, include_input=False):
-        name, place, part = (*each["loc"][:3], *(None,) * (3 - len(each["loc"])))
+        name, place, part = [*each["loc"], None, None, None][:3]
         label = "The answer" if place is None else f"{name} {int(place) + 1}"
         wrong = f"{(name if place is None else part) or 'it'} is wrong ({each['type']})"
         if each["type"] == "extra_forbidden":
