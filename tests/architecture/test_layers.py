@@ -27,6 +27,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "langgraph": ADAPTERS,
     "llama_index": ADAPTERS,
     "tools": ADAPTERS,
+    "consolidation": ADAPTERS,
     "server": ADAPTERS,
     "middleware": (*ADAPTERS, "langchain", "tools"),
     "cli": (*ADAPTERS, "server", "storage.rest", "storage.rest.outbox"),

@@ -14,6 +14,7 @@
     ├── EmbeddingsError
     │   └── EmbeddingMismatch
     ├── RerankingFailed
+    ├── ConsolidationRefused      the answer of a language model cannot be used
     └── StoreError
         ├── StoreUnavailable
         ├── StoreBusy
@@ -94,6 +95,20 @@ class EmbeddingMismatch(EmbeddingsError):
 
 class RerankingFailed(KronvexError):
     """The reranker returned something other than scores, or documents that it was given."""
+
+
+class ConsolidationRefused(KronvexError):
+    """The language model's answer cannot be used; nothing of it was stored.
+
+    The message lists every fault in words that the model can act on.
+
+    Attributes:
+        input_tokens: What the refused call read, 0 if the provider does not say.
+        output_tokens: What it wrote.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 class StoreError(KronvexError):

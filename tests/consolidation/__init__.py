@@ -1,0 +1,1 @@
+"""Consolidation: schemas, answers, prompts, calls and reports."""
