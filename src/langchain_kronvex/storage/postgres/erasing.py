@@ -25,7 +25,8 @@ _SWEEP = (
 )
 _LEAVE = (
     "WITH gone AS (DELETE FROM langchain_kronvex.scopes AS s WHERE s.scope = ANY(%s) "
-    "AND NOT EXISTS (SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = s.scope) RETURNING s.scope) "
+    "AND NOT EXISTS (SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = s.scope) "
+    "RETURNING s.scope) "
     "DELETE FROM langchain_kronvex.consolidations WHERE scope IN (SELECT scope FROM gone)"
 )
 # Those of some owners' derived memories that rest on nothing but memories under a condition,
