@@ -24,7 +24,9 @@ from postgres.program import in_both_colours
 from postgres.server import Server
 from postgres.test_partitions import DOCUMENT, PARTITIONING
 
-LIMITED = ("records", "scopes", "accesses", "upcoming_vectors", "claims")
+LIMITED = (
+    "records", "scopes", "accesses", "upcoming_vectors", "claims", "consolidations", "second_looks",
+)  # fmt: skip
 Open = Callable[..., KronvexMemory]
 
 
@@ -60,6 +62,7 @@ def furnished(open_limited: Open, role_url: str) -> Iterator[psycopg.Connection[
     memory.clear()
     for user in ("ana", "ben"):
         stored = memory.remember(f"{user} has a secret", user_id=user)
+        memory.engine.backend.claim(user, "worker", stored.created_at, 60)
         memory.engine.backend.count_accesses({stored.id: 1}, stored.created_at)
         memory.engine.backend.prepare_reindex("next", 1)
         text = Unembedded(1, stored.id, stored.content)
@@ -68,6 +71,10 @@ def furnished(open_limited: Open, role_url: str) -> Iterator[psycopg.Connection[
         reach(connection, "*")
         connection.execute(
             "INSERT INTO langchain_kronvex.claims SELECT scope, seq, scope, now() "
+            "FROM langchain_kronvex.records"
+        )
+        connection.execute(
+            "INSERT INTO langchain_kronvex.second_looks SELECT scope, seq, true "
             "FROM langchain_kronvex.records"
         )
         connection.commit()

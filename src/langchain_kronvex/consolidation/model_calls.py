@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextvars
 import inspect
 import json
+import time
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +17,18 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.utils.json import parse_json_markdown
+from tenacity import (
+    Retrying,
+    retry_if_not_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
 from langchain_kronvex.consolidation.schemas import JSONSchema
-from langchain_kronvex.core.errors import ConsolidationRefused
+from langchain_kronvex.core.errors import ConsolidationRefused, KronvexError
 
 RUN_NAME = "kronvex_consolidation"
+HOUR_SECONDS = 3600.0
 UNUSABLE = "The answer is not one JSON object of the schema."
 CUT_OFF = (
     "The answer was cut off at the model's limit of output tokens; write less, or raise the limit."
@@ -40,6 +49,82 @@ class Answer:
     raw: dict[str, Any]
     input_tokens: int
     output_tokens: int
+
+
+class OutOfCalls(KronvexError):
+    """No call is left within this hour; `seconds` from now there is one."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("max_calls_per_hour is used up.")
+        self.seconds = seconds
+
+
+class ModelCaller:
+    """Calls a model: again while its provider fails, and only so often within an hour.
+
+    Args:
+        model: The model.
+        attempts: How often a call is tried.
+        max_calls_per_hour: The most calls within any hour, tries included; None for any number.
+        longest_pause_seconds: The longest pause between two tries.
+    """
+
+    def __init__(
+        self,
+        model: BaseChatModel,
+        attempts: int,
+        max_calls_per_hour: int | None,
+        longest_pause_seconds: float = 30.0,
+    ) -> None:
+        self.model, self._max_calls = model, max_calls_per_hour
+        self._called = deque[float]()  # in the last hour
+        self._retrying = Retrying(
+            stop=stop_after_attempt(attempts),
+            wait=wait_random_exponential(max=longest_pause_seconds),
+            retry=retry_if_not_exception_type((ConsolidationRefused, OutOfCalls)),
+            reraise=True,
+        )
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model, or else of its class."""
+        named = (getattr(self.model, field, None) for field in ("model_name", "model"))
+        return next((name for name in named if isinstance(name, str)), type(self.model).__name__)
+
+    def ask(
+        self, messages: Sequence[BaseMessage], schema: JSONSchema, counts: Counter[str]
+    ) -> dict[str, Any]:
+        """Return the answer of the model; add its calls and tokens to the counts.
+
+        Raises:
+            OutOfCalls: there were as many calls within an hour as are allowed.
+            ConsolidationRefused: the answer cannot be used.
+            Exception: the provider's, after the last try.
+        """
+        return self._retrying.copy()(self._once, messages, schema, counts)
+
+    def _once(
+        self, messages: Sequence[BaseMessage], schema: JSONSchema, counts: Counter[str]
+    ) -> dict[str, Any]:
+        now = time.monotonic()
+        while self._called and self._called[0] <= now - HOUR_SECONDS:
+            self._called.popleft()
+        if self._max_calls is not None and len(self._called) >= self._max_calls:
+            raise OutOfCalls(self._called[0] + HOUR_SECONDS - now)
+        self._called.append(now)
+        counts["calls"] += 1
+        try:
+            answer = ask(self.model, messages, schema)
+        except ConsolidationRefused as refused:
+            _add_cost(counts, refused)
+            raise
+        _add_cost(counts, answer)
+        return answer.raw
+
+
+def _add_cost(counts: Counter[str], of: Answer | ConsolidationRefused) -> None:
+    counts["input_tokens"] += of.input_tokens
+    counts["output_tokens"] += of.output_tokens
 
 
 def ask(model: BaseChatModel, messages: Sequence[BaseMessage], schema: JSONSchema) -> Answer:

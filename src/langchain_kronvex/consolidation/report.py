@@ -9,6 +9,7 @@ from typing import Literal
 from langchain_kronvex.core.context_lines import neutral
 from langchain_kronvex.core.validation import MemoryType
 
+OperationKind = Literal["add", "supersede", "confirm"]
 _SIGNS = {"add": "+", "supersede": "~", "confirm": "="}
 
 
@@ -28,7 +29,7 @@ class Operation:
         reason: Why, in the model's words.
     """
 
-    kind: Literal["add", "supersede", "confirm"]
+    kind: OperationKind
     id: str | None
     content: str
     memory_type: MemoryType

@@ -17,6 +17,7 @@ from langchain_kronvex.core.validation import (
 )
 
 MemoryTypes = MemoryType | Collection[MemoryType] | None  # None for all types
+Again = Literal["set_aside", "all"]  # which memories a consolidation looks at once more
 OrderBy = Literal["confidence", "similarity"]
 
 

@@ -121,6 +121,8 @@ class Engine:
         model: The embeddings in use.
         clock: Returns the current time, as an aware datetime.
         writer: Saves in the background.
+        closing: Set when the memory is being closed.
+        further_writers: Those of adapters, which only `stats` counts; the adapters end them.
         accesses: Counts accesses of recalled memories.
         recaller: Finds memories.
         embedder: Fetches vectors in the background.
@@ -153,9 +155,10 @@ class Engine:
         self.writer = BackgroundWriter(on_error=settings.on_error)
         # Separate from the writer, so that a slow provider does not delay saving.
         self._embedding_writer = BackgroundWriter(on_error=settings.on_error)
-        self._closing = threading.Event()
+        self.closing = threading.Event()
+        self.further_writers: list[BackgroundWriter] = []
         parts = (self.threads, self.writer, self._embedding_writer, self.backend)
-        self._finalizer = weakref.finalize(self, _shut, self._closing, *parts)
+        self._finalizer = weakref.finalize(self, _shut, self.closing, *parts)
         try:
             self._start()
         except BaseException:
@@ -181,7 +184,7 @@ class Engine:
         if (retention := self.settings.retention) is not None:
             self.retainer = Retainer(
                 self.backend, retention, self.writer, self.accesses, self.clock, self.eraser.wake,
-                self._closing,
+                self.closing,
             )  # fmt: skip
         if model := self.model.current:
             model.load()
@@ -313,7 +316,7 @@ class Engine:
 
     def stats(self) -> MemoryStats:
         """Return the figures of the store and of the background work."""
-        writers = (self.writer, self._embedding_writer)
+        writers = (self.writer, self._embedding_writer, *self.further_writers)
         stored = self.backend.stats(self.clock())
         errors = [*(w.last_error for w in writers), stored.last_error, self.degraded.last_error]
         return replace(

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from functools import partial
 
 from langchain_kronvex.core.errors import NotSupported
-from langchain_kronvex.core.types import MemoryStats, Retention, Scope, SessionSummary
+from langchain_kronvex.core.types import Again, MemoryStats, Retention, Scope, SessionSummary
 from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
@@ -195,12 +195,13 @@ class MemoryBackend(ABC):
         raise _no_consolidation()
 
     def unconsolidated(
-        self, owner: str, limit: int, now: datetime, *, after: int = 0, set_aside: bool = False
+        self, owner: str, limit: int, now: datetime, *, after: int = 0, again: Again | None = None
     ) -> Unconsolidated:
         """Return episodic memories of an owner that are to be consolidated, at most `limit`.
 
-        These are the visible ones that were not looked at, whose text has changed since, or, with
-        `set_aside`, that were set aside. Superseded ones are left out.
+        These are the visible ones that were not looked at or whose text has changed since; also
+        those that were set aside, or all of them, if they are to be looked at `again`. Superseded
+        ones are left out, and those written before the position `after`, or at it.
         """
         raise _no_consolidation()
 

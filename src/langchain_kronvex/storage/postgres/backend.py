@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, KronvexError
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.types import MemoryStats, Retention, Scope, SessionSummary
+from langchain_kronvex.core.types import Again, MemoryStats, Retention, Scope, SessionSummary
 from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.ranking import Floats
 from langchain_kronvex.recall.request import RecallRequest
@@ -188,14 +188,12 @@ class PostgresBackend(MemoryBackend, ForkAware):
         return self._write(scopes, lambda tx: consolidating.claim(tx, owner, worker, now, seconds))
 
     def unconsolidated(
-        self, owner: str, limit: int, now: datetime, *, after: int = 0, set_aside: bool = False
+        self, owner: str, limit: int, now: datetime, *, after: int = 0, again: Again | None = None
     ) -> Unconsolidated:
         """See `MemoryBackend.unconsolidated`."""
         reach = self.db.reach_of([Scope(owner or None)])
         return self.db.run(
-            lambda tx: consolidating.unconsolidated(
-                tx, owner, limit, now, after, set_aside=set_aside
-            ),
+            lambda tx: consolidating.unconsolidated(tx, owner, limit, now, after, again),
             reach,
             reads=True,
         )

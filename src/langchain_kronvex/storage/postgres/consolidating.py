@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from langchain_kronvex.core.types import Again
 from langchain_kronvex.storage.backend import Consolidated, Record, Unconsolidated
 from langchain_kronvex.storage.postgres import erasing, rows, writing
 from langchain_kronvex.storage.postgres.database import Statement, Transaction
@@ -14,7 +15,8 @@ _WAITING = (
     "LEFT JOIN langchain_kronvex.consolidations AS c ON c.scope = s.scope "
     "WHERE s.agent_id = %s AND (c.until IS NULL OR c.until <= %s) "
     "AND s.revision > coalesce(c.revision, 0) AND EXISTS (SELECT 1 "
-    "FROM langchain_kronvex.records AS r WHERE r.scope = s.scope AND r.kind = 'memory')"
+    "FROM langchain_kronvex.records AS r WHERE r.scope = s.scope AND r.kind = 'memory' "
+    "AND r.type = 'episodic')"
 )
 _CLAIM = (
     "INSERT INTO langchain_kronvex.consolidations AS c (scope, worker, until) "
@@ -65,7 +67,7 @@ def claim(tx: Transaction, owner: str, worker: str, now: datetime, seconds: floa
 
 
 def unconsolidated(
-    tx: Transaction, owner: str, limit: int, now: datetime, after: int, *, set_aside: bool
+    tx: Transaction, owner: str, limit: int, now: datetime, after: int, again: Again | None
 ) -> Unconsolidated:
     """See `MemoryBackend.unconsolidated`."""
     scope = tx.scope(owner)
@@ -74,7 +76,9 @@ def unconsolidated(
         return Unconsolidated([], 0)
     # Read before the records: what is written in between is found the next time.
     ((revision, seq, known),) = progress
-    bounds = [scope, scope, known, seq, scope, set_aside, after, now, limit]
+    if again == "all":
+        seq = known = 0
+    bounds = [scope, scope, known, seq, scope, again is not None, after, now, limit]
     records = [(number, from_cells(cells)) for number, *cells in tx.execute(_LEFT, bounds)]
     return Unconsolidated(records, revision if len(records) < limit else 0)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from langchain_kronvex.core.types import Again
 from langchain_kronvex.storage.backend import Consolidated, Record, Unconsolidated
 from langchain_kronvex.storage.record import from_cells, to_micros
 from langchain_kronvex.storage.sqlite import erasing, rows, writing
@@ -15,7 +16,8 @@ from langchain_kronvex.storage.sqlite.file import AgentConnection
 _WAITING = (
     "SELECT s.owner FROM scopes AS s LEFT JOIN consolidations AS c ON c.scope = s.scope "
     "WHERE s.agent_id = ? AND coalesce(c.until, 0) <= ? AND s.revision > coalesce(c.revision, 0) "
-    "AND EXISTS (SELECT 1 FROM records AS r WHERE r.scope = s.scope AND r.kind = 'memory')"
+    "AND EXISTS (SELECT 1 FROM records AS r WHERE r.scope = s.scope AND r.kind = 'memory' "
+    "AND r.type = 'episodic')"
 )
 _CLAIM = (
     "INSERT INTO consolidations (scope, worker, until) "
@@ -31,7 +33,7 @@ _PROGRESS = (
 _LEFT = (
     f"SELECT r.seq, {rows.RECORD_COLUMNS} FROM {rows.RECORD_TABLES} WHERE r.seq IN ("
     "SELECT seq FROM records WHERE scope = ? AND kind = 'memory' AND revision > ? AND seq > ? "
-    "UNION ALL SELECT l.seq FROM second_looks AS l JOIN records AS o ON o.seq = l.seq "
+    "UNION SELECT l.seq FROM second_looks AS l JOIN records AS o ON o.seq = l.seq "
     "WHERE o.scope = ? AND l.set_aside <= ?) "
     "AND r.type = 'episodic' AND r.sources IS NULL AND r.superseded_by IS NULL AND r.seq > ? "
     f"AND {rows.VISIBLE} ORDER BY r.seq LIMIT ?"
@@ -62,14 +64,16 @@ def unconsolidated(
     now: datetime,
     *,
     after: int = 0,
-    set_aside: bool = False,
+    again: Again | None = None,
 ) -> Unconsolidated:
     """Return memories of an owner that are to be consolidated."""
     progress = db.execute(_PROGRESS, (db.agent_id, owner)).fetchone()
     if progress is None:
         return Unconsolidated([], 0)
     scope, revision, seq, known, _ = progress
-    bounds = (scope, known, seq, scope, set_aside, after, to_micros(now), limit)
+    if again == "all":
+        seq = known = 0
+    bounds = (scope, known, seq, scope, again is not None, after, to_micros(now), limit)
     found = db.execute(_LEFT, bounds).fetchall()
     records = [(number, from_cells(cells)) for number, *cells in found]
     return Unconsolidated(records, revision if len(found) < limit else 0)

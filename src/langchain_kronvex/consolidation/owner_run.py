@@ -1,0 +1,229 @@
+"""One consolidation of one user: read, ask, check, store, until nothing is left."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from langchain_core.messages import BaseMessage
+from langchain_core.prompts import ChatPromptTemplate
+from pydantic import BaseModel
+
+from langchain_kronvex.consolidation.answers import Operations, answer_schema, read_answer
+from langchain_kronvex.consolidation.batches import (
+    Work,
+    confirmed_record,
+    derived_record,
+    next_work,
+)
+from langchain_kronvex.consolidation.model_calls import ModelCaller, OutOfCalls, correcting
+from langchain_kronvex.consolidation.prompt import render
+from langchain_kronvex.consolidation.report import ConsolidationReport, Operation, OperationKind
+from langchain_kronvex.core.errors import ConsolidationRefused, MemoryNotFound, SaveRefused
+from langchain_kronvex.core.types import Again
+from langchain_kronvex.core.validation import check_type
+from langchain_kronvex.memory.engine import Engine, with_local_vectors
+from langchain_kronvex.storage.backend import Consolidated, Record
+
+OUT_OF_CALLS = "max_calls_per_hour"
+CLAIMED = "another worker consolidates this user"
+CONFLICTS = "others kept changing the memories"
+_MAX_CONFLICTS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How users are consolidated; see `KronvexConsolidator`."""
+
+    caller: ModelCaller
+    schemas: Sequence[type[BaseModel]]
+    prompt: ChatPromptTemplate
+    batch_exchanges: int
+    max_batch_tokens: int
+    max_operations: int
+    claim_seconds: float
+
+
+class Derived(NamedTuple):
+    """What a model derives from some memories; or why its answers cannot be used."""
+
+    operations: Operations = Operations()
+    records: Sequence[Record] = ()
+    refused: ConsolidationRefused | None = None
+
+
+@dataclass(slots=True)
+class OwnerRun:
+    """Consolidates one user, a batch at a time.
+
+    Each batch is stored as one step, together with how far the user is consolidated. So a run may
+    end anywhere.
+
+    Attributes:
+        seconds_to_wait: If it was stopped for want of calls, how long until there is one.
+    """
+
+    engine: Engine
+    options: RunOptions
+    owner: str
+    dry_run: bool = False
+    again: Again | None = None
+    seconds_to_wait: float = field(default=0.0, init=False)
+    _worker: str = field(default_factory=lambda: uuid.uuid4().hex, init=False)
+    _after: int = field(default=0, init=False)
+    _counts: Counter[str] = field(default_factory=Counter, init=False)
+    _operations: list[Operation] = field(default_factory=list, init=False)
+
+    def complete(self) -> ConsolidationReport:
+        """Consolidate until nothing is left, or something ends it early."""
+        began = time.monotonic()
+        try:
+            stopped = self._run()
+        finally:
+            self._claim(0)
+        return ConsolidationReport(
+            **self._counts, users=1, dry_run=self.dry_run, stopped=stopped,
+            operations=tuple(self._operations), seconds=time.monotonic() - began,
+        )  # fmt: skip
+
+    def _run(self) -> str | None:
+        conflicts = 0
+        while conflicts <= _MAX_CONFLICTS:
+            if not self._claim(self.options.claim_seconds):
+                return CLAIMED
+            limits = (self.options.batch_exchanges, self.options.max_batch_tokens)
+            work = next_work(self.engine, self.owner, *limits, self._after, self.again)
+            try:
+                is_done = self._do(work)
+            except OutOfCalls as stopped:
+                self.seconds_to_wait = stopped.seconds
+                return OUT_OF_CALLS
+            if not is_done:
+                conflicts += 1
+            elif not work.records:
+                return None
+            elif self.dry_run or self.again:  # they would be found again
+                self._after = max(work.records)
+        return CONFLICTS
+
+    def _claim(self, seconds: float) -> bool:
+        if self.dry_run:
+            return True
+        engine = self.engine
+        return engine.backend.claim(self.owner, self._worker, engine.clock(), seconds)
+
+    def _do(self, work: Work) -> bool:
+        """Ask the model about some memories, and store what it derives; False for a conflict."""
+        derived = self._derived(work) if work.records else Derived()
+        stored: Sequence[Record] | None = derived.records
+        if not self.dry_run:
+            stored = self._store(work, derived)
+            if derived.refused and stored is not None:
+                self.engine.writer.report(derived.refused)
+        if stored is None:
+            return False
+        if work.records:
+            self._counts["batches"] += 1
+            self._counts["exchanges"] += len(work.records)
+            self._counts["set_aside"] += len(work.records) if derived.refused else 0
+        self._tell(work, derived.operations, stored)
+        return True
+
+    def _derived(self, work: Work) -> Derived:
+        """Return what the model derives; after two answers that cannot be used, nothing."""
+        given = self.options.prompt.format_messages(**_variables(self.options.prompt, work))
+        try:
+            return self._answered(given, work)
+        except ConsolidationRefused as first:
+            self._counts["refused"] += 1
+            again = correcting(given, first)
+        try:
+            return self._answered(again, work)
+        except ConsolidationRefused as second:
+            self._counts["refused"] += 1
+            return Derived(refused=second)
+
+    def _answered(self, messages: Sequence[BaseMessage], work: Work) -> Derived:
+        schemas = self.options.schemas
+        raw = self.options.caller.ask(messages, answer_schema(schemas), self._counts)
+        found = read_answer(raw, work.batch, schemas, self.options.max_operations)
+        return Derived(found, self._records(found, work))
+
+    def _records(self, operations: Operations, work: Work) -> list[Record]:
+        """Return the records of what is derived, as `before_save` lets them be stored."""
+        name = self.options.caller.model_name
+        records = [derived_record(each, work, name) for each in operations.added]
+        try:
+            return [self.engine.before_save.memory(record) for record in records]
+        except SaveRefused:
+            raise ConsolidationRefused(
+                "An entry holds what must not be stored; leave out all secrets."
+            ) from None
+
+    def _store(self, work: Work, derived: Derived) -> Sequence[Record] | None:
+        """Store the result of a batch in one step; return what was added, None for a conflict."""
+        engine, operations = self.engine, derived.operations
+        cited = [id_ for each in operations.added for id_ in each.sources]
+        cited += [id_ for each in operations.confirmed for id_ in each.sources]
+        records, maker = with_local_vectors(engine.model.current, derived.records)
+        wanted = Consolidated(
+            owner=self.owner,
+            worker=self._worker,
+            positions=list(work.records),
+            set_aside=list(work.records) if derived.refused else (),
+            revision=work.revision,
+            unchanged={record.id: record.content for record in work.records_of(cited)},
+            added=records,
+            changed=[confirmed_record(each, work) for each in operations.confirmed],
+            model=maker,
+        )
+        try:
+            stored = engine.backend.consolidate(wanted, engine.clock())
+        except MemoryNotFound:  # what is superseded or confirmed was forgotten meanwhile
+            return None
+        if stored:
+            engine.embed_soon(engine.model.current)
+        return stored
+
+    def _tell(self, work: Work, operations: Operations, stored: Sequence[Record]) -> None:
+        for record, each in zip(stored, operations.added, strict=True):
+            # The same text may have been stored meanwhile, or long ago.
+            kind: OperationKind = "supersede" if each.replaces else "add"
+            kind = "confirm" if record.deduplicated else kind
+            self._counts[_COUNT_OF[kind]] += 1
+            self._operations.append(
+                Operation(
+                    kind=kind, id=None if self.dry_run else record.id, content=record.content,
+                    memory_type=each.memory_type, user_id=self.owner, sources=each.sources,
+                    replaces=() if each.replaces is None else (each.replaces,),
+                    valid_from=each.valid_from, reason=each.reason,
+                )
+            )  # fmt: skip
+        for confirmed in operations.confirmed:
+            known = work.known[confirmed.id]
+            self._counts["confirmed"] += 1
+            self._operations.append(
+                Operation(
+                    kind="confirm", id=known.id, content=known.content,
+                    memory_type=check_type(known.type), user_id=self.owner,
+                    sources=tuple(id_ for id_ in confirmed.sources if id_ not in known.sources),
+                )
+            )  # fmt: skip
+
+
+def _variables(prompt: ChatPromptTemplate, work: Work) -> dict[str, str]:
+    """Return those of the variables that the prompt has."""
+    return {
+        name: each for name, each in render(work.batch).items() if name in prompt.input_variables
+    }
+
+
+_COUNT_OF: dict[OperationKind, str] = {
+    "add": "added",
+    "supersede": "superseded",
+    "confirm": "confirmed",
+}
