@@ -122,7 +122,7 @@ class Engine:
         clock: Returns the current time, as an aware datetime.
         writer: Saves in the background.
         closing: Set when the memory is being closed.
-        further_writers: Those of adapters, which only `stats` counts; the adapters end them.
+        further_writers: Those of adapters, which end them; `stats` counts their work.
         accesses: Counts accesses of recalled memories.
         recaller: Finds memories.
         embedder: Fetches vectors in the background.
@@ -155,8 +155,7 @@ class Engine:
         self.writer = BackgroundWriter(on_error=settings.on_error)
         # Separate from the writer, so that a slow provider does not delay saving.
         self._embedding_writer = BackgroundWriter(on_error=settings.on_error)
-        self.closing = threading.Event()
-        self.further_writers: list[BackgroundWriter] = []
+        self.closing, self.further_writers = threading.Event(), list[BackgroundWriter]()
         parts = (self.threads, self.writer, self._embedding_writer, self.backend)
         self._finalizer = weakref.finalize(self, _shut, self.closing, *parts)
         try:
@@ -361,16 +360,10 @@ def with_local_vectors(
     ], model.name
 
 
-def _shut(
-    closing: threading.Event,
-    threads: Threads,
-    writer: BackgroundWriter,
-    embedding: BackgroundWriter,
-    backend: MemoryBackend,
-) -> None:
+def _shut(closing: threading.Event, *parts: Threads | BackgroundWriter | MemoryBackend) -> None:
     closing.set()
     with ExitStack() as stack:  # closes every part, also when closing one is cut short
-        for part in (backend, embedding, writer, threads):
+        for part in reversed(parts):
             stack.callback(part.close)
 
 
