@@ -56,12 +56,17 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known already. One without a number was stated directly, and stays as it is."""
+    """What is known already. One without a number was stated directly, and stays as it is.
+
+    `exchanges` are the numbers of those among the shown exchanges that it rests on: they are shown
+    once more, because they were corrected.
+    """
 
     number: int | None
     id: str
     content: str
     created_at: datetime
+    exchanges: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,9 +57,12 @@ def next_work(
     known = _known(engine, owner, exchanges) if exchanges else []
     numbers = iter(range(1, len(known) + 1))
     shown = [
-        Known(next(numbers) if each.sources else None, each.id, each.content, each.created_at)
+        Known(
+            next(numbers) if each.sources else None, each.id, each.content, each.created_at,
+            tuple(exchange.number for exchange in exchanges if exchange.id in each.sources),
+        )
         for each in known
-    ]
+    ]  # fmt: skip
     by_id = {record.id: record for record in known}
     return Work(owner, records, by_id, revision, Batch(exchanges, shown))
 

@@ -39,7 +39,8 @@ Each entry is one short sentence that is understood on its own, in the user's la
 - replaces: the number of the known fact that it makes outdated, only if the user says so later. \
 Otherwise null.
 - confirmed: known facts that the user says again. Never repeat a known fact as a new one; those \
-marked [-] need nothing.
+marked [-] need nothing. A known fact "from exchange 3" rests on that exchange, which was \
+corrected since: replace it if the exchange says otherwise now.
 
 If nothing counts, answer with empty lists. This is often right.
 
@@ -104,7 +105,9 @@ def _lines(speaker: str, text: str) -> list[str]:
 
 def _known(known: Known) -> str:
     number = "-" if known.number is None else known.number
-    return f"[{number}] {known.created_at.date().isoformat()}: {_shown(_short(known.content))}"
+    sources = "".join(f", from exchange {each}" for each in known.exchanges)
+    day = known.created_at.date().isoformat()
+    return f"[{number}] {day}{sources}: {_shown(_short(known.content))}"
 
 
 def _short(text: str) -> str:
