@@ -91,6 +91,8 @@ def test_dates_without_a_time_zone_and_lone_texts(memory: KronvexMemory) -> None
         memory.remember("tea", created_at=datetime(2026, 1, 1))
     with pytest.raises(InvalidInput, match="already_shown must be a list"):
         memory.inject_context("tea", already_shown="tea")
+    with pytest.raises(InvalidInput, match="every item of already_shown must be a string"):
+        memory.inject_context("tea", already_shown=[[]])
     for timeout in ("soon", float("nan"), True):
         with pytest.raises(InvalidInput, match="timeout must be a number"):
             memory.flush(timeout)  # type: ignore[arg-type]

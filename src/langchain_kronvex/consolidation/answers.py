@@ -59,7 +59,7 @@ class Known:
     """What is known already. One without a number was stated directly, and stays as it is.
 
     `exchanges` are the numbers of those among the shown exchanges that it rests on: they are shown
-    once more, because they were corrected.
+    once more, for example because they were corrected.
     """
 
     number: int | None

@@ -39,7 +39,7 @@ Each entry is one short sentence that is understood on its own, in the user's la
 - replaces: the number of the known fact that it makes outdated, only if the user says so later. \
 Otherwise null.
 - confirmed: known facts that the user says again. Never repeat a known fact as a new one; those \
-marked [-] need nothing. A known fact "from exchange 3" rests on that exchange, which was \
+marked [-] need nothing. A known fact "from exchange 3" rests on exchange 3, which may have been \
 corrected since: replace it if the exchange says otherwise now.
 
 If nothing counts, answer with empty lists. This is often right.

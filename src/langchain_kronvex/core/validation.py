@@ -132,6 +132,11 @@ def check_list(value: object, name: str) -> list[Any]:
     return list(value)
 
 
+def check_texts(value: object, name: str) -> list[str]:
+    """Return the items of a list of texts, with any characters."""
+    return [_string(each, f"every item of {name}") for each in check_list(value, name)]
+
+
 def check_seconds(value: object, name: str, *, least: float = 0) -> float:
     """Return a number of seconds, from `least` to a million."""
     if not _is_number(value) or not least <= value < 1e6:

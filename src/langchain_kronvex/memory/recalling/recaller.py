@@ -288,7 +288,7 @@ class Recaller:
         Raises:
             InvalidInput: `already_shown` is not a list of texts.
         """
-        return {*checks.check_list(already_shown, "already_shown"), *self._of_open_turn()}
+        return {*checks.check_texts(already_shown, "already_shown"), *self._of_open_turn()}
 
     def _of_open_turn(self) -> set[str]:
         """Return the contents of the memories that the turns under way make."""
