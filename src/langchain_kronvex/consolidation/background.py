@@ -94,9 +94,9 @@ class BackgroundConsolidation:
             self.stop(0)
             return
         try:
-            for owner in self._waiting():
-                if owner not in self._woken:
-                    self.wake(owner)
+            for owner in self._waiting():  # those that wait here already stay as they are
+                self._woken.setdefault(owner, time.monotonic())
+                self._submit(owner, self._after_seconds)
         except (KronvexError, OSError) as error:  # the next one may succeed
             logger.warning("looking for users to consolidate failed: %s", type(error).__name__)
 
