@@ -32,6 +32,7 @@ import argparse
 import json
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import cycle, product
@@ -61,11 +62,10 @@ class Said:
     reply: str = ""
 
 
-def recalled(
-    said: Sequence[Said], questions: Sequence[str], order_by: OrderBy, **options: Any
-) -> list[list[str]]:
-    """Tell everything to an empty memory, and return the marks of what each question brings."""
-    now, marks = NOW, {}
+@contextmanager
+def told(said: Sequence[Said], **options: Any) -> Iterator[tuple[KronvexMemory, dict[str, str]]]:
+    """Tell everything to an empty memory; gives it, and the mark of each id."""
+    now, marks = NOW, dict[str, str]()
     with KronvexMemory("sqlite://", clock=lambda: now, **options) as memory:
         for number, each in enumerate(sorted(said, key=lambda each: -each.days_ago)):
             now, whose = (
@@ -79,6 +79,14 @@ def recalled(
             marks.update((found.id, each.mark) for found in stored)
         now = NOW
         memory.flush()
+        yield memory, marks
+
+
+def recalled(
+    said: Sequence[Said], questions: Sequence[str], order_by: OrderBy, **options: Any
+) -> list[list[str]]:
+    """Tell everything to an empty memory, and return the marks of what each question brings."""
+    with told(said, **options) as (memory, marks):
         return [
             [
                 marks[found.id]
