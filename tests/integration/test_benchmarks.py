@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from databases import DATABASES
+from langchain_kronvex import KronvexMemory
 
+UTC = timezone.utc
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -129,6 +133,48 @@ def test_truth_is_measured_by_updates_questions_and_languages(tmp_path: Path) ->
     assert answers == [["100", "100", "0 |"]] * 8
     assert rows(languages)["English"] == {"facts": "2", "first": "100", "among five": "100"}
     assert rows(languages)["German"]["among five"] == "100"  # of two
+
+
+def test_consolidation_is_measured_by_updates_evidence_junk_and_costs(tmp_path: Path) -> None:
+    said = ["I live in Lisbon. Hello!", "I play the violin.", "Please always be brief.", "Hm?"]
+    asked = [("Where does Ana live?", ["D1:1"], 4), ("Who is brief?", ["D3:1", "D4:1"], 1)]
+    update = {"old": "I live in Cork.", "new": "I've moved to Ghent.", "question": "My home?"}
+    files = {
+        "evidence.json": [conversation("chat", said, asked)],
+        "cases.json": {"updates": [update], "distractors": ["Tulips bloom."] * 30},
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_text(json.dumps(data), encoding="utf-8")
+    head, evidence, updates, numbers = run(
+        "consolidation.py", *(tmp_path / name for name in files)
+    ).split("\n\n")
+
+    assert "these figures prove the plumbing, not a model" in head
+    found = rows(evidence)
+    assert found["verbatim alone"]["R@10"] == "100.0"
+    assert found["beside derived ones"]["R@10"] == "100.0"
+    assert float(found["beside derived ones"]["derived among 10, number"]) == 2
+    assert float(found["of which verbatim"]["R@10"]) <= 100
+    assert set(rows(updates)) == {"verbatim alone", "beside derived ones"}
+    assert updates.splitlines()[-1].split(" | ")[2:] == ["100", "100", "100 |"]
+    costs = {name: [*row.values()] for name, row in rows(numbers).items()}
+    # exchanges, added, superseded, confirmed, refused, set aside, calls; and the share of junk
+    assert costs["evidence.json"][:7] == ["4", "2", "0", "0", "0", "0", "1"]
+    assert costs["cases.json"][:7] == ["32", "1", "1", "0", "0", "0", "2"]
+    assert [row[-1] for row in costs.values()] == ["0", "0"]
+    assert all(int(row["tokens read per exchange"]) > 0 for row in rows(numbers).values())
+
+
+def test_junk_is_what_sources_do_not_support(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    is_junk = runpy.run_path(str(BENCHMARKS / "consolidation.py"))["is_junk"]
+    with KronvexMemory("sqlite://", clock=lambda: datetime(2026, 5, 8, tzinfo=UTC)) as memory:
+        source = memory.remember("I moved to Porto last month, into flat 12.", user_id="ana")
+    supported = ["Ana moved to Porto in April 2026.", "Ana's flat in Porto is number 12."]
+    assert not [text for text in supported if is_junk(text, [source])]
+    invented = ["Ana bought a boat.", "Ana moved to Porto in 2019.", "Ana's flat in Porto is 14."]
+    assert not [text for text in invented if not is_junk(text, [source])]
+    assert is_junk(supported[0], [])
 
 
 @pytest.mark.slow
