@@ -17,7 +17,7 @@ that are its sources. *Of which verbatim*: only turns themselves count, so that 
 to derived memories are visible.
 
 Junk: derived memories without support in their sources. Less than half of their words (stems,
-without function words) are in what the sources say, or they name a number or a month that is
+without function words and dates) are in what the sources say, or they name a number or a month that is
 neither there nor near a source's date: the day within 7 days, the month within 31, the year within
 366. "User" does not count as a word, because a sentence about "I" needs it.
 
@@ -90,7 +90,7 @@ class Costs:
 def is_junk(text: str, sources: Sequence[Memory]) -> bool:
     """Return whether a derived text has no support in its sources; see above."""
     said = " ".join(source.content for source in sources)
-    told = set(terms(text, "english")) - NO_WORDS
+    told = set(terms(NAMED.sub("", text), "english")) - NO_WORDS
     has_words = 2 * len(told & set(terms(said, "english"))) >= len(told)
     near = {part for source in sources for part in date_parts_near(source.created_at)}
     return not has_words or not named(text) <= named(said) | near
