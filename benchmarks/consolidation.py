@@ -17,9 +17,9 @@ that are its sources. *Of which verbatim*: only turns themselves count, so that 
 to derived memories are visible.
 
 Junk: derived memories without support in their sources. Less than half of their words (stems,
-without function words and dates) are in what the sources say, or they name a number or a month that is
-neither there nor near a source's date: the day within 7 days, the month within 31, the year within
-366. "User" does not count as a word, because a sentence about "I" needs it.
+without function words and dates) are in what the sources say, or they name a number or a month
+that is neither there nor near a source's date: the day within 7 days, the month within 31, the year
+within 366. "User" does not count as a word, because a sentence about "I" needs it.
 
 Tokens are those that the provider reports. The scripted extractor counts them as `max_tokens` does.
 """

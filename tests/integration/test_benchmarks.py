@@ -172,7 +172,7 @@ def test_junk_is_what_sources_do_not_support(monkeypatch: pytest.MonkeyPatch) ->
         source = memory.remember("I moved to Porto last month, into flat 12.", user_id="ana")
     supported = ["Ana moved to Porto in April 2026.", "Ana's flat in Porto is number 12."]
     assert not [text for text in supported if is_junk(text, [source])]
-    invented = ["Ana bought a boat.", "Ana moved to Porto in 2019.", "Ana's flat in Porto is 14."]
+    invented = ["Ana bought a boat.", "Ana moved to Porto in 2019.", "Ana's flat in Porto is 44."]
     assert not [text for text in invented if not is_junk(text, [source])]
     assert is_junk(supported[0], [])
 
