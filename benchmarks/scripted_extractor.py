@@ -20,7 +20,7 @@ from langchain_kronvex.core.context_lines import approximate_tokens
 from langchain_kronvex.recall.tokenizer import terms
 
 EXCHANGE = re.compile(r'<exchange number="(\d+)".*?>\n(.*?)</exchange>', re.DOTALL)
-KNOWN = re.compile(r"^\[(\d+)\] \S+: (.+)$", re.MULTILINE)
+KNOWN = re.compile(r"^\[(\d+)\] \S+(?:, from exchange \d+)*: (.+)$", re.MULTILINE)
 SAID = re.compile(r"^user\| (?:(\w+) said: )?(.+)$", re.MULTILINE)
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
