@@ -140,12 +140,12 @@ def _matching_dates(table: Table, term: str, days: Days | None) -> NDArray[np.bo
         said = 10_000 * table["year"].astype(np.int32) + np.int32(100) * table["month"]
         said += table["day"]
         inside: NDArray[np.bool_] = (first <= said) & (said <= last)
-        inside &= table["form"] != Form.STATEMENT
+        inside &= table["form"] < Form.STATEMENT
         return inside
     parts = date_parts(term)
     if not parts:
         return None
-    same: NDArray[np.bool_] = table["form"] != Form.STATEMENT
+    same: NDArray[np.bool_] = table["form"] < Form.STATEMENT
     for part, number in parts.items():
         same &= table[part] == number
     return same

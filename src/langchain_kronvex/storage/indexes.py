@@ -38,11 +38,14 @@ def index_row(cells: Sequence[Any], vector: Floats | None = None) -> IndexRow:
     Position in the order of writing, text that recall searches, type; the whole exchange of which
     that text is the user's part, None for other memories; session, "" for none; when the text was
     first said, when it was last said, and expiry, None for never, in seconds since 1970; pinned;
-    metadata as JSON; from when and until when it was true, None for until now.
+    metadata as JSON; from when and until when it was true, None for until now; whether it was
+    derived from other memories.
     """
     seq, text, memory_type, exchange, session_id, said, created, expires, pinned = cells[:9]
-    metadata, true_from, true_until = cells[9:]
-    if exchange is not None:
+    metadata, true_from, true_until, is_derived = cells[9:]
+    if is_derived:
+        form = Form.DERIVED
+    elif exchange is not None:
         form = Form.EXCHANGE
     else:
         form = Form.TURN if memory_type == "episodic" else Form.STATEMENT
@@ -63,7 +66,8 @@ def index_row_of(seq: int, record: Record) -> IndexRow:
     expires, until = record.expires_at, record.valid_until
     validity = record.true_from.timestamp(), until and until.timestamp()
     times = said.timestamp(), created.timestamp(), expires and expires.timestamp()
-    return index_row((seq, *texts, *times, record.pinned, json_text(record), *validity))
+    more = (record.pinned, json_text(record), *validity, bool(record.sources))
+    return index_row((seq, *texts, *times, *more))
 
 
 def without_damaged(

@@ -43,7 +43,8 @@ INDEX_COLUMNS = (
     "extract(epoch FROM r.said)::float8, extract(epoch FROM r.created)::float8, "
     "extract(epoch FROM r.expires)::float8, r.pinned, r.metadata::text, "
     "extract(epoch FROM coalesce(r.valid_from, r.said))::float8, "
-    "extract(epoch FROM r.valid_until)::float8, pgvector.halfvec_send(r.vector)"
+    "extract(epoch FROM r.valid_until)::float8, r.sources IS NOT NULL, "
+    "pgvector.halfvec_send(r.vector)"
 )
 VISIBLE = "(r.pinned OR r.expires IS NULL OR r.expires > %s)"
 OF_AGENT = "r.scope IN (SELECT scope FROM langchain_kronvex.scopes WHERE agent_id = %s)"

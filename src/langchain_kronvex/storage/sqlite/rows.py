@@ -30,7 +30,7 @@ RECORD_TABLES = "records AS r LEFT JOIN accesses AS a ON a.seq = r.seq"
 INDEX_COLUMNS = (
     "seq, coalesce(search_text, content), type, iif(search_text IS NULL, NULL, content), "
     "session_id, said / 1e6, created / 1e6, expires / 1e6, pinned, metadata, "
-    "coalesce(valid_from, said) / 1e6, valid_until / 1e6, vector"
+    "coalesce(valid_from, said) / 1e6, valid_until / 1e6, sources IS NOT NULL, vector"
 )
 VISIBLE = "(r.pinned OR r.expires IS NULL OR r.expires > ?)"
 OF_AGENT = "SELECT scope FROM scopes WHERE agent_id = ?"
