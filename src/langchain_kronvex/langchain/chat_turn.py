@@ -113,15 +113,20 @@ class Turn:
             self._saving_failed(error)
 
     def _submit(self, messages: Sequence[BaseMessage], ends: bool) -> Future[None] | None:
-        engine, saving = self.memory.engine, None
-        if messages:
-            stored = engine.before_save.messages(messages)  # here: not tried again if it fails
-            saving = engine.writer.submit(self.scope, lambda: self._write(stored))
-        if ends and self.consolidator is not None:
-            saving.add_done_callback(self._wake) if saving else self._wake()
-        return saving
+        if not messages:
+            if ends:
+                self._wake()
+            return None
+        engine = self.memory.engine
+        stored = engine.before_save.messages(messages)  # here: it is not tried again if it fails
+        return engine.writer.submit(self.scope, lambda: self._saved(stored, ends))
 
-    def _wake(self, _: object = None) -> None:
+    def _saved(self, messages: Sequence[BaseMessage], ends: bool) -> None:
+        self._write(messages)
+        if ends:
+            self._wake()
+
+    def _wake(self) -> None:
         """Tell the consolidator that the turn is saved; no failure of it reaches the turn."""
         try:
             if self.consolidator is not None:
