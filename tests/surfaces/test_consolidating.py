@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
 
@@ -16,7 +17,7 @@ from langchain_kronvex import InvalidInput, KronvexMemory, NotSupported, with_me
 from langchain_kronvex.consolidation import KronvexConsolidator
 from langchain_kronvex.middleware import KronvexMemoryMiddleware
 
-from .agents import AgentModel, agent_of, asking, config_of, create_agent, sync_and_async
+from .agents import AgentModel, agent_of, asking, config_of, sync_and_async
 from .models import FakeModel, ModelDown
 from .runs import ANA, every_way, remembered
 
@@ -82,7 +83,7 @@ def test_what_is_derived_is_recalled_in_the_next_turn(memory: KronvexMemory) -> 
 
     chain.invoke(SAID, ANA)
     assert consolidator.flush(20)
-    other = {"configurable": {"user_id": "ana", "session_id": "another day"}}
+    other: Any = {"configurable": {"user_id": "ana", "session_id": "another day"}}
     chain.invoke("Where do I live?", other)
 
     consolidator.stop()
