@@ -200,6 +200,8 @@ def test_memories_on_a_server_are_consolidated_there(tmp_path: Path) -> None:
             with_memory(RunnableLambda(str), remote, consolidator=consolidator)
         with pytest.raises(NotSupported, match="serve --consolidate"):
             KronvexMemoryMiddleware(memory=remote, consolidator=consolidator)
+        with pytest.raises(NotSupported, match="serve --consolidate"):
+            consolidator.start()
         for given in ({"user_id": "ana"}, {"user_id": "ana", "dry_run": True}, {}):
             with pytest.raises(NotSupported, match="serve --consolidate"):
                 consolidator.run(**given)

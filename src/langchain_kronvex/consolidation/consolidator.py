@@ -24,6 +24,7 @@ from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Again
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import check_memory, scope_from
+from langchain_kronvex.storage.backend import no_consolidation
 from langchain_kronvex.storage.client_envelope import AGENT_SESSION, is_session_without_memories
 
 
@@ -194,7 +195,13 @@ class KronvexConsolidator:
         """Consolidate in a thread from now on: each user, some time after they last said something.
 
         Also whatever other workers have left. Starting again only changes the time.
+
+        Raises:
+            InvalidInput: the value does not fit.
+            NotSupported: the memories are on a Kronvex server.
         """
+        if self.memory.engine.backend.is_remote:
+            raise no_consolidation()
         self._background.start(checks.check_seconds(after_seconds, "after_seconds"))
 
     async def astart(self, after_seconds: float = 30.0) -> None:
