@@ -28,9 +28,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "llama_index": ADAPTERS,
     "tools": ADAPTERS,
     "consolidation": ADAPTERS,
-    "server": ADAPTERS,
+    "server": (*ADAPTERS, "consolidation"),
     "middleware": (*ADAPTERS, "langchain", "tools"),
-    "cli": (*ADAPTERS, "server", "storage.rest", "storage.rest.outbox"),
+    "cli": (*ADAPTERS, "consolidation", "server", "storage.rest", "storage.rest.outbox"),
     "": (*ADAPTERS, "langchain"),
 }
 # Imports inside functions that make what they import: the store that a URL names, and the two

@@ -8,7 +8,7 @@ import pytest
 MEMORY_KEYS = set(
     "id agent_id content session_id memory_type type metadata created_at access_count expires_at "
     "pinned agent_memory_count deduplicated superseded superseded_by conflict_detected "
-    "conflicts_resolved is_meta consolidation_count user_id valid_from valid_until".split()
+    "conflicts_resolved is_meta consolidation_count sources user_id valid_from valid_until".split()
 )
 SAID = "User prefers concise answers"
 

@@ -1,4 +1,4 @@
-"""The command line: serve a store over HTTP, manage its API keys, move its memories."""
+"""The command line: serve a store over HTTP, manage its API keys, move or consolidate memories."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from langchain_kronvex.cli.consolidate import add_consolidate_command
 from langchain_kronvex.cli.outbox import add_outbox_commands
 from langchain_kronvex.cli.terminal import note, say
 from langchain_kronvex.cli.transfer import add_transfer_commands
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(add("serve", help="serve the REST API from a store", parents=[memory]))
     _add_key_commands(add("keys", help="manage API keys"), [store])
     add_transfer_commands(add, [memory])
+    add_consolidate_command(add, [memory])
     add_outbox_commands(add("outbox", help="manage entries that a Kronvex API rejected"))
     return parser
 
@@ -75,6 +77,8 @@ def _add_serve(serve: argparse.ArgumentParser) -> None:
     option("--cors-origin", action="append", default=[], help="a page that may call; repeatable")
     every = "a recall without session_id sees every session of the agent"
     option("--all-sessions", action="store_true", help=every)
+    model = "provider:model that derives what is known of users, such as openai:gpt-4o-mini"
+    option("--consolidate", metavar="MODEL", help=model)
     serve.set_defaults(command=_serve)
 
 
@@ -106,7 +110,7 @@ def _serve(asked: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     url = resolve_url(asked.url, None)
     with KronvexMemory(url, embeddings=asked.embeddings) as memory:
-        app = create_app(memory, _settings(asked, url))
+        app = create_app(memory, _settings(asked, url), consolidate=asked.consolidate)
         uvicorn.run(app, host=asked.host, port=asked.port, **_UVICORN)
 
 

@@ -14,7 +14,7 @@ from langchain_kronvex.core.types import MoveSummary
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.urls import is_remote, require_store, resolve_url
 
-_LAST_SECONDS = 60.0  # for the background work of an import
+LAST_SECONDS = 60.0  # for the background work of a command
 
 
 def add_transfer_commands(
@@ -39,12 +39,16 @@ def _export(asked: argparse.Namespace) -> None:
     if not asked.vectors and not is_remote(url):
         embeddings = False  # so that an export asks no provider
     with KronvexMemory(url, agent_id=asked.agent, embeddings=embeddings) as memory:
-        _check_named(asked, memory)
+        check_named(asked, memory)
         _report(memory.export(file, user_id=asked.user, vectors=asked.vectors), "written")
 
 
-def _check_named(asked: argparse.Namespace, memory: KronvexMemory) -> None:
-    """Check that there is something of the user or the agent that was named."""
+def check_named(asked: argparse.Namespace, memory: KronvexMemory) -> None:
+    """Check that there is something of the user or the agent that was named.
+
+    Raises:
+        ConfigurationError: There is nothing.
+    """
     if asked.user is None and asked.agent is None:
         return
     engine = memory.engine
@@ -62,7 +66,7 @@ def _import(asked: argparse.Namespace) -> None:
         raise ConfigurationError(f"There is no file {asked.file!r}; nothing was imported.")
     with KronvexMemory(asked.url, agent_id=asked.agent, embeddings=asked.embeddings) as memory:
         moved = memory.import_(file)
-        if not memory.flush(_LAST_SECONDS):
+        if not memory.flush(LAST_SECONDS):
             note("Some are not sent or embedded yet. That goes on when the store is next opened.")
         _report(moved, f"read, {moved.stored:,} of them new")
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
 from langchain_kronvex.consolidation.background import BackgroundConsolidation
@@ -21,8 +23,16 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Again
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.scope_from_config import check_memory
-from langchain_kronvex.storage.client_envelope import is_session_without_memories
+from langchain_kronvex.memory.scope_from_config import check_memory, scope_from
+from langchain_kronvex.storage.backend import no_consolidation
+from langchain_kronvex.storage.client_envelope import AGENT_SESSION, is_session_without_memories
+
+
+class ConsolidationNode(Protocol):
+    """A node of a graph that consolidates the user of the run."""
+
+    def __call__(self, state: Any, config: RunnableConfig) -> None:
+        """Consolidate; the state stays as it is."""
 
 
 class KronvexConsolidator:
@@ -124,7 +134,7 @@ class KronvexConsolidator:
         owners = self.waiting() if user_id is None else [checks.check_id(user_id, "user_id")]
         if user_id is None and again is not None:
             owners = [user.user_id for user in self.memory.users()]
-        for owner in owners:
+        for owner in filter(_is_user, owners):
             run = OwnerRun(self.memory.engine, self._options, owner, dry_run=dry_run, again=again)
             report += run.complete()
             if report.stopped == OUT_OF_CALLS:
@@ -141,7 +151,7 @@ class KronvexConsolidator:
         """Return the users who have said something since, and whom no worker has claimed."""
         engine = self.memory.engine
         owners = engine.backend.waiting(engine.clock())
-        return sorted(each for each in owners if each and not is_session_without_memories(each))
+        return sorted(filter(_is_user, owners))
 
     def undo(self, report: ConsolidationReport) -> int:
         """Take back what a run did: erase what it added, and bring back what that superseded.
@@ -165,13 +175,33 @@ class KronvexConsolidator:
         """Async version of `undo`."""
         return await asyncio.to_thread(self.undo, report)
 
+    def as_node(self) -> ConsolidationNode:
+        """Return a node for LangGraph: `graph.add_node("consolidate", consolidator.as_node())`.
+
+        It consolidates the user of the run, whom the run's context or `config["configurable"]`
+        names, and changes nothing in the state. It suits graphs that run in the background, sync or
+        async: it waits for the model, whose tokens are not streamed. Like `run` it raises when the
+        provider fails repeatedly, and `ScopeRequired` when the run names no user.
+        """
+
+        def consolidate(state: Any, config: RunnableConfig) -> None:
+            self.run(scope_from(config).owner)
+
+        return consolidate
+
     # -- in the background ---------------------------------------------------------------------
 
     def start(self, after_seconds: float = 30.0) -> None:
         """Consolidate in a thread from now on: each user, some time after they last said something.
 
         Also whatever other workers have left. Starting again only changes the time.
+
+        Raises:
+            InvalidInput: the value does not fit.
+            NotSupported: the memories are on a Kronvex server.
         """
+        if self.memory.engine.backend.is_remote:
+            raise no_consolidation()
         self._background.start(checks.check_seconds(after_seconds, "after_seconds"))
 
     async def astart(self, after_seconds: float = 30.0) -> None:
@@ -183,7 +213,8 @@ class KronvexConsolidator:
 
         It returns at once and never fails. `with_memory` and the middleware call it.
         """
-        self._background.wake(user_id)
+        if _is_user(user_id):
+            self._background.wake(user_id)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Consolidate the users who wait, without a pause; False if `timeout` was not enough."""
@@ -200,3 +231,8 @@ class KronvexConsolidator:
     async def astop(self, timeout: float | None = 10.0) -> None:
         """Async version of `stop`."""
         await asyncio.to_thread(self.stop, timeout)
+
+
+def _is_user(owner: str) -> bool:
+    """Return whether an owner of memories is a user, and neither the agent nor a client's chat."""
+    return owner not in ("", AGENT_SESSION) and not is_session_without_memories(owner)

@@ -23,6 +23,7 @@ from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recalling.recall_context import ContextOptions, recall_context
+from langchain_kronvex.memory.waking import Consolidator
 
 DEGRADED_EVENT = "kronvex_memory_degraded"
 NOT_RECOGNISED = (
@@ -41,6 +42,7 @@ class Turn:
         degraded: Whether something failed.
         new: The user's messages of this turn.
         exchange: The id of the remembered exchange, which the answer completes.
+        consolidator: Is told when the turn is saved.
     """
 
     memory: KronvexMemory
@@ -51,6 +53,7 @@ class Turn:
     context: MemoryContext = field(default_factory=MemoryContext)
     degraded: bool = False
     exchange: str | None = None
+    consolidator: Consolidator | None = None
 
     @property
     def words(self) -> list[BaseMessage]:
@@ -84,22 +87,23 @@ class Turn:
         )
         self.degraded |= self.context.degraded
 
-    def save(self, messages: Sequence[BaseMessage]) -> None:
+    def save(self, messages: Sequence[BaseMessage], *, ends: bool = False) -> None:
         """Save messages of this turn, so that they are on disk once this returns.
 
-        If the store is too slow or fails, saving continues in the background.
+        If the store is too slow or fails, saving continues in the background. `ends` says that the
+        turn has no more messages.
         """
         try:
-            saving = self._submit(messages)
+            saving = self._submit(messages, ends)
             if saving:
                 saving.result(self.memory.engine.patience_seconds)
         except Exception as error:  # noqa: BLE001 - the chat goes on
             self._saving_failed(error)
 
-    async def asave(self, messages: Sequence[BaseMessage]) -> None:
+    async def asave(self, messages: Sequence[BaseMessage], *, ends: bool = False) -> None:
         """Async version of `save`; no thread waits for the disk."""
         try:
-            saving = await self.memory.engine.threads.run(self._submit, messages)
+            saving = await self.memory.engine.threads.run(self._submit, messages, ends)
             if saving:
                 waiting = asyncio.wrap_future(saving)
                 waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -108,12 +112,27 @@ class Turn:
         except Exception as error:  # noqa: BLE001 - the chat goes on
             self._saving_failed(error)
 
-    def _submit(self, messages: Sequence[BaseMessage]) -> Future[None] | None:
+    def _submit(self, messages: Sequence[BaseMessage], ends: bool) -> Future[None] | None:
         if not messages:
+            if ends:
+                self._wake()
             return None
         engine = self.memory.engine
         stored = engine.before_save.messages(messages)  # here: it is not tried again if it fails
-        return engine.writer.submit(self.scope, lambda: self._write(stored))
+        return engine.writer.submit(self.scope, lambda: self._saved(stored, ends))
+
+    def _saved(self, messages: Sequence[BaseMessage], ends: bool) -> None:
+        self._write(messages)
+        if ends:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Tell the consolidator that the turn is saved; no failure of it reaches the turn."""
+        try:
+            if self.consolidator is not None:
+                self.consolidator.wake(self.scope.owner)
+        except Exception as error:  # noqa: BLE001 - the chat goes on
+            self.memory.engine.writer.report(error)
 
     def _saving_failed(self, error: Exception) -> None:
         if isinstance(error, concurrent.futures.CancelledError):

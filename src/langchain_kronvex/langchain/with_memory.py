@@ -30,6 +30,7 @@ from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recalling.recall_context import ContextOptions
 from langchain_kronvex.memory.recalling.recaller import open_turn
 from langchain_kronvex.memory.scope_from_config import scope_from
+from langchain_kronvex.memory.waking import Consolidator, check_consolidator
 
 
 class ChainWithMemory(ContextOptions, RunnableSerializable[Any, Any]):
@@ -42,6 +43,7 @@ class ChainWithMemory(ContextOptions, RunnableSerializable[Any, Any]):
     context_key: str
     output_messages_key: str
     max_messages: int | None
+    consolidator: Consolidator | None = None
 
     model_config = ConfigDict(extra="forbid")
 
@@ -126,7 +128,7 @@ class ChainWithMemory(ContextOptions, RunnableSerializable[Any, Any]):
             try:
                 yield turn, filled, answer
             finally:
-                turn.save(turn.answer_of(answer))
+                turn.save(turn.answer_of(answer), ends=True)
                 if turn.degraded:
                     dispatch_custom_event(DEGRADED_EVENT, {}, config=config)
 
@@ -142,7 +144,7 @@ class ChainWithMemory(ContextOptions, RunnableSerializable[Any, Any]):
             try:
                 yield turn, filled, answer
             finally:
-                await turn.asave(turn.answer_of(answer))
+                await turn.asave(turn.answer_of(answer), ends=True)
                 if turn.degraded:
                     await adispatch_custom_event(DEGRADED_EVENT, {}, config=config)
 
@@ -153,6 +155,7 @@ class ChainWithMemory(ContextOptions, RunnableSerializable[Any, Any]):
             scope=scope_from(config, self.user_id, self.session_id),
             on_error=self.on_error,
             new=as_messages(said),
+            consolidator=self.consolidator,
         )
 
     def _filled(self, value: Any, turn: Turn) -> Any:
@@ -205,6 +208,7 @@ def with_memory(
     this_session_only: bool = False,
     on_error: OnFailure = "degrade",
     name: str | None = None,
+    consolidator: Consolidator | None = None,
 ) -> Runnable[Any, Any]:
     """Give a chain a memory: history, recall and saving around every call, sync or async.
 
@@ -249,21 +253,25 @@ def with_memory(
         this_session_only: Recall only from the current session.
         on_error: `degrade` (the chain continues without its memory), or `raise`.
         name: The name in traces.
+        consolidator: Derives what is known of the user from what was said, in the background, after
+            each turn: a `KronvexConsolidator` of this memory.
 
     Raises:
+        InvalidInput: the consolidator works on another memory.
         ConfigurationError: the chain or the value of an option does not fit.
         MemoryClosed: when the chain runs, if the memory has been closed.
     """
+    check_consolidator(consolidator, memory)
     try:
         return ChainWithMemory(
             chain=with_place(coerce_to_runnable(chain), context_key), memory=memory,
-            name=name or "with_memory", input_messages_key=input_messages_key,
-            history_messages_key=history_messages_key, context_key=context_key,
-            output_messages_key=output_messages_key, max_messages=max_messages, user_id=user_id,
+            consolidator=consolidator, name=name or "with_memory", max_messages=max_messages,
+            input_messages_key=input_messages_key, history_messages_key=history_messages_key,
+            context_key=context_key, output_messages_key=output_messages_key, user_id=user_id,
             session_id=session_id, top_k=top_k, max_tokens=max_tokens,
             profile_tokens=profile_tokens, memory_type=memory_type, threshold=threshold,
-            include_shared=include_shared, order_by=order_by, filter=filter,
-            since=since, until=until, this_session_only=this_session_only, on_error=on_error,
+            include_shared=include_shared, order_by=order_by, filter=filter, since=since,
+            until=until, this_session_only=this_session_only, on_error=on_error,
         )  # fmt: skip
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"with_memory: {error}") from error

@@ -142,7 +142,7 @@ class AgentTurn(Turn):
         self.context, self._recalled, self.spoken = MemoryContext(), (-math.inf, 0), None
         if answer is not None:
             self._state, self.fresh = () if self.fresh else state, False
-            self.save([answer])
+            self.save([answer], ends=True)
 
     def _not_stored(self, words: list[BaseMessage]) -> list[BaseMessage]:
         """Return the messages that are not stored yet; look up the exchange of stored ones."""

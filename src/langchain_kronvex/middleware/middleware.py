@@ -27,6 +27,7 @@ from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recalling.recall_context import ContextOptions
 from langchain_kronvex.memory.recalling.recaller import open_turn
 from langchain_kronvex.memory.scope_from_config import check_memory, scope_from
+from langchain_kronvex.memory.waking import Consolidator, check_consolidator
 from langchain_kronvex.middleware.agent_messages import (
     answer_in,
     identified,
@@ -108,6 +109,8 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         this_session_only: Recall only from the current session.
         on_error: `degrade` (the agent continues without memories), or `raise`.
         remember: Save the exchanges; if False, the agent only recalls.
+        consolidator: Derives what is known of the user from what was said, in the background, after
+            each turn: a `KronvexConsolidator` of this memory.
 
     Raises:
         InvalidInput: an option does not fit.
@@ -136,6 +139,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         this_session_only: bool = False,
         on_error: OnFailure = "degrade",
         remember: bool = True,
+        consolidator: Consolidator | None = None,
     ) -> None:
         super().__init__()
         self.memory = check_memory(memory)
@@ -147,6 +151,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
             this_session_only=this_session_only, on_error=on_error,
         )  # fmt: skip
         self._remember = check_flag(remember, "remember")
+        self._consolidator = check_consolidator(consolidator, self.memory)
         # Those of this process; the turns of others are restored from their records.
         self._turns: dict[tuple[str, Scope], AgentTurn] = {}
 
@@ -236,6 +241,7 @@ class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
         turn = AgentTurn(
             self.memory, scope_of(record), self._options.on_error, new=[], saved=saved or {},
             fresh=fresh, erasures=self.memory.engine.erasures,
+            consolidator=self._consolidator,
         )  # fmt: skip
         self._turns[record["id"], turn.scope] = turn
         for oldest in list(self._turns)[:-MAX_TURNS]:

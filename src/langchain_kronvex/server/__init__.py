@@ -13,10 +13,12 @@ Unlike the hosted service: `threshold` is 0.0 unless given, since similarities o
 engines do not compare. The same text of the same type is stored once for each user. Nothing is
 merged, and superseded only by a `supersedes` in a request. Deleting erases for good, so `restore`
 finds superseded memories only. The first memory sent to an agent with a readable name makes the
-agent. `bulk-import` takes sessions and dates.
+agent. `bulk-import` takes sessions and dates. With `consolidate=` a language model derives what is
+known of each user; `is_meta` and `sources` mark such memories.
 
-It answers 501 for ingest (which needs a language model), graph, conflicts, audit, consolidate, the
-reports with scores (health of an agent, weekly, global), demo keys and webhooks.
+It answers 501 for ingest (which needs a language model), graph, conflicts, audit, the reports with
+scores (health of an agent, weekly, global), demo keys and webhooks, and without `consolidate=` for
+consolidate.
 
 Needs the extra: `pip install "langchain-kronvex[server]"`.
 """

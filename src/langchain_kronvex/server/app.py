@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from langchain_core.language_models import BaseChatModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from langchain_kronvex.consolidation.chat_models import chat_model
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server.api import agents, memories, recall, status
@@ -32,7 +34,12 @@ _ROUTERS = (
 )
 
 
-def create_app(memory: KronvexMemory, settings: ServerSettings | None = None) -> FastAPI:
+def create_app(
+    memory: KronvexMemory,
+    settings: ServerSettings | None = None,
+    *,
+    consolidate: BaseChatModel | str | None = None,
+) -> FastAPI:
     """Return an ASGI app that offers the Kronvex REST API on a memory's store.
 
     Run it (`uvicorn module:app`) or mount it: `other_app.mount("/memory", create_app(memory))`.
@@ -42,15 +49,18 @@ def create_app(memory: KronvexMemory, settings: ServerSettings | None = None) ->
     Args:
         memory: Any memory with a store of its own.
         settings: Limits and options.
+        consolidate: A chat model, or its name such as `openai:gpt-4o-mini`, that derives what is
+            known of each user from what they said, in the background; see `KronvexConsolidator`.
 
     Raises:
-        ConfigurationError: a server keeps the memory.
-        InvalidInput: `memory` or `settings` is of another type.
+        ConfigurationError: a server keeps the memory, or the model cannot be created.
+        InvalidInput: `memory`, `settings` or `consolidate` is of another type.
     """
     settings = settings or ServerSettings()
     if not isinstance(settings, ServerSettings):
         raise InvalidInput(f"settings must be ServerSettings, not {type(settings).__name__}.")
-    service = Service(memory, settings)
+    model = None if consolidate is None else chat_model(consolidate)
+    service = Service(memory, settings, model)
     app = FastAPI(
         title="Kronvex memory API",
         version=VERSION,
@@ -62,7 +72,8 @@ def create_app(memory: KronvexMemory, settings: ServerSettings | None = None) ->
         telemetry=_SILENT,
     )
     app.state.service = service
-    for router in _ROUTERS:  # not included: FastAPI would match the path of each request twice
+    routers = _ROUTERS if model is None else (agents.consolidation, *_ROUTERS)
+    for router in routers:  # not included: FastAPI would match the path of each request twice
         app.router.routes.extend(router.routes)
     app.add_exception_handler(HTTPException, on_http_exception)
     _add_middlewares(app, service, settings)

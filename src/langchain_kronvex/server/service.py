@@ -7,15 +7,19 @@ import threading
 import time
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import date
+from functools import partial
 from typing import Annotated, Literal, TypeVar, cast, get_args
 
 from fastapi import Depends
+from langchain_core.language_models import BaseChatModel
 from starlette.requests import Request
 
+from langchain_kronvex.consolidation import KronvexConsolidator
+from langchain_kronvex.core.types import Memory
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import queries, registry
 from langchain_kronvex.server.http.errors import ApiError
@@ -26,6 +30,7 @@ _THREADS = 40
 _COUNT_SECONDS = 10.0  # other processes write to the store, and memories expire
 Call = Literal["recalls", "stores", "injects"]
 T = TypeVar("T")
+Consolidating = Callable[[KronvexMemory], KronvexConsolidator] | None
 
 
 class OpenAgent:
@@ -34,15 +39,19 @@ class OpenAgent:
     Args:
         id: The agent.
         open: Opens its memory; called on first use.
+        consolidating: Starts a consolidator of its memory; None if the server has none.
 
     Attributes:
         users: How many requests use it now.
     """
 
-    def __init__(self, id: str, open: Callable[[str], KronvexMemory]) -> None:
-        self.id, self._open = id, open
+    def __init__(
+        self, id: str, open: Callable[[str], KronvexMemory], consolidating: Consolidating = None
+    ) -> None:
+        self.id, self._open, self._consolidating = id, open, consolidating
         self.users = 0
         self._memory: KronvexMemory | None = None
+        self._consolidator: KronvexConsolidator | None = None
         self._lock = threading.Lock()
         self._count: int | None = None
         self._counted_at = 0.0
@@ -55,8 +64,31 @@ class OpenAgent:
                 self._memory = self._open(self.id)
             return self._memory
 
+    @property
+    def consolidator(self) -> KronvexConsolidator | None:
+        """The consolidator of the memory, started on first use; None if the server has none."""
+        memory = self.memory
+        with self._lock:
+            if self._consolidator is None and self._consolidating is not None:
+                self._consolidator = self._consolidating(memory)
+            return self._consolidator
+
+    def consolidate(self, stored: Iterable[Memory]) -> None:
+        """Consolidate the users of some memories, soon and in the background, if that is wanted."""
+        for owner in {each.user_id or each.session_id for each in stored} - {None}:
+            if consolidator := self.consolidator:
+                consolidator.wake(str(owner))
+
+    def stop(self) -> None:
+        """End the consolidation, after the batch under way."""
+        with self._lock:
+            consolidator, self._consolidator = self._consolidator, None
+        if consolidator is not None:
+            consolidator.stop()
+
     def close(self) -> None:
-        """Close the memory, if it was opened."""
+        """End the consolidation and close the memory, if it was opened."""
+        self.stop()
         with self._lock:
             if self._memory is not None:
                 self._memory.close()
@@ -87,12 +119,18 @@ class OpenAgents:
         first: The memory the server was given; its owner closes it.
         open: Opens the memory of another agent in the same place.
         most: How many may stay open; None for all, when closing would lose them.
+        consolidating: Starts a consolidator of a memory; None if the server has none.
     """
 
     def __init__(
-        self, first: KronvexMemory, open: Callable[[str], KronvexMemory], most: int | None
+        self,
+        first: KronvexMemory,
+        open: Callable[[str], KronvexMemory],
+        most: int | None,
+        consolidating: Consolidating = None,
     ) -> None:
         self._first, self._open, self._most = first, open, most
+        self._consolidating = consolidating
         self._changed = threading.Condition()
         self._agents: OrderedDict[str, OpenAgent] = OrderedDict()
         self._exclusive: set[str] = set()
@@ -135,6 +173,7 @@ class OpenAgents:
             agents = list(self._agents.values())
             self._agents.clear()
         for agent in agents:
+            agent.stop()
             if agent.id != self._first.agent_id:
                 agent.close()
 
@@ -142,7 +181,8 @@ class OpenAgents:
         agent = self._agents.get(agent_id)
         if agent is None:
             is_first = agent_id == self._first.agent_id
-            agent = OpenAgent(agent_id, (lambda _: self._first) if is_first else self._open)
+            open_ = (lambda _: self._first) if is_first else self._open
+            agent = OpenAgent(agent_id, open_, self._consolidating)
             self._agents[agent_id] = agent
         self._agents.move_to_end(agent_id)
         return agent
@@ -163,6 +203,7 @@ class Service:
     Args:
         memory: Says where all agents' memories are kept; its own agent is served too.
         settings: What the server allows.
+        model: Consolidates; None if nothing is consolidated.
 
     Attributes:
         now: Returns the time of the memory's clock.
@@ -171,7 +212,9 @@ class Service:
         open_agents: The agents whose memories are open.
     """
 
-    def __init__(self, memory: KronvexMemory, settings: ServerSettings) -> None:
+    def __init__(
+        self, memory: KronvexMemory, settings: ServerSettings, model: BaseChatModel | None = None
+    ) -> None:
         queries.check_servable(memory)
         self._first, self.now = memory, memory.engine.clock
         self.settings = settings
@@ -182,6 +225,7 @@ class Service:
             memory,
             lambda agent_id: queries.open_agent(memory, agent_id, settings.cache_megabytes),
             None if queries.is_in_ram(memory) else settings.open_memories,
+            None if model is None else partial(_consolidating, model),
         )
         self._threads = ThreadPoolExecutor(_THREADS, "kronvex-server")
         recalling = min(_THREADS, memory.engine.threads.max_reads())
@@ -282,6 +326,12 @@ class Service:
         if found := self.agents.find(agent_id):
             return found.key_id != key_id
         return bool(agent_id.strip()) and queries.holds_anything(self._first, agent_id)
+
+
+def _consolidating(model: BaseChatModel, memory: KronvexMemory) -> KronvexConsolidator:
+    consolidator = KronvexConsolidator(memory, model)
+    consolidator.start()
+    return consolidator
 
 
 @contextmanager

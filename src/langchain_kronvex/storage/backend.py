@@ -185,14 +185,14 @@ class MemoryBackend(ABC):
         Raises:
             NotSupported: the store does not know.
         """
-        raise _no_consolidation()
+        raise no_consolidation()
 
     def claim(self, owner: str, worker: str, now: datetime, seconds: float) -> bool:
         """Claim an owner for a worker, or renew its claim; False if another worker has claimed it.
 
         Until `seconds` from now no other worker can claim it. With 0, the claim ends.
         """
-        raise _no_consolidation()
+        raise no_consolidation()
 
     def unconsolidated(
         self, owner: str, limit: int, now: datetime, *, after: int = 0, again: Again | None = None
@@ -203,7 +203,7 @@ class MemoryBackend(ABC):
         those that were set aside, or all of them, if they are to be looked at `again`. Superseded
         ones are left out, and those written before the position `after`, or at it.
         """
-        raise _no_consolidation()
+        raise no_consolidation()
 
     def consolidate(self, wanted: Consolidated, now: datetime) -> list[Record] | None:
         """Store what was made of memories, and that they were looked at: all or nothing, durably.
@@ -215,7 +215,7 @@ class MemoryBackend(ABC):
         Raises:
             MemoryNotFound: a memory to change or supersede is gone; nothing was stored.
         """
-        raise _no_consolidation()
+        raise no_consolidation()
 
     @abstractmethod
     def count_accesses(self, counts: Mapping[str, int], now: datetime) -> None:
@@ -352,7 +352,8 @@ class MemoryBackend(ABC):
         """Close the store; called once."""
 
 
-def _no_consolidation() -> NotSupported:
+def no_consolidation() -> NotSupported:
+    """Return the error for a store that cannot keep what was consolidated."""
     return NotSupported(
         "A Kronvex server cannot store consolidated memories in one step. Consolidate where the "
         "store is: langchain-kronvex serve --consolidate MODEL, or langchain-kronvex consolidate."

@@ -19,6 +19,7 @@ from langchain_kronvex.server.registry import Agent
 from langchain_kronvex.server.service import AgentInUse, key_id_of, service_of
 
 router = guarded_router("agents")
+consolidation = guarded_router("agents")  # of servers that have a language model
 _DAYS = 14
 _TOP = 10
 _CUT_CHARS = 120
@@ -79,6 +80,15 @@ def agent_analytics(
         "sessions": responses.session_objects(queries.sessions(agent.memory)),
         "daily_memories": _daily(memories, service_of(request).now().date()),
     }
+
+
+@consolidation.post("/agents/{agent_id}/consolidate")
+def consolidate_agent(agent: AgentInUse) -> dict[str, str]:
+    """Consolidate, in the background, all users who have said something new."""
+    if consolidator := agent.consolidator:
+        for user_id in consolidator.waiting():
+            consolidator.wake(user_id)
+    return {"status": "consolidation_queued", "agent_id": agent.id}
 
 
 def _agent_object(agent: Agent, memories: int) -> dict[str, Any]:

@@ -109,6 +109,7 @@ def import_memories(agent_id: str, body: requests.BulkImport, request: Request) 
     with service.use(request, agent_id, make=True) as agent:
         stored = agent.memory.remember_many(drafts)
         agent.removed()  # some may have been there: count anew
+        agent.consolidate(stored)
     service.count_calls(request, "stores", len(stored))
     return {"imported": len(stored), "failed": len(errors), "errors": errors}
 
@@ -163,6 +164,7 @@ def change_memory(agent: AgentInUse, memory_id: str, body: requests.MemoryChange
     elif given.get("pinned"):
         given["ttl_days"] = None
     changed = agent.memory.update(_existing(agent, memory_id).id, **given)
+    agent.consolidate([changed])
     return responses.memory_object(agent.id, changed)
 
 

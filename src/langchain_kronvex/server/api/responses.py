@@ -71,8 +71,9 @@ class MemoryAnswer(Answer):
     valid_until: str | None = None
     conflict_detected: bool = False
     conflicts_resolved: int = 0
-    is_meta: bool = False
-    consolidation_count: int = 0
+    is_meta: bool
+    consolidation_count: int
+    sources: list[str]
 
 
 class Scores(Answer):
@@ -311,6 +312,9 @@ def memory_object(agent_id: str, memory: Memory) -> dict[str, Any]:
         "superseded_by": memory.superseded_by,
         "valid_from": zulu(memory.valid_from),
         "valid_until": None if memory.valid_until is None else zulu(memory.valid_until),
+        "is_meta": bool(memory.sources),
+        "consolidation_count": len(memory.sources),
+        "sources": list(memory.sources),
     }
 
 

@@ -84,7 +84,8 @@ _REASONS = {
     "GET /api/v1/agents/{agent_id}/conflicts": "memories are superseded only when a request "
     "says so, so there are no conflicts.",
     "GET /api/v1/agents/{agent_id}/audit": "only the server's log records activity.",
-    "POST /api/v1/agents/{agent_id}/consolidate": "memories are never merged.",
+    "POST /api/v1/agents/{agent_id}/consolidate": "it was started without a language "
+    "model. Start it with `langchain-kronvex serve --consolidate provider:model`.",
     "GET /api/v1/agents/{agent_id}/health": _NO_SCORES,
     "GET /api/v1/stats/weekly": _NO_SCORES,
     "GET /api/v1/analytics/global": _NO_SCORES,
