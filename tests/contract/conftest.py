@@ -1,4 +1,8 @@
-"""The backends under test, in one list, with a memory of each for sync and async verbs."""
+"""The backends under test, in one list, with a memory of each.
+
+Tests call the sync verbs: `test_twins.py` shows that the async ones do the same. What shows on a
+file shows of a SQLite database in RAM too, so that only the modules of `IN_RAM` run on both.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,13 @@ BACKENDS = [
     Backend("kronvex-api", APIS.url, shared=True),
 ]
 
+# Everything that reads and writes tables; recall works on arrays in RAM, whatever the store.
+IN_RAM = {
+    "test_closing", "test_expiry", "test_forgetting", "test_isolation", "test_listing",
+    "test_messages", "test_put", "test_put_deleting", "test_remembering", "test_stores",
+    "test_superseding",
+}  # fmt: skip
+
 OpenDriver = Callable[..., Driver]
 
 
@@ -29,7 +40,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marks = metafunc.definition.iter_markers("parametrize")
     chosen_by_the_test = any(mark.args[0] == "backend" for mark in marks)
     if "backend" in metafunc.fixturenames and not chosen_by_the_test:
-        wanted = [b for b in BACKENDS if b.shared or not shares]
+        in_ram = not shares and metafunc.definition.path.stem in IN_RAM
+        wanted = [b for b in BACKENDS if b.shared or in_ram]
         metafunc.parametrize("backend", wanted, indirect=True, ids=lambda backend: backend.name)
 
 
@@ -42,13 +54,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_promised(item: pytest.Item) -> bool:
-    chosen = getattr(item, "callspec", None)
-    backend = chosen.params.get("backend") if chosen else None
+    backend = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
     if not isinstance(backend, Backend):
         return True
-    # The async verbs run the sync ones in a thread, whatever the backend.
-    if chosen.params.get("colour") == "async" and backend.name != "sqlite-file":
-        return False
     if backend.name != "kronvex-api":
         return True
     file, name = item.path.stem, item.name.partition("[")[0]
@@ -62,9 +70,9 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     return request.param
 
 
-@pytest.fixture(params=["sync", "async"])
-def colour(request: pytest.FixtureRequest) -> str:
-    return request.param
+@pytest.fixture
+def colour() -> str:
+    return "sync"
 
 
 @pytest.fixture

@@ -151,12 +151,6 @@ for _verb, _call in SCOPED.items():
         )
 
 
-@pytest.fixture(scope="module")
-def colour() -> str:
-    """Only the sync verbs: the async ones use the same checks, as other modules show."""
-    return "sync"
-
-
 def refusal(call: Call, memory: Driver, value: Any, name: str) -> str | None:
     """Return the fault in how a value is rejected, or None."""
     try:

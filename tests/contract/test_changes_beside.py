@@ -85,8 +85,6 @@ def test_a_later_expiry_and_a_pin(seam: Seam) -> None:
 
 
 def test_threads_that_update_one_memory(memory: Driver) -> None:
-    if memory.colour == "async":
-        memory = Driver(memory.memory, "sync")  # an event loop is one thread's
     stored = memory.remember("Ana drinks tea.", user_id="ana")
     failures: list[BaseException] = []
 

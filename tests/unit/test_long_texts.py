@@ -38,6 +38,7 @@ HAN = [chr(code) for code in range(0x4E00, 0x9FFF)]
 @pytest.fixture(scope="module", autouse=True)
 def _tables_are_loaded() -> None:
     """Load what is read once, which must not count as growth."""
+    gc.collect()  # what the tests before these left
     with KronvexMemory("sqlite://") as memory:
         for text in ("Wie heißt mein Hund, und wo ist er?", "a dgo in the kitchen"):
             memory.remember(text, user_id="ana")
@@ -83,16 +84,12 @@ TEXTS = {
 kinds = pytest.mark.parametrize("kind", TEXTS)
 
 
-def seconds(action: Callable[[], object]) -> float:
-    """Return the least time of this thread that an action takes, without garbage collection.
-
-    The tests before this one leave much to collect, and threads at work.
-    """
+def seconds(action: Callable[[], object], times: int) -> float:
+    """Return the least time of this thread that an action takes, without garbage collection."""
     taken = []
-    gc.collect()
     gc.disable()
     try:
-        for _ in range(5):
+        for _ in range(times):
             began = time.thread_time()
             action()
             taken.append(time.thread_time() - began)
@@ -101,12 +98,15 @@ def seconds(action: Callable[[], object]) -> float:
     return min(taken)
 
 
-def growth(action: Callable[[str], object], kind: str, length: int) -> float:
-    """Return how much longer four times the length takes: 4 if linear, 16 if quadratic."""
+def check_growth(action: Callable[[str], object], kind: str, length: int) -> None:
+    """Check that four times the length takes 4 times as long rather than 16, as if quadratic."""
     short, long = TEXTS[kind](length // 2), TEXTS[kind](2 * length)
     action(short)
-    half, whole = seconds(lambda: action(short)), seconds(lambda: action(long))
-    return (whole + NOISE_SECONDS) / (half + NOISE_SECONDS)
+    for times in (1, 5):  # measured with more care where the first look leaves a doubt
+        half, whole = seconds(lambda: action(short), times), seconds(lambda: action(long), times)
+        if (whole + NOISE_SECONDS) / (half + NOISE_SECONDS) < 8:
+            return
+    pytest.fail(f"{action.__name__}: {half:.4f} s become {whole:.4f} s")
 
 
 @kinds
@@ -114,8 +114,8 @@ def growth(action: Callable[[str], object], kind: str, length: int) -> float:
 def test_twice_the_text_takes_about_twice_as_long(kind: str, length: int) -> None:
     embeddings = StaticEmbeddings()
 
-    assert growth(words, kind, length) < 8
-    assert growth(embeddings.embed_query, kind, length) < 8
+    check_growth(words, kind, length)
+    check_growth(embeddings.embed_query, kind, length)
 
 
 def in_order(text: str) -> list[int]:
@@ -123,24 +123,20 @@ def in_order(text: str) -> list[int]:
     return newest_first(text, [older, newer, Candidate("We moved.", 2e6, 0.9)])
 
 
-READERS: dict[str, Callable[[str], object]] = {
-    "terms": terms,
-    "focus": focus,
-    "days_of": lambda text: days_of(text, date(2026, 4, 29)),
-    "only_asks": only_asks,
-    "instructs": instructs,
-    "knows_nothing": knows_nothing,
-    "newest_first": in_order,
-}
+def days(text: str) -> object:
+    return days_of(text, date(2026, 4, 29))
+
+
+READERS: list[Callable[[str], object]] = [
+    terms, focus, days, only_asks, instructs, knows_nothing, in_order,
+]  # fmt: skip
 
 
 @kinds
-@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("length", [20_000, pytest.param(524_288, marks=pytest.mark.soak)])
-def test_what_reads_questions_and_replies_grows_with_the_text(
-    reader: str, kind: str, length: int
-) -> None:
-    assert growth(READERS[reader], kind, length) < 8
+def test_what_reads_questions_and_replies_grows_with_the_text(kind: str, length: int) -> None:
+    for reader in READERS:
+        check_growth(reader, kind, length)
 
 
 @kinds
@@ -155,7 +151,7 @@ def test_remembering_and_recalling_grow_with_the_text(kind: str, length: int) ->
             memory.recall("tea", user_id=user)
             memory.recall(text, user_id=user)
 
-        assert growth(remember_and_find, kind, length) < 8
+        check_growth(remember_and_find, kind, length)
 
 
 def test_marks_up_to_thirty_are_normalized_as_ever() -> None:
