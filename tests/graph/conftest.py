@@ -1,8 +1,7 @@
-"""Stores for LangGraph, sync and async: on real files, on PostgreSQL and on a served API."""
+"""Stores for LangGraph: on real files, on PostgreSQL and on a served API."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -104,19 +103,6 @@ class Clock:
         self.now += timedelta(**duration)
 
 
-class Verbs:
-    """The verbs of a store, called sync or async."""
-
-    def __init__(self, store: KronvexStore, way: str) -> None:
-        self.store, self._way = store, way
-
-    def __getattr__(self, verb: str) -> Any:
-        if self._way == "sync":
-            return getattr(self.store, verb)
-        method = getattr(self.store, "a" + verb)
-        return lambda *args, **kwargs: asyncio.run(method(*args, **kwargs))
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -142,7 +128,7 @@ def plain(open_store: OpenStore) -> KronvexStore:
     return open_store()
 
 
-@pytest.fixture(params=["sync", "async"])
-def store(request: pytest.FixtureRequest, plain: KronvexStore) -> Verbs:
-    """The same store, called sync or async."""
-    return Verbs(plain, request.param)
+@pytest.fixture
+def store(plain: KronvexStore) -> KronvexStore:
+    """The same store."""
+    return plain

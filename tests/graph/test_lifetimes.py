@@ -11,13 +11,13 @@ from langgraph.store.base import GetOp, SearchOp
 from integration.parts import files_with
 from langchain_kronvex.langgraph import KronvexStore
 
-from .conftest import Clock, Verbs
+from .conftest import Clock
 
 OpenStore = Callable[..., KronvexStore]
 A = ("a",)
 
 
-def test_an_expired_item_is_invisible_at_once(store: Verbs, clock: Clock) -> None:
+def test_an_expired_item_is_invisible_at_once(store: KronvexStore, clock: Clock) -> None:
     store.put(A, "short", {"text": "tea"}, ttl=1.5)
     store.put(A, "long", {"text": "tea"}, ttl=10)
     store.put(A, "for ever", {"text": "tea"})
@@ -29,7 +29,7 @@ def test_an_expired_item_is_invisible_at_once(store: Verbs, clock: Clock) -> Non
 
 
 @pytest.mark.parametrize("way", ["get", "search", "query"])
-def test_reading_restarts_the_lifetime(store: Verbs, clock: Clock, way: str) -> None:
+def test_reading_restarts_the_lifetime(store: KronvexStore, clock: Clock, way: str) -> None:
     def read(refresh: bool | None) -> bool:
         if way == "get":
             return store.get(A, "k", refresh_ttl=refresh) is not None
@@ -49,7 +49,7 @@ def test_reading_restarts_the_lifetime(store: Verbs, clock: Clock, way: str) -> 
     assert not read(None)
 
 
-def test_only_returned_items_live_longer(store: Verbs, clock: Clock) -> None:
+def test_only_returned_items_live_longer(store: KronvexStore, clock: Clock) -> None:
     for number in range(4):
         store.put(A, str(number), {"n": number}, ttl=10)
         clock.advance(seconds=1)
@@ -85,7 +85,7 @@ def test_the_default_lifetime(open_store: OpenStore, clock: Clock) -> None:
     assert {item.key for item in store.search(A)} == {"none"}
 
 
-def test_a_put_starts_a_new_lifetime(store: Verbs, clock: Clock) -> None:
+def test_a_put_starts_a_new_lifetime(store: KronvexStore, clock: Clock) -> None:
     store.put(A, "k", {"v": 1}, ttl=10)
     store.put(A, "l", {"v": 1}, ttl=10)
     clock.advance(minutes=8)
@@ -97,7 +97,7 @@ def test_a_put_starts_a_new_lifetime(store: Verbs, clock: Clock) -> None:
     assert {item.key for item in store.search(A)} == {"l"}
 
 
-def test_a_new_item_replaces_an_expired_one(store: Verbs, clock: Clock) -> None:
+def test_a_new_item_replaces_an_expired_one(store: KronvexStore, clock: Clock) -> None:
     store.put(A, "k", {"v": 1}, ttl=1)
     clock.advance(minutes=2)
     store.put(A, "k", {"v": 2})
@@ -138,7 +138,7 @@ def test_expired_items_are_swept_from_the_file(
     assert files_with(tmp_path, "w0123456789abcdef") == []
 
 
-def test_operations_in_a_batch_refresh_too(store: Verbs, clock: Clock) -> None:
+def test_operations_in_a_batch_refresh_too(store: KronvexStore, clock: Clock) -> None:
     for key in "klm":
         store.put(A, key, {"v": key}, ttl=10)
     clock.advance(minutes=8)

@@ -14,7 +14,7 @@ from inside import check_namespace, owner_of, read, written
 from langchain_kronvex import InvalidInput
 from langchain_kronvex.langgraph import KronvexStore
 
-from .conftest import Clock, Verbs
+from .conftest import Clock
 
 OpenStore = Callable[..., KronvexStore]
 TREE = [
@@ -28,7 +28,7 @@ NAMESPACES = st.lists(LABELS, min_size=1, max_size=5).map(tuple)
 
 
 @pytest.fixture
-def tree(store: Verbs) -> Verbs:
+def tree(store: KronvexStore) -> KronvexStore:
     for number, namespace in enumerate(TREE):
         store.put(namespace, f"k{number}", {"n": number})
     return store
@@ -58,17 +58,19 @@ def tree(store: Verbs) -> Verbs:
     ],
     ids=repr,
 )
-def test_listing(tree: Verbs, asked: dict[str, Any], expected: list[tuple[str, ...]]) -> None:
+def test_listing(
+    tree: KronvexStore, asked: dict[str, Any], expected: list[tuple[str, ...]]
+) -> None:
     assert tree.list_namespaces(**asked) == sorted(expected)
 
 
-def test_all_conditions_must_hold(tree: Verbs) -> None:
+def test_all_conditions_must_hold(tree: KronvexStore) -> None:
     conditions = tuple(MatchCondition("prefix", path) for path in (("a",), ("*", "b"), ("a", "b")))
     [found] = tree.batch([ListNamespacesOp(match_conditions=conditions)])
     assert found == TREE[:4]
 
 
-def test_an_invalid_listing_is_rejected(store: Verbs) -> None:
+def test_an_invalid_listing_is_rejected(store: KronvexStore) -> None:
     store.put(("a",), "k", {"v": 1})
     for wrong in ({"limit": -1}, {"offset": "1"}, {"max_depth": 0}):
         with pytest.raises(InvalidInput):
@@ -81,7 +83,7 @@ def test_an_invalid_listing_is_rejected(store: Verbs) -> None:
         store.batch([ListNamespacesOp((MatchCondition("prefix", ("a.b",)),))])
 
 
-def test_namespaces_without_items_are_not_listed(store: Verbs, clock: Clock) -> None:
+def test_namespaces_without_items_are_not_listed(store: KronvexStore, clock: Clock) -> None:
     store.put(("a", "deleted"), "k", {"v": 1})
     store.put(("a", "expired"), "k", {"v": 1}, ttl=1)
     store.put(("a", "hidden"), "k", {"v": 1}, index=False)

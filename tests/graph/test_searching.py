@@ -14,7 +14,7 @@ from langchain_kronvex import ConfigurationError, EmbeddingMismatch, InvalidInpu
 from langchain_kronvex.embeddings import StaticEmbeddings
 from langchain_kronvex.langgraph import KronvexStore
 
-from .conftest import Clock, Verbs
+from .conftest import Clock
 
 OpenStore = Callable[..., KronvexStore]
 OpenMemory = Callable[..., KronvexMemory]
@@ -27,7 +27,7 @@ FACTS = {
 
 
 @pytest.fixture
-def facts(store: Verbs, clock: Clock) -> Verbs:
+def facts(store: KronvexStore, clock: Clock) -> KronvexStore:
     for key, value in FACTS.items():
         store.put(("users", "ana"), key, value)
         clock.advance(minutes=1)
@@ -43,7 +43,9 @@ def keys(found: list[SearchItem]) -> list[str]:
     [("peanuts", "nuts"), ("Where does she live?", "city"), ("her puppy", "dog"),
      ("engineering profession", "job")],
 )  # fmt: skip
-def test_items_are_found_by_words_and_by_meaning(facts: Verbs, query: str, first: str) -> None:
+def test_items_are_found_by_words_and_by_meaning(
+    facts: KronvexStore, query: str, first: str
+) -> None:
     found = facts.search(("users", "ana"), query=query)
 
     assert found[0].key == first
@@ -56,7 +58,7 @@ def test_items_are_found_by_words_and_by_meaning(facts: Verbs, query: str, first
 
 
 @pytest.mark.parametrize("query", [None, "", "   "])
-def test_without_a_query_the_newest_items_are_first(facts: Verbs, query: str | None) -> None:
+def test_without_a_query_the_newest_items_are_first(facts: KronvexStore, query: str | None) -> None:
     found = facts.search(("users",), query=query)
     assert keys(found) == ["job", "dog", "city", "nuts"]
     assert [item.score for item in found] == [None] * 4
@@ -65,7 +67,7 @@ def test_without_a_query_the_newest_items_are_first(facts: Verbs, query: str | N
     assert keys(facts.search(("users",), query=query)) == ["city", "job", "dog", "nuts"]
 
 
-def test_field_names_are_searched_but_json_syntax_is_not(store: Verbs) -> None:
+def test_field_names_are_searched_but_json_syntax_is_not(store: KronvexStore) -> None:
     store.put(("a",), "1", {"preferred_language": "Spanish", "flags": {"beta": True}})
     store.put(("a",), "2", {"favourite_food": ["soup", "bread"]})
 
@@ -74,7 +76,7 @@ def test_field_names_are_searched_but_json_syntax_is_not(store: Verbs) -> None:
     assert store.search(("a",), query="bread")[0].key == "2"
 
 
-def test_pages_follow_each_other(facts: Verbs) -> None:
+def test_pages_follow_each_other(facts: KronvexStore) -> None:
     for options in ({"query": "Ana in the city"}, {}):
         whole = keys(facts.search(("users",), limit=10, **options))
         pages = [
@@ -96,12 +98,12 @@ def test_pages_follow_each_other(facts: Verbs) -> None:
     ],
     ids=lambda given: str(sorted(given, key=str)),
 )
-def test_filters(facts: Verbs, wanted: dict[str, Any], expected: set[str]) -> None:
+def test_filters(facts: KronvexStore, wanted: dict[str, Any], expected: set[str]) -> None:
     for options in ({"query": "Ana"}, {}):
         assert set(keys(facts.search(("users",), filter=wanted, **options))) == expected
 
 
-def test_a_filter_is_applied_before_the_page_is_cut(store: Verbs) -> None:
+def test_a_filter_is_applied_before_the_page_is_cut(store: KronvexStore) -> None:
     store.batch(
         [
             PutOp(("n",), f"k{number:03d}", {"text": f"note {number}", "rare": number % 90 == 7})
@@ -119,7 +121,7 @@ def test_a_filter_is_applied_before_the_page_is_cut(store: Verbs) -> None:
         assert one_by_one == keys(found)
 
 
-def test_a_search_only_finds_items_under_its_prefix(store: Verbs) -> None:
+def test_a_search_only_finds_items_under_its_prefix(store: KronvexStore) -> None:
     namespaces = [
         ("john-doe",), ("john_doe",), ("john-doe", "x"), ("john-doe", "x", "y"), ("john-doe2",),
         ("John-doe",), ("john",), ("john", "-doe"), ("a%b",), ("a_b",), ("axb",), ("a*b",),
@@ -138,7 +140,7 @@ def test_a_search_only_finds_items_under_its_prefix(store: Verbs) -> None:
         assert listed == (wanted if prefix != ("*",) else set(namespaces))
 
 
-def test_long_namespaces_are_found_too(store: Verbs) -> None:
+def test_long_namespaces_are_found_too(store: KronvexStore) -> None:
     long = ("tenant", "x" * 300, "é" * 200)
     other = ("tenant", "x" * 300, "é" * 199)
     deeper = (*long, "z")
@@ -155,7 +157,7 @@ def test_long_namespaces_are_found_too(store: Verbs) -> None:
     assert set(store.list_namespaces()) == {other, deeper}
 
 
-def test_the_best_items_of_several_namespaces_are_first(store: Verbs) -> None:
+def test_the_best_items_of_several_namespaces_are_first(store: KronvexStore) -> None:
     for number in range(12):
         store.put(("u", str(number)), "k", {"text": f"{'zebra ' * (number == 7)}note {number}"})
 
@@ -177,7 +179,7 @@ def test_fields_of_the_store(open_store: OpenStore) -> None:
     assert keys(store.search(("a",))) == ["3", "2", "1"]
 
 
-def test_fields_of_an_item(store: Verbs) -> None:
+def test_fields_of_an_item(store: KronvexStore) -> None:
     store.put(("a",), "1", {"x": "zebra", "y": "tea"}, index=["y"])
     store.put(("a",), "2", {"x": "zebra", "y": "coffee"}, index=["x"])
     store.put(("a",), "3", {"x": "zebra", "y": "juice"}, index=["nothing.here"])
@@ -189,7 +191,7 @@ def test_fields_of_an_item(store: Verbs) -> None:
     assert keys(store.search(("a",), query="tea"))[0] == "1"
 
 
-def test_items_that_are_not_indexed_are_only_found_without_a_query(store: Verbs) -> None:
+def test_items_that_are_not_indexed_are_only_found_without_a_query(store: KronvexStore) -> None:
     store.put(("a",), "open", {"text": "tea"})
     store.put(("a",), "closed", {"text": "tea"}, index=False)
 
@@ -198,7 +200,7 @@ def test_items_that_are_not_indexed_are_only_found_without_a_query(store: Verbs)
     assert store.get(("a",), "closed").value == {"text": "tea"}
 
 
-def test_a_replaced_item_is_found_by_its_new_text(store: Verbs) -> None:
+def test_a_replaced_item_is_found_by_its_new_text(store: KronvexStore) -> None:
     store.put(("a",), "1", {"text": "zany zebra"})
     store.put(("a",), "2", {"text": "about birds"})
     before = store.search(("a",), query="zany zebra")[0]
@@ -210,20 +212,18 @@ def test_a_replaced_item_is_found_by_its_new_text(store: Verbs) -> None:
     assert store.search(("a",), query="dogs")[0].key == "1"
 
 
-@pytest.mark.parametrize(
-    "text", ["这是中文", "これは日本語です", "이건 한국어야", "Это русский", "यह रूसी है"]
-)
-def test_other_languages(store: Verbs, text: str) -> None:
+def test_other_languages(store: KronvexStore) -> None:
     texts = ["这是中文", "これは日本語です", "이건 한국어야", "Это русский", "यह रूसी है"]
     for number, each in enumerate(texts):
         store.put(("a",), str(number), {"text": each})
-    assert store.search(("a",), query=text)[0].value == {"text": text}
+    for text in texts:
+        assert store.search(("a",), query=text)[0].value == {"text": text}
 
 
-@pytest.mark.parametrize("query", ["test!@#$%^&*()", "tea " * 2000, "\0", "\ud800", "' OR 1=1 --"])
-def test_any_query_is_allowed(store: Verbs, query: str) -> None:
+def test_any_query_is_allowed(store: KronvexStore) -> None:
     store.put(("a",), "1", {"text": "tea"})
-    assert keys(store.search(("a",), query=query)) == ["1"]
+    for query in ("test!@#$%^&*()", "tea " * 2000, "\0", "\ud800", "' OR 1=1 --"):
+        assert keys(store.search(("a",), query=query)) == ["1"]
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_any_query_is_allowed(store: Verbs, query: str) -> None:
      {"filter": "x"}, {"filter": {"a": {"$regex": "x"}}}, {"filter": {"a": {"$gt": 1, "b": 2}}}],
     ids=repr,
 )  # fmt: skip
-def test_an_invalid_search_is_rejected(store: Verbs, wrong: dict[str, Any]) -> None:
+def test_an_invalid_search_is_rejected(store: KronvexStore, wrong: dict[str, Any]) -> None:
     operation = SearchOp(("a",))._replace(**wrong)
     with pytest.raises(InvalidInput):
         store.batch([PutOp(("a",), "k", {"v": 1}), operation])

@@ -16,7 +16,7 @@ from integration.parts import HashedWords, files_with
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.langgraph import KronvexStore
 
-from .conftest import Clock, Verbs
+from .conftest import Clock
 
 OpenMemory = Callable[..., KronvexMemory]
 OpenStore = Callable[..., KronvexStore]
@@ -36,7 +36,7 @@ def plain(open_store: OpenStore) -> KronvexStore:
     return open_store(index={"fields": ["title", "chapters[*].content"]})
 
 
-def test_one_sentence_of_many_is_found_as_in_langgraphs_own_store(store: Verbs) -> None:
+def test_one_sentence_of_many_is_found_as_in_langgraphs_own_store(store: KronvexStore) -> None:
     values = {
         "whole": book(*FILLER, SENTENCE),
         "near": book("A keeper polishes the compass of a ship near the lighthouse for years."),
@@ -68,7 +68,7 @@ def test_all_fields_count_equally(open_store: OpenStore) -> None:
     assert all(item.score < top for item in store.search(A, query="nothing"))
 
 
-def test_an_item_is_one_result_and_one_item(store: Verbs) -> None:
+def test_an_item_is_one_result_and_one_item(store: KronvexStore) -> None:
     for number in range(5):
         store.put(BOOKS, str(number), book(*[f"{text} {number}" for text in FILLER]))
     for prefix in (BOOKS, ()):
@@ -81,7 +81,7 @@ def test_an_item_is_one_result_and_one_item(store: Verbs) -> None:
     assert store.get(BOOKS, "1").value["chapters"][3] == {"content": f"{FILLER[3]} 1"}
 
 
-def test_a_filter_sees_the_value_of_the_item(store: Verbs) -> None:
+def test_a_filter_sees_the_value_of_the_item(store: KronvexStore) -> None:
     store.put(BOOKS, "k", {**book(*FILLER, SENTENCE), "lent": True})
     store.put(BOOKS, "l", {**book(*FILLER, SENTENCE), "lent": False})
 
@@ -89,7 +89,7 @@ def test_a_filter_sees_the_value_of_the_item(store: Verbs) -> None:
     assert [item.key for item in found] == ["k"]
 
 
-def test_replaced_texts_are_not_found_and_are_erased(store: Verbs, tmp_path: Path) -> None:
+def test_replaced_texts_are_not_found_and_are_erased(store: KronvexStore, tmp_path: Path) -> None:
     words = [f"w{number:016x}" for number in range(6)]
     store.put(BOOKS, "k", book(*words))
     store.put(BOOKS, "k", book("nothing else", "at all"))
@@ -98,34 +98,34 @@ def test_replaced_texts_are_not_found_and_are_erased(store: Verbs, tmp_path: Pat
     assert found[0].score < 0.5
     store.put(BOOKS, "l", book(*words[:2], "more"))
     store.put(BOOKS, "l", {"title": "one text"})
-    store.store.memory.flush()
+    store.memory.flush()
     assert files_with(tmp_path, *words) == []
 
 
-def test_a_deleted_item_is_deleted_with_its_texts(store: Verbs, tmp_path: Path) -> None:
+def test_a_deleted_item_is_deleted_with_its_texts(store: KronvexStore, tmp_path: Path) -> None:
     words = [f"w{number:016x}" for number in range(40)]
     store.put(BOOKS, "k", book(*words))
     store.put(BOOKS, "k#", book("stays", "here"))
     store.batch([PutOp(BOOKS, "k", None), PutOp(B, "other", {"title": "t"})])
 
     assert {item.key for item in store.search((), query=words[7])} == {"k#", "other"}
-    store.store.memory.flush()
+    store.memory.flush()
     assert files_with(tmp_path, *words) == []
     store.delete(BOOKS, "k#")
     assert store.list_namespaces() == [B]
 
 
-def test_texts_beyond_the_limit_are_found_too(store: Verbs) -> None:
+def test_texts_beyond_the_limit_are_found_too(store: KronvexStore) -> None:
     chapters = [f"Chapter {n} tells of the town of w{n:05d}." for n in range(MAX_TEXTS + 40)]
     store.put(BOOKS, "long", book(*chapters))
     store.put(BOOKS, "other", book("Nothing of it.", "Nothing at all."))
 
     for number in (0, 20, MAX_TEXTS, MAX_TEXTS + 39):
         assert store.search(BOOKS, query=f"w{number:05d}")[0].key == "long"
-    assert store.store.memory.stats().memories == MAX_TEXTS + 3
+    assert store.memory.stats().memories == MAX_TEXTS + 3
 
 
-def test_reading_extends_the_lifetime_of_all_texts(store: Verbs, clock: Clock) -> None:
+def test_reading_extends_the_lifetime_of_all_texts(store: KronvexStore, clock: Clock) -> None:
     store.put(BOOKS, "k", book(*FILLER, SENTENCE), ttl=10)
     for _ in range(3):
         clock.now += timedelta(minutes=8)

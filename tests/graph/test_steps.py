@@ -17,8 +17,6 @@ from integration.parts import files_with
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.langgraph import KronvexStore
 
-from .conftest import Verbs
-
 OpenMemory = Callable[..., KronvexMemory]
 A, B = ("a",), ("b",)
 
@@ -91,7 +89,7 @@ def test_hundreds_of_processes_killed_while_moving_an_item(
     _kill_movers(crew, urls(tmp_path, backend), open_memory, 200, random.Random(8))
 
 
-def test_a_rejected_batch_deletes_nothing(store: Verbs) -> None:
+def test_a_rejected_batch_deletes_nothing(store: KronvexStore) -> None:
     store.put(A, "k", {"v": 1})
     with pytest.raises(ValueError, match="value"):
         store.batch([PutOp(A, "k", None), PutOp(B, "k", {"v": object()})])
