@@ -164,20 +164,16 @@ def refusal(call: Call, memory: Driver, value: Any, name: str) -> str | None:
     return "is taken"
 
 
-@pytest.mark.parametrize(
-    ("name", "call", "values"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
-)
-def test_it_is_rejected_with_advice_and_nothing_is_stored(
-    memory: Driver, name: str, call: Call, values: list[Any]
-) -> None:
+def test_it_is_rejected_with_advice_and_nothing_is_stored(memory: Driver) -> None:
     kept = memory.remember("kept", user_id="kept", session_id="kept", metadata={"a": 1})
     wrong: dict[str, str] = {}
-    for place, value in enumerate(values):
-        if said := refusal(call, memory, value, name):
-            wrong[f"{place}: {type(value).__name__}"] = said
+    for what, name, call, values in TABLE:
+        for place, value in enumerate(values):
+            if said := refusal(call, memory, value, name):
+                wrong[f"{what}, {place}: {type(value).__name__}"] = said
         stats = memory.stats()
         if (stats.memories, stats.messages, stats.users) != (1, 0, 1):
-            wrong[f"{place}: {type(value).__name__}"] = "something was stored"
+            wrong[what] = "something was stored"
             memory.clear()
             kept = memory.remember("kept", user_id="kept")
     assert wrong == {}
@@ -194,7 +190,7 @@ def test_a_date_plus_ttl_out_of_range_is_rejected(memory: Driver) -> None:
     assert memory.get(stored.id) == stored
 
 
-@pytest.mark.parametrize("character", ["x", "é", "日", "😀", "x "])
+@pytest.mark.parametrize("character", ["😀", "x "])
 def test_content_of_exactly_the_limit_is_kept_whole(memory: Driver, character: str) -> None:
     content = (character * LONGEST)[: LONGEST - 1] + "."
     stored = memory.remember(content, user_id="ana")
@@ -203,11 +199,11 @@ def test_content_of_exactly_the_limit_is_kept_whole(memory: Driver, character: s
     assert memory.inject_context(character, user_id="ana", max_tokens=100).context == ""
 
 
-@pytest.mark.parametrize("id_", ["x" * 255, "é" * 255, "😀" * 255, " x ", "\u200b", "a\nb"])
-def test_an_id_of_up_to_the_limit_is_kept_exactly(memory: Driver, id_: str) -> None:
-    stored = memory.remember("tea", user_id=id_, session_id=id_)
-    assert (stored.user_id, stored.session_id) == (id_, id_)
-    assert [m.id for m in memory.recall("tea", user_id=id_, session_id=id_)] == [stored.id]
+def test_an_id_of_up_to_the_limit_is_kept_exactly(memory: Driver) -> None:
+    for id_ in ("x" * 255, "é" * 255, "😀" * 255, " x ", "\u200b", "a\nb"):
+        stored = memory.remember("tea", user_id=id_, session_id=id_)
+        assert (stored.user_id, stored.session_id) == (id_, id_)
+        assert [m.id for m in memory.recall("tea", user_id=id_, session_id=id_)] == [stored.id]
 
 
 def test_error_messages_contain_no_memory_text(memory: Driver) -> None:

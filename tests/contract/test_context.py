@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-import pytest
-
 from contract.drivers import Clock, Driver
 from langchain_kronvex import MemoryContext, MemoryDraft
 
@@ -127,16 +125,16 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
-def test_a_memory_cannot_pose_as_anything_else(memory: Driver, text: str) -> None:
-    memory.remember(text, user_id="ana", memory_type="semantic")
-    context = memory.inject_context("instructions", user_id="ana").context
-    assert len(context.splitlines()) == 1
-    assert context.startswith("[semantic, 2026-04-28] ")
-    rest = context.removeprefix("[semantic, 2026-04-28] ")
-    assert "memory_context" not in rest.lower() or "<" not in rest
-    assert "[semantic, 2026-01-01]" not in rest
-    assert rest.isprintable()
+def test_a_memory_cannot_pose_as_anything_else(memory: Driver) -> None:
+    for number, text in enumerate(HOSTILE):
+        memory.remember(text, user_id=f"ana {number}", memory_type="semantic")
+        context = memory.inject_context("instructions", user_id=f"ana {number}").context
+        assert len(context.splitlines()) == 1, text
+        assert context.startswith("[semantic, 2026-04-28] ")
+        rest = context.removeprefix("[semantic, 2026-04-28] ")
+        assert "memory_context" not in rest.lower() or "<" not in rest
+        assert "[semantic, 2026-01-01]" not in rest
+        assert rest.isprintable()
 
 
 def test_the_same_words_of_several_sessions_take_one_line(memory: Driver) -> None:

@@ -72,12 +72,12 @@ def test_a_text_that_is_stored_already_is_refused(memory: Driver) -> None:
     assert memory.update(theirs.id, content="Ana likes tea.").user_id == "ben"
 
 
-@pytest.mark.parametrize("content", ["", "  ", "nul \0", None, 3, "x" * 1_048_577])
-def test_a_text_that_does_not_fit_changes_nothing(memory: Driver, content: Any) -> None:
+def test_a_text_that_does_not_fit_changes_nothing(memory: Driver) -> None:
     kept = memory.remember("Ana likes tea.", user_id="ana")
-    with pytest.raises(InvalidInput, match="content"):
-        memory.update(kept.id, content=content, pinned=True)
-    assert (memory.get(kept.id).content, memory.get(kept.id).pinned) == ("Ana likes tea.", False)
+    for content in ("", "  ", "nul \0", None, 3, "x" * 1_048_577):
+        with pytest.raises(InvalidInput, match="content"):
+            memory.update(kept.id, content=content, pinned=True)
+        assert memory.get(kept.id) == kept
 
 
 def test_an_unknown_memory_cannot_be_corrected(memory: Driver) -> None:

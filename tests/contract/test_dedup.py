@@ -51,15 +51,12 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("other", OTHERS, ids=repr)
-def test_whatever_differs_is_another_memory(memory: Driver, other: dict) -> None:
+def test_whatever_differs_is_another_memory(memory: Driver) -> None:
     first = {"content": "tea", "user_id": "ana", "session_id": "s", "memory_type": "episodic"}
-    one = memory.remember(**first)
-    two = memory.remember(**{**first, **other})
-    assert two.id != one.id
-    assert two.deduplicated is False
-    assert memory.stats().memories == 2
-    assert memory.get(one.id) == one
+    stored = [memory.remember(**{**first, **other}) for other in [{}, *OTHERS]]
+    assert not any(each.deduplicated for each in stored)
+    assert len({each.id for each in stored}) == memory.stats().memories == 1 + len(OTHERS)
+    assert [memory.get(each.id) for each in stored] == stored
 
 
 def test_deduplication_does_not_cross_agents(open_shared) -> None:
@@ -78,29 +75,24 @@ def test_it_is_stored_once_across_restarts(open_shared) -> None:
     assert (again.id, again.deduplicated) == (stored.id, True)
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "kept"), [(0, 5, 5), (5, 0, 5), (-3, -9, -3), (2, 2, 2)]
-)
-def test_the_later_date_is_kept(memory: Driver, first: int, second: int, kept: int) -> None:
-    memory.remember("tea", user_id="ana", created_at=NOW + first * DAY)
-    again = memory.remember("tea", user_id="ana", created_at=NOW + second * DAY)
-    assert again.created_at == NOW + kept * DAY
-    assert memory.get(again.id).created_at == NOW + kept * DAY
-    assert memory.recall("tea", user_id="ana")[0].created_at == NOW + kept * DAY
+def test_the_later_date_is_kept(memory: Driver) -> None:
+    for first, second, kept in ((0, 5, 5), (5, 0, 5), (-3, -9, -3), (2, 2, 2)):
+        whose = {"user_id": f"of {first} and {second}"}
+        memory.remember("tea", created_at=NOW + first * DAY, **whose)
+        again = memory.remember("tea", created_at=NOW + second * DAY, **whose)
+        assert again.created_at == NOW + kept * DAY
+        assert memory.get(again.id).created_at == NOW + kept * DAY
+        assert memory.recall("tea", **whose)[0].created_at == NOW + kept * DAY
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "kept"),
-    [(2, 9, 9), (9, 2, 9), (None, 2, None), (2, None, None), (None, None, None)],
-)
-def test_the_later_expiry_is_kept(
-    memory: Driver, first: float | None, second: float | None, kept: float | None
-) -> None:
-    memory.remember("tea", user_id="ana", ttl_days=first)
-    again = memory.remember("tea", user_id="ana", ttl_days=second)
-    expected = None if kept is None else NOW + kept * DAY
-    assert again.expires_at == expected
-    assert memory.get(again.id).expires_at == expected
+def test_the_later_expiry_is_kept(memory: Driver) -> None:
+    for first, second in ((2, 9), (9, 2), (None, 2), (2, None), (None, None)):
+        whose = {"user_id": f"of {first} and {second}"}
+        memory.remember("tea", ttl_days=first, **whose)
+        again = memory.remember("tea", ttl_days=second, **whose)
+        expected = None if None in (first, second) else NOW + 9 * DAY
+        assert again.expires_at == expected
+        assert memory.get(again.id).expires_at == expected
 
 
 def test_a_renewed_memory_lives_on_in_recall(memory: Driver, clock: Clock) -> None:

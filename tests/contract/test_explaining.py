@@ -74,34 +74,32 @@ def test_features_have_their_shares(memory: Driver, stored: list[Memory]) -> Non
     assert instruction.shares["instruction"] == pytest.approx(ranking.INSTRUCTION, abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("number", "options", "kept_out"),
-    [
-        (0, {"session_id": "s1"}, ("session",)),
-        (0, {"memory_type": "semantic"}, ("memory_type",)),
-        (0, {"session_id": "s1", "memory_type": "semantic"}, ("session", "memory_type")),
-        (2, {"memory_type": ["semantic", "fact"]}, ("memory_type",)),
-        (1, {"since": NOW - timedelta(hours=1)}, ("since",)),
-        (1, {"until": NOW - timedelta(days=1)}, ("until",)),
-        (1, {"as_of": NOW - timedelta(days=2)}, ("as_of",)),
-        (1, {"filter": {"n": {"$gte": 2}}}, ("filter",)),
-        (1, {"filter": {"n": {"$lte": 1}}, "since": NOW - timedelta(days=1), "top_k": 2}, ()),
-        (3, {"threshold": 1.0}, ("threshold",)),
-        (4, {"threshold": 1.0, "top_k": 1}, ("threshold", "top_k")),
-        (4, {"top_k": 1}, ("top_k",)),
-        (0, {"session_id": "s0", "memory_type": "episodic", "top_k": 1}, ()),
-    ],
-)
-def test_what_keeps_a_memory_out_is_named(
-    memory: Driver, stored: list[Memory], number: int, options: Any, kept_out: tuple[str, ...]
-) -> None:
-    id_ = stored[number].id
-    why = memory.explain(QUERY, id_, user_id="ana", **options)
+KEPT_OUT: list[tuple[int, dict[str, Any], tuple[str, ...]]] = [
+    (0, {"session_id": "s1"}, ("session",)),
+    (0, {"memory_type": "semantic"}, ("memory_type",)),
+    (0, {"session_id": "s1", "memory_type": "semantic"}, ("session", "memory_type")),
+    (2, {"memory_type": ["semantic", "fact"]}, ("memory_type",)),
+    (1, {"since": NOW - timedelta(hours=1)}, ("since",)),
+    (1, {"until": NOW - timedelta(days=1)}, ("until",)),
+    (1, {"as_of": NOW - timedelta(days=2)}, ("as_of",)),
+    (1, {"filter": {"n": {"$gte": 2}}}, ("filter",)),
+    (1, {"filter": {"n": {"$lte": 1}}, "since": NOW - timedelta(days=1), "top_k": 2}, ()),
+    (3, {"threshold": 1.0}, ("threshold",)),
+    (4, {"threshold": 1.0, "top_k": 1}, ("threshold", "top_k")),
+    (4, {"top_k": 1}, ("top_k",)),
+    (0, {"session_id": "s0", "memory_type": "episodic", "top_k": 1}, ()),
+]
 
-    assert why.kept_out == kept_out
-    found = memory.recall(QUERY, user_id="ana", **options)
-    assert (id_ in [each.id for each in found]) is why.found
-    assert ("not recalled" in str(why)) is bool(kept_out)
+
+def test_what_keeps_a_memory_out_is_named(memory: Driver, stored: list[Memory]) -> None:
+    for number, options, kept_out in KEPT_OUT:
+        id_ = stored[number].id
+        why = memory.explain(QUERY, id_, user_id="ana", **options)
+
+        assert why.kept_out == kept_out, options
+        found = memory.recall(QUERY, user_id="ana", **options)
+        assert (id_ in [each.id for each in found]) is why.found
+        assert ("not recalled" in str(why)) is bool(kept_out)
 
 
 def test_the_place_is_among_what_may_be_returned(

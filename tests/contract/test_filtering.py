@@ -53,16 +53,15 @@ def numbers(found: Any) -> list[int]:
     return sorted(texts.index(each.content) for each in found)
 
 
-@pytest.mark.parametrize(("wanted", "expected"), FILTERS, ids=repr)
-def test_a_filter_applies_everywhere(
-    noted: Driver, wanted: dict[str, Any], expected: list[int]
-) -> None:
-    assert numbers(noted.recall("tea", user_id="ana", top_k=9, filter=wanted)) == expected
-    context = noted.inject_context("tea", user_id="ana", top_k=9, filter=wanted)
-    assert numbers(context.memories) == expected
-    assert numbers(noted.memories(user_id="ana", filter=wanted)) == expected
-    page = [noted.memories(user_id="ana", filter=wanted, limit=1, offset=n) for n in range(5)]
-    assert sorted(n for each in page for n in numbers(each)) == expected
+def test_a_filter_applies_everywhere(noted: Driver) -> None:
+    for wanted, expected in FILTERS:
+        options = {"user_id": "ana", "filter": wanted}
+        assert numbers(noted.recall("tea", top_k=9, **options)) == expected, wanted
+        context = noted.inject_context("tea", top_k=9, **options)
+        assert numbers(context.memories) == expected, wanted
+        assert numbers(noted.memories(**options)) == expected, wanted
+        page = [noted.memories(limit=1, offset=n, **options) for n in range(5)]
+        assert sorted(n for each in page for n in numbers(each)) == expected, wanted
 
 
 def test_a_filter_chooses_before_the_best_are_taken(memory: Driver) -> None:
@@ -141,31 +140,26 @@ def test_a_flag_that_does_not_fit_is_refused_also_beside_as_of(noted: Driver) ->
             call(user_id="ana", as_of=NOW, include_superseded="no")
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"filter": {"$in": [1]}},
-        {"filter": {"n": np.int64(1)}},
-        {"filter": {"tags": {"$eq": np.array([1])}}},
-        pytest.param({"filter": DEEP}, id="deep"),
-        {"filter": {"n": {"$in": [1]}}},
-        {"filter": {"$gt": 5}},
-        {"filter": ["topic"]},
-        {"filter": {"n": {"$gt": None}}},
-        {"since": "yesterday"},
-        {"until": NOW.replace(tzinfo=None)},
-        {"since": NOW, "until": NOW - timedelta(days=1)},
-        {"as_of": 2026},
-        {"memory_type": []},
-        {"memory_type": ["semantic", "facts"]},
-    ],
-    ids=repr,
-)
-def test_conditions_that_do_not_fit(noted: Driver, wrong: dict[str, Any]) -> None:
-    for call in (
-        lambda: noted.recall("tea", user_id="ana", **wrong),
-        lambda: noted.inject_context("tea", user_id="ana", **wrong),
-        lambda: noted.memories(user_id="ana", **wrong),
-    ):
-        with pytest.raises(InvalidInput):
-            call()
+WRONG: list[dict[str, Any]] = [
+    {"filter": {"$in": [1]}},
+    {"filter": {"n": np.int64(1)}},
+    {"filter": {"tags": {"$eq": np.array([1])}}},
+    {"filter": DEEP},
+    {"filter": {"n": {"$in": [1]}}},
+    {"filter": {"$gt": 5}},
+    {"filter": ["topic"]},
+    {"filter": {"n": {"$gt": None}}},
+    {"since": "yesterday"},
+    {"until": NOW.replace(tzinfo=None)},
+    {"since": NOW, "until": NOW - timedelta(days=1)},
+    {"as_of": 2026},
+    {"memory_type": []},
+    {"memory_type": ["semantic", "facts"]},
+]
+
+
+def test_conditions_that_do_not_fit(noted: Driver) -> None:
+    for wrong in WRONG:
+        for verb, asked in (("recall", ["tea"]), ("inject_context", ["tea"]), ("memories", [])):
+            with pytest.raises(InvalidInput):
+                getattr(noted, verb)(*asked, user_id="ana", **wrong)

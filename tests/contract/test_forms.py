@@ -79,10 +79,10 @@ def mixed(memory: Driver, clock: Clock) -> Driver:
     return memory
 
 
-@pytest.mark.parametrize("query", QUESTIONS)
-def test_no_form_drowns_the_others(mixed: Driver, query: str) -> None:
-    found = mixed.recall(query, user_id="ana", top_k=1, order_by="similarity")
-    assert found[0].content.startswith(QUESTIONS[query])
+def test_no_form_drowns_the_others(mixed: Driver) -> None:
+    for query, answer in QUESTIONS.items():
+        found = mixed.recall(query, user_id="ana", top_k=1, order_by="similarity")
+        assert found[0].content.startswith(answer), query
 
 
 def test_the_best_answers_to_a_broad_question_are_of_all_forms(memory: Driver) -> None:
@@ -125,15 +125,15 @@ STATED = [
         ("episodic", STATED),
     ],
 )
-@pytest.mark.parametrize("order_by", ["confidence", "similarity"])
 def test_how_to_write_is_a_question_of_tone(
-    memory: Driver, memory_type: str, texts: list[str], order_by: str
+    memory: Driver, memory_type: str, texts: list[str]
 ) -> None:
     for text in texts:
         memory.remember(text, memory_type=memory_type, user_id="ana")
-    found = memory.recall("how should I write my responses?", user_id="ana", order_by=order_by)
-    assert found[0].content == STATED[0]
-    assert STATED[3] not in [each.content for each in found[:2]]
-    # The word is nowhere: it may well be that, but nobody can be certain.
-    assert max(each.probability for each in found) == found[0].probability < 0.8
-    assert found[0].similarity < 0.6
+    for order_by in ("confidence", "similarity"):
+        found = memory.recall("how should I write my responses?", user_id="ana", order_by=order_by)
+        assert found[0].content == STATED[0]
+        assert STATED[3] not in [each.content for each in found[:2]]
+        # The word is nowhere: it may well be that, but nobody can be certain.
+        assert max(each.probability for each in found) == found[0].probability < 0.8
+        assert found[0].similarity < 0.6

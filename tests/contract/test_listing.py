@@ -42,20 +42,21 @@ def test_of_the_same_date_the_later_written_comes_first(memory: Driver) -> None:
     assert contents(memory.memories(user_id="ana")) == [f"note {n}" for n in (4, 3, 2, 1, 0)]
 
 
-@pytest.mark.parametrize("limit", [1, 2, 7, 50, 1000])
-def test_paging_has_neither_gap_nor_double(memory: Driver, limit: int) -> None:
+def test_paging_has_neither_gap_nor_double(memory: Driver) -> None:
     memory.remember_many(
         [
             MemoryDraft(content=f"note {n}", user_id="ana", created_at=NOW - timedelta(days=n % 4))
             for n in range(57)
         ]
     )
-    paged: list[str] = []
-    while page := memory.memories(user_id="ana", limit=limit, offset=len(paged)):
-        assert len(page) == min(limit, 57 - len(paged))
-        paged += contents(page)
-    assert sorted(paged) == sorted(f"note {n}" for n in range(57))
-    assert paged == contents(memory.memories(user_id="ana", limit=1000))
+    everything = contents(memory.memories(user_id="ana", limit=1000))
+    assert sorted(everything) == sorted(f"note {n}" for n in range(57))
+    for limit in (1, 2, 7, 50):
+        paged: list[str] = []
+        while page := memory.memories(user_id="ana", limit=limit, offset=len(paged)):
+            assert len(page) == min(limit, 57 - len(paged))
+            paged += contents(page)
+        assert paged == everything
 
 
 def test_a_page_holds_fifty_by_default(memory: Driver) -> None:
@@ -63,11 +64,11 @@ def test_a_page_holds_fifty_by_default(memory: Driver) -> None:
     assert len(memory.memories(user_id="ana")) == 50
 
 
-@pytest.mark.parametrize("huge", [10**9, 2**63 - 1, 2**63, 10**30])
-def test_a_huge_limit_or_offset_returns_everything_or_nothing(memory: Driver, huge: int) -> None:
+def test_a_huge_limit_or_offset_returns_everything_or_nothing(memory: Driver) -> None:
     memory.remember("note", user_id="ana")
-    assert contents(memory.memories(user_id="ana", limit=huge)) == ["note"]
-    assert memory.memories(user_id="ana", offset=huge) == []
+    for huge in (10**9, 2**63 - 1, 2**63, 10**30):
+        assert contents(memory.memories(user_id="ana", limit=huge)) == ["note"]
+        assert memory.memories(user_id="ana", offset=huge) == []
 
 
 def test_a_type_limits_the_list(memory: Driver) -> None:
@@ -127,9 +128,9 @@ def test_update_shows_in_recall_at_once(memory: Driver) -> None:
     assert (found.metadata, found.pinned) == ({"x": [1]}, True)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+def test_a_change_that_does_not_fit_changes_nothing(memory: Driver) -> None:
+    stored = memory.remember("note", user_id="ana", metadata={"a": 1}, ttl_days=5)
+    for change in (
         {"memory_type": "gossip"},
         {"memory_type": None},
         {"metadata": {"x": {1, 2}}},
@@ -138,14 +139,10 @@ def test_update_shows_in_recall_at_once(memory: Driver) -> None:
         {"ttl_days": float("nan")},
         {"ttl_days": True},
         {"pinned": True, "ttl_days": -1},
-    ],
-    ids=repr,
-)
-def test_a_change_that_does_not_fit_changes_nothing(memory: Driver, change: dict) -> None:
-    stored = memory.remember("note", user_id="ana", metadata={"a": 1}, ttl_days=5)
-    with pytest.raises(InvalidInput):
-        memory.update(stored.id, **change)
-    assert memory.get(stored.id) == stored
+    ):
+        with pytest.raises(InvalidInput):
+            memory.update(stored.id, **change)
+        assert memory.get(stored.id) == stored, change
 
 
 def test_updating_a_missing_memory_raises(memory: Driver) -> None:

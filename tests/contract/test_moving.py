@@ -449,10 +449,10 @@ def test_one_users_own(memory: Driver, elsewhere: Driver, clock: Clock, file: Pa
     assert elsewhere.memories() == elsewhere.memories(user_id="ben") == []
 
 
-@pytest.mark.parametrize("user_id", ["an", "ANA", "ana ", "%", "ana%"])
-def test_a_user_is_matched_exactly(memory: Driver, file: Path, user_id: str) -> None:
+def test_a_user_is_matched_exactly(memory: Driver, file: Path) -> None:
     memory.remember("tea", user_id="ana")
-    assert memory.export(file, user_id=user_id).stored == 0
+    for user_id in ("an", "ANA", "ana ", "%", "ana%"):
+        assert memory.export(file, user_id=user_id).stored == 0
 
 
 def test_agents_of_one_store_keep_their_own(

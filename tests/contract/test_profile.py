@@ -92,26 +92,23 @@ def test_the_same_text_in_several_sessions_is_said_once(memory: Driver) -> None:
     assert contents(memory.profile("ana")) == ["Tea."]
 
 
-@pytest.mark.parametrize(
-    "query",
-    ["", " \n", "Hello!", "general context", "What do you know about me?", "Who am I?",
-     "Tell me everything about the user.", "qwertz uiop"],
-)  # fmt: skip
-def test_a_query_that_nothing_answers_gives_the_profile(
-    memory: Driver, clock: Clock, query: str
-) -> None:
+def test_a_query_that_nothing_answers_gives_the_profile(memory: Driver, clock: Clock) -> None:
     tell(memory, clock)
-    assert contents(memory.inject_context(query, user_id="ana")) == ALL
-    assert contents(memory.inject_context(query, user_id="ana", top_k=2)) == ALL[:2]
-    assert contents(memory.inject_context(query, user_id="ana", max_tokens=14)) == ALL[:1]
+    for query in (
+        "", " \n", "Hello!", "general context", "What do you know about me?", "Who am I?",
+        "Tell me everything about the user.", "qwertz uiop",
+    ):  # fmt: skip
+        assert contents(memory.inject_context(query, user_id="ana")) == ALL, query
+        assert contents(memory.inject_context(query, user_id="ana", top_k=2)) == ALL[:2]
+        assert contents(memory.inject_context(query, user_id="ana", max_tokens=14)) == ALL[:1]
 
 
-@pytest.mark.parametrize("query", ["Where does she live?", "Which table did I book?", "peanuts"])
-def test_other_queries_are_answered_as_before(memory: Driver, clock: Clock, query: str) -> None:
+def test_other_queries_are_answered_as_before(memory: Driver, clock: Clock) -> None:
     tell(memory, clock)
-    found = memory.inject_context(query, user_id="ana")
-    recalled = memory.recall(query, user_id="ana", top_k=8)
-    assert contents(found) == [each.content for each in recalled] != ALL
+    for query in ("Where does she live?", "Which table did I book?", "peanuts"):
+        found = memory.inject_context(query, user_id="ana")
+        recalled = memory.recall(query, user_id="ana", top_k=8)
+        assert contents(found) == [each.content for each in recalled] != ALL
 
 
 def test_with_a_threshold_only_a_blank_query_gives_the_profile(
@@ -123,24 +120,22 @@ def test_with_a_threshold_only_a_blank_query_gives_the_profile(
     assert contents(memory.inject_context("", user_id="ana", threshold=0.9)) == ALL
 
 
-@pytest.mark.parametrize(
-    ("conditions", "expected"),
-    [
-        ({"session_id": "monday"}, ALL[2:3] + ALL[4:]),
-        ({"memory_type": ["preference", "episodic"]}, ALL[2:3] + ALL[4:]),
-        ({"memory_type": "fact"}, ALL[3:4]),
-        ({"filter": {"topic": "food"}}, [ALL[0], ALL[2]]),
-        ({"already_shown": [ALL[0], ALL[4]]}, ALL[1:4]),
-        ({"include_shared": True}, ["Tea is served at four.", *ALL]),
-    ],
-    ids=str,
-)
-def test_the_conditions_of_a_query_hold_for_the_profile(
-    memory: Driver, clock: Clock, conditions: dict[str, Any], expected: list[str]
-) -> None:
+CONDITIONS: list[tuple[dict[str, Any], list[str]]] = [
+    ({"session_id": "monday"}, ALL[2:3] + ALL[4:]),
+    ({"memory_type": ["preference", "episodic"]}, ALL[2:3] + ALL[4:]),
+    ({"memory_type": "fact"}, ALL[3:4]),
+    ({"filter": {"topic": "food"}}, [ALL[0], ALL[2]]),
+    ({"already_shown": [ALL[0], ALL[4]]}, ALL[1:4]),
+    ({"include_shared": True}, ["Tea is served at four.", *ALL]),
+]
+
+
+def test_the_conditions_of_a_query_hold_for_the_profile(memory: Driver, clock: Clock) -> None:
     tell(memory, clock)
     memory.remember("Tea is served at four.", memory_type="procedural")
-    assert contents(memory.inject_context("", user_id="ana", **conditions)) == expected
+    for conditions, expected in CONDITIONS:
+        found = memory.inject_context("", user_id="ana", **conditions)
+        assert contents(found) == expected, conditions
 
 
 def test_without_ids_it_is_the_profile_of_the_agent(memory: Driver, clock: Clock) -> None:
@@ -165,11 +160,9 @@ def test_the_profile_stands_before_what_was_recalled(memory: Driver, clock: Cloc
     assert contents(greeted) == ALL[:1]  # the profile as it was asked for, and nothing more
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"user_id": None}, {"user_id": " "}, {"user_id": "ana", "max_tokens": 0}], ids=str
-)
-def test_values_that_do_not_fit_are_refused(memory: Driver, wrong: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInput, match=r"user_id|max_tokens"):
-        memory.profile(**wrong)
+def test_values_that_do_not_fit_are_refused(memory: Driver) -> None:
+    for wrong in ({"user_id": None}, {"user_id": " "}, {"user_id": "ana", "max_tokens": 0}):
+        with pytest.raises(InvalidInput, match=r"user_id|max_tokens"):
+            memory.profile(**wrong)
     with pytest.raises(InvalidInput, match="profile_tokens"):
         memory.inject_context("tea", user_id="ana", profile_tokens=0)

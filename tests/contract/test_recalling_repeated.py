@@ -25,14 +25,12 @@ def recalled(memory: Driver, query: str, **options: Any) -> list[str]:
     return [memory.content for memory in found]
 
 
-@pytest.mark.parametrize("top_k", [1, 3, 5])
-def test_equal_texts_are_one_hit_and_there_are_as_many_as_were_asked_for(
-    memory: Driver, top_k: int
-) -> None:
+def test_equal_texts_are_one_hit_and_there_are_as_many_as_were_asked_for(memory: Driver) -> None:
     fill(memory)
-    found = recalled(memory, "h0", top_k=top_k)
-    assert found[0] == "User: h0\nAssistant: a0"
-    assert len(found) == len(set(found)) == top_k
+    for top_k in (1, 3, 5):
+        found = recalled(memory, "h0", top_k=top_k)
+        assert found[0] == "User: h0\nAssistant: a0"
+        assert len(found) == len(set(found)) == top_k
 
 
 def test_all_different_texts_are_found_behind_many_equal_ones(memory: Driver) -> None:
@@ -63,14 +61,12 @@ RARE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("given", RARE.values(), ids=RARE)
-@pytest.mark.parametrize("query", ["q2x0", "What is q2x0?", "Q2X0"])
-def test_a_rare_word_outranks_its_fragments(
-    memory: Driver, given: dict[str, Any], query: str
-) -> None:
+def test_a_rare_word_outranks_its_fragments(memory: Driver, given: dict[str, Any]) -> None:
     fill(memory)
     memory.remember(user_id="ana", **given)
     assert memory.flush(30)
-    assert "q2x0" in recalled(memory, query)[0]
+    for query in ("q2x0", "What is q2x0?", "Q2X0"):
+        assert "q2x0" in recalled(memory, query)[0]
 
 
 @pytest.mark.parametrize("answer", ["It is q2x0.", f"{LONG} q2x0", "q2x0"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from itertools import product
 
 import pytest
 
@@ -71,13 +72,11 @@ def test_every_field_comes_back_from_every_reading_verb(memory: Driver) -> None:
             assert getattr(recalled, name) == getattr(stored, name), name
 
 
-@pytest.mark.parametrize("memory_type", TYPES)
-def test_every_memory_type_is_kept_and_recalled(memory: Driver, memory_type: str) -> None:
-    memory.remember("Tea at four.", memory_type=memory_type, user_id="ana")
-    assert memory.recall("tea", user_id="ana")[0].memory_type == memory_type
-    assert [m.memory_type for m in memory.memories(user_id="ana", memory_type=memory_type)] == [
-        memory_type
-    ]
+def test_every_memory_type_is_kept_and_recalled(memory: Driver) -> None:
+    for type_ in TYPES:
+        memory.remember("Tea at four.", memory_type=type_, user_id=type_)
+        assert [m.memory_type for m in memory.recall("tea", user_id=type_)] == [type_]
+        assert [m.memory_type for m in memory.memories(user_id=type_, memory_type=type_)] == [type_]
 
 
 def test_metadata_is_a_copy_both_ways(memory: Driver) -> None:
@@ -88,32 +87,27 @@ def test_metadata_is_a_copy_both_ways(memory: Driver) -> None:
     assert memory.get(stored.id).metadata == {"tags": ["a"]}
 
 
-@pytest.mark.parametrize("ttl_days", [1, 0.5, 36_500, 1e-3])
-def test_expiry_counts_from_the_date_of_the_memory(memory: Driver, ttl_days: float) -> None:
+def test_expiry_counts_from_the_date_of_the_memory(memory: Driver) -> None:
     said = NOW - timedelta(hours=1)
-    stored = memory.remember("Tea.", ttl_days=ttl_days, created_at=said)
-    assert stored.expires_at == said + timedelta(days=ttl_days)
+    for ttl_days in (1, 0.5, 36_500, 1e-3):
+        stored = memory.remember(f"Tea for {ttl_days}.", ttl_days=ttl_days, created_at=said)
+        assert stored.expires_at == said + timedelta(days=ttl_days)
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
+def test_any_date_is_kept_to_the_microsecond_and_can_be_recalled(memory: Driver) -> None:
+    for moment in (
         datetime.min.replace(tzinfo=timezone.utc),
         datetime(1, 1, 2, tzinfo=timezone.utc),
         datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc),
         datetime(1970, 1, 1, tzinfo=timezone.utc),
         datetime(2100, 2, 28, 12, 0, 0, 1, tzinfo=timezone.utc),
         datetime.max.replace(tzinfo=timezone.utc),
-    ],
-    ids=str,
-)
-def test_any_date_is_kept_to_the_microsecond_and_can_be_recalled(
-    memory: Driver, moment: datetime
-) -> None:
-    stored = memory.remember("Tea at four.", user_id="ana", created_at=moment)
-    assert memory.get(stored.id).created_at == moment
-    assert [m.created_at for m in memory.recall("tea", user_id="ana")] == [moment]
-    assert memory.inject_context("tea", user_id="ana").context.endswith("Tea at four.")
+    ):
+        whose = {"user_id": str(moment)}
+        stored = memory.remember("Tea at four.", created_at=moment, **whose)
+        assert memory.get(stored.id).created_at == moment
+        assert [m.created_at for m in memory.recall("tea", **whose)] == [moment]
+        assert memory.inject_context("tea", **whose).context.endswith("Tea at four.")
 
 
 def test_remember_many_stores_in_order_with_each_drafts_own_fields(
@@ -148,27 +142,24 @@ def test_remember_many_accepts_any_iterable_even_an_empty_one(memory: Driver) ->
     assert memory.stats().memories == 3
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        MemoryDraft(content=" "),
-        MemoryDraft(content="ok", user_id=""),
-        MemoryDraft(content="ok", memory_type="gossip"),
-        MemoryDraft(content="ok", ttl_days=-1),
-        MemoryDraft(content="ok", metadata={"x": float("nan")}),
-        MemoryDraft(content="ok", created_at=datetime(2026, 1, 1)),
-        "no draft",
-        None,
-    ],
-    ids=repr,
-)
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_one_bad_draft_stores_none(memory: Driver, bad: object, place: int) -> None:
-    drafts: list[object] = [MemoryDraft(content="good 1"), MemoryDraft(content="good 2")]
-    drafts.insert(place, bad)
-    with pytest.raises(InvalidInput):
-        memory.remember_many(drafts)
-    assert memory.memories() == []
+BAD_DRAFTS: list[object] = [
+    MemoryDraft(content=" "),
+    MemoryDraft(content="ok", user_id=""),
+    MemoryDraft(content="ok", memory_type="gossip"),
+    MemoryDraft(content="ok", ttl_days=-1),
+    MemoryDraft(content="ok", metadata={"x": float("nan")}),
+    MemoryDraft(content="ok", created_at=datetime(2026, 1, 1)),
+    "no draft",
+    None,
+]
+
+
+def test_one_bad_draft_stores_none(memory: Driver) -> None:
+    good = [MemoryDraft(content="good 1"), MemoryDraft(content="good 2")]
+    for bad, place in product(BAD_DRAFTS, range(3)):
+        with pytest.raises(InvalidInput):
+            memory.remember_many([*good[:place], bad, *good[place:]])
+        assert memory.memories() == []
     assert memory.stats().memories == 0
 
 

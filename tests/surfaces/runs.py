@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -74,7 +75,14 @@ async def astream_events(chain: Chain, value: Any, config: Any = ANA) -> Any:
 
 CALLS = [invoke, ainvoke, stream, astream, batch, abatch, transform, atransform, astream_events]
 every_way = pytest.mark.parametrize("call", CALLS)
-sync_and_async = pytest.mark.parametrize("call", [invoke, ainvoke, stream, astream])
+# One way of each colour: the tests of `every_way` show that the others are like them.
+sync_and_async = pytest.mark.parametrize("call", [invoke, astream])
+
+
+def each_in_one_way(name: str, cases: Iterable[Any]) -> pytest.MarkDecorator:
+    """Give a test each case once; the four ways to call a chain take turns."""
+    ways = itertools.cycle([invoke, ainvoke, stream, astream])
+    return pytest.mark.parametrize(("call", name), list(zip(ways, cases, strict=False)))
 
 
 def said(memory: KronvexMemory, user_id: str | None = "ana", session: str = "chat") -> list[str]:

@@ -16,7 +16,7 @@ from langchain_core.runnables import Runnable, RunnableLambda
 from langchain_kronvex import ConfigurationError, InvalidInput, KronvexMemory, with_memory
 
 from .models import FakeModel, echo
-from .runs import ANA, Call, every_way, invoke, remembered, said, sync_and_async
+from .runs import ANA, Call, each_in_one_way, every_way, invoke, remembered, said, sync_and_async
 
 PROMPT = ChatPromptTemplate.from_messages(
     [
@@ -53,7 +53,7 @@ async def test_a_chain_that_takes_a_dict(tea_lover: KronvexMemory, call: Call) -
     ]
 
 
-@every_way
+@sync_and_async
 async def test_a_bare_chat_model(tea_lover: KronvexMemory, call: Call) -> None:
     model = FakeModel(replies=[echo])
     chain = with_memory(model, tea_lover)
@@ -68,7 +68,7 @@ async def test_a_bare_chat_model(tea_lover: KronvexMemory, call: Call) -> None:
     assert said(tea_lover) == TWO_TURNS
 
 
-@every_way
+@sync_and_async
 async def test_a_chain_that_returns_text(tea_lover: KronvexMemory, call: Call) -> None:
     chain = with_memory(PROMPT | FakeModel(replies=[echo]) | StrOutputParser(), tea_lover)
 
@@ -78,7 +78,7 @@ async def test_a_chain_that_returns_text(tea_lover: KronvexMemory, call: Call) -
     assert said(tea_lover) == TWO_TURNS
 
 
-@every_way
+@sync_and_async
 async def test_a_chain_that_takes_a_text(tea_lover: KronvexMemory, call: Call) -> None:
     given: list[str] = []
 
@@ -101,19 +101,18 @@ async def test_a_chain_that_takes_a_text(tea_lover: KronvexMemory, call: Call) -
 SYSTEM = SystemMessage("Be brief. <memory_context>")
 
 
-@sync_and_async
-@pytest.mark.parametrize(
-    "value",
-    [
-        "tea or coffee?",
-        HumanMessage("tea or coffee?"),
-        [HumanMessage("tea or coffee?")],
-        [("human", "tea or coffee?")],
-        [{"role": "user", "content": "tea or coffee?"}],
-        ChatPromptValue(messages=[HumanMessage("tea or coffee?")]),
-        StringPromptValue(text="tea or coffee?"),
-    ],
-)
+FORMS = [
+    "tea or coffee?",
+    HumanMessage("tea or coffee?"),
+    [HumanMessage("tea or coffee?")],
+    [("human", "tea or coffee?")],
+    [{"role": "user", "content": "tea or coffee?"}],
+    ChatPromptValue(messages=[HumanMessage("tea or coffee?")]),
+    StringPromptValue(text="tea or coffee?"),
+]
+
+
+@each_in_one_way("value", FORMS)
 @pytest.mark.parametrize("in_dict", [True, False])
 async def test_the_users_message_may_have_many_forms(
     tea_lover: KronvexMemory, call: Call, value: Any, in_dict: bool

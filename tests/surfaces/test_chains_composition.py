@@ -48,7 +48,7 @@ def talker(memory: KronvexMemory, **options: Any) -> Runnable[Any, Any]:
     return with_memory(PROMPT | FakeModel(replies=[echo]), memory, **options)
 
 
-@every_way
+@sync_and_async
 async def test_steps_before_and_after(memory: KronvexMemory, call: Call) -> None:
     front = RunnableLambda(lambda text: {"input": text})
     chain = front | talker(memory) | StrOutputParser() | RunnableLambda(str.upper)

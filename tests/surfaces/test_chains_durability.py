@@ -18,7 +18,7 @@ from conftest import OpenMemory
 from langchain_kronvex import KronvexMemory, with_memory
 
 from .models import FakeModel, ModelDown
-from .runs import ANA, Call, every_way, ids, remembered, said
+from .runs import ANA, Call, every_way, ids, remembered, said, sync_and_async
 
 POEM = "Roses are red, violets are blue."
 HEARD = ["human: A poem?", "ai: Roses are "]
@@ -43,7 +43,7 @@ async def test_the_users_message_is_on_disk_before_the_model_runs(
     ]  # fmt: skip
 
 
-@every_way
+@sync_and_async
 async def test_if_the_model_fails_the_users_message_is_kept_and_the_error_raised(
     memory: KronvexMemory, open_memory: OpenMemory, call: Call
 ) -> None:
@@ -55,7 +55,7 @@ async def test_if_the_model_fails_the_users_message_is_kept_and_the_error_raised
     assert memory.stats().degraded == 0
 
 
-@every_way
+@sync_and_async
 async def test_after_a_failure_the_next_turn_shows_the_question_and_answers(
     memory: KronvexMemory, call: Call
 ) -> None:

@@ -42,7 +42,7 @@ def config(event_log: EventLog) -> Any:
     return {**ANA, "callbacks": [event_log]}
 
 
-@every_way
+@sync_and_async
 async def test_a_failed_recall_is_an_empty_context(
     tea_lover: KronvexMemory,
     faults: Faults,
@@ -65,7 +65,7 @@ async def test_a_failed_recall_is_an_empty_context(
     assert tea_lover.stats().degraded == 1
 
 
-@every_way
+@sync_and_async
 async def test_a_failed_load_is_an_empty_history(
     tea_lover: KronvexMemory,
     faults: Faults,

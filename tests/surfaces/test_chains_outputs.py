@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from langchain_kronvex import KronvexMemory, with_memory
 
 from .models import FakeModel
-from .runs import ANA, Call, ainvoke, every_way, invoke, remembered, said, sync_and_async
+from .runs import ANA, Call, ainvoke, each_in_one_way, invoke, remembered, said, sync_and_async
 
 CALL = tool_call(name="search", args={"q": "tea"}, id="call-1")
 PROMPT = ChatPromptTemplate.from_messages(
@@ -30,7 +30,7 @@ PROMPT = ChatPromptTemplate.from_messages(
 )
 
 
-@every_way
+@sync_and_async
 async def test_a_tool_call_is_saved_as_the_message_it_is(memory: KronvexMemory, call: Call) -> None:
     answer = AIMessage("Let me look.", tool_calls=[CALL], id="run-1")
     chain = with_memory(PROMPT | FakeModel(replies=[answer]), memory)
@@ -139,8 +139,7 @@ GIVING_BACK = [same, copied, with_ids, without_system]
 TURNS = ["human: Hello", "ai: 1", "human: And?", "ai: 2", "human: Bye", "ai: 3"]
 
 
-@sync_and_async
-@pytest.mark.parametrize("give_back", GIVING_BACK)
+@each_in_one_way("give_back", GIVING_BACK)
 async def test_an_agent_over_messages_stores_nothing_twice(
     tea_lover: KronvexMemory, call: Call, give_back: Callable[[Any], Any]
 ) -> None:
@@ -156,8 +155,7 @@ async def test_an_agent_over_messages_stores_nothing_twice(
     assert said(tea_lover) == TURNS
 
 
-@sync_and_async
-@pytest.mark.parametrize("give_back", GIVING_BACK)
+@each_in_one_way("give_back", GIVING_BACK)
 async def test_an_agent_over_a_dict_of_messages_stores_nothing_twice(
     tea_lover: KronvexMemory, call: Call, give_back: Callable[[Any], Any]
 ) -> None:
@@ -179,8 +177,7 @@ async def test_an_agent_over_a_dict_of_messages_stores_nothing_twice(
     assert said(tea_lover) == TURNS
 
 
-@sync_and_async
-@pytest.mark.parametrize("give_back", GIVING_BACK)
+@each_in_one_way("give_back", GIVING_BACK)
 async def test_a_chain_that_returns_its_whole_prompt_never_saves_the_context(
     tea_lover: KronvexMemory, call: Call, give_back: Callable[[Any], Any]
 ) -> None:
@@ -221,25 +218,25 @@ def test_an_answer_that_repeats_the_question_is_still_saved(memory: KronvexMemor
 # -- dicts and structures -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("output", "saved"),
-    [
-        ({"output": "Fine."}, "ai: Fine."),
-        ({"output": AIMessage("Fine."), "steps": [1]}, "ai: Fine."),
-        ({"only": "Fine."}, "ai: Fine."),
-        ({"output": [AIMessage("Fine.")]}, "ai: Fine."),
-        (AIMessage("Fine."), "ai: Fine."),
-        ([AIMessage("Fine.")], "ai: Fine."),
-        (("Fine.", "Good."), 'ai: ["Fine.", "Good."]'),
-        ({"a": 1, "b": "x"}, 'ai: {"a": 1, "b": "x"}'),
-        (7, "ai: 7"),
-        (False, "ai: false"),
-    ],
-)
-@sync_and_async
+OUTPUTS: list[tuple[Any, str]] = [
+    ({"output": "Fine."}, "ai: Fine."),
+    ({"output": AIMessage("Fine."), "steps": [1]}, "ai: Fine."),
+    ({"only": "Fine."}, "ai: Fine."),
+    ({"output": [AIMessage("Fine.")]}, "ai: Fine."),
+    (AIMessage("Fine."), "ai: Fine."),
+    ([AIMessage("Fine.")], "ai: Fine."),
+    (("Fine.", "Good."), 'ai: ["Fine.", "Good."]'),
+    ({"a": 1, "b": "x"}, 'ai: {"a": 1, "b": "x"}'),
+    (7, "ai: 7"),
+    (False, "ai: false"),
+]
+
+
+@each_in_one_way("case", OUTPUTS)
 async def test_the_saved_part_of_an_output(
-    memory: KronvexMemory, call: Call, output: Any, saved: str
+    memory: KronvexMemory, call: Call, case: tuple[Any, str]
 ) -> None:
+    output, saved = case
     chain = with_memory(RunnableLambda(lambda _: output), memory)
 
     assert await call(chain, {"input": "How are you?"}) == output
@@ -311,7 +308,7 @@ def test_the_users_own_system_message_is_not_saved(memory: KronvexMemory) -> Non
     assert said(memory) == ["human: Hello", "ai: Fine."]
 
 
-@every_way
+@sync_and_async
 async def test_a_notice_that_the_model_failed_is_no_answer_and_no_fault_of_the_memory(
     memory: KronvexMemory, call: Call
 ) -> None:

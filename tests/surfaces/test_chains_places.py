@@ -23,7 +23,7 @@ from langchain_kronvex import KronvexMemory, KronvexMemoryContext, with_memory
 
 from .agents import AgentModel
 from .models import FakeModel
-from .runs import ANA, Call, said, sync_and_async
+from .runs import ANA, Call, each_in_one_way, said, sync_and_async
 
 Logged = Callable[[], list[str]]
 LINE = "[semantic, 2026-04-28] Ana prefers tea."
@@ -60,9 +60,8 @@ def of(prompt: Any, model: Any) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("form", range(8))
+@each_in_one_way("form", range(8))
 @pytest.mark.parametrize("prompt", PROMPTS, ids=["variable", "literal", "message", "text"])
-@sync_and_async
 async def test_both_forms_are_filled_under_with_memory(
     tea_lover: KronvexMemory, warnings_logged: Logged, prompt: Any, form: int, call: Call
 ) -> None:

@@ -40,7 +40,7 @@ def context(model: FakeModel) -> str:
     return model.prompts[-1][0].text.removeprefix("Known: ")
 
 
-@every_way
+@sync_and_async
 async def test_memories_of_another_session_are_recalled(memory: KronvexMemory, call: Call) -> None:
     model = FakeModel(replies=["Lovely name.", "Momo."])
     chain = with_memory(PROMPT | model, memory)
@@ -65,7 +65,7 @@ async def test_nothing_of_another_user_is_recalled(memory: KronvexMemory, call: 
         assert len(model.prompts[-1]) == 2
 
 
-@every_way
+@sync_and_async
 async def test_the_question_itself_is_never_recalled(memory: KronvexMemory, call: Call) -> None:
     model = FakeModel()
     chain = with_memory(PROMPT | model, memory)

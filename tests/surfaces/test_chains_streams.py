@@ -36,7 +36,18 @@ from langchain_kronvex import ConfigurationError, KronvexMemory, with_memory
 from .agents import AgentModel, calls
 from .conftest import EventLog
 from .models import FakeModel
-from .runs import ANA, Call, ainvoke, astream, invoke, remembered, said, stream, sync_and_async
+from .runs import (
+    ANA,
+    Call,
+    ainvoke,
+    astream,
+    each_in_one_way,
+    invoke,
+    remembered,
+    said,
+    stream,
+    sync_and_async,
+)
 
 Logged = Callable[[], list[str]]
 ASKED = {"messages": [HumanMessage("Bus or train?")]}
@@ -86,10 +97,11 @@ both = pytest.mark.parametrize("asynchronous", [False, True])
 # -- graphs -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", ["v1", "v2"])
-@pytest.mark.parametrize("subgraphs", [False, True])
 @pytest.mark.parametrize("mode", MODES, ids=str)
-@both
+@pytest.mark.parametrize(
+    ("asynchronous", "subgraphs", "version"),
+    [(False, False, "v1"), (True, True, "v2"), (False, True, "v2")],
+)
 async def test_an_agent_is_saved_and_streamed_the_same_in_every_mode(
     memory: KronvexMemory,
     warnings_logged: Logged,
@@ -118,7 +130,7 @@ def shape(chunk: Any) -> Any:
     return chunk if chunk in (mode for mode in MODES if isinstance(mode, str)) else type(chunk)
 
 
-@sync_and_async
+@pytest.mark.parametrize("call", [invoke, ainvoke, stream, astream])
 async def test_an_agent_without_options_is_saved_like_an_invoked_one(
     memory: KronvexMemory, call: Call
 ) -> None:
@@ -503,20 +515,18 @@ def test_what_is_not_recognised_is_not_saved_and_said_once(
 RAG: dict[str, Any] = {"input": "Bus or train?", "context": DOCUMENTS, "answer": "Take the bus."}
 
 
-@pytest.mark.parametrize(
-    "output",
-    [
-        RAG,
-        {"question": "Bus or train?", "documents": DOCUMENTS, "generation": "Take the bus."},
-        {"query": "Bus or train?", "result": "Take the bus.", "source_documents": DOCUMENTS},
-        {"output_text": AIMessage("Take the bus."), "input_documents": DOCUMENTS},
-        {"input": "Bus or train?", "memory_context": "", "own": "Take the bus."},
-        {"answer": {"text": "Take the bus.", "citations": [1]}, "context": ["Buses."]},
-        {"messages": [("human", "Bus or train?"), ("ai", "Take the bus.")], "context": DOCUMENTS},
-    ],
-    ids=lambda value: str(list(value)),
-)
-@sync_and_async
+ANSWERED: list[dict[str, Any]] = [
+    RAG,
+    {"question": "Bus or train?", "documents": DOCUMENTS, "generation": "Take the bus."},
+    {"query": "Bus or train?", "result": "Take the bus.", "source_documents": DOCUMENTS},
+    {"output_text": AIMessage("Take the bus."), "input_documents": DOCUMENTS},
+    {"input": "Bus or train?", "memory_context": "", "own": "Take the bus."},
+    {"answer": {"text": "Take the bus.", "citations": [1]}, "context": ["Buses."]},
+    {"messages": [("human", "Bus or train?"), ("ai", "Take the bus.")], "context": DOCUMENTS},
+]
+
+
+@each_in_one_way("output", ANSWERED)
 async def test_the_answer_in_a_dict_of_other_things(
     memory: KronvexMemory, call: Call, output: dict[str, Any]
 ) -> None:

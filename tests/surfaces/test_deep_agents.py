@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable
+from itertools import cycle
 from typing import Annotated, Any
 
 import pytest
@@ -64,8 +65,10 @@ every_agent = pytest.mark.parametrize("make", [plain_agent, deep_agent], ids=["p
 
 @every_agent
 @can_be_interrupted
-@pytest.mark.parametrize("restarted", [False, True])
-@pytest.mark.parametrize("given", GIVEN, ids=["text", "pair", "dict", "message", "id"])
+@pytest.mark.parametrize(
+    ("restarted", "given"), list(zip(cycle([False, True]), GIVEN)),
+    ids=["text", "pair", "dict", "message", "id"],
+)  # fmt: skip
 async def test_a_turn_is_saved_once_also_when_it_is_resumed(
     open_memory: OpenMemory, make: Make, call: AgentCall, restarted: bool, given: Any
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import cycle
 from operator import itemgetter
 from typing import Any
 
@@ -54,9 +55,7 @@ async def astream_events(chain: Chain, value: Any, config: Any = CONFIG) -> None
     assert [event async for event in chain.astream_events(value, config, version="v2")]
 
 
-every_way = pytest.mark.parametrize(
-    "call", [invoke, ainvoke, stream, astream, batch, astream_events]
-)
+WAYS = [invoke, ainvoke, stream, astream, batch, astream_events]
 
 
 def with_keys(model: FakeModel, memory: KronvexMemory) -> Chain:
@@ -127,10 +126,13 @@ SHAPES = [
     (bare_model, as_message),
     (bare_model, as_messages),
 ]
+every_shape_and_way = pytest.mark.parametrize(
+    ("call", "make", "shape"),
+    [(way, *shape) for way, shape in zip(cycle(WAYS), SHAPES)],
+)
 
 
-@every_way
-@pytest.mark.parametrize(("make", "shape"), SHAPES)
+@every_shape_and_way
 async def test_consecutive_turns_store_nothing_twice(
     memory: KronvexMemory,
     make: Callable[[FakeModel, KronvexMemory], Chain],
@@ -210,8 +212,7 @@ def somebody_else_writes(memory: KronvexMemory) -> Callable[[Any], str]:
     return reply
 
 
-@every_way
-@pytest.mark.parametrize(("make", "shape"), SHAPES)
+@every_shape_and_way
 async def test_messages_written_by_others_during_a_run_displace_nothing(
     memory: KronvexMemory,
     make: Callable[[FakeModel, KronvexMemory], Chain],

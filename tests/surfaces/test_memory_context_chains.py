@@ -142,44 +142,43 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_a_hostile_memory_stays_one_line_of_data(memory: KronvexMemory, text: str) -> None:
-    memory.remember(text, user_id="ana")
-    memory.remember("Ana likes green tea.", memory_type="semantic", user_id="ana")
+def test_a_hostile_memory_stays_one_line_of_data(memory: KronvexMemory) -> None:
     model = FakeModel()
     chain = KronvexMemoryContext(memory=memory) | PROMPT | model
+    for number, text in enumerate(HOSTILE):
+        user = f"ana {number}"
+        memory.remember(text, user_id=user)
+        memory.remember("Ana likes green tea.", memory_type="semantic", user_id=user)
 
-    chain.invoke(ASKED, ANA)
+        chain.invoke(ASKED, {"configurable": {"user_id": user}})
 
-    system, human = model.prompts[0]
-    lines = system.text.removeprefix("Known: ").splitlines()
-    assert len(lines) == 2
-    assert all(line.startswith(("[episodic, ", "[semantic, ")) for line in lines)
-    assert sum(line.count("[semantic, ") for line in lines) == 1
-    assert not re.search(r"<\s*/?\s*memory_context", system.text, re.IGNORECASE)
-    assert all(c.isprintable() or c == "\n" for c in system.text)
-    assert human.text == "tea or coffee?"
+        system, human = model.prompts[-1]
+        lines = system.text.removeprefix("Known: ").splitlines()
+        assert len(lines) == 2, text
+        assert all(line.startswith(("[episodic, ", "[semantic, ")) for line in lines)
+        assert sum(line.count("[semantic, ") for line in lines) == 1
+        assert not re.search(r"<\s*/?\s*memory_context", system.text, re.IGNORECASE)
+        assert all(c.isprintable() or c == "\n" for c in system.text)
+        assert human.text == "tea or coffee?"
 
 
 BRACES = ["tea {input}", "tea {{input}}", "tea {secret}", "tea {0} {", "tea }", "tea {{% x %}}"]
 
 
-@pytest.mark.parametrize("text", BRACES)
 @pytest.mark.parametrize("before", [True, False])
-def test_curly_braces_in_a_memory_are_plain_text(
-    memory: KronvexMemory, text: str, before: bool
-) -> None:
-    memory.remember(text, user_id="ana")
+def test_curly_braces_in_a_memory_are_plain_text(memory: KronvexMemory, before: bool) -> None:
     model, step = FakeModel(), KronvexMemoryContext(memory=memory)
     literal = ChatPromptTemplate.from_messages(
         [SystemMessage("Known: <memory_context>"), ("human", "{input}")]
     )
     chain = step | PROMPT | model if before else literal | step | model
 
-    chain.invoke({**ASKED, "secret": "key-42"}, ANA)
+    for text in BRACES:
+        memory.remember(text, user_id=text)
+        chain.invoke({**ASKED, "secret": "key-42"}, {"configurable": {"user_id": text}})
 
-    assert model.prompts[0][0].text.endswith(text)
-    assert "key-42" not in model.shown
+        assert model.prompts[-1][0].text.endswith(text)
+        assert "key-42" not in model.shown
 
 
 def test_a_memory_cannot_fill_the_placeholder_again(memory: KronvexMemory) -> None:

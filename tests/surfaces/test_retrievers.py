@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from functools import partial
+from itertools import product
 from operator import itemgetter
 from typing import Any
 
@@ -96,29 +97,27 @@ def test_as_retriever_returns_a_retriever(teas: KronvexMemory) -> None:
     assert len(retriever.invoke("tea")) == 2
 
 
-@pytest.mark.parametrize(
-    ("fixed", "config", "expected"),
-    [
-        ({"user_id": "ana"}, {}, ALL_OF_ANA),
-        ({}, {"user_id": "ana"}, ALL_OF_ANA),
-        ({"user_id": "ana", "session_id": "monday"}, {}, ALL_OF_ANA),
-        ({}, {"user_id": "ana", "session_id": "tuesday"}, ALL_OF_ANA),
-        ({"user_id": "ana"}, {"session_id": "monday"}, ALL_OF_ANA),
-        ({"user_id": "ana"}, {"user_id": "bob"}, ALL_OF_ANA),
-        ({"session_id": "ana"}, {}, ALL_OF_ANA),
-        ({}, {"session_id": "ana"}, ALL_OF_ANA),
-        ({"user_id": "an"}, {}, set()),
-        ({"user_id": "ANA"}, {}, set()),
-        ({"user_id": "%"}, {}, set()),
-    ],
-)
-async def test_the_user_of_the_memories(
-    teas: KronvexMemory, fixed: dict[str, str], config: dict[str, str], expected: set[str]
-) -> None:
-    retriever = KronvexRetriever(memory=teas, **fixed)
+WHOSE: list[tuple[dict[str, str], dict[str, str], set[str]]] = [
+    ({"user_id": "ana"}, {}, ALL_OF_ANA),
+    ({}, {"user_id": "ana"}, ALL_OF_ANA),
+    ({"user_id": "ana", "session_id": "monday"}, {}, ALL_OF_ANA),
+    ({}, {"user_id": "ana", "session_id": "tuesday"}, ALL_OF_ANA),
+    ({"user_id": "ana"}, {"session_id": "monday"}, ALL_OF_ANA),
+    ({"user_id": "ana"}, {"user_id": "bob"}, ALL_OF_ANA),
+    ({"session_id": "ana"}, {}, ALL_OF_ANA),
+    ({}, {"session_id": "ana"}, ALL_OF_ANA),
+    ({"user_id": "an"}, {}, set()),
+    ({"user_id": "ANA"}, {}, set()),
+    ({"user_id": "%"}, {}, set()),
+]
 
-    assert contents(retriever.invoke("tea", configured(**config))) == expected
-    assert contents(await retriever.ainvoke("tea", configured(**config))) == expected
+
+async def test_the_user_of_the_memories(teas: KronvexMemory) -> None:
+    for fixed, config, expected in WHOSE:
+        retriever = KronvexRetriever(memory=teas, **fixed)
+
+        assert contents(retriever.invoke("tea", configured(**config))) == expected
+        assert contents(await retriever.ainvoke("tea", configured(**config))) == expected
 
 
 @pytest.mark.parametrize("config", [None, {}, {"configurable": {}}, {"configurable": {"k": 1}}])
@@ -331,30 +330,28 @@ def test_k_and_top_k_that_differ_are_rejected(teas: KronvexMemory) -> None:
             call()
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ({"kk": 3}, "no option 'kk'; did you mean 'k'?"),
-        ({"topk": 3}, "did you mean 'top_k'?"),
-        ({"user": "ana"}, "did you mean 'user_id'?"),
-        ({"session": "s"}, "did you mean 'session_id'?"),
-        ({"lambda_mult": 0.5}, "its options: .*k, top_k, user_id"),
-        ({"k": 0}, "k must be a whole number of at least 1"),
-        ({"top_k": -1}, "k must be a whole number of at least 1"),
-        ({"k": "3"}, "k"),
-        ({"threshold": 1.5}, "threshold must be a number from 0 to 1"),
-        ({"threshold": "high"}, "threshold"),
-        ({"memory_type": "fakt"}, "memory_type 'fakt' is unknown"),
-        ({"include_shared": "no"}, "include_shared"),
-        ({"this_session_only": "no"}, "this_session_only"),
-        ({"user_id": ""}, "user_id is blank"),
-        ({"user_id": 7}, "user_id"),
-    ],
-)
-def test_a_wrong_option_is_reported_when_the_retriever_is_made(
-    teas: KronvexMemory, options: Any, says: str
-) -> None:
-    for make in (teas.as_retriever, partial(KronvexRetriever, memory=teas)):
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"kk": 3}, "no option 'kk'; did you mean 'k'?"),
+    ({"topk": 3}, "did you mean 'top_k'?"),
+    ({"user": "ana"}, "did you mean 'user_id'?"),
+    ({"session": "s"}, "did you mean 'session_id'?"),
+    ({"lambda_mult": 0.5}, "its options: .*k, top_k, user_id"),
+    ({"k": 0}, "k must be a whole number of at least 1"),
+    ({"top_k": -1}, "k must be a whole number of at least 1"),
+    ({"k": "3"}, "k"),
+    ({"threshold": 1.5}, "threshold must be a number from 0 to 1"),
+    ({"threshold": "high"}, "threshold"),
+    ({"memory_type": "fakt"}, "memory_type 'fakt' is unknown"),
+    ({"include_shared": "no"}, "include_shared"),
+    ({"this_session_only": "no"}, "this_session_only"),
+    ({"user_id": ""}, "user_id is blank"),
+    ({"user_id": 7}, "user_id"),
+]
+
+
+def test_a_wrong_option_is_reported_when_the_retriever_is_made(teas: KronvexMemory) -> None:
+    makers = (teas.as_retriever, partial(KronvexRetriever, memory=teas))
+    for make, (options, says) in product(makers, WRONG):
         with pytest.raises(InvalidInput, match=says) as caught:
             make(**options)
         assert "pydantic" not in str(caught.value)

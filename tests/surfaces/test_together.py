@@ -11,7 +11,7 @@ from conftest import OpenMemory
 from langchain_kronvex import KronvexMemory, KronvexMemoryContext, with_memory
 
 from .models import FakeModel
-from .runs import Call, every_way, ids, remembered, said, sync_and_async
+from .runs import Call, ids, remembered, said, sync_and_async
 
 PROMPT = ChatPromptTemplate.from_messages(
     [
@@ -32,7 +32,7 @@ def chat(memory: KronvexMemory, model: FakeModel) -> Any:
     )
 
 
-@every_way
+@sync_and_async
 async def test_history_and_context_in_one_chain(memory: KronvexMemory, call: Call) -> None:
     memory.remember("Ana is allergic to peanuts.", memory_type="semantic", session_id="ana")
     model = FakeModel(replies=["Noted.", "No peanuts."])

@@ -63,49 +63,47 @@ def named(found: str) -> set[str]:
 ANA = {"ana/monday", "ana/tuesday"}
 
 
+Case = tuple[dict[str, str], dict[str, str], set[str]]
+ALL_SESSIONS: list[Case] = [
+    ({"user_id": "ana"}, {"session_id": "monday"}, ANA),
+    ({"user_id": "ana"}, {"thread_id": "monday"}, ANA),
+    ({"user_id": "ana", "session_id": "monday"}, {}, ANA),
+    ({}, {"user_id": "ana", "session_id": "tuesday"}, ANA),
+    ({}, {"user_id": "ana", "thread_id": "tuesday"}, ANA),
+    ({}, {"thread_id": "monday"}, {"monday"}),
+    ({"user_id": "ana"}, {"user_id": "bob", "session_id": "monday"}, ANA),
+    ({"session_id": "monday"}, {"user_id": "ana"}, {"monday"}),
+    ({"session_id": "monday"}, {"user_id": "bob", "session_id": "monday"}, {"monday"}),
+    ({"session_id": "monday"}, {"user_id": "bob", "thread_id": "tuesday"}, {"monday"}),
+]
+
+
 @every_surface
 @both_ways
-@pytest.mark.parametrize(
-    ("fixed", "configurable", "whose"),
-    [
-        ({"user_id": "ana"}, {"session_id": "monday"}, ANA),
-        ({"user_id": "ana"}, {"thread_id": "monday"}, ANA),
-        ({"user_id": "ana", "session_id": "monday"}, {}, ANA),
-        ({}, {"user_id": "ana", "session_id": "tuesday"}, ANA),
-        ({}, {"user_id": "ana", "thread_id": "tuesday"}, ANA),
-        ({}, {"thread_id": "monday"}, {"monday"}),
-        ({"user_id": "ana"}, {"user_id": "bob", "session_id": "monday"}, ANA),
-        ({"session_id": "monday"}, {"user_id": "ana"}, {"monday"}),
-        ({"session_id": "monday"}, {"user_id": "bob", "session_id": "monday"}, {"monday"}),
-        ({"session_id": "monday"}, {"user_id": "bob", "thread_id": "tuesday"}, {"monday"}),
-    ],
-)
 async def test_all_sessions_of_the_user_whom_the_constructor_or_else_the_run_names(
-    teas: KronvexMemory, surface: Any, call: Any, fixed: Any, configurable: Any, whose: set[str]
+    teas: KronvexMemory, surface: Any, call: Any
 ) -> None:
-    chain = surface(teas, 5, **fixed)
+    for fixed, configurable, whose in ALL_SESSIONS:
+        found = await call(surface(teas, 5, **fixed), "tea", {"configurable": configurable})
+        assert named(found) == whose, (fixed, configurable)
 
-    assert named(await call(chain, "tea", {"configurable": configurable})) == whose
+
+THIS_SESSION: list[Case] = [
+    ({"user_id": "ana"}, {"session_id": "monday"}, {"ana/monday"}),
+    ({"user_id": "ana", "session_id": "tuesday"}, {"session_id": "monday"}, {"ana/tuesday"}),
+    ({}, {"user_id": "ana", "thread_id": "tuesday"}, {"ana/tuesday"}),
+    ({}, {"session_id": "monday"}, {"monday"}),
+    ({"session_id": "monday"}, {"user_id": "ana"}, {"monday"}),
+]
 
 
 @every_surface
 @both_ways
-@pytest.mark.parametrize(
-    ("fixed", "configurable", "whose"),
-    [
-        ({"user_id": "ana"}, {"session_id": "monday"}, {"ana/monday"}),
-        ({"user_id": "ana", "session_id": "tuesday"}, {"session_id": "monday"}, {"ana/tuesday"}),
-        ({}, {"user_id": "ana", "thread_id": "tuesday"}, {"ana/tuesday"}),
-        ({}, {"session_id": "monday"}, {"monday"}),
-        ({"session_id": "monday"}, {"user_id": "ana"}, {"monday"}),
-    ],
-)
-async def test_this_session_only(
-    teas: KronvexMemory, surface: Any, call: Any, fixed: Any, configurable: Any, whose: set[str]
-) -> None:
-    chain = surface(teas, 5, this_session_only=True, **fixed)
-
-    assert named(await call(chain, "tea", {"configurable": configurable})) == whose
+async def test_this_session_only(teas: KronvexMemory, surface: Any, call: Any) -> None:
+    for fixed, configurable, whose in THIS_SESSION:
+        chain = surface(teas, 5, this_session_only=True, **fixed)
+        found = await call(chain, "tea", {"configurable": configurable})
+        assert named(found) == whose, (fixed, configurable)
 
 
 @every_surface
