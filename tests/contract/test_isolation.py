@@ -318,7 +318,7 @@ class Isolation(RuleBasedStateMachine):
 
 
 MODERATE = settings(
-    max_examples=60,
+    max_examples=25,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -338,7 +338,7 @@ def _case(backend: Backend, name: str, chosen: settings) -> type:
 for _backend in BACKENDS:
     _words = _backend.name.title().replace("-", "")
     globals()[f"TestIsolation{_words}"] = _case(
-        _backend, "Isolation", BRIEF if _backend.name == "kronvex-api" else MODERATE
+        _backend, "Isolation", MODERATE if _backend.name in ("sqlite-file", "postgres") else BRIEF
     )
     globals()[f"TestIsolationSoak{_words}"] = pytest.mark.soak(
         _case(_backend, "IsolationSoak", LONG)

@@ -51,7 +51,7 @@ def test_an_empty_index_returns_nothing() -> None:
 
 
 @in_both_ways
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     rows=conversations(most=40),
     vector=st.none() | VECTOR,
@@ -82,7 +82,7 @@ def test_results_contain_only_allowed_memories(
 
 
 @in_both_ways
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     rows=conversations(most=40), vector=st.none() | VECTOR, query=QUERY, filters=FILTERS,
     limits=st.tuples(st.integers(1, 4), st.integers(1, 4)).map(sorted),
@@ -104,7 +104,7 @@ def test_a_smaller_limit_is_the_beginning_of_a_larger_one(
 
 
 @in_both_ways
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(rows=conversations(most=40), vector=st.none() | VECTOR, query=QUERY)
 def test_a_threshold_keeps_exactly_the_memories_that_reach_it(
     way: str, rows: list[IndexRow], vector: Floats | None, query: str
@@ -119,7 +119,7 @@ def test_a_threshold_keeps_exactly_the_memories_that_reach_it(
         assert some.probability == whole.probability[: len(some.seqs)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     conversations(forms=[Form.EXCHANGE, Form.STATEMENT]),
     st.none() | VECTOR,
@@ -142,7 +142,7 @@ SAID = [word for word in WORDS if word.isalpha() and word not in ("the", "of", "
 
 @in_both_ways
 @pytest.mark.parametrize("form", list(Form))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     rows=conversations(),
     vectors=st.tuples(st.none() | VECTOR, st.none() | VECTOR),
@@ -175,7 +175,7 @@ def test_a_memory_with_more_of_the_words_is_not_ranked_lower(
 
 
 @in_both_ways
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     rows=conversations(),
     vector=st.none() | VECTOR,
