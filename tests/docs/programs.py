@@ -8,11 +8,17 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+
+from integration.crew import Crew
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PATIENCE = 30.0
@@ -22,6 +28,43 @@ def example(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Import an example; its own imports are found beside it."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     return importlib.import_module(name)
+
+
+@cache
+def _crew() -> Crew:
+    """Return a process with the libraries imported, which ends with this one."""
+    return Crew(Path(__file__).parent)
+
+
+def run_program(
+    *arguments: object,
+    folder: Path,
+    environment: Mapping[str, str],
+    answers: str = "",
+    strict: bool = False,
+) -> CompletedProcess[str]:
+    """Run a program in a process of its own, which need not import the libraries again.
+
+    Args:
+        arguments: The path of the program, and its arguments.
+        folder: Where it runs.
+        environment: All of its environment variables.
+        answers: What it reads from stdin.
+        strict: Whether warnings are errors, except those about what is deprecated.
+    """
+    with tempfile.TemporaryDirectory() as streams:
+        files = [Path(streams, name) for name in ("stdin", "stdout", "stderr")]
+        for file, text in zip(files, (answers, "", ""), strict=True):
+            file.write_text(text, encoding="utf-8")
+        given = [*map(str, arguments)]
+        child = _crew().start(
+            "program", arguments=given, folder=str(folder), environment=dict(environment),
+            streams=streams, strict=strict,
+        )  # fmt: skip
+        code = child.hear(120)
+        child.finish()
+        _, out, error = (file.read_text(encoding="utf-8") for file in files)
+    return CompletedProcess(given, code, out, error)
 
 
 def settings(folder: Path, model_url: str, **more: str) -> dict[str, str]:

@@ -9,9 +9,9 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -19,24 +19,22 @@ from langchain_core.messages import HumanMessage, SystemMessage
 from databases import DATABASES
 
 from .openai_stub import openai_stub
-from .programs import example
+from .programs import example, run_program
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PROGRAMS = sorted(
     path
     for path in EXAMPLES.glob("*.py")
     if "__main__" in path.read_text(encoding="utf-8")
+    and path.stem != "demo"  # has tests of its own
     and (path.stem != "deep_agent" or sys.version_info >= (3, 11))
 )
 
 
-def run(folder: Path, *arguments: object, **settings: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *arguments: object, **settings: str) -> CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI_")} | settings
     environment["XDG_DATA_HOME"] = str(folder / "data")
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    return run_program(*arguments, folder=folder, environment=environment)
 
 
 @pytest.mark.slow
@@ -73,15 +71,8 @@ def test_the_demo_shows_each_question_its_fact_and_its_place(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_the_demo_shows_every_prompt_on_request(tmp_path: Path) -> None:
-    done = run(tmp_path, EXAMPLES / "demo.py", "--verbose")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("| System: ") == done.stdout.count("| Reply: ") >= 12
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("reply", ["I have nothing about that yet.", "Rust", "the 14th of March"])
-def test_the_demo_fails_when_a_reply_is_wrong(tmp_path: Path, reply: str) -> None:
+def test_the_demo_fails_when_a_reply_is_wrong(tmp_path: Path) -> None:
+    reply = "the 14th of March"  # which is right once
     examples = shutil.copytree(EXAMPLES, tmp_path / "examples")
     with (examples / "offline_chat_model.py").open("a") as stand_in:
         stand_in.write(f"\n\ndef answer(messages):\n    return {reply!r}\n")
@@ -93,18 +84,18 @@ def test_the_demo_fails_when_a_reply_is_wrong(tmp_path: Path, reply: str) -> Non
 
 
 @pytest.mark.slow
-def test_the_demo_fails_when_a_fact_of_another_user_is_shown(tmp_path: Path) -> None:
+def test_the_demo_fails_when_a_fact_is_missing_or_another_users_is_shown(tmp_path: Path) -> None:
     questions = tmp_path / "questions.jsonl"
-    asked = {
-        "user_id": "ana",
-        "question": "What is my puppy called?",
-        "expects": "Miso",
-        "foreign": ["shiba inu"],
-    }
-    questions.write_text(json.dumps(asked) + "\n")
+    asked = [
+        {"question": "What is my puppy called?", "expects": "Miso", "foreign": ["shiba inu"]},
+        {"question": "What is my dog called?", "expects": "Zanzibar", "foreign": []},
+    ]
+    questions.write_text("".join(json.dumps({"user_id": "ana", **each}) + "\n" for each in asked))
     done = run(tmp_path, EXAMPLES / "demo.py", "--questions", questions)
     assert done.returncode == 1
-    assert "1 of the other user" in done.stdout.strip().splitlines()[-1]
+    last = done.stdout.strip().splitlines()[-1]
+    assert last.startswith("FAILED: 1 facts"), last
+    assert re.search(r"[1-9] of the other user", last)
 
 
 @pytest.mark.slow
@@ -115,21 +106,6 @@ def test_the_demo_talks_to_openai_when_there_is_a_key(tmp_path: Path) -> None:
     assert "System: " in done.stdout
     assert "OfflineChatModel" not in done.stdout
     assert "✗" not in done.stdout
-
-
-@pytest.mark.slow
-def test_the_demo_fails_when_a_fact_is_missing(tmp_path: Path) -> None:
-    questions = tmp_path / "questions.jsonl"
-    asked = {
-        "user_id": "ana",
-        "question": "What is my dog called?",
-        "expects": "Zanzibar",
-        "foreign": [],
-    }
-    questions.write_text(json.dumps(asked) + "\n")
-    done = run(tmp_path, EXAMPLES / "demo.py", "--questions", questions)
-    assert done.returncode == 1
-    assert "FAILED:" in done.stdout + done.stderr
 
 
 @pytest.mark.slow
@@ -154,6 +130,7 @@ def test_the_demo_accepts_another_transcript(tmp_path: Path) -> None:
     assert done.stdout.strip().splitlines()[-1].startswith("OK: 2 facts")
     again = run(tmp_path, EXAMPLES / "demo.py", "--transcript", transcript, "--verbose")
     assert "Reply: From what you told me (2026-03-01): My bicycle is a folding one." in again.stdout
+    assert again.stdout.count("| System: ") == again.stdout.count("| Reply: ") >= 2
 
 
 def test_a_bad_transcript_is_rejected_with_its_line(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from langchain_kronvex.server import create_app
 from server.running import serving
 
 from .openai_stub import openai_stub
-from .programs import settings
+from .programs import run_program, settings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
@@ -53,18 +51,15 @@ def run(blocks: list[str], folder: Path, **more: str) -> list[str]:
     for number, code in enumerate(blocks):
         programs.append(folder / f"block_{number}.py")
         programs[-1].write_text(code, encoding="utf-8")
-    runner = (
+    runner = folder / "runner.py"
+    runner.write_text(
         "import runpy, sys\n"
         "for path in sys.argv[1:]:\n"
         f"    runpy.run_path(path, run_name='__main__'); print({NEXT!r}, end='', flush=True)\n"
     )
-    more["PYTHONWARNINGS"] = "error,ignore::DeprecationWarning,ignore::PendingDeprecationWarning"
     with openai_stub() as model_url:
-        done = subprocess.run(
-            [sys.executable, "-c", runner, *map(str, programs)],
-            cwd=folder, env=settings(folder, model_url, **more), capture_output=True, text=True,
-            timeout=60,
-        )  # fmt: skip
+        environment = settings(folder, model_url, **more)
+        done = run_program(runner, *programs, folder=folder, environment=environment, strict=True)
     assert done.returncode == 0, done.stderr
     assert not [line for line in done.stderr.splitlines() if ANNOUNCED not in line]
     return done.stdout.split(NEXT)[:-1]

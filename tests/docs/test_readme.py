@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import pytest
 from databases import DATABASES
 
 from .openai_stub import openai_stub
+from .programs import run_program
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,12 +41,8 @@ def run(code: str, folder: Path, model_url: str, answers: str = "") -> str:
         "OPENAI_API_KEY": "not-a-key",
         "OPENAI_BASE_URL": model_url,
         "XDG_DATA_HOME": str(folder / "data"),
-        "PYTHONWARNINGS": "error,ignore::DeprecationWarning,ignore::PendingDeprecationWarning",
     }
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        cwd=folder, env=environment, input=answers, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    done = run_program(script, folder=folder, environment=environment, answers=answers, strict=True)
     assert done.returncode == 0, done.stderr
     complaints = [line for line in done.stderr.splitlines() if ANNOUNCED not in line]
     assert not complaints
