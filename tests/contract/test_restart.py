@@ -68,7 +68,7 @@ def perform(memory: KronvexMemory, clock: Clock, step: tuple) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", SHARED, ids=lambda backend: backend.name)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(happened=steps())
 def test_a_restart_changes_no_score(backend, happened: list[tuple]) -> None:
     clock = Clock()

@@ -220,7 +220,7 @@ doings = st.lists(
 
 @pytest.mark.parametrize("most", [1, 3])
 @given(doings=doings)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_exempt_stay_and_of_the_others_no_more_than_allowed(most: int, doings: Any) -> None:
     clock = Clock()
     limits = Retention(max_memories=most, idle_days=30, keep_types=["procedural"])

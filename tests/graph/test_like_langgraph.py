@@ -43,7 +43,7 @@ BATCHES = st.lists(BATCH, min_size=1, max_size=6)
 
 @given(batches=BATCHES)
 @settings(
-    max_examples=150,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -83,7 +83,7 @@ def records(store: KronvexChatStore) -> list[Any]:
     after=st.lists(st.sampled_from("abcd"), max_size=5),
     status=st.booleans(),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 def test_set_messages_are_returned_by_get_messages(
     before: list[str], after: list[str], status: bool
 ) -> None:

@@ -81,7 +81,7 @@ MESSAGE = st.builds(
 
 
 @given(message=MESSAGE)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 def test_any_message_is_restored_exactly(message: ChatMessage) -> None:
     kept = encode(message)
 
@@ -91,7 +91,7 @@ def test_any_message_is_restored_exactly(message: ChatMessage) -> None:
 
 
 @given(message=MESSAGE)
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 def test_langchain_reads_the_text_of_any_message(message: ChatMessage) -> None:
     assert decode_message(encode(message)).text == (message.content or "")
 

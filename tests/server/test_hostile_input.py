@@ -168,7 +168,7 @@ CALLS = [("POST", "remember"), ("POST", "recall"), ("POST", "inject-context"),
 
 
 @pytest.mark.slow
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(body=st.dictionaries(st.sampled_from(FIELDS), anything), call=st.sampled_from(CALLS))
 def test_no_body_makes_it_fail(server: Any, body: dict[str, Any], call: tuple[str, str]) -> None:
     method, path = call

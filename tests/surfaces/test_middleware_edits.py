@@ -14,7 +14,16 @@ from conftest import OpenMemory
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.middleware import KronvexMemoryMiddleware
 
-from .agents import Agent, AgentCall, AgentModel, agent_of, config_of, sync_and_async
+from .agents import (
+    Agent,
+    AgentCall,
+    AgentModel,
+    agent_of,
+    ainvoke,
+    config_of,
+    invoke,
+    sync_and_async,
+)
 from .models import ModelDown
 from .runs import remembered, said
 
@@ -34,9 +43,8 @@ def saying(text: str, id_: str = "1") -> dict[str, Any]:
     return {"messages": [HumanMessage(text, id=id_)]}
 
 
-@sync_and_async
+@pytest.mark.parametrize(("call", "restarted"), [(invoke, False), (ainvoke, True)])
 @pytest.mark.parametrize("new_id", ["1", "2"], ids=["same id", "new id"])
-@pytest.mark.parametrize("restarted", [False, True])
 async def test_an_edited_message_is_saved_with_its_answer(
     open_memory: OpenMemory, call: AgentCall, new_id: str, restarted: bool
 ) -> None:

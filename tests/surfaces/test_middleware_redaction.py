@@ -25,11 +25,13 @@ from .agents import (
     Agent,
     AgentCall,
     AgentModel,
+    ainvoke,
     asking,
     calls,
     can_be_interrupted,
     config_of,
     every_way,
+    invoke,
     sync_and_async,
 )
 from .models import ModelDown
@@ -90,9 +92,8 @@ async def test_a_redacted_answer_is_saved_redacted(
     assert "ben@example" not in repr(remembered(memory))
 
 
-@sync_and_async
+@pytest.mark.parametrize(("call", "restarted"), [(invoke, False), (ainvoke, True)])
 @in_any_order
-@pytest.mark.parametrize("restarted", [False, True])
 async def test_a_blocked_message_is_not_saved_now_or_later(
     open_memory: OpenMemory, call: AgentCall, first: bool, restarted: bool
 ) -> None:

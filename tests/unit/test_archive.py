@@ -284,7 +284,7 @@ JSON = st.recursive(
     max_leaves=6,
 )
 SLOW = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -330,7 +330,7 @@ IDS = TEXT.filter(str.strip).map(lambda text: text[:255])
 TIMES = st.datetimes(timezones=st.just(timezone.utc))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     kind=st.sampled_from(["memory", "item"]),
     ids=st.tuples(IDS, IDS | st.none(), IDS | st.none()),

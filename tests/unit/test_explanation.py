@@ -14,7 +14,7 @@ WORD_SHARES = ("words", "dates", "neighbour_words", "related", "reply")
 
 
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     rows=conversations(),
     vector=st.none() | VECTOR,
@@ -41,7 +41,7 @@ def test_the_shares_are_the_relevance_that_recall_used(
         assert why.of == sum(each.expires > request.now.timestamp() for each in rows)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(rows=conversations(most=40), query=st.sampled_from(QUERIES))
 def test_what_the_prefilter_leaves_out_is_weighed_all_the_same(
     rows: list[IndexRow], query: str

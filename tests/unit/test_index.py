@@ -92,7 +92,7 @@ FORMS = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("vectors", ["with vectors", "without"])
 @pytest.mark.parametrize("forms", FORMS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_a_changed_index_finds_the_same_as_a_new_one(
     way: str, vectors: str, forms: str, data: st.DataObject
@@ -110,7 +110,7 @@ def test_a_changed_index_finds_the_same_as_a_new_one(
 
 
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(rows=conversations(), vector=VECTOR)
 def test_appending_one_by_one_equals_building_at_once(
     way: str, rows: list[IndexRow], vector: Floats
@@ -118,7 +118,7 @@ def test_appending_one_by_one_equals_building_at_once(
     assert_alike(built(*[[r] for r in rows]), built(rows), vector, way)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(conversations(), VECTOR)
 def test_adding_the_same_memory_again_changes_nothing(rows: list[IndexRow], vector: Floats) -> None:
     assert_alike(built(rows, rows, rows[:3], rows[::-1]), built(rows), vector)

@@ -80,7 +80,7 @@ NAMES = ["manuel", "dieter", "porto", "zürich", "piano", "bicycle", "lighthouse
 FUNCTION_WORDS = sorted(word for word in STOP_WORDS if len(word) > 2)  # not "y", "re" or "ma"
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(
     st.lists(st.sampled_from(FUNCTION_WORDS), min_size=2, max_size=8),
     st.lists(st.sampled_from(NAMES), max_size=8),
@@ -107,7 +107,7 @@ SOME_WORDS = st.lists(
 ).map(" ".join)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(MIXED | SOME_WORDS)
 def test_any_text_has_a_language_terms_and_a_vector(text: str) -> None:
     split = words(text)

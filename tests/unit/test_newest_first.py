@@ -110,7 +110,7 @@ def follows(chosen: list[Candidate], order: list[int]) -> list[Candidate]:
     return [chosen[number] for number in order]
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(QUESTIONS | st.text(max_size=20), CANDIDATES)
 def test_it_is_a_permutation_that_moves_memories_of_one_matter_alone(
     query: str, chosen: list[Candidate]
@@ -139,7 +139,7 @@ TWO_ARE_MOST_SIMILAR = [
 ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(QUESTIONS, CANDIDATES)
 @example("Where do I live?", TWO_ARE_MOST_SIMILAR)
 def test_to_apply_it_again_changes_nothing(query: str, chosen: list[Candidate]) -> None:
@@ -147,7 +147,7 @@ def test_to_apply_it_again_changes_nothing(query: str, chosen: list[Candidate]) 
     assert newest_first(query, once) == list(range(len(chosen)))
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(QUESTIONS, CANDIDATES, st.randoms(use_true_random=False))
 def test_of_memories_said_at_one_moment_the_order_stays(
     query: str, chosen: list[Candidate], random: object
@@ -161,7 +161,7 @@ def test_of_memories_said_at_one_moment_the_order_stays(
                 assert place[one] < place[other]
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(QUESTIONS, CANDIDATES, st.sampled_from([0.5, 0.25, 0.125]))
 def test_the_scale_of_the_similarities_does_not_matter(
     query: str, chosen: list[Candidate], scale: float
@@ -171,7 +171,7 @@ def test_the_scale_of_the_similarities_does_not_matter(
     assert newest_first(query, scaled) == newest_first(query, likely)
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(QUESTIONS, CANDIDATES, st.integers(-1000, 1000))
 def test_the_time_that_passes_does_not_matter(
     query: str, chosen: list[Candidate], days: int
@@ -181,7 +181,7 @@ def test_the_time_that_passes_does_not_matter(
     assert newest_first(query, later) == newest_first(query, whole)
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(QUESTIONS, CANDIDATES)
 def test_a_question_about_the_past_moves_nothing(query: str, chosen: list[Candidate]) -> None:
     for asked in (f"{query} Where did I live before?", f"{query} in 2019"):
