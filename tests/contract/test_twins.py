@@ -74,6 +74,32 @@ async def test_remembering_is_remembering_many_of_one(
     assert recorder.given == {"drafts": [MemoryDraft(**given)]}
 
 
+@pytest.mark.parametrize(
+    ("verb", "work"), [("reindex", "Reindexing"), ("export", "Export"), ("import_", "Import")]
+)
+async def test_work_in_steps_is_given_the_same_arguments(
+    memory: KronvexMemory, verb: str, work: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[Any, ...]] = []
+
+    class Work:
+        def __init__(self, *arguments: Any) -> None:
+            made.append(arguments)
+
+        def complete(self) -> Any:
+            return made, threading.current_thread()
+
+    monkeypatch.setattr(f"langchain_kronvex.memory.memory.{work}", Work)
+    given = {name: object() for name in inspect.signature(getattr(memory, verb)).parameters}
+
+    _, here = getattr(memory, verb)(**given)
+    _, elsewhere = await getattr(memory, f"a{verb}")(**given)
+
+    assert made[0] == made[1]
+    assert {*given.values()} <= {*made[0]}
+    assert elsewhere is not here
+
+
 def story(memory: Driver, clock: Clock, file: Path) -> list[Any]:
     """Call every verb; return what each returned."""
     told: list[Any] = []

@@ -258,7 +258,7 @@ def work():
 
 children = []
 try:
-    for _ in range(30):
+    for _ in range(12):
         children.append(in_child(work))
         wait(children[-1])
 finally:
@@ -292,7 +292,7 @@ def work(number, turn):
 
 def fork(number):
     try:
-        for turn in range(8):
+        for turn in range(4):
             barrier.wait()
             child = in_child(lambda: work(number, turn))
             memory.remember(f"parent{number} turn{turn}", user_id="ana")

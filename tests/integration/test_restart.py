@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from docs.programs import run_program
 from langchain_kronvex import KronvexMemory
 
-from .crew import HERE, run_python
+from .crew import HERE
 
 STORE = """
 import json, sys
@@ -49,6 +54,21 @@ with KronvexMemory(sys.argv[1]) as memory:
     with_memory(chain, memory).invoke({{"input": sys.argv[3]}}, config)
 print(json.dumps(shown[0]))
 """
+
+
+def run_python(script: str, *arguments: str, cwd: Path | None = None, **environment: str) -> Any:
+    """Run a script in a new process, warnings as errors; return the JSON it printed last."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder, "program.py")
+        program.write_text(script, encoding="utf-8")
+        done = run_program(
+            program, *arguments, folder=cwd or Path(folder),
+            environment={**os.environ, **environment}, strict=True,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 EXPECTED = {
     "allergy": ["Ana is allergic to peanuts.", "semantic", True, {"source": ["form", 7]}],
     "home": ["User: Where do I live?\nAssistant: You live in Porto."],

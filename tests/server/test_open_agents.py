@@ -98,7 +98,7 @@ def test_none_is_closed_under_a_request_while_many_come_and_go(serve) -> None:  
     def talk(number: int) -> set[int]:
         draw, seen = random.Random(number), set()
         with client(base) as api:
-            for step in range(40):
+            for step in range(20):
                 path = f"/agents/agent-{draw.randrange(40)}"
                 said = {"content": f"{number} {step}", "session_id": "u"}
                 asked = {"query": "number", "session_id": "u"}
