@@ -17,7 +17,7 @@ test: $(STAMP)  ## run every test but the soak, a file at a time on each core
 	$(BIN)/python -m pytest $(SPREAD) $$($(BIN)/python -c \
 		'import sys; print("$(NO_LANGMEM)" if sys.version_info < (3, 11) else "")')
 
-quick: $(STAMP)  ## the tests without the slowest tenth
+quick: $(STAMP)  ## the tests without the few that take half of the time
 	$(BIN)/python -m pytest $(SPREAD) -m "not soak and not slow"
 
 check: lint types architecture docs  ## lint, types, architecture, examples, README code blocks

@@ -337,9 +337,8 @@ def _case(backend: Backend, name: str, chosen: settings) -> type:
 
 for _backend in BACKENDS:
     _words = _backend.name.title().replace("-", "")
-    globals()[f"TestIsolation{_words}"] = _case(
-        _backend, "Isolation", MODERATE if _backend.name in ("sqlite-file", "postgres") else BRIEF
-    )
+    _chosen = MODERATE if _backend.name in ("sqlite-file", "postgres") else BRIEF
+    globals()[f"TestIsolation{_words}"] = pytest.mark.slow(_case(_backend, "Isolation", _chosen))
     globals()[f"TestIsolationSoak{_words}"] = pytest.mark.soak(
         _case(_backend, "IsolationSoak", LONG)
     )

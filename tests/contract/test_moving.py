@@ -500,7 +500,6 @@ def test_a_file_cannot_take_over_anothers_memory(memory: Driver, clock: Clock, f
 # -- progress ----------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_progress_is_told(
     memory: Driver, elsewhere: Driver, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -190,6 +190,7 @@ def test_a_threshold_means_the_same_whatever_else_matches(memory: Driver) -> Non
     assert hopeless == 0 < alone < 1
 
 
+@pytest.mark.slow
 def test_other_users_memories_change_no_score(memory: Driver) -> None:
     texts = [*TEXTS, "Nothing in common."]
     memory.remember_many(

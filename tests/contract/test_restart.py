@@ -66,7 +66,6 @@ def perform(memory: KronvexMemory, clock: Clock, step: tuple) -> None:
             memory.forget(id=chosen.id)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("backend", SHARED, ids=lambda backend: backend.name)
 @settings(max_examples=15, deadline=None)
 @given(happened=steps())

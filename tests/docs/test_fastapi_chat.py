@@ -88,6 +88,7 @@ def test_memory_survives_a_restart_for_each_user_apart(
     assert "Miso" not in of_ben
 
 
+@pytest.mark.slow
 def test_a_body_cannot_say_whose_memory_it_is(server: ChatServer) -> None:
     say(server, "ana", "secrets", "My badge is 4711.")
     for names in (

@@ -87,11 +87,13 @@ def test_each_section_is_known() -> None:
     assert set(SECTIONS) == set(PRINTED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", [title for title in SECTIONS if "SDK" not in title])
 def test_section_runs(title: str, tmp_path: Path) -> None:
     run_section(title, tmp_path)
 
 
+@pytest.mark.slow
 def test_section_of_the_sdk_runs(tmp_path: Path) -> None:
     kept = KronvexMemory(f"sqlite:///{tmp_path / 'service.db'}", agent_id="support-bot")
     with kept, serving(create_app(kept)) as url:

@@ -49,7 +49,6 @@ def run(code: str, folder: Path, model_url: str, answers: str = "") -> str:
     return done.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("code", BLOCKS, ids=range(len(BLOCKS)))
 def test_block_runs(code: str, tmp_path: Path, model_url: str) -> None:
     run(code, tmp_path, model_url, answers="monday\nHello\n")

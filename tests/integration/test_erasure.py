@@ -156,6 +156,7 @@ def _seeds(quick: Iterable[int], soak: Iterable[int]) -> list[Any]:
     return [*quick, *(pytest.param(seed, marks=pytest.mark.soak) for seed in soak)]
 
 
+@pytest.mark.slow
 def test_the_search_for_leftovers_finds_stored_text(store_url: str, tmp_path: Path) -> None:
     with KronvexMemory(store_url, embeddings=Fingerprints()) as memory:
         life = Life(memory, "somebody", random.Random(0))
@@ -236,7 +237,6 @@ def test_nothing_of_a_forgotten_user_is_left_in_any_file(
     assert (stats.memories, stats.messages, stats.users) == (0, 0, 0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", _seeds(range(2), range(2, 20)))
 def test_nothing_is_left_while_others_hold_the_store_open(
     crew: Crew, store_url: str, open_memory: OpenMemory, tmp_path: Path, seed: int

@@ -179,6 +179,7 @@ def _interleave(
     return was_paused
 
 
+@pytest.mark.slow
 def test_an_erasure_removes_only_the_marks_it_has_read(
     tmp_path: Path, open_memory: Callable[..., KronvexMemory], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,7 +61,6 @@ def _script(body: str) -> str:
     return START + body
 
 
-@pytest.mark.slow
 def test_parent_and_children_write_and_recall(store_url: str, open_memory: OpenMemory) -> None:
     script = """
 memory = KronvexMemory(sys.argv[1], embeddings=HashedWords())
@@ -118,6 +117,7 @@ print(json.dumps("done"))
     assert messages == [text for line in lines for text in (line, f"re {line}")]
 
 
+@pytest.mark.slow
 def test_a_child_that_does_not_use_the_memory_has_no_effect(
     store_url: str, open_memory: OpenMemory
 ) -> None:
@@ -134,7 +134,6 @@ print(json.dumps(sorted(m.content for m in memory.memories(user_id="ana"))))
     assert _stored(open_memory(embeddings=HashedWords())) == Counter(rounds)
 
 
-@pytest.mark.slow
 def test_a_child_outlives_its_parents_memory(store_url: str, open_memory: OpenMemory) -> None:
     script = """
 memory = KronvexMemory(sys.argv[1])
@@ -274,6 +273,7 @@ print(json.dumps(children))
     assert sorted(stored) == sorted(f"of child {pid}" for pid in children)
 
 
+@pytest.mark.slow
 def test_threads_can_fork_at_the_same_moment(store_url: str, open_memory: OpenMemory) -> None:
     script = """
 memory = KronvexMemory(sys.argv[1])

@@ -218,6 +218,7 @@ def test_an_erasure_killed_at_any_moment_is_finished_at_the_next_opening(
             _check_erasure(memory, folder, forgotten="forgotten" in said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_chain_is_whole_after_a_kill(
     crew: Crew, store_url: str, open_memory: OpenMemory, seed: int

@@ -268,6 +268,7 @@ async def test_a_cancelled_export_leaves_no_file(
 # -- kills and cuts ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_killed_import_is_completed_by_the_next(
     crew: Crew, full: KronvexMemory, open_memory: OpenMemory, other_url: str, file: Path
 ) -> None:
@@ -290,6 +291,7 @@ def test_a_killed_import_is_completed_by_the_next(
         assert ours == theirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [8, pytest.param(200, marks=pytest.mark.soak)])
 def test_an_import_killed_at_any_moment_leaves_whole_batches(
     crew: Crew, full: KronvexMemory, open_memory: OpenMemory, other_url: str, file: Path,
@@ -381,6 +383,7 @@ def test_a_damaged_compressed_file(
 # -- size --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("few", [1_000, pytest.param(5_000, marks=pytest.mark.soak)])
 def test_ten_times_as_many_need_no_more_ram(
     crew: Crew, tmp_path: Path, other_url: str, few: int
@@ -464,6 +467,7 @@ def test_commands_explain_their_errors(
         assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_commands_need_no_extra_and_work_in_a_pipe(
     full: KronvexMemory, store_url: str, other_url: str
 ) -> None:

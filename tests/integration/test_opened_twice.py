@@ -48,6 +48,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["memory", "beside", "store"])
 def test_writes_after_others_have_closed_survive_a_kill(how: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'memory.db'}"

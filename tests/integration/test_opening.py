@@ -78,6 +78,7 @@ def open_place() -> Iterator[Path]:
     shutil.rmtree(place)
 
 
+@pytest.mark.slow
 def test_a_path_this_user_may_not_write(crew: Crew, open_place: Path) -> None:
     readable = open_place / "readable.db"
     KronvexMemory(f"sqlite:///{readable}").close()
@@ -91,6 +92,7 @@ def test_a_path_this_user_may_not_write(crew: Crew, open_place: Path) -> None:
         assert "Check that" in message
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_writes_only(crew: Crew, store_url: str, open_memory: OpenMemory) -> None:
     error, recalled, answer, degraded, stored = crew.start("fill_the_disk", url=store_url).finish()
     assert error["type"] == "StoreUnavailable"

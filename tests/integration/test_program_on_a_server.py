@@ -66,7 +66,6 @@ def run_program(process: Process, home: Path, session: str, says: str, reply: st
     return run_python(PROGRAM, *arguments, XDG_DATA_HOME=str(home))
 
 
-@pytest.mark.slow
 def test_a_restarted_program_remembers(serve: Callable[..., Process], tmp_path: Path) -> None:
     process = serve()
     said = "My dog is called Biscuit."
@@ -132,7 +131,6 @@ def on_server(process: Process) -> Counter[str]:
     return Counter(memory["content"] for memory in answer.raise_for_status().json()["memories"])
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_a_killed_server_neither_loses_nor_duplicates_memories(
     serve: Callable[..., Process], open_memory: OpenMemory, monkeypatch: pytest.MonkeyPatch

@@ -77,11 +77,13 @@ EXPECTED = {
 }
 
 
+@pytest.mark.slow
 def test_a_new_process_recalls_what_an_earlier_one_stored(store_url: str) -> None:
     location = run_python(STORE, store_url)
     assert run_python(RECALL, store_url) == {"location": location, **EXPECTED}
 
 
+@pytest.mark.slow
 def test_the_history_of_an_earlier_process_reaches_the_prompt(store_url: str) -> None:
     first = run_python(CHAT, store_url, "monday", "My dog is called Biscuit.")
     assert "Biscuit" in first  # as the question itself
@@ -90,6 +92,7 @@ def test_the_history_of_an_earlier_process_reaches_the_prompt(store_url: str) ->
     assert second.endswith("Human: And now?")
 
 
+@pytest.mark.slow
 def test_the_memory_of_an_earlier_session_reaches_the_prompt(store_url: str) -> None:
     run_python(CHAT, store_url, "monday", "My dog is called Biscuit.")
     prompt = run_python(CHAT, store_url, "tuesday", "What is my dog called?")
@@ -98,6 +101,7 @@ def test_the_memory_of_an_earlier_session_reaches_the_prompt(store_url: str) -> 
     assert "Biscuit" not in rest  # another session: not in the history
 
 
+@pytest.mark.slow
 def test_without_a_url_the_working_directory_does_not_matter(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
@@ -109,6 +113,7 @@ def test_without_a_url_the_working_directory_does_not_matter(tmp_path: Path) -> 
     assert not any([*here.iterdir(), *there.iterdir()])
 
 
+@pytest.mark.slow
 def test_a_url_from_the_environment_is_used(store_url: str, tmp_path: Path) -> None:
     location = run_python(STORE, KRONVEX_URL=store_url)
     assert location == store_url

@@ -122,7 +122,6 @@ def run(script: str, *arguments: str) -> Any:
     return json.loads(said.splitlines()[-1])
 
 
-@pytest.mark.slow
 def test_a_buffer_continues_in_a_new_process(store_url: str) -> None:
     """With LlamaIndex's own tokenizer, which needs no network."""
     run(BUFFER, store_url, "ana ben", "one", "two")
@@ -140,7 +139,6 @@ def test_a_buffer_continues_in_a_new_process(store_url: str) -> None:
     assert kept == [8, 4]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["function", "react"])
 def test_exchanges_of_an_agent_reach_the_prompt_of_another_process(
     store_url: str, kind: str
@@ -158,7 +156,6 @@ def test_exchanges_of_an_agent_reach_the_prompt_of_another_process(
     assert "Biscuit" not in asked["ben"]
 
 
-@pytest.mark.slow
 def test_two_processes_append_to_one_key_and_lose_nothing(store_url: str) -> None:
     KronvexMemory(store_url).close()
     children = [start(WRITER, store_url, name, "60") for name in ("left", "right")]

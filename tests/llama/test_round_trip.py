@@ -80,6 +80,7 @@ MESSAGE = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(message=MESSAGE)
 @settings(deadline=None, max_examples=120)
 def test_any_message_is_restored_exactly(message: ChatMessage) -> None:

@@ -61,7 +61,6 @@ def wait_for_waiting(sql: Sql, how_many: int = 1) -> None:
 # -- connections that break ----------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_killed_connections_lose_and_double_nothing(open_memory: OpenMemory, sql: Sql) -> None:
     load = Load(open_memory())
     killed = []

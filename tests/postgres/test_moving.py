@@ -37,6 +37,7 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vectors", [False, True], ids=["without vectors", "with vectors"])
 def test_from_sqlite_to_postgres_and_back(
     vectors: bool, open_driver: OpenDriver, clock: Clock, store_url: str, tmp_path: Path
@@ -77,6 +78,7 @@ def exported_with_ids(user_id: str, ids: list[str], agent_id: str = "default") -
     return "".join(json.dumps(line) + "\n" for line in (header, *records, footer))
 
 
+@pytest.mark.slow
 def test_an_id_is_one_memorys_alone_also_when_two_workers_import_it_at_once(
     store_url: str, sql: Callable[..., list[Any]]
 ) -> None:

@@ -84,6 +84,7 @@ def prepare(url: str, scripts: Sequence[str] | None = None) -> None:
         database.close()
 
 
+@pytest.mark.slow
 def test_ten_workers_at_once_make_the_tables_once(store_url: str, crew: Crew, sql: Sql) -> None:
     workers = [crew.start("open_on_command", url=store_url, number=n) for n in range(10)]
     for worker in workers:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from inside import scope_key
 from langchain_kronvex import KronvexMemory
 from postgres.program import in_both_colours
@@ -21,6 +23,7 @@ CITUS = next(block for block in BLOCKS if "create_distributed_table" in block)
 WHOLE_TABLES = {"models", "schema_steps"}
 
 
+@pytest.mark.slow
 def test_a_whole_program_runs_on_partitions(open_memory: OpenMemory, sql: Sql) -> None:
     open_memory().close()
     sql(PARTITIONING)
@@ -96,6 +99,7 @@ def test_the_documentation_names_every_table(open_memory: OpenMemory, sql: Sql) 
     assert set(re.findall(r"langchain_kronvex\.(\w+)", CITUS)) == named | {"models"}
 
 
+@pytest.mark.slow
 def test_the_rights_that_are_listed_are_enough(server: Server) -> None:
     makes, granted = (block for block in BLOCKS if "GRANT" in block)
     by_itself, by_another = server.fresh(), server.fresh()

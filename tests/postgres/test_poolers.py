@@ -71,6 +71,7 @@ class TransactionPooler:
             self._free.get().close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("discard", [True, False], ids=["discarding", "keeping"])
 def test_a_program_leaves_nothing_in_a_session_and_misses_nothing(
     discard: bool, store_url: str

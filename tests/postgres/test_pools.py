@@ -187,6 +187,7 @@ async def test_closing_within_the_loop_that_is_used(store_url: str, sql: Sql) ->
         await memory.aremember("too late", user_id="ana")
 
 
+@pytest.mark.slow
 def test_a_program_that_forgets_to_close_ends_without_complaint(store_url: str) -> None:
     script = """
 import asyncio, json, sys

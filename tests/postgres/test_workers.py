@@ -27,6 +27,7 @@ def tell(children: list[Child], word: str) -> None:
         child.say(word)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 8])
 def test_workers_that_save_to_one_session_see_one_order(
     workers: int, store_url: str, open_memory: OpenMemory, crew: Crew
@@ -148,6 +149,7 @@ def wait_until_embedded(sql: Sql, seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_no_text_is_embedded_twice_by_workers_that_live(
     store_url: str, crew: Crew, sql: Sql, tmp_path: Path
 ) -> None:

@@ -190,7 +190,6 @@ def test_a_full_outbox_slows_the_caller_and_then_refuses(
     assert [i.content for i in faulty.all_items()] == ["note 0", "note 1", "note 2", "now it fits"]
 
 
-@pytest.mark.slow
 def test_closing_does_not_wait_for_a_server_that_is_away(
     open_on: Open, caplog: pytest.LogCaptureFixture
 ) -> None:

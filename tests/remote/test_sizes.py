@@ -41,6 +41,7 @@ def seen_by_another(memory: KronvexMemory, tmp_path: Path, session: str) -> list
         return other.load_messages(session, user_id="ana")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_message_longer_than_a_memory_reaches_the_server(
     memory: KronvexMemory, tmp_path: Path, kind: str
@@ -64,6 +65,7 @@ def test_a_memory_as_long_as_may_be_reaches_the_server_from_two_sessions(
         assert other.recall("tea", user_id="ana")[0].content == text
 
 
+@pytest.mark.slow
 def test_large_and_deep_values_reach_the_server(memory: KronvexMemory, tmp_path: Path) -> None:
     values = [("large", "x" * 15_000_000), ("deep", nested(127))]
     KronvexKeyValueStore(memory, "ns").mset(values)
@@ -76,6 +78,7 @@ def test_large_and_deep_values_reach_the_server(memory: KronvexMemory, tmp_path:
         assert other.memories(user_id="ana")[0].metadata == {"deep": nested(63)}
 
 
+@pytest.mark.slow
 def test_what_no_server_takes_is_refused_at_the_call(plain: PlainServer, open_on: Open) -> None:
     memory = open_on(plain)
     huge = "x" * MAX_REQUEST_BYTES
@@ -95,6 +98,7 @@ def test_what_no_server_takes_is_refused_at_the_call(plain: PlainServer, open_on
     assert memory.stats().failed == 0
 
 
+@pytest.mark.slow
 def test_an_import_names_what_is_too_large_and_says_what_is_in(
     plain: PlainServer, open_on: Open, tmp_path: Path
 ) -> None:

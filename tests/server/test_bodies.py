@@ -111,6 +111,7 @@ def resident_bytes(process: Process) -> int:
     return int(status.partition("VmRSS:")[2].split()[0]) << 10
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 def test_strangers_fill_no_memory(server: Process, api: httpx.Client) -> None:
     assert api.get("/agents").status_code == 200

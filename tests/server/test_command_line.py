@@ -43,6 +43,7 @@ def test_a_missing_extra_says_how_to_get_it(hidden: list[str], tmp_path: Path) -
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_import_says_so_too() -> None:
     code = (
         "from langchain_kronvex import MissingExtra\n"
@@ -63,6 +64,7 @@ def test_without_a_key_it_listens_to_this_machine_only(
     assert store_url in told
 
 
+@pytest.mark.slow
 def test_with_a_key_it_listens_to_others_and_limits_them(
     store_url: str, log_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
-import pytest
 
 from .running import Process, client
 
@@ -56,7 +55,6 @@ def write_and_end(process: Process, end: str) -> list[Writer]:
     return writers
 
 
-@pytest.mark.slow
 def test_no_acknowledged_memory_is_lost(store_url: str, log_file: Path) -> None:
     acknowledged: set[str] = set()
     begun: set[str] = set()

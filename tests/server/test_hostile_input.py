@@ -167,7 +167,6 @@ CALLS = [("POST", "remember"), ("POST", "recall"), ("POST", "inject-context"),
          ("POST", "memories/bulk-import"), ("DELETE", "memories/bulk-delete")]  # fmt: skip
 
 
-@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(body=st.dictionaries(st.sampled_from(FIELDS), anything), call=st.sampled_from(CALLS))
 def test_no_body_makes_it_fail(server: Any, body: dict[str, Any], call: tuple[str, str]) -> None:

@@ -170,6 +170,7 @@ def holding(value: str, values: int) -> bytes:
     return f'{{"content": "[{{,\\"", "metadata": {{"a": [{listed}]}}}}'.encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8"])
 def test_a_body_holds_only_so_many_values(api: httpx.Client, agent: str, kind: str) -> None:
     """Millions of them would fill the memory, and stop the server for half a minute."""
@@ -184,6 +185,7 @@ def test_a_body_holds_only_so_many_values(api: httpx.Client, agent: str, kind: s
     assert api.post(path, content=body, headers=headers).status_code == 201
 
 
+@pytest.mark.slow
 def test_the_longest_memory_of_our_client_is_stored(server: Process, agent: str) -> None:
     url = server.base_url
     with KronvexMemory(url, agent_id=agent) as memory:

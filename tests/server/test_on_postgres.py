@@ -6,14 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
-import pytest
 
 from databases import DATABASES
 
 from .running import Process, client
 
 
-@pytest.mark.slow
 def test_a_server_on_postgres_keeps_agents_and_users_apart(tmp_path: Path) -> None:
     url = DATABASES.fresh()
     users = [(f"agent{n % 12}", f"user{n}") for n in range(48)]

@@ -73,6 +73,7 @@ def test_use_alone_waits_for_others_and_makes_new_requests_wait(opened: OpenAgen
         pass
 
 
+@pytest.mark.slow
 def test_more_agents_than_may_be_open(serve) -> None:  # type: ignore[no-untyped-def]
     base = serve(open_memories=2)
 

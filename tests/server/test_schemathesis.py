@@ -88,7 +88,6 @@ def operations(schema: BaseSchema) -> list[APIOperation]:
     return [found.ok() for found in schema.get_all_operations()]
 
 
-@pytest.mark.slow
 def test_requests_as_documented_get_the_documented_answers(
     api: httpx.Client, schema: BaseSchema, session: requests.Session
 ) -> None:
@@ -102,7 +101,6 @@ def test_requests_as_documented_get_the_documented_answers(
         assert refused or any(status < 300 for status in found), (operation.label, found)
 
 
-@pytest.mark.slow
 def test_requests_against_the_document_are_no_fault(
     api: httpx.Client, schema: BaseSchema, session: requests.Session
 ) -> None:

@@ -230,6 +230,7 @@ def forwarding_to(url: str) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.slow
 def test_entries_of_an_old_outbox_are_sent(tmp_path: Path) -> None:
     outbox = unpacked("outbox.db", tmp_path)
     store = f"sqlite:///{tmp_path / 'served.db'}"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 WITHOUT = "import sys\nfor name in ('langchain', 'langgraph'):\n    sys.modules[name] = None\n"
 MIDDLEWARE = """
 from langchain_kronvex import MissingExtra
@@ -38,6 +36,5 @@ def test_the_error_of_the_middleware_says_what_to_install() -> None:
     assert 'pip install "langchain-kronvex[agents]"' in run_without_agents(MIDDLEWARE)
 
 
-@pytest.mark.slow
 def test_the_tools_need_only_langchain_core() -> None:
     assert run_without_agents(TOOLS).endswith("Ana prefers tea.\n")

@@ -287,6 +287,7 @@ def pipeline(memory: KronvexMemory) -> Runnable[Any, Any]:
     return ChatPromptTemplate.from_messages([("human", "{q}")]) | poet(memory) | StrOutputParser()
 
 
+@pytest.mark.slow
 def test_inside_a_pipeline_the_output_of_a_closed_stream_is_saved(memory: KronvexMemory) -> None:
     stream = pipeline(memory).stream({"q": "A poem?"}, ANA)
     assert [next(stream), next(stream)] == ["Roses ", "are "]

@@ -254,6 +254,7 @@ def model_of(said: list[tuple[type[BaseMessage], str]]) -> set[str]:
     return set(memories)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(said=SAID)
 def test_one_call_and_many_calls_remember_the_same(said: list[tuple[type, str]]) -> None:

@@ -37,7 +37,6 @@ def expected(turns: list[list[BaseMessage]], limit: int) -> list[BaseMessage]:
     return kept
 
 
-@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rounds=st.lists(st.integers(0, 4), max_size=8), limit=st.integers(1, 30))
 def test_only_whole_turns_are_read(memory: KronvexMemory, rounds: list[int], limit: int) -> None:

@@ -210,6 +210,7 @@ os._exit(1)
 """
 
 
+@pytest.mark.slow
 @sync_and_async
 async def test_messages_of_a_killed_process_are_recalled(
     store_url: str, open_memory: OpenMemory, call: AgentCall

@@ -167,6 +167,7 @@ def test_the_examples_hold() -> None:
     assert (failed, tried > 0) == (0, True)
 
 
+@pytest.mark.slow
 def test_months_are_english_in_a_process_of_another_language() -> None:
     run = (
         "import calendar; calendar.month_name = ['', *'janvier février mars avril mai juin juillet "

@@ -48,6 +48,7 @@ def looked_at(
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     conversations(most=40),

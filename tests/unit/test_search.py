@@ -50,6 +50,7 @@ def test_an_empty_index_returns_nothing() -> None:
     assert search(built([row(1, "tea", expires=NOW)]), asked("tea")) == Hits([], [], [])
 
 
+@pytest.mark.slow
 @in_both_ways
 @settings(max_examples=25, deadline=None)
 @given(
@@ -81,6 +82,7 @@ def test_results_contain_only_allowed_memories(
     assert all(0 < value < 1 for value in found.probability)
 
 
+@pytest.mark.slow
 @in_both_ways
 @settings(max_examples=25, deadline=None)
 @given(
@@ -103,6 +105,7 @@ def test_a_smaller_limit_is_the_beginning_of_a_larger_one(
     assert len(more.seqs) <= many
 
 
+@pytest.mark.slow
 @in_both_ways
 @settings(max_examples=15, deadline=None)
 @given(rows=conversations(most=40), vector=st.none() | VECTOR, query=QUERY)
@@ -119,6 +122,7 @@ def test_a_threshold_keeps_exactly_the_memories_that_reach_it(
         assert some.probability == whole.probability[: len(some.seqs)]
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     conversations(forms=[Form.EXCHANGE, Form.STATEMENT]),
