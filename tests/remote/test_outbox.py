@@ -91,6 +91,18 @@ def test_two_processes_share_an_outbox(plain: PlainServer, open_on: Open) -> Non
         assert sent == [f"note {n} of {name}" for n in range(20)]
 
 
+def test_while_another_process_sends_this_one_sends_nothing(
+    plain: PlainServer, open_on: Open
+) -> None:
+    memory, other = open_on(plain), open_on(plain)
+    with other.engine.backend.agent.outbox.sending(patiently=True):
+        memory.remember("The zebra is asleep", user_id="ana")
+        assert not memory.flush(0.5)
+        assert plain.all_items() == []
+    assert memory.flush(10)
+    assert len(plain.all_items()) == 1
+
+
 def test_what_waits_is_found_and_sent_when_the_server_is_there(
     faulty: FaultyServer, open_on: Open
 ) -> None:
