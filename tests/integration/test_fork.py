@@ -308,14 +308,14 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
-assert len(second.memories(user_id="ana", limit=100)) == 32
+assert len(second.memories(user_id="ana", limit=100)) == 16
 memory.close()
 second.close()
 print(json.dumps(failures))
 """
     assert run_python(_script(script), store_url) == []
     expected = [
-        f"{who}{n} turn{t}" for who in ("child", "parent") for n in range(4) for t in range(8)
+        f"{who}{n} turn{t}" for who in ("child", "parent") for n in range(4) for t in range(4)
     ]
     assert _stored(open_memory()) == Counter(["before", *expected])
 
