@@ -203,3 +203,14 @@ def test_an_expired_memory_is_not_kept_from_being_forgotten(memory: Driver, cloc
     memory.forget(user_id="ana")
     clock.advance(days=-2)
     assert memory.memories(user_id="ana") == []
+
+
+def test_what_another_worker_forgets_leaves_its_place_to_others(open_shared) -> None:
+    memory, other = open_shared(), open_shared()
+    ids = [memory.remember(f"tea {n}", user_id="ana").id for n in range(9)]
+    best = [m.id for m in memory.recall("tea", user_id="ana", top_k=3)]
+    for id_ in best:
+        assert other.forget(id=id_) == 1
+    left = {m.id for m in memory.recall("tea", user_id="ana", top_k=9)}
+    assert left == set(ids) - set(best)
+    assert len(memory.recall("tea", user_id="ana", top_k=3)) == 3
