@@ -94,7 +94,7 @@ def _remember(
         stored = memory.remember(content, memory_type=memory_type, supersedes=supersedes, **ids)
     except MemoryNotFound:
         return f"Nothing was remembered. {UNKNOWN}"
-    return f"{'Already known' if stored.deduplicated else 'Remembered'}: {_line(stored)}"
+    return f"{'Already known' if stored.deduplicated else 'Remembered'}: {line_with_id(stored)}"
 
 
 def _recall(
@@ -111,7 +111,7 @@ def _recall(
         return "No memory matches."
     chosen = {**conditions.conditions(), "memory_type": memory_type or allowed}
     found = memory.inject_context(query, top_k=limit, **chosen, **ids)
-    return "\n".join(map(_line, found.memories)) or "No memory matches."
+    return "\n".join(map(line_with_id, found.memories)) or "No memory matches."
 
 
 def _forget(memory: KronvexMemory, ids: Ids, id: str) -> str:
@@ -215,7 +215,8 @@ def create_memory_tools(
     ]
 
 
-def _line(memory: Memory) -> str:
+def line_with_id(memory: Memory) -> str:
+    """Return the line of a memory, after the id by which a model can name it."""
     return f"{neutral(memory.id)} {memory_line(memory)}"
 
 

@@ -30,7 +30,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "consolidation": ADAPTERS,
     "server": (*ADAPTERS, "consolidation"),
     "middleware": (*ADAPTERS, "langchain", "tools"),
-    "cli": (*ADAPTERS, "consolidation", "server", "storage.rest", "storage.rest.outbox"),
+    "mcp": (*ADAPTERS, "tools", "server"),
+    "cli": (*ADAPTERS, "consolidation", "mcp", "server", "storage.rest", "storage.rest.outbox"),
     "": (*ADAPTERS, "langchain"),
 }
 # Imports inside functions that make what they import: the store that a URL names, and the two
@@ -44,7 +45,7 @@ FACTORIES = {
 }
 NEVER_LOADED_BY_THE_ROOT = (
     "torch", "sqlalchemy", "psycopg", "langgraph", "langchain", "langchain_openai", "openai",
-    "llama_index", "fastapi", "uvicorn", "starlette", "pytest", "langchain_tests",
+    "llama_index", "fastapi", "uvicorn", "starlette", "mcp", "pytest", "langchain_tests",
 )  # fmt: skip
 PURE_ROOMS_MAY_NOT_IMPORT = {"sqlite3", "socket", "httpx", "psycopg", "asyncio", "logging"}
 

@@ -22,7 +22,7 @@ from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.record import is_uuid
-from langchain_kronvex.storage.urls import open_backend
+from langchain_kronvex.storage.urls import open_backend, resolve_agent_id
 
 SERVER_AGENT = "langchain-kronvex/server"
 NO_KEY = ""  # owns the agents made before there was a key
@@ -182,13 +182,21 @@ def _agent(item: Record) -> Agent:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A stored key; the secret itself is stored nowhere."""
+    """A stored key; the secret itself is stored nowhere.
+
+    Attributes:
+        user_id: The one user whose memories the key opens, over MCP only; None for a key of the
+            REST API.
+        agent_id: The agent of that user.
+    """
 
     id: str
     name: str
     prefix: str
     created_at: datetime
     is_active: bool
+    user_id: str | None = None
+    agent_id: str | None = None
 
 
 class ApiKeys:
@@ -203,14 +211,18 @@ class ApiKeys:
         self._clock = clock
         self.is_fast = self._table.is_fast
 
-    def create(self, name: str) -> tuple[ApiKey, str]:
+    def create(
+        self, name: str, user_id: str | None = None, agent_id: str | None = None
+    ) -> tuple[ApiKey, str]:
         """Create a key; return it and its secret, which cannot be shown again.
 
         Raises:
-            InvalidInput: the name is blank, too long, or not text.
+            InvalidInput: the name or the user is blank, too long, or not text.
         """
         secret = f"kv-{secrets.token_urlsafe(32)}"
         about = {"prefix": secret[:_PREFIX_CHARS], "revoked_at": None}
+        if user_id is not None:
+            about |= {"user_id": check_id(user_id, "user_id"), "agent_id": agent_id}
         return _key(self._table.put(_digest(secret), check_id(name, "name"), about)), secret
 
     def all(self) -> Sequence[ApiKey]:
@@ -239,8 +251,12 @@ class ApiKeys:
 
 
 def _key(item: Record) -> ApiKey:
-    prefix, revoked_at = str(item.metadata.get("prefix", "")), item.metadata.get("revoked_at")
-    return ApiKey(item.id, item.content, prefix, item.created_at, is_active=revoked_at is None)
+    about = item.metadata
+    return ApiKey(
+        item.id, item.content, str(about.get("prefix", "")), item.created_at,
+        is_active=about.get("revoked_at") is None,
+        user_id=about.get("user_id"), agent_id=about.get("agent_id"),
+    )  # fmt: skip
 
 
 def _digest(secret: str) -> str:
@@ -253,6 +269,22 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def create_user_key(
+    url: str, name: str, user_id: str, agent_ids: Sequence[str] = ()
+) -> tuple[ApiKey, str]:
+    """Create a key that opens one user's memories over MCP; return the key and its secret.
+
+    Raises:
+        InvalidInput: a value does not fit.
+        ConfigurationError: several agents are named.
+    """
+    if len(agent_ids) > 1:
+        raise ConfigurationError("A key with a user is for one agent; create a key for each.")
+    agent_id = resolve_agent_id(agent_ids[0] if agent_ids else None)
+    with open_registry(url) as (keys, _):
+        return keys.create(name, user_id, agent_id)
+
+
 @contextmanager
 def open_registry(url: str) -> Iterator[tuple[ApiKeys, Agents]]:
     """Open the keys and agents of a store."""
@@ -263,14 +295,14 @@ def open_registry(url: str) -> Iterator[tuple[ApiKeys, Agents]]:
 def create_key(url: str, name: str, agent_ids: Sequence[str] = ()) -> tuple[ApiKey, str]:
     """Create a key and give it the agents named; return the key and its secret.
 
-    The first key also gets the agents that were made while the server had no keys.
+    The first such key also gets the agents that were made while the server had no keys.
 
     Raises:
         ConfigurationError: one of the agents belongs to another key.
     """
     wanted = [check_agent_id(agent_id) for agent_id in agent_ids]
     with open_registry(url) as (keys, agents):
-        is_first = keys.none_made()
+        is_first = all(key.user_id is not None for key in keys.all())
         key, secret = keys.create(name)
         if is_first:
             agents.hand_over(key.id)

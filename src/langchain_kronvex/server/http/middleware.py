@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from anyio import fail_after
 from starlette.datastructures import Headers
@@ -25,12 +25,15 @@ from langchain_kronvex.server.settings import ServerSettings
 from langchain_kronvex.storage.urls import is_loopback
 
 _VERSION_HEADER = (b"x-kronvex-version", VERSION.encode())
-_GUARDED = ("/api/v1", "/auth")
+MCP_PATH = "/mcp"
+_GUARDED = ("/api/v1", "/auth", MCP_PATH)
 _WINDOW_SECONDS = 60.0  # of the rate limit
 _SLOW_SECONDS = 1.0  # of receiving a body
 _USER_PATH = ["", "api", "v1", "agents", "memories", "user"]
 _USER_PART = 7
 _ODD = re.compile(r"[/\x00-\x1f\x7f]")
+_FOR_MCP = "This API key is for one user over MCP, not for the REST API."
+_WITHOUT_USER = "This API key names no user. Create one: langchain-kronvex keys create --user ID"
 logger = logging.getLogger("langchain_kronvex.server")
 T = TypeVar("T")
 
@@ -152,16 +155,29 @@ class AuthMiddleware:
             raise ApiError(400, "Invalid host header")
 
     async def _authenticate(self, scope: Scope, headers: Headers) -> str:
-        """Return the id of the key, or `NO_KEY` while there is no key and the caller is local."""
-        secrets = headers.getlist("x-api-key")
+        """Return the id of the key, or `NO_KEY` while there is no key and the caller is local.
+
+        Keys with a user are for MCP alone, and MCP is for them alone.
+        """
+        secrets, for_mcp = headers.getlist("x-api-key"), _inner_path(scope) == MCP_PATH
+        if for_mcp:
+            sent = [each.partition(" ") for each in headers.getlist("authorization")]
+            secrets += [secret.strip() for kind, _, secret in sent if kind.lower() == "bearer"]
         if len(secrets) == 1 and secrets[0]:
             key = await self._lookup(lambda: self._keys.recognise(secrets[0]))
-            if key:
+            if key and for_mcp == (key.user_id is not None):
+                scope.setdefault("state", {})["key"] = key
                 return key.id
+            if key:
+                raise ApiError(403, _FOR_MCP if key.user_id else _WITHOUT_USER)
         if _is_local(scope) and await self._lookup(self._keys.none_made):
+            origin = urlsplit(headers.get("origin", "")).hostname
+            if for_mcp and origin and not is_loopback(origin):
+                raise ApiError(403, "A web page of another machine needs an API key.")
             return NO_KEY
         missing = "Missing API key. Add header: X-API-Key: kv-..."
-        raise ApiError(401, "Invalid or revoked API key." if any(secrets) else missing)
+        detail = "Invalid or revoked API key." if any(secrets) else missing
+        raise ApiError(401, detail, {"WWW-Authenticate": "Bearer"} if for_mcp else None)
 
     async def _lookup(self, question: Callable[[], T]) -> T:
         """Look keys up, in a thread unless the lookup is faster than changing threads."""

@@ -1,0 +1,80 @@
+"""The command `mcp`: the memories of one user for a desktop assistant, an editor or an agent."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from langchain_kronvex.cli.serve import listen, log_to_stderr, settings_for
+from langchain_kronvex.core.errors import ConfigurationError
+from langchain_kronvex.core.options import needing
+from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.storage.urls import is_remote, resolve_url
+
+
+def add_mcp_command(mcp: argparse.ArgumentParser) -> None:
+    """Add the options of `mcp`."""
+    option = mcp.add_argument
+    option("--user-id", help="the user; over HTTP, while the store has no API key")
+    option("--session-id", help="the session that is written to; all of the user's are read")
+    option("--agent", help="the agent in the store (KRONVEX_AGENT_ID)")
+    option("--read-only", action="store_true", help="offer only the tools that read")
+    http = "listen there instead of on stdin; the user is the one of the API key"
+    option("--http", type=_address, metavar="HOST:PORT", help=http)
+    mcp.set_defaults(command=_mcp)
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Read an address; an IPv6 one is in brackets."""
+    host, _, port = text.rpartition(":")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _mcp(asked: argparse.Namespace) -> None:
+    if asked.http is None:
+        _over_stdio(asked)
+    else:
+        _over_http(asked)
+
+
+def _open(asked: argparse.Namespace) -> KronvexMemory:
+    return KronvexMemory(asked.url, agent_id=asked.agent, embeddings=asked.embeddings)
+
+
+def _over_stdio(asked: argparse.Namespace) -> None:
+    from langchain_kronvex.mcp import create_mcp_server
+    from langchain_kronvex.mcp.stdio import run_stdio, stdout_of_the_protocol
+
+    log_to_stderr(logging.WARNING)
+    if asked.user_id is None and asked.session_id is None:
+        raise ConfigurationError("Name the user: --user-id.")
+    with stdout_of_the_protocol() as stdout, _open(asked) as memory:
+        ids = {"user_id": asked.user_id, "session_id": asked.session_id}
+        server = create_mcp_server(memory, **ids, read_only=asked.read_only)
+        run_stdio(server, stdout, memory.close)
+
+
+def _over_http(asked: argparse.Namespace) -> None:
+    with needing("MCP over HTTP needs the server", extra="mcp,server"):
+        from langchain_kronvex.mcp.http import McpEndpoint, create_mcp_app
+    from langchain_kronvex.server.registry import open_registry
+
+    log_to_stderr(logging.INFO)
+    (host, port), url = asked.http, resolve_url(asked.url, None)
+    if is_remote(url):
+        raise ConfigurationError(
+            "Over HTTP the users have API keys, which need a store of your own: use sqlite:/// or "
+            "postgresql://. Over stdio, any store will do."
+        )
+    settings = settings_for(url, host)
+    with open_registry(url) as (keys, _), _open(asked) as memory:
+        if keys.none_made() and asked.user_id is None:
+            raise ConfigurationError(
+                "Pass --user-id, or create a key: langchain-kronvex keys create --user ID --name X"
+            )
+        if asked.user_id is not None and not keys.none_made():
+            raise ConfigurationError("The store has API keys, which name users: no --user-id.")
+        endpoint = McpEndpoint(
+            memory, user_id=asked.user_id, session_id=asked.session_id, read_only=asked.read_only
+        )
+        listen(create_mcp_app(endpoint, keys, settings), host, port)

@@ -1,0 +1,115 @@
+"""The command `serve`: the REST API from a store, and MCP beside it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from langchain_kronvex.core.errors import ConfigurationError
+from langchain_kronvex.core.options import needing
+from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.storage.urls import is_loopback, resolve_url
+
+if TYPE_CHECKING:
+    from langchain_kronvex.server import ServerSettings
+
+logger = logging.getLogger("langchain_kronvex.server")
+
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+_DEFAULT_PER_MINUTE = 600  # for each key, when other machines can reach the server
+_UVICORN: Any = {
+    "timeout_graceful_shutdown": 30,
+    "timeout_keep_alive": 75,  # longer than clients do, so that the client closes a connection
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "ws": "none",
+}
+
+
+def add_serve_command(serve: argparse.ArgumentParser) -> None:
+    """Add the options of `serve`."""
+    option = serve.add_argument
+    option("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    option("--port", type=int, default=8400, help="0 takes any free one (%(default)s)")
+    option("--max-body-bytes", type=int, default=16 << 20, help="largest request (%(default)s)")
+    arrival = "longest time for the body of a request to arrive (%(default)s)"
+    option("--body-timeout-seconds", type=float, default=60.0, help=arrival)
+    limit = f"for each key; 0 for no limit (none on loopback, else {_DEFAULT_PER_MINUTE})"
+    option("--requests-per-minute", type=int, help=limit)
+    option("--cors-origin", action="append", default=[], help="a page that may call; repeatable")
+    every = "a recall without session_id sees every session of the agent"
+    option("--all-sessions", action="store_true", help=every)
+    option("--mcp", action="store_true", help="also serve MCP at /mcp, to keys with a user")
+    model = "provider:model that derives what is known of users, such as openai:gpt-4o-mini"
+    option("--consolidate", metavar="MODEL", help=model)
+    serve.set_defaults(command=_serve)
+
+
+def _serve(asked: argparse.Namespace) -> None:
+    with needing("The server needs FastAPI and Uvicorn", extra="server"):
+        from langchain_kronvex.server import create_app
+
+    log_to_stderr(logging.INFO)
+    url = resolve_url(asked.url, None)
+    same = ("max_body_bytes", "body_timeout_seconds", "all_sessions", "requests_per_minute")
+    options: Any = {name: getattr(asked, name) for name in same}
+    settings = settings_for(url, asked.host, **options, cors_origins=tuple(asked.cors_origin))
+    with KronvexMemory(url, embeddings=asked.embeddings) as memory:
+        app = create_app(memory, settings, consolidate=asked.consolidate)
+        if asked.mcp:
+            from langchain_kronvex.mcp.http import McpEndpoint
+
+            McpEndpoint(memory, max_body_bytes=asked.max_body_bytes).add_to(app)
+        listen(app, asked.host, asked.port)
+
+
+def log_to_stderr(level: int) -> None:
+    """Log to stderr, without the MCP SDK, which quotes what it is sent in warnings."""
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda entry: entry.name != "root" and not entry.name.startswith("mcp."))
+    logging.basicConfig(level=level, handlers=[handler], format="%(asctime)s %(name)s %(message)s")
+
+
+def listen(app: Any, host: str, port: int) -> None:
+    """Serve an ASGI app until a signal ends the process."""
+    import uvicorn
+
+    # So that the store is closed; Uvicorn repeats the signal after its own shutdown.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    uvicorn.run(app, host=host, port=port, **_UVICORN)
+
+
+def settings_for(
+    url: str, host: str, *, requests_per_minute: int | None = None, **options: Any
+) -> ServerSettings:
+    """Return the settings of a server; without a key only programs on this machine may use it.
+
+    Raises:
+        ConfigurationError: it would listen to other machines without a key.
+    """
+    from langchain_kronvex.server import ServerSettings
+    from langchain_kronvex.server.registry import open_registry
+
+    local = is_loopback(host)
+    with open_registry(url) as (keys, _):
+        unlocked = keys.none_made()
+    if unlocked and not local:
+        shown = url if url.startswith("sqlite:") else "URL"  # others may hold a password
+        raise ConfigurationError(
+            f"Without an API key the server listens on this machine only, not on {host}. "
+            f"Create a key first: langchain-kronvex keys create --url {shown} --name NAME"
+        )
+    if unlocked:
+        logger.warning(
+            "no API key exists: programs on this machine need none, other machines are rejected"
+        )
+    if requests_per_minute is None:
+        requests_per_minute = 0 if local else _DEFAULT_PER_MINUTE
+    hosts = _LOCAL_HOSTS if unlocked else None
+    return ServerSettings(
+        **options, requests_per_minute=requests_per_minute or None, allowed_hosts=hosts
+    )
