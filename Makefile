@@ -63,9 +63,9 @@ test-oldest:  ## the test suite on the lowest supported version of every depende
 	$(OLDEST) -m pip install --quiet --editable . --group test-without-llama-index \
 		--constraint tests/oldest.txt
 	$(OLDEST) -m pytest $(SPREAD) --ignore tests/docs --ignore tests/architecture \
-		--ignore tests/llama --ignore tests/mcp $(NO_LANGMEM)
+		--ignore tests/llama --ignore tests/mcp_server $(NO_LANGMEM)
 	$(OLDEST) -m pip install --quiet --requirement tests/oldest-llama-index.txt
-	$(OLDEST) -m pytest $(SPREAD) tests/llama tests/mcp
+	$(OLDEST) -m pytest $(SPREAD) tests/llama tests/mcp_server
 
 $(STAMP): pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

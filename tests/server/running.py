@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,15 @@ PATIENCE = 30.0
 
 
 class Process:
-    """`langchain-kronvex serve` as a process of its own."""
+    """`langchain-kronvex serve`, or another command that listens, as a process of its own."""
 
-    def __init__(self, url: str, log: Path, *options: str) -> None:
+    def __init__(
+        self, url: str, log: Path, *options: str, command: Sequence[str] = ("serve", "--port", "0")
+    ) -> None:
         self._log = log
         with log.open("w") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "langchain_kronvex.cli", "serve", "--url", url,
-                 "--port", "0", *options],
+                [sys.executable, "-m", "langchain_kronvex.cli", *command, "--url", url, *options],
                 stdout=out, stderr=out,
             )  # fmt: skip
         self.base_url = self._wait()

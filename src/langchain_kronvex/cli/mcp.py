@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from urllib.parse import urlsplit
 
 from langchain_kronvex.cli.serve import listen, log_to_stderr, settings_for
 from langchain_kronvex.core.errors import ConfigurationError
@@ -25,9 +26,11 @@ def add_mcp_command(mcp: argparse.ArgumentParser) -> None:
 
 
 def _address(text: str) -> tuple[str, int]:
-    """Read an address; an IPv6 one is in brackets."""
-    host, _, port = text.rpartition(":")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    """Read an address; the host of an IPv6 one is in brackets."""
+    address = urlsplit(f"//{text}")
+    if not address.hostname or address.port is None:
+        raise ValueError(text)
+    return address.hostname, address.port
 
 
 def _mcp(asked: argparse.Namespace) -> None:

@@ -18,9 +18,9 @@ from mcp.server.stdio import stdio_server
 @contextmanager
 def stdout_of_the_protocol() -> Iterator[TextIO]:
     """Yield stdout for the protocol alone; whatever else this process prints goes to stderr."""
-    sys.stdout.flush()
     with os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n") as stream:
         os.dup2(2, 1)
+        sys.stdout.flush()  # what was printed before
         yield stream
 
 
