@@ -27,7 +27,6 @@ def noisy(*args, **options):
     os.write(1, b"noise from below")
     return remember(*args, **options)
 KronvexMemory.remember = noisy
-print("noise before")
 sys.exit(main(["mcp", "--url", sys.argv[1], "--user-id", "ana"]))
 """
 
@@ -82,7 +81,7 @@ def test_stdout_belongs_to_the_protocol_and_the_end_of_stdin_ends_the_process(
         assert server.end() == 0
         assert server.process.stdout.read() == ""
     told = log.read_text()
-    assert "noise before" in told
+    assert "noise\n" in told
     assert "noise from below" in told
     assert "SECRET" not in told
     assert "Traceback" not in told

@@ -126,11 +126,12 @@ async def test_a_memory_of_somebody_else_does_not_exist(stored: KronvexMemory) -
 
 
 async def test_every_user_sees_only_what_is_theirs_whatever_the_ids(memory: KronvexMemory) -> None:
-    for user in WHOLE:
-        memory.remember(f"Number {WHOLE.index(user)}.", user_id=user)
-    for user in WHOLE:
+    users = {user: f"Number {number}." for number, user in enumerate(WHOLE) if user.strip()}
+    for user, content in users.items():
+        memory.remember(content, user_id=user)
+    for user, content in users.items():
         async with session_of(memory, user) as model:
-            own = [f"Number {WHOLE.index(user)}."]
+            own = [content]
             assert contents(await ok(model, "recall", query="Number", top_k=20)) == own
             assert contents(await ok(model, "profile")) == own
 
