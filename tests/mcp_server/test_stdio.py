@@ -99,6 +99,19 @@ def test_a_signal_ends_the_process_and_keeps_what_was_said(
     assert stored.access_count == 1  # counted in the background
 
 
+def test_a_client_that_stops_reading_causes_no_traceback(
+    store_url: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with raw_lines(log, *CLI, "mcp", "--url", store_url, "--user-id", "ana") as server:
+        assert server.process.stdout
+        server.process.stdout.close()
+        server.send("tools/list")
+        assert server.end() == 2
+    assert "Traceback" not in log.read_text()
+    assert "cannot be served" in log.read_text()
+
+
 def test_a_user_must_be_named(store_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mcp", "--url", store_url]) == 2
     assert "--user-id" in capsys.readouterr().err

@@ -14,6 +14,8 @@ from typing import Any, TextIO
 import anyio
 from mcp.server.stdio import stdio_server
 
+from langchain_kronvex.core.errors import KronvexError, described
+
 
 @contextmanager
 def stdout_of_the_protocol() -> Iterator[TextIO]:
@@ -31,11 +33,16 @@ def run_stdio(server: Any, stdout: TextIO, close: Callable[[], None]) -> None:
         server: The MCP server.
         stdout: What the client reads.
         close: Saves what is pending; called when a signal ends the process.
+
+    Raises:
+        KronvexError: the client stopped reading before it closed stdin.
     """
 
     def end() -> None:
-        close()
-        os._exit(0)  # another thread may be reading stdin, and cannot be interrupted
+        try:
+            close()
+        finally:
+            os._exit(0)  # another thread may be reading stdin, and cannot be interrupted
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
@@ -45,4 +52,7 @@ def run_stdio(server: Any, stdout: TextIO, close: Callable[[], None]) -> None:
         async with stdio_server(stdout=anyio.wrap_file(stdout)) as (read, write):
             await server.run(read, write, server.create_initialization_options())
 
-    asyncio.run(serve())
+    try:
+        asyncio.run(serve())
+    except Exception as error:  # noqa: BLE001 - of the SDK's tasks, when the client has gone
+        raise KronvexError(f"The client cannot be served: {described(error)}.") from None
