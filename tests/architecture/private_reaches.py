@@ -2,7 +2,7 @@
 
 A reach is an attribute `x._name`, where `x` is not `self`, `cls` or `super()` and `_name` is not
 defined in the module; `getattr(x, "_name")` and its like; and an import of a private name or of a
-private module. What a named tuple documents (`_replace`, `_asdict`, …) is public.
+private module. What Python documents (`_replace` and its like of a named tuple, `os._exit`) is public.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TypeGuard
 
 from .source import tree
 
-PUBLIC_OF_NAMED_TUPLES = {"_asdict", "_replace", "_make", "_fields", "_field_defaults"}
+DOCUMENTED = {"_asdict", "_replace", "_make", "_fields", "_field_defaults", "_exit"}
 BY_NAME = {"getattr", "setattr", "hasattr", "delattr", "attrgetter"}
 
 
@@ -34,7 +34,7 @@ def reaches_of(code: ast.Module) -> tuple[str, ...]:
 def is_private(name: str) -> bool:
     """Return whether a name is private to the module or the class that defines it."""
     special = name.startswith("__") and name.endswith("__")
-    return name.startswith("_") and not special and name not in PUBLIC_OF_NAMED_TUPLES
+    return name.startswith("_") and not special and name not in DOCUMENTED
 
 
 def _reaches(node: ast.AST, own: set[str]) -> Iterator[str]:
