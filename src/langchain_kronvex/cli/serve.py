@@ -51,6 +51,8 @@ def add_serve_command(serve: argparse.ArgumentParser) -> None:
 
 def _serve(asked: argparse.Namespace) -> None:
     with needing("The server needs FastAPI and Uvicorn", extra="server"):
+        import uvicorn  # noqa: F401 - before anything is opened
+
         from langchain_kronvex.server import create_app
 
     log_to_stderr(logging.INFO)
