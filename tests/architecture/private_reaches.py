@@ -2,7 +2,7 @@
 
 A reach is an attribute `x._name`, where `x` is not `self`, `cls` or `super()` and `_name` is not
 defined in the module; `getattr(x, "_name")` and its like; and an import of a private name or of a
-private module. What Python documents (`_replace` and its like of a named tuple, `os._exit`) is public.
+private module. What Python documents (`_replace` of a named tuple, `os._exit`) is public.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "consolidation": ADAPTERS,
     "server": (*ADAPTERS, "consolidation"),
     "middleware": (*ADAPTERS, "langchain", "tools"),
-    "mcp": (*ADAPTERS, "tools", "server"),
+    "mcp": (*ADAPTERS, "tools"),
     "cli": (*ADAPTERS, "consolidation", "mcp", "server", "storage.rest", "storage.rest.outbox"),
     "": (*ADAPTERS, "langchain"),
 }

@@ -19,7 +19,7 @@ from .source import modules
 from .warm_calls import files_passed
 
 MOST_FLOORS = 7
-MOST_ARROWS = 50
+MOST_ARROWS = 52
 MOST_ROOT_ENTRIES = 15
 MOST_FILES_IN_A_FOLDER = 16
 MOST_FILE_LINES = 400

@@ -99,9 +99,7 @@ def test_a_signal_ends_the_process_and_keeps_what_was_said(
     assert stored.access_count == 1  # counted in the background
 
 
-def test_a_client_that_stops_reading_causes_no_traceback(
-    store_url: str, tmp_path: Path
-) -> None:
+def test_a_client_that_stops_reading_causes_no_traceback(store_url: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with raw_lines(log, *CLI, "mcp", "--url", store_url, "--user-id", "ana") as server:
         assert server.process.stdout

@@ -19,6 +19,7 @@ from langchain_kronvex.storage.urls import require_store, resolve_url
 if TYPE_CHECKING:
     from langchain_kronvex.server.registry import ApiKeys
 
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     asked = _parser().parse_args(arguments)

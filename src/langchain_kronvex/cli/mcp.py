@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from typing import Any
 from urllib.parse import urlsplit
 
 from langchain_kronvex.cli.serve import listen, log_to_stderr, settings_for
@@ -59,8 +60,11 @@ def _over_stdio(asked: argparse.Namespace) -> None:
 
 def _over_http(asked: argparse.Namespace) -> None:
     with needing("MCP over HTTP needs the server", extra="mcp,server"):
-        from langchain_kronvex.mcp.http import McpEndpoint, create_mcp_app
-    from langchain_kronvex.server.registry import open_registry
+        from starlette.applications import Starlette
+
+        from langchain_kronvex.mcp.http import McpEndpoint
+        from langchain_kronvex.server.http.middleware import AccessLog, AuthMiddleware
+        from langchain_kronvex.server.registry import open_registry
 
     log_to_stderr(logging.INFO)
     (host, port), url = asked.http, resolve_url(asked.url, None)
@@ -77,7 +81,10 @@ def _over_http(asked: argparse.Namespace) -> None:
             )
         if asked.user_id is not None and not keys.none_made():
             raise ConfigurationError("The store has API keys, which name users: no --user-id.")
-        endpoint = McpEndpoint(
-            memory, user_id=asked.user_id, session_id=asked.session_id, read_only=asked.read_only
-        )
-        listen(create_mcp_app(endpoint, keys, settings), host, port)
+        ids = {"user_id": asked.user_id, "session_id": asked.session_id}
+        most: Any = {"max_body_bytes": settings.max_body_bytes, "read_only": asked.read_only}
+        app: Any = Starlette()
+        McpEndpoint(memory, **ids, **most).add_to(app)
+        app.add_middleware(AuthMiddleware, keys=keys, settings=settings)
+        app.add_middleware(AccessLog)
+        listen(app, host, port)

@@ -12,39 +12,37 @@ from typing import Any
 
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from langchain_kronvex.core import types
 from langchain_kronvex.mcp.server import serve_scope
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.server.http.errors import ApiError
-from langchain_kronvex.server.http.middleware import MCP_PATH, AccessLog, AuthMiddleware
-from langchain_kronvex.server.registry import ApiKeys
-from langchain_kronvex.server.settings import ServerSettings
 
 _SCOPE = "langchain_kronvex.scope"  # in the ASGI scope
 
 
 class McpEndpoint:
-    """The ASGI app of one path, behind `AuthMiddleware`.
+    """The ASGI app of /mcp, behind the server's check of API keys, which notes the key found.
 
     Args:
         memory: The memory of one agent; a key of another agent is rejected.
         user_id: The user while there is no key at all.
         session_id: The session that `remember` writes to.
         read_only: Offer only the tools that read.
-        max_body_bytes: Larger requests are rejected with 413.
+        max_body_bytes: The largest request.
     """
 
     def __init__(
         self,
         memory: KronvexMemory,
         *,
+        max_body_bytes: int,
         user_id: str | None = None,
         session_id: str | None = None,
         read_only: bool = False,
-        max_body_bytes: int = ServerSettings().max_body_bytes,
     ) -> None:
         self._memory, self._user_id, self._session_id = memory, user_id, session_id
         server = serve_scope(memory, lambda of: of.request.scope[_SCOPE], read_only=read_only)
@@ -54,7 +52,7 @@ class McpEndpoint:
 
     def add_to(self, app: Starlette) -> None:
         """Serve it by an app, from its start to its end."""
-        app.router.routes.insert(0, Route(MCP_PATH, self))
+        app.router.routes.insert(0, Route("/mcp", self))
         inner = app.router.lifespan_context
 
         @asynccontextmanager
@@ -68,8 +66,9 @@ class McpEndpoint:
         """Answer one request."""
         try:
             user = self._checked(scope)
-        except ApiError as error:
-            await error.response()(scope, receive, send)
+        except HTTPException as error:
+            refusal = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+            await refusal(scope, receive, send)
             return
         whose = types.Scope.of(user, self._session_id)
         await self._manager.handle_request({**scope, _SCOPE: whose}, receive, send)
@@ -77,21 +76,11 @@ class McpEndpoint:
     def _checked(self, scope: Scope) -> str:
         """Return the user of the request's key; while there is no key, the fixed one."""
         if scope["method"] != "POST":  # nothing is sent unasked, and there are no sessions
-            raise ApiError(405, "Method Not Allowed", {"Allow": "POST"})
+            raise HTTPException(405, "Method Not Allowed", {"Allow": "POST"})
         key = scope["state"].get("key")
         if key is not None and key.agent_id != self._memory.agent_id:
-            raise ApiError(403, "This API key is for another agent.")
+            raise HTTPException(403, "This API key is for another agent.")
         user: str | None = self._user_id if key is None else key.user_id
         if user is None:
-            raise ApiError(401, "Create a key first: langchain-kronvex keys create --user ID")
+            raise HTTPException(401, "Create a key first: langchain-kronvex keys create --user ID")
         return user
-
-
-def create_mcp_app(endpoint: McpEndpoint, keys: ApiKeys, settings: ServerSettings) -> Starlette:
-    """Return an ASGI app that serves MCP alone, at /mcp."""
-    app, auth, log = Starlette(), AuthMiddleware, AccessLog
-    endpoint.add_to(app)
-    added: Any = app.add_middleware  # the last one added is the outermost
-    added(auth, keys=keys, settings=settings)
-    added(log)
-    return app
