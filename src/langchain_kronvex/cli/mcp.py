@@ -23,7 +23,7 @@ def add_mcp_command(mcp: argparse.ArgumentParser) -> None:
     option("--read-only", action="store_true", help="offer only the tools that read")
     http = "listen there instead of on stdin; the user is the one of the API key"
     option("--http", type=_address, metavar="HOST:PORT", help=http)
-    mcp.set_defaults(command=_mcp)
+    mcp.set_defaults(command=lambda asked: (_over_http if asked.http else _over_stdio)(asked))
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -32,13 +32,6 @@ def _address(text: str) -> tuple[str, int]:
     if not address.hostname or address.port is None:
         raise ValueError(text)
     return address.hostname, address.port
-
-
-def _mcp(asked: argparse.Namespace) -> None:
-    if asked.http is None:
-        _over_stdio(asked)
-    else:
-        _over_http(asked)
 
 
 def _open(asked: argparse.Namespace) -> KronvexMemory:

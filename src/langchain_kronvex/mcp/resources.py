@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.types import Resource, ResourceTemplate
+from pydantic import AnyUrl
 
 from langchain_kronvex.core.context_lines import neutral
 from langchain_kronvex.core.errors import MemoryNotFound
@@ -23,15 +24,13 @@ _JSON = "application/json"
 
 def listed() -> list[Resource]:
     """Return the resources with an address of their own."""
-    uri: Any = str  # the SDK's type for addresses checks and converts texts
-    profile, sessions = map(uri, (_PROFILE, _SESSIONS))
     return [
         Resource(
-            uri=profile, name="profile", mimeType="text/plain",
+            uri=AnyUrl(_PROFILE), name="profile", mimeType="text/plain",
             description="What is true of the user now, one line for each memory.",
         ),
         Resource(
-            uri=sessions, name="sessions", mimeType=_JSON,
+            uri=AnyUrl(_SESSIONS), name="sessions", mimeType=_JSON,
             description=f"The user's last {_MOST_SESSIONS} conversations, newest first.",
         ),
     ]  # fmt: skip
