@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, NamedTuple
@@ -278,8 +278,9 @@ def last_of_chain(id_: str, find: Callable[[str], Record | None]) -> Record:
 def renewed(old: Record, new: Record) -> Record:
     """Return the record to keep if `new` repeats `old`.
 
-    The later date and the later expiry win, a pin stays, and new metadata overrides the old. A
-    derived memory rests on the sources of both; one that was not derived stays as it is.
+    The later date and the later expiry win, a pin stays, and new metadata overrides the old, except
+    that of a derived memory. That one rests on the sources of both; one that was not derived stays
+    as it is.
     """
     if new.sources and not old.sources:
         return replace(old, deduplicated=True)
@@ -289,7 +290,7 @@ def renewed(old: Record, new: Record) -> Record:
         created_at=max(old.created_at, new.created_at),
         expires_at=None if None in expiries else max(filter(None, expiries)),
         pinned=old.pinned or new.pinned,
-        metadata={**old.metadata, **new.metadata},
+        metadata=old.metadata if new.sources else {**old.metadata, **new.metadata},
         sources=tuple(dict.fromkeys(old.sources + new.sources)) if new.sources else (),
         deduplicated=True,
     )
@@ -339,11 +340,20 @@ def moved_id(record: Record, agent_id: str) -> str:
     return _moved(record.id, record.scope.owner, agent_id)
 
 
-def moved_successor(record: Record, agent_id: str) -> Record:
-    """Return a restored record that points to the `moved_id` of the one that superseded it."""
+def related_ids(record: Record) -> list[str]:
+    """Return the ids of its successor and of its sources."""
+    return [*filter(None, [record.superseded_by]), *record.sources]
+
+
+def with_moved(record: Record, taken: Container[str], agent_id: str) -> Record:
+    """Return a restored record that names successor and sources by their `moved_id` if taken."""
+
+    def now(id_: str) -> str:
+        return _moved(id_, record.scope.owner, agent_id) if id_ in taken else id_
+
     successor = record.superseded_by
-    new = successor and _moved(successor, record.scope.owner, agent_id)
-    return replace(record, superseded_by=new)
+    sources = tuple(map(now, record.sources))
+    return replace(record, superseded_by=successor and now(successor), sources=sources)
 
 
 def _moved(id_: str, owner: str, agent_id: str) -> str:

@@ -17,9 +17,10 @@ from langchain_kronvex.storage.postgres.writing import begin, count_accesses
 from langchain_kronvex.storage.record import (
     from_cells,
     moved_id,
-    moved_successor,
     place_of,
+    related_ids,
     renewed,
+    with_moved,
 )
 
 _PAGE_CHARS = 8 << 20  # the most text of a page
@@ -88,7 +89,7 @@ def restore(tx: Transaction, records: Sequence[Record], now: datetime, model: st
 
 def _with_free_ids(tx: Transaction, records: Sequence[Record], now: datetime) -> list[Record]:
     """Return the records that are not stored yet, with other ids where theirs are taken."""
-    records = _with_successors(tx, records, now)
+    records = _with_moved(tx, records, now)
     left, fresh = dict(enumerate(records)), dict[int, Record]()
     held: dict[str, _Session | None] = {}
     while left:
@@ -105,16 +106,15 @@ def _with_free_ids(tx: Transaction, records: Sequence[Record], now: datetime) ->
     return [fresh[number] for number in sorted(fresh)]
 
 
-def _with_successors(tx: Transaction, records: Sequence[Record], now: datetime) -> Sequence[Record]:
-    """Return the records; those superseded by one whose id is taken point to its moved id."""
-    held = _holders(tx, [r.superseded_by for r in records if r.superseded_by], now)
-    return [
-        moved_successor(record, tx.agent_id)
-        if (place := held.get(record.superseded_by or ""))
-        and place[:2] != (tx.scope(record.scope.owner), record.kind)
-        else record
-        for record in records
-    ]
+def _with_moved(tx: Transaction, records: Sequence[Record], now: datetime) -> list[Record]:
+    """Return the records; they name successors and sources whose ids are taken by moved ids."""
+    held = _holders(tx, [id_ for record in records for id_ in related_ids(record)], now)
+
+    def taken(record: Record) -> set[str]:
+        own = (tx.scope(record.scope.owner), record.kind)
+        return {id_ for id_ in related_ids(record) if (held.get(id_) or own)[:2] != own}
+
+    return [with_moved(record, taken(record), tx.agent_id) for record in records]
 
 
 def _holders(tx: Transaction, ids: Sequence[str], now: datetime) -> dict[str, _Session | None]:

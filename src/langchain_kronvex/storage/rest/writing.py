@@ -21,10 +21,11 @@ from langchain_kronvex.storage.record import (
     key_taken,
     last_of_chain,
     moved_id,
-    moved_successor,
     place_of,
+    related_ids,
     renewed,
     superseded,
+    with_moved,
 )
 from langchain_kronvex.storage.rest.envelope import check_sizes, one_session, wire_ttl
 from langchain_kronvex.storage.rest.reading import find, stored_records
@@ -155,9 +156,9 @@ def restore(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> int
         record = given
         while record.id in by_id and place_of(by_id[record.id])[:3] != place_of(record)[:3]:
             record = replace(record, id=moved_id(record, agent.location))
-        successor = by_id.get(record.superseded_by or "")
-        if successor and successor.scope.owner != record.scope.owner:
-            record = moved_successor(record, agent.location)
+        related = {id_: by_id[id_].scope.owner for id_ in related_ids(record) if id_ in by_id}
+        taken = {id_ for id_, owner in related.items() if owner != record.scope.owner}
+        record = with_moved(record, taken, agent.location)
         if record.id in by_id:
             continue
         older = by_place.get(place_of(record))

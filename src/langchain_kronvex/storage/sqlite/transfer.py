@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -11,10 +12,11 @@ from langchain_kronvex.storage.model_check import sound_vector
 from langchain_kronvex.storage.record import (
     from_cells,
     moved_id,
-    moved_successor,
     place_of,
+    related_ids,
     renewed,
     to_micros,
+    with_moved,
 )
 from langchain_kronvex.storage.sqlite import erasing, rows, vectors, writing
 from langchain_kronvex.storage.sqlite.file import AgentConnection
@@ -82,14 +84,13 @@ def _restore(db: AgentConnection, record: Record, write: writing.Write, now: dat
 def _with_free_id(db: AgentConnection, record: Record, scope: int, now: datetime) -> Record | None:
     """Return the record with an id that is not in use; None when it is stored already."""
     _, kind, session, _ = place_of(record)
-    if record.superseded_by:
+    if related := related_ids(record):
         elsewhere = (
-            "SELECT 1 FROM records AS r WHERE id = ? AND (scope, kind) <> (?, ?) "
-            f"AND {rows.VISIBLE}"
+            "SELECT id FROM records AS r WHERE id IN (SELECT value FROM json_each(?)) "
+            f"AND (scope, kind) <> (?, ?) AND {rows.VISIBLE}"
         )
-        taken = (record.superseded_by, scope, kind, to_micros(now))
-        if db.execute(elsewhere, taken).fetchone():
-            record = moved_successor(record, db.agent_id)
+        found = db.execute(elsewhere, (json.dumps(related), scope, kind, to_micros(now)))
+        record = with_moved(record, {id_ for (id_,) in found.fetchall()}, db.agent_id)
     with_id = f"SELECT scope, kind, session_id, {rows.VISIBLE} FROM records AS r WHERE id = ?"
     while row := db.execute(with_id, (to_micros(now), record.id)).fetchone():
         *other, visible = row
