@@ -25,6 +25,7 @@ NAMES = {
     "ChatLog": "memory.chat_log:ChatLog",
     "Column": "recall.arrays:Column",
     "Confirmed": "consolidation.answers:Confirmed",
+    "Consolidated": "storage.backend:Consolidated",
     "ConversationOrder": "recall.neighbours:ConversationOrder",
     "DEGRADED_EVENT": "langchain.chat_turn:DEGRADED_EVENT",
     "Database": "storage.postgres.database:Database",
