@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from consolidation.scripted import Rules, Shown, derive, fact, said
+from consolidation.scripted import Rules, Shown, fact, said
 from contract.drivers import NOW, Clock, Driver
 from inside import Consolidated, Scope, memory_record
 from langchain_kronvex import InvalidInput, MemoryDraft
@@ -127,7 +127,11 @@ def test_what_is_outdated_is_superseded_and_what_is_said_again_confirmed(
     assert (report.superseded, report.added) == (1, 0)
     assert contents(derived(memory)) == [IN_PORTO]
     assert contents(memory.history(found.id)) == [IN_LISBON, IN_PORTO]
-    assert contents(memory.memories(user_id="ana", memory_type="episodic")) == [PORTO, LISBON, LISBON]
+    assert contents(memory.memories(user_id="ana", memory_type="episodic")) == [
+        PORTO,
+        LISBON,
+        LISBON,
+    ]
 
 
 def test_a_corrected_text_is_looked_at_again_and_nothing_else_is(
@@ -270,7 +274,7 @@ def test_a_worker_that_takes_too_long_is_replaced_and_stores_nothing(
 
 
 def test_without_its_claim_a_worker_stores_nothing(memory: Driver, clock: Clock) -> None:
-    [source] = tell(memory, LISBON)
+    tell(memory, LISBON)
     backend = memory.memory.engine.backend
     assert backend.claim("ana", "one", clock.now, 10)
     assert not backend.claim("ana", "two", clock.now, 10)

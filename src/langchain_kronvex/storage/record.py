@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, NamedTuple
@@ -345,15 +345,19 @@ def related_ids(record: Record) -> list[str]:
     return [*filter(None, [record.superseded_by]), *record.sources]
 
 
-def with_moved(record: Record, taken: Container[str], agent_id: str) -> Record:
-    """Return a restored record that names successor and sources by their `moved_id` if taken."""
+def moved_ids(record: Record, taken: Iterable[str], agent_id: str) -> dict[str, str]:
+    """Return the `moved_id` for each id that a record names and that is taken."""
+    return {id_: _moved(id_, record.scope.owner, agent_id) for id_ in taken}
 
-    def now(id_: str) -> str:
-        return _moved(id_, record.scope.owner, agent_id) if id_ in taken else id_
 
+def pointing_to(record: Record, moved: Mapping[str, str]) -> Record:
+    """Return a record that names its successor and its sources by the ids that they have now."""
     successor = record.superseded_by
-    sources = tuple(map(now, record.sources))
-    return replace(record, superseded_by=successor and now(successor), sources=sources)
+    return replace(
+        record,
+        superseded_by=successor and moved.get(successor, successor),
+        sources=tuple(dict.fromkeys(moved.get(id_, id_) for id_ in record.sources)),
+    )
 
 
 def _moved(id_: str, owner: str, agent_id: str) -> str:

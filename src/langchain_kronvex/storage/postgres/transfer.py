@@ -17,10 +17,11 @@ from langchain_kronvex.storage.postgres.writing import begin, count_accesses
 from langchain_kronvex.storage.record import (
     from_cells,
     moved_id,
+    moved_ids,
     place_of,
+    pointing_to,
     related_ids,
     renewed,
-    with_moved,
 )
 
 _PAGE_CHARS = 8 << 20  # the most text of a page
@@ -69,11 +70,14 @@ def restore(tx: Transaction, records: Sequence[Record], now: datetime, model: st
     batch, records = begin(tx, records, model, records)
     counts: dict[str, int] = {}
     repointed: list[tuple[Any, ...]] = []
-    for record in _with_free_ids(tx, records, now):
+    moved: dict[str, str] = {}
+    for given in _with_free_ids(tx, records, now):
+        record = pointing_to(given, moved)
         older = batch.at_place(record, now)
         if older and older.content == record.content:
             batch.update(renewed(older, record))
             repointed.append((older.id, tx.scope(record.scope.owner), record.id))
+            moved[record.id] = older.id
         elif not older or older.created_at < record.created_at:
             if older:
                 batch.retire(older)
@@ -114,7 +118,7 @@ def _with_moved(tx: Transaction, records: Sequence[Record], now: datetime) -> li
         own = (tx.scope(record.scope.owner), record.kind)
         return {id_ for id_ in related_ids(record) if (held.get(id_) or own)[:2] != own}
 
-    return [with_moved(record, taken(record), tx.agent_id) for record in records]
+    return [pointing_to(r, moved_ids(r, taken(r), tx.agent_id)) for r in records]
 
 
 def _holders(tx: Transaction, ids: Sequence[str], now: datetime) -> dict[str, _Session | None]:

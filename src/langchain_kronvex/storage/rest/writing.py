@@ -21,11 +21,12 @@ from langchain_kronvex.storage.record import (
     key_taken,
     last_of_chain,
     moved_id,
+    moved_ids,
     place_of,
+    pointing_to,
     related_ids,
     renewed,
     superseded,
-    with_moved,
 )
 from langchain_kronvex.storage.rest.envelope import check_sizes, one_session, wire_ttl
 from langchain_kronvex.storage.rest.reading import find, stored_records
@@ -158,7 +159,7 @@ def restore(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> int
             record = replace(record, id=moved_id(record, agent.location))
         related = {id_: by_id[id_].scope.owner for id_ in related_ids(record) if id_ in by_id}
         taken = {id_ for id_, owner in related.items() if owner != record.scope.owner}
-        record = with_moved(record, taken, agent.location)
+        record = pointing_to(record, moved_ids(record, taken, agent.location))
         if record.id in by_id:
             continue
         older = by_place.get(place_of(record))
@@ -171,12 +172,8 @@ def restore(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> int
         fresh += older is None or record.completes
         by_id[record.id] = by_place[place_of(record)] = record
         chosen.append(record)
-    add(agent, [replace(r, superseded_by=_successor(r, moved)) for r in chosen], now)
+    add(agent, [pointing_to(record, moved) for record in chosen], now)
     return fresh
-
-
-def _successor(record: Record, moved: Mapping[str, str]) -> str | None:
-    return record.superseded_by and moved.get(record.superseded_by, record.superseded_by)
 
 
 def _leaving(agent: RemoteAgent, deleted: Sequence[Selection]) -> list[VersionedRecord]:
