@@ -72,7 +72,7 @@ class _Undoing:
             for each in self.operations
             if each.kind != "confirm" and each.id in derived
         }
-        self.count = len(removed)
+        self.count = sum(each.id in removed for each in self.operations)
         changed = []
         for record in derived.values():
             if record.id in removed:
