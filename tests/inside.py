@@ -159,6 +159,7 @@ NAMES = {
     "middleware": "middleware:middleware",
     "migrate": "storage.postgres.migrations:migrate",
     "neutral": "core.context_lines:neutral",
+    "model_calls": "consolidation:model_calls",
     "new_words": "middleware.agent_messages:new_words",
     "newest_first": "recall.order:newest_first",
     "normalized": "recall.tokenizer:normalized",

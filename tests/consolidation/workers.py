@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
+import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from consolidation.scripted import Rules, Shown, derive
@@ -62,28 +63,24 @@ def work_in_the_background(say: Say, hear: Hear, url: str, users: list[str]) -> 
         say(model.exchanges)
 
 
-def end_with_work_left(say: Say, hear: Hear, url: str, user: str, how: str) -> None:
-    """Start a consolidation in the background that cannot end, and fork or leave."""
-    memory = KronvexMemory(url)
-    started: list[Shown] = []
+def fork_while_the_model_thinks(say: Say, hear: Hear, url: str, user: str) -> None:
+    """Consolidate in the background, and fork meanwhile; the child tries to do the same."""
+    memory, asked = KronvexMemory(url), threading.Event()
 
     def during(shown: Shown) -> None:
-        started.append(shown)
-        say("asked")
+        asked.set()
         hear()
 
     consolidator = KronvexConsolidator(memory, Rules(during=during))
     consolidator.start(0.0)
     consolidator.wake(user)
-    if how == "fork":
-        while not started:
-            time.sleep(0.001)
-        child = os.fork()
-        if child == 0:
-            answers = Rules()
-            own = KronvexConsolidator(memory, answers)
-            stopped = own.run(user).stopped
-            consolidator.stop()
-            say([stopped, memory.stats().memories])
-            os._exit(0)
+    asked.wait()
+    child = os.fork()
+    if child == 0:
+        stopped = KronvexConsolidator(memory, Rules()).run(user).stopped
+        consolidator.stop()
+        say([stopped, memory.stats().pending])
+        os._exit(0)
+    with suppress(ChildProcessError):  # children vanish by themselves
         os.waitpid(child, 0)
+    consolidator.flush()
