@@ -81,6 +81,7 @@ LEFT_OUT = {
     "test_consolidating": "NotSupported: the API cannot store what was derived in one step",
     "test_consolidation_undone": "NotSupported: as above",
     "test_consolidation_erased": "NotSupported: as above",
+    "test_consolidation_recalled": "NotSupported: as above",
     "test_reindexing": "NotSupported: the server embeds, there is nothing to reindex",
     "test_vectors": "ConfigurationError: the server embeds, embeddings cannot be chosen",
     "test_vectors_are_stored_with_their_model_only": "ConfigurationError: the server embeds",

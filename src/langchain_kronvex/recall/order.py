@@ -244,6 +244,7 @@ def derived_first(chosen: Sequence[DerivableT]) -> list[DerivableT]:
     """Return memories in their order, but each derived one before the first of its sources."""
     ordered = list[DerivableT]()
     for each in chosen:
-        places = (n for n, other in enumerate(ordered) if other.id in each.sources)
+        before = ordered if each.sources else ()
+        places = (n for n, other in enumerate(before) if other.id in each.sources)
         ordered.insert(next(places, len(ordered)), each)
     return ordered
