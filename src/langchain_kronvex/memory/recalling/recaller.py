@@ -40,10 +40,10 @@ from langchain_kronvex.memory.conversions import to_recalled
 from langchain_kronvex.memory.recalling.explaining import explanation, is_gone
 from langchain_kronvex.memory.recalling.reranking import CANDIDATES, reranked
 from langchain_kronvex.recall.features import is_unanswered
-from langchain_kronvex.recall.order import Candidate, derived_first, is_said_again, newest_first
+from langchain_kronvex.recall.order import Candidate, beside_derived, derived_first, newest_first
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.tokenizer import focus
-from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Record, Selection
+from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Selection
 
 if TYPE_CHECKING:
     from langchain_kronvex.memory.recalling.reranking import Reranker
@@ -342,7 +342,8 @@ class Recaller:
             for match in matches:
                 if match.record.content not in already_shown:
                     first_of.setdefault(match.record.content, match)
-            unseen = _beside_derived(first_of.values(), wanted)
+            found = beside_derived((each.record for each in first_of.values()), wanted)
+            unseen = [first_of[record.content] for record in found]
             if len(unseen) >= request.top_k or len(matches) < limit:
                 return unseen[:wanted]
             limit *= 4  # too many of the matches are in the prompt already, or repeat others
@@ -359,21 +360,6 @@ class Recaller:
         return [
             to_recalled(match, self.accesses.uncounted(match.record.id), now) for match in matches
         ]
-
-
-def _beside_derived(matches: Iterable[Match], wanted: int) -> list[Match]:
-    """Return the first matches, without those that say the same as what was derived from them."""
-    chosen: list[Match] = []
-    derived: list[Record] = []
-    for match in matches:
-        if len(chosen) == wanted:
-            break
-        if match.record.sources:
-            derived.append(match.record)
-            chosen = [each for each in chosen if not is_said_again(each.record, derived)]
-        if not derived or not is_said_again(match.record, derived):
-            chosen.append(match)
-    return chosen
 
 
 def check_order(order_by: object) -> None:
