@@ -18,7 +18,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field
 
 _EXCHANGE = re.compile(r'<exchange number="(\d+)".*?>\n(.*?)</exchange>', re.DOTALL)
-_KNOWN = re.compile(r"^\[(\d+|-)\] \d{4}-\d\d-\d\d: (.*)$", re.MULTILINE)
+_KNOWN = re.compile(r"^\[(\d+|-)\] \d{4}-\d\d-\d\d[^:]*: (.*)$", re.MULTILINE)
 _SAID = re.compile(r"My (\w+) is ([\w ]+)\.")
 _FACT = re.compile(r"Their (\w+) is ([\w ]+)\.")
 
