@@ -12,7 +12,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
 from consolidation.scripted import Rules, fact, said
-from contract.drivers import NOW, Backend, Clock, Driver
+from contract.conftest import BACKENDS
+from contract.drivers import NOW, Clock, Driver
 from contract.test_consolidating import colour, consolidator, contents, derived, model, tell
 from contract.test_moving import open_elsewhere
 from inside import Replacement, Scope, Selection, memory_record
@@ -177,13 +178,11 @@ def test_of_sources_that_are_replaced_in_one_step(
     assert contents(memory.memories(user_id="ana")) == ["Hello."]
 
 
+@pytest.mark.parametrize("backend", BACKENDS[:1], indirect=True, ids=["sqlite-file"])
 @pytest.mark.parametrize("how", ["source", "fact", "session", "user", "undo", "clear"])
 def test_no_byte_is_left_in_the_file(
-    memory: Driver, backend: Backend, tmp_path: Path, model: Rules, how: str,
-    consolidator: KronvexConsolidator,
-) -> None:  # fmt: skip
-    if backend.name != "sqlite-file":
-        pytest.skip("a file of ours")
+    memory: Driver, tmp_path: Path, model: Rules, how: str, consolidator: KronvexConsolidator
+) -> None:
     tell(memory, "Hello.")
     [source] = tell(memory, LISBON, session_id="chat")
     model.during = lambda shown: {
@@ -238,13 +237,11 @@ def test_sources_arrive(
 
 
 def test_sources_are_the_moved_ones_if_ids_are_taken(
-    memory: Driver, open_driver: OpenDriver, consolidator: KronvexConsolidator, backend: Backend
+    memory: Driver, open_shared: OpenDriver, consolidator: KronvexConsolidator
 ) -> None:
-    if not backend.shared:
-        pytest.skip("nobody else has an id")
     tell(memory, LISBON, AGAIN)
     consolidator.run()
-    other = open_driver(agent_id="other")
+    other = open_shared(agent_id="other")
     for _ in range(2):
         moved(memory, other)
         [found] = derived(other)
