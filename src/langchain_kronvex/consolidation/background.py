@@ -56,7 +56,7 @@ class BackgroundConsolidation:
                 on_error=self._engine.settings.on_error,
             )  # fmt: skip
             self._engine.further_writers.append(self._writer)
-            sweeping = (weakref.ref(self), self._stopped)
+            sweeping = (weakref.ref(self), self._writer, self._stopped)
             name = "langchain-kronvex-consolidation"
             threading.Thread(target=_sweep, args=sweeping, name=name, daemon=True).start()
 
@@ -111,14 +111,18 @@ class BackgroundConsolidation:
             logger.debug("consolidation was stopped")
 
     def _run(self, owner: str) -> None:
-        if self._engine.closing.is_set() or self._writer is None:
+        writer = self._writer
+        if writer is None or self._engine.closing.is_set():
             return
         woken = self._woken.get(owner, 0.0)
         left = woken + self._after_seconds - time.monotonic()
         if left > 0 and not self._is_flushing:
             self._submit(owner, left)
             return
-        run = OwnerRun(self._engine, self._options, owner)
+        run = OwnerRun(
+            self._engine, self._options, owner,
+            is_ending=lambda: self._writer is not writer or self._engine.closing.is_set(),
+        )  # fmt: skip
         report = run.complete()
         if report.stopped is None and self._woken.get(owner) == woken:
             self._woken.pop(owner, None)
@@ -127,10 +131,13 @@ class BackgroundConsolidation:
             self._submit(owner, max(wait, self._after_seconds))
 
 
-def _sweep(of: weakref.ref[BackgroundConsolidation], stopped: threading.Event) -> None:
+def _sweep(
+    of: weakref.ref[BackgroundConsolidation], writer: BackgroundWriter, stopped: threading.Event
+) -> None:
     while background := of():
         background.sweep()
         seconds = background.sweep_seconds
         del background  # the memory is closed when nobody uses it any more
         if stopped.wait(seconds):
             return
+    writer.close(0)

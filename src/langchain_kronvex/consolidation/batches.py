@@ -15,12 +15,17 @@ from langchain_kronvex.core.messages import answer_content, answer_in
 from langchain_kronvex.core.types import Again, Scope
 from langchain_kronvex.memory.conversions import memory_record
 from langchain_kronvex.memory.engine import Engine
-from langchain_kronvex.storage.backend import Record, Selection
+from langchain_kronvex.storage.backend import Page, Record, Selection
 
 MAX_KNOWN = 30  # facts that a model is shown
 _NEAREST = 5  # to each exchange
 _STATEMENTS = tuple(name for name in checks.MEMORY_TYPES if name != "episodic")
 _ANSWER = answer_content("")
+
+
+def has_memories(engine: Engine, owner: str) -> bool:
+    """Return whether an owner has any memory."""
+    return bool(engine.find(Selection(kind="memory", scope=Scope(owner)), Page(limit=1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ def derived_record(added: Added, work: Work, model_name: str) -> Record:
         added.content,
         added.created_at,
         memory_type=added.memory_type,
-        expires_at=_expiry(work.records_of(added.sources)),
+        expires_at=expiry_of(work.records_of(added.sources)),
         metadata=checks.check_metadata(
             {"consolidation": {**about, **details, "prompt": PROMPT_VERSION}}
         ),
@@ -135,12 +140,12 @@ def confirmed_record(confirmed: Confirmed, work: Work) -> Record:
         known,
         sources=tuple(dict.fromkeys(known.sources + confirmed.sources)),
         created_at=max(known.created_at, *(record.created_at for record in new)),
-        expires_at=None if known.expires_at is None else _expiry([known, *new]),
+        expires_at=None if known.expires_at is None else expiry_of([known, *new]),
         base=known,
     )
 
 
-def _expiry(sources: Sequence[Record]) -> datetime | None:
+def expiry_of(sources: Sequence[Record]) -> datetime | None:
     """Return when the last of some sources expires; None if one never does."""
     ends = [None if record.pinned else record.expires_at for record in sources]
     return None if None in ends else max(filter(None, ends), default=None)

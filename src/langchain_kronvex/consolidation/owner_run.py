@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,20 +18,22 @@ from langchain_kronvex.consolidation.batches import (
     Work,
     confirmed_record,
     derived_record,
+    has_memories,
     next_work,
 )
 from langchain_kronvex.consolidation.model_calls import ModelCaller, OutOfCalls, correcting
 from langchain_kronvex.consolidation.prompt import render
 from langchain_kronvex.consolidation.report import ConsolidationReport, Operation, OperationKind
-from langchain_kronvex.core.errors import ConsolidationRefused, MemoryNotFound, SaveRefused
-from langchain_kronvex.core.types import Again
+from langchain_kronvex.core.errors import ConsolidationRefused, SaveRefused
+from langchain_kronvex.core.types import Again, Scope
 from langchain_kronvex.core.validation import check_type
 from langchain_kronvex.memory.engine import Engine, with_local_vectors
-from langchain_kronvex.storage.backend import Consolidated, Record
+from langchain_kronvex.storage.backend import Consolidated, Record, Selection
 
 OUT_OF_CALLS = "max_calls_per_hour"
 CLAIMED = "another worker consolidates this user"
 CONFLICTS = "others kept changing the memories"
+ENDING = "it was told to stop"
 _MAX_CONFLICTS = 3
 
 
@@ -63,6 +65,14 @@ class OwnerRun:
     Each batch is stored as one step, together with how far the user is consolidated. So a run may
     end anywhere.
 
+    Args:
+        engine: The memory.
+        options: How users are consolidated.
+        owner: The user.
+        dry_run: Store nothing.
+        again: What else to look at; see `KronvexConsolidator.run`.
+        is_ending: Returns whether to end after the batch under way.
+
     Attributes:
         seconds_to_wait: If it was stopped for want of calls, how long until there is one.
     """
@@ -72,11 +82,13 @@ class OwnerRun:
     owner: str
     dry_run: bool = False
     again: Again | None = None
+    is_ending: Callable[[], bool] = lambda: False
     seconds_to_wait: float = field(default=0.0, init=False)
     _worker: str = field(default_factory=lambda: uuid.uuid4().hex, init=False)
     _after: int = field(default=0, init=False)
     _counts: Counter[str] = field(default_factory=Counter, init=False)
     _operations: list[Operation] = field(default_factory=list, init=False)
+    _sources_before: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False)
 
     def complete(self) -> ConsolidationReport:
         """Consolidate until nothing is left, or something ends it early."""
@@ -93,8 +105,10 @@ class OwnerRun:
     def _run(self) -> str | None:
         conflicts = 0
         while conflicts <= _MAX_CONFLICTS:
-            if not self._claim(self.options.claim_seconds):
-                return CLAIMED
+            if self.is_ending():
+                return ENDING
+            if not self._claim(self.options.claim_seconds):  # there may be nobody to claim
+                return CLAIMED if has_memories(self.engine, self.owner) else None
             limits = (self.options.batch_exchanges, self.options.max_batch_tokens)
             work = next_work(self.engine, self.owner, *limits, self._after, self.again)
             try:
@@ -167,38 +181,46 @@ class OwnerRun:
     def _store(self, work: Work, derived: Derived) -> Sequence[Record] | None:
         """Store the result of a batch in one step; return what was added, None for a conflict."""
         engine, operations = self.engine, derived.operations
-        cited = [id_ for each in operations.added for id_ in each.sources]
-        cited += [id_ for each in operations.confirmed for id_ in each.sources]
+        touched = {each.replaces for each in operations.added}
+        touched.update(each.id for each in operations.confirmed)
+        known = [record for record in work.known.values() if record.id in touched]
         records, maker = with_local_vectors(engine.model.current, derived.records)
+        self._sources_before = self._sources_of_same_texts(records)
         wanted = Consolidated(
             owner=self.owner,
             worker=self._worker,
             positions=list(work.records),
             set_aside=list(work.records) if derived.refused else (),
             revision=work.revision,
-            unchanged={record.id: record.content for record in work.records_of(cited)},
+            # Also what nothing was derived from: another look may find something in a new text.
+            unchanged=[*work.records.values(), *known],
             added=records,
             changed=[confirmed_record(each, work) for each in operations.confirmed],
             model=maker,
         )
-        try:
-            stored = engine.backend.consolidate(wanted, engine.clock())
-        except MemoryNotFound:  # what is superseded or confirmed was forgotten meanwhile
-            return None
+        stored = engine.backend.consolidate(wanted, engine.clock())
         if stored:
             engine.embed_soon(engine.model.current)
         return stored
+
+    def _sources_of_same_texts(self, records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
+        """Return the sources, by id, of memories that may turn out to be the ones to be added."""
+        keys = tuple(record.key for record in records)
+        same = Selection(kind="memory", scope=Scope(self.owner), keys=keys)
+        return {record.id: record.sources for record in self.engine.find(same)} if keys else {}
 
     def _tell(self, work: Work, operations: Operations, stored: Sequence[Record]) -> None:
         for record, each in zip(stored, operations.added, strict=True):
             # The same text may have been stored meanwhile, or long ago.
             kind: OperationKind = "supersede" if each.replaces else "add"
             kind = "confirm" if record.deduplicated else kind
+            before = self._sources_before.get(record.id, ())
             self._counts[_COUNT_OF[kind]] += 1
             self._operations.append(
                 Operation(
                     kind=kind, id=None if self.dry_run else record.id, content=record.content,
-                    memory_type=each.memory_type, user_id=self.owner, sources=each.sources,
+                    memory_type=each.memory_type, user_id=self.owner,
+                    sources=tuple(id_ for id_ in each.sources if id_ not in before),
                     replaces=() if each.replaces is None else (each.replaces,),
                     valid_from=each.valid_from, reason=each.reason,
                 )

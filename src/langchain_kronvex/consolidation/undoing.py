@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from langchain_kronvex.consolidation.batches import expiry_of, has_memories
 from langchain_kronvex.consolidation.report import ConsolidationReport, Operation
 from langchain_kronvex.core.errors import MemoryNotFound, StoreBusy
 from langchain_kronvex.core.types import Scope
@@ -31,12 +32,12 @@ def _undo_owner(
     worker = uuid.uuid4().hex
     for _ in range(_MAX_TRIES):
         if not engine.backend.claim(owner, worker, engine.clock(), claim_seconds):
-            if not engine.find(Selection(kind="memory", scope=Scope(owner))):
+            if not has_memories(engine, owner):
                 return 0  # everything was forgotten
             break
         try:
-            count, wanted = _wanted(engine, owner, worker, operations)
-            stored = engine.backend.consolidate(wanted, engine.clock())
+            step = _Undoing(engine, owner, operations)
+            stored = engine.backend.consolidate(step.wanted(worker), engine.clock())
         except MemoryNotFound:
             continue
         finally:
@@ -44,42 +45,105 @@ def _undo_owner(
         if stored is not None:
             engine.erasures += 1
             engine.eraser.wake()
-            return count
+            return step.count
     raise StoreBusy("Another worker consolidates this user; try again later.")
 
 
-def _wanted(
-    engine: Engine, owner: str, worker: str, operations: Sequence[Operation]
-) -> tuple[int, Consolidated]:
-    scope = Scope(owner)
-    ids = tuple({operation.id for operation in operations if operation.id})
-    of_ids = Selection(kind="memory", scope=scope, ids=ids)
-    there = {record.id: record for record in engine.find(of_ids) if record.sources}
-    removed = {o.id: there[o.id] for o in operations if o.kind != "confirm" and o.id in there}
-    superseded_by = Selection(kind="memory", scope=scope, superseded_by=tuple(removed))
-    olders = engine.find(superseded_by) if removed else []
-    changed = [_brought_back(engine, each, removed) for each in olders if each.id not in removed]
-    taken_back = 0
-    for operation in operations:
-        record = there.get(operation.id or "")
-        if operation.kind != "confirm" or record is None or record.id in removed:
-            continue
-        left = tuple(id_ for id_ in record.sources if id_ not in operation.sources)
-        if left and left != record.sources:
-            changed.append(replace(record, sources=left, base=record))
-            taken_back += 1
-    wanted = Consolidated(owner=owner, worker=worker, changed=changed, removed=list(removed))
-    return taken_back + len(removed), wanted
+@dataclass(slots=True)
+class _Undoing:
+    """The operations of one owner, and what taking them back changes.
 
+    Attributes:
+        count: How many of them there are to take back.
+    """
 
-def _brought_back(engine: Engine, older: Record, removed: dict[str, Record]) -> Record:
-    """Return a superseded memory as it is without those that are removed."""
-    successor = older.superseded_by
-    while successor in removed:
-        successor = removed[successor].superseded_by
-    scope = Scope(older.scope.owner)
-    found = successor and engine.find(Selection(kind="memory", scope=scope, ids=(successor,)))
-    if found:  # what superseded it is superseded itself
-        newer = found[0]
-        return replace(older, superseded_by=newer.id, valid_until=newer.true_from, base=older)
-    return replace(restored_record(older), base=older)
+    engine: Engine
+    owner: str
+    operations: Sequence[Operation]
+    count: int = 0
+
+    def wanted(self, worker: str) -> Consolidated:
+        """Return the step that takes them back."""
+        ids = tuple({each.id: None for each in self.operations if each.id})
+        there = {record.id: record for record in self._find(ids=ids)}
+        derived = {id_: record for id_, record in there.items() if record.sources}
+        removed: dict[str | None, Record] = {
+            each.id: derived[each.id]
+            for each in self.operations
+            if each.kind != "confirm" and each.id in derived
+        }
+        self.count = sum(each.id in removed for each in self.operations)
+        changed = []
+        for record in derived.values():
+            if record.id in removed:
+                continue
+            if (left := self._with_fewer_sources(record)) is None:
+                removed[record.id] = record
+            elif left is not record:
+                changed.append(left)
+        changed += self._brought_back(there.keys() - removed.keys(), removed)
+        gone = [record.id for record in removed.values()]
+        return Consolidated(owner=self.owner, worker=worker, changed=changed, removed=gone)
+
+    def _with_fewer_sources(self, record: Record) -> Record | None:
+        """Return a confirmed memory as it was before; None if nothing is left that it rests on."""
+        confirming = [each for each in self.operations if each.id == record.id]
+        gone = {id_ for each in confirming for id_ in each.sources}
+        self.count += sum(not gone.isdisjoint(record.sources) for each in confirming)
+        left = tuple(id_ for id_ in record.sources if id_ not in gone)
+        if left == record.sources:
+            return record
+        rest = self._find(ids=left)
+        if not rest:
+            return None
+        said_last = min(record.created_at, max(each.created_at for each in rest))
+        return replace(
+            record, sources=left, created_at=said_last, expires_at=expiry_of(rest), base=record
+        )
+
+    def _brought_back(
+        self, staying: Collection[str], removed: Mapping[str | None, Record]
+    ) -> list[Record]:
+        """Return the memories that were superseded, as they are without what is removed."""
+        olders = {each.id: each for each in self._find(superseded_by=tuple(filter(None, removed)))}
+        # Something that was there before may have been made to supersede others.
+        back = {id_ for each in self.operations if each.id in staying for id_ in each.replaces}
+        olders |= {
+            each.id: each for each in self._find(ids=tuple(back)) if each.superseded_by in staying
+        }
+        changed = dict[str, Record]()
+        for older in reversed([each for each in olders.values() if each.id not in removed]):
+            last = older
+            while last.superseded_by in removed:
+                last = removed[last.superseded_by]
+            current = restored_record(older)
+            if last.superseded_by and older.id not in back:  # what superseded it is so itself
+                successor, until = last.superseded_by, last.valid_until
+            elif newer := changed.get(current.key) or self._with_text_of(current, removed):
+                successor, until = newer.id, newer.true_from  # its text was stored again
+            else:
+                changed[current.key] = replace(current, base=older)
+                continue
+            changed[older.id] = replace(
+                older, superseded_by=successor, valid_until=until, base=older
+            )
+        return [*changed.values()]
+
+    def _with_text_of(self, record: Record, removed: Container[str | None]) -> Record | None:
+        found = (each for each in self._find(keys=(record.key,)) if each.id not in removed)
+        return next((each for each in found if each.scope == record.scope), None)
+
+    def _find(
+        self,
+        ids: tuple[str, ...] | None = None,
+        keys: tuple[str, ...] | None = None,
+        superseded_by: tuple[str, ...] | None = None,
+    ) -> list[Record]:
+        if () in (ids, keys, superseded_by):
+            return []
+        return self.engine.find(
+            Selection(
+                kind="memory", scope=Scope(self.owner), ids=ids, keys=keys,
+                superseded_by=superseded_by,
+            )
+        )  # fmt: skip

@@ -223,7 +223,12 @@ class Source(Protocol):
         """What the user said in it."""
 
 
+class Found(Derivable, Source, Protocol):
+    """A memory that may be either."""
+
+
 DerivableT = TypeVar("DerivableT", bound=Derivable)
+FoundT = TypeVar("FoundT", bound=Found)
 
 
 def is_said_again(source: Source, chosen: Iterable[Derivable]) -> bool:
@@ -240,10 +245,26 @@ def is_said_again(source: Source, chosen: Iterable[Derivable]) -> bool:
     return bool(told) and len(told & known) >= LEAST_SAID_AGAIN * len(told)
 
 
+def beside_derived(found: Iterable[FoundT], wanted: int) -> list[FoundT]:
+    """Return the first `wanted` memories, without those that others of them say again."""
+    chosen: list[FoundT] = []
+    derived: list[FoundT] = []
+    for each in found:
+        if len(chosen) == wanted:
+            break
+        if each.sources:
+            derived.append(each)
+            chosen = [other for other in chosen if not is_said_again(other, derived)]
+        if not derived or not is_said_again(each, derived):
+            chosen.append(each)
+    return chosen
+
+
 def derived_first(chosen: Sequence[DerivableT]) -> list[DerivableT]:
     """Return memories in their order, but each derived one before the first of its sources."""
     ordered = list[DerivableT]()
     for each in chosen:
-        places = (n for n, other in enumerate(ordered) if other.id in each.sources)
+        before = ordered if each.sources else ()
+        places = (n for n, other in enumerate(before) if other.id in each.sources)
         ordered.insert(next(places, len(ordered)), each)
     return ordered

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -95,10 +95,11 @@ class Consolidated:
         positions: The memories that were looked at, by their places in the order of writing.
         set_aside: Those of them that are kept for another look.
         revision: As `Unconsolidated` has it.
-        unchanged: The contents, by id, that sources must still have.
+        unchanged: Memories that must still be as they were read: current, with the same text, and
+            derived or not.
         added: Derived memories, stored as by `add`.
         changed: Derived memories with other sources, stored as by `change`.
-        removed: The ids of derived memories to erase.
+        removed: The ids of derived memories to erase, before the others are stored.
         model: Of the vectors, as for `add`.
     """
 
@@ -107,7 +108,7 @@ class Consolidated:
     positions: Sequence[int] = ()
     set_aside: Sequence[int] = ()
     revision: int = 0
-    unchanged: Mapping[str, str] = field(default_factory=dict)
+    unchanged: Records = ()
     added: Records = ()
     changed: Records = ()
     removed: Sequence[str] = ()

@@ -209,8 +209,8 @@ class MemoryBackend(ABC):
         """Store what was made of memories, and that they were looked at: all or nothing, durably.
 
         Returns:
-            The added records as stored. None if the claim was lost, or a source was forgotten or
-            has another text; then nothing was stored.
+            The added records as stored. None if the claim was lost, or a memory is not
+            `unchanged`; then nothing was stored.
 
         Raises:
             MemoryNotFound: a memory to change or supersede is gone; nothing was stored.

@@ -278,8 +278,9 @@ def last_of_chain(id_: str, find: Callable[[str], Record | None]) -> Record:
 def renewed(old: Record, new: Record) -> Record:
     """Return the record to keep if `new` repeats `old`.
 
-    The later date and the later expiry win, a pin stays, and new metadata overrides the old. A
-    derived memory rests on the sources of both; one that was not derived stays as it is.
+    The later date and the later expiry win, a pin stays, and new metadata overrides the old, except
+    that of a derived memory. That one rests on the sources of both; one that was not derived stays
+    as it is.
     """
     if new.sources and not old.sources:
         return replace(old, deduplicated=True)
@@ -289,7 +290,7 @@ def renewed(old: Record, new: Record) -> Record:
         created_at=max(old.created_at, new.created_at),
         expires_at=None if None in expiries else max(filter(None, expiries)),
         pinned=old.pinned or new.pinned,
-        metadata={**old.metadata, **new.metadata},
+        metadata=old.metadata if new.sources else {**old.metadata, **new.metadata},
         sources=tuple(dict.fromkeys(old.sources + new.sources)) if new.sources else (),
         deduplicated=True,
     )
@@ -339,11 +340,24 @@ def moved_id(record: Record, agent_id: str) -> str:
     return _moved(record.id, record.scope.owner, agent_id)
 
 
-def moved_successor(record: Record, agent_id: str) -> Record:
-    """Return a restored record that points to the `moved_id` of the one that superseded it."""
+def related_ids(record: Record) -> list[str]:
+    """Return the ids of its successor and of its sources."""
+    return [*filter(None, [record.superseded_by]), *record.sources]
+
+
+def moved_ids(record: Record, taken: Iterable[str], agent_id: str) -> dict[str, str]:
+    """Return the `moved_id` for each id that a record names and that is taken."""
+    return {id_: _moved(id_, record.scope.owner, agent_id) for id_ in taken}
+
+
+def pointing_to(record: Record, moved: Mapping[str, str]) -> Record:
+    """Return a record that names its successor and its sources by the ids that they have now."""
     successor = record.superseded_by
-    new = successor and _moved(successor, record.scope.owner, agent_id)
-    return replace(record, superseded_by=new)
+    return replace(
+        record,
+        superseded_by=successor and moved.get(successor, successor),
+        sources=tuple(dict.fromkeys(moved.get(id_, id_) for id_ in record.sources)),
+    )
 
 
 def _moved(id_: str, owner: str, agent_id: str) -> str:

@@ -40,7 +40,7 @@ from langchain_kronvex.memory.conversions import to_recalled
 from langchain_kronvex.memory.recalling.explaining import explanation, is_gone
 from langchain_kronvex.memory.recalling.reranking import CANDIDATES, reranked
 from langchain_kronvex.recall.features import is_unanswered
-from langchain_kronvex.recall.order import Candidate, derived_first, is_said_again, newest_first
+from langchain_kronvex.recall.order import Candidate, beside_derived, derived_first, newest_first
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.tokenizer import focus
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Selection
@@ -342,8 +342,8 @@ class Recaller:
             for match in matches:
                 if match.record.content not in already_shown:
                     first_of.setdefault(match.record.content, match)
-            derived = [each.record for each in first_of.values() if each.record.sources]
-            unseen = [each for each in first_of.values() if not is_said_again(each.record, derived)]
+            found = beside_derived((each.record for each in first_of.values()), wanted)
+            unseen = [first_of[record.content] for record in found]
             if len(unseen) >= request.top_k or len(matches) < limit:
                 return unseen[:wanted]
             limit *= 4  # too many of the matches are in the prompt already, or repeat others

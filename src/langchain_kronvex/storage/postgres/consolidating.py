@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from langchain_kronvex.core.types import Again
 from langchain_kronvex.storage.backend import Consolidated, Record, Unconsolidated
-from langchain_kronvex.storage.postgres import erasing, rows, writing
+from langchain_kronvex.storage.postgres import erasing, rows, vectors, writing
 from langchain_kronvex.storage.postgres.database import Statement, Transaction
 from langchain_kronvex.storage.record import from_cells
 
@@ -38,9 +38,10 @@ _LEFT = (
     "AND r.type = 'episodic' AND r.sources IS NULL AND r.superseded_by IS NULL AND r.seq > %s "
     f"AND {rows.VISIBLE} ORDER BY r.seq LIMIT %s"
 )
-_CONTENTS = (
-    "SELECT r.id, r.content FROM langchain_kronvex.records AS r "
-    f"WHERE r.scope = %s AND r.id = ANY(%s) AND r.kind = 'memory' AND {rows.VISIBLE}"
+_CURRENT = (  # an earlier attempt may have been interrupted after it had stored what is added
+    "SELECT r.id, r.content, r.sources IS NOT NULL FROM langchain_kronvex.records AS r "
+    "WHERE r.scope = %s AND r.id = ANY(%s) AND r.kind = 'memory' "
+    f"AND (r.superseded_by IS NULL OR r.superseded_by = ANY(%s)) AND {rows.VISIBLE}"
 )
 _REMOVED = "r.scope = %s AND r.id = ANY(%s) AND r.sources IS NOT NULL"
 _DONE = (
@@ -86,14 +87,21 @@ def unconsolidated(
 def consolidate(tx: Transaction, wanted: Consolidated, now: datetime) -> list[Record] | None:
     """See `MemoryBackend.consolidate`."""
     scope = tx.scope(wanted.owner)
-    # The owner is locked first, as by every other write, so that no two transactions deadlock.
+    # The model first, then the owner, as by every other write, so that no two deadlock.
+    tx.execute_all([vectors.holding_model(tx)])
     erasing.lock_owners(tx, [scope])
     holder = "SELECT worker FROM langchain_kronvex.consolidations WHERE scope = %s FOR UPDATE"
     if tx.column(holder, [scope]) != [wanted.worker]:
         return None
-    there: dict[str, str] = dict(tx.execute(_CONTENTS, [scope, list(wanted.unchanged), now]))
-    if there != dict(wanted.unchanged):
+    ids, added_ids = ([r.id for r in each] for each in (wanted.unchanged, wanted.added))
+    there = tx.execute(_CURRENT, [scope, ids, added_ids, now])
+    if {*there} != {(r.id, r.content, bool(r.sources)) for r in wanted.unchanged}:
         return None
+    if wanted.removed:
+        tx.execute(
+            "UPDATE langchain_kronvex.scopes SET revision = revision + 1 WHERE scope = %s", [scope]
+        )
+        tx.execute(erasing.empty_rows(_REMOVED), [scope, list(wanted.removed)])
     for record in wanted.changed:
         writing.change(tx, record, now, wanted.model)
     added = writing.add(tx, wanted.added, now, wanted.model) if wanted.added else []
@@ -103,10 +111,5 @@ def consolidate(tx: Transaction, wanted: Consolidated, now: datetime) -> list[Re
         Statement(_LOOKED, [scope, list(wanted.positions)]),
         Statement(_SET_ASIDE, [scope, list(wanted.set_aside)]),
     ]
-    if wanted.removed:
-        tx.execute(
-            "UPDATE langchain_kronvex.scopes SET revision = revision + 1 WHERE scope = %s", [scope]
-        )
-        statements.append(Statement(erasing.empty_rows(_REMOVED), [scope, list(wanted.removed)]))
     tx.execute_all(statements)
     return added

@@ -132,14 +132,13 @@ def derived_from(
 
 def leave(tx: Transaction, selections: Sequence[Selection], now: datetime) -> None:
     """Empty the selected records, and what was derived from them; each selection has a scope."""
-    emptying = []
-    for selection in selections:
+    for selection in selections:  # one after the other: the last source may be in any of them
         scopes = rows.scopes_of(selection, tx.agent_id) or ()
         condition, parameters = rows.where(selection, tx.agent_id)
-        emptying.append(Statement(empty_rows(condition), parameters))
-        if derived := derived_from(tx, selection, scopes, now):
-            emptying.append(Statement(empty_rows(_NUMBERED), [list(scopes), derived]))
-    tx.execute_all(emptying)
+        derived = derived_from(tx, selection, scopes, now)
+        tx.execute(empty_rows(condition), parameters)
+        if derived:
+            tx.execute(empty_rows(_NUMBERED), [list(scopes), derived])
 
 
 def forget_empty_owners(tx: Transaction, scopes: Sequence[UUID], now: datetime) -> None:

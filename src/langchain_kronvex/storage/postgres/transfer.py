@@ -17,8 +17,10 @@ from langchain_kronvex.storage.postgres.writing import begin, count_accesses
 from langchain_kronvex.storage.record import (
     from_cells,
     moved_id,
-    moved_successor,
+    moved_ids,
     place_of,
+    pointing_to,
+    related_ids,
     renewed,
 )
 
@@ -68,11 +70,14 @@ def restore(tx: Transaction, records: Sequence[Record], now: datetime, model: st
     batch, records = begin(tx, records, model, records)
     counts: dict[str, int] = {}
     repointed: list[tuple[Any, ...]] = []
-    for record in _with_free_ids(tx, records, now):
+    moved: dict[str, str] = {}
+    for given in _with_free_ids(tx, records, now):
+        record = pointing_to(given, moved)
         older = batch.at_place(record, now)
         if older and older.content == record.content:
             batch.update(renewed(older, record))
             repointed.append((older.id, tx.scope(record.scope.owner), record.id))
+            moved[record.id] = older.id
         elif not older or older.created_at < record.created_at:
             if older:
                 batch.retire(older)
@@ -88,7 +93,7 @@ def restore(tx: Transaction, records: Sequence[Record], now: datetime, model: st
 
 def _with_free_ids(tx: Transaction, records: Sequence[Record], now: datetime) -> list[Record]:
     """Return the records that are not stored yet, with other ids where theirs are taken."""
-    records = _with_successors(tx, records, now)
+    records = _with_moved(tx, records, now)
     left, fresh = dict(enumerate(records)), dict[int, Record]()
     held: dict[str, _Session | None] = {}
     while left:
@@ -105,16 +110,15 @@ def _with_free_ids(tx: Transaction, records: Sequence[Record], now: datetime) ->
     return [fresh[number] for number in sorted(fresh)]
 
 
-def _with_successors(tx: Transaction, records: Sequence[Record], now: datetime) -> Sequence[Record]:
-    """Return the records; those superseded by one whose id is taken point to its moved id."""
-    held = _holders(tx, [r.superseded_by for r in records if r.superseded_by], now)
-    return [
-        moved_successor(record, tx.agent_id)
-        if (place := held.get(record.superseded_by or ""))
-        and place[:2] != (tx.scope(record.scope.owner), record.kind)
-        else record
-        for record in records
-    ]
+def _with_moved(tx: Transaction, records: Sequence[Record], now: datetime) -> list[Record]:
+    """Return the records; they name successors and sources whose ids are taken by moved ids."""
+    held = _holders(tx, [id_ for record in records for id_ in related_ids(record)], now)
+
+    def taken(record: Record) -> set[str]:
+        own = (tx.scope(record.scope.owner), record.kind)
+        return {id_ for id_ in related_ids(record) if (held.get(id_) or own)[:2] != own}
+
+    return [pointing_to(r, moved_ids(r, taken(r), tx.agent_id)) for r in records]
 
 
 def _holders(tx: Transaction, ids: Sequence[str], now: datetime) -> dict[str, _Session | None]:

@@ -21,8 +21,10 @@ from langchain_kronvex.storage.record import (
     key_taken,
     last_of_chain,
     moved_id,
-    moved_successor,
+    moved_ids,
     place_of,
+    pointing_to,
+    related_ids,
     renewed,
     superseded,
 )
@@ -155,9 +157,9 @@ def restore(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> int
         record = given
         while record.id in by_id and place_of(by_id[record.id])[:3] != place_of(record)[:3]:
             record = replace(record, id=moved_id(record, agent.location))
-        successor = by_id.get(record.superseded_by or "")
-        if successor and successor.scope.owner != record.scope.owner:
-            record = moved_successor(record, agent.location)
+        related = {id_: by_id[id_].scope.owner for id_ in related_ids(record) if id_ in by_id}
+        taken = {id_ for id_, owner in related.items() if owner != record.scope.owner}
+        record = pointing_to(record, moved_ids(record, taken, agent.location))
         if record.id in by_id:
             continue
         older = by_place.get(place_of(record))
@@ -170,12 +172,8 @@ def restore(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> int
         fresh += older is None or record.completes
         by_id[record.id] = by_place[place_of(record)] = record
         chosen.append(record)
-    add(agent, [replace(r, superseded_by=_successor(r, moved)) for r in chosen], now)
+    add(agent, [pointing_to(record, moved) for record in chosen], now)
     return fresh
-
-
-def _successor(record: Record, moved: Mapping[str, str]) -> str | None:
-    return record.superseded_by and moved.get(record.superseded_by, record.superseded_by)
 
 
 def _leaving(agent: RemoteAgent, deleted: Sequence[Selection]) -> list[VersionedRecord]:

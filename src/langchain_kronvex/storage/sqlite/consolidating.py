@@ -38,9 +38,10 @@ _LEFT = (
     "AND r.type = 'episodic' AND r.sources IS NULL AND r.superseded_by IS NULL AND r.seq > ? "
     f"AND {rows.VISIBLE} ORDER BY r.seq LIMIT ?"
 )
-_CONTENTS = (
-    "SELECT r.id, r.content FROM records AS r WHERE r.id IN (SELECT value FROM json_each(?)) "
-    f"AND r.scope = ? AND r.kind = 'memory' AND {rows.VISIBLE}"
+_CURRENT = (
+    "SELECT r.id, r.content, r.sources IS NOT NULL FROM records AS r "
+    "WHERE r.id IN (SELECT value FROM json_each(?)) AND r.scope = ? AND r.kind = 'memory' "
+    f"AND r.superseded_by IS NULL AND {rows.VISIBLE}"
 )
 
 
@@ -85,15 +86,15 @@ def consolidate(db: AgentConnection, wanted: Consolidated, now: datetime) -> lis
     if progress is None or progress[-1] != wanted.worker:
         return None
     scope = progress[0]
-    ids = json.dumps(list(wanted.unchanged))
-    there = dict(db.execute(_CONTENTS, (ids, scope, to_micros(now))).fetchall())
-    if there != dict(wanted.unchanged):
+    ids = json.dumps([record.id for record in wanted.unchanged])
+    there = db.execute(_CURRENT, (ids, scope, to_micros(now))).fetchall()
+    if {*there} != {(r.id, r.content, bool(r.sources)) for r in wanted.unchanged}:
         return None
-    for record in wanted.changed:
-        writing.change(db, record, now, wanted.model)
     removed = "id IN (SELECT value FROM json_each(?)) AND scope = ? AND sources IS NOT NULL"
     if wanted.removed:
         erasing.empty_rows(db, [(removed, [json.dumps(list(wanted.removed)), scope])])
+    for record in wanted.changed:
+        writing.change(db, record, now, wanted.model)
     stored = writing.add(db, wanted.added, now, wanted.model)
     db.execute(
         "UPDATE consolidations SET seq = max(seq, ?), revision = max(revision, ?) WHERE scope = ?",

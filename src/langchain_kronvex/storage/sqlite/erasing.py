@@ -97,9 +97,10 @@ def _numbered(seqs: Sequence[int]) -> tuple[str, list[Any]]:
 
 def leave(db: AgentConnection, selections: Sequence[Selection], now: datetime) -> None:
     """Empty the selected records, as if they had been replaced, and what was derived from them."""
-    derived = [seq for selection in selections for seq in derived_from(db, selection, now)]
-    chosen = [rows.chosen(selection, db.agent_id) for selection in selections]
-    empty_rows(db, [*chosen, _numbered(derived)] if derived else chosen)
+    for selection in selections:  # one after the other: the last source may be in any of them
+        derived = derived_from(db, selection, now)
+        chosen = rows.chosen(selection, db.agent_id)
+        empty_rows(db, [chosen, _numbered(derived)] if derived else [chosen])
 
 
 def empty_rows(db: AgentConnection, chosen: Sequence[tuple[str, list[Any]]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -11,8 +12,10 @@ from langchain_kronvex.storage.model_check import sound_vector
 from langchain_kronvex.storage.record import (
     from_cells,
     moved_id,
-    moved_successor,
+    moved_ids,
     place_of,
+    pointing_to,
+    related_ids,
     renewed,
     to_micros,
 )
@@ -58,11 +61,14 @@ def restore(
     """Store exported records unchanged; return how many were stored as new."""
     records = writing.usable(db, records, model)
     writes = writing.number_writes(db, records)
-    return sum(_restore(db, record, writes[record.scope.owner], now) for record in records)
+    moved: dict[str, str] = {}
+    return sum(_restore(db, record, writes[record.scope.owner], now, moved) for record in records)
 
 
-def _restore(db: AgentConnection, record: Record, write: writing.Write, now: datetime) -> bool:
-    free = _with_free_id(db, record, write.scope, now)
+def _restore(
+    db: AgentConnection, record: Record, write: writing.Write, now: datetime, moved: dict[str, str]
+) -> bool:
+    free = _with_free_id(db, pointing_to(record, moved), write.scope, now)
     if free is None:
         return False
     older = writing.same_key(db, free, write.scope, now)
@@ -70,6 +76,7 @@ def _restore(db: AgentConnection, record: Record, write: writing.Write, now: dat
         if older.content == free.content:
             writing.update(db, renewed(older, free), write)
             db.execute(_REPOINT, (older.id, write.scope, free.id))
+            moved[free.id] = older.id
         if older.content == free.content or older.created_at >= free.created_at:
             return False
         erasing.empty(db, "id = ?", [older.id])
@@ -82,14 +89,14 @@ def _restore(db: AgentConnection, record: Record, write: writing.Write, now: dat
 def _with_free_id(db: AgentConnection, record: Record, scope: int, now: datetime) -> Record | None:
     """Return the record with an id that is not in use; None when it is stored already."""
     _, kind, session, _ = place_of(record)
-    if record.superseded_by:
+    if related := related_ids(record):
         elsewhere = (
-            "SELECT 1 FROM records AS r WHERE id = ? AND (scope, kind) <> (?, ?) "
-            f"AND {rows.VISIBLE}"
+            "SELECT id FROM records AS r WHERE id IN (SELECT value FROM json_each(?)) "
+            f"AND (scope, kind) <> (?, ?) AND {rows.VISIBLE}"
         )
-        taken = (record.superseded_by, scope, kind, to_micros(now))
-        if db.execute(elsewhere, taken).fetchone():
-            record = moved_successor(record, db.agent_id)
+        found = db.execute(elsewhere, (json.dumps(related), scope, kind, to_micros(now)))
+        taken = [id_ for (id_,) in found.fetchall()]
+        record = pointing_to(record, moved_ids(record, taken, db.agent_id))
     with_id = f"SELECT scope, kind, session_id, {rows.VISIBLE} FROM records AS r WHERE id = ?"
     while row := db.execute(with_id, (to_micros(now), record.id)).fetchone():
         *other, visible = row
