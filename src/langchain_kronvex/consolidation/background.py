@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable
 from functools import partial
 
-from langchain_kronvex.consolidation.owner_run import CLAIMED, OwnerRun, RunOptions
+from langchain_kronvex.consolidation.owner_run import OUT_OF_CALLS, OwnerRun, RunOptions
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.errors import KronvexError, MemoryClosed
 from langchain_kronvex.memory.engine import Engine
@@ -124,11 +124,10 @@ class BackgroundConsolidation:
             is_ending=lambda: self._writer is not writer or self._engine.closing.is_set(),
         )  # fmt: skip
         report = run.complete()
-        if report.stopped is None and self._woken.get(owner) == woken:
+        if report.stopped == OUT_OF_CALLS and not self._is_flushing:
+            self._submit(owner, max(run.seconds_to_wait, self._after_seconds))
+        elif self._woken.get(owner) == woken:  # if others work on the user, the next sweep tells
             self._woken.pop(owner, None)
-        elif report.stopped and not self._is_flushing:
-            wait = self.sweep_seconds if report.stopped == CLAIMED else run.seconds_to_wait
-            self._submit(owner, max(wait, self._after_seconds))
 
 
 def _sweep(
