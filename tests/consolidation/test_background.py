@@ -18,7 +18,7 @@ from consolidation.scripted import Rules, Shown, fact, said
 from inside import model_calls
 from integration.crew import Crew
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.consolidation import KronvexConsolidator
+from langchain_kronvex.consolidation import ConsolidationReport, KronvexConsolidator
 
 OpenMemory = Callable[..., KronvexMemory]
 LISBON = said("city", "Lisbon")
@@ -251,7 +251,7 @@ import sys, threading
 sys.path.insert(0, "tests")
 from consolidation.scripted import Rules, said
 from langchain_kronvex import KronvexMemory
-from langchain_kronvex.consolidation import KronvexConsolidator
+from langchain_kronvex.consolidation import ConsolidationReport, KronvexConsolidator
 asked, never = threading.Event(), threading.Event()
 def during(shown):
     asked.set()
@@ -283,3 +283,40 @@ def test_a_fork_does_not_consolidate_what_its_parent_does(
     child.say("answer")
     child.finish()
     assert facts(open_memory()) == [fact("n0", "x")]
+
+
+def test_reports_of_the_background_can_be_undone(memory: KronvexMemory, model: Rules) -> None:
+    reports: list[ConsolidationReport] = []
+    consolidator = KronvexConsolidator(memory, model, on_report=reports.append)
+    tell(memory)
+    consolidator.wake("ana")
+    assert consolidator.flush(PATIENCE)
+    consolidator.stop()
+    assert facts(memory) == [fact("n0", "x")]
+    (report,) = reports
+    assert consolidator.undo(report) == 1
+    assert facts(memory) == []
+
+
+def test_what_was_stored_before_a_run_failed_is_reported(
+    memory: KronvexMemory, model: Rules, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(shown: Shown) -> None:
+        if len(model.shown) == 2:
+            raise RuntimeError("secret words")
+
+    def keep(report: ConsolidationReport) -> None:
+        reports.append(report)
+        raise ValueError("secret words")
+
+    reports: list[ConsolidationReport] = []
+    model.during = fail
+    consolidator = KronvexConsolidator(memory, model, batch_exchanges=1, attempts=1, on_report=keep)
+    tell(memory, 2)
+    with pytest.raises(RuntimeError):
+        consolidator.run("ana")
+    assert [report.added for report in reports] == [1]
+    assert reports[0].stopped
+    assert caplog.messages == ["on_report raised ValueError"]
+    assert consolidator.run("ana").added == 1  # goes on where it failed
+    assert consolidator.undo(reports[0] + reports[1]) == 2

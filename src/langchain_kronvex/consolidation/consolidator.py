@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from langchain_core.language_models import BaseChatModel
@@ -72,6 +72,8 @@ class KronvexConsolidator:
             any number.
         attempts: How often a call is tried while the provider fails, with growing pauses.
         claim_seconds: After this time without a result, another worker may take a user over.
+        on_report: Called with the report of each user, also of those that are consolidated in the
+            background, and of what was stored before a run failed. Keep it if you may `undo` it.
 
     Raises:
         InvalidInput: a value does not fit.
@@ -91,6 +93,7 @@ class KronvexConsolidator:
         max_calls_per_hour: int | None = None,
         attempts: int = 4,
         claim_seconds: float = 300.0,
+        on_report: Callable[[ConsolidationReport], None] | None = None,
     ) -> None:
         self.memory = check_memory(memory)
         calls = checks.check_optional_count(max_calls_per_hour, "max_calls_per_hour", least=1)
@@ -103,6 +106,7 @@ class KronvexConsolidator:
             max_batch_tokens=checks.check_count(max_batch_tokens, "max_batch_tokens", least=1),
             max_operations=checks.check_count(max_operations, "max_operations", least=1),
             claim_seconds=checks.check_seconds(claim_seconds, "claim_seconds"),
+            on_report=on_report,
         )
         self._background = BackgroundConsolidation(memory.engine, self._options, self.waiting)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections import Counter
@@ -30,10 +31,13 @@ from langchain_kronvex.core.validation import check_type
 from langchain_kronvex.memory.engine import Engine, with_local_vectors
 from langchain_kronvex.storage.backend import Consolidated, Record, Selection
 
+logger = logging.getLogger("langchain_kronvex")
+
 OUT_OF_CALLS = "max_calls_per_hour"
 CLAIMED = "another worker consolidates this user"
 CONFLICTS = "others kept changing the memories"
 ENDING = "it was told to stop"
+FAILED: str | None = "the provider or the store failed"
 _MAX_CONFLICTS = 3
 
 
@@ -48,6 +52,7 @@ class RunOptions:
     max_batch_tokens: int
     max_operations: int
     claim_seconds: float
+    on_report: Callable[[ConsolidationReport], None] | None = None
 
 
 class Derived(NamedTuple):
@@ -92,15 +97,25 @@ class OwnerRun:
 
     def complete(self) -> ConsolidationReport:
         """Consolidate until nothing is left, or something ends it early."""
-        began = time.monotonic()
+        began, stopped = time.monotonic(), FAILED
         try:
             stopped = self._run()
         finally:
+            report = ConsolidationReport(
+                **self._counts, users=1, dry_run=self.dry_run, stopped=stopped,
+                operations=tuple(self._operations), seconds=time.monotonic() - began,
+            )  # fmt: skip
+            if report.batches and not self.dry_run:
+                self._pass_on(report)
             self._claim(0)
-        return ConsolidationReport(
-            **self._counts, users=1, dry_run=self.dry_run, stopped=stopped,
-            operations=tuple(self._operations), seconds=time.monotonic() - began,
-        )  # fmt: skip
+        return report
+
+    def _pass_on(self, report: ConsolidationReport) -> None:
+        if self.options.on_report is not None:
+            try:
+                self.options.on_report(report)
+            except Exception as raised:  # noqa: BLE001 - what was stored stays stored
+                logger.error("on_report raised %s", type(raised).__name__)  # noqa: TRY400
 
     def _run(self) -> str | None:
         conflicts = 0
