@@ -66,6 +66,18 @@ def prepare(path: Path, our_id: int) -> Identity:
         raise ConfigurationError(
             "The path of the store is not one that a file can have."
         ) from error
+    identity = existing(path, our_id)
+    _keep_private(path, path.stat().st_mode)
+    return identity
+
+
+def existing(path: Path, our_id: int) -> Identity:
+    """Check that a file can be a store, and change nothing.
+
+    Raises:
+        StoreUnavailable: it is a folder, a pipe or a device.
+        NotAStore: it belongs to another program.
+    """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         raise StoreUnavailable(f"{path} is not a file. Check that the path is the one you meant.")
@@ -74,8 +86,19 @@ def prepare(path: Path, our_id: int) -> Identity:
             f"{path} belongs to another program: it is not an SQLite database of this package. "
             f"Choose another path; the file was left as it is."
         )
-    _keep_private(path, found.st_mode)
     return found.st_dev, found.st_ino
+
+
+def uri_to_read(path: Path) -> str:
+    """Return the URI that opens a database to read it, and leaves no file behind.
+
+    A connection that may write removes the log that it had to make. Where it may not write, a
+    database without a log is read as one that nobody changes.
+    """
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        return f"{path.as_uri()}?mode=rw"
+    has_log = Path(f"{path}-wal").exists()
+    return f"{path.as_uri()}?mode=ro{'' if has_log else '&immutable=1'}"
 
 
 def _keep_private(path: Path, mode: int) -> None:

@@ -185,8 +185,13 @@ class Engine:
                 self.backend, retention, self.writer, self.accesses, self.clock, self.eraser.wake,
                 self.closing,
             )  # fmt: skip
-        if model := self.model.current:
+        model = self.model.current
+        if model:
             model.load()
+        if self.settings.read_only:
+            self.backend.start(report, lambda: None)
+            return
+        if model:
             model.width = self.backend.settle_embeddings(model.name, model.width)
             # Memories may have no vector yet, for example because a process ended early.
             left = self.backend.unembedded(1, self.clock())

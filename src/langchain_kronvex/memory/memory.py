@@ -129,6 +129,9 @@ class KronvexMemory:
         retention: How many memories of each user are kept, and for how long if they are not used;
             see `Retention`. Others are erased in the background, at opening and at most every ten
             minutes after a write, and by `expire`. The default is to keep everything.
+        read_only: Open a store that exists, and change nothing: no file or table is made, upgraded
+            or cleaned, no recall is counted, nothing is sent from an outbox. Verbs that write raise
+            `NotSupported`. (A Kronvex server counts recalls itself.)
         clock: Returns the time as an aware datetime; for tests.
 
     Attributes:
@@ -159,6 +162,7 @@ class KronvexMemory:
         allow_http: bool = False,
         postgres: PostgresOptions | None = None,
         retention: Retention | None = None,
+        read_only: bool = False,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         settings = Settings(
@@ -175,6 +179,7 @@ class KronvexMemory:
             allow_http=allow_http,
             postgres=postgres,
             retention=retention,
+            read_only=read_only,
             clock=clock,
         )
         self.engine = Engine(url, agent_id, embeddings, settings)

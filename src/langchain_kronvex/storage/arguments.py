@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -113,6 +113,29 @@ class Consolidated:
     changed: Records = ()
     removed: Sequence[str] = ()
     model: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCondition:
+    """What an operator should know of a store besides its figures; None where it cannot tell.
+
+    Attributes:
+        schema: The version of its tables.
+        model: The embeddings that the agent's vectors come from.
+        upcoming: The embeddings of a reindexing that was not finished.
+        expired: Records that have expired, and are still stored.
+        is_erasing: Whether bytes of forgotten records are still to be erased.
+        is_writable: Whether the database lets this role write.
+        agents: The agents with memories, and how many each has.
+    """
+
+    schema: int | None = None
+    model: str | None = None
+    upcoming: str | None = None
+    expired: int = 0
+    is_erasing: bool = False
+    is_writable: bool = True
+    agents: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

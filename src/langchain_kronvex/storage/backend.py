@@ -23,6 +23,7 @@ from langchain_kronvex.storage.arguments import (
     Page,
     Replacement,
     Selection,
+    StoreCondition,
 )
 from langchain_kronvex.storage.record import (
     KINDS,
@@ -37,7 +38,7 @@ from langchain_kronvex.storage.record import (
 
 __all__ = [
     "KINDS", "Consolidated", "Kind", "LastUse", "Match", "MemoryBackend", "Page", "Record",
-    "Replacement", "Selection", "Unconsolidated", "Unembedded", "content_key",
+    "Replacement", "Selection", "StoreCondition", "Unconsolidated", "Unembedded", "content_key",
 ]  # fmt: skip
 
 
@@ -49,6 +50,7 @@ class MemoryBackend(ABC):
     Attributes:
         location: Its URL.
         is_remote: Whether it is a server that embeds memories and counts accesses itself.
+        is_read_only: Whether nothing is to be written.
         max_top_k: The most matches it finds without reading all memories; None for no limit.
         is_erasing: Whether `finish_erasing` is to finish what could not be erased at opening.
         clock: Returns the current time, which all processes share, as an aware datetime.
@@ -56,6 +58,7 @@ class MemoryBackend(ABC):
 
     location: str
     is_remote: bool = False
+    is_read_only: bool = False
     max_top_k: int | None = None
     is_erasing: bool = False
     clock: Callable[[], datetime] = staticmethod(partial(datetime.now, timezone.utc))
@@ -236,6 +239,11 @@ class MemoryBackend(ABC):
     @abstractmethod
     def stats(self, now: datetime) -> MemoryStats:
         """Return how much is stored."""
+
+    def condition(self, now: datetime) -> StoreCondition:
+        """Return what an operator should know besides; changes nothing."""
+        del now
+        return StoreCondition()
 
     @abstractmethod
     def settle_embeddings(self, model: str, width: int | None) -> int | None:

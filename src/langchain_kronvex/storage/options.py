@@ -96,6 +96,7 @@ class Settings:
     allow_http: bool = False
     postgres: PostgresOptions | None = None
     retention: Retention | None = None
+    read_only: bool = False
     clock: Callable[[], datetime] | None = None
 
     def __post_init__(self) -> None:
@@ -104,6 +105,7 @@ class Settings:
             checks.check_count(self.cache_megabytes, "cache_megabytes", least=0)
             checks.check_count(self.max_threads, "max_threads", least=1)
             checks.check_flag(self.allow_http, "allow_http")
+            checks.check_flag(self.read_only, "read_only")
         is_async = inspect.iscoroutinefunction(self.before_save)
         if self.before_save is not None and (is_async or not callable(self.before_save)):
             raise ConfigurationError(

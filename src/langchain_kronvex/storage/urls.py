@@ -14,6 +14,7 @@ from langchain_kronvex.core.options import needing
 from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.options import PostgresOptions, Settings
+from langchain_kronvex.storage.read_only import read_only
 
 if TYPE_CHECKING:
     from langchain_kronvex.storage.postgres.backend import PostgresBackend
@@ -31,13 +32,24 @@ def resolve_url(url: str | None, api_key: object, postgres: PostgresOptions | No
     hosted service when there is an API key (KRONVEX_BASE_URL moves it), else a file in the user's
     data folder.
     """
+    return url_and_reason(url, api_key, postgres)[0]
+
+
+def url_and_reason(
+    url: str | None, api_key: object = None, postgres: PostgresOptions | None = None
+) -> tuple[str, str]:
+    """Return the URL as `resolve_url` does, and what has decided it."""
     if url is not None:
-        return url
+        return url, "the argument"
     if postgres is not None and postgres.pool is not None:
-        return "postgresql://"
-    has_key = api_key or os.environ.get("KRONVEX_API_KEY")
-    service = os.environ.get("KRONVEX_BASE_URL") or HOSTED_URL
-    return os.environ.get("KRONVEX_URL") or (service if has_key else default_url())
+        return "postgresql://", "the pool"
+    if named := os.environ.get("KRONVEX_URL"):
+        return named, "KRONVEX_URL"
+    if not api_key and not os.environ.get("KRONVEX_API_KEY"):
+        return default_url(), "the default, since neither KRONVEX_URL nor KRONVEX_API_KEY is set"
+    if moved := os.environ.get("KRONVEX_BASE_URL"):
+        return moved, "KRONVEX_BASE_URL, since there is an API key"
+    return HOSTED_URL, "the hosted service, since there is an API key and no KRONVEX_URL"
 
 
 def default_url() -> str:
@@ -64,13 +76,18 @@ def open_backend(url: str, agent_id: str, settings: Settings) -> MemoryBackend:
         StoreError: the place cannot be opened.
     """
     _refuse_unused(url, settings)
+    backend = _backend(url, agent_id, settings)
+    return read_only(backend) if settings.read_only else backend
+
+
+def _backend(url: str, agent_id: str, settings: Settings) -> MemoryBackend:
     if is_remote(url):
         from langchain_kronvex.storage.rest.opening import open_service
 
         return open_service(url, agent_id, settings)
     if is_postgres(url):
         return _postgres()(_conninfo(url), agent_id, settings)
-    path = _sqlite_path(url)
+    path = sqlite_path(url)
     from langchain_kronvex.storage.sqlite.backend import SqliteBackend
 
     return SqliteBackend(path, agent_id, settings)
@@ -108,7 +125,7 @@ def require_store(url: str, postgres: PostgresOptions | None = None) -> None:
         exists = _postgres().exists(_conninfo(url), options, timeout=10.0)
         place = f"The schema {options.schema} of the database"
     else:
-        path = _sqlite_path(url)
+        path = sqlite_path(url)
         exists = path is None or (os.path.isfile(path) and os.path.getsize(path) > 0)
         place = str(path)
     if not exists:
@@ -152,7 +169,7 @@ def _conninfo(url: str) -> str:
     return f"postgresql://{rest}" if rest else ""
 
 
-def _sqlite_path(url: object) -> Path | None:
+def sqlite_path(url: object) -> Path | None:
     """Read a SQLite URL as SQLAlchemy does: /relative, //absolute, or nothing.
 
     Raises:

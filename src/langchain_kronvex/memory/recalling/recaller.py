@@ -85,7 +85,7 @@ class AccessCounter(ForkAware):
 
     def count(self, ids: Iterable[str]) -> None:
         """Count one access of each id, unless a server does so. This never waits or fails."""
-        if self._backend.is_remote:
+        if self._backend.is_remote or self._backend.is_read_only:
             return
         with self._lock:
             self._counts.update(ids)

@@ -22,6 +22,7 @@ from langchain_kronvex.storage.backend import (
     Page,
     Replacement,
     Selection,
+    StoreCondition,
     Unconsolidated,
 )
 from langchain_kronvex.storage.indexes import IndexCache, recall_in_store, weigh_in_store
@@ -37,7 +38,7 @@ from langchain_kronvex.storage.postgres import (
 )
 from langchain_kronvex.storage.postgres import vectors as stored_vectors
 from langchain_kronvex.storage.postgres.database import Database, Work, most_of_attempts
-from langchain_kronvex.storage.postgres.migrations import has_tables, migrate
+from langchain_kronvex.storage.postgres.migrations import has_tables, migrate, require_current
 from langchain_kronvex.storage.postgres.row_level_security import secure
 from langchain_kronvex.storage.record import LastUse, Record, Records, Unembedded
 
@@ -64,11 +65,14 @@ class PostgresBackend(MemoryBackend, ForkAware):
         options = settings.postgres or PostgresOptions()
         self._cache_bytes = settings.cache_megabytes << 20
         self.db = Database(conninfo, options, agent_id, settings.timeout_seconds)
-        self.location = self.db.location
+        self.location, self.db.is_read_only = self.db.location, settings.read_only
         try:
             self.db.probe()
-            migrate(self.db)
-            self.db.is_limited = secure(self.db, wanted=options.row_level_security)
+            if settings.read_only:
+                self.db.is_limited = require_current(self.db)
+            else:
+                migrate(self.db)
+                self.db.is_limited = secure(self.db, wanted=options.row_level_security)
         except BaseException:
             self.db.close()
             raise
@@ -204,6 +208,10 @@ class PostgresBackend(MemoryBackend, ForkAware):
         return self._write(scopes, lambda tx: consolidating.consolidate(tx, wanted, now))
 
     # -- vectors -------------------------------------------------------------------------------
+
+    def condition(self, now: datetime) -> StoreCondition:
+        """See `MemoryBackend.condition`."""
+        return self.db.run(lambda tx: reading.condition(tx, now))
 
     def start(self, report: Callable[[Exception], None], on_unembedded: Callable[[], None]) -> None:
         """See `MemoryBackend.start`."""

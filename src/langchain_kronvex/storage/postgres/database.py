@@ -113,6 +113,7 @@ class Database:
         location: The URL without the password.
         patience_seconds: As given; it may be changed.
         is_limited: Whether row-level security is on.
+        is_read_only: Whether nothing is to be written.
         on_unembedded: Called when memories without a vector are read.
         report: Called with faults that were found in the store.
 
@@ -125,6 +126,7 @@ class Database:
     ) -> None:
         self.location, self.agent_id = lending.location_of(conninfo, options), agent_id
         self.patience_seconds, self.is_limited = patience_seconds, False
+        self.is_read_only = False
         self.on_unembedded: Callable[[], None] = lambda: None
         self.report: Callable[[Exception], None] = lambda _: None
         self.clock = ServerClock(lambda: self.read("SELECT clock_timestamp()")[0][0])

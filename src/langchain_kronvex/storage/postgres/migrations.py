@@ -6,7 +6,12 @@ import functools
 from collections.abc import Sequence
 from importlib.resources import files
 
-from langchain_kronvex.core.errors import ConfigurationError, SchemaTooNew, StoreError
+from langchain_kronvex.core.errors import (
+    ConfigurationError,
+    SchemaTooNew,
+    StoreError,
+    StoreUnavailable,
+)
 from langchain_kronvex.storage.postgres.database import Database, Transaction, locking
 
 LOCK = locking("langchain-kronvex schema")
@@ -44,14 +49,45 @@ def migrate(database: Database, scripts: Sequence[str] | None = None) -> None:
     scripts = steps() if scripts is None else scripts
     if not has_tables(database):
         database.run(_make_schema)
-    taken = database.read("SELECT coalesce(max(step), 0) FROM langchain_kronvex.schema_steps")[0][0]
-    if taken > len(scripts):
-        raise SchemaTooNew(
-            f"{database.location} has schema version {taken}; this langchain-kronvex knows "
-            f"versions up to {len(scripts)}. Upgrade it: pip install -U langchain-kronvex"
-        )
+    taken = _taken(database, len(scripts))
     for number, script in enumerate(scripts[taken:], taken + 1):
         database.run(functools.partial(_take_step, number=number, script=script))
+
+
+def require_current(database: Database) -> bool:
+    """Check that the tables are there as this version has them; return whether they are secured.
+
+    It changes nothing.
+
+    Raises:
+        ConfigurationError: the server or pgvector is too old, or the encoding is not UTF8.
+        SchemaTooNew: a newer version of this package made the tables.
+        StoreUnavailable: there are none, or an older version made them.
+    """
+    _check_server(database)
+    known = len(steps())
+    taken = _taken(database, known) if has_tables(database) and database.find_vectors() else 0
+    if taken < known:
+        raise StoreUnavailable(
+            f"{database.location} has schema version {taken}; this langchain-kronvex reads version "
+            f"{known}. Opening it for writing upgrades it, after which older versions cannot read "
+            "it: langchain-kronvex doctor --fix --upgrade"
+        )
+    records = "'langchain_kronvex.records'::regclass"
+    found = database.read(f"SELECT relrowsecurity FROM pg_class WHERE oid = {records}")
+    return bool(found[0][0])
+
+
+def _taken(database: Database, known: int) -> int:
+    """Return the schema's version."""
+    found = database.read("SELECT coalesce(max(step), 0) FROM langchain_kronvex.schema_steps")
+    taken = int(found[0][0])
+    if taken > known:
+        raise SchemaTooNew(
+            f"{database.location} has schema version {taken}; this langchain-kronvex knows "
+            f"versions up to {known}. Upgrade it: pip install -U langchain-kronvex"
+        )
+    return taken
 
 
 def _check_server(database: Database) -> None:

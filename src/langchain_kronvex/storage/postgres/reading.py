@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
-from langchain_kronvex.storage.backend import Page, Record, Selection
+from langchain_kronvex.storage.backend import Page, Record, Selection, StoreCondition
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.database import Rows, Transaction
 from langchain_kronvex.storage.record import from_cells, session_summaries
@@ -91,3 +91,30 @@ def stats(tx: Transaction, now: datetime) -> MemoryStats:
     )
     names = ("memories", "messages", "users", "unembedded", "size_bytes")
     return MemoryStats(location=tx.location, **dict(zip(names, found, strict=True)))
+
+
+def condition(tx: Transaction, now: datetime) -> StoreCondition:
+    """See `MemoryBackend.condition`."""
+    models = "SELECT upcoming, model FROM langchain_kronvex.models WHERE agent_id = %s"
+    model_of: dict[bool, str] = dict(tx.execute(models, [tx.agent_id]))
+    expired = (
+        "SELECT count(*) FROM langchain_kronvex.records "
+        "WHERE expires > 'epoch' AND expires <= %s AND NOT pinned"
+    )
+    agents = (
+        "SELECT s.agent_id, count(*) FROM langchain_kronvex.records AS r "
+        "JOIN langchain_kronvex.scopes AS s USING (scope) "
+        f"WHERE r.kind = 'memory' AND {rows.VISIBLE} GROUP BY s.agent_id"
+    )
+    writable = (
+        "SELECT has_table_privilege('langchain_kronvex.records', 'INSERT') AND NOT "
+        "pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
+    )
+    return StoreCondition(
+        schema=tx.column("SELECT max(step) FROM langchain_kronvex.schema_steps")[0],
+        model=model_of.get(False),
+        upcoming=model_of.get(True),
+        expired=tx.column(expired, [now])[0],
+        is_writable=tx.column(writable)[0],
+        agents=dict(tx.execute(agents, [now])),
+    )

@@ -127,6 +127,8 @@ def _forget_vectors(database: Database, owner: str, seqs: Sequence[int]) -> None
     """Remove the damaged vectors of memories, which then are fetched anew, and report it."""
     scope = rows.scope_key(database.agent_id, owner)
     database.report(damaged(database.location, len(seqs)))
+    if database.is_read_only:
+        return
     database.run(lambda tx: forget(tx, scope, seqs), (scope,), is_quick=True)
 
 

@@ -40,8 +40,12 @@ def open_service(url: str, agent_id: str, options: Settings) -> MemoryBackend:
         )
     transport = Transport(base_url, key, options)
     identity = files.OutboxIdentity.of(base_url, agent_id, key)
-    outbox = files.open_outbox(identity, options.outbox, options.timeout_seconds)
-    files.warn_of_other_keys(identity, options.outbox)
+    read_only = options.read_only
+    outbox = files.open_outbox(
+        identity, options.outbox, options.timeout_seconds, read_only=read_only
+    )
+    if not read_only:
+        files.warn_of_other_keys(identity, options.outbox)
     return KronvexBackend(RemoteAgent(transport, agent_id, outbox))
 
 

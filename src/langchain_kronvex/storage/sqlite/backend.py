@@ -78,7 +78,10 @@ class SqliteBackend(MemoryBackend, ForkAware):
     """
 
     def __init__(self, path: Path | None, agent_id: str, settings: Settings) -> None:
-        self.file = SqliteFile(path, settings.timeout_seconds, SCHEMA, agent_id)
+        read_only = settings.read_only
+        self.file = SqliteFile(
+            path, settings.timeout_seconds, SCHEMA, agent_id, read_only=read_only
+        )
         self.location = self.file.location
         self.is_erasing = self.file.is_erasing
         self.page_rows = 2000
@@ -98,6 +101,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
     sessions = _reading(reading.sessions)
     owners = _reading(reading.owners)
     last_position = _reading(reading.last_position)
+    condition = _reading(reading.condition)
     purge = _writing(erasing.purge)
     unused = _reading(erasing.unused)
     waiting = _reading(consolidating.waiting)
@@ -143,6 +147,8 @@ class SqliteBackend(MemoryBackend, ForkAware):
 
     def _forget_vectors(self, seqs: Sequence[int]) -> None:
         self._report(damaged(self.location, len(seqs)))
+        if self.is_read_only:
+            return
         self.file.in_transaction(lambda db: vectors.forget(db, seqs))
         self._tell_unembedded()
 

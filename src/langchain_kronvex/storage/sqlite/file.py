@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 from langchain_kronvex.core import errors
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.sqlite_files import Identity, prepare
+from langchain_kronvex.core.sqlite_files import Identity, existing, prepare, uri_to_read
 
 T = TypeVar("T")
 APPLICATION_ID = 0x4B524E56  # "KRNV", in the header of every store
@@ -77,24 +77,33 @@ class SqliteFile(ForkAware):
         timeout: Seconds to wait for another process that is writing.
         schema: The kind of file.
         agent_id: The agent whose records are read and written, if the file has agents.
+        read_only: Write nothing, and change no other file either.
     """
 
     def __init__(
-        self, path: Path | None, timeout: float, schema: Schema, agent_id: str = ""
+        self,
+        path: Path | None,
+        timeout: float,
+        schema: Schema,
+        agent_id: str = "",
+        *,
+        read_only: bool = False,
     ) -> None:
         self.path, self._agent_id, self._timeout = path, agent_id, timeout
+        self.is_read_only, self.is_erasing = read_only and path is not None, False
         self.location = f"sqlite:///{path}" if path else "sqlite://"
         self._closed, self._opened = False, 0
         self._rewritten: list[Any] = []
         self._connections: dict[str, AgentConnection] = {}
         self._new_locks()
         with self._translated():
-            self._identity = prepare(path, APPLICATION_ID) if path else None
+            find = existing if read_only else prepare
+            self._identity = find(path, APPLICATION_ID) if path else None
             try:
                 self._migrate(schema)
-                self.is_erasing = False
                 try:
-                    self.erase_freed(min(timeout, _OPENING_WAIT_SECONDS))
+                    if not self.is_read_only:
+                        self.erase_freed(min(timeout, _OPENING_WAIT_SECONDS))
                 except errors.ErasurePending:
                     self.is_erasing = True
             except BaseException:
@@ -146,11 +155,16 @@ class SqliteFile(ForkAware):
         self._opened += 1
         options: Any = {"isolation_level": None, "check_same_thread": False}
         place = str(self.path or ":memory:")
+        if self.path and self.is_read_only:
+            place, options["uri"] = uri_to_read(self.path), True
         connection = sqlite3.connect(
             place, timeout=self._timeout, factory=AgentConnection, **options
         )
         connection.agent_id, connection.location = self._agent_id, self.location
         try:
+            if self.is_read_only:
+                connection.execute("PRAGMA query_only = ON")
+                return connection
             # In this order, our id is in the header before the file contains anything else.
             self._patiently(lambda: _stamp(connection))
             self._patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall())
@@ -213,7 +227,13 @@ class SqliteFile(ForkAware):
             return self._in_transaction("reader", "BEGIN", work)
 
     def in_transaction(self, work: Callable[[AgentConnection], T]) -> T:
-        """Do work with the write lock; commit at its end, or roll back if it is cut short."""
+        """Do work with the write lock; commit at its end, or roll back if it is cut short.
+
+        Raises:
+            NotSupported: the file was opened to read it.
+        """
+        if self.is_read_only:
+            raise errors.NotSupported(f"{self.path} was opened to read it; nothing was changed.")
         with self._translated(), self._writing:
             return self._in_transaction("writer", "BEGIN IMMEDIATE", work)
 
@@ -299,12 +319,19 @@ class SqliteFile(ForkAware):
                     f"{self.path} has schema version {version}; this langchain-kronvex knows "
                     f"versions up to {len(steps)}. Upgrade it: pip install -U langchain-kronvex"
                 )
+            if self.is_read_only and version < len(steps):
+                raise errors.StoreUnavailable(
+                    f"{self.path} has schema version {version}; this langchain-kronvex reads "
+                    f"version {len(steps)}. Opening it for writing upgrades it, after which older "
+                    "versions cannot read it: langchain-kronvex doctor --fix --upgrade"
+                )
             for number, step in enumerate(steps[version:], version + 1):
                 for statement in _statements(step):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number}")
 
-        self.in_transaction(migrate)  # also proves that the place can be written
+        # A transaction also proves that the place can be written.
+        (self.in_snapshot if self.is_read_only else self.in_transaction)(migrate)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

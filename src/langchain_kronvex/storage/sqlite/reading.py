@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
-from langchain_kronvex.storage.backend import Page, Record, Selection
+from langchain_kronvex.storage.backend import Page, Record, Selection, StoreCondition
 from langchain_kronvex.storage.record import from_cells, session_summaries, to_micros
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.file import AgentConnection
@@ -60,6 +60,26 @@ def stats(db: AgentConnection, now: datetime, size_bytes: int | None) -> MemoryS
     ).fetchone()
     named = dict(zip(("memories", "messages", "users", "unembedded"), counts, strict=True))
     return MemoryStats(location=db.location, size_bytes=size_bytes, **named)
+
+
+def condition(db: AgentConnection, now: datetime) -> StoreCondition:
+    """Return what an operator should know of the file."""
+    models = "SELECT upcoming, model FROM models WHERE agent_id = ?"
+    model_of = dict(db.execute(models, (db.agent_id,)).fetchall())
+    # Those that expired at 0 are the places of replaced records.
+    expired = "SELECT count(*) FROM records WHERE expires > 0 AND expires <= ? AND NOT pinned"
+    agents = (
+        "SELECT agent_id, count(*) FROM records AS r JOIN scopes USING (scope) "
+        f"WHERE kind = 'memory' AND {rows.VISIBLE} GROUP BY agent_id"
+    )
+    return StoreCondition(
+        schema=db.execute("PRAGMA user_version").fetchone()[0],
+        model=model_of.get(0),
+        upcoming=model_of.get(1),
+        expired=db.execute(expired, (to_micros(now),)).fetchone()[0],
+        is_erasing=bool(db.execute("SELECT 1 FROM settings WHERE name = 'erasing'").fetchall()),
+        agents=dict(db.execute(agents, (to_micros(now),)).fetchall()),
+    )
 
 
 def last_position(db: AgentConnection) -> int:

@@ -70,18 +70,24 @@ class OutboxIdentity:
         return self != other and replace(self, key=other.key) == other
 
 
-def open_outbox(identity: OutboxIdentity, chosen: str | Path | None, timeout: float) -> Outbox:
+def open_outbox(
+    identity: OutboxIdentity, chosen: str | Path | None, timeout: float, *, read_only: bool = False
+) -> Outbox:
     """Open an outbox: the chosen file, or a file in the chosen folder or the user's data folder.
 
-    If the chosen file belongs to another key, the outbox is a file beside it.
+    If the chosen file belongs to another key, the outbox is a file beside it. With `read_only`, no
+    file is made: the outbox that is not there is an empty one in RAM.
 
     Raises:
         StoreUnavailable: the file is the outbox of another server or agent.
     """
     first = _path(identity, chosen)
     for path in (first, first.with_name(f"{first.name}-{identity.key or _NO_KEY}")):
-        outbox = Outbox(path, timeout)
-        held = OutboxIdentity.read(outbox.setting("identity", identity.text))
+        if read_only and not path.is_file():
+            return Outbox(None, timeout, read_only=True)
+        outbox = Outbox(path, timeout, read_only=read_only)
+        noted = None if read_only else identity.text
+        held = OutboxIdentity.read(outbox.setting("identity", noted))
         if held == identity:
             return outbox
         outbox.close()

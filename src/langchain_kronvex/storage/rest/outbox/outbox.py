@@ -53,14 +53,22 @@ class Outbox:
     """The entries of one server, agent and API key.
 
     Args:
-        path: The file.
+        path: The file; None for RAM.
         timeout: Seconds to wait for other processes, and for room.
         max_entries: How many entries may wait to be sent.
+        read_only: Only look at it; nothing is sent from here.
     """
 
-    def __init__(self, path: Path, timeout: float, *, max_entries: int = 10_000) -> None:
-        self._timeout, self._max_entries = timeout, max_entries
-        self._file = SqliteFile(path, timeout, _SCHEMA)
+    def __init__(
+        self,
+        path: Path | None,
+        timeout: float,
+        *,
+        max_entries: int = 10_000,
+        read_only: bool = False,
+    ) -> None:
+        self._timeout, self._max_entries, self.is_read_only = timeout, max_entries, read_only
+        self._file = SqliteFile(path, timeout, _SCHEMA, read_only=read_only)
         self._lock_path = Path(f"{path}.lock")
         self._senders: set[sqlite3.Connection] = set()
 
@@ -217,7 +225,9 @@ class Outbox:
         return rows[0][0] if rows else None
 
     def note(self, name: str, value: str) -> None:
-        """Note a value."""
+        """Note a value, unless nothing is to be written."""
+        if self.is_read_only:
+            return
         self._execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, value)
 
     def close(self) -> None:

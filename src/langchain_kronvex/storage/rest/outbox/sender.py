@@ -50,10 +50,14 @@ class OutboxSender:
 
     def wake(self) -> None:
         """Send everything in the outbox, in the background."""
+        if self._outbox.is_read_only:
+            return
         self._writer.submit("outbox", self._drain, once=True)
 
     def settle(self, owners: Sequence[str] | None) -> None:
         """Wait a moment until no entry of these owners is unsent, unless the server is away."""
+        if self._outbox.is_read_only:
+            return
         deadline, pause = time.monotonic() + _SETTLING_SECONDS, 0.001
         while self._agent.outage is None and self._outbox.unsent(owners):
             if time.monotonic() >= deadline:
