@@ -1,38 +1,70 @@
-"""The command line: serve a store, manage its API keys, move or consolidate memories."""
+"""The command line: look into a store, change it, examine it, consolidate, serve or move it."""
 
 from __future__ import annotations
 
 import argparse
+import io
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from langchain_kronvex.cli.changing import add_changing_commands
 from langchain_kronvex.cli.consolidate import add_consolidate_command
+from langchain_kronvex.cli.doctor.command import add_doctor_command
+from langchain_kronvex.cli.evaluating import add_eval_command
 from langchain_kronvex.cli.mcp import add_mcp_command
+from langchain_kronvex.cli.opening import agent_options
 from langchain_kronvex.cli.outbox import add_outbox_commands
+from langchain_kronvex.cli.reading import add_reading_commands
 from langchain_kronvex.cli.serve import add_serve_command
 from langchain_kronvex.cli.terminal import note, say
 from langchain_kronvex.cli.transfer import add_transfer_commands
-from langchain_kronvex.core.errors import ConfigurationError, KronvexError
+from langchain_kronvex.core.errors import (
+    ConfigurationError,
+    InvalidInput,
+    KronvexError,
+    NotSupported,
+)
 from langchain_kronvex.storage.urls import require_store, resolve_url
 
 if TYPE_CHECKING:
     from langchain_kronvex.server.registry import ApiKeys
 
+_INTERRUPTED = 130  # as shells have it
+_WRONG_USE = (ConfigurationError, InvalidInput, NotSupported)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
-    asked = _parser().parse_args(arguments)
+    """Run one command; returns the exit code.
+
+    It is 0 if all is done, 1 if something failed or was not found, and 2 for wrong use.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what its encoding lacks is shown as an escape
+        sys.stdout.reconfigure(errors="backslashreplace")
+    asked = parser().parse_args(arguments)
     try:
-        asked.command(asked)
+        return asked.command(asked) or 0
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except UnicodeDecodeError:
+        note("langchain-kronvex: what was to be read is not text in UTF-8.")
+        return 2
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (KronvexError, OSError) as error:
         note(f"langchain-kronvex: {error}")
-        return 2
-    return 0
+        return 2 if isinstance(error, _WRONG_USE) else 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="langchain-kronvex", description=__doc__)
+    shown = f"langchain-kronvex {version('langchain-kronvex')}"
+    parser.add_argument("--version", action="version", version=shown)
     store = argparse.ArgumentParser(add_help=False)
     store.add_argument("--url", help="the store, such as sqlite:///memory.db (KRONVEX_URL)")
     memory = argparse.ArgumentParser(add_help=False, parents=[store])
@@ -40,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     model += "or 'none' for words alone (the bundled table)"
     memory.add_argument("--embeddings", type=lambda name: name != "none" and name, help=model)
     add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
+    of_agent = [memory, agent_options()]
+    add_doctor_command(add, of_agent)
+    add_reading_commands(add, of_agent)
+    add_changing_commands(add, of_agent)
+    add_eval_command(add, of_agent)
     add_serve_command(add("serve", help="serve the REST API from a store", parents=[memory]))
     add_mcp_command(add("mcp", help="serve one user's memories to an MCP client", parents=[memory]))
     _add_key_commands(add("keys", help="manage API keys"), [store])

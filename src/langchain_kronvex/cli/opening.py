@@ -1,0 +1,93 @@
+"""How commands open a memory, and the options that they share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from langchain_kronvex.core.errors import MemoryNotFound
+from langchain_kronvex.core.types import Retention
+from langchain_kronvex.core.validation import MEMORY_TYPES
+from langchain_kronvex.embeddings.providers import EmbeddingsChoice
+from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.storage.urls import is_remote, require_store, resolve_url
+
+Add = Callable[..., argparse.ArgumentParser]
+Parents = Sequence[argparse.ArgumentParser]
+Run = Callable[[argparse.Namespace], int | None]
+NOT_FOUND = 1  # the exit code of a command that did not find what was named
+
+
+def agent_options() -> argparse.ArgumentParser:
+    """Return the options of a command for one agent."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--agent", help="the agent in the store (KRONVEX_AGENT_ID)")
+    options.add_argument("--json", action="store_true", help="write JSON, for programs")
+    return options
+
+
+def add_command(
+    add: Add, name: str, run: Run, purpose: str, parents: Parents, keys: str
+) -> Callable[..., argparse.Action]:
+    """Add a command; return what adds its options.
+
+    Args:
+        add: Adds a parser.
+        name: Of the command.
+        run: Does it; returns the exit code, None for 0.
+        purpose: A line of help.
+        parents: The options it shares.
+        keys: The keys of its JSON, for the help.
+    """
+    told = f"With --json, it writes {keys}."
+    command = add(name, help=purpose, description=purpose, epilog=told, parents=parents)
+    command.set_defaults(command=run)
+    return command.add_argument
+
+
+def add_scope(option: Callable[..., argparse.Action], what: str = "only") -> None:
+    """Add the options that name a user and a session."""
+    option("--user", help=f"{what} this user; without it, a session is a user of its own")
+    option("--session", help=f"{what} this session")
+
+
+def add_type(option: Callable[..., argparse.Action], **more: str) -> None:
+    """Add the option that names a type of memory."""
+    option("--type", choices=MEMORY_TYPES, **more)
+
+
+@contextmanager
+def opened(
+    asked: argparse.Namespace,
+    *,
+    write: bool = False,
+    vectors: bool = False,
+    create: bool = False,
+    retention: Retention | None = None,
+) -> Iterator[KronvexMemory]:
+    """Open the store that was named.
+
+    Args:
+        asked: The options of the command.
+        write: Whether it is to be changed.
+        vectors: Whether embeddings are needed. Without, those of the store do not matter.
+        create: Whether a store that is not there is to be made.
+        retention: As for `KronvexMemory`.
+    """
+    url = resolve_url(asked.url, None)
+    if not create:
+        require_store(url)
+    embeddings: EmbeddingsChoice = False
+    if vectors or is_remote(url):
+        embeddings = asked.embeddings
+    with KronvexMemory(
+        url, agent_id=asked.agent, embeddings=embeddings, read_only=not write, retention=retention
+    ) as memory:
+        yield memory
+
+
+def check_found(id_: str, found: object) -> None:
+    """Raise `MemoryNotFound` if there is nothing."""
+    if not found:
+        raise MemoryNotFound(f"No memory has the id {id_!r}: it never existed, or was forgotten.")
