@@ -31,7 +31,15 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "server": (*ADAPTERS, "consolidation"),
     "middleware": (*ADAPTERS, "langchain", "tools"),
     "mcp": (*ADAPTERS, "tools"),
-    "cli": (*ADAPTERS, "consolidation", "mcp", "server", "storage.rest", "storage.rest.outbox"),
+    "cli": (
+        *ADAPTERS,
+        "consolidation",
+        "embeddings",
+        "mcp",
+        "server",
+        "storage.rest",
+        "storage.rest.outbox",
+    ),
     "": (*ADAPTERS, "langchain"),
 }
 # Imports inside functions that make what they import: the store that a URL names, and the two

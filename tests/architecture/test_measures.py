@@ -20,10 +20,10 @@ from .warm_calls import files_passed
 
 MOST_FLOORS = 7
 MOST_ARROWS = 52
-MOST_ROOT_ENTRIES = 15
+MOST_ROOT_ENTRIES = 16
 MOST_FILES_IN_A_FOLDER = 16
 MOST_FILE_LINES = 400
-MOST_CODE_LINES = 19_500
+MOST_CODE_LINES = 20_900
 MOST_FILES_PASSED = {
     "remember, SQLite": 14,
     "recall, SQLite": 19,

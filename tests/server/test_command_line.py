@@ -90,7 +90,7 @@ def test_a_warning_is_logged_while_no_key_is_needed(server: Process) -> None:
     "arguments",
     [["keys", "create", "--name", " "], ["serve", "--url", "https://api.kronvex.io"],
      ["serve", "--url", "mysql://x"],
-     ["serve", "--embeddings", "no such provider"], ["keys", "list", "--url", "sqlite:////proc/none/m.db"]],
+     ["serve", "--embeddings", "no such provider"]],
     ids=str,
 )  # fmt: skip
 def test_errors_are_one_line(
@@ -98,6 +98,11 @@ def test_errors_are_one_line(
 ) -> None:
     given = arguments if "--url" in arguments else [*arguments, "--url", store_url]
     assert main(given) == 2
+    assert capsys.readouterr().err.startswith("langchain-kronvex: ")
+
+
+def test_a_failure_is_told_from_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keys", "list", "--url", "sqlite:////proc/none/m.db"]) == 1
     assert capsys.readouterr().err.startswith("langchain-kronvex: ")
 
 

@@ -28,7 +28,7 @@ def test_a_mistyped_path_is_an_error(
     file = missing.with_name("export.jsonl")
     given = [part.format(file=file) for part in command]
 
-    assert main([*given, "--url", f"sqlite:///{missing}"]) == 2
+    assert main([*given, "--url", f"sqlite:///{missing}"]) == 1
     assert "holds no store" in capsys.readouterr().err
     assert list(missing.parent.iterdir()) == []
 
