@@ -320,3 +320,29 @@ def test_what_was_stored_before_a_run_failed_is_reported(
     assert caplog.messages == ["on_report raised ValueError"]
     assert consolidator.run("ana").added == 1  # goes on where it failed
     assert consolidator.undo(reports[0] + reports[1]) == 2
+
+
+def test_a_fact_that_was_corrected_is_not_replaced(memory: KronvexMemory, model: Rules) -> None:
+    consolidator = KronvexConsolidator(memory, model)
+    memory.remember(said("tea", "green"), user_id="ana")
+    consolidator.run("ana")
+    (stored,) = memory.memories(user_id="ana", memory_type="semantic")
+    corrected = memory.update(stored.id, content=fact("tea", "white"))
+    memory.remember(said("tea", "black"), user_id="ana")
+    consolidator.run("ana")
+    assert model.shown[-1].known == [(None, fact("tea", "white"))]
+    assert memory.get(stored.id) == corrected
+    assert corrected.sources == stored.sources  # it still goes with the last of them
+
+
+def test_a_report_tells_what_was_wrong_and_what_was_replaced(
+    memory: KronvexMemory, model: Rules
+) -> None:
+    consolidator = KronvexConsolidator(memory, model)
+    for city in ("Lisbon", "Porto"):
+        memory.remember(said("city", city), user_id="ana")
+        report = consolidator.run("ana")
+    assert f"instead of: {fact('city', 'Lisbon')}" in str(report)
+    model.during = lambda shown: {"Fact": [{"text": "x", "sources": [9]}]}
+    memory.remember("tea", user_id="ana")
+    assert "refused: Fact 1: exchange 9 does not exist" in str(consolidator.run("ana"))

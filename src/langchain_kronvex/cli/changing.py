@@ -130,7 +130,8 @@ def _named(asked: argparse.Namespace, memory: KronvexMemory) -> str | None:
         found = memory.get(asked.id)
         if found is None or owner not in (None, found.user_id or found.session_id):
             return None
-        return f"the memory {asked.id!r} of {found.user_id or found.session_id or 'no user'!r}"
+        whose = found.user_id or found.session_id or "no user"
+        return f"the memory {asked.id!r} of {whose!r}, and what was derived from it alone"
     of_user = [each for each in memory.sessions() if (each.user_id or each.session_id) == owner]
     if asked.user is not None and asked.session is not None:
         of_user = [each for each in of_user if each.session_id == asked.session]
@@ -203,11 +204,17 @@ def _text(given: str) -> str:
 
 
 def _days(given: str) -> float | str:
-    return given if given == "never" else float(given)
+    try:
+        return given if given == "never" else float(given)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{given!r} is no number of days, nor never") from None
 
 
 def _json_object(given: str) -> dict[str, Any]:
-    found = json.loads(given)
+    try:
+        found = json.loads(given)
+    except ValueError:
+        found = None
     if not isinstance(found, dict):
-        raise argparse.ArgumentTypeError("it must be a JSON object")
+        raise argparse.ArgumentTypeError('it must be a JSON object, such as {"topic": "work"}')
     return found

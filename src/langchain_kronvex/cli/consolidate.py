@@ -28,7 +28,7 @@ def add_consolidate_command(
     command.set_defaults(command=_consolidate)
 
 
-def _consolidate(asked: argparse.Namespace) -> None:
+def _consolidate(asked: argparse.Namespace) -> int:
     from langchain_kronvex.consolidation import KronvexConsolidator
 
     url = resolve_url(asked.url, None)
@@ -49,7 +49,8 @@ def _consolidate(asked: argparse.Namespace) -> None:
             ) from error
         if not (report.batches or report.stopped):
             note("Nothing is waiting to be consolidated.")
-            return
+            return 0
         for line in str(report).splitlines():
             say(line)
         memory.flush(LAST_SECONDS)
+        return int(bool(report.set_aside or report.stopped))

@@ -48,7 +48,7 @@ def add_eval_command(add: Add, parents: Parents) -> None:
     option = add_command(add, "eval", _eval, purpose, parents, keys)
     option("file", metavar="FILE.jsonl", help=f"lines of {_FORMAT}".replace("%", "%%"))
     least = "the exit code is 1 if fewer are among the first five, from 0 to 1"
-    option("--min-recall", type=float, default=0.0, help=least)
+    option("--min-recall", type=_share, default=0.0, help=least)
 
 
 def _eval(asked: argparse.Namespace) -> int:
@@ -62,7 +62,20 @@ def _eval(asked: argparse.Namespace) -> int:
         say_json(result)
     else:
         _say_result(result)
-    return int(bool(result["leaks"]) or result["recall"]["5"] < asked.min_recall)
+    is_low = result["recall"]["5"] < asked.min_recall
+    if is_low:
+        note(f"recall@5 is below {asked.min_recall:g}.")
+    return int(bool(result["leaks"]) or is_low)
+
+
+def _share(given: str) -> float:
+    try:
+        share = float(given)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{given!r} is not from 0 to 1")
+    return share
 
 
 def _question(number: int, line: str) -> Question:

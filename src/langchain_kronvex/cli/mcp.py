@@ -11,13 +11,13 @@ from langchain_kronvex.cli.serve import listen, log_to_stderr, settings_for
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.options import needing
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.storage.urls import is_remote, resolve_url
+from langchain_kronvex.storage.urls import is_remote, require_store, resolve_url
 
 
 def add_mcp_command(mcp: argparse.ArgumentParser) -> None:
     """Add the options of `mcp`."""
     option = mcp.add_argument
-    option("--user-id", help="the user; over HTTP, while the store has no API key")
+    option("--user-id", "--user", help="the user; over HTTP, while the store has no API key")
     option("--session-id", help="the session that is written to; all of the user's are read")
     option("--agent", help="the agent in the store (KRONVEX_AGENT_ID)")
     option("--read-only", action="store_true", help="offer only the tools that read")
@@ -30,12 +30,16 @@ def _address(text: str) -> tuple[str, int]:
     """Read an address; the host of an IPv6 one is in brackets."""
     address = urlsplit(f"//{text}")
     if not address.hostname or address.port is None:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8000")
     return address.hostname, address.port
 
 
 def _open(asked: argparse.Namespace) -> KronvexMemory:
-    return KronvexMemory(asked.url, agent_id=asked.agent, embeddings=asked.embeddings)
+    if asked.read_only:
+        require_store(resolve_url(asked.url, None))
+    return KronvexMemory(
+        asked.url, agent_id=asked.agent, embeddings=asked.embeddings, read_only=asked.read_only
+    )
 
 
 def _over_stdio(asked: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from langchain_kronvex.core.context_lines import approximate_tokens
 from langchain_kronvex.core.errors import EmbeddingsError
 from langchain_kronvex.core.messages import answer_content, answer_in
 from langchain_kronvex.core.types import Again, Scope
-from langchain_kronvex.memory.conversions import memory_record
+from langchain_kronvex.memory.conversions import CONSOLIDATION, is_of_model, memory_record
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Page, Record, Selection
 
@@ -63,7 +63,7 @@ def next_work(
     numbers = iter(range(1, len(known) + 1))
     shown = [
         Known(
-            next(numbers) if each.sources else None, each.id, each.content, each.created_at,
+            next(numbers) if is_of_model(each) else None, each.id, each.content, each.created_at,
             tuple(exchange.number for exchange in exchanges if exchange.id in each.sources),
         )
         for each in known
@@ -120,7 +120,7 @@ def derived_record(added: Added, work: Work, model_name: str) -> Record:
         memory_type=added.memory_type,
         expires_at=expiry_of(work.records_of(added.sources)),
         metadata=checks.check_metadata(
-            {"consolidation": {**about, **details, "prompt": PROMPT_VERSION}}
+            {CONSOLIDATION: {**about, **details, "prompt": PROMPT_VERSION}}
         ),
     )
     replaced = work.known.get(added.replaces or "")

@@ -93,6 +93,7 @@ class OwnerRun:
     _after: int = field(default=0, init=False)
     _counts: Counter[str] = field(default_factory=Counter, init=False)
     _operations: list[Operation] = field(default_factory=list, init=False)
+    _faults: list[str] = field(default_factory=list, init=False)
     _sources_before: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False)
 
     def complete(self) -> ConsolidationReport:
@@ -103,7 +104,8 @@ class OwnerRun:
         finally:
             report = ConsolidationReport(
                 **self._counts, users=1, dry_run=self.dry_run, stopped=stopped,
-                operations=tuple(self._operations), seconds=time.monotonic() - began,
+                operations=tuple(self._operations), faults=tuple(self._faults),
+                seconds=time.monotonic() - began,
             )  # fmt: skip
             if report.batches and not self.dry_run:
                 self._pass_on(report)
@@ -168,13 +170,17 @@ class OwnerRun:
         try:
             return self._answered(given, work)
         except ConsolidationRefused as first:
-            self._counts["refused"] += 1
+            self._refuse(first)
             again = correcting(given, first)
         try:
             return self._answered(again, work)
         except ConsolidationRefused as second:
-            self._counts["refused"] += 1
+            self._refuse(second)
             return Derived(refused=second)
+
+    def _refuse(self, refused: ConsolidationRefused) -> None:
+        self._counts["refused"] += 1
+        self._faults.append(str(refused))
 
     def _answered(self, messages: Sequence[BaseMessage], work: Work) -> Derived:
         schemas = self.options.schemas
@@ -237,6 +243,7 @@ class OwnerRun:
                     memory_type=each.memory_type, user_id=self.owner,
                     sources=tuple(id_ for id_ in each.sources if id_ not in before),
                     replaces=() if each.replaces is None else (each.replaces,),
+                    replaced=() if each.replaces is None else (work.known[each.replaces].content,),
                     valid_from=each.valid_from, reason=each.reason,
                 )
             )  # fmt: skip

@@ -25,6 +25,7 @@ class Operation:
         user_id: Whose memory it is.
         sources: Ids of the memories that it rests on; of a confirmation, the new ones.
         replaces: Ids of the memories that it supersedes.
+        replaced: What they say.
         valid_from: Since when it is true.
         reason: Why, in the model's words.
     """
@@ -36,6 +37,7 @@ class Operation:
     user_id: str | None
     sources: tuple[str, ...]
     replaces: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
     valid_from: datetime | None = None
     reason: str = ""
 
@@ -44,6 +46,7 @@ class Operation:
         return (
             f"{_SIGNS[self.kind]} {self.kind} [{self.memory_type}{dated}] {neutral(self.content)} "
             f"({_count(len(self.sources), 'source')})"
+            + "".join(f" instead of: {neutral(each)}" for each in self.replaced)
         )
 
 
@@ -66,6 +69,7 @@ class ConsolidationReport:
         seconds: How long it took.
         dry_run: Nothing was stored.
         stopped: Why it ended early, for example "max_calls_per_hour", or None.
+        faults: What was wrong with the answers that were refused, without any memory text.
         operations: Every change, in order.
     """
 
@@ -83,6 +87,7 @@ class ConsolidationReport:
     seconds: float = 0.0
     dry_run: bool = False
     stopped: str | None = None
+    faults: tuple[str, ...] = ()
     operations: tuple[Operation, ...] = ()
 
     def __add__(self, other: ConsolidationReport) -> ConsolidationReport:
@@ -111,6 +116,7 @@ class ConsolidationReport:
                 f"{_count(self.refused, 'answer')} refused, "
                 f"{_count(self.set_aside, 'exchange')} set aside"
             )
+            lines += [f"refused: {neutral(fault)}" for fault in dict.fromkeys(self.faults)]
         if self.stopped:
             lines.append(f"stopped early: {self.stopped}")
         return "\n".join([*lines, *map(str, self.operations)])

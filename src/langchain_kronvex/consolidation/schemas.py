@@ -110,6 +110,10 @@ def check_schemas(schemas: object) -> tuple[type[BaseModel], ...]:
             raise InvalidInput(f"The schema name {name!r} is taken or not plain; rename the class.")
         if type_of(schema) == "episodic":
             raise InvalidInput(f"{name} is episodic; only what was said is. Use another type.")
+        if "memory_type" in schema.model_fields:
+            raise InvalidInput(
+                f"{name}.memory_type is a field; write memory_type: ClassVar[str] = ... instead."
+            )
         taken = sorted(object_schema(schema)["properties"].keys() & Bookkeeping.model_fields.keys())
         if taken:
             raise InvalidInput(

@@ -25,6 +25,14 @@ from langchain_kronvex.recall.order import confidence, frequency, recency
 from langchain_kronvex.storage.backend import Match, Record, content_key
 from langchain_kronvex.storage.record import DOCUMENT_KEY, usual_key
 
+CONSOLIDATION = "consolidation"  # in the metadata: why and by which model a memory was derived
+
+
+def is_of_model(record: Record) -> bool:
+    """Return whether a memory is as a model has derived it, and nobody has corrected it."""
+    about = record.metadata.get(CONSOLIDATION)
+    return bool(record.sources) and isinstance(about, dict) and not about.get("corrected")
+
 
 def is_document(record: Record) -> bool:
     """Return whether a record is a document of `KronvexProfile`."""
@@ -134,6 +142,9 @@ def changed_record(
         )
     if content is not UNCHANGED:  # it is found by all of the new text
         record = replace(record, content=checks.check_content(content), search_text=None)
+        if isinstance(about := record.metadata.get(CONSOLIDATION), dict):
+            about = {**about, "corrected": True}
+            record = replace(record, metadata={**record.metadata, CONSOLIDATION: about})
     if pinned is not UNCHANGED:
         record = replace(record, pinned=checks.check_flag(pinned, "pinned"))
     if memory_type is not UNCHANGED:

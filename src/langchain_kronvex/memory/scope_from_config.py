@@ -59,9 +59,11 @@ def scope_from(
 
 
 _LOST = (
-    "No user_id or session_id reached this call. Some components, such as MergerRetriever, do not "
-    'pass config["configurable"] on if they are called directly. Name the user in the constructor, '
-    "for example as_retriever(user_id=...), or call the outer component as a step of a chain."
+    "No user_id or session_id reached this call. Say whose memory it is: "
+    'invoke(..., config={"configurable": {"user_id": "ana", "session_id": "chat-1"}}). If you did: '
+    "some components, such as MergerRetriever, do not pass the config on when they are called "
+    "directly. Then name the user in the constructor, for example as_retriever(user_id=...), or "
+    "call the outer component as a step of a chain."
 )
 
 

@@ -33,7 +33,10 @@ _USER_PATH = ["", "api", "v1", "agents", "memories", "user"]
 _USER_PART = 7
 _ODD = re.compile(r"[/\x00-\x1f\x7f]")
 _FOR_MCP = "This API key is for one user over MCP, not for the REST API."
-_WITHOUT_USER = "This API key names no user. Create one: langchain-kronvex keys create --user ID"
+_WITHOUT_USER = (
+    "This API key names no user. Create one that does: "
+    "langchain-kronvex keys create --name NAME --user ID --url URL"
+)
 logger = logging.getLogger("langchain_kronvex.server")
 T = TypeVar("T")
 
