@@ -457,13 +457,13 @@ def test_commands(
 def test_commands_explain_their_errors(
     memory: KronvexMemory, store_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for command, path, told in (
-        ("import", tmp_path / "missing", "There is no file"),
-        ("import", tmp_path / "memory.db", "is a store"),
-        ("export", tmp_path / "missing" / "file", "No such file"),
-        ("export", tmp_path / "memory.db", "is a store"),
+    for command, path, code, told in (
+        ("import", tmp_path / "missing", 2, "There is no file"),
+        ("import", tmp_path / "memory.db", 2, "is a store"),
+        ("export", tmp_path / "missing" / "file", 1, "No such file"),
+        ("export", tmp_path / "memory.db", 2, "is a store"),
     ):
-        assert main([command, "--url", store_url, str(path)]) == 2
+        assert main([command, "--url", store_url, str(path)]) == code
         assert told in capsys.readouterr().err
 
 
