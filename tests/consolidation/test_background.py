@@ -346,3 +346,14 @@ def test_a_report_tells_what_was_wrong_and_what_was_replaced(
     model.during = lambda shown: {"Fact": [{"text": "x", "sources": [9]}]}
     memory.remember("tea", user_id="ana")
     assert "refused: Fact 1: exchange 9 does not exist" in str(consolidator.run("ana"))
+
+
+def test_a_derived_memory_says_by_which_prompt(memory: KronvexMemory, model: Rules) -> None:
+    for user, options in (
+        ("ana", {}),
+        ("ben", {"prompt": "Note what counts: {known} {exchanges}"}),
+    ):
+        tell(memory, user_id=user)
+        KronvexConsolidator(memory, model, **options).run(user)
+        (stored,) = memory.memories(user_id=user, memory_type="semantic")
+        assert stored.metadata["consolidation"]["prompt"] == ("custom" if options else "1")

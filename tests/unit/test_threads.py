@@ -93,6 +93,9 @@ async def test_a_failure_of_a_cancelled_task_is_logged(
     with caplog.at_level(logging.WARNING, "langchain_kronvex"):
         release.set()
         threads.close()
+        end = time.monotonic() + 10
+        while not caplog.text and time.monotonic() < end:  # it is logged after the call has ended
+            await asyncio.sleep(0.005)
 
     assert "OSError" in caplog.text
     assert "secret" not in caplog.text

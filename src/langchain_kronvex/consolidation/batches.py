@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from langchain_kronvex.consolidation.answers import Added, Batch, Confirmed, Exchange, Known
-from langchain_kronvex.consolidation.prompt import MAX_SHOWN_CHARS, PROMPT_VERSION
+from langchain_kronvex.consolidation.prompt import MAX_SHOWN_CHARS
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.context_lines import approximate_tokens
 from langchain_kronvex.core.errors import EmbeddingsError
@@ -105,7 +105,7 @@ def _known(engine: Engine, owner: str, exchanges: Sequence[Exchange]) -> list[Re
     return list(found.values())[:MAX_KNOWN]
 
 
-def derived_record(added: Added, work: Work, model_name: str) -> Record:
+def derived_record(added: Added, work: Work, model_name: str, prompt_version: str) -> Record:
     """Return the record of a derived memory.
 
     It expires with the last of its sources, belongs to all sessions of the user, and is true no
@@ -120,7 +120,7 @@ def derived_record(added: Added, work: Work, model_name: str) -> Record:
         memory_type=added.memory_type,
         expires_at=expiry_of(work.records_of(added.sources)),
         metadata=checks.check_metadata(
-            {CONSOLIDATION: {**about, **details, "prompt": PROMPT_VERSION}}
+            {CONSOLIDATION: {**about, **details, "prompt": prompt_version}}
         ),
     )
     replaced = work.known.get(added.replaces or "")

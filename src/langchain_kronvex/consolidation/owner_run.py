@@ -23,7 +23,7 @@ from langchain_kronvex.consolidation.batches import (
     next_work,
 )
 from langchain_kronvex.consolidation.model_calls import ModelCaller, OutOfCalls, correcting
-from langchain_kronvex.consolidation.prompt import render
+from langchain_kronvex.consolidation.prompt import PROMPT, PROMPT_VERSION, render
 from langchain_kronvex.consolidation.report import ConsolidationReport, Operation, OperationKind
 from langchain_kronvex.core.errors import ConsolidationRefused, SaveRefused
 from langchain_kronvex.core.types import Again, Scope
@@ -191,7 +191,8 @@ class OwnerRun:
     def _records(self, operations: Operations, work: Work) -> list[Record]:
         """Return the records of what is derived, as `before_save` lets them be stored."""
         name = self.options.caller.model_name
-        records = [derived_record(each, work, name) for each in operations.added]
+        version = PROMPT_VERSION if self.options.prompt is PROMPT else "custom"
+        records = [derived_record(each, work, name, version) for each in operations.added]
         try:
             return [self.engine.before_save.memory(record) for record in records]
         except SaveRefused:
