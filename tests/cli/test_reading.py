@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -200,12 +201,18 @@ def test_stats_are_shown_again_until_interrupted(own_url: str) -> None:
     KronvexMemory(own_url).close()
     command = [sys.executable, "-m", "langchain_kronvex", "stats", "--watch", "0.05", "--json"]
     process = subprocess.Popen(
-        [*command, "--url", own_url], stdout=subprocess.PIPE, text=True, env={**os.environ}
-    )
+        [*command, "--url", own_url], stdout=subprocess.PIPE, text=True, env={**os.environ},
+        # A test run in the background of a shell ignores this signal, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert process.stdout is not None
-    seen = [json.loads(process.stdout.readline()) for _ in range(3)]
-    process.send_signal(2)
-    process.communicate(timeout=60)
+    try:
+        seen = [json.loads(process.stdout.readline()) for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == 0
     assert {each["memories"] for each in seen} == {0}
 
