@@ -1,6 +1,6 @@
 """A stand-in for a language model that consolidates: a few rules about English sentences.
 
-It is no language model. What it makes of a conversation shows that the machinery works, and says
+It is not a language model. Its results on a conversation show that the machinery works, and say
 nothing of what a model would make of it.
 """
 

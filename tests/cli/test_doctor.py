@@ -81,7 +81,7 @@ def test_a_healthy_store_has_no_problem(filled: str, run: Run, diagnose: Diagnos
     shown = run("doctor", "--url", filled)
     assert shown.code == 0
     assert "4 memories and 1 messages of 3 users" in shown.out
-    assert "\x1b" not in shown.out  # no colours: this is no terminal
+    assert "\x1b" not in shown.out  # no colours outside a terminal
 
 
 def test_it_says_who_chose_the_place(path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,7 +207,9 @@ def _days(given: str) -> float | str:
     try:
         return given if given == "never" else float(given)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{given!r} is no number of days, nor never") from None
+        raise argparse.ArgumentTypeError(
+            f"{given!r} is neither a number of days nor 'never'"
+        ) from None
 
 
 def _json_object(given: str) -> dict[str, Any]:

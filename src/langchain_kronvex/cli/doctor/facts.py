@@ -136,7 +136,7 @@ def _open(
     url: str, agent: str | None, kind: Kind
 ) -> tuple[StoreFacts | None, KronvexError | None, str]:
     """Return what the store holds, or why it cannot be read, and its URL without a password."""
-    # What stands before :// is no secret; of the rest a part may be a password.
+    # The part before :// is not secret; the rest may hold a password.
     shown = url if kind in ("ram", "file") else f"{url.partition('://')[0]}://…"
     shown = "…" if kind == "unknown" else shown
     embeddings: EmbeddingsChoice = None if kind == "api" else False

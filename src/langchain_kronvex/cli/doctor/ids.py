@@ -13,7 +13,7 @@ _NOBODY = {
     "session", "session_id", "string", "[object object]", "{user_id}", "{session_id}",
 }  # fmt: skip
 _GENERATED = re.compile(r"(?:[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12})", re.IGNORECASE)
-_MANY = 5  # sessions or users of one turn each, from which it is no coincidence
+_MANY = 5  # sessions or users of one turn each, from which it is hardly a coincidence
 _ONE_TURN = 2  # messages: a question and its answer
 
 
