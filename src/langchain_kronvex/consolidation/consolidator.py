@@ -46,15 +46,16 @@ class KronvexConsolidator:
     How far each user has been consolidated is stored together with the results. Any number of
     workers may consolidate the same store: one at a time works on a user.
 
-    >>> from langchain_core.language_models import FakeListChatModel
-    >>> model = FakeListChatModel(responses=[
-    ...     '{"Fact": [{"text": "Ana lives in Porto.", "sources": [1]}]}'
-    ... ])
-    >>> with KronvexMemory("sqlite://") as memory:
-    ...     _ = memory.save_exchange("I live in Porto.", "How nice!", user_id="ana")
-    ...     report = KronvexConsolidator(memory, model).run("ana")
-    ...     [memory.content for memory in memory.memories(user_id="ana", memory_type="semantic")]
-    ['Ana lives in Porto.']
+    Examples:
+        >>> from langchain_core.language_models import FakeListChatModel
+        >>> model = FakeListChatModel(responses=[
+        ...     '{"Fact": [{"text": "Ana lives in Porto.", "sources": [1]}]}'
+        ... ])
+        >>> with KronvexMemory("sqlite://") as memory:
+        ...     _ = memory.save_exchange("I live in Porto.", "How nice!", user_id="ana")
+        ...     report = KronvexConsolidator(memory, model).run("ana")
+        ...     [each.content for each in memory.memories(user_id="ana", memory_type="semantic")]
+        ['Ana lives in Porto.']
 
     Args:
         memory: The memory; the caller closes it.

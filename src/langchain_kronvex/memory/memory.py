@@ -79,10 +79,11 @@ class KronvexMemory:
     an async version with a name that starts with `a`. Use the memory as a (sync or async) context
     manager, or call `close`.
 
-    >>> with KronvexMemory("sqlite://") as memory:
-    ...     _ = memory.remember("Ana is allergic to peanuts.", user_id="ana")
-    ...     memory.recall("What is Ana allergic to?", user_id="ana")[0].content
-    'Ana is allergic to peanuts.'
+    Examples:
+        >>> with KronvexMemory("sqlite://") as memory:
+        ...     _ = memory.remember("Ana is allergic to peanuts.", user_id="ana")
+        ...     memory.recall("What is Ana allergic to?", user_id="ana")[0].content
+        'Ana is allergic to peanuts.'
 
     A pickle or deep copy of it, or of a chain that contains it, opens the same store again with the
     same settings. A pickle contains them, also the password of the URL and an `api_key` that was
