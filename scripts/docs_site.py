@@ -1,7 +1,7 @@
 """What `mkdocs build` adds to the pages in docs: a hook, named in mkdocs.yml.
 
-Pages are made of the examples, of `--help` of every command, of the server's OpenAPI document and of
-the files for developers. Links to files outside docs lead to these pages, or become plain text.
+Pages are made of the examples, of `--help` of every command, of the server's OpenAPI document and
+of the files for developers. Links to files outside docs lead to these pages, or become plain text.
 """
 
 from __future__ import annotations
@@ -90,10 +90,14 @@ def command_line_page() -> str:
     from langchain_kronvex.cli.main import parser
 
     os.environ["COLUMNS"] = "100"
-    parts = ["# The command line: every option\n\n[The command line](../command-line.md) explains it.\n"]
+    parts = [
+        "# The command line: every option\n\n[The command line](../command-line.md) explains it.\n"
+    ]
     for words, text in _helps(parser(), ()):
         heading = "#" * (len(words) + 2)
-        parts.append(f"{heading} `{' '.join(('langchain-kronvex', *words))}`\n\n```text\n{text}```\n")
+        parts.append(
+            f"{heading} `{' '.join(('langchain-kronvex', *words))}`\n\n```text\n{text}```\n"
+        )
     return "\n".join(parts)
 
 
@@ -118,8 +122,8 @@ def rest_page() -> str:
     schemas = document["components"]["schemas"]
     parts = [
         "# The REST API: every operation\n",
-        "[The server](../server.md) explains whose memory a request means. A running server gives the "
-        "same as `/openapi.json`. An error is answered as `{\"detail\": …}`.\n",
+        "[The server](../server.md) explains whose memory a request means. A running server gives "
+        'the same as `/openapi.json`. An error is answered as `{"detail": …}`.\n',
     ]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -128,18 +132,24 @@ def rest_page() -> str:
 
 
 def _operation(method: str, path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> str:
-    parts = [f"## `{method.upper()} {path}`\n", operation.get("description", "") + "\n"]
+    parts = [
+        f"## {operation['summary']}\n",
+        f"`{method.upper()} {path}`\n",
+        operation.get("description", "") + "\n",
+    ]
     rows = [
         (each["name"], each["in"], _kind(each["schema"]), each.get("description", ""))
         for each in operation.get("parameters", [])
     ]
     body = _schema_of(operation.get("requestBody", {}), schemas)
     for name, field in body.get("properties", {}).items():
-        wanted = " (required)" if name in body.get("required", ()) else ""
-        rows.append((name + wanted, "body", _kind(field), field.get("description", "")))
+        where = "body, required" if name in body.get("required", ()) else "body"
+        rows.append((name, where, _kind(field), field.get("description", "")))
     if rows:
         parts.append("| field | in | type | |\n|---|---|---|---|")
-        parts += [f"| `{n}` | {where} | {kind} | {_cell(about)} |" for n, where, kind, about in rows]
+        parts += [
+            f"| `{n}` | {where} | {kind} | {_cell(about)} |" for n, where, kind, about in rows
+        ]
         parts.append("")
     for status, answer in operation["responses"].items():
         named = _name_of_schema(answer)

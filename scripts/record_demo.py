@@ -23,6 +23,7 @@ DAY = "2026-11-30"
 COLUMNS = 112  # what is longer is cut
 LINE_HEIGHT, LEFT, TOP, CHARACTER_WIDTH = 17, 18, 60, 7.23
 WIDTH = round(2 * LEFT + COLUMNS * CHARACTER_WIDTH)
+FONTS = 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace'
 CLASSES = (
     (r"✓", "right"),
     (r"✗|FAILED", "wrong"),
@@ -34,7 +35,7 @@ CLASSES = (
 def demo_screen() -> str:
     """Run the demo as `make demo` does, offline, and return what it prints."""
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - a program of this checkout
             [sys.executable, str(ROOT / "examples" / "demo.py")],
             env={
                 **{
@@ -73,13 +74,16 @@ def drawn(lines: list[str]) -> str:
         for number, line in enumerate(lines)
     )
     return f"""\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="What make demo prints">
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">
+<title>What make demo prints</title>
 <style>
-text {{ font: 12px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: #e6edf3; white-space: pre; }}
+text {{ font: 12px {FONTS}; fill: #e6edf3; white-space: pre; }}
 .right {{ fill: #56d364; }} .wrong {{ fill: #ff7b72; }} .soft {{ fill: #9198a1; }}
 </style>
 <rect width="{WIDTH}" height="{height}" rx="10" fill="#0d1117" stroke="#3d444d"/>
-<circle cx="24" cy="21" r="6" fill="#ff5f57"/><circle cx="44" cy="21" r="6" fill="#febc2e"/><circle cx="64" cy="21" r="6" fill="#28c840"/>
+<circle cx="24" cy="21" r="6" fill="#ff5f57"/>
+<circle cx="44" cy="21" r="6" fill="#febc2e"/>
+<circle cx="64" cy="21" r="6" fill="#28c840"/>
 <text x="{WIDTH / 2:.0f}" y="25" text-anchor="middle" class="soft">make demo</text>
 {texts}
 </svg>

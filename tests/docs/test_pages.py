@@ -57,7 +57,9 @@ def test_the_commands_exist(page: Path) -> None:
             parser().parse_args(words[1:])
         elif words[:1] == ["make"]:
             assert f"\n{words[1]}:" in makefile
-    for program in re.findall(r"python ((?:benchmarks|examples)/[a-z_]+\.py)", page.read_text("utf-8")):
+    for program in re.findall(
+        r"python ((?:benchmarks|examples)/[a-z_]+\.py)", page.read_text("utf-8")
+    ):
         assert (ROOT / program).exists()
 
 
