@@ -20,7 +20,7 @@ test: $(STAMP)  ## run every test but the soak, a file at a time on each core
 quick: $(STAMP)  ## the tests without the few that take half of the time
 	$(BIN)/python -m pytest $(SPREAD) -m "not soak and not slow"
 
-check: lint types architecture docs  ## lint, types, architecture, examples, README code blocks
+check: lint types architecture docs  ## lint, types, architecture, examples, code blocks of all pages
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -39,7 +39,7 @@ docs: $(STAMP)
 	$(BIN)/python -m pytest tests/docs -q
 
 docs-site: $(STAMP)  ## build the documentation as a site, into site/
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 format: $(STAMP)  ## apply the formatter and the safe fixes
 	$(BIN)/ruff format .
