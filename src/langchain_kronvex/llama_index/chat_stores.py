@@ -69,7 +69,7 @@ class KronvexChatStore(_StoreOnMemory, BaseChatStore):
         return self.memory.location
 
     def set_messages(self, key: str, messages: list[ChatMessage]) -> None:
-        """Replace the messages under a key in one step: no reader sees neither or both."""
+        """Replace the messages under a key in one step: readers see the old or the new ones."""
         self._keys.rewrite(key, messages)
 
     def get_messages(self, key: str) -> list[ChatMessage]:

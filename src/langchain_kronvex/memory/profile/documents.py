@@ -107,7 +107,7 @@ class KronvexProfile(Generic[SchemaT]):
     def patch(self, user_id: str, **changes: Any) -> SchemaT:
         """Change some fields of the document; without one, make it of these fields.
 
-        Patches of other fields at the same time, also by other processes, are not lost.
+        Concurrent patches of other fields, even by other processes, are not lost.
 
         Args:
             user_id: The user.
