@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
-from inside import parser
+from inside import errors, parser
+from langchain_kronvex import KronvexMemory
 
 from .pages import (
     DOCS,
@@ -61,6 +63,17 @@ def test_the_commands_exist(page: Path) -> None:
         r"python ((?:benchmarks|examples)/[a-z_]+\.py)", page.read_text("utf-8")
     ):
         assert (ROOT / program).exists()
+
+
+def test_every_error_is_listed_with_what_to_do() -> None:
+    page = (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
+    named = [name for name, value in vars(errors).items() if isinstance(value, type)]
+    assert [name for name in named if f"| `{name}` |" not in page] == ["KronvexError"]
+
+
+def test_every_option_is_listed() -> None:
+    page = (DOCS / "reference" / "configuration.md").read_text(encoding="utf-8")
+    assert not [name for name in signature(KronvexMemory).parameters if f"`{name}`" not in page]
 
 
 def test_every_example_is_listed() -> None:
