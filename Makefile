@@ -7,7 +7,7 @@ SPREAD := -n auto --maxprocesses 4 --dist loadfile
 OLDEST := .venv-oldest/bin/python
 NO_LANGMEM := --ignore tests/graph/test_langmem.py
 
-.PHONY: demo test quick check lint types architecture measure docs format bench soak test-oldest clean help
+.PHONY: demo test quick check lint types architecture measure docs docs-site format bench soak test-oldest clean help
 
 demo: $(STAMP)  ## run the main job: one process talks, a second one remembers
 	$(BIN)/python examples/demo.py
@@ -20,7 +20,7 @@ test: $(STAMP)  ## run every test but the soak, a file at a time on each core
 quick: $(STAMP)  ## the tests without the few that take half of the time
 	$(BIN)/python -m pytest $(SPREAD) -m "not soak and not slow"
 
-check: lint types architecture docs  ## lint, types, architecture, examples, README code blocks
+check: lint types architecture docs  ## lint, types, architecture, examples, code blocks of all pages
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -37,6 +37,9 @@ measure: $(STAMP)  ## print floors, folders, lines, and the files that one call 
 
 docs: $(STAMP)
 	$(BIN)/python -m pytest tests/docs -q
+
+docs-site: $(STAMP)  ## build the documentation as a site, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 format: $(STAMP)  ## apply the formatter and the safe fixes
 	$(BIN)/ruff format .
@@ -70,7 +73,7 @@ test-oldest:  ## the test suite on the lowest supported version of every depende
 $(STAMP): pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable . --group test --group lint
+	$(BIN)/python -m pip install --quiet --editable . --group test --group lint --group docs
 	touch $(STAMP)
 
 clean:  ## remove everything that was made

@@ -170,11 +170,12 @@ def create_memory_tools(
 ) -> list[BaseTool]:
     """Return the tools `remember`, `recall` and `forget` for an agent.
 
-    >>> memory = KronvexMemory("sqlite://")
-    >>> remember, recall, forget = create_memory_tools(memory, user_id="ana")
-    >>> _ = remember.invoke({"content": "Ana prefers tea."})
-    >>> recall.invoke({"query": "tea or coffee?"})[-16:]
-    'Ana prefers tea.'
+    Examples:
+        >>> memory = KronvexMemory("sqlite://")
+        >>> remember, recall, forget = create_memory_tools(memory, user_id="ana")
+        >>> _ = remember.invoke({"content": "Ana prefers tea."})
+        >>> recall.invoke({"query": "tea or coffee?"})[-16:]
+        'Ana prefers tea.'
 
     The user and the session are named by the ids given here, else by the run's context (attribute
     or key), else by `config["configurable"]`, where `thread_id` also names the session. The model

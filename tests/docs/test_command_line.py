@@ -3,50 +3,19 @@
 from __future__ import annotations
 
 import doctest
-import os
 import re
-import shlex
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from inside import main, parser
+from inside import parser
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```console\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 STEPS = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", "".join(BLOCKS), re.MULTILINE)
 LIKE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-
-
-@pytest.fixture
-def shell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[[str], str]:
-    """Does what a shell does with a line of the page; the commands run in this process."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PWD", str(tmp_path))
-
-    def run(line: str) -> str:
-        line = os.path.expandvars(line) if "'" not in line else line
-        if exported := re.fullmatch(r"export (\w+)=(.*)", line):
-            monkeypatch.setenv(exported[1], exported[2])
-            return ""
-        if assigned := re.fullmatch(r"(\w+)=\$\((.*)\)", line):
-            main(shlex.split(assigned[2])[1:])
-            told = capsys.readouterr()
-            monkeypatch.setenv(assigned[1], told.out.strip())
-            return told.err
-        if line.startswith("langchain-kronvex "):
-            main(shlex.split(line)[1:])
-            told = capsys.readouterr()
-            return told.out + told.err
-        done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60)
-        return done.stdout + done.stderr
-
-    return run
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the page is for a POSIX shell")

@@ -1,94 +1,68 @@
-"""Every Python block of the README runs unchanged, in an empty folder.
-
-Where a block names a PostgreSQL database, an empty one takes its place.
-"""
+"""The README is short, its program and its commands do what it shows, and its links work."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
+import runpy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from databases import DATABASES
+from .pages import LINK, ROOT, blocks, is_printed
 
-from .openai_stub import openai_stub
-from .programs import run_program
-
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md", *(ROOT / "docs").glob("*.md")]
-ANNOUNCED = "RunnableWithMessageHistory is deprecated"  # by LangChain, whatever we do
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+PAGE = ROOT / "README.md"
+README = PAGE.read_text(encoding="utf-8")
+PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def model_url() -> Iterator[str]:
-    with openai_stub() as url:
-        yield url
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= 200
 
 
-def run(code: str, folder: Path, model_url: str, answers: str = "") -> str:
-    """Run a block as a new process; ChatOpenAI uses the stand-in server."""
-    script = folder / "block.py"
-    if "postgresql://" in code:
-        code = re.sub(r"postgresql://[^\"]+", DATABASES.fresh(), code)
-    script.write_text(code, encoding="utf-8")
-    environment = {
-        **os.environ,
-        "OPENAI_API_KEY": "not-a-key",
-        "OPENAI_BASE_URL": model_url,
-        "XDG_DATA_HOME": str(folder / "data"),
-    }
-    done = run_program(script, folder=folder, environment=environment, answers=answers, strict=True)
-    assert done.returncode == 0, done.stderr
-    complaints = [line for line in done.stderr.splitlines() if ANNOUNCED not in line]
-    assert not complaints
-    return done.stdout
-
-
-@pytest.mark.parametrize("code", BLOCKS, ids=range(len(BLOCKS)))
-def test_block_runs(code: str, tmp_path: Path, model_url: str) -> None:
-    run(code, tmp_path, model_url, answers="monday\nHello\n")
+def test_the_program_remembers_across_processes(
+    shell: Callable[[str], str], tmp_path: Path
+) -> None:
+    [program], [session] = blocks(PAGE, "python"), blocks(PAGE, "console")
+    (tmp_path / "chat.py").write_text(program, encoding="utf-8")
+    steps = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", session, re.MULTILINE)
+    for line, wanted in steps:
+        assert is_printed([wanted], shell(line)), line
+    assert "] User: I am allergic to peanuts." in wanted
 
 
 @pytest.mark.slow
-def test_the_first_program_remembers_across_two_runs(tmp_path: Path, model_url: str) -> None:
-    run(BLOCKS[0], tmp_path, model_url, "monday\nI am allergic to peanuts.\n")
-    answer = run(BLOCKS[0], tmp_path, model_url, "tuesday\nWhat must I not eat?\n")
-    assert "] User: I am allergic to peanuts. Assistant:" in answer  # quoted from the prompt
+def test_the_demo_prints_what_the_page_and_the_picture_show() -> None:
+    recorder: dict[str, Any] = runpy.run_path(str(ROOT / "scripts" / "record_demo.py"))
+    screen = recorder["demo_screen"]()
+    lines = recorder["shown_lines"](screen)
+    picture = recorder["PICTURE"].read_text(encoding="utf-8")
+    assert recorder["lines_in"](picture) == lines, "run scripts/record_demo.py"
+
+    [shown] = blocks(PAGE, "text")
+    remaining = iter(lines)
+    assert all(line in remaining for line in shown.splitlines() if line)  # in this order
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)", page.read_text(encoding="utf-8"))
-    assert links or page.parent.name == "examples"
-    for path, anchor in links:
-        target = page.parent / path if path else page
-        assert target.exists(), path
-        if anchor:
-            assert anchor in anchors(target), anchor
-
-
-def anchors(page: Path) -> set[str]:
-    """Return the names under which GitHub shows the headings of a page."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-def test_every_example_is_listed() -> None:
-    examples = ROOT / "examples"
-    listed = (examples / "README.md").read_text(encoding="utf-8")
-    section = README[README.index("## Examples, and moving here") : README.index("## Whose memory")]
-    for path in examples.glob("*.py"):
-        assert f"| `{path.name}` |" in listed
-        if "__main__" in path.read_text(encoding="utf-8"):
-            assert f"`{path.stem}`" in section
-
-
-def test_the_two_commands_exist() -> None:
+def test_the_commands_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for command in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)`", README, re.MULTILINE):
         assert f"\n{''.join(command)}:" in makefile
+
+
+def test_the_extras_are_those_of_the_project() -> None:
+    [listed] = re.findall(r"^Extras: (.*)$", README, re.MULTILINE)
+    [table] = re.findall(r"^\[project.optional-dependencies\]\n(.*?)\n\n", PROJECT, re.M | re.S)
+    named = re.findall(r"`([a-z-]+)`(?: \(|,|\.)", listed)
+    assert sorted(named) == sorted(re.findall(r"^([a-z-]+) =", table, re.MULTILINE))
+
+
+def test_pypi_shows_no_link_to_a_file() -> None:
+    tomllib = pytest.importorskip("tomllib")
+    hook = tomllib.loads(PROJECT)["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    shown = README
+    for each in hook["substitutions"]:
+        shown = re.sub(each["pattern"], each["replacement"], shown)
+    assert not LINK.findall(shown)
+    assert "docs/" not in re.sub(r"```.*?```", "", shown, flags=re.DOTALL)

@@ -46,19 +46,20 @@ class KronvexConsolidator:
     How far each user has been consolidated is stored together with the results. Any number of
     workers may consolidate the same store: one at a time works on a user.
 
-    >>> from langchain_core.language_models import FakeListChatModel
-    >>> model = FakeListChatModel(responses=[
-    ...     '{"Fact": [{"text": "Ana lives in Porto.", "sources": [1]}]}'
-    ... ])
-    >>> with KronvexMemory("sqlite://") as memory:
-    ...     _ = memory.save_exchange("I live in Porto.", "How nice!", user_id="ana")
-    ...     report = KronvexConsolidator(memory, model).run("ana")
-    ...     [memory.content for memory in memory.memories(user_id="ana", memory_type="semantic")]
-    ['Ana lives in Porto.']
+    Examples:
+        >>> from langchain_core.language_models import FakeListChatModel
+        >>> model = FakeListChatModel(responses=[
+        ...     '{"Fact": [{"text": "Ana lives in Porto.", "sources": [1]}]}'
+        ... ])
+        >>> with KronvexMemory("sqlite://") as memory:
+        ...     _ = memory.save_exchange("I live in Porto.", "How nice!", user_id="ana")
+        ...     report = KronvexConsolidator(memory, model).run("ana")
+        ...     [each.content for each in memory.memories(user_id="ana", memory_type="semantic")]
+        ['Ana lives in Porto.']
 
     Args:
         memory: The memory; the caller closes it.
-        model: Any chat model, best one with structured output; or its name, such as
+        model: Any chat model, preferably one with structured output; or its name, such as
             `openai:gpt-4o-mini`, for LangChain's `init_chat_model`.
         schemas: What may be derived: pydantic classes. `Fact`, `Preference` and `Procedure` by
             default. The class attribute `memory_type` is the type of the memories, `semantic` by
@@ -67,7 +68,7 @@ class KronvexConsolidator:
             and `{known}` for the facts that are known already.
         batch_exchanges: How many exchanges the model is shown at once.
         max_batch_tokens: Show it fewer if they have about more tokens than this.
-        max_operations: The most that one answer may ask for.
+        max_operations: The most operations that one answer may contain.
         max_calls_per_hour: The most calls of the model within any hour, by this object. None for
             any number.
         attempts: How often a call is tried while the provider fails, with growing pauses.
@@ -118,12 +119,12 @@ class KronvexConsolidator:
         """Consolidate what one user, or every user, has said since the last time.
 
         Args:
-            user_id: The user; for memories with only a `session_id`, that. None for all users.
-            dry_run: Ask the model, but store nothing; `operations` tells what would be done.
+            user_id: The user (of memories with only a `session_id`, that id). None for all users.
+            dry_run: Ask the model, but store nothing; `operations` lists what would be done.
             again: Also look at exchanges that were `set_aside`, or at `all` exchanges once more.
 
         Returns:
-            What was done. `stopped` tells why it ended early.
+            What was done. `stopped` says why it ended early.
 
         Raises:
             InvalidInput: a value does not fit.
@@ -152,7 +153,7 @@ class KronvexConsolidator:
         return await asyncio.to_thread(self.run, user_id, dry_run=dry_run, again=again)
 
     def waiting(self) -> list[str]:
-        """Return the users who have said something since, and whom no worker has claimed."""
+        """Return the users with new exchanges that no worker has claimed."""
         engine = self.memory.engine
         owners = engine.backend.waiting(engine.clock())
         return sorted(filter(_is_user, owners))
@@ -196,9 +197,9 @@ class KronvexConsolidator:
     # -- in the background ---------------------------------------------------------------------
 
     def start(self, after_seconds: float = 30.0) -> None:
-        """Consolidate in a thread from now on: each user, some time after they last said something.
+        """Consolidate in a thread from now on: each user, `after_seconds` after their last words.
 
-        Also whatever other workers have left. Starting again only changes the time.
+        This includes what other workers left undone. Starting again only changes the delay.
 
         Raises:
             InvalidInput: the value does not fit.
@@ -213,7 +214,7 @@ class KronvexConsolidator:
         self.start(after_seconds)
 
     def wake(self, user_id: str) -> None:
-        """Tell that a user has said something; start if that was not done yet.
+        """Note that a user has said something; start the thread if necessary.
 
         It returns at once and never fails. `with_memory` and the middleware call it.
         """
@@ -221,7 +222,7 @@ class KronvexConsolidator:
             self._background.wake(user_id)
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Consolidate the users who wait, without a pause; False if `timeout` was not enough."""
+        """Consolidate the waiting users now; return False after `timeout` seconds."""
         return self._background.flush(timeout)
 
     async def aflush(self, timeout: float | None = None) -> bool:
@@ -229,7 +230,7 @@ class KronvexConsolidator:
         return await asyncio.to_thread(self.flush, timeout)
 
     def stop(self, timeout: float | None = 10.0) -> None:
-        """End the thread; a batch under way is finished first. What waits is done another time."""
+        """Stop the thread after the batch under way. A later run does the rest."""
         self._background.stop(timeout)
 
     async def astop(self, timeout: float | None = 10.0) -> None:

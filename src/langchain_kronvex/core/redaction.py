@@ -33,8 +33,9 @@ def redact_secrets(text: str) -> str:
     A secret without any such sign, for example a password in the middle of a sentence, stays. So do
     names, addresses and phone numbers. Redacting a text again changes nothing.
 
-    >>> redact_secrets("My card is 4111 1111 1111 1111, password: hunter2")
-    'My card is [redacted card number], password: [redacted password]'
+    Examples:
+        >>> redact_secrets("My card is 4111 1111 1111 1111, password: hunter2")
+        'My card is [redacted card number], password: [redacted password]'
 
     Args:
         text: Any text. One of 1,000,000 characters takes less than a second.

@@ -214,7 +214,7 @@ class Retention:
 
     Attributes:
         max_memories: Keep this many memories of a user, those used last; None for no limit.
-        idle_days: Keep memories until they have not been used for so many days; None for ever.
+        idle_days: Erase memories that were not used for this many days; None for no limit.
         keep_types: The type, or types, that are kept whatever their number and age.
 
     Raises:
@@ -271,7 +271,7 @@ class MemoryStats:
         failed: Background jobs given up after all their tries, and texts that the embeddings
             rejected.
         degraded: Turns that went on with no memory, or part of it, because something failed.
-        last_error: The latest error of those, without any memory text.
+        last_error: The latest of these errors, without any memory text.
         size_bytes: The size of the store on disk, or None if unknown.
     """
 

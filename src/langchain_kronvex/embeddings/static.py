@@ -65,9 +65,10 @@ class StaticEmbeddings(Embeddings):
     The table is opened on first use, in milliseconds. Nothing of a text is kept after a call.
 
     Example:
-        >>> vectors = StaticEmbeddings().embed_documents(["User prefers formal tone"])
-        >>> len(vectors[0])
-        256
+        Examples:
+            >>> vectors = StaticEmbeddings().embed_documents(["User prefers formal tone"])
+            >>> len(vectors[0])
+            256
     """
 
     model: ClassVar[str] = "kronvex-static-minilm-256-v1"

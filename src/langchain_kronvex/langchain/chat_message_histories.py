@@ -24,9 +24,11 @@ _USER_UNUSED = (
 class KronvexChatMessageHistory(BaseChatMessageHistory):
     """The messages of one session of one user, stored exactly and in order.
 
-    Pass `memory.chat_history` itself to `RunnableWithMessageHistory`::
+    Pass `memory.chat_history` itself to `RunnableWithMessageHistory`:
 
-        chain = RunnableWithMessageHistory(prompt | model, memory.chat_history, ...)
+    ```python
+    chain = RunnableWithMessageHistory(prompt | model, memory.chat_history, ...)
+    ```
 
     The session is then `config["configurable"]["session_id"]`. `history_factory_config` with one
     `ConfigurableFieldSpec`, for `thread_id`, names the session by that; with two, for `session_id`

@@ -31,11 +31,12 @@ class KronvexMemoryContext(ContextOptions, RunnableSerializable[Any, Any]):
 
     Memories that repeat the messages under `history_key` (or the given messages) are left out.
 
-    >>> memory = KronvexMemory("sqlite://")
-    >>> _ = memory.remember("Ana prefers tea.", memory_type="semantic", user_id="ana")
-    >>> step = KronvexMemoryContext(memory=memory, user_id="ana")
-    >>> step.invoke({"input": "tea or coffee?"})["memory_context"][-16:]
-    'Ana prefers tea.'
+    Examples:
+        >>> memory = KronvexMemory("sqlite://")
+        >>> _ = memory.remember("Ana prefers tea.", memory_type="semantic", user_id="ana")
+        >>> step = KronvexMemoryContext(memory=memory, user_id="ana")
+        >>> step.invoke({"input": "tea or coffee?"})["memory_context"][-16:]
+        'Ana prefers tea.'
 
     The user and the session are named by the constructor, or else by `config["configurable"]`.
     Memories of all sessions of the user are recalled, also if both ids are given, unless

@@ -26,11 +26,12 @@ from langchain_kronvex.memory.scope_from_config import scope_from
 class KronvexRetriever(RecallConditions, BaseRetriever):
     """Recalls memories of one user.
 
-    >>> memory = KronvexMemory("sqlite://")
-    >>> _ = memory.remember("Ana prefers tea.", user_id="ana")
-    >>> retriever = KronvexRetriever(memory=memory, k=3, user_id="ana")
-    >>> retriever.invoke("tea or coffee?")[0].page_content
-    'Ana prefers tea.'
+    Examples:
+        >>> memory = KronvexMemory("sqlite://")
+        >>> _ = memory.remember("Ana prefers tea.", user_id="ana")
+        >>> retriever = KronvexRetriever(memory=memory, k=3, user_id="ana")
+        >>> retriever.invoke("tea or coffee?")[0].page_content
+        'Ana prefers tea.'
 
     The user and the session are named by the constructor, or else by `config["configurable"]`.
     Memories of all sessions of the user are recalled, also if both ids are given, unless

@@ -28,11 +28,12 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
     texts in a value; if it refuses one, `SaveRefused` is raised. Recalling, listing and forgetting
     memories does not affect the values; `KronvexMemory.clear` erases them too.
 
-    >>> with KronvexMemory("sqlite://") as memory:
-    ...     settings = KronvexKeyValueStore(memory, "settings")
-    ...     settings.set("theme", {"dark": True})
-    ...     settings.get("theme")
-    {'dark': True}
+    Examples:
+        >>> with KronvexMemory("sqlite://") as memory:
+        ...     settings = KronvexKeyValueStore(memory, "settings")
+        ...     settings.set("theme", {"dark": True})
+        ...     settings.get("theme")
+        {'dark': True}
 
     Args:
         memory: The memory that stores the values; the caller closes it.
@@ -145,10 +146,11 @@ class KronvexKeyValueStore(BaseStore[str, Any]):
         If another worker writes in the meantime, the function is called again with the newer
         value; so it should have no side effects. The expiry of the value does not change.
 
-        >>> with KronvexMemory("sqlite://") as memory:
-        ...     notes = KronvexKeyValueStore(memory, "notes")
-        ...     notes.change("log", lambda log: [*log, "started"], default=[])
-        ['started']
+        Examples:
+            >>> with KronvexMemory("sqlite://") as memory:
+            ...     notes = KronvexKeyValueStore(memory, "notes")
+            ...     notes.change("log", lambda log: [*log, "started"], default=[])
+            ['started']
 
         Args:
             key: The key of the value.

@@ -49,11 +49,13 @@ class KronvexStore(BaseStore):
     """The long-term memory of LangGraph agents, stored with the memories.
 
     Pass it to `create_agent`, `StateGraph.compile` or LangMem as `store=`. It does everything that
-    LangGraph's own stores do, and needs no SQLite extension, no server and no API key::
+    LangGraph's own stores do, and needs no SQLite extension, no server and no API key:
 
-        store = KronvexStore(KronvexMemory())
-        store.put(("users", "ana"), "food", {"text": "Ana is allergic to peanuts."})
-        store.search(("users", "ana"), query="What must she not eat?")
+    ```python
+    store = KronvexStore(KronvexMemory())
+    store.put(("users", "ana"), "food", {"text": "Ana is allergic to peanuts."})
+    store.search(("users", "ana"), query="What must she not eat?")
+    ```
 
     Items are found by their words and by their meaning, even without an `index`. The whole value is
     searched unless `index` names fields; then each field, and each value on its path, is searched

@@ -36,12 +36,13 @@ class _StoreOnMemory(CheckedOptions, BaseModel):
 class KronvexChatStore(_StoreOnMemory, BaseChatStore):
     """Stores the messages of `ChatMemoryBuffer` and similar buffers, exactly and in order.
 
-    >>> from llama_index.core.memory import ChatMemoryBuffer
-    >>> store = KronvexChatStore(memory=KronvexMemory("sqlite://"), user_id="ana")
-    >>> buffer = ChatMemoryBuffer.from_defaults(chat_store=store, chat_store_key="monday")
-    >>> buffer.put(ChatMessage("I am Ana."))
-    >>> store.get_messages("monday")[0].content
-    'I am Ana.'
+    Examples:
+        >>> from llama_index.core.memory import ChatMemoryBuffer
+        >>> store = KronvexChatStore(memory=KronvexMemory("sqlite://"), user_id="ana")
+        >>> buffer = ChatMemoryBuffer.from_defaults(chat_store=store, chat_store_key="monday")
+        >>> buffer.put(ChatMessage("I am Ana."))
+        >>> store.get_messages("monday")[0].content
+        'I am Ana.'
 
     A key is a session of the user (see `langchain_kronvex.llama_index`), so it has 1 to 255
     characters. Appending never loses messages that another process appends. Erasing is permanent
@@ -68,7 +69,7 @@ class KronvexChatStore(_StoreOnMemory, BaseChatStore):
         return self.memory.location
 
     def set_messages(self, key: str, messages: list[ChatMessage]) -> None:
-        """Replace the messages under a key in one step: no reader sees neither or both."""
+        """Replace the messages under a key in one step: readers see the old or the new ones."""
         self._keys.rewrite(key, messages)
 
     def get_messages(self, key: str) -> list[ChatMessage]:
@@ -102,10 +103,10 @@ class KronvexChatStore(_StoreOnMemory, BaseChatStore):
 class KronvexAsyncChatStore(_StoreOnMemory, AsyncDBChatStore):
     """Stores the messages of `Memory`, both those in its queue and archived ones.
 
-    ::
-
-        store = KronvexAsyncChatStore(memory=kronvex_memory, user_id="ana")
-        memory = Memory.from_defaults(session_id="monday", chat_store=store)
+    ```python
+    store = KronvexAsyncChatStore(memory=kronvex_memory, user_id="ana")
+    memory = Memory.from_defaults(session_id="monday", chat_store=store)
+    ```
 
     It stores the same conversations as `KronvexChatStore`, with the same attributes and errors.
     """

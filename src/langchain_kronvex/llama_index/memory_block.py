@@ -44,10 +44,10 @@ Exchange = tuple[str, str]  # the user's message and the answer; "" for none
 class KronvexMemoryBlock(ContextOptions, BaseMemoryBlock[str]):
     """Recalls memories from all sessions of the user, and remembers the exchanges of this one.
 
-    ::
-
-        block = KronvexMemoryBlock(memory=kronvex_memory, user_id="ana")
-        memory = Memory.from_defaults(session_id="monday", memory_blocks=[block])
+    ```python
+    block = KronvexMemoryBlock(memory=kronvex_memory, user_id="ana")
+    memory = Memory.from_defaults(session_id="monday", memory_blocks=[block])
+    ```
 
     Memories recalled for the user's last message are added to the prompt, one line for each;
     memories that repeat the chat are left out. Every exchange is remembered once, in the

@@ -26,11 +26,12 @@ _NOT_FOR_EMBEDDINGS = [*_NOT_FOR_MODELS, "memory_type", "created_at"]
 class KronvexRetriever(BaseRetriever):
     """Recalls memories of one user.
 
-    >>> memory = KronvexMemory("sqlite://")
-    >>> _ = memory.remember("Ana prefers tea.", user_id="ana")
-    >>> retriever = KronvexRetriever(memory=memory, k=3, user_id="ana")
-    >>> retriever.retrieve("tea or coffee?")[0].text
-    'Ana prefers tea.'
+    Examples:
+        >>> memory = KronvexMemory("sqlite://")
+        >>> _ = memory.remember("Ana prefers tea.", user_id="ana")
+        >>> retriever = KronvexRetriever(memory=memory, k=3, user_id="ana")
+        >>> retriever.retrieve("tea or coffee?")[0].text
+        'Ana prefers tea.'
 
     A node has the memory's id, its text, and the metadata of the documents of the LangChain
     retriever; its score is the `similarity`. The nodes are ordered by `confidence`.

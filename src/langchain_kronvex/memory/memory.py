@@ -79,15 +79,16 @@ class KronvexMemory:
     an async version with a name that starts with `a`. Use the memory as a (sync or async) context
     manager, or call `close`.
 
-    >>> with KronvexMemory("sqlite://") as memory:
-    ...     _ = memory.remember("Ana is allergic to peanuts.", user_id="ana")
-    ...     memory.recall("What is Ana allergic to?", user_id="ana")[0].content
-    'Ana is allergic to peanuts.'
+    Examples:
+        >>> with KronvexMemory("sqlite://") as memory:
+        ...     _ = memory.remember("Ana is allergic to peanuts.", user_id="ana")
+        ...     memory.recall("What is Ana allergic to?", user_id="ana")[0].content
+        'Ana is allergic to peanuts.'
 
     A pickle or deep copy of it, or of a chain that contains it, opens the same store again with the
     same settings. A pickle contains them, also the password of the URL and an `api_key` that was
     passed here: keep it like a secret. A key from KRONVEX_API_KEY is not in it. A memory in RAM
-    (`sqlite://`), and one with a pool, a client or embeddings that refuse it, cannot be pickled.
+    (`sqlite://`) cannot be pickled, nor one whose pool, client or embeddings cannot.
 
     Args:
         url: `sqlite:///memory.db` (a file), `sqlite://` (in this process's RAM),

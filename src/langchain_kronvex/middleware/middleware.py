@@ -59,15 +59,16 @@ class MemoryState(AgentState[Any]):
 class KronvexMemoryMiddleware(AgentMiddleware[MemoryState, Any]):
     r"""Recalls memories for the user's message, and saves the exchange.
 
-    >>> from langchain.agents import create_agent
-    >>> from langchain_core.language_models import FakeListChatModel
-    >>> memory = KronvexMemory("sqlite://")
-    >>> remembering = KronvexMemoryMiddleware(memory=memory)
-    >>> agent = create_agent(FakeListChatModel(responses=["Noted."]), middleware=[remembering])
-    >>> config = {"configurable": {"user_id": "ana", "thread_id": "monday"}}
-    >>> _ = agent.invoke({"messages": "I am allergic to peanuts."}, config)
-    >>> memory.memories(user_id="ana")[0].content
-    'User: I am allergic to peanuts.\nAssistant: Noted.'
+    Examples:
+        >>> from langchain.agents import create_agent
+        >>> from langchain_core.language_models import FakeListChatModel
+        >>> memory = KronvexMemory("sqlite://")
+        >>> remembering = KronvexMemoryMiddleware(memory=memory)
+        >>> agent = create_agent(FakeListChatModel(responses=["Noted."]), middleware=[remembering])
+        >>> config = {"configurable": {"user_id": "ana", "thread_id": "monday"}}
+        >>> _ = agent.invoke({"messages": "I am allergic to peanuts."}, config)
+        >>> memory.memories(user_id="ana")[0].content
+        'User: I am allergic to peanuts.\nAssistant: Noted.'
 
     The memories are added to the system message of the model request: in place of
     `{memory_context}` or `<memory_context>`, or else in a block at its end. This also works if

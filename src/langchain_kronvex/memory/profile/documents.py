@@ -37,17 +37,18 @@ class KronvexProfile(Generic[SchemaT]):
     contain it, and forgetting the user erases it. Each method has an async version with a name that
     starts with `a`.
 
-    >>> class Traveller(BaseModel):
-    ...     home: str | None = None
-    ...     diet: str | None = None
-    >>> with KronvexMemory("sqlite://") as memory:
-    ...     travellers = KronvexProfile(memory, Traveller)
-    ...     _ = travellers.patch("ana", home="Porto")
-    ...     travellers.patch("ana", diet="vegan")
-    ...     print(memory.profile("ana"))
-    Traveller(home='Porto', diet='vegan')
-    home: Porto
-    diet: vegan
+    Examples:
+        >>> class Traveller(BaseModel):
+        ...     home: str | None = None
+        ...     diet: str | None = None
+        >>> with KronvexMemory("sqlite://") as memory:
+        ...     travellers = KronvexProfile(memory, Traveller)
+        ...     _ = travellers.patch("ana", home="Porto")
+        ...     travellers.patch("ana", diet="vegan")
+        ...     print(memory.profile("ana"))
+        Traveller(home='Porto', diet='vegan')
+        home: Porto
+        diet: vegan
 
     Args:
         memory: The memory that stores the documents; the caller closes it.
@@ -106,7 +107,7 @@ class KronvexProfile(Generic[SchemaT]):
     def patch(self, user_id: str, **changes: Any) -> SchemaT:
         """Change some fields of the document; without one, make it of these fields.
 
-        Patches of other fields at the same time, also by other processes, are not lost.
+        Concurrent patches of other fields, even by other processes, are not lost.
 
         Args:
             user_id: The user.
