@@ -35,6 +35,7 @@ ARABIC = ("\u0600", "\u06ff")
 CYRILLIC = ("\u0400", "\u045f")
 MOST_PIECES = 2  # of the encoder's vocabulary, into which it cuts a word; rarer words have more
 DIRECTIONS = 64
+STEPS = 13  # either side of zero, as in the English table
 RIDGE = 1.0
 AT_ONCE = 1024
 
@@ -144,7 +145,7 @@ def main() -> None:
     reduced = means @ directions
     reduced /= np.linalg.norm(reduced, axis=1, keepdims=True)
     largest = np.abs(reduced).max(axis=1, keepdims=True)
-    np.save(DATA / "foreign.npy", np.rint(reduced * (127 / largest)).astype(np.int8))
+    np.save(DATA / "foreign.npy", np.rint(reduced * (STEPS / largest)).astype(np.int8))
     np.save(DATA / "foreign_directions.npy", directions.T.astype(np.float32))
     (DATA / "foreign_stems.txt").write_text("\n".join(by_stem) + "\n", encoding="utf-8")
     print(f"{len(by_stem)} stems of {len(distinct)} words; {len(shared)} English words to fit")
