@@ -53,7 +53,7 @@ NAMES = {
     "MAX_FAULTS": "consolidation.answers:MAX_FAULTS",
     "MAX_QUERY_CHARS": "core.validation:MAX_QUERY_CHARS",
     "MAX_REQUEST_BYTES": "storage.rest.envelope:MAX_REQUEST_BYTES",
-    "MAX_TEXTS": "langgraph.items:MAX_TEXTS",
+    "MAX_TEXTS": "memory.namespaced_items:MAX_TEXTS",
     "MOST_WORDS": "recall.tokenizer:MOST_WORDS",
     "MemoryNotFound": "core.errors:MemoryNotFound",
     "MetadataTable": "recall.metadata:MetadataTable",
@@ -172,7 +172,7 @@ NAMES = {
     "open_backend": "storage.urls:open_backend",
     "open_registry": "server.registry:open_registry",
     "open_turn": "memory.recalling.recaller:open_turn",
-    "owner_of": "langgraph.namespaces:owner_of",
+    "owner_of": "memory.namespaced_items:owner_of",
     "parser": "cli.main:parser",
     "parse_filter": "core.filters:parse_filter",
     "parse_query": "recall.bm25:parse_query",
@@ -232,7 +232,7 @@ NAMES = {
     "within": "core.context_lines:within",
     "word_scores": "recall.bm25:word_scores",
     "words": "recall.tokenizer:words",
-    "written": "langgraph.namespaces:written",
+    "written": "memory.namespaced_items:written",
 }
 
 

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.sqlite_files import application_id
@@ -77,10 +77,22 @@ def reading(file: File, *, max_line_chars: int = MAX_LINE_CHARS) -> Iterator[Ite
         InvalidInput: It is neither a path nor a stream.
         OSError: The file cannot be read.
     """
+    with opened(file) as stream:
+        yield _lines(stream, max_line_chars)
+
+
+@contextmanager
+def opened(file: File) -> Iterator[IO[Any]]:
+    """Open a path for reading, also of a compressed file; a stream is returned as it is.
+
+    Raises:
+        InvalidInput: It is neither a path nor a stream.
+        OSError: The file cannot be read.
+    """
     if not isinstance(file, str | os.PathLike):
         if not hasattr(file, "readline"):
             raise _not_a_file(file)
-        yield _lines(file, max_line_chars)
+        yield file
         return
     path = _checked_path(file)
     if path.is_dir() or not path.exists():
@@ -88,7 +100,7 @@ def reading(file: File, *, max_line_chars: int = MAX_LINE_CHARS) -> Iterator[Ite
     with path.open("rb") as raw:
         packed = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP_MAGIC else None
         with packed or nullcontext(raw) as stream:
-            yield _lines(stream, max_line_chars)
+            yield cast("IO[Any]", stream)
 
 
 def _lines(stream: Any, max_chars: int) -> Iterator[Line]:
