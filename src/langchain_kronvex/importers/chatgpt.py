@@ -117,10 +117,8 @@ def _said(
             elif read.recipient not in (None, "all"):
                 yield Misfit("message", place, "it is written to a tool.")
             elif read.text.strip():
-                made = partial(message_of, read.role, read.text, read.source_id)
-                said = attempted("message", place, made)
-                is_said = not isinstance(said, Misfit)
-                yield Said(place, read.source_id, f"#{number}", said, at) if is_said else said
+                made = partial(_as_said, read, place, f"#{number}")
+                yield attempted("message", place, made)
 
 
 class _Read(NamedTuple):
@@ -160,6 +158,11 @@ def _text(message: Mapping[str, Any]) -> tuple[str, bool]:
     parts = as_list(content.get("parts"), "parts")
     texts = [part for part in parts if isinstance(part, str)]
     return "\n".join(texts), len(texts) < len(parts)
+
+
+def _as_said(read: _Read, where: str, name: str) -> Said:
+    message = message_of(read.role, read.text, read.source_id)
+    return Said(where, read.source_id, name, message, read.at)
 
 
 def _noted(chat: Chat, read: _Read) -> list[Fields]:

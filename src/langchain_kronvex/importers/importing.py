@@ -121,8 +121,12 @@ def import_from(
             run.take(SOURCES[source](file, asked))
         except InvalidInput as error:
             run.store()
-            told = f"{run.fitting():,} records before it were stored; " if run.fitting() else ""
-            raise InvalidInput(f"{error} {told}Importing again adds what is missing.") from error
+            if not run.fitting():
+                raise
+            raise InvalidInput(
+                f"{error} The {run.fitting():,} records before it are in; importing the corrected "
+                "file adds what is missing."
+            ) from error
         run.store()
     return run.report()
 

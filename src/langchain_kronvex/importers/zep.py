@@ -51,6 +51,11 @@ class _Place:
     user: object
     thread: object
 
+    @property
+    def ids(self) -> tuple[object, object]:
+        """The user and the thread."""
+        return self.user, self.thread
+
     def within(self, value: Mapping[str, Any]) -> _Place:
         """Return the place with the ids that a value names."""
         user, thread = first_of(value, "user_id"), first_of(value, *_THREAD)
@@ -71,7 +76,7 @@ def read_zep(file: File, asked: Asked) -> Found:
     for where, value in json_values(file):
         for place, kind, each in _leaves(_Place(where, None, None), value):
             if kind == "message":
-                if loose and _session(loose[-1][0], asked) != _session(place, asked):
+                if loose and loose[-1][0].ids != place.ids:
                     yield from _thread(loose, asked)
                     loose = []
                 loose.append((place, each))
@@ -88,22 +93,15 @@ def _leaves(place: _Place, value: Any, depth: int = 0) -> Iterator[tuple[_Place,
         yield place, "other", value
         return
     place = place.within(value)
-    lists = [n for n in _LISTS if isinstance(value.get(n), list)]
-    if "fact" in value:
-        yield place, "fact", value
-    elif "content" in value and not lists:
-        yield place, "message", value
-    elif not lists:
-        yield place, "other", value
-    for name in lists if "fact" not in value else ():
+    lists = [name for name in _LISTS if isinstance(value.get(name), list)]
+    if "fact" in value or not lists:
+        kind = "fact" if "fact" in value else "message" if "content" in value else "other"
+        yield place, kind, value
+        return
+    for name in lists:
         for number, item in enumerate(value[name]):
-            yield from _leaves(
-                place.within({}, f"{place.where}: {name}[{number}]"), item, depth + 1
-            )
-
-
-def _session(place: _Place, asked: Asked) -> tuple[object, object]:
-    return place.user, place.thread
+            inner = replace(place, where=f"{place.where}: {name}[{number}]")
+            yield from _leaves(inner, item, depth + 1)
 
 
 def _thread(messages: list[tuple[_Place, Any]], asked: Asked) -> Found:

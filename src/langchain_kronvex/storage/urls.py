@@ -126,6 +126,8 @@ def require_store(url: str, postgres: PostgresOptions | None = None) -> None:
         place = f"The schema {options.schema} of the database"
     else:
         path = sqlite_path(url)
+        if path is not None and path.is_dir():
+            raise StoreUnavailable(f"{path} is a folder. Name a file in it: {url}/memory.db")
         exists = path is None or (os.path.isfile(path) and os.path.getsize(path) > 0)
         place = str(path)
     if not exists:
