@@ -83,7 +83,7 @@ def _conversation(value: object, asked: Asked) -> tuple[Chat, list[Any], datetim
     session = id_of(first_of(given, "conversation_id", "id"), "id")
     if session is None:
         raise InvalidInput("it has no id.")
-    mapping, node_id = as_object(given.get("mapping")), given.get("current_node")
+    mapping, node_id = as_object(given.get("mapping"), "mapping"), given.get("current_node")
     messages, passed = [], set[str]()
     while node_id is not None:
         if not isinstance(node_id, str) or node_id not in mapping:
@@ -138,7 +138,7 @@ def _message(message: object, before: datetime) -> _Read | None:
     if not given or _is_hidden(given):
         return None
     at = moment_of(given.get("create_time"), "create_time") or before
-    role = as_object(given.get("author")).get("role")
+    role = as_object(given.get("author"), "author").get("role")
     text, left_out = _text(given)
     if role == "system" and not text.strip():
         return None
@@ -152,7 +152,7 @@ def _is_hidden(message: Mapping[str, Any]) -> bool:
 
 def _text(message: Mapping[str, Any]) -> tuple[str, bool]:
     """Return the text of a message, and whether something else is in it."""
-    content = as_object(message.get("content"))
+    content = as_object(message.get("content"), "content")
     if content.get("content_type") not in _TEXTS:
         raise InvalidInput("its content is not text.")
     parts = as_list(content.get("parts"), "parts")

@@ -105,14 +105,14 @@ def origin(source: str, source_id: str | None, theirs: object = None, **more: ob
     return {**checks.check_metadata(theirs), **known, **named}
 
 
-def as_object(value: object) -> Mapping[str, Any]:
+def as_object(value: object, name: str = "it") -> Mapping[str, Any]:
     """Return a JSON object.
 
     Raises:
         InvalidInput: it is something else.
     """
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"it must be an object, not {type(value).__name__}.")
+        raise InvalidInput(f"{name} must be an object, not {type(value).__name__}.")
     return value
 
 

@@ -20,7 +20,7 @@ _ADVICE: tuple[tuple[type[errors.KronvexError], str], ...] = (
     (errors.StoreBusy, "End the process that holds the store, or wait until it is done."),
     (
         errors.NotAStore,
-        "Choose another path with --url. If it was a store, restore it from a backup.",
+        "Choose another path, or restore the file if it was a store.",
     ),
     (errors.SchemaTooNew, "Run: pip install -U langchain-kronvex"),
     (errors.Unauthorized, "Set KRONVEX_API_KEY to a key of this server (langchain-kronvex keys)."),
