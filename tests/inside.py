@@ -232,6 +232,7 @@ NAMES = {
     "within": "core.context_lines:within",
     "word_scores": "recall.bm25:word_scores",
     "words": "recall.tokenizer:words",
+    "values_of": "importers.json_files:values_of",
     "written": "memory.namespaced_items:written",
 }
 

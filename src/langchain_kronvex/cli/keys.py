@@ -20,10 +20,8 @@ _FIELDS = ("id", "prefix", "name", "created_at", "is_active", "user_id", "agent_
 
 def add_key_commands(keys: argparse.ArgumentParser, parents: Parents) -> None:
     """Add `create`, `list` and `revoke`; `parents` have the options of a store."""
-    add, told = (
-        keys.add_subparsers(required=True, metavar="COMMAND").add_parser,
-        f"one object: {', '.join(_FIELDS)}",
-    )
+    add = keys.add_subparsers(required=True, metavar="COMMAND").add_parser
+    told = f"one object: {', '.join(_FIELDS)}"
     purpose = "create a key, and print it this once"
     option = add_command(add, "create", _create, purpose, parents, f"{told}, key")
     option("--name", required=True, help="what the key is for")

@@ -160,15 +160,16 @@ def moment_of(value: object, name: str) -> datetime | None:
     if value is None:
         return None
     try:
-        moment = _from_number(value) if _is_number(value) else _from_text(value)
+        moment = value if isinstance(value, datetime) else _from_json(value)
         return moment.astimezone(timezone.utc)
     except (AttributeError, TypeError, ValueError, OverflowError):
         raise InvalidInput(f"{name} is not a time.") from None
 
 
-def _is_number(value: object) -> bool:
+def _from_json(value: Any) -> datetime:
     is_written = isinstance(value, str) and _NUMBER.fullmatch(value) is not None
-    return is_written or (isinstance(value, int | float) and not isinstance(value, bool))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return _from_number(value) if is_written or is_number else _from_text(value)
 
 
 def _from_number(value: Any) -> datetime:

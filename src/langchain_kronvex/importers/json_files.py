@@ -106,7 +106,8 @@ class _Text:
             except ValueError:
                 raise InvalidInput(f"{self._place()}: a number has too many digits.") from None
             else:
-                if self._ended or end < len(self._text):  # else a number may go on
+                may_go_on = isinstance(value, int | float)
+                if not may_go_on or self._ended or len(self._text) - end >= _MOST_CUT_CHARS:
                     self._pass(end - self._at)
                     return value
             if len(self._text) - self._at > MAX_VALUE_CHARS:
