@@ -84,11 +84,12 @@ def conversation(id_: str, *nodes: dict[str, Any], current: str = "") -> dict[st
     }  # fmt: skip
 
 
+HIDDEN = {"is_visually_hidden_from_conversation": True}
 CHATGPT = [
     conversation(
         "c1",
         message("s", "root", "system", ""),
-        message("h", "s", "system", "hidden", metadata={"is_visually_hidden_from_conversation": True}),
+        message("h", "s", "system", "hidden", metadata=HIDDEN),
         message("a", "h", "user", "I am allergic to peanuts.", at=1741000001.25),
         message("b1", "a", "assistant", "A draft of an answer."),
         message("n", "a", "assistant", "Has a peanut allergy.", recipient="bio"),

@@ -1,4 +1,4 @@
-"""Files that somebody has damaged, or made to do harm: a line of the report, or an error of ours."""
+"""Files that are damaged, or made to do harm: a line of the report, or an error of ours."""
 
 from __future__ import annotations
 
@@ -173,8 +173,8 @@ def test_calls_that_make_no_sense(memory: KronvexMemory, tmp_path: Path) -> None
     with pytest.raises(InvalidInput, match="no option 'user'"):
         import_from(memory, "mem0", file, user="ana")  # type: ignore[call-arg]
     for source in SOURCES:
+        user = None if source == "langgraph" else "ana"
         with pytest.raises(InvalidInput, match="No such file"):
-            user = None if source == "langgraph" else "ana"
             import_from(memory, source, tmp_path / "nowhere", user_id=user)
     memory.export(tmp_path / "ours.jsonl")
     with pytest.raises(InvalidInput, match="without --from"):
