@@ -29,7 +29,7 @@ def test_what_fits_is_imported_and_the_rest_reported(url: str, mem0: str, run: R
     done = run("import", "--from", "mem0", mem0, "--url", url)
     assert done.code == 1
     assert "2 memories, 0 messages and 0 items fit, 2 of them new" in done.err
-    assert "2 did not fit" in done.err
+    assert "2 did not fit" in done.out
     assert "line 1: results[2]" in done.out
     assert "user_id must be a string, not list" in done.out
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_kronvex.cli.opening import Add, Parents, add_command, check_named, finish
-from langchain_kronvex.cli.terminal import keys_of, note, say_json, say_table
+from langchain_kronvex.cli.terminal import keys_of, note, say, say_json, say_table
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.types import MoveSummary
 from langchain_kronvex.importers import SOURCES, ImportReport, Misfit, import_from
@@ -68,13 +68,13 @@ def _import(asked: argparse.Namespace) -> int:
 
 def _tell(asked: argparse.Namespace, report: ImportReport) -> int:
     """Show the report of an import from another project; return the exit code."""
+    if report.left_out and not asked.json:
+        say(f"{report.left_out:,} did not fit:")
+        say_table(("count", "reason"), [(n, reason) for reason, n in report.reasons.items()])
+        say(f"The first {len(report.first)} of them:")
+        say_table(keys_of(Misfit).split(", "), [(m.what, m.where, m.reason) for m in report.first])
     done = "fit; nothing was stored" if report.dry_run else f"fit, {report.stored:,} of them new"
     _report(asked, report, done)
-    if report.left_out and not asked.json:
-        note(f"{report.left_out:,} did not fit:")
-        say_table(("count", "reason"), [(n, reason) for reason, n in report.reasons.items()])
-        note(f"The first {len(report.first)} of them:")
-        say_table(keys_of(Misfit).split(", "), [(m.what, m.where, m.reason) for m in report.first])
     return int(bool(report.left_out))
 
 
