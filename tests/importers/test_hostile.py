@@ -95,12 +95,14 @@ def test_conversations_that_are_no_trees(memory: KronvexMemory, tmp_path: Path) 
     lost = conversation("c2", message("a", "gone", "user", "A"))
     deep: list[dict[str, Any]] = [message("0", "root", "user", "0")]
     deep += [message(str(n), str(n - 1), "user", str(n)) for n in range(1, 3000)]
-    file = written(tmp_path / "c.json", [circle, lost, conversation("c3", *deep)])
+    headless = {**conversation("c4", *deep[:1]), "current_node": None}
+    file = written(tmp_path / "c.json", [circle, lost, conversation("c3", *deep), headless])
     report = import_from(memory, "chatgpt", file, user_id="ana")
 
     assert report.reasons == {
         "its messages follow each other in a circle.": 1,
         "a message that others follow is not there.": 1,
+        "it has no current_node.": 1,
     }
     assert report.messages == 3000
 

@@ -65,9 +65,7 @@ def _values(file: File) -> Iterator[Placed]:
             raise InvalidInput("The zip holds no conversations.json.")
         for name in names:
             with _opened(archive, name) as stream:
-                yield from values_of(
-                    stream, "" if len(names) == 1 else f"{name.rpartition('/')[2]}"
-                )
+                yield from values_of(stream, name.rpartition("/")[2] if names[1:] else "")
 
 
 def _opened(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
@@ -84,6 +82,8 @@ def _conversation(value: object, asked: Asked) -> tuple[Chat, list[Any], datetim
     if session is None:
         raise InvalidInput("it has no id.")
     mapping, node_id = as_object(given.get("mapping"), "mapping"), given.get("current_node")
+    if node_id is None:
+        raise InvalidInput("it has no current_node.")
     messages, passed = [], set[str]()
     while node_id is not None:
         if not isinstance(node_id, str) or node_id not in mapping:

@@ -40,6 +40,7 @@ SOURCES: dict[str, Callable[[File, Asked], Found]] = {
     "chatgpt": read_chatgpt,
     "kronvex": read_kronvex,
 }
+_SETTLE_SECONDS = 60.0  # for background work; the next opening goes on with it
 _FIRST = 20  # misfits that a report shows
 _MOST_REASONS = 50
 _OTHER_REASONS = "other reasons"
@@ -144,7 +145,7 @@ def _target(memory: KronvexMemory | None, source: str) -> Iterator[KronvexMemory
         )
     with memory.for_agent(f"{memory.agent_id}{AGENT_SUFFIX}", retention=None) as items:
         yield items
-        items.flush()
+        items.flush(_SETTLE_SECONDS)
 
 
 def _written_at(file: File) -> datetime:

@@ -29,6 +29,7 @@ from langchain_kronvex.memory.transfer.format import (
     record_fields,
 )
 from langchain_kronvex.storage.backend import Record
+from langchain_kronvex.storage.record import is_visible
 
 logger = logging.getLogger("langchain_kronvex")
 MAX_BATCH_CHARS = 8 << 20
@@ -206,7 +207,7 @@ def restore(engine: Engine, batch: Sequence[Record], vectors_of: str | None = No
         How many of them were new.
     """
     now, model = engine.clock(), engine.model.current
-    records = [r for r in batch if r.pinned or r.expires_at is None or r.expires_at > now]
+    records = [record for record in batch if is_visible(record, now)]
     width = next((len(r.vector) for r in records if r.vector is not None), None)
     is_ours = model and vectors_of == model.name and model.width in (None, width)
     if width is not None and not is_ours:

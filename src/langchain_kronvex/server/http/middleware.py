@@ -143,7 +143,8 @@ class AuthMiddleware:
             if guarded:
                 scope.setdefault("state", {})["key_id"] = await self._authenticate(scope, headers)
                 self._limit(scope["state"])
-            _check_path(scope)
+            if _inner_path(scope) not in MCP_PATHS:  # whose last part may be empty
+                _check_path(scope)
             receive = self._bounded(scope, headers, receive, guarded=guarded)
         except ApiError as error:
             await error.response()(scope, receive, send)
