@@ -178,6 +178,11 @@ def test_calls_that_make_no_sense(memory: KronvexMemory, tmp_path: Path) -> None
         user = None if source == "langgraph" else "ana"
         with pytest.raises(InvalidInput, match="No such file"):
             import_from(memory, source, tmp_path / "nowhere", user_id=user)
+        if source != "langgraph":  # which SQLite itself opens
+            with pytest.raises(InvalidInput, match="is a store"):
+                import_from(memory, source, tmp_path / "memory.db", user_id=user)
+        with pytest.raises(InvalidInput):
+            import_from(memory, source, "a\0b", user_id=user)
     memory.export(tmp_path / "ours.jsonl")
     with pytest.raises(InvalidInput, match="without --from"):
         import_from(memory, "kronvex", tmp_path / "ours.jsonl")

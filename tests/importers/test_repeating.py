@@ -28,7 +28,7 @@ USERS = st.sampled_from(["ana", "ANA", "bob", 7, None, "", ["ana"], "u" * 300])
 TIMES = st.sampled_from(
     [None, 1741000000, 1741000000123, "1741000000.5", "2025-03-01", "2025-03-01T09:00:00+0100",
      "2025-03-01T09:00:00.1Z", "2025-03-01 09:00:00", float("nan"), float("inf"), -1e30, 10**400,
-     "now", True, {}]
+     "now", True, {}, "9999-12-31", "0001-01-01T00:00:00+05:00"]
 )  # fmt: skip
 IDS = st.sampled_from(["1", "2", 3, 10**30, None, "i" * 300, {"a": 1}, "\x1b[2J"])
 METADATA = st.sampled_from([None, {}, {"a": [1]}, [], "text", {"n": float("nan")}])

@@ -35,7 +35,7 @@ from langchain_kronvex.importers.entries import (
     origin,
 )
 from langchain_kronvex.importers.json_files import Placed, json_values, values_of
-from langchain_kronvex.memory.transfer.files import File
+from langchain_kronvex.memory.transfer.files import File, checked_path
 from langchain_kronvex.memory.transfer.format import Fields
 
 _IN_ZIP = re.compile(r"(.*/)?conversations(-\d+)?\.json")  # large exports have several
@@ -56,10 +56,11 @@ def read_chatgpt(file: File, asked: Asked) -> Found:
 
 
 def _values(file: File) -> Iterator[Placed]:
-    if not isinstance(file, str | PathLike) or not zipfile.is_zipfile(file):
+    path = checked_path(file) if isinstance(file, str | PathLike) else None
+    if path is None or not path.is_file() or not zipfile.is_zipfile(path):
         yield from json_values(file)
         return
-    with closing(zipfile.ZipFile(file)) as archive:
+    with closing(zipfile.ZipFile(path)) as archive:
         names = sorted(name for name in archive.namelist() if _IN_ZIP.fullmatch(name))
         if not names:
             raise InvalidInput("The zip holds no conversations.json.")

@@ -5,7 +5,7 @@ https://docs.mem0.ai/api-reference/memory/get-memories
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from functools import partial
 
 from langchain_kronvex.core import validation as checks
@@ -26,6 +26,7 @@ from langchain_kronvex.importers.json_files import json_values, unfolded
 from langchain_kronvex.memory.transfer.files import File
 from langchain_kronvex.memory.transfer.format import Fields
 
+_LATEST = datetime.max.replace(tzinfo=timezone.utc) - timedelta(days=1)
 _KEPT = ("agent_id", "app_id", "actor_id", "role", "categories", "immutable", "updated_at")
 
 
@@ -59,7 +60,7 @@ def _memory(value: object, asked: Asked) -> list[Fields]:
             "created_at": updated or created or asked.written_at,
             "said_at": created,
             # It can be seen through that day.
-            "expires_at": expires and expires + timedelta(days=1),
+            "expires_at": expires and min(expires, _LATEST) + timedelta(days=1),
             "metadata": origin("mem0", source_id, given.get("metadata"), **kept),
         }
     ]

@@ -41,7 +41,7 @@ def writing(file: File) -> Iterator[Write]:
     if not isinstance(file, str | os.PathLike):
         yield _writer(file)
         return
-    path = _checked_path(file)
+    path = checked_path(file)
     if path.exists() and not path.is_file():
         raise InvalidInput(f"{path} is not a file. Name one, or pass an open stream.")
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
@@ -94,7 +94,7 @@ def opened(file: File) -> Iterator[IO[Any]]:
             raise _not_a_file(file)
         yield file
         return
-    path = _checked_path(file)
+    path = checked_path(file)
     if path.is_dir() or not path.exists():
         raise InvalidInput(f"No such file: {path.absolute()}")
     with path.open("rb") as raw:
@@ -125,10 +125,13 @@ def _lines(stream: Any, max_chars: int) -> Iterator[Line]:
         yield number, text
 
 
-def _checked_path(file: str | os.PathLike[str]) -> Path:
+def checked_path(file: str | os.PathLike[str]) -> Path:
     """Return a path that the system accepts and that does not belong to a store.
 
     A store must not be replaced, and one that is open here must not be opened a second time.
+
+    Raises:
+        InvalidInput: It is something else.
     """
     try:
         path = Path(file)
