@@ -82,6 +82,7 @@ NAMES = {
     "STOP_WORDS": "recall.tokenizer:STOP_WORDS",
     "SYSTEM": "consolidation.prompt:SYSTEM",
     "Scope": "core.types:Scope",
+    "SOURCES": "importers.importing:SOURCES",
     "ScopeIndex": "recall.index:ScopeIndex",
     "Selection": "storage.backend:Selection",
     "ServerClock": "storage.postgres.database:ServerClock",

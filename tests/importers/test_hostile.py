@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inside import values_of
+from inside import SOURCES, values_of
 from langchain_kronvex import InvalidInput, KronvexMemory
-from langchain_kronvex.importers import SOURCES, import_from
+from langchain_kronvex.importers import import_from
 
 from .files import conversation, message, sqlite_store, written
 

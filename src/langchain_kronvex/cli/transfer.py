@@ -11,7 +11,8 @@ from langchain_kronvex.cli.opening import Add, Parents, add_command, check_named
 from langchain_kronvex.cli.terminal import keys_of, note, say, say_json, say_table
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.types import MoveSummary
-from langchain_kronvex.importers import SOURCES, ImportReport, Misfit, import_from
+from langchain_kronvex.importers import ImportReport, Misfit, import_from
+from langchain_kronvex.importers.importing import SOURCES
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.urls import is_postgres, is_remote, require_store, resolve_url
 
@@ -27,7 +28,9 @@ def add_transfer_commands(add: Add, parents: Parents) -> None:
     keys += f"; with --from, {keys_of(ImportReport)}"
     purpose = "store the memories of a file: of an export, or of another project"
     option = add_command(add, "import", _import, purpose, parents, keys)
-    option("--from", dest="source", choices=SOURCES, help="the project; without it, an export")
+    option(
+        "--from", dest="source", choices=list(SOURCES), help="the project; without it, an export"
+    )
     option("--user", help="with --from: the user of what names none")
     option("--dry-run", action="store_true", help="with --from: only report what would be stored")
     option("file", metavar="FILE", help=f"{file}stdin. Of langgraph, also a postgresql:// URL")
