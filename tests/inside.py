@@ -53,7 +53,7 @@ NAMES = {
     "MAX_FAULTS": "consolidation.answers:MAX_FAULTS",
     "MAX_QUERY_CHARS": "core.validation:MAX_QUERY_CHARS",
     "MAX_REQUEST_BYTES": "storage.rest.envelope:MAX_REQUEST_BYTES",
-    "MAX_TEXTS": "langgraph.items:MAX_TEXTS",
+    "MAX_TEXTS": "memory.namespaced_items:MAX_TEXTS",
     "MOST_WORDS": "recall.tokenizer:MOST_WORDS",
     "MemoryNotFound": "core.errors:MemoryNotFound",
     "MetadataTable": "recall.metadata:MetadataTable",
@@ -79,6 +79,7 @@ NAMES = {
     "Reindexing": "memory.reindexing:Reindexing",
     "RemoteLimits": "storage.rest.remote_agent:RemoteLimits",
     "Replacement": "storage.backend:Replacement",
+    "SOURCES": "importers.importing:SOURCES",
     "STOP_WORDS": "recall.tokenizer:STOP_WORDS",
     "SYSTEM": "consolidation.prompt:SYSTEM",
     "Scope": "core.types:Scope",
@@ -172,7 +173,7 @@ NAMES = {
     "open_backend": "storage.urls:open_backend",
     "open_registry": "server.registry:open_registry",
     "open_turn": "memory.recalling.recaller:open_turn",
-    "owner_of": "langgraph.namespaces:owner_of",
+    "owner_of": "memory.namespaced_items:owner_of",
     "parser": "cli.main:parser",
     "parse_filter": "core.filters:parse_filter",
     "parse_query": "recall.bm25:parse_query",
@@ -232,7 +233,8 @@ NAMES = {
     "within": "core.context_lines:within",
     "word_scores": "recall.bm25:word_scores",
     "words": "recall.tokenizer:words",
-    "written": "langgraph.namespaces:written",
+    "values_of": "importers.json_files:values_of",
+    "written": "memory.namespaced_items:written",
 }
 
 

@@ -32,7 +32,8 @@ NO_RUNTIME: Any = ()
 REMEMBER = (
     "Save something worth knowing in later conversations with this user: a fact, a preference, a "
     "decision, how something is done. Write one self-contained sentence; it is read without this "
-    "conversation. Do not save anything that is only useful right now."
+    "conversation. Do not save anything that is only useful right now. Unless memory_type "
+    "says otherwise it is semantic: a fact, which does not fade with time."
 )
 RECALL = (
     "Search the memories of earlier conversations with this user. Use it when the answer may "

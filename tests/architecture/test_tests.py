@@ -10,6 +10,7 @@ import pytest
 TESTS = Path(__file__).parents[1]
 PUBLIC = {
     "langchain_kronvex", "langchain_kronvex.consolidation", "langchain_kronvex.embeddings",
+    "langchain_kronvex.importers",
     "langchain_kronvex.langgraph", "langchain_kronvex.llama_index", "langchain_kronvex.middleware",
     "langchain_kronvex.mcp", "langchain_kronvex.server", "langchain_kronvex.tools",
 }  # fmt: skip

@@ -18,11 +18,13 @@ from typing import Any
 import psycopg
 import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import HumanMessage
 
 from databases import DATABASES
 from inside import Facts, FileFacts, Outbox, create_key, doctor_files, doctor_findings
 from langchain_kronvex import KronvexMemory
+from langchain_kronvex.consolidation import KronvexConsolidator
 from langchain_kronvex.server import ServerSettings, create_app
 from server.running import serving
 
@@ -157,7 +159,26 @@ def test_a_store_of_an_earlier_version_is_upgraded_on_request(
 
 def test_a_file_of_something_else(path: Path, diagnose: Diagnose) -> None:
     path.write_text("shopping list\n" * 100)
-    assert diagnose(f"sqlite:///{path}").level_of("belongs to another program") == "problem"
+    path.chmod(0o644)
+    found = diagnose(f"sqlite:///{path}")
+    assert found.level_of("belongs to another program") == "problem"
+    assert found.level_of("may open it") is None  # doctor --fix leaves such a file alone
+
+
+def test_a_folder(tmp_path: Path, diagnose: Diagnose) -> None:
+    assert diagnose(f"sqlite:///{tmp_path}").level_of("is a folder. Name a file in it") == "problem"
+
+
+def test_what_consolidation_has_set_aside(own_url: str, diagnose: Diagnose) -> None:
+    with KronvexMemory(own_url) as memory:
+        memory.save_exchange("I live in Porto.", "How nice!", user_id="ana")
+        model = FakeListChatModel(responses=["That is no JSON."])
+        assert KronvexConsolidator(memory, model).run("ana").set_aside == 1
+    found = diagnose(own_url)
+    assert found.level_of("has set 1 exchanges aside") == "note"
+    with KronvexMemory(own_url) as memory:
+        memory.forget(user_id="ana")
+    assert diagnose(own_url).level_of("aside") is None
 
 
 def test_a_damaged_file(store_url: str, diagnose: Diagnose) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -111,3 +112,13 @@ def test_a_file_that_is_not_text_is_refused(own_url: str, file: Path, run: Run) 
     file.write_bytes(b"\xff\xfe\x00")
     assert run("eval", str(file), "--url", own_url).code == 2
     assert run("eval", str(file.parent / "nowhere"), "--url", own_url).code == 1
+
+
+def test_questions_come_from_the_standard_input(
+    own_url: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with KronvexMemory(own_url) as memory:
+        memory.remember("Ana lives in Porto.", user_id="ana")
+    question = {"question": "Where does Ana live?", "user_id": "ana", "text": "Porto"}
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(question)))
+    assert run("eval", "-", "--url", own_url, "--min-recall", "1").code == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from inside import application_id
+from inside import application_id, main
 from langchain_kronvex import KronvexMemory
 
 from .conftest import EVIL, EVIL_TEXT, Run
@@ -65,7 +65,8 @@ def test_list_is_of_all_users_or_of_one(filled: str, run: Run) -> None:
     ]
     assert [m["session_id"] for m in run(*named, "--session", "monday").found] == ["monday"]
     assert len(run(*named, "--limit", "1", "--offset", "1").found) == 1
-    assert run("list", "--url", filled, "--user", "nobody").err.endswith("Nothing was found.\n")
+    none = run("list", "--url", filled, "--user", "bob", "--type", "semantic")
+    assert (none.code, none.err) == (0, "Nothing was found.\n")
 
 
 def test_recall_explains_itself(filled: str, run: Run) -> None:
@@ -111,10 +112,16 @@ def test_stats_have_stable_keys(filled: str, run: Run) -> None:
     [found] = run("stats", "--url", filled, "--json").found
     assert found["memories"] == 4
     assert set(found) == {
-        "location", "memories", "messages", "users", "unembedded", "pending", "failed", "degraded",
-        "last_error", "size_bytes",
+        "location", "memories", "superseded", "messages", "users", "unembedded", "pending",
+        "failed", "degraded", "last_error", "size_bytes",
     }  # fmt: skip
     assert "█" in run("stats", "--url", filled).out
+    newer = id_of(filled)
+    assert run("remember", "Bob plays the viola.", "--user", "bob", "--supersedes", newer,
+               "--url", filled).code == 0  # fmt: skip
+    [found] = run("stats", "--url", filled, "--json").found
+    assert (found["memories"], found["superseded"]) == (5, 1)
+    assert len(run("list", "--url", filled, "--json").found) == 4
 
 
 @pytest.mark.parametrize("command", [["show"], ["history"], ["update", "--pinned"]], ids=" ".join)
@@ -222,6 +229,22 @@ def test_wrong_use_is_told_from_failure(run: Run, own_url: str) -> None:
     assert run("list", "--url", "mysql://host/db").code == 2
     assert run("list", "--url", own_url, "--limit", "0").code == 2
     assert run("recall", " ", "--url", own_url, "--user", "ana").code == 2
-    with pytest.raises(SystemExit) as wrong:
-        run("list", "--nonsense")
-    assert wrong.value.code == 2
+
+
+def test_an_unknown_option_shows_the_usage_of_its_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for command in (["list"], ["keys", "list"]):
+        with pytest.raises(SystemExit) as wrong:
+            main([*command, "--nonsense"])
+        assert wrong.value.code == 2
+        told = capsys.readouterr().err
+        assert told.startswith(f"usage: langchain-kronvex {' '.join(command)} [-h]")
+        assert "unrecognized arguments: --nonsense" in told
+
+
+@pytest.mark.parametrize("command", ["list", "sessions"])
+def test_a_user_who_is_not_there_is_said_to_be_unknown(command: str, filled: str, run: Run) -> None:
+    for more in ([], ["--json"]):
+        unknown = run(command, "--user", "anna", "--url", filled, *more)
+        assert (unknown.code, unknown.out, unknown.err) == (1, "", "There is no user 'anna'.\n")

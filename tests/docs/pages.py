@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from databases import DATABASES
@@ -24,6 +26,9 @@ for path in map(pathlib.Path, sys.argv[1:]):
     print({NEXT!r}, end="", flush=True)
 """
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)]+))?\)")
+_CONSOLE = re.compile(r"^```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_STEP = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+_LIKE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
@@ -61,6 +66,15 @@ def run_blocks(programs: list[str], folder: Path, model_url: str) -> list[str]:
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert not [line for line in done.stderr.splitlines() if ANNOUNCED not in line]
     return done.stdout.split(NEXT)[:-1]
+
+
+def run_consoles(text: str, shell: Callable[[str], str]) -> int:
+    """Run the console blocks of a text, which must print what it says; return how many lines."""
+    steps = _STEP.findall("".join(_CONSOLE.findall(text)))
+    for line, wanted in steps:
+        got = shell(line)
+        assert doctest.OutputChecker().check_output(wanted, got, _LIKE), f"$ {line}\n{got}"
+    return len(steps)
 
 
 def promised(code: str) -> list[str]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from importers.files import CHATGPT, KRONVEX, MEM0, ZEP, sqlite_store, written
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.server import create_app
 from server.running import serving
 
 from .openai_stub import openai_stub
+from .pages import run_consoles
 from .programs import run_program, settings
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +29,7 @@ CODE = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 CARRYING_OVER = "\nWhat you have already"
 PEANUTS = "I am allergic to peanuts."
 ANNOUNCED = "RunnableWithMessageHistory is deprecated"  # by LangChain, whatever we do
+ONE_COMMAND = "With one command"
 NEXT = "\n=== next block ===\n"
 # What the blocks of a section print, in order. The model quotes its prompt.
 PRINTED = {
@@ -84,7 +90,33 @@ def run_section(title: str, folder: Path, **more: str) -> None:
 
 
 def test_each_section_is_known() -> None:
-    assert set(SECTIONS) == set(PRINTED)
+    assert set(SECTIONS) == {ONE_COMMAND, *PRINTED}
+
+
+def test_the_commands_print_what_the_page_says(
+    shell: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unowned = {"memory": "Whose is this?"}
+    messages = {"messages": ZEP["threads"][0]["messages"][:2]}
+    thread = {**ZEP["threads"][0], **messages}
+    for name, value in (
+        ("mem0", {"results": [*MEM0["results"], unowned]}), ("export", KRONVEX),
+        ("zep", {**ZEP, "threads": [thread]}),
+    ):  # fmt: skip
+        written(tmp_path / f"{name}.json", value)
+    sqlite_store(tmp_path / "langgraph.db")
+    with zipfile.ZipFile("chatgpt.zip", "w") as archive:
+        archive.writestr("conversations.json", json.dumps(CHATGPT))
+    printed = ["0 0 {}\n", "{'text': 'Ana is allergic to peanuts.'}\n"]
+    for kind, code in re.findall(
+        r"^```(console|python)\n(.*?)^```", SECTIONS[ONE_COMMAND], re.DOTALL | re.MULTILINE
+    ):
+        if kind == "console":
+            assert run_consoles(f"```console\n{code}```", shell)
+        else:
+            exec(code, {"__name__": "__main__"})
+            assert capsys.readouterr().out == printed.pop(0)
+    assert not printed
 
 
 @pytest.mark.slow

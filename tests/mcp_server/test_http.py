@@ -50,8 +50,8 @@ def start(any_store_url: str, tmp_path: Path) -> Iterator[Callable[..., Process]
         assert "Traceback" not in process.log
 
 
-def status(base: str, *headers: tuple[str, str], method: str = "POST") -> int:
-    return ask(base, method, "/mcp", [*JSON, *headers], CALL if method == "POST" else b"")[0]
+def status(base: str, *headers: tuple[str, str], method: str = "POST", path: str = "/mcp") -> int:
+    return ask(base, method, path, [*JSON, *headers], CALL if method == "POST" else b"")[0]
 
 
 @pytest.mark.parametrize("command", [ALONE, BESIDE], ids=["mcp", "serve"])
@@ -93,6 +93,8 @@ def test_only_a_valid_key_of_a_user_of_this_agent_opens_anything(
         base = start(command=command).base_url
         assert status(base, ("Authorization", f"Bearer {anas}")) == 200
         assert status(base, ("X-API-Key", anas)) == 200
+        assert status(base, ("X-API-Key", anas), path="/mcp/") == 200
+        assert status(base, path="/mcp/") == 401
         assert status(base) == 401
         assert status(base, ("Authorization", f"Basic {anas}")) == 401
         assert status(base, ("Authorization", "Bearer kv-unknown")) == 401

@@ -70,6 +70,15 @@ def test_one_user_is_consolidated(provider: Provider, filled: str, capsys: Captu
     assert derived(filled, "ben") == []
 
 
+def test_the_report_as_json(provider: Provider, filled: str, capsys: Captured) -> None:
+    for added in (1, 0):
+        assert (
+            main(["consolidate", "--url", filled, "--user", "ana", "--json", "--model", MODEL]) == 0
+        )
+        report = json.loads(capsys.readouterr().out)
+        assert (report["added"], len(report["operations"])) == (added, added)
+
+
 def test_every_user_is_consolidated_once(provider: Provider, filled: str, capsys: Captured) -> None:
     assert main(["consolidate", "--url", filled, "--model", MODEL]) == 0
     assert "2 exchanges of 2 users" in capsys.readouterr().out

@@ -123,6 +123,8 @@ def test_the_model_sees_no_ids_of_users_or_sessions(memory: KronvexMemory) -> No
         "forget": {"id"},
     }
     assert all(len(tool.description) > 80 for tool in create_memory_tools(memory))
+    remember = create_memory_tools(memory, user_id="ana")[0]
+    assert f"it is {remember.args['memory_type']['default']}: a fact" in remember.description
 
 
 @sync_and_async

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
 
 from langchain_kronvex import (
     InvalidInput,
@@ -16,6 +17,7 @@ from langchain_kronvex import (
     KronvexMemory,
     MemoryDraft,
 )
+from langchain_kronvex.consolidation import KronvexConsolidator
 
 OpenMemory = Callable[..., KronvexMemory]
 MEANT: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -63,6 +65,17 @@ def test_an_unknown_option_of_the_constructor() -> None:
     for given, meant in [("http_async_client", "http_client"), ("timeout", "timeout_seconds")]:
         with pytest.raises(InvalidInput, match=f"KronvexMemory.* no option '{given}'.*'{meant}'"):
             KronvexMemory("sqlite://", **{given: 7})
+
+
+async def test_an_unknown_option_of_a_consolidator(memory: KronvexMemory) -> None:
+    model = FakeListChatModel(responses=["{}"])
+    with pytest.raises(InvalidInput, match="no option 'batch_size'"):
+        KronvexConsolidator(memory, model, batch_size=0)  # type: ignore[call-arg]
+    consolidator = KronvexConsolidator(memory, model)
+    with pytest.raises(InvalidInput, match="no option 'user'"):
+        consolidator.run(user="ana")  # type: ignore[call-arg]
+    with pytest.raises(InvalidInput, match="no option 'dry'"):
+        await consolidator.arun(dry=True)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(("verb", "given", "flag"), FLAGS)

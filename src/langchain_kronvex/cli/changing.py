@@ -16,6 +16,7 @@ from langchain_kronvex.cli.opening import (
     add_scope,
     add_type,
     check_found,
+    finish,
     opened,
 )
 from langchain_kronvex.cli.terminal import keys_of, note, say, say_json, say_table
@@ -30,7 +31,6 @@ from langchain_kronvex.core.validation import MEMORY_TYPES
 from langchain_kronvex.embeddings.providers import resolve_embeddings
 from langchain_kronvex.memory.memory import KronvexMemory
 
-_LAST_SECONDS = 60.0  # for the background work of a command
 _LIMITS = ("max_memories", "idle_days")
 
 
@@ -79,7 +79,7 @@ def _remember(asked: argparse.Namespace) -> None:
             session_id=asked.session, ttl_days=asked.ttl_days, pinned=asked.pinned,
             metadata=asked.metadata, supersedes=asked.supersedes,
         )  # fmt: skip
-        _finish(memory)
+        finish(memory)
     _answer(asked, made, made.id)
     note("stored already, renewed" if made.deduplicated else "stored")
 
@@ -98,7 +98,7 @@ def _update(asked: argparse.Namespace) -> None:
     with opened(asked, write=True, vectors=True) as memory:
         check_found(asked.id, memory.get(asked.id))
         made = memory.update(asked.id, **changes)
-        _finish(memory)
+        finish(memory)
     _answer(asked, made, made.id)
     note("changed")
 
@@ -117,7 +117,7 @@ def _forget(asked: argparse.Namespace) -> int | None:
             count = memory.forget(id=asked.id, keep_messages=asked.keep_messages, **scope)
         except ErasurePending as pending:
             note(str(pending))
-            _finish(memory)
+            finish(memory)
             return 1
     _answer(asked, {"forgotten": count}, f"{count} erased")
     return None if count else NOT_FOUND
@@ -172,11 +172,6 @@ def _expire(asked: argparse.Namespace) -> None:
     columns = ("id", "created_at", "user_id", "content")
     say_table(columns, [[getattr(each, name) for name in columns] for each in gone])
     note(f"{len(gone):,} memories {'would go' if asked.dry_run else 'erased'}")
-
-
-def _finish(memory: KronvexMemory) -> None:
-    if not memory.flush(_LAST_SECONDS):
-        note("Some work is not done yet. It goes on when the store is next opened.")
 
 
 def _confirm(asked: argparse.Namespace, question: str) -> None:

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
-from langchain_kronvex.cli.terminal import note, say
-from langchain_kronvex.cli.transfer import LAST_SECONDS, check_named
+from langchain_kronvex.cli.opening import Add, Parents, add_command, check_named, finish
+from langchain_kronvex.cli.terminal import note, say, say_json
 from langchain_kronvex.core.errors import KronvexError
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.backend import no_consolidation
 from langchain_kronvex.storage.urls import is_remote, require_store, resolve_url
 
+_KEYS = "one object with the fields of ConsolidationReport, such as added, set_aside and operations"
 
-def add_consolidate_command(
-    add: Callable[..., argparse.ArgumentParser], parents: list[argparse.ArgumentParser]
-) -> None:
-    """Add the command to the command line; `parents` have the options of a store."""
+
+def add_consolidate_command(add: Add, parents: Parents) -> None:
+    """Add the command to the command line; `parents` have the options of an agent."""
     purpose = "derive what is known of users from what they said, with a language model"
-    option = (command := add("consolidate", help=purpose, parents=parents)).add_argument
-    option("--agent", help="the agent in the store (KRONVEX_AGENT_ID)")
+    option = add_command(add, "consolidate", _consolidate, purpose, parents, _KEYS)
     option("--user", help="this user alone (every user who said something new)")
     option("--model", required=True, help="provider:model, such as openai:gpt-4o-mini")
     option("--dry-run", action="store_true", help="ask the model, but store nothing")
     again = "also what was set aside because the model's answers could not be used, or everything"
     option("--again", choices=("set_aside", "all"), help=again)
-    command.set_defaults(command=_consolidate)
 
 
 def _consolidate(asked: argparse.Namespace) -> int:
@@ -47,10 +44,12 @@ def _consolidate(asked: argparse.Namespace) -> int:
                 f"The model {asked.model!r} failed: {type(error).__name__}. What was done before "
                 "is stored. Check the provider's key and limits, and run it again."
             ) from error
-        if not (report.batches or report.stopped):
+        if asked.json:
+            say_json(report)
+        elif not (report.batches or report.stopped):
             note("Nothing is waiting to be consolidated.")
-            return 0
-        for line in str(report).splitlines():
-            say(line)
-        memory.flush(LAST_SECONDS)
+        else:
+            for line in str(report).splitlines():
+                say(line)
+        finish(memory)
         return int(bool(report.set_aside or report.stopped))

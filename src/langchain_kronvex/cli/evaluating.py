@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,13 +47,15 @@ def add_eval_command(add: Add, parents: Parents) -> None:
     keys += "leaks"
     purpose = "measure what recall finds, and that no user finds another's memories"
     option = add_command(add, "eval", _eval, purpose, parents, keys)
-    option("file", metavar="FILE.jsonl", help=f"lines of {_FORMAT}".replace("%", "%%"))
+    option("file", metavar="FILE.jsonl", help=f"lines of {_FORMAT}; - for stdin".replace("%", "%%"))
     least = "the exit code is 1 if fewer are among the first five, from 0 to 1"
     option("--min-recall", type=_share, default=0.0, help=least)
 
 
 def _eval(asked: argparse.Namespace) -> int:
-    lines = Path(asked.file).read_text(encoding="utf-8").splitlines()
+    is_stdin = asked.file == "-"
+    text = sys.stdin.read() if is_stdin else Path(asked.file).read_text(encoding="utf-8")
+    lines = text.splitlines()
     questions = [_question(n, line) for n, line in enumerate(lines, 1) if line.strip()]
     if not questions:
         raise InvalidInput(f"{asked.file} holds no question; write lines of {_FORMAT}.")

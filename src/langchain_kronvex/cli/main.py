@@ -6,21 +6,21 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import Any
 
 from langchain_kronvex.cli.changing import add_changing_commands
 from langchain_kronvex.cli.consolidate import add_consolidate_command
 from langchain_kronvex.cli.doctor.command import add_doctor_command
 from langchain_kronvex.cli.evaluating import add_eval_command
+from langchain_kronvex.cli.keys import add_key_commands
 from langchain_kronvex.cli.mcp import add_mcp_command
-from langchain_kronvex.cli.opening import agent_options
+from langchain_kronvex.cli.opening import Add, agent_options, json_options
 from langchain_kronvex.cli.outbox import add_outbox_commands
 from langchain_kronvex.cli.reading import add_reading_commands
 from langchain_kronvex.cli.serve import add_serve_command
-from langchain_kronvex.cli.terminal import note, say
+from langchain_kronvex.cli.terminal import note
 from langchain_kronvex.cli.transfer import add_transfer_commands
 from langchain_kronvex.core.errors import (
     ConfigurationError,
@@ -28,13 +28,20 @@ from langchain_kronvex.core.errors import (
     KronvexError,
     NotSupported,
 )
-from langchain_kronvex.storage.urls import require_store, resolve_url
-
-if TYPE_CHECKING:
-    from langchain_kronvex.server.registry import ApiKeys
 
 _INTERRUPTED = 130  # as shells have it
 _WRONG_USE = (ConfigurationError, InvalidInput, NotSupported)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports unknown options with the usage of the command that they were given to."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse all arguments; unknown ones are an error."""
+        asked, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return asked, unknown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog="langchain-kronvex", description=__doc__)
+    parser = _Parser(prog="langchain-kronvex", description=__doc__)
     shown = f"langchain-kronvex {version('langchain-kronvex')}"
     parser.add_argument("--version", action="version", version=shown)
     store = argparse.ArgumentParser(add_help=False)
@@ -71,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     model = "provider:model the store is indexed with, such as openai:text-embedding-3-small, "
     model += "or 'none' for words alone (the bundled table)"
     memory.add_argument("--embeddings", type=lambda name: name != "none" and name, help=model)
-    add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
+    add: Add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
     of_agent = [memory, agent_options()]
     add_doctor_command(add, of_agent)
     add_reading_commands(add, of_agent)
@@ -79,70 +86,8 @@ def parser() -> argparse.ArgumentParser:
     add_eval_command(add, of_agent)
     add_serve_command(add("serve", help="serve the REST API from a store", parents=[memory]))
     add_mcp_command(add("mcp", help="serve one user's memories to an MCP client", parents=[memory]))
-    _add_key_commands(add("keys", help="manage API keys"), [store])
-    add_transfer_commands(add, [memory])
-    add_consolidate_command(add, [memory])
+    add_key_commands(add("keys", help="manage API keys"), [store, json_options()])
+    add_transfer_commands(add, of_agent)
+    add_consolidate_command(add, of_agent)
     add_outbox_commands(add("outbox", help="manage entries that a Kronvex API rejected"))
     return parser
-
-
-def _add_key_commands(
-    keys: argparse.ArgumentParser, parents: list[argparse.ArgumentParser]
-) -> None:
-    add = keys.add_subparsers(required=True, metavar="COMMAND").add_parser
-    create = add("create", help="create a key, and print it this once", parents=parents)
-    create.add_argument("--name", required=True, help="what the key is for")
-    user = "for MCP alone: the user whose memories it opens, of one agent (default)"
-    create.add_argument("--user", help=user)
-    agent = "an agent in the store to give it; repeatable"
-    create.add_argument("--agent", action="append", default=[], help=agent)
-    create.set_defaults(command=_create_key)
-    add("list", help="list the keys", parents=parents).set_defaults(command=_list_keys)
-    revoke = add("revoke", help="revoke a key for good", parents=parents)
-    revoke.add_argument("key", help="its id or prefix, as `keys list` shows them")
-    revoke.set_defaults(command=_revoke_key)
-
-
-def _create_key(asked: argparse.Namespace) -> None:
-    from langchain_kronvex.server.registry import create_key, create_user_key
-
-    url = resolve_url(asked.url, None)
-    if asked.user is None:
-        key, secret = create_key(url, asked.name, asked.agent)
-    else:
-        key, secret = create_user_key(url, asked.name, asked.user, asked.agent)
-    note(f"{key.name} ({key.id}). The key is shown this once; keep it safe:")
-    say(secret)
-
-
-@contextmanager
-def _keys(asked: argparse.Namespace) -> Iterator[ApiKeys]:
-    """Open the keys of a store that exists."""
-    from langchain_kronvex.server.registry import open_registry
-
-    url = resolve_url(asked.url, None)
-    require_store(url)
-    with open_registry(url) as (keys, _):
-        yield keys
-
-
-def _list_keys(asked: argparse.Namespace) -> None:
-    with _keys(asked) as keys:
-        found = keys.all()
-    for key in found:
-        state = "active" if key.is_active else "revoked"
-        made = key.created_at.date().isoformat()
-        whose = "" if key.user_id is None else f"  (user {key.user_id}, agent {key.agent_id})"
-        say(f"{key.id}  {key.prefix}…  {made}  {state:7}  {key.name}{whose}")
-    if not found:
-        note("There are no keys in this store.")
-
-
-def _revoke_key(asked: argparse.Namespace) -> None:
-    with _keys(asked) as keys:
-        revoked = keys.revoke(asked.key)
-    if revoked is None:
-        raise ConfigurationError(
-            f"No single key has the id or prefix {asked.key!r}; see `keys list`."
-        )
-    say(f"revoked {revoked.id}  {revoked.name}")

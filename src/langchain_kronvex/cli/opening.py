@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from langchain_kronvex.core.errors import MemoryNotFound
+from langchain_kronvex.cli.terminal import note
+from langchain_kronvex.core.errors import ConfigurationError, MemoryNotFound
 from langchain_kronvex.core.types import Retention
 from langchain_kronvex.core.validation import MEMORY_TYPES
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice
@@ -16,14 +17,21 @@ from langchain_kronvex.storage.urls import is_remote, require_store, resolve_url
 Add = Callable[..., argparse.ArgumentParser]
 Parents = Sequence[argparse.ArgumentParser]
 Run = Callable[[argparse.Namespace], int | None]
+_LAST_SECONDS = 60.0  # for the background work of a command
 NOT_FOUND = 1  # the exit code of a command that did not find what was named
+
+
+def json_options() -> argparse.ArgumentParser:
+    """Return the option of a command that can write JSON."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--json", action="store_true", help="write JSON, for programs")
+    return options
 
 
 def agent_options() -> argparse.ArgumentParser:
     """Return the options of a command for one agent."""
-    options = argparse.ArgumentParser(add_help=False)
+    options = argparse.ArgumentParser(add_help=False, parents=[json_options()])
     options.add_argument("--agent", help="the agent in the store (KRONVEX_AGENT_ID)")
-    options.add_argument("--json", action="store_true", help="write JSON, for programs")
     return options
 
 
@@ -91,3 +99,26 @@ def check_found(id_: str, found: object) -> None:
     """Raise `MemoryNotFound` if there is nothing."""
     if not found:
         raise MemoryNotFound(f"No memory has the id {id_!r}: it never existed, or was forgotten.")
+
+
+def check_named(asked: argparse.Namespace, memory: KronvexMemory) -> None:
+    """Check that there is something of the user or the agent that was named.
+
+    Raises:
+        ConfigurationError: There is nothing.
+    """
+    if asked.user is None and asked.agent is None:
+        return
+    engine = memory.engine
+    if not engine.backend.export_page(asked.user, 1, engine.clock(), after=0, model=None):
+        user = "" if asked.user is None else f"the user {asked.user!r} of "
+        raise ConfigurationError(
+            f"{memory.location} holds nothing of {user}the agent {memory.agent_id!r}. Check the "
+            "names; nothing was written."
+        )
+
+
+def finish(memory: KronvexMemory) -> None:
+    """Wait for the background work of a command."""
+    if not memory.flush(_LAST_SECONDS):
+        note("Some work is not done yet. It goes on when the store is next opened.")

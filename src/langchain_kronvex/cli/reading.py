@@ -82,20 +82,23 @@ def _users(asked: argparse.Namespace) -> None:
         _listed(asked, memory.users(), [field.name for field in fields(UserSummary)])
 
 
-def _sessions(asked: argparse.Namespace) -> None:
+def _sessions(asked: argparse.Namespace) -> int:
     with opened(asked) as memory:
         found = memory.sessions(user_id=asked.user)
-    _listed(asked, found, [field.name for field in fields(SessionSummary)])
+        is_unknown = not found and _is_unknown(asked, memory)
+    columns = [field.name for field in fields(SessionSummary)]
+    return _listed(asked, found, columns, is_unknown=is_unknown)
 
 
-def _list(asked: argparse.Namespace) -> None:
+def _list(asked: argparse.Namespace) -> int:
     with opened(asked) as memory:
         found = memory.memories(
             user_id=asked.user, session_id=asked.session, memory_type=asked.type,
             limit=asked.limit, offset=asked.offset, include_superseded=asked.superseded,
             all_users=asked.user is None and asked.session is None,
         )  # fmt: skip
-    _listed(asked, found, _LISTED)
+        is_unknown = not found and _is_unknown(asked, memory)
+    return _listed(asked, found, _LISTED, is_unknown=is_unknown)
 
 
 def _show(asked: argparse.Namespace) -> None:
@@ -199,14 +202,27 @@ def _say_stats(found: MemoryStats, users: Sequence[UserSummary]) -> None:
         say_table(("user_id", "memories", ""), rows)
 
 
-def _listed(asked: argparse.Namespace, found: Sequence[object], columns: Sequence[str]) -> None:
+def _listed(
+    asked: argparse.Namespace,
+    found: Sequence[object],
+    columns: Sequence[str],
+    *,
+    is_unknown: bool = False,
+) -> int:
     if asked.json:
         for each in found:
             say_json(each)
-        return
-    say_table(columns, [[getattr(each, name) for name in columns] for each in found])
-    if not found:
+    else:
+        say_table(columns, [[getattr(each, name) for name in columns] for each in found])
+    if is_unknown:
+        note(f"There is no user {asked.user!r}.")
+    elif not found and not asked.json:
         _nothing()
+    return NOT_FOUND if is_unknown else 0
+
+
+def _is_unknown(asked: argparse.Namespace, memory: KronvexMemory) -> bool:
+    return asked.user is not None and not memory.sessions(user_id=asked.user)
 
 
 def _say_lines(text: str) -> None:

@@ -35,6 +35,7 @@ class ConsolidationNode(Protocol):
         """Consolidate; the state stays as it is."""
 
 
+@checks.checked_calls
 class KronvexConsolidator:
     """Derives facts, preferences and standing instructions from exchanges, with a language model.
 

@@ -264,6 +264,7 @@ class MemoryStats:
     Attributes:
         location: Where the memories are kept.
         memories: Memories of this agent that have not expired, superseded ones included.
+        superseded: How many of them others have superseded; only history shows these.
         messages: Stored chat messages of this agent.
         users: Owners with at least one record.
         unembedded: Memories without a vector yet, which are found by their words only.
@@ -277,6 +278,7 @@ class MemoryStats:
 
     location: str
     memories: int
+    superseded: int = 0
     messages: int
     users: int
     unembedded: int

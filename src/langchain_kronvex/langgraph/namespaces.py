@@ -1,9 +1,4 @@
-"""Namespaces: paths of labels, each stored under the name of one owner. Pure functions.
-
-`("users", "ana")` is written `/users/ana`. A slash inside a label is escaped, so every namespace
-has its own name, and the names of nested namespaces begin with the outer name and a slash. A name
-that is too long for the index of a store is replaced by a digest.
-"""
+"""Namespaces, as LangGraph checks, lists and matches them. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,9 +8,8 @@ from collections.abc import Iterable
 from langgraph.store.base import InvalidNamespaceError, ListNamespacesOp, MatchCondition
 
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.validation import check_text, short_name
-
-Namespace = tuple[str, ...]
+from langchain_kronvex.core.validation import check_text
+from langchain_kronvex.memory.namespaced_items import Namespace
 
 
 def check_namespace(namespace: Iterable[object], *, may_be_empty: bool = False) -> Namespace:
@@ -44,16 +38,6 @@ def _check_label(label: object) -> str:
             f"A label of a namespace must not be empty or contain a period: {text!r}."
         )
     return text
-
-
-def written(namespace: Namespace) -> str:
-    """Return the full name of a namespace; "" for the empty one."""
-    return "".join("/" + label.replace("%", "%25").replace("/", "%2F") for label in namespace)
-
-
-def owner_of(namespace: Namespace) -> str:
-    """Return the name under which a namespace is stored."""
-    return short_name(written(namespace))
 
 
 def read(name: str) -> Namespace:

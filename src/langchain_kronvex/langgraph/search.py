@@ -17,23 +17,16 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.filters import accepting
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.langgraph.items import (
+from langchain_kronvex.langgraph.items import is_part, key_of, namespace_of, select
+from langchain_kronvex.langgraph.namespaces import check_namespace, is_under, read
+from langchain_kronvex.memory.engine import Engine
+from langchain_kronvex.memory.namespaced_items import (
     SEARCHABLE,
     SESSION,
-    is_part,
-    key_of,
-    namespace_of,
-    select,
-)
-from langchain_kronvex.langgraph.namespaces import (
     Namespace,
-    check_namespace,
-    is_under,
     owner_of,
-    read,
     written,
 )
-from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.backend import Match, Page, Record, Selection
 
 _MIN_FILTERED_PORTION = 64  # nobody knows how many items pass a filter

@@ -29,19 +29,13 @@ from langgraph.store.base import (
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput, MemoryNotFound
 from langchain_kronvex.langgraph import items
-from langchain_kronvex.langgraph.namespaces import (
-    Namespace,
-    certain_beginning,
-    check_namespace,
-    listed,
-    owner_of,
-)
+from langchain_kronvex.langgraph.namespaces import certain_beginning, check_namespace, listed
 from langchain_kronvex.langgraph.search import CheckedSearch, Searcher
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.namespaced_items import AGENT_SUFFIX, TEXTS, Namespace, owner_of
 from langchain_kronvex.memory.scope_from_config import check_memory
 from langchain_kronvex.storage.backend import Record
 
-AGENT_SUFFIX = ".langgraph"
 _Place = tuple[Namespace, str]
 
 
@@ -250,7 +244,7 @@ class KronvexStore(BaseStore):
         if changed is None:
             return
         parts: list[Record] = []
-        if record.metadata.get(items.TEXTS):
+        if record.metadata.get(TEXTS):
             parts = engine.find(items.select_parts(record.scope.owner, [record.key]))
         for each in (changed, *(replace(p, expires_at=changed.expires_at) for p in parts)):
             with contextlib.suppress(MemoryNotFound, InvalidInput):

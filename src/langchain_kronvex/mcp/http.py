@@ -52,7 +52,7 @@ class McpEndpoint:
 
     def add_to(self, app: Starlette) -> None:
         """Serve it by an app, from its start to its end."""
-        app.router.routes.insert(0, Route("/mcp", self))
+        app.router.routes[:0] = [Route("/mcp", self), Route("/mcp/", self)]
         inner = app.router.lifespan_context
 
         @asynccontextmanager

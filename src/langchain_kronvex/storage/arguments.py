@@ -125,6 +125,7 @@ class StoreCondition:
         upcoming: The embeddings of a reindexing that was not finished.
         expired: Records that have expired, and are still stored.
         is_erasing: Whether bytes of forgotten records are still to be erased.
+        set_aside: Exchanges of the agent that consolidation has given up on.
         is_writable: Whether the database lets this role write.
         agents: The agents with memories, and how many each has.
     """
@@ -134,6 +135,7 @@ class StoreCondition:
     upcoming: str | None = None
     expired: int = 0
     is_erasing: bool = False
+    set_aside: int = 0
     is_writable: bool = True
     agents: Mapping[str, int] = field(default_factory=dict)
 

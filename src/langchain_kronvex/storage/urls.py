@@ -86,7 +86,7 @@ def _backend(url: str, agent_id: str, settings: Settings) -> MemoryBackend:
 
         return open_service(url, agent_id, settings)
     if is_postgres(url):
-        return _postgres()(_conninfo(url), agent_id, settings)
+        return _postgres()(conninfo(url), agent_id, settings)
     path = sqlite_path(url)
     from langchain_kronvex.storage.sqlite.backend import SqliteBackend
 
@@ -122,10 +122,12 @@ def require_store(url: str, postgres: PostgresOptions | None = None) -> None:
         return
     if is_postgres(url):
         options = postgres or PostgresOptions()
-        exists = _postgres().exists(_conninfo(url), options, timeout=10.0)
+        exists = _postgres().exists(conninfo(url), options, timeout=10.0)
         place = f"The schema {options.schema} of the database"
     else:
         path = sqlite_path(url)
+        if path is not None and path.is_dir():
+            raise StoreUnavailable(f"{path} is a folder. Name a file in it: {url}/memory.db")
         exists = path is None or (os.path.isfile(path) and os.path.getsize(path) > 0)
         place = str(path)
     if not exists:
@@ -163,7 +165,7 @@ def _postgres() -> type[PostgresBackend]:
     return PostgresBackend
 
 
-def _conninfo(url: str) -> str:
+def conninfo(url: str) -> str:
     """Return the connection string of a PostgreSQL URL; "" if it names nothing."""
     rest = url.partition("://")[2]
     return f"postgresql://{rest}" if rest else ""

@@ -18,7 +18,10 @@ _MOST_LOG_BYTES = 256 << 20
 _MOST_SKEW_SECONDS = 60.0
 _ADVICE: tuple[tuple[type[errors.KronvexError], str], ...] = (
     (errors.StoreBusy, "End the process that holds the store, or wait until it is done."),
-    (errors.NotAStore, "Restore the file from a backup, or choose another path with --url."),
+    (
+        errors.NotAStore,
+        "Choose another path, or restore the file if it was a store.",
+    ),
     (errors.SchemaTooNew, "Run: pip install -U langchain-kronvex"),
     (errors.Unauthorized, "Set KRONVEX_API_KEY to a key of this server (langchain-kronvex keys)."),
     (errors.AgentNotFound, "Check KRONVEX_AGENT_ID or --agent, and that the key is of the agent."),
@@ -76,7 +79,7 @@ _FILE_SYSTEMS = (
 def findings(facts: Facts) -> list[Finding]:
     """Return all findings, in the order in which they are shown."""
     found = [*_place(facts), *_opening(facts)]
-    if facts.file is not None:
+    if facts.file is not None and not isinstance(facts.error, errors.NotAStore):
         found += _file(facts.file)
     if facts.store is not None:
         found += [*_contents(facts, facts.store), *_work(facts.store)]
@@ -199,6 +202,12 @@ def _work(store: StoreFacts) -> Iterator[Finding]:
             "problem" if stats.failed else "note",
             f"{stats.pending:,} writes wait to be sent, {stats.failed:,} were refused.",
             "See: langchain-kronvex outbox list",
+        )
+    if condition.set_aside:
+        yield _note(
+            f"Consolidation has set {condition.set_aside:,} exchanges aside: the model's answers "
+            "about them could not be used.",
+            "Run: langchain-kronvex consolidate --again set_aside --model MODEL",
         )
     yield _ok(
         "Each running program counts its own pending, failed and degraded work: memory.stats()."

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.sqlite_files import application_id
@@ -41,7 +41,7 @@ def writing(file: File) -> Iterator[Write]:
     if not isinstance(file, str | os.PathLike):
         yield _writer(file)
         return
-    path = _checked_path(file)
+    path = checked_path(file)
     if path.exists() and not path.is_file():
         raise InvalidInput(f"{path} is not a file. Name one, or pass an open stream.")
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
@@ -77,18 +77,30 @@ def reading(file: File, *, max_line_chars: int = MAX_LINE_CHARS) -> Iterator[Ite
         InvalidInput: It is neither a path nor a stream.
         OSError: The file cannot be read.
     """
+    with opened(file) as stream:
+        yield _lines(stream, max_line_chars)
+
+
+@contextmanager
+def opened(file: File) -> Iterator[IO[Any]]:
+    """Open a path for reading, also of a compressed file; a stream is returned as it is.
+
+    Raises:
+        InvalidInput: It is neither a path nor a stream.
+        OSError: The file cannot be read.
+    """
     if not isinstance(file, str | os.PathLike):
         if not hasattr(file, "readline"):
             raise _not_a_file(file)
-        yield _lines(file, max_line_chars)
+        yield file
         return
-    path = _checked_path(file)
+    path = checked_path(file)
     if path.is_dir() or not path.exists():
         raise InvalidInput(f"No such file: {path.absolute()}")
     with path.open("rb") as raw:
         packed = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP_MAGIC else None
         with packed or nullcontext(raw) as stream:
-            yield _lines(stream, max_line_chars)
+            yield cast("IO[Any]", stream)
 
 
 def _lines(stream: Any, max_chars: int) -> Iterator[Line]:
@@ -113,10 +125,13 @@ def _lines(stream: Any, max_chars: int) -> Iterator[Line]:
         yield number, text
 
 
-def _checked_path(file: str | os.PathLike[str]) -> Path:
+def checked_path(file: str | os.PathLike[str]) -> Path:
     """Return a path that the system accepts and that does not belong to a store.
 
     A store must not be replaced, and one that is open here must not be opened a second time.
+
+    Raises:
+        InvalidInput: It is something else.
     """
     try:
         path = Path(file)

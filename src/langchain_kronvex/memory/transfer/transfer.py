@@ -29,9 +29,11 @@ from langchain_kronvex.memory.transfer.format import (
     record_fields,
 )
 from langchain_kronvex.storage.backend import Record
+from langchain_kronvex.storage.record import is_visible
 
 logger = logging.getLogger("langchain_kronvex")
-_BATCH_CHARS = 8 << 20
+MAX_BATCH_CHARS = 8 << 20
+MAX_BATCH_RECORDS = 1000
 _CUT_OFF = "The file ends at line {} and was cut off. Import it again when it is whole."
 _SETTLE_SECONDS = 10.0  # for background writes, such as access counts
 
@@ -123,7 +125,7 @@ class Import:
     file: File
     progress: bool | Progress | None
     abandoned: bool = False
-    batch_records: int = field(default=1000, kw_only=True)
+    batch_records: int = field(default=MAX_BATCH_RECORDS, kw_only=True)
     _header: Fields = field(default_factory=dict, init=False)
     _counts: Counts = field(default_factory=Counter, init=False)
     _width: int | None = field(default=None, init=False)
@@ -138,7 +140,7 @@ class Import:
             tell(0, total)
             try:
                 for batch in self._batches(lines):
-                    stored += self._store(batch)
+                    stored += restore(self.engine, batch, self._header["model"])
                     done += len(batch)
                     tell(done, max(done, total))
                     if self.abandoned:
@@ -150,19 +152,6 @@ class Import:
             if done < total:  # some were erased while the file was written
                 tell(done, done)
         return _summary(self._counts, stored)
-
-    def _store(self, batch: Sequence[Record]) -> int:
-        """Store a batch; return how many records were new."""
-        now, model = self.engine.clock(), self.engine.model.current
-        records = [r for r in batch if r.pinned or r.expires_at is None or r.expires_at > now]
-        width = next((len(r.vector) for r in records if r.vector is not None), None)
-        is_ours = model and self._header["model"] == model.name and model.width in (None, width)
-        if width is not None and not is_ours:
-            records = [replace(record, vector=None) for record in records]
-        if not records:
-            return 0
-        complete, _ = with_local_vectors(model, records)
-        return self.engine.backend.restore(complete, now, model.name if model else None)
 
     def _batches(self, lines: Iterator[Line]) -> Iterator[list[Record]]:
         """Return the records in batches; from a file that was cut off, those before the cut.
@@ -179,7 +168,7 @@ class Import:
                     break
                 batch.append(self._record(fields))
             chars += len(text)
-            if len(batch) == self.batch_records or chars > _BATCH_CHARS:
+            if len(batch) == self.batch_records or chars > MAX_BATCH_CHARS:
                 yield batch
                 batch, chars = [], 0
         yield batch
@@ -204,6 +193,29 @@ class Import:
                 raise InvalidInput(f"the vector has not {self._width} dimensions, as those before.")
         self._counts[record.kind] += 1
         return record
+
+
+def restore(engine: Engine, batch: Sequence[Record], vectors_of: str | None = None) -> int:
+    """Store records in one transaction, without those that have expired.
+
+    Args:
+        engine: The engine of the memory.
+        batch: The records; vectors that the memory cannot use are left out.
+        vectors_of: The name of the model of their vectors.
+
+    Returns:
+        How many of them were new.
+    """
+    now, model = engine.clock(), engine.model.current
+    records = [record for record in batch if is_visible(record, now)]
+    width = next((len(r.vector) for r in records if r.vector is not None), None)
+    is_ours = model and vectors_of == model.name and model.width in (None, width)
+    if width is not None and not is_ours:
+        records = [replace(record, vector=None) for record in records]
+    if not records:
+        return 0
+    complete, _ = with_local_vectors(model, records)
+    return engine.backend.restore(complete, now, model.name if model else None)
 
 
 @contextmanager

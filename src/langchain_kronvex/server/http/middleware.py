@@ -25,8 +25,8 @@ from langchain_kronvex.server.settings import ServerSettings
 from langchain_kronvex.storage.urls import is_loopback
 
 _VERSION_HEADER = (b"x-kronvex-version", VERSION.encode())
-MCP_PATH = "/mcp"
-_GUARDED = ("/api/v1", "/auth", MCP_PATH)
+MCP_PATHS = ("/mcp", "/mcp/")
+_GUARDED = ("/api/v1", "/auth", "/mcp")
 _WINDOW_SECONDS = 60.0  # of the rate limit
 _SLOW_SECONDS = 1.0  # of receiving a body
 _USER_PATH = ["", "api", "v1", "agents", "memories", "user"]
@@ -143,7 +143,8 @@ class AuthMiddleware:
             if guarded:
                 scope.setdefault("state", {})["key_id"] = await self._authenticate(scope, headers)
                 self._limit(scope["state"])
-            _check_path(scope)
+            if _inner_path(scope) not in MCP_PATHS:  # whose last part may be empty
+                _check_path(scope)
             receive = self._bounded(scope, headers, receive, guarded=guarded)
         except ApiError as error:
             await error.response()(scope, receive, send)
@@ -162,7 +163,7 @@ class AuthMiddleware:
 
         Keys with a user are for MCP alone, and MCP is for them alone.
         """
-        secrets, for_mcp = headers.getlist("x-api-key"), _inner_path(scope) == MCP_PATH
+        secrets, for_mcp = headers.getlist("x-api-key"), _inner_path(scope) in MCP_PATHS
         if for_mcp:
             sent = [each.partition(" ") for each in headers.getlist("authorization")]
             secrets += [secret.strip() for kind, _, secret in sent if kind.lower() == "bearer"]

@@ -80,6 +80,7 @@ def stats(tx: Transaction, now: datetime) -> MemoryStats:
     """See `MemoryBackend.stats`."""
     (found,) = tx.execute(
         "SELECT count(*) FILTER (WHERE r.kind = 'memory'), "
+        "count(*) FILTER (WHERE r.kind = 'memory' AND r.superseded_by IS NOT NULL), "
         "count(*) FILTER (WHERE r.kind = 'message'), count(DISTINCT r.scope), "
         "count(*) FILTER (WHERE r.kind = 'memory' AND r.vector IS NULL), "
         "(SELECT coalesce(sum(pg_total_relation_size(relid))::bigint, "
@@ -89,7 +90,7 @@ def stats(tx: Transaction, now: datetime) -> MemoryStats:
         f"AND {rows.VISIBLE}",
         [tx.agent_id, now],
     )
-    names = ("memories", "messages", "users", "unembedded", "size_bytes")
+    names = ("memories", "superseded", "messages", "users", "unembedded", "size_bytes")
     return MemoryStats(location=tx.location, **dict(zip(names, found, strict=True)))
 
 
@@ -110,11 +111,17 @@ def condition(tx: Transaction, now: datetime) -> StoreCondition:
         "SELECT has_table_privilege('langchain_kronvex.records', 'INSERT') AND NOT "
         "pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'"
     )
+    set_aside = (
+        "SELECT count(*) FROM langchain_kronvex.second_looks AS l "
+        "JOIN langchain_kronvex.records AS r USING (scope, seq) "
+        f"WHERE l.set_aside AND {rows.OF_AGENT} AND {rows.VISIBLE}"
+    )
     return StoreCondition(
         schema=tx.column("SELECT max(step) FROM langchain_kronvex.schema_steps")[0],
         model=model_of.get(False),
         upcoming=model_of.get(True),
         expired=tx.column(expired, [now])[0],
+        set_aside=tx.column(set_aside, [tx.agent_id, now])[0],
         is_writable=tx.column(writable)[0],
         agents=dict(tx.execute(agents, [now])),
     )

@@ -67,6 +67,7 @@ def stats(agent: RemoteAgent, now: datetime) -> MemoryStats:
     messages = sum(record.kind == "message" for record in visible)
     owners = {record.scope.owner for record in visible}
     stored = {"memories": len(visible) - messages, "messages": messages, "users": len(owners)}
+    stored["superseded"] = sum(record.superseded_by is not None for record in visible)
     kept = {"pending": agent.outbox.unsent(), "failed": len(agent.outbox.refused())}
     last_error, place = described(problem) if problem else None, agent.location
     return MemoryStats(location=place, unembedded=0, last_error=last_error, **stored, **kept)

@@ -52,13 +52,16 @@ def owners(db: AgentConnection, beginning: str, now: datetime) -> list[str]:
 def stats(db: AgentConnection, now: datetime, size_bytes: int | None) -> MemoryStats:
     """Return how much is stored."""
     counts = db.execute(
-        "SELECT coalesce(sum(kind = 'memory'), 0), coalesce(sum(kind = 'message'), 0), "
+        "SELECT coalesce(sum(kind = 'memory'), 0), "
+        "coalesce(sum(kind = 'memory' AND superseded_by IS NOT NULL), 0), "
+        "coalesce(sum(kind = 'message'), 0), "
         "count(DISTINCT scope), coalesce(sum(kind = 'memory' AND vector IS NULL), 0) "
         f"FROM records AS r WHERE scope IN ({rows.OF_AGENT}) AND kind <> 'item' "
         f"AND {rows.VISIBLE}",
         (db.agent_id, to_micros(now)),
     ).fetchone()
-    named = dict(zip(("memories", "messages", "users", "unembedded"), counts, strict=True))
+    names = ("memories", "superseded", "messages", "users", "unembedded")
+    named = dict(zip(names, counts, strict=True))
     return MemoryStats(location=db.location, size_bytes=size_bytes, **named)
 
 
@@ -72,11 +75,16 @@ def condition(db: AgentConnection, now: datetime) -> StoreCondition:
         "SELECT agent_id, count(*) FROM records AS r JOIN scopes USING (scope) "
         f"WHERE kind = 'memory' AND {rows.VISIBLE} GROUP BY agent_id"
     )
+    set_aside = (
+        "SELECT count(*) FROM second_looks AS l JOIN records AS r USING (seq) "
+        f"WHERE l.set_aside AND r.scope IN ({rows.OF_AGENT}) AND {rows.VISIBLE}"
+    )
     return StoreCondition(
         schema=db.execute("PRAGMA user_version").fetchone()[0],
         model=model_of.get(0),
         upcoming=model_of.get(1),
         expired=db.execute(expired, (to_micros(now),)).fetchone()[0],
+        set_aside=db.execute(set_aside, (db.agent_id, to_micros(now))).fetchone()[0],
         is_erasing=bool(db.execute("SELECT 1 FROM settings WHERE name = 'erasing'").fetchall()),
         agents=dict(db.execute(agents, (to_micros(now),)).fetchall()),
     )
