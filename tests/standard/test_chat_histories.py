@@ -41,7 +41,6 @@ class TestKronvexChatMessageHistory(ChatHistoryTests):
         return close
 
 
-@pytest.mark.soak
 class TestOnPostgres(TestKronvexChatMessageHistory):
     @pytest.fixture
     def store_url(self, tmp_path: Path) -> str:

@@ -95,7 +95,7 @@ class StoreSearchTests(StoreFixtures):
         store.batch(
             [PutOp(("n",), f"k{n:03d}", {"rare": n % 20 == 7, "text": f"{n}"}) for n in range(100)]
         )
-        for options in ({}, {"filter": {"rare": True}}):
+        for options in _optional(filter={"rare": True}):
             whole = _keys(store.search(("n",), limit=200, **options))
             assert len(whole) == len(set(whole)) == (5 if options else 100)
             pages = [store.search(("n",), limit=3, offset=n, **options) for n in (0, 3, 6, 200)]
@@ -118,7 +118,7 @@ class StoreSearchTests(StoreFixtures):
     def test_pages_of_a_query_follow_each_other(self, facts: BaseStore) -> None:
         """With or without a filter."""
         self._needs_queries()
-        for options in ({}, {"filter": {"weight": {"$gte": 5}}}):
+        for options in _optional(filter={"weight": {"$gte": 5}}):
             whole = _keys(facts.search(_ANA, query="Ana in the city", **options))
             assert len(whole) == (3 if options else 4)
             pages = [
@@ -164,6 +164,10 @@ class StoreSearchTests(StoreFixtures):
     def _needs_queries(self) -> None:
         if not self.searches_by_query:
             pytest.skip("searches_by_query is False")
+
+
+def _optional(**options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {}, options
 
 
 def _keys(found: list[SearchItem]) -> list[str]:

@@ -52,10 +52,7 @@ _LISTINGS: dict[str, tuple[dict[str, Any], list[tuple[str, ...]]]] = {
     "offset behind the end": ({"offset": 99}, []),
 }
 _STEPS = 5
-_INVALID: dict[str, Any] = {
-    "empty": (), "empty label": ("a", ""), "period": ("a", "b.c"), "number": ("a", 3),
-    "reserved": ("langgraph", "x"),
-}  # fmt: skip
+_INVALID: list[Any] = [(), ("a", ""), ("a", "b.c"), ("a", 3), ("langgraph", "x")]
 
 
 class StoreFixtures(ContractTests):
@@ -107,13 +104,13 @@ class StoreTests(StoreFixtures):
         assert item.created_at.tzinfo is not None
         assert item.updated_at >= item.created_at
 
-    @pytest.mark.parametrize("text", ["nul \0 nul", "half \ud83d of a pair"], ids=["NUL", "half"])
-    def test_any_text_is_a_value(self, store: BaseStore, text: str) -> None:
+    def test_any_text_is_a_value(self, store: BaseStore) -> None:
         """JSON has escapes for the characters that databases and UTF-8 refuse."""
-        store.put(ANA, "k", {text: text})
-        item = store.get(ANA, "k")
-        assert item
-        assert item.value == {text: text}
+        for text in ("nul \0 nul", "half \ud83d of a pair"):
+            store.put(ANA, "k", {text: text})
+            item = store.get(ANA, "k")
+            assert item
+            assert item.value == {text: text}
 
     def test_a_missing_item_is_none(self, store: BaseStore) -> None:
         """Neither another key nor a namespace above or below has the item."""
@@ -200,11 +197,11 @@ class StoreTests(StoreFixtures):
         store.batch([PutOp(("a",), key, value) for key in values for value in values[key]])
         assert [(item.key, item.value) for item in store.search(("a",))] == [("k", {"v": 3})]
 
-    @pytest.mark.parametrize("kind", _INVALID)
-    def test_an_invalid_namespace_is_rejected(self, store: BaseStore, kind: str) -> None:
+    def test_an_invalid_namespace_is_rejected(self, store: BaseStore) -> None:
         """`put` raises, and nothing is stored."""
-        with pytest.raises(InvalidNamespaceError):
-            store.put(_INVALID[kind], "k", {"v": 1})
+        for invalid in _INVALID:
+            with pytest.raises(InvalidNamespaceError):
+                store.put(invalid, "k", {"v": 1})
         assert store.list_namespaces() == []
 
     def test_a_batch_is_written_whole_or_not_at_all(self, store: BaseStore) -> None:
@@ -295,8 +292,8 @@ class StoreTests(StoreFixtures):
         store.put(("expired",), "short", {"v": 1}, ttl=self.ttl)
         pass_minutes(self.ttl * 1.2)
         assert store.get(ANA, "short", refresh_ttl=False) is None
-        for options in ({}, {"filter": {"v": 1}}):
-            assert {item.key for item in store.search(ANA, **options)} == {"long", "ever"}
+        for wanted in (None, {"v": 1}):
+            assert {item.key for item in store.search(ANA, filter=wanted)} == {"long", "ever"}
         assert store.list_namespaces() == [ANA]
 
     def test_a_put_starts_a_new_lifetime(self, store: BaseStore, pass_minutes: PassMinutes) -> None:
