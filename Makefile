@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SPREAD := -n auto --maxprocesses 4 --dist loadfile
 OLDEST := .venv-oldest/bin/python
+WITH_LLAMA_INDEX := tests/llama tests/mcp_server tests/surfaces/test_conditions.py
 NO_LANGMEM := --ignore tests/graph/test_langmem.py
 
 RELEASE := .venv-release/bin/python
@@ -83,9 +84,9 @@ test-oldest:  ## the test suite on the lowest supported version of every depende
 	$(OLDEST) -m pip install --quiet --editable . --group test-without-llama-index \
 		--constraint tests/oldest.txt
 	$(OLDEST) -m pytest $(SPREAD) --ignore tests/docs --ignore tests/architecture \
-		--ignore tests/llama --ignore tests/mcp_server $(NO_LANGMEM)
+		$(addprefix --ignore ,$(WITH_LLAMA_INDEX)) $(NO_LANGMEM)
 	$(OLDEST) -m pip install --quiet --requirement tests/oldest-llama-index.txt
-	$(OLDEST) -m pytest $(SPREAD) tests/llama tests/mcp_server
+	$(OLDEST) -m pytest $(SPREAD) $(WITH_LLAMA_INDEX)
 
 $(STAMP): pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
