@@ -108,9 +108,7 @@ class StoreTests(StoreFixtures):
         """JSON has escapes for the characters that databases and UTF-8 refuse."""
         for text in ("nul \0 nul", "half \ud83d of a pair"):
             store.put(ANA, "k", {text: text})
-            item = store.get(ANA, "k")
-            assert item
-            assert item.value == {text: text}
+            assert _value(store, ANA, "k") == {text: text}
 
     def test_a_missing_item_is_none(self, store: BaseStore) -> None:
         """Neither another key nor a namespace above or below has the item."""
@@ -162,9 +160,7 @@ class StoreTests(StoreFixtures):
         item = store.get(ANA, "k")
         assert item
         item.value["list"].append(3)
-        again = store.get(ANA, "k")
-        assert again
-        assert again.value == {"list": [1]}
+        assert _value(store, ANA, "k") == {"list": [1]}
 
     def test_results_are_in_the_order_of_the_operations(self, store: BaseStore) -> None:
         """A batch reads before it writes."""
@@ -234,9 +230,7 @@ class StoreTests(StoreFixtures):
         """After everything was closed, the items are read from where they were stored."""
         open_store().put(ANA, "k", {"v": 1})
         reopen()
-        item = open_store().get(ANA, "k")
-        assert item
-        assert item.value == {"v": 1}
+        assert _value(open_store(), ANA, "k") == {"v": 1}
         assert open_store().list_namespaces() == [ANA]
 
     def test_threads_lose_nothing(self, open_store: OpenStore) -> None:
@@ -250,9 +244,7 @@ class StoreTests(StoreFixtures):
                 own.put(("own", str(writer)), f"k{step}", {"step": step})
 
         writers = in_threads(write)
-        item = store.get(("shared",), "same")
-        assert item
-        assert item.value == {"step": _STEPS - 1}
+        assert _value(store, ("shared",), "same") == {"step": _STEPS - 1}
         assert len(store.search(("own",), limit=1000)) == _STEPS * writers
 
     @pytest.mark.asyncio
@@ -330,6 +322,11 @@ class StoreTests(StoreFixtures):
             assert item.updated_at == put.updated_at
         pass_minutes(self.ttl * 0.7)
         assert read(False) is None
+
+
+def _value(store: BaseStore, namespace: tuple[str, ...], key: str) -> Any:
+    item = store.get(namespace, key)
+    return item and item.value
 
 
 def _needs_lifetimes(store: BaseStore) -> None:
