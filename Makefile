@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SPREAD := -n auto --maxprocesses 4 --dist loadfile
 OLDEST := .venv-oldest/bin/python
-WITH_LLAMA_INDEX := tests/llama tests/mcp_server tests/surfaces/test_conditions.py
+LAST := tests/llama tests/mcp_server tests/surfaces/test_conditions.py \
+	tests/integration/test_missing_capabilities.py
+NOT_STOPPED := tests/surfaces/test_chains_streams.py::test_a_stream_of_an_agent_that_is_closed_early
 NO_LANGMEM := --ignore tests/graph/test_langmem.py
 
 RELEASE := .venv-release/bin/python
@@ -75,8 +77,9 @@ release-check:  ## build sdist and wheel, look into them, install and use them
 	$(RELEASE) -m pip install --quiet --group release
 	$(RELEASE) scripts/release_check.py $(CHECKS)
 
-# Left out are docs and architecture, which speak of the newest versions, and LangMem. LlamaIndex
-# asks for a newer pydantic than all others do, so that its tests come last and by themselves.
+# Left out are docs and architecture, which speak of the newest versions, LangMem, and a test of
+# what LangGraph 1.0.0 does not do: stop an agent whose stream is closed. LlamaIndex and MCP ask for
+# a newer pydantic than all others do, so that their tests come last and by themselves.
 test-oldest: PYTHON = python3.10
 test-oldest:  ## the test suite on the lowest supported version of every dependency
 	$(PYTHON) -m venv --clear .venv-oldest
@@ -84,9 +87,10 @@ test-oldest:  ## the test suite on the lowest supported version of every depende
 	$(OLDEST) -m pip install --quiet --editable . --group test-without-llama-index \
 		--constraint tests/oldest.txt
 	$(OLDEST) -m pytest $(SPREAD) --ignore tests/docs --ignore tests/architecture \
-		$(addprefix --ignore ,$(WITH_LLAMA_INDEX)) $(NO_LANGMEM)
+		$(addprefix --ignore ,$(LAST)) $(NO_LANGMEM) \
+		--deselect $(NOT_STOPPED)
 	$(OLDEST) -m pip install --quiet --requirement tests/oldest-llama-index.txt
-	$(OLDEST) -m pytest $(SPREAD) $(WITH_LLAMA_INDEX)
+	$(OLDEST) -m pytest $(SPREAD) $(LAST)
 
 $(STAMP): pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
