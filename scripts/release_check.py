@@ -22,7 +22,7 @@ from email.parser import Parser
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-MAX_WHEEL_BYTES = 12_500_000  # the tables of word vectors hold 10.8 MB of information
+MAX_WHEEL_BYTES = 8_000_000
 PYTHONS = [f"python3.{minor}" for minor in range(10, 20)]
 SOURCE = "src/langchain_kronvex"
 REQUIRED_OF_WHEEL = [
