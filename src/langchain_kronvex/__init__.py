@@ -1,5 +1,6 @@
 """Long-term memory for LangChain: chains and agents that remember across restarts."""
 
+from langchain_kronvex.core import __version__ as __version__
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.errors import (
     AgentNotFound,

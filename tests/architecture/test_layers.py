@@ -27,6 +27,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "langgraph": ADAPTERS,
     "llama_index": ADAPTERS,
     "tools": ADAPTERS,
+    "testing": ("core",),
     "consolidation": ADAPTERS,
     "importers": ADAPTERS,
     "server": (*ADAPTERS, "consolidation"),

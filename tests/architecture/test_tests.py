@@ -12,7 +12,8 @@ PUBLIC = {
     "langchain_kronvex", "langchain_kronvex.consolidation", "langchain_kronvex.embeddings",
     "langchain_kronvex.importers",
     "langchain_kronvex.langgraph", "langchain_kronvex.llama_index", "langchain_kronvex.middleware",
-    "langchain_kronvex.mcp", "langchain_kronvex.server", "langchain_kronvex.tools",
+    "langchain_kronvex.mcp", "langchain_kronvex.server", "langchain_kronvex.testing",
+    "langchain_kronvex.tools",
 }  # fmt: skip
 ABOUT_THE_INSIDE = {"architecture", "inside.py"}
 FILES = sorted(

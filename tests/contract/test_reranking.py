@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 from langchain_core.callbacks import Callbacks
-from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
 
 from contract.conftest import OpenDriver
 from contract.drivers import NOW, Driver
+
+try:
+    from langchain_core.cross_encoders import BaseCrossEncoder
+except ImportError:  # an older langchain-core
+    from langchain_classic.retrievers.document_compressors.cross_encoder import BaseCrossEncoder
 
 NAMES = ["Ada", "Bea", "Cleo", "Dora", "Edda", "Fay", "Gina", "Hedda", "Ida", "Jo"]
 

@@ -17,24 +17,9 @@ OpenStore = Callable[..., KronvexStore]
 A = ("a",)
 
 
-def test_an_expired_item_is_invisible_at_once(store: KronvexStore, clock: Clock) -> None:
-    store.put(A, "short", {"text": "tea"}, ttl=1.5)
-    store.put(A, "long", {"text": "tea"}, ttl=10)
-    store.put(A, "for ever", {"text": "tea"})
-    clock.advance(minutes=2)
-
-    assert store.get(A, "short") is None
-    for options in ({"query": "tea"}, {}, {"filter": {"text": "tea"}}):
-        assert {item.key for item in store.search(A, **options)} == {"long", "for ever"}
-
-
-@pytest.mark.parametrize("way", ["get", "search", "query"])
-def test_reading_restarts_the_lifetime(store: KronvexStore, clock: Clock, way: str) -> None:
+def test_a_query_restarts_the_lifetime(store: KronvexStore, clock: Clock) -> None:
     def read(refresh: bool | None) -> bool:
-        if way == "get":
-            return store.get(A, "k", refresh_ttl=refresh) is not None
-        query = "tea" if way == "query" else None
-        return bool(store.search(A, query=query, refresh_ttl=refresh))
+        return bool(store.search(A, query="tea", refresh_ttl=refresh))
 
     store.put(A, "k", {"text": "tea"}, ttl=10)
     created = clock.now
@@ -83,26 +68,6 @@ def test_the_default_lifetime(open_store: OpenStore, clock: Clock) -> None:
     assert {item.key for item in store.search(A)} == {"own", "none"}
     clock.advance(minutes=61)
     assert {item.key for item in store.search(A)} == {"none"}
-
-
-def test_a_put_starts_a_new_lifetime(store: KronvexStore, clock: Clock) -> None:
-    store.put(A, "k", {"v": 1}, ttl=10)
-    store.put(A, "l", {"v": 1}, ttl=10)
-    clock.advance(minutes=8)
-    store.put(A, "k", {"v": 2}, ttl=10)
-    store.put(A, "l", {"v": 2})
-    clock.advance(minutes=8)
-    assert store.get(A, "k", refresh_ttl=False).value == {"v": 2}
-    clock.advance(days=1)
-    assert {item.key for item in store.search(A)} == {"l"}
-
-
-def test_a_new_item_replaces_an_expired_one(store: KronvexStore, clock: Clock) -> None:
-    store.put(A, "k", {"v": 1}, ttl=1)
-    clock.advance(minutes=2)
-    store.put(A, "k", {"v": 2})
-    item = store.get(A, "k")
-    assert (item.value, item.created_at) == ({"v": 2}, clock.now)
 
 
 def test_reading_does_not_restore_replaced_or_deleted_items(

@@ -26,6 +26,7 @@ from langchain_kronvex import (
     ServerMisbehaved,
     ServerUnavailable,
     Unauthorized,
+    __version__,
     with_memory,
 )
 
@@ -257,13 +258,15 @@ async def test_the_chat_goes_on_without_the_server(open_on: Open, told: list[Exc
 
 
 def test_a_client_of_ones_own_is_used_and_not_closed(plain: PlainServer, open_on: Open) -> None:
-    seen: list[str] = []
-    with httpx.Client(event_hooks={"request": [lambda r: seen.append(r.method)]}) as client:
+    seen: list[httpx.Request] = []
+    with httpx.Client(event_hooks={"request": [seen.append]}) as client:
         memory = open_on(plain, http_client=client)
         memory.remember("tea", user_id="ana")
         assert memory.recall("tea", user_id="ana")
         memory.close()
-        assert "POST" in seen
+        assert "POST" in {request.method for request in seen}
+        agents = {request.headers["User-Agent"] for request in seen}
+        assert agents == {f"langchain-kronvex/{__version__}"}
         assert not client.is_closed
     assert "x-api-key" not in client.headers
 

@@ -7,7 +7,6 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 from langchain_kronvex.cli.changing import add_changing_commands
@@ -22,6 +21,7 @@ from langchain_kronvex.cli.reading import add_reading_commands
 from langchain_kronvex.cli.serve import add_serve_command
 from langchain_kronvex.cli.terminal import note
 from langchain_kronvex.cli.transfer import add_transfer_commands
+from langchain_kronvex.core import __version__
 from langchain_kronvex.core.errors import (
     ConfigurationError,
     InvalidInput,
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = _Parser(prog="langchain-kronvex", description=__doc__)
-    shown = f"langchain-kronvex {version('langchain-kronvex')}"
+    shown = f"langchain-kronvex {__version__}"
     parser.add_argument("--version", action="version", version=shown)
     store = argparse.ArgumentParser(add_help=False)
     store.add_argument("--url", help="the store, such as sqlite:///memory.db (KRONVEX_URL)")

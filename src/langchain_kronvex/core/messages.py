@@ -28,7 +28,7 @@ _KEPT = ("id", "name", "role", "tool_call_id", "status")
 _RESTORED = "restored"  # the key of fields that LangChain's classes would change on reading
 _NOTICE = re.compile(
     r"Model call failed after \d+ attempts? with |Model call limits exceeded: |"
-    r"('.+' tool|Tool) call limit reached: "
+    r"('.+' tool|Tool) call limit(s exceeded| reached): "
 )
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from langchain_kronvex.core.errors import ConfigurationError, NotAStore, StoreUnavailable
 
 logger = logging.getLogger("langchain_kronvex")
+# Elsewhere, as on Windows, access lists say who may open a file, and its mode says nothing.
+HAS_MODES = hasattr(os, "getuid")
 Identity = tuple[int, int]  # device and inode of a file, the same for all its names
 
 
@@ -103,14 +105,20 @@ def uri_to_read(path: Path) -> str:
 
 def _keep_private(path: Path, mode: int) -> None:
     """Take the rights of other users away, and say so."""
-    if os.name != "posix" or not mode & 0o077:
+    if not HAS_MODES or not mode & 0o077:
         return
     try:
         for side in ("", "-wal", "-shm"):
             with suppress(FileNotFoundError):
                 Path(f"{path}{side}").chmod(0o600)
-        logger.warning("%s was open to other users of this machine; it is now private (0600)", path)
+        is_private = not path.stat().st_mode & 0o077  # some file systems keep no modes
     except PermissionError:
+        is_private = False
+    if is_private:
+        logger.warning("%s was open to other users of this machine; it is now private (0600)", path)
+    else:
         logger.warning(
-            "%s is open to other users of this machine; only its owner can mend it", path
+            "%s is open to other users of this machine; only its owner can mend it, and only on a "
+            "file system with permissions",
+            path,
         )

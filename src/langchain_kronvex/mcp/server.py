@@ -6,7 +6,6 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from typing import Any, TypeVar
 
 from mcp import McpError, types
@@ -14,6 +13,7 @@ from mcp.server import Server
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from pydantic import ValidationError
 
+from langchain_kronvex.core import __version__
 from langchain_kronvex.core.errors import (
     InvalidInput,
     KronvexError,
@@ -71,7 +71,7 @@ def serve_scope(
     memory: KronvexMemory, whose: Callable[[Any], Scope], *, read_only: bool
 ) -> Server[Any, Any]:
     """Return an MCP server on the scope that a function of the request's context names."""
-    server: Any = Server("langchain-kronvex", version("langchain-kronvex"), _INSTRUCTIONS)
+    server: Any = Server("langchain-kronvex", __version__, _INSTRUCTIONS)
     reading = check_flag(read_only, "read_only")
     tools = {name: tool for name, tool in TOOLS.items() if tool.reads or not reading}
     handlers = _Handlers(check_memory(memory), tools, lambda: whose(server.request_context))

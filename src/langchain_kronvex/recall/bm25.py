@@ -137,7 +137,8 @@ def _matching_dates(table: Table, term: str, days: Days | None) -> NDArray[np.bo
     """Mark the memories, except statements, whose date a term names; None for other terms."""
     if term == _DAYS and days:
         first, last = (10_000 * day.year + 100 * day.month + day.day for day in days)
-        said = 10_000 * table["year"].astype(np.int32) + np.int32(100) * table["month"]
+        # numpy 1 would keep the product with a scalar in the eight bits of the column.
+        said = 10_000 * table["year"].astype(np.int32) + 100 * table["month"].astype(np.int32)
         said += table["day"]
         inside: NDArray[np.bool_] = (first <= said) & (said <= last)
         inside &= table["form"] < Form.STATEMENT

@@ -334,11 +334,13 @@ def _consolidating(model: BaseChatModel, memory: KronvexMemory) -> KronvexConsol
     return consolidator
 
 
-@contextmanager
-def agent_of_path(agent_id: str, request: Request) -> Iterator[OpenAgent]:
-    """Keep the agent in the path open; `Endpoint` calls this, and FastAPI describes it."""
+def _agent_of_path(agent_id: str, request: Request) -> Iterator[OpenAgent]:
+    """Keep the agent in the path open."""
     with service_of(request).use(request, agent_id) as agent:
         yield agent
+
+
+agent_of_path = contextmanager(_agent_of_path)  # for `Endpoint`
 
 
 def service_of(request: Request) -> Service:
@@ -346,7 +348,8 @@ def service_of(request: Request) -> Service:
     return cast(Service, request.app.state.service)
 
 
-AgentInUse = Annotated[OpenAgent, Depends(agent_of_path)]
+# FastAPI describes the path by it; older ones cannot read the annotations of a decorated function.
+AgentInUse = Annotated[OpenAgent, Depends(_agent_of_path)]
 
 
 def key_id_of(request: Request) -> str:

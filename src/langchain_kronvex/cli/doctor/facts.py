@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from langchain_kronvex.cli.doctor.files import FileFacts, file_facts, with_probe
+from langchain_kronvex.core import __version__
 from langchain_kronvex.core.errors import KronvexError, StoreBusy, StoreError
 from langchain_kronvex.core.types import MemoryStats, SessionSummary, UserSummary
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
@@ -180,5 +181,5 @@ def _outboxes() -> list[OutboxFacts]:
 
 
 def _software() -> dict[str, str]:
-    ours = {name: version(name) for name in ("langchain-kronvex", "langchain-core")}
+    ours = {"langchain-kronvex": __version__, "langchain-core": version("langchain-core")}
     return {**ours, "Python": platform.python_version(), "SQLite": sqlite3.sqlite_version}

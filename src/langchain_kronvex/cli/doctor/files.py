@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from langchain_kronvex.core.errors import KronvexError, printable
-from langchain_kronvex.core.sqlite_files import uri_to_read
+from langchain_kronvex.core.sqlite_files import HAS_MODES, uri_to_read
 from langchain_kronvex.storage.urls import sqlite_path
 
 _PROBE_SECONDS = 0.5
@@ -59,10 +59,8 @@ def file_facts(url: str) -> FileFacts | None:
         return None
     if path is None:
         return None
-    given = url.removeprefix("sqlite:///")
-    facts = FileFacts(
-        path=path, is_relative=not given.startswith(("/", "~")), exists=os.path.isfile(path)
-    )
+    is_absolute = Path(url.removeprefix("sqlite:///")).expanduser().is_absolute()
+    facts = FileFacts(path=path, is_relative=not is_absolute, exists=os.path.isfile(path))
     with suppress(OSError):
         mounts = Path("/proc/mounts").read_text(encoding="utf-8", errors="replace")
         facts = replace(facts, file_system=file_system_of(path.resolve(), mounts))
@@ -72,9 +70,8 @@ def file_facts(url: str) -> FileFacts | None:
     with suppress(OSError):
         log = Path(f"{path}-wal")
         log_bytes, found = log.stat().st_size if log.exists() else 0, path.stat()
-        facts = replace(
-            facts, size_bytes=found.st_size, log_bytes=log_bytes, mode=found.st_mode & 0o777
-        )
+        mode = found.st_mode & 0o777 if HAS_MODES else facts.mode
+        facts = replace(facts, size_bytes=found.st_size, log_bytes=log_bytes, mode=mode)
     return facts
 
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 
+from langchain_kronvex.core import __version__
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput, KronvexError, NotSupported
 from langchain_kronvex.core.progress import Progress, reporting
@@ -78,7 +78,7 @@ class Export:
                     "user_id": self.user_id,
                     "model": self.model.name if self.model else None,
                     "created_at": self.engine.clock().isoformat(),
-                    "package": version("langchain-kronvex"),
+                    "package": __version__,
                     "records": total,
                 }
             )

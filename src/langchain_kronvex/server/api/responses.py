@@ -7,15 +7,15 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from importlib.metadata import version
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
+from langchain_kronvex.core import __version__
 from langchain_kronvex.core.types import Memory, RecalledMemory, SessionSummary
 
-VERSION = version("langchain-kronvex")
+VERSION = __version__
 
 
 class JsonResponse(Response):

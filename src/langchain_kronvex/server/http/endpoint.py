@@ -47,6 +47,8 @@ class Endpoint(APIRoute):
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        if options.get("status_code") == 204:
+            options["response_model"] = None  # old versions take `-> None` for a model
         super().__init__(path, endpoint, **options)
         hints = get_type_hints(endpoint)
         self._names = [name for name in hints if name != "return"]

@@ -15,7 +15,7 @@ import httpx
 from pydantic import SecretStr
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from langchain_kronvex.core import errors
+from langchain_kronvex.core import __version__, errors
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.rest.http.api import Request, read_json
@@ -25,6 +25,7 @@ MAX_ANSWER_BYTES = 32 << 20
 _ATTEMPTS = 3
 _MAX_RETRY_AFTER_SECONDS = 5.0  # a caller waits for the answer
 # As many connections as there are threads; most of them stay open for the next request.
+_USER_AGENT = f"langchain-kronvex/{__version__}"
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64)
 _FAULTS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, RuntimeError)
 
@@ -113,7 +114,7 @@ class Transport(ForkAware):
             return self._own
 
     def _built(self, client: httpx.Client, request: Request, deadline: float) -> httpx.Request:
-        headers = {"Accept": "application/json", "User-Agent": "langchain-kronvex"}
+        headers = {"Accept": "application/json", "User-Agent": _USER_AGENT}
         if self._key is not None:
             headers["X-API-Key"] = self._key.get_secret_value()
         step = max(min(self._timeout, deadline - time.monotonic()), 0.001)
