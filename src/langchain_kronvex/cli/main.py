@@ -13,6 +13,7 @@ from langchain_kronvex.cli.changing import add_changing_commands
 from langchain_kronvex.cli.consolidate import add_consolidate_command
 from langchain_kronvex.cli.doctor.command import add_doctor_command
 from langchain_kronvex.cli.evaluating import add_eval_command
+from langchain_kronvex.cli.inspect import add_inspect_command
 from langchain_kronvex.cli.keys import add_key_commands
 from langchain_kronvex.cli.mcp import add_mcp_command
 from langchain_kronvex.cli.opening import Add, agent_options, json_options
@@ -85,6 +86,8 @@ def parser() -> argparse.ArgumentParser:
     add_changing_commands(add, of_agent)
     add_eval_command(add, of_agent)
     add_serve_command(add("serve", help="serve the REST API from a store", parents=[memory]))
+    page = "see and correct the memories of a store in the browser"
+    add_inspect_command(add("inspect", help=page, parents=[memory]))
     add_mcp_command(add("mcp", help="serve one user's memories to an MCP client", parents=[memory]))
     add_key_commands(add("keys", help="manage API keys"), [store, json_options()])
     add_transfer_commands(add, of_agent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
+import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("langchain_kronvex.server")
 
-_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _DEFAULT_PER_MINUTE = 600  # for each key, when other machines can reach the server
 _UVICORN: Any = {
     "timeout_graceful_shutdown": 30,
@@ -46,6 +46,9 @@ def add_serve_command(serve: argparse.ArgumentParser) -> None:
     option("--mcp", action="store_true", help="also serve MCP at /mcp, to keys with a user")
     model = "provider:model that derives what is known of users, such as openai:gpt-4o-mini"
     option("--consolidate", metavar="MODEL", help=model)
+    page = "also serve the page to see and correct memories at /inspector; 'read-only' to see only"
+    only: Any = {"nargs": "?", "const": True, "default": False, "choices": ["read-only"]}
+    option("--inspector", metavar="read-only", help=page, **only)
     serve.set_defaults(command=_serve)
 
 
@@ -61,7 +64,8 @@ def _serve(asked: argparse.Namespace) -> None:
     options: Any = {name: getattr(asked, name) for name in same}
     settings = settings_for(url, asked.host, **options, cors_origins=tuple(asked.cors_origin))
     with KronvexMemory(url, embeddings=asked.embeddings) as memory:
-        app = create_app(memory, settings, consolidate=asked.consolidate)
+        more: Any = {"consolidate": asked.consolidate, "inspector": asked.inspector}
+        app = create_app(memory, settings, **more)
         if asked.mcp:
             from langchain_kronvex.mcp.http import McpEndpoint
 
@@ -85,6 +89,14 @@ def listen(app: Any, host: str, port: int) -> None:
     uvicorn.run(app, host=host, port=port, **_UVICORN)
 
 
+def listen_at(app: Any, listening: socket.socket) -> None:
+    """Serve an ASGI app at a socket that listens already."""
+    import uvicorn
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    uvicorn.Server(uvicorn.Config(app, **_UVICORN)).run([listening])
+
+
 def settings_for(
     url: str, host: str, *, requests_per_minute: int | None = None, **options: Any
 ) -> ServerSettings:
@@ -95,6 +107,7 @@ def settings_for(
     """
     from langchain_kronvex.server import ServerSettings
     from langchain_kronvex.server.registry import open_registry
+    from langchain_kronvex.server.settings import LOCAL_HOSTS
 
     local = is_loopback(host)
     with open_registry(url) as (keys, _):
@@ -111,7 +124,7 @@ def settings_for(
         )
     if requests_per_minute is None:
         requests_per_minute = 0 if local else _DEFAULT_PER_MINUTE
-    hosts = _LOCAL_HOSTS if unlocked else None
+    hosts = LOCAL_HOSTS if unlocked else None
     return ServerSettings(
         **options, requests_per_minute=requests_per_minute or None, allowed_hosts=hosts
     )

@@ -30,6 +30,7 @@ class RecallRequest:
         vector: The unit vector of the query; None to search by words alone.
         model: The name of the embeddings the vector comes from.
         is_encoded: Whether they are an encoder that reads whole texts, not the bundled table.
+        is_counted: Whether it counts as an access of what is found.
     """
 
     query: str
@@ -47,6 +48,7 @@ class RecallRequest:
     vector: Floats | None = None
     model: str | None = None
     is_encoded: bool = False
+    is_counted: bool = True
 
     def by_owner(self) -> list[RecallRequest]:
         """Return one request for each owner to search: the user, then the agent level if shared."""

@@ -20,6 +20,8 @@ It answers 501 for ingest (which needs a language model), graph, conflicts, audi
 scores (health of an agent, weekly, global), demo keys and webhooks, and without `consolidate=` for
 consolidate.
 
+With `inspector=True` it also serves a web page at `/inspector` to see and correct memories.
+
 Needs the extra: `pip install "langchain-kronvex[server]"`.
 """
 

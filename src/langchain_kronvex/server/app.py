@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI
 from langchain_core.language_models import BaseChatModel
@@ -39,6 +39,7 @@ def create_app(
     settings: ServerSettings | None = None,
     *,
     consolidate: BaseChatModel | str | None = None,
+    inspector: bool | Literal["read-only"] = False,
 ) -> FastAPI:
     """Return an ASGI app that offers the Kronvex REST API on a memory's store.
 
@@ -51,14 +52,18 @@ def create_app(
         settings: Limits and options.
         consolidate: A chat model, or its name such as `openai:gpt-4o-mini`, that derives what is
             known of each user from what they said, in the background; see `KronvexConsolidator`.
+        inspector: Serve a page to see and correct the memories at `/inspector`, behind the same API
+            keys; "read-only" only shows them.
 
     Raises:
         ConfigurationError: a server keeps the memory, or the model cannot be created.
-        InvalidInput: `memory`, `settings` or `consolidate` is of another type.
+        InvalidInput: `memory`, `settings`, `consolidate` or `inspector` is of another type.
     """
     settings = settings or ServerSettings()
     if not isinstance(settings, ServerSettings):
         raise InvalidInput(f"settings must be ServerSettings, not {type(settings).__name__}.")
+    if inspector not in (True, False, "read-only"):
+        raise InvalidInput('inspector must be True, False or "read-only".')
     model = None if consolidate is None else chat_model(consolidate)
     service = Service(memory, settings, model)
     app = FastAPI(
@@ -75,6 +80,11 @@ def create_app(
     routers = _ROUTERS if model is None else (agents.consolidation, *_ROUTERS)
     for router in routers:  # not included: FastAPI would match the path of each request twice
         app.router.routes.extend(router.routes)
+    if inspector:
+        from langchain_kronvex.server.inspector import add_inspector
+
+        is_read_only = inspector == "read-only" or memory.engine.backend.is_read_only
+        add_inspector(app, read_only=is_read_only)
     app.add_exception_handler(HTTPException, on_http_exception)
     _add_middlewares(app, service, settings)
     return app

@@ -9,7 +9,7 @@ import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import date
 from functools import partial
 from typing import Annotated, Literal, TypeVar, cast, get_args
@@ -19,6 +19,7 @@ from langchain_core.language_models import BaseChatModel
 from starlette.requests import Request
 
 from langchain_kronvex.consolidation import KronvexConsolidator
+from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Memory
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import queries, registry
@@ -261,6 +262,12 @@ class Service:
         """Return how many memories an agent has."""
         with self.open_agents.use(agent_id) as agent:
             return agent.count()
+
+    def listed(self, request: Request) -> list[tuple[str, str]]:
+        """Return the ids and names of the agents of the request's key, newest first."""
+        with suppress(ApiError, InvalidInput):  # its own agent, which may become this key's
+            self.registered(request, self._first.agent_id)
+        return [(each.id, each.name) for each in self.agents.all(key_id_of(request))]
 
     @contextmanager
     def use(self, request: Request, agent_id: str, *, make: bool = False) -> Iterator[OpenAgent]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_BODY_BYTES = 16 << 20
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,7 @@ class ServerSettings:
             4 MiB of metadata.
         body_timeout_seconds: A request whose body takes longer to arrive is rejected with 408.
         requests_per_minute: How many requests each API key may make in any 60 seconds; None for
-            no limit. Every request under /api/v1 and /auth counts.
+            no limit. Every request under /api/v1, /auth and /inspector/api counts.
         cors_origins: Web pages of these origins may call the API, for example
             `("https://app.example.com",)`; none by default.
         allowed_hosts: The host names that requests may use (the Host header, without a port);

@@ -8,8 +8,9 @@ added to one list. All verbs are synchronous: async callers run them in a thread
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from functools import partial
 
 from langchain_kronvex.core.errors import NotSupported
@@ -235,6 +236,14 @@ class MemoryBackend(ABC):
         """
         found = {s.user_id or s.session_id or "" for s in self.sessions(None, now) if s.memories}
         return [owner for owner in found if owner.startswith(beginning)]
+
+    def counts_by_day(self, scope: Scope | None, now: datetime) -> dict[date, int]:
+        """Return how many memories of one owner, or of all, were created on each day (UTC).
+
+        This one reads them all; faster backends override it.
+        """
+        found = self.find(Selection(kind="memory", scope=scope), Page(), now)
+        return Counter(each.created_at.date() for each in found)
 
     @abstractmethod
     def stats(self, now: datetime) -> MemoryStats:

@@ -23,6 +23,7 @@ DOCUMENT_KEY = "profile:"
 _BEFORE_ANSWER = f"\n{answer_content('')}"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
+SECONDS_BEFORE_1970 = 62_135_596_800  # from the beginning of the year 1
 _PLAIN_CELLS = ("kind", "id", "key", "type", "content", "search_text", "access_count")
 
 

@@ -177,7 +177,7 @@ class Recaller:
     def recall(
         self, request: RecallRequest, order_by: OrderBy, *, distinct: bool = True
     ) -> list[RecalledMemory]:
-        """Return the most similar memories in the requested order, and count the accesses.
+        """Return the most similar memories in the requested order, and count accesses.
 
         If `distinct`, only the most similar of memories with the same text is returned.
         """
@@ -187,7 +187,7 @@ class Recaller:
         found = self._recalled(matches)
         if order_by == "confidence":
             found = _in_default_order(request.query, matches, found, is_reranked)
-        self.accesses.count(memory.id for memory in found)
+        self.accesses.count(memory.id for memory in found if request.is_counted)
         return found
 
     def explain(

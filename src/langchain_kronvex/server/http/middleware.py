@@ -26,7 +26,7 @@ from langchain_kronvex.storage.urls import is_loopback
 
 _VERSION_HEADER = (b"x-kronvex-version", VERSION.encode())
 MCP_PATHS = ("/mcp", "/mcp/")
-_GUARDED = ("/api/v1", "/auth", "/mcp")
+_GUARDED = ("/api/v1", "/auth", "/inspector/api", "/mcp")
 _WINDOW_SECONDS = 60.0  # of the rate limit
 _SLOW_SECONDS = 1.0  # of receiving a body
 _USER_PATH = ["", "api", "v1", "agents", "memories", "user"]

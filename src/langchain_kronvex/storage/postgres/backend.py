@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from typing import TypeVar
 
@@ -147,6 +147,11 @@ class PostgresBackend(MemoryBackend, ForkAware):
     def owners(self, beginning: str, now: datetime) -> list[str]:
         """See `MemoryBackend.owners`."""
         return self.db.run(lambda tx: reading.owners(tx, beginning, now))
+
+    def counts_by_day(self, scope: Scope | None, now: datetime) -> dict[date, int]:
+        """See `MemoryBackend.counts_by_day`."""
+        reach = None if scope is None else self.db.reach_of([scope])
+        return self.db.run(lambda tx: reading.counts_by_day(tx, scope, now), reach)
 
     def stats(self, now: datetime) -> MemoryStats:
         """See `MemoryBackend.stats`."""

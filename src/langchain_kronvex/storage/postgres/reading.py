@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.storage.backend import Page, Record, Selection, StoreCondition
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.database import Rows, Transaction
-from langchain_kronvex.storage.record import from_cells, session_summaries
+from langchain_kronvex.storage.record import SECONDS_BEFORE_1970, from_cells, session_summaries
 
 _RANGE, _LONGEST_RANGE = 5_000, 1_000_000  # numbers of records
 
@@ -74,6 +74,18 @@ def owners(tx: Transaction, beginning: str, now: datetime) -> list[str]:
         f"WHERE r.scope = s.scope AND r.kind = 'memory' AND {rows.VISIBLE})",
         [tx.agent_id, beginning, now],
     )
+
+
+def counts_by_day(tx: Transaction, scope: Scope | None, now: datetime) -> dict[date, int]:
+    """See `MemoryBackend.counts_by_day`."""
+    condition, parameters = rows.where(Selection(kind="memory", scope=scope), tx.agent_id)
+    seconds = f"extract(epoch FROM r.created) + {SECONDS_BEFORE_1970}"
+    found = tx.execute(
+        f"SELECT floor(({seconds}) / 86400)::int + 1, count(*) FROM langchain_kronvex.records AS r "
+        f"WHERE {condition} AND {rows.VISIBLE} GROUP BY 1",
+        [*parameters, now],
+    )
+    return {date.fromordinal(day): count for day, count in found}
 
 
 def stats(tx: Transaction, now: datetime) -> MemoryStats:

@@ -100,6 +100,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
     find = _reading(reading.find)
     sessions = _reading(reading.sessions)
     owners = _reading(reading.owners)
+    counts_by_day = _reading(reading.counts_by_day)
     last_position = _reading(reading.last_position)
     condition = _reading(reading.condition)
     purge = _writing(erasing.purge)

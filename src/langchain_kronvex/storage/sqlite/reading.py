@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
 from langchain_kronvex.storage.backend import Page, Record, Selection, StoreCondition
-from langchain_kronvex.storage.record import from_cells, session_summaries, to_micros
+from langchain_kronvex.storage.record import (
+    SECONDS_BEFORE_1970,
+    from_cells,
+    session_summaries,
+    to_micros,
+)
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.file import AgentConnection
 
@@ -47,6 +52,18 @@ def owners(db: AgentConnection, beginning: str, now: datetime) -> list[str]:
         (db.agent_id, beginning, end, len(beginning), beginning, to_micros(now)),
     ).fetchall()
     return [owner for (owner,) in found]
+
+
+def counts_by_day(db: AgentConnection, scope: Scope | None, now: datetime) -> dict[date, int]:
+    """Return how many memories of one owner, or of all, were created on each day (UTC)."""
+    condition, parameters = rows.where(Selection(kind="memory", scope=scope), db.agent_id)
+    found = db.execute(
+        # Counted from the year 1, as `date` does, so that the division never meets a negative.
+        f"SELECT (r.created + {SECONDS_BEFORE_1970} * 1000000) / 86400000000 + 1, count(*) "
+        f"FROM records AS r WHERE {condition} AND {rows.VISIBLE} GROUP BY 1",
+        [*parameters, to_micros(now)],
+    )
+    return {date.fromordinal(day): count for day, count in found}
 
 
 def stats(db: AgentConnection, now: datetime, size_bytes: int | None) -> MemoryStats:
