@@ -10,9 +10,10 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from datetime import date
 from functools import partial
-from typing import Annotated, Literal, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast, get_args
 
 from fastapi import Depends
 from langchain_core.language_models import BaseChatModel
@@ -25,6 +26,9 @@ from langchain_kronvex.server import queries, registry
 from langchain_kronvex.server.http.errors import ApiError
 from langchain_kronvex.server.settings import ServerSettings
 from langchain_kronvex.storage.record import is_uuid
+
+if TYPE_CHECKING:
+    from langchain_kronvex.server.metrics import Metrics
 
 _THREADS = 40
 _COUNT_SECONDS = 10.0  # other processes write to the store, and memories expire
@@ -63,6 +67,11 @@ class OpenAgent:
             if self._memory is None:
                 self._memory = self._open(self.id)
             return self._memory
+
+    @property
+    def opened(self) -> KronvexMemory | None:
+        """The memory, if it was opened."""
+        return self._memory
 
     @property
     def consolidator(self) -> KronvexConsolidator | None:
@@ -120,6 +129,9 @@ class OpenAgents:
         open: Opens the memory of another agent in the same place.
         most: How many may stay open; None for all, when closing would lose them.
         consolidating: Starts a consolidator of a memory; None if the server has none.
+
+    Attributes:
+        consolidates: Whether memories are consolidated.
     """
 
     def __init__(
@@ -130,7 +142,7 @@ class OpenAgents:
         consolidating: Consolidating = None,
     ) -> None:
         self._first, self._open, self._most = first, open, most
-        self._consolidating = consolidating
+        self._consolidating, self.consolidates = consolidating, consolidating is not None
         self._changed = threading.Condition()
         self._agents: OrderedDict[str, OpenAgent] = OrderedDict()
         self._exclusive: set[str] = set()
@@ -177,6 +189,13 @@ class OpenAgents:
             if agent.id != self._first.agent_id:
                 agent.close()
 
+    def memories(self) -> list[KronvexMemory]:
+        """Return the memories that are open now."""
+        with self._changed:
+            found = {agent.id: agent.opened for agent in self._agents.values()}
+        found[self._first.agent_id] = self._first
+        return [memory for memory in found.values() if memory is not None]
+
     def _agent(self, agent_id: str) -> OpenAgent:
         agent = self._agents.get(agent_id)
         if agent is None:
@@ -204,6 +223,7 @@ class Service:
         memory: Says where all agents' memories are kept; its own agent is served too.
         settings: What the server allows.
         model: Consolidates; None if nothing is consolidated.
+        metrics: Counts what is done; None if nobody asks.
 
     Attributes:
         now: Returns the time of the memory's clock.
@@ -213,10 +233,15 @@ class Service:
     """
 
     def __init__(
-        self, memory: KronvexMemory, settings: ServerSettings, model: BaseChatModel | None = None
+        self,
+        memory: KronvexMemory,
+        settings: ServerSettings,
+        model: BaseChatModel | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         queries.check_servable(memory)
-        self._first, self.now = memory, memory.engine.clock
+        self._first, self.now, self._metrics = memory, memory.engine.clock, metrics
+        on_report = None if metrics is None else metrics.consolidated
         self.settings = settings
         tables = queries.open_store(memory, registry.SERVER_AGENT)
         self.keys = registry.ApiKeys(tables, self.now)
@@ -225,8 +250,10 @@ class Service:
             memory,
             lambda agent_id: queries.open_agent(memory, agent_id, settings.cache_megabytes),
             None if queries.is_in_ram(memory) else settings.open_memories,
-            None if model is None else partial(_consolidating, model),
+            None if model is None else partial(queries.consolidating, model, on_report),
         )
+        if metrics is not None:
+            metrics.open_agents = self.open_agents
         self._threads = ThreadPoolExecutor(_THREADS, "kronvex-server")
         recalling = min(_THREADS, memory.engine.threads.max_reads())
         self._recall_threads = ThreadPoolExecutor(recalling, "kronvex-recall")
@@ -245,12 +272,21 @@ class Service:
         Recalls have threads of their own, so that they do not wait for what may wait for the store.
         """
         threads = self._recall_threads if recalls else self._threads
-        return await asyncio.get_running_loop().run_in_executor(threads, call)
+        in_context = partial(copy_context().run, call)  # spans know what they belong to
+        return await asyncio.get_running_loop().run_in_executor(threads, in_context)
 
     def count_calls(self, request: Request, call: Call, times: int = 1) -> None:
         """Count calls of the request's key, for today (UTC) only."""
         with self._counting:
             self._calls[self.now().date(), key_id_of(request), call] += times
+        if self._metrics is not None:
+            self._metrics.called(call, times)
+
+    def erased(self, agent: OpenAgent, memories: int) -> None:
+        """Note that memories of an agent were erased."""
+        agent.removed()
+        if self._metrics is not None:
+            self._metrics.called("forgets", memories)
 
     def calls_today(self, request: Request) -> dict[str, int]:
         """Return how often the request's key called today (UTC), since the server started."""
@@ -289,9 +325,9 @@ class Service:
         agent = self.registered(request, agent_id)
         with self.open_agents.use_alone(agent.id) as opened:
             self.registered(request, agent_id)  # another request may have removed it meanwhile
-            opened.memory.clear()
+            erased = opened.memory.clear()
             self.agents.remove(agent)
-            opened.removed()
+            self.erased(opened, erased)
 
     def registered(self, request: Request, agent_id: str, *, make: bool = False) -> registry.Agent:
         """Return an agent of the request's key.
@@ -328,14 +364,9 @@ class Service:
         return bool(agent_id.strip()) and queries.holds_anything(self._first, agent_id)
 
 
-def _consolidating(model: BaseChatModel, memory: KronvexMemory) -> KronvexConsolidator:
-    consolidator = KronvexConsolidator(memory, model)
-    consolidator.start()
-    return consolidator
-
-
-def _agent_of_path(agent_id: str, request: Request) -> Iterator[OpenAgent]:
-    """Keep the agent in the path open."""
+@contextmanager
+def agent_of_path(agent_id: str, request: Request) -> Iterator[OpenAgent]:
+    """Keep the agent in the path open; `Endpoint` calls this, and FastAPI describes it."""
     with service_of(request).use(request, agent_id) as agent:
         yield agent
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAX_BODY_BYTES = 16 << 20
 
@@ -28,6 +28,8 @@ class ServerSettings:
             service does. With True, a missing id reveals other users' memories.
         open_memories: How many agents' memories stay open, with their indexes in RAM.
         cache_megabytes: Bound of the indexes kept in RAM, in MiB, for each open memory.
+        metrics_token: What `/metrics` wants as `Authorization: Bearer …`; None to answer callers
+            on this machine alone.
     """
 
     max_body_bytes: int = MAX_BODY_BYTES
@@ -38,3 +40,4 @@ class ServerSettings:
     all_sessions: bool = False
     open_memories: int = 32
     cache_megabytes: int = 64
+    metrics_token: str | None = field(default=None, repr=False)
