@@ -174,6 +174,8 @@ NAMES = {
     "open_registry": "server.registry:open_registry",
     "open_turn": "memory.recalling.recaller:open_turn",
     "owner_of": "memory.namespaced_items:owner_of",
+    "owner_of": "langgraph.namespaces:owner_of",
+    "page": "server.reference:page",
     "parser": "cli.main:parser",
     "parse_filter": "core.filters:parse_filter",
     "parse_query": "recall.bm25:parse_query",
