@@ -7,7 +7,7 @@ import threading
 import time
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
@@ -22,10 +22,9 @@ from starlette.requests import Request
 from langchain_kronvex.consolidation import KronvexConsolidator
 from langchain_kronvex.core.types import Memory
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.server import queries, registry
+from langchain_kronvex.server import ownership, queries, registry
 from langchain_kronvex.server.http.errors import ApiError
 from langchain_kronvex.server.settings import ServerSettings
-from langchain_kronvex.storage.record import is_uuid
 
 if TYPE_CHECKING:
     from langchain_kronvex.server.metrics import Metrics
@@ -226,6 +225,7 @@ class Service:
         metrics: Counts what is done; None if nobody asks.
 
     Attributes:
+        first: The memory.
         now: Returns the time of the memory's clock.
         keys: The API keys of the store.
         agents: The registered agents of the store.
@@ -240,7 +240,7 @@ class Service:
         metrics: Metrics | None = None,
     ) -> None:
         queries.check_servable(memory)
-        self._first, self.now, self._metrics = memory, memory.engine.clock, metrics
+        self.first, self.now, self._metrics = memory, memory.engine.clock, metrics
         on_report = None if metrics is None else metrics.consolidated
         self.settings = settings
         tables = queries.open_store(memory, registry.SERVER_AGENT)
@@ -257,6 +257,7 @@ class Service:
         self._threads = ThreadPoolExecutor(_THREADS, "kronvex-server")
         recalling = min(_THREADS, memory.engine.threads.max_reads())
         self._recall_threads = ThreadPoolExecutor(recalling, "kronvex-recall")
+        self._removals = 0  # of agents, by this process
         self._counting = threading.Lock()
         self._calls: Counter[tuple[date, str, Call]] = Counter()
         parts = ExitStack()
@@ -282,9 +283,10 @@ class Service:
         if self._metrics is not None:
             self._metrics.called(call, times)
 
-    def erased(self, agent: OpenAgent, memories: int) -> None:
-        """Note that memories of an agent were erased."""
+    def erased(self, agent: OpenAgent, memories: int, *, whole: bool = False) -> None:
+        """Note that memories of an agent were erased, or the whole agent."""
         agent.removed()
+        self._removals += whole
         if self._metrics is not None:
             self._metrics.called("forgets", memories)
 
@@ -299,76 +301,72 @@ class Service:
             return agent.count()
 
     @contextmanager
-    def use(self, request: Request, agent_id: str, *, make: bool = False) -> Iterator[OpenAgent]:
+    def use(
+        self, request: Request, agent_id: str, *, make: bool = False, asks: bool = False
+    ) -> Iterator[OpenAgent]:
         """Keep an agent of the request's key open.
+
+        Another process may delete the agent meanwhile, and give its name to another key. So it is
+        looked up again before the answer is sent, and what was stored is erased if it is gone.
 
         Args:
             request: The request.
             agent_id: The agent.
             make: Make an agent with a readable name that does not exist yet.
+            asks: Nothing is changed. So it is enough to know the agent of a second ago at first.
 
         Raises:
             ApiError: the agent does not exist, or belongs to another key.
         """
-        agent = self.registered(request, agent_id, make=make)
+        agent = self.registered(request, agent_id, make=make, current=not asks)
+        removals = self._removals
         with self.open_agents.use(agent.id) as opened:
-            # Again: another request may have removed it before this one kept it open.
-            self.registered(request, agent.id, make=make)
+            if removals != self._removals:  # before this request kept it open
+                agent = self.registered(request, agent.id, make=make)
             yield opened
+            found = self.agents.find(agent.id, current=True)
+            if found is None or found.is_leaving or found.key_id != agent.key_id:
+                ownership.take_back(request, opened)
 
-    def remove(self, request: Request, agent_id: str) -> None:
-        """Erase an agent with all its memories, when no other request uses it.
+    def stored(self, request: Request, agent: OpenAgent, memories: Sequence[Memory]) -> None:
+        """Note what a request has stored."""
+        request.state.stored = [each.id for each in memories if not each.deduplicated]
+        agent.consolidate(memories)
 
-        Raises:
-            ApiError: the agent does not exist, or belongs to another key.
-        """
-        agent = self.registered(request, agent_id)
-        with self.open_agents.use_alone(agent.id) as opened:
-            self.registered(request, agent_id)  # another request may have removed it meanwhile
-            erased = opened.memory.clear()
-            self.agents.remove(agent)
-            self.erased(opened, erased)
-
-    def registered(self, request: Request, agent_id: str, *, make: bool = False) -> registry.Agent:
+    def registered(
+        self,
+        request: Request,
+        agent_id: str,
+        *,
+        make: bool = False,
+        current: bool = True,
+        is_leaving: bool = False,
+    ) -> registry.Agent:
         """Return an agent of the request's key.
 
+        Args:
+            request: The request.
+            agent_id: The agent.
+            make: Make an agent with a readable name that does not exist yet.
+            current: Otherwise it may be the agent as it was a second ago.
+            is_leaving: Also return one whose deletion was interrupted.
+
         Raises:
             ApiError: the agent does not exist, or belongs to another key.
+            StoreBusy: another process does not finish deleting it.
         """
         key_id, id_ = key_id_of(request), registry.check_agent_id(agent_id)
-        found = self.agents.find(id_)
-        if found is None and self._may_register(key_id, id_, make=make):
-            found = self.agents.register(key_id, id_)
-        if found is None or found.key_id != key_id:
+        found = self.agents.find(id_, current=current)
+        if found is None or found.is_leaving:
+            found = ownership.settled(self.agents, self.first, key_id, id_, make=make)
+        if found is None or found.key_id != key_id or found.is_leaving > is_leaving:
             raise ApiError(404, "Agent not found")
         return found
 
-    def _may_register(self, key_id: str, agent_id: str, *, make: bool) -> bool:
-        """Return whether an agent that is not registered may become this key's.
 
-        Agents that programs keep in this store without a server belong to callers without a key.
-        A key gets new names only, or the agents named when the key is made.
-        """
-        if key_id == registry.NO_KEY and agent_id == self._first.agent_id:
-            return make or queries.holds_anything(self._first, agent_id)
-        if not make or is_uuid(agent_id):
-            return False
-        return key_id == registry.NO_KEY or not any(
-            self._belongs_to_another_key(key_id, each) for each in queries.with_companion(agent_id)
-        )
-
-    def _belongs_to_another_key(self, key_id: str, agent_id: str) -> bool:
-        agent_id = agent_id.lower() if is_uuid(agent_id) else agent_id
-        if found := self.agents.find(agent_id):
-            return found.key_id != key_id
-        return bool(agent_id.strip()) and queries.holds_anything(self._first, agent_id)
-
-
-@contextmanager
-def agent_of_path(agent_id: str, request: Request) -> Iterator[OpenAgent]:
-    """Keep the agent in the path open; `Endpoint` calls this, and FastAPI describes it."""
-    with service_of(request).use(request, agent_id) as agent:
-        yield agent
+def agent_of_path(agent_id: str) -> OpenAgent:
+    """Describe the agent in the path to FastAPI; `Endpoint` keeps it open."""
+    raise NotImplementedError
 
 
 agent_of_path = contextmanager(_agent_of_path)  # for `Endpoint`

@@ -111,7 +111,7 @@ def import_memories(agent_id: str, body: requests.BulkImport, request: Request) 
     with service.use(request, agent_id, make=True) as agent:
         stored = agent.memory.remember_many(drafts)
         agent.removed()  # some may have been there: count anew
-        agent.consolidate(stored)
+        service.stored(request, agent, stored)
     service.count_calls(request, "stores", len(stored))
     return {"imported": len(stored), "failed": len(errors), "errors": errors}
 

@@ -186,7 +186,8 @@ class AuthMiddleware:
             sent = [each.partition(" ") for each in headers.getlist("authorization")]
             secrets += [secret.strip() for kind, _, secret in sent if kind.lower() == "bearer"]
         if len(secrets) == 1 and secrets[0]:
-            key = await self._lookup(lambda: self._keys.recognise(secrets[0]))
+            key = self._keys.recognise(secrets[0], cached=True)
+            key = key or await self._lookup(lambda: self._keys.recognise(secrets[0]))
             if key and for_mcp == (key.user_id is not None):
                 scope.setdefault("state", {})["key"] = key
                 return key.id
