@@ -176,6 +176,8 @@ NAMES = {
     "owner_of": "memory.namespaced_items:owner_of",
     "owner_of": "langgraph.namespaces:owner_of",
     "page": "server.reference:page",
+    "queries": "server:queries",
+    "registry": "server:registry",
     "parser": "cli.main:parser",
     "parse_filter": "core.filters:parse_filter",
     "parse_query": "recall.bm25:parse_query",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
-from langchain_kronvex.core.errors import StoreBusy
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import queries, registry
 from langchain_kronvex.server.http.errors import ApiError
@@ -15,6 +15,10 @@ from langchain_kronvex.storage.record import is_uuid
 if TYPE_CHECKING:
     from langchain_kronvex.server.service import OpenAgent, Service
 
+_AGAIN = {"Retry-After": "1"}
+_LOOKS = 10  # at a name that is not registered and holds something
+_LOOK_SECONDS = 0.03
+
 
 def settled(
     agents: registry.Agents, first: KronvexMemory, key_id: str, agent_id: str, *, make: bool
@@ -22,20 +26,24 @@ def settled(
     """Return an agent that was not found, or found leaving: make it if the key may.
 
     Raises:
-        StoreBusy: another process does not finish deleting it.
+        ApiError: another process does not finish deleting it.
     """
     found = agents.find_settled(agent_id) if make else agents.find(agent_id, current=True)
-    if found is not None:
-        if found.is_leaving and make:
-            raise StoreBusy("The agent is being deleted. If it stays so, delete it again.")
-        return found
-    if not _may_make(agents, first, key_id, agent_id, make=make):
-        return None
-    made = agents.register(key_id, agent_id)
-    if made.key_id == key_id and not _may_make(agents, first, key_id, agent_id, make=make):
-        agents.remove(made)  # another process has just given its companion to another key
-        return None
-    return made
+    if found is not None and found.is_leaving and make:
+        detail = "The agent is being deleted. If that does not end, delete it again."
+        raise ApiError(503, detail, _AGAIN)
+    for look in range(_LOOKS if make else 1):
+        if look:  # what the name holds may be what another request stores, or takes back, just now
+            time.sleep(_LOOK_SECONDS)
+            found = agents.find(agent_id, current=True)
+        if found is not None:
+            return found
+        if _may_make(agents, first, key_id, agent_id, make=make):
+            made = agents.register(key_id, agent_id)
+            if made.key_id != key_id or _may_make(agents, first, key_id, agent_id, make=make):
+                return made
+            agents.remove(made)  # another process has just given its companion to another key
+    return None
 
 
 def remove(service: Service, request: Request, agent_id: str) -> None:
@@ -67,7 +75,7 @@ def take_back(request: Request, agent: OpenAgent) -> None:
     if not (ids := getattr(request.state, "stored", None)):
         raise ApiError(404, "Agent not found")
     queries.erase(agent.memory, ids=ids)
-    raise ApiError(503, "The agent was deleted meanwhile. Send it again.", {"Retry-After": "1"})
+    raise ApiError(503, "The agent was deleted meanwhile. Send it again.", _AGAIN)
 
 
 def _may_make(

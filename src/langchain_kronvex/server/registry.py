@@ -31,7 +31,7 @@ NO_KEY = ""  # owns the agents made before there was a key
 _CACHED = 1000  # lookups
 _CACHED_SECONDS = 1.0  # where asking whether anything has changed is a lookup itself
 _LEAVING = "leaving:"  # begins the content of an agent that is being deleted
-_LEAVING_SECONDS = 10.0  # after that, its deletion was interrupted
+LEAVING_SECONDS = 10.0  # after that, its deletion was interrupted
 _LOOK_SECONDS = 0.02
 _PREFIX_CHARS = 8  # of a key, shown in lists
 _Cache = tuple[object, dict[tuple[str, ...] | None, list[Record]]]
@@ -179,7 +179,7 @@ class Agents:
 
         It is still leaving if its deletion was interrupted.
         """
-        end = time.monotonic() + _LEAVING_SECONDS
+        end = time.monotonic() + LEAVING_SECONDS
         while (found := self.find(agent_id, current=True)) and found.is_leaving:
             if time.monotonic() > end:
                 break

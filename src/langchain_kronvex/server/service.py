@@ -352,8 +352,8 @@ class Service:
             is_leaving: Also return one whose deletion was interrupted.
 
         Raises:
-            ApiError: the agent does not exist, or belongs to another key.
-            StoreBusy: another process does not finish deleting it.
+            ApiError: the agent does not exist, belongs to another key, or is to be made while
+                another process does not finish deleting it.
         """
         key_id, id_ = key_id_of(request), registry.check_agent_id(agent_id)
         found = self.agents.find(id_, current=current)
