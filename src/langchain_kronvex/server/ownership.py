@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _AGAIN = {"Retry-After": "1"}
 _LOOKS = 10  # at a name that is not registered and holds something
-_LOOK_SECONDS = 0.03
+_LOOK_SECONDS = 0.05
 
 
 def settled(
@@ -28,18 +28,19 @@ def settled(
     Raises:
         ApiError: another process does not finish deleting it.
     """
-    found = agents.find_settled(agent_id) if make else agents.find(agent_id, current=True)
-    if found is not None and found.is_leaving and make:
-        detail = "The agent is being deleted. If that does not end, delete it again."
-        raise ApiError(503, detail, _AGAIN)
     for look in range(_LOOKS if make else 1):
         if look:  # what the name holds may be what another request stores, or takes back, just now
             time.sleep(_LOOK_SECONDS)
-            found = agents.find(agent_id, current=True)
+        found = agents.find_settled(agent_id) if make else agents.find(agent_id, current=True)
         if found is not None:
+            if found.is_leaving and make:
+                detail = "The agent is being deleted. If that does not end, delete it again."
+                raise ApiError(503, detail, _AGAIN)
             return found
         if _may_make(agents, first, key_id, agent_id, make=make):
             made = agents.register(key_id, agent_id)
+            if made.is_leaving:  # another process has made it, and deletes it
+                continue
             if made.key_id != key_id or _may_make(agents, first, key_id, agent_id, make=make):
                 return made
             agents.remove(made)  # another process has just given its companion to another key
