@@ -44,6 +44,24 @@ _FRESH_SECONDS = 10.0  # counting a large store takes a while
 _PAUSE_FACTOR = 20  # the pause before the next count, in durations of the last
 _PATIENCE_SECONDS = 0.5
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_TOTALS = {
+    "recalls": ("recalls", "Recalls"),
+    "injects": ("injected_contexts", "Contexts recalled for a prompt"),
+    "stores": ("memories_stored", "Memories stored, or renewed"),
+    "forgets": ("memories_forgotten", "Memories erased by requests"),
+    "failed": ("failed_jobs", "Background jobs given up"),
+    "degraded": ("degraded_turns", "Answers that went on with less memory"),
+    "failed_consolidations": ("consolidation_failures", "Consolidations given up"),
+}
+_GAUGES = {
+    "pending": ("pending_jobs", "Background jobs not done yet"),
+    "waiting": ("consolidation_waiting_users", "Users to be consolidated"),
+    "memories": ("memories", "Memories of the agents that are open"),
+    "unembedded": ("unembedded_memories", "Their memories without a vector"),
+    "size_bytes": ("store_bytes", "Size of the store"),
+    "open": ("open_agents", "Agents whose memories are open"),
+    "read_at": ("store_read_timestamp_seconds", "When these were last read"),
+}
 _METHODS = {"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"}
 _FORWARDED = ("forwarded", "x-forwarded-for", "via")
 
@@ -77,27 +95,16 @@ class Metrics:
             "kronvex_http_request_seconds", "Seconds until the last byte of a response was sent",
             ["route"], buckets=_BUCKETS, registry=self._registry,
         )  # fmt: skip
-        self._calls = {
-            "recalls": self._counter("recalls", "Recalls"),
-            "injects": self._counter("injected_contexts", "Contexts recalled for a prompt"),
-            "stores": self._counter("memories_stored", "Memories stored, or renewed"),
-            "forgets": self._counter("memories_forgotten", "Memories erased by requests"),
-        }
-        self._growing = {
-            "failed": self._counter("failed_jobs", "Background jobs given up"),
-            "degraded": self._counter("degraded_turns", "Answers that went on with less memory"),
-            "failed_consolidations": self._counter("consolidation_failures", "Runs given up"),
-        }
+        self._totals = {name: self._counter(*each) for name, each in _TOTALS.items()}
         self._runs = self._counter("consolidation_runs", "Consolidations of a user", "ended")
         self._gauges = {
-            "pending": self._gauge("pending_jobs", "Background jobs not done yet", "livesum"),
-            "waiting": self._gauge("consolidation_waiting_users", "Users to be consolidated"),
-            "memories": self._gauge("memories", "Memories of the agents that are open"),
-            "unembedded": self._gauge("unembedded_memories", "Their memories without a vector"),
-            "size_bytes": self._gauge("store_bytes", "Size of the store"),
-            "open": self._gauge("open_agents", "Agents whose memories are open"),
-            "read_at": self._gauge("store_read_timestamp_seconds", "When these were last read"),
-        }
+            name: Gauge(
+                f"kronvex_{series}", f"{text}.", registry=self._registry,
+                # What all processes read from one store is not added up.
+                multiprocess_mode="livesum" if name == "pending" else "livemax",
+            )
+            for name, (series, text) in _GAUGES.items()
+        }  # fmt: skip
         about = Gauge(
             "kronvex_build_info", "The version of langchain-kronvex", ["version"],
             registry=self._registry, multiprocess_mode="livemax",
@@ -117,7 +124,7 @@ class Metrics:
 
     def called(self, call: Literal["recalls", "injects", "stores", "forgets"], times: int) -> None:
         """Count calls, or the memories that they stored or erased."""
-        self._calls[call].inc(times)
+        self._totals[call].inc(times)
 
     def consolidated(self, report: ConsolidationReport) -> None:
         """Count a consolidation of a user."""
@@ -165,7 +172,7 @@ class Metrics:
         totals = {"failed": stats.failed, "degraded": stats.degraded}
         totals["failed_consolidations"] = sum(each.failed for each in engine.further_writers)
         for name, total in totals.items():
-            self._growing[name].inc(total - self._seen.get(memory, {}).get(name, 0))
+            self._totals[name].inc(total - self._seen.get(memory, {}).get(name, 0))
         self._seen[memory] = totals
         for name in ("pending", "memories", "unembedded"):
             now[name] += getattr(stats, name)
@@ -176,9 +183,3 @@ class Metrics:
 
     def _counter(self, name: str, text: str, *labels: str) -> Total:
         return Total(f"kronvex_{name}", f"{text}.", labels, registry=self._registry)
-
-    def _gauge(self, name: str, text: str, of_processes: Any = "livemax") -> Gauge:
-        """Return a gauge; what all processes read from one store is not added up."""
-        return Gauge(
-            f"kronvex_{name}", f"{text}.", registry=self._registry, multiprocess_mode=of_processes
-        )

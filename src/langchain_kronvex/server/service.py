@@ -291,7 +291,7 @@ class Service:
             self._metrics.called("forgets", memories)
 
     def calls_today(self, request: Request) -> dict[str, int]:
-        """Return how often the request's key called today (UTC), since the server started."""
+        """Return how often the request's key called this process today (UTC)."""
         today, key_id = self.now().date(), key_id_of(request)
         return {call: self._calls[today, key_id, call] for call in get_args(Call)}
 

@@ -17,7 +17,7 @@ class ServerSettings:
             4 MiB of metadata.
         body_timeout_seconds: A request whose body takes longer to arrive is rejected with 408.
         requests_per_minute: How many requests each API key may make in any 60 seconds; None for
-            no limit. Every request under /api/v1 and /auth counts.
+            no limit. Every request under /api/v1 and /auth counts. Each process counts by itself.
         cors_origins: Web pages of these origins may call the API, for example
             `("https://app.example.com",)`; none by default.
         allowed_hosts: The host names that requests may use (the Host header, without a port);
