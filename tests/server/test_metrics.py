@@ -81,7 +81,7 @@ def test_figures_count_what_was_done_and_name_nobody(stack: ExitStack, store_url
 
 def test_the_token_or_this_machine_alone(stack: ExitStack, store_url: str) -> None:
     local, locked = Served(stack, store_url), Served(stack, store_url, metrics_token="s3cret")
-    for headers in ({"X-Forwarded-For": "8.8.8.8"}, {"Via": "1.1 proxy"}):
+    for headers in ({"X-Forwarded-For": "8.8.8.8"}, {"Via": "1.1 proxy"}, {"Host": "evil.example"}):
         answer = httpx.get(f"{local.base}/metrics", headers=headers, verify=False)
         assert answer.status_code == 401
     assert locked.text(Authorization="Bearer s3cret")

@@ -107,7 +107,10 @@ def _app(asked: argparse.Namespace, url: str, settings: ServerSettings) -> Itera
             from langchain_kronvex.mcp.http import McpEndpoint
 
             McpEndpoint(memory, max_body_bytes=asked.max_body_bytes).add_to(app)
-        yield app
+        try:
+            yield app
+        finally:
+            app.state.service.close()
 
 
 def _work(

@@ -27,8 +27,8 @@ _STOP_SECONDS = 45.0  # longer than Uvicorn gives the requests under way
 def run_workers(count: int, work: Work, host: str, port: int) -> int:
     """Run a function in several processes until a signal ends this one; return the exit code.
 
-    A process that was killed is replaced. One that ends by itself could not start, so the others
-    are ended too.
+    A process that was killed or told to end is replaced. One that fails could not start, so the
+    others are ended too.
 
     Args:
         count: How many processes.
@@ -51,9 +51,9 @@ def run_workers(count: int, work: Work, host: str, port: int) -> int:
                     if worker.sentinel not in ended:
                         continue
                     worker.join()
-                    if worker.exitcode is None or worker.exitcode >= 0:
-                        return worker.exitcode or 1
-                    logger.error("process %d was killed; another one takes its place", worker.pid)
+                    if worker.exitcode and worker.exitcode > 0:
+                        return worker.exitcode
+                    logger.error("process %d has ended; another one takes its place", worker.pid)
                     _forget_figures(worker.pid)
                     workers[place] = _started(work, listening)
         except KeyboardInterrupt:  # as Uvicorn does in one process

@@ -9,7 +9,7 @@ import time
 import weakref
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,6 +19,7 @@ from langchain_kronvex.core.errors import MemoryClosed, described
 from langchain_kronvex.core.options import needing
 from langchain_kronvex.server.api.responses import VERSION
 from langchain_kronvex.server.http.middleware import is_local, logger
+from langchain_kronvex.storage.urls import is_loopback
 
 with needing("Metrics need prometheus-client", extra="metrics"):
     from prometheus_client import (
@@ -144,8 +145,9 @@ class Metrics:
 
     def _may_read(self, request: Request) -> bool:
         headers = request.headers
-        if self._token is None:  # a proxy on this machine speaks for others
-            return is_local(request.scope) and not any(name in headers for name in _FORWARDED)
+        if self._token is None:  # a proxy or a web page on this machine speaks for others
+            is_own = is_local(request.scope) and is_loopback(request.url.hostname or "")
+            return is_own and not any(name in headers for name in _FORWARDED)
         kind, _, token = headers.get("authorization", "").partition(" ")
         sent, expected = token.strip().encode(), self._token.encode()
         return kind.lower() == "bearer" and hmac.compare_digest(sent, expected)
