@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -277,7 +278,13 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     until(lambda: process.log.count("Finished server process") == 2)
 
 
-def test_workers_need_a_store_they_can_share(capsys: pytest.CaptureFixture[str]) -> None:
+def test_workers_need_a_store_they_can_share_and_a_free_port(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for url, workers in (("sqlite://", "2"), ("sqlite:///x.db", "0")):
         assert main(["serve", "--url", url, "--port", "0", "--workers", workers]) == 2
         assert "--workers needs" in capsys.readouterr().err
+    url = f"sqlite:///{tmp_path / 'memory.db'}"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main(["serve", "--url", url, "--port", port, "--workers", "2"]) == 3

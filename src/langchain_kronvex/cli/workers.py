@@ -21,6 +21,7 @@ from langchain_kronvex.core.errors import KronvexError
 logger = logging.getLogger("langchain_kronvex.server")
 
 Work = Callable[[socket.socket], None]
+_UNAVAILABLE = 3  # as Uvicorn has it
 _STOP_SECONDS = 45.0  # longer than Uvicorn gives the requests under way
 
 
@@ -36,26 +37,21 @@ def run_workers(count: int, work: Work, host: str, port: int) -> int:
         host: The address to listen on.
         port: The port; 0 takes any free one.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        logger.error("%s", error)  # noqa: TRY400 - it says everything
+        return _UNAVAILABLE
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     workers: list[SpawnProcess] = []
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family, backlog=2048) as listening:
-        shown = f"[{host}]" if ":" in host else host
-        address = f"http://{shown}:{listening.getsockname()[1]}"
+    with listening:
         try:
             workers += (_started(work, listening) for _ in range(count))
+            shown = f"[{host}]" if ":" in host else host
+            address = f"http://{shown}:{listening.getsockname()[1]}"
             logger.info("%d processes are running on %s", count, address)
-            while True:
-                ended = wait([worker.sentinel for worker in workers])
-                for place, worker in enumerate(workers):
-                    if worker.sentinel not in ended:
-                        continue
-                    worker.join()
-                    if worker.exitcode and worker.exitcode > 0:
-                        return worker.exitcode
-                    logger.error("process %d has ended; another one takes its place", worker.pid)
-                    _forget_figures(worker.pid)
-                    workers[place] = _started(work, listening)
+            return _watch(workers, work, listening)
         except KeyboardInterrupt:  # as Uvicorn does in one process
             return 0
         finally:
@@ -63,6 +59,20 @@ def run_workers(count: int, work: Work, host: str, port: int) -> int:
                 worker.terminate()
             for worker in workers:
                 worker.join(_STOP_SECONDS)
+
+
+def _watch(workers: list[SpawnProcess], work: Work, listening: socket.socket) -> int:
+    """Replace processes that end; return the exit code of one that fails."""
+    while True:
+        ended = wait([worker.sentinel for worker in workers])
+        for place, worker in enumerate(workers):
+            if worker.sentinel in ended:
+                worker.join()
+                if worker.exitcode and worker.exitcode > 0:
+                    return worker.exitcode
+                logger.error("process %d has ended; another one takes its place", worker.pid)
+                _forget_figures(worker.pid)
+                workers[place] = _started(work, listening)
 
 
 def _started(work: Work, listening: socket.socket) -> SpawnProcess:
