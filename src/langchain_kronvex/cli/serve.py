@@ -75,6 +75,10 @@ def _serve(asked: argparse.Namespace) -> int | None:
 
     log_to_stderr(logging.INFO)
     url = resolve_url(asked.url, None)
+    if asked.workers < 1 or (asked.workers > 1 and url == "sqlite://"):
+        raise ConfigurationError(
+            "--workers needs at least one process, and a store they can share."
+        )
     same = ("max_body_bytes", "body_timeout_seconds", "all_sessions", "requests_per_minute")
     options: Any = {name: getattr(asked, name) for name in same}
     options["metrics_token"] = os.environ.get("KRONVEX_METRICS_TOKEN") or None
@@ -83,10 +87,6 @@ def _serve(asked: argparse.Namespace) -> int | None:
         with _app(asked, url, settings) as app:
             listen(app, asked.host, asked.port)
         return None
-    if asked.workers < 1 or url == "sqlite://":
-        raise ConfigurationError(
-            "--workers needs at least one process, and a store they can share."
-        )
     with _app(asked, url, settings):  # what cannot be opened is reported once
         pass
     with shared_figures() if asked.metrics else nullcontext():
