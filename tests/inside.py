@@ -174,7 +174,6 @@ NAMES = {
     "open_registry": "server.registry:open_registry",
     "open_turn": "memory.recalling.recaller:open_turn",
     "owner_of": "memory.namespaced_items:owner_of",
-    "owner_of": "langgraph.namespaces:owner_of",
     "page": "server.reference:page",
     "queries": "server:queries",
     "registry": "server:registry",
