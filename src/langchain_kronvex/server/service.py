@@ -369,16 +369,12 @@ def agent_of_path(agent_id: str) -> OpenAgent:
     raise NotImplementedError
 
 
-agent_of_path = contextmanager(_agent_of_path)  # for `Endpoint`
-
-
 def service_of(request: Request) -> Service:
     """Return the service of the app that a request came to."""
     return cast(Service, request.app.state.service)
 
 
-# FastAPI describes the path by it; older ones cannot read the annotations of a decorated function.
-AgentInUse = Annotated[OpenAgent, Depends(_agent_of_path)]
+AgentInUse = Annotated[OpenAgent, Depends(agent_of_path)]
 
 
 def key_id_of(request: Request) -> str:
