@@ -10,6 +10,8 @@ process with a connection each, and share the cores with the server: what they a
 shows in the rows of `/health`, which asks for next to nothing. The time of an answer includes the
 embedding of its question; a write is counted when the server has acknowledged it, and is on disk
 then. A write that is refused or breaks off has failed; none is tried again.
+
+With `--metrics` only recalls are asked, of this server and of one with `--metrics` in turns.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ AGENT = "default"  # that of a memory which names none
 WRITES = 20  # of each writer
 RECALLS = 40  # of each client
 WARM_UP = 10
+ROUNDS = 5  # of `--metrics`
 PATIENCE_SECONDS = 60
 T = TypeVar("T")
 
@@ -50,10 +53,12 @@ class Client:
 
     Args:
         address: URL of the agent.
+        key: An API key, if the server asks for one.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, key: str = "") -> None:
         parts = urlsplit(address)
+        self._headers = {"Content-Type": "application/json", **({"X-API-Key": key} if key else {})}
         self._path = parts.path
         self._connection = http.client.HTTPConnection(
             parts.hostname or "", parts.port, timeout=PATIENCE_SECONDS
@@ -70,7 +75,7 @@ class Client:
             sys.exit("the server does not feel well")
 
     def _asked(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
-        self._connection.request(method, path, body, {"Content-Type": "application/json"})
+        self._connection.request(method, path, body, self._headers)
         answer = self._connection.getresponse()
         return answer.status, answer.read()
 
@@ -79,13 +84,13 @@ Act = Callable[[Client, str], T]
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Run a server on the store of a folder; gives the address of the agent."""
-    log = folder / "log"
+def served(folder: Path, url: str, *options: str) -> Iterator[str]:
+    """Run a server on a store, with its log in a folder; gives the address of the agent."""
+    log = Path(tempfile.mkstemp(dir=folder)[1])
     command = [sys.executable, "-m", "langchain_kronvex.cli", "serve", "--port", "0"]
     with log.open("w") as out:
         process = subprocess.Popen(
-            [*command, "--url", store(folder)], stdout=out, stderr=out, env=ONE_THREAD | os.environ
+            [*command, "--url", url, *options], stdout=out, stderr=out, env=ONE_THREAD | os.environ
         )
     try:
         yield f"{address(process, log)}/api/v1/agents/{AGENT}"
@@ -109,9 +114,9 @@ def store(folder: Path) -> str:
     return f"sqlite:///{folder / 'memory.db'}"
 
 
-def fill(folder: Path, work: Workload, count: int) -> None:
+def fill(url: str, work: Workload, count: int) -> None:
     """Store the memories, with their vectors."""
-    with KronvexMemory(store(folder)) as memory:
+    with KronvexMemory(url) as memory:
         memory.remember_many(work.drafts(count))
         memory.flush()
 
@@ -191,6 +196,26 @@ def measure(url: str, work: Workload, given: argparse.Namespace) -> list[tuple[s
     ]
 
 
+def metrics(folder: Path, work: Workload, given: argparse.Namespace) -> list[tuple[str, str]]:
+    """Recall with and without metrics in turns; return the rows of the table."""
+    queries = iter(work.queries(2 * ROUNDS * given.queries + 2 * WARM_UP, given.memories))
+    with served(folder, store(folder)) as off, served(folder, store(folder), "--metrics") as on:
+        clients = [Client(off), Client(on)]
+        for client in clients:
+            for query in itertools.islice(queries, WARM_UP):
+                recall(client, query)
+        took: list[list[float]] = [[], []]
+        for _ in range(ROUNDS * given.queries):  # question by question: both meet the same machine
+            for client, times in zip(clients, took, strict=True):
+                times += at_once([client], 1, queries, recall)[2]
+    without, with_ = (percentile(times, 50) for times in took)
+    return [
+        ("recall p50 without metrics, ms", f"{without:.2f}"),
+        ("recall p50 with metrics, ms", f"{with_:.2f}"),
+        ("ratio", f"{with_ / without:.3f}"),
+    ]
+
+
 def options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="How fast the server answers over HTTP.")
@@ -198,6 +223,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--queries", type=int, default=300, help="of the client that is alone")
     parser.add_argument("--clients", type=int, default=16, help="that recall at once")
     parser.add_argument("--writers", type=int, default=64, help="that store at once")
+    parser.add_argument("--metrics", action="store_true", help="compare with and without metrics")
     return parser.parse_args()
 
 
@@ -205,9 +231,13 @@ def main() -> None:
     """Measure and print the table."""
     given, work = options(), Workload()
     with tempfile.TemporaryDirectory(prefix="server-") as name:
-        fill(Path(name), work, given.memories)
-        with served(Path(name)) as url:
-            rows = measure(url, work, given)
+        folder = Path(name)
+        fill(store(folder), work, given.memories)
+        if given.metrics:
+            rows = metrics(folder, work, given)
+        else:
+            with served(folder, store(folder)) as url:
+                rows = measure(url, work, given)
     print(machine())
     print(table([f"{given.memories:,} memories", "over HTTP"], rows))
 

@@ -53,6 +53,7 @@ from langchain_kronvex.langchain.stores import KronvexKeyValueStore
 from langchain_kronvex.langchain.with_memory import with_memory
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.profile.documents import KronvexProfile
+from langchain_kronvex.memory.spans import enable_tracing
 from langchain_kronvex.storage.options import PostgresOptions
 
 __all__ = [
@@ -103,6 +104,7 @@ __all__ = [
     "Unauthorized",
     "UserSummary",
     "WriteLost",
+    "enable_tracing",
     "redact_secrets",
     "with_memory",
 ]

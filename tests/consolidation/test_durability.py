@@ -90,12 +90,13 @@ def test_workers_share_what_is_to_be_done(
     assert sources(memory) == Counter(ids)
 
 
+@pytest.mark.parametrize("kind", ["work_in_the_background", "serve_in_the_background"])
 def test_workers_in_the_background_share_what_is_to_be_done(
-    crew: Crew, url: str, open_memory: OpenMemory
+    crew: Crew, url: str, open_memory: OpenMemory, kind: str
 ) -> None:
     memory = open_memory(url)
     ids = tell(memory, 0, 5)
-    children = [crew.start("work_in_the_background", url=url, users=USERS) for _ in range(2)]
+    children = [crew.start(kind, url=url, users=USERS) for _ in range(2)]
     assert [child.hear() for child in children] == ["ready"] * 2
     for child in children:
         child.say("now")

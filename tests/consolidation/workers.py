@@ -12,6 +12,7 @@ from typing import Any
 from consolidation.scripted import Rules, Shown, derive
 from langchain_kronvex import KronvexMemory
 from langchain_kronvex.consolidation import KronvexConsolidator
+from langchain_kronvex.server import create_app
 
 Say = Callable[[Any], None]
 Hear = Callable[[], Any]
@@ -60,6 +61,21 @@ def work_in_the_background(say: Say, hear: Hear, url: str, users: list[str]) -> 
         for user in users:
             consolidator.wake(user)
         consolidator.flush()
+        say(model.exchanges)
+
+
+def serve_in_the_background(say: Say, hear: Hear, url: str, users: list[str]) -> None:
+    """Consolidate as a server does, woken for all users; say what the model was shown."""
+    with KronvexMemory(url) as memory:
+        model = Rules(during=unique)
+        service = create_app(memory, consolidate=model).state.service
+        say("ready")
+        hear()
+        with service.open_agents.use(memory.agent_id) as agent:
+            for user in users:
+                agent.consolidator.wake(user)
+            agent.consolidator.flush()
+        service.close()
         say(model.exchanges)
 
 

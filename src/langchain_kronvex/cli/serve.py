@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from langchain_kronvex.cli.workers import run_workers, shared_figures
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.options import needing
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.memory.spans import enable_tracing
 from langchain_kronvex.storage.urls import is_loopback, resolve_url
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from langchain_kronvex.server import ServerSettings
 
 logger = logging.getLogger("langchain_kronvex.server")
@@ -38,12 +46,21 @@ def add_serve_command(serve: argparse.ArgumentParser) -> None:
     option("--max-body-bytes", type=int, default=16 << 20, help="largest request (%(default)s)")
     arrival = "longest time for the body of a request to arrive (%(default)s)"
     option("--body-timeout-seconds", type=float, default=60.0, help=arrival)
-    limit = f"for each key; 0 for no limit (none on loopback, else {_DEFAULT_PER_MINUTE})"
+    option("--workers", type=int, default=1, help="processes that serve the store (%(default)s)")
+    limit = (
+        f"for each key and process; 0 for no limit (none on loopback, else {_DEFAULT_PER_MINUTE})"
+    )
     option("--requests-per-minute", type=int, help=limit)
     option("--cors-origin", action="append", default=[], help="a page that may call; repeatable")
     every = "a recall without session_id sees every session of the agent"
     option("--all-sessions", action="store_true", help=every)
     option("--mcp", action="store_true", help="also serve MCP at /mcp, to keys with a user")
+    figures = (
+        "also answer Prometheus at /metrics, to those who send KRONVEX_METRICS_TOKEN if it is set"
+    )
+    option("--metrics", action="store_true", help=figures)
+    spans = "record OpenTelemetry spans; run it under opentelemetry-instrument, which sends them"
+    option("--tracing", action="store_true", help=spans)
     model = "provider:model that derives what is known of users, such as openai:gpt-4o-mini"
     option("--consolidate", metavar="MODEL", help=model)
     page = "also serve the page to see and correct memories at /inspector; 'read-only' to see only"
@@ -52,25 +69,62 @@ def add_serve_command(serve: argparse.ArgumentParser) -> None:
     serve.set_defaults(command=_serve)
 
 
-def _serve(asked: argparse.Namespace) -> None:
+def _serve(asked: argparse.Namespace) -> int | None:
     with needing("The server needs FastAPI and Uvicorn", extra="server"):
         import uvicorn  # noqa: F401 - before anything is opened
 
-        from langchain_kronvex.server import create_app
+        import langchain_kronvex.server  # noqa: F401
 
     log_to_stderr(logging.INFO)
     url = resolve_url(asked.url, None)
+    if asked.workers < 1 or (asked.workers > 1 and url == "sqlite://"):
+        raise ConfigurationError(
+            "--workers needs at least one process, and a store they can share."
+        )
     same = ("max_body_bytes", "body_timeout_seconds", "all_sessions", "requests_per_minute")
     options: Any = {name: getattr(asked, name) for name in same}
+    options["metrics_token"] = os.environ.get("KRONVEX_METRICS_TOKEN") or None
     settings = settings_for(url, asked.host, **options, cors_origins=tuple(asked.cors_origin))
+    if asked.workers == 1:
+        with _app(asked, url, settings) as app:
+            listen(app, asked.host, asked.port)
+        return None
+    with _app(asked, url, settings):  # what cannot be opened is reported once
+        pass
+    with shared_figures() if asked.metrics else nullcontext():
+        return run_workers(
+            asked.workers, partial(_work, asked, url, settings), asked.host, asked.port
+        )
+
+
+@contextmanager
+def _app(asked: argparse.Namespace, url: str, settings: ServerSettings) -> Iterator[FastAPI]:
+    from langchain_kronvex.server import create_app
+
+    if asked.tracing:
+        enable_tracing()
     with KronvexMemory(url, embeddings=asked.embeddings) as memory:
-        more: Any = {"consolidate": asked.consolidate, "inspector": asked.inspector}
-        app = create_app(memory, settings, **more)
+        offers: Any = {
+            name: getattr(asked, name) for name in ("consolidate", "metrics", "inspector")
+        }
+        app = create_app(memory, settings, **offers)
         if asked.mcp:
             from langchain_kronvex.mcp.http import McpEndpoint
 
             McpEndpoint(memory, max_body_bytes=asked.max_body_bytes).add_to(app)
-        listen(app, asked.host, asked.port)
+        try:
+            yield app
+        finally:
+            app.state.service.close()
+
+
+def _work(
+    asked: argparse.Namespace, url: str, settings: ServerSettings, listening: socket.socket
+) -> None:
+    """Serve in one of several processes."""
+    log_to_stderr(logging.INFO)
+    with _app(asked, url, settings) as app:
+        listen_at(app, listening)
 
 
 def log_to_stderr(level: int) -> None:
@@ -81,7 +135,7 @@ def log_to_stderr(level: int) -> None:
 
 
 def listen(app: Any, host: str, port: int) -> None:
-    """Serve an ASGI app until a signal ends the process."""
+    """Serve an ASGI app at an address until a signal ends the process."""
     import uvicorn
 
     # So that the store is closed; Uvicorn repeats the signal after its own shutdown.

@@ -29,6 +29,7 @@ from langchain_kronvex.core.errors import ConsolidationRefused, SaveRefused
 from langchain_kronvex.core.types import Again, Scope
 from langchain_kronvex.core.validation import check_type
 from langchain_kronvex.memory.engine import Engine, with_local_vectors
+from langchain_kronvex.memory.spans import traced
 from langchain_kronvex.storage.backend import Consolidated, Record, Selection
 
 logger = logging.getLogger("langchain_kronvex")
@@ -96,6 +97,7 @@ class OwnerRun:
     _faults: list[str] = field(default_factory=list, init=False)
     _sources_before: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False)
 
+    @traced("kronvex.consolidate", lambda report: report.counts())
     def complete(self) -> ConsolidationReport:
         """Consolidate until nothing is left, or something ends it early."""
         began, stopped = time.monotonic(), FAILED

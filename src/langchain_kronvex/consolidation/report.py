@@ -102,6 +102,11 @@ class ConsolidationReport:
             stopped=self.stopped or other.stopped,
         )
 
+    def counts(self) -> dict[str, int]:
+        """Return its whole numbers by their names."""
+        every = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in every.items() if type(value) is int}
+
     def __str__(self) -> str:
         lines = [
             f"{_count(self.exchanges, 'exchange')} of {_count(self.users, 'user')}: "

@@ -16,6 +16,8 @@ finds superseded memories only. The first memory sent to an agent with a readabl
 agent. `bulk-import` takes sessions and dates. With `consolidate=` a language model derives what is
 known of each user; `is_meta` and `sources` mark such memories.
 
+Any number of processes may serve one store; rate limits and counts of calls hold for each.
+
 It answers 501 for ingest (which needs a language model), graph, conflicts, audit, the reports with
 scores (health of an agent, weekly, global), demo keys and webhooks, and without `consolidate=` for
 consolidate.

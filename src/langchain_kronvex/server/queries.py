@@ -8,11 +8,15 @@ stores a memory once that was sent twice because the first response was lost.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from typing import Any
 
+from langchain_core.language_models import BaseChatModel
+
+from langchain_kronvex.consolidation import KronvexConsolidator
+from langchain_kronvex.consolidation.report import ConsolidationReport
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
 from langchain_kronvex.core.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
 from langchain_kronvex.memory.conversions import draft_record, to_memory
@@ -84,6 +88,17 @@ def open_agent(memory: KronvexMemory, agent_id: str, cache_megabytes: int) -> Kr
     """Open another agent in the place of a memory; no retention limits LangGraph items."""
     changes = {"retention": None} if agent_id.endswith(_COMPANION) else {}
     return memory.for_agent(agent_id, cache_megabytes=cache_megabytes, **changes)
+
+
+def consolidating(
+    model: BaseChatModel,
+    on_report: Callable[[ConsolidationReport], None] | None,
+    memory: KronvexMemory,
+) -> KronvexConsolidator:
+    """Consolidate a memory from now on."""
+    consolidator = KronvexConsolidator(memory, model, on_report=on_report)
+    consolidator.start()
+    return consolidator
 
 
 def find(

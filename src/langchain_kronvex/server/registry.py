@@ -1,7 +1,8 @@
 """The server's own tables, its agents and API keys, in the store of the memories.
 
 Items are records of a kind of their own. Their agent id holds a slash, so no request can name it:
-the id of an agent is one segment of a path.
+the id of an agent is one segment of a path. Several servers may share a store: each sees what the
+others have added at once, and what they have changed or removed after a second at the latest.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -19,7 +21,7 @@ from typing import Any
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import check_id
-from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
+from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Replacement, Selection
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.record import is_uuid
 from langchain_kronvex.storage.urls import open_backend, resolve_agent_id
@@ -27,6 +29,10 @@ from langchain_kronvex.storage.urls import open_backend, resolve_agent_id
 SERVER_AGENT = "langchain-kronvex/server"
 NO_KEY = ""  # owns the agents made before there was a key
 _CACHED = 1000  # lookups
+_CACHED_SECONDS = 1.0  # where asking whether anything has changed is a lookup itself
+_LEAVING = "leaving:"  # begins the content of an agent that is being deleted
+LEAVING_SECONDS = 10.0  # after that, its deletion was interrupted
+_LOOK_SECONDS = 0.02
 _PREFIX_CHARS = 8  # of a key, shown in lists
 _Cache = tuple[object, dict[tuple[str, ...] | None, list[Record]]]
 
@@ -40,7 +46,7 @@ class ItemTable:
         clock: Returns the time.
 
     Attributes:
-        is_fast: A lookup takes less time than changing to another thread.
+        is_fast: A lookup takes less time than changing to another thread, and is always current.
     """
 
     def __init__(self, backend: MemoryBackend, name: str, clock: Callable[[], datetime]) -> None:
@@ -55,44 +61,84 @@ class ItemTable:
         place: Any = {"kind": "item", "scope": self._place, "type": self._name, "key": key}
         texts: Any = {"content": content, "metadata": metadata}
         item = Record(id=uuid.uuid4().hex, created_at=now, **place, **texts)
-        return self._backend.add([item], now)[0]
+        try:
+            return self._backend.add([item], now)[0]
+        finally:
+            self._cache = (None, {})
 
-    def find(self, key: str) -> Record | None:
-        """Return the item with this key, as it is now."""
-        return next(iter(self._read((key,))), None)
+    def find(self, key: str, *, current: bool = False) -> Record | None:
+        """Return the item with this key; with `current`, as it is in the store at this moment."""
+        return next(iter(self._read((key,), current=current)), None)
 
-    def all(self) -> Sequence[Record]:
+    def find_cached(self, key: str) -> Record | None:
+        """Return an item that was looked up within the last second, without asking the store."""
+        version, found = self._cache
+        return (
+            None
+            if self.is_fast or version != _second()
+            else next(iter(found.get((key,), ())), None)
+        )
+
+    def all(self, *, current: bool = False) -> Sequence[Record]:
         """Return every item, newest first."""
-        return self._read()
+        return self._read(current=current)
 
     def change(self, item: Record) -> None:
-        """Write the content and the metadata of an item."""
-        self._backend.add([replace(item, completes=True)], self._clock())
+        """Write the metadata of an item."""
+        try:
+            self._backend.add([replace(item, completes=True)], self._clock())
+        finally:
+            self._cache = (None, {})
+
+    def swap(self, item: Record, content: str, metadata: Mapping[str, Any]) -> bool:
+        """Put another item under the same key, unless one with another content is there now."""
+        new = replace(item, id=uuid.uuid4().hex, content=content, metadata=metadata)
+        try:
+            wanted = Replacement([new], expected=[item.content])
+            return self._backend.put(wanted, self._clock())
+        finally:
+            self._cache = (None, {})
 
     def remove(self, key: str) -> None:
         """Erase an item."""
         chosen = Selection(kind="item", scope=self._place, keys=(key,))
-        self._backend.delete(chosen, self._clock())
+        try:
+            self._backend.delete(chosen, self._clock())
+        finally:
+            self._cache = (None, {})
 
-    def _read(self, keys: tuple[str, ...] | None = None) -> list[Record]:
+    def _read(self, keys: tuple[str, ...] | None = None, *, current: bool = False) -> list[Record]:
         """Return the items with some keys, or all of them, newest first.
 
-        Every request needs items, so they are cached until anything is written to the store. Asking
-        the store whether any process has written is much faster than reading the items.
+        Every request needs items, so they are cached: until anything is written to the store, if
+        asking whether any process has written is much faster than reading them, or else for a
+        second at most. What is missing is then looked for each time.
         """
-        version = self._backend.version()
-        if version is None or self._cache[0] != version or len(self._cache[1]) > _CACHED:
+        version = self._backend.version() if self.is_fast else _second()
+        if self._cache[0] != version or len(self._cache[1]) > _CACHED:
             self._cache = version, {}
         found = self._cache[1]
-        if keys not in found:
-            chosen = Selection(kind="item", scope=self._place, keys=keys)
-            found[keys] = self._backend.find(chosen, Page(newest_first=True), self._clock())
-        return found[keys]
+        if keys in found and (self.is_fast or not current):
+            return found[keys]
+        chosen = Selection(kind="item", scope=self._place, keys=keys)
+        read = self._backend.find(chosen, Page(newest_first=True), self._clock())
+        if read or self.is_fast:
+            found[keys] = read
+        return read
+
+
+def _second() -> float:
+    """Return the number of the present second: what was read in an earlier one is read anew."""
+    return time.monotonic() // _CACHED_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A registered agent; its id is also the `agent_id` of its memory."""
+    """A registered agent; its id is also the `agent_id` of its memory.
+
+    Attributes:
+        is_leaving: It is being deleted: nothing may be read from it or written to it.
+    """
 
     id: str
     key_id: str
@@ -100,6 +146,7 @@ class Agent:
     description: str | None
     metadata: Mapping[str, Any]
     created_at: datetime
+    is_leaving: bool
 
 
 class Agents:
@@ -119,24 +166,44 @@ class Agents:
     def register(self, key_id: str, agent_id: str) -> Agent:
         """Return the agent of this name, made for the key if new; another key may own it."""
         with self._registering:  # of two processes that do this at once, the first one's stays
-            found, about = self._table.find(agent_id), _about(agent_id, None, {})
+            found, about = self._table.find(agent_id, current=True), _about(agent_id, None, {})
             return _agent(found or self._table.put(agent_id, key_id, about))
 
-    def find(self, agent_id: str) -> Agent | None:
+    def find(self, agent_id: str, *, current: bool = False) -> Agent | None:
         """Return a registered agent, of any key."""
-        item = self._table.find(agent_id)
+        item = self._table.find(agent_id, current=current)
         return None if item is None else _agent(item)
+
+    def find_settled(self, agent_id: str) -> Agent | None:
+        """Return a registered agent, as it is now; wait while another process deletes it.
+
+        It is still leaving if its deletion was interrupted.
+        """
+        end = time.monotonic() + LEAVING_SECONDS
+        while (found := self.find(agent_id, current=True)) and found.is_leaving:
+            if time.monotonic() > end:
+                break
+            time.sleep(_LOOK_SECONDS)
+        return found
 
     def all(self, key_id: str) -> Sequence[Agent]:
         """Return the agents of this key, newest first."""
         return [_agent(item) for item in self._table.all() if item.content == key_id]
 
-    def change(self, agent: Agent) -> None:
-        """Write name, description and metadata."""
-        item = self._table.find(agent.id)
-        if item is not None:
-            about = _about(agent.name, agent.description, agent.metadata)
-            self._table.change(replace(item, metadata=about))
+    def change(self, agent: Agent) -> bool:
+        """Write name, description and metadata; return False if the agent is gone."""
+        item = self._table.find(agent.id, current=True)
+        if item is None or item.content != agent.key_id:
+            return False
+        about = _about(agent.name, agent.description, agent.metadata)
+        return self._table.swap(item, item.content, about)
+
+    def leave(self, agent: Agent) -> bool:
+        """Begin to delete an agent: no process serves it any more; return False if it is gone."""
+        item = self._table.find(agent.id, current=True)
+        if item is None or _agent(item).key_id != agent.key_id:
+            return False
+        return self._table.swap(item, _LEAVING + agent.key_id, item.metadata)
 
     def remove(self, agent: Agent) -> None:
         """Remove an agent after its memories were erased."""
@@ -151,9 +218,9 @@ class Agents:
 
     def hand_over(self, key_id: str, agent_id: str | None = None) -> None:
         """Give the agents without a key to a key, or only one of them."""
-        for item in self._table.all():
+        for item in self._table.all(current=True):
             if item.content == NO_KEY and agent_id in (None, item.key):
-                self._table.change(replace(item, content=key_id))
+                self._table.swap(item, key_id, item.metadata)
 
 
 def check_agent_id(value: str) -> str:
@@ -177,7 +244,8 @@ def _agent(item: Record) -> Agent:
     about = item.metadata
     name, description = str(about.get("name", item.key)), about.get("description")
     metadata = about.get("metadata") or {}
-    return Agent(item.key, item.content, name, description, metadata, item.created_at)
+    key_id, is_leaving = item.content.removeprefix(_LEAVING), item.content.startswith(_LEAVING)
+    return Agent(item.key, key_id, name, description, metadata, item.created_at, is_leaving)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,18 +303,23 @@ class ApiKeys:
 
     def revoke(self, id_or_prefix: str) -> ApiKey | None:
         """Revoke the key with this id or prefix; return None when there is not exactly one."""
-        every = self._table.all()
+        every = self._table.all(current=True)
         found = [each for each in every if id_or_prefix in (each.id, each.metadata.get("prefix"))]
         if len(found) != 1:
             return None
         revoked_at = self._clock().isoformat()
-        item = replace(found[0], metadata={**found[0].metadata, "revoked_at": revoked_at})
+        about = {**found[0].metadata, "revoked_at": revoked_at}
+        item = replace(found[0], metadata=about)
         self._table.change(item)
         return _key(item)
 
-    def recognise(self, secret: str) -> ApiKey | None:
-        """Return the active key with this secret; None for any other text."""
-        item = self._table.find(_digest(secret))
+    def recognise(self, secret: str, *, cached: bool = False) -> ApiKey | None:
+        """Return the active key with this secret; None for any other text.
+
+        With `cached`, the store is not asked: None may also mean that it has to be.
+        """
+        find = self._table.find_cached if cached else self._table.find
+        item = find(_digest(secret))
         return _key(item) if item and _key(item).is_active else None
 
 

@@ -7,12 +7,13 @@ import threading
 import time
 import weakref
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import copy_context
 from datetime import date
 from functools import partial
-from typing import Annotated, Literal, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, cast, get_args
 
 from fastapi import Depends
 from langchain_core.language_models import BaseChatModel
@@ -22,10 +23,12 @@ from langchain_kronvex.consolidation import KronvexConsolidator
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Memory
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.server import queries, registry
+from langchain_kronvex.server import ownership, queries, registry
 from langchain_kronvex.server.http.errors import ApiError
 from langchain_kronvex.server.settings import ServerSettings
-from langchain_kronvex.storage.record import is_uuid
+
+if TYPE_CHECKING:
+    from langchain_kronvex.server.metrics import Metrics
 
 _THREADS = 40
 _COUNT_SECONDS = 10.0  # other processes write to the store, and memories expire
@@ -64,6 +67,11 @@ class OpenAgent:
             if self._memory is None:
                 self._memory = self._open(self.id)
             return self._memory
+
+    @property
+    def opened(self) -> KronvexMemory | None:
+        """The memory, if it was opened."""
+        return self._memory
 
     @property
     def consolidator(self) -> KronvexConsolidator | None:
@@ -121,6 +129,9 @@ class OpenAgents:
         open: Opens the memory of another agent in the same place.
         most: How many may stay open; None for all, when closing would lose them.
         consolidating: Starts a consolidator of a memory; None if the server has none.
+
+    Attributes:
+        consolidates: Whether memories are consolidated.
     """
 
     def __init__(
@@ -131,7 +142,7 @@ class OpenAgents:
         consolidating: Consolidating = None,
     ) -> None:
         self._first, self._open, self._most = first, open, most
-        self._consolidating = consolidating
+        self._consolidating, self.consolidates = consolidating, consolidating is not None
         self._changed = threading.Condition()
         self._agents: OrderedDict[str, OpenAgent] = OrderedDict()
         self._exclusive: set[str] = set()
@@ -178,6 +189,13 @@ class OpenAgents:
             if agent.id != self._first.agent_id:
                 agent.close()
 
+    def memories(self) -> list[KronvexMemory]:
+        """Return the memories that are open now."""
+        with self._changed:
+            found = {agent.id: agent.opened for agent in self._agents.values()}
+        found[self._first.agent_id] = self._first
+        return [memory for memory in found.values() if memory is not None]
+
     def _agent(self, agent_id: str) -> OpenAgent:
         agent = self._agents.get(agent_id)
         if agent is None:
@@ -205,8 +223,10 @@ class Service:
         memory: Says where all agents' memories are kept; its own agent is served too.
         settings: What the server allows.
         model: Consolidates; None if nothing is consolidated.
+        metrics: Counts what is done; None if nobody asks.
 
     Attributes:
+        first: The memory.
         now: Returns the time of the memory's clock.
         keys: The API keys of the store.
         agents: The registered agents of the store.
@@ -214,10 +234,15 @@ class Service:
     """
 
     def __init__(
-        self, memory: KronvexMemory, settings: ServerSettings, model: BaseChatModel | None = None
+        self,
+        memory: KronvexMemory,
+        settings: ServerSettings,
+        model: BaseChatModel | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         queries.check_servable(memory)
-        self._first, self.now = memory, memory.engine.clock
+        self.first, self.now, self._metrics = memory, memory.engine.clock, metrics
+        on_report = None if metrics is None else metrics.consolidated
         self.settings = settings
         tables = queries.open_store(memory, registry.SERVER_AGENT)
         self.keys = registry.ApiKeys(tables, self.now)
@@ -226,11 +251,14 @@ class Service:
             memory,
             lambda agent_id: queries.open_agent(memory, agent_id, settings.cache_megabytes),
             None if queries.is_in_ram(memory) else settings.open_memories,
-            None if model is None else partial(_consolidating, model),
+            None if model is None else partial(queries.consolidating, model, on_report),
         )
+        if metrics is not None:
+            metrics.open_agents = self.open_agents
         self._threads = ThreadPoolExecutor(_THREADS, "kronvex-server")
         recalling = min(_THREADS, memory.engine.threads.max_reads())
         self._recall_threads = ThreadPoolExecutor(recalling, "kronvex-recall")
+        self._removals = 0  # of agents, by this process
         self._counting = threading.Lock()
         self._calls: Counter[tuple[date, str, Call]] = Counter()
         parts = ExitStack()
@@ -246,15 +274,25 @@ class Service:
         Recalls have threads of their own, so that they do not wait for what may wait for the store.
         """
         threads = self._recall_threads if recalls else self._threads
-        return await asyncio.get_running_loop().run_in_executor(threads, call)
+        in_context = partial(copy_context().run, call)  # spans know what they belong to
+        return await asyncio.get_running_loop().run_in_executor(threads, in_context)
 
     def count_calls(self, request: Request, call: Call, times: int = 1) -> None:
         """Count calls of the request's key, for today (UTC) only."""
         with self._counting:
             self._calls[self.now().date(), key_id_of(request), call] += times
+        if self._metrics is not None:
+            self._metrics.called(call, times)
+
+    def erased(self, agent: OpenAgent, memories: int, *, whole: bool = False) -> None:
+        """Note that memories of an agent were erased, or the whole agent."""
+        agent.removed()
+        self._removals += whole
+        if self._metrics is not None:
+            self._metrics.called("forgets", memories)
 
     def calls_today(self, request: Request) -> dict[str, int]:
-        """Return how often the request's key called today (UTC), since the server started."""
+        """Return how often the request's key called this process today (UTC)."""
         today, key_id = self.now().date(), key_id_of(request)
         return {call: self._calls[today, key_id, call] for call in get_args(Call)}
 
@@ -266,88 +304,76 @@ class Service:
     def listed(self, request: Request) -> list[tuple[str, str]]:
         """Return the ids and names of the agents of the request's key, newest first."""
         with suppress(ApiError, InvalidInput):  # its own agent, which may become this key's
-            self.registered(request, self._first.agent_id)
+            self.registered(request, self.first.agent_id)
         return [(each.id, each.name) for each in self.agents.all(key_id_of(request))]
 
     @contextmanager
-    def use(self, request: Request, agent_id: str, *, make: bool = False) -> Iterator[OpenAgent]:
+    def use(
+        self, request: Request, agent_id: str, *, make: bool = False, asks: bool = False
+    ) -> Iterator[OpenAgent]:
         """Keep an agent of the request's key open.
+
+        Another process may delete the agent meanwhile, and give its name to another key. So it is
+        looked up again before the answer is sent, and what was stored is erased if it is gone.
 
         Args:
             request: The request.
             agent_id: The agent.
             make: Make an agent with a readable name that does not exist yet.
+            asks: Nothing is changed. So it is enough to know the agent of a second ago at first.
 
         Raises:
             ApiError: the agent does not exist, or belongs to another key.
         """
-        agent = self.registered(request, agent_id, make=make)
+        agent = self.registered(request, agent_id, make=make, current=not asks)
+        removals = self._removals
         with self.open_agents.use(agent.id) as opened:
-            # Again: another request may have removed it before this one kept it open.
-            self.registered(request, agent.id, make=make)
+            if removals != self._removals:  # before this request kept it open
+                agent = self.registered(request, agent.id, make=make)
             yield opened
+            found = self.agents.find(agent.id, current=True)
+            if found is None or found.is_leaving or found.key_id != agent.key_id:
+                ownership.take_back(request, opened)
 
-    def remove(self, request: Request, agent_id: str) -> None:
-        """Erase an agent with all its memories, when no other request uses it.
+    def stored(self, request: Request, agent: OpenAgent, memories: Sequence[Memory]) -> None:
+        """Note what a request has stored."""
+        request.state.stored = [each.id for each in memories if not each.deduplicated]
+        agent.consolidate(memories)
 
-        Raises:
-            ApiError: the agent does not exist, or belongs to another key.
-        """
-        agent = self.registered(request, agent_id)
-        with self.open_agents.use_alone(agent.id) as opened:
-            self.registered(request, agent_id)  # another request may have removed it meanwhile
-            opened.memory.clear()
-            self.agents.remove(agent)
-            opened.removed()
-
-    def registered(self, request: Request, agent_id: str, *, make: bool = False) -> registry.Agent:
+    def registered(
+        self,
+        request: Request,
+        agent_id: str,
+        *,
+        make: bool = False,
+        current: bool = True,
+        is_leaving: bool = False,
+    ) -> registry.Agent:
         """Return an agent of the request's key.
 
+        Args:
+            request: The request.
+            agent_id: The agent.
+            make: Make an agent with a readable name that does not exist yet.
+            current: Otherwise it may be the agent as it was a second ago.
+            is_leaving: Also return one whose deletion was interrupted.
+
         Raises:
-            ApiError: the agent does not exist, or belongs to another key.
+            ApiError: the agent does not exist, belongs to another key, or is to be made while
+                another process does not finish deleting it.
         """
         key_id, id_ = key_id_of(request), registry.check_agent_id(agent_id)
-        found = self.agents.find(id_)
-        if found is None and self._may_register(key_id, id_, make=make):
-            found = self.agents.register(key_id, id_)
-        if found is None or found.key_id != key_id:
+        found = self.agents.find(id_, current=current)
+        if found is None or found.is_leaving:
+            found = ownership.settled(self.agents, self.first, key_id, id_, make=make)
+        if found is None or found.key_id != key_id or found.is_leaving > is_leaving:
             raise ApiError(404, "Agent not found")
         return found
 
-    def _may_register(self, key_id: str, agent_id: str, *, make: bool) -> bool:
-        """Return whether an agent that is not registered may become this key's.
 
-        Agents that programs keep in this store without a server belong to callers without a key.
-        A key gets new names only, or the agents named when the key is made.
-        """
-        if key_id == registry.NO_KEY and agent_id == self._first.agent_id:
-            return make or queries.holds_anything(self._first, agent_id)
-        if not make or is_uuid(agent_id):
-            return False
-        return key_id == registry.NO_KEY or not any(
-            self._belongs_to_another_key(key_id, each) for each in queries.with_companion(agent_id)
-        )
-
-    def _belongs_to_another_key(self, key_id: str, agent_id: str) -> bool:
-        agent_id = agent_id.lower() if is_uuid(agent_id) else agent_id
-        if found := self.agents.find(agent_id):
-            return found.key_id != key_id
-        return bool(agent_id.strip()) and queries.holds_anything(self._first, agent_id)
-
-
-def _consolidating(model: BaseChatModel, memory: KronvexMemory) -> KronvexConsolidator:
-    consolidator = KronvexConsolidator(memory, model)
-    consolidator.start()
-    return consolidator
-
-
-def _agent_of_path(agent_id: str, request: Request) -> Iterator[OpenAgent]:
-    """Keep the agent in the path open."""
-    with service_of(request).use(request, agent_id) as agent:
-        yield agent
-
-
-agent_of_path = contextmanager(_agent_of_path)  # for `Endpoint`
+def agent_of_path(agent_id: str) -> OpenAgent:
+    """Describe the agent in the path to FastAPI; `Endpoint` keeps it open."""
+    raise NotImplementedError
 
 
 def service_of(request: Request) -> Service:
@@ -355,8 +381,7 @@ def service_of(request: Request) -> Service:
     return cast(Service, request.app.state.service)
 
 
-# FastAPI describes the path by it; older ones cannot read the annotations of a decorated function.
-AgentInUse = Annotated[OpenAgent, Depends(_agent_of_path)]
+AgentInUse = Annotated[OpenAgent, Depends(agent_of_path)]
 
 
 def key_id_of(request: Request) -> str:

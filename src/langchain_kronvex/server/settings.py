@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAX_BODY_BYTES = 16 << 20
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
@@ -18,7 +18,8 @@ class ServerSettings:
             4 MiB of metadata.
         body_timeout_seconds: A request whose body takes longer to arrive is rejected with 408.
         requests_per_minute: How many requests each API key may make in any 60 seconds; None for
-            no limit. Every request under /api/v1, /auth and /inspector/api counts.
+            no limit. Every request under /api/v1, /auth and /inspector/api counts. Each process counts
+            by itself.
         cors_origins: Web pages of these origins may call the API, for example
             `("https://app.example.com",)`; none by default.
         allowed_hosts: The host names that requests may use (the Host header, without a port);
@@ -29,6 +30,8 @@ class ServerSettings:
             service does. With True, a missing id reveals other users' memories.
         open_memories: How many agents' memories stay open, with their indexes in RAM.
         cache_megabytes: Bound of the indexes kept in RAM, in MiB, for each open memory.
+        metrics_token: What `/metrics` wants as `Authorization: Bearer …`; None to answer callers
+            on this machine alone.
     """
 
     max_body_bytes: int = MAX_BODY_BYTES
@@ -39,3 +42,4 @@ class ServerSettings:
     all_sessions: bool = False
     open_memories: int = 32
     cache_megabytes: int = 64
+    metrics_token: str | None = field(default=None, repr=False)

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 from fastapi import Query, Request
 
 from langchain_kronvex.core.types import Memory
-from langchain_kronvex.server import queries
+from langchain_kronvex.server import ownership, queries
 from langchain_kronvex.server.api import responses
 from langchain_kronvex.server.api.requests import AgentChange, DaysQuery, NewAgent
 from langchain_kronvex.server.http.endpoint import guarded_router
+from langchain_kronvex.server.http.errors import ApiError
 from langchain_kronvex.server.registry import Agent
 from langchain_kronvex.server.service import AgentInUse, key_id_of, service_of
 
@@ -53,14 +54,15 @@ def change_agent(agent: AgentInUse, body: AgentChange, request: Request) -> dict
     service = service_of(request)
     known = service.registered(request, agent.id)
     changed = replace(known, **body.model_dump(exclude_unset=True))
-    service.agents.change(changed)
+    if not service.agents.change(changed):
+        raise ApiError(404, "Agent not found")
     return _agent_object(changed, agent.count())
 
 
 @router.delete("/agents/{agent_id}", status_code=204)
 def delete_agent(agent_id: str, request: Request) -> None:
     """Erase an agent and all its memories for good."""
-    service_of(request).remove(request, agent_id)
+    ownership.remove(service_of(request), request, agent_id)
 
 
 @router.get("/agents/{agent_id}/analytics", response_model=responses.AnalyticsAnswer)

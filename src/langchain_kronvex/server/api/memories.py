@@ -63,27 +63,29 @@ def _page(memory: KronvexMemory, query: ListQuery) -> tuple[list[Memory], int]:
 
 
 @router.delete("/memories", response_model=responses.DeletedAnswer)
-def delete_memories(agent: AgentInUse, query: Annotated[WhoseQuery, Query()]) -> dict[str, Any]:
+def delete_memories(
+    agent: AgentInUse, query: Annotated[WhoseQuery, Query()], request: Request
+) -> dict[str, Any]:
     """Erase every memory of the agent, or with ids those of one session or user, for good.
 
     An empty id is rejected: only a request without both ids means every memory.
     """
-    return _deleted(agent, queries.erase(agent.memory, query.scope or None))
+    return _deleted(request, agent, queries.erase(agent.memory, query.scope or None))
 
 
 @router.delete("/memories/bulk-delete", response_model=responses.DeletedAnswer)
-def bulk_delete(agent: AgentInUse, body: requests.BulkDelete) -> dict[str, Any]:
+def bulk_delete(agent: AgentInUse, body: requests.BulkDelete, request: Request) -> dict[str, Any]:
     """Erase the memories that meet every condition given, for good."""
     wanted = None if body.memory_ids is None else {stored_id(id_) for id_ in body.memory_ids}
     before = body.before_date
     found = queries.find(agent.memory, body.scope or None, body.memory_type)
     dated = [each.id for each in found if before is None or each.created_at < before]
     ids = [id_ for id_ in dated if wanted is None or id_ in wanted]
-    return _deleted(agent, queries.erase(agent.memory, ids=ids) if ids else 0)
+    return _deleted(request, agent, queries.erase(agent.memory, ids=ids) if ids else 0)
 
 
-def _deleted(agent: OpenAgent, deleted: int) -> dict[str, Any]:
-    agent.removed()
+def _deleted(request: Request, agent: OpenAgent, deleted: int) -> dict[str, Any]:
+    service_of(request).erased(agent, deleted)
     return {"deleted": deleted}
 
 
@@ -109,7 +111,7 @@ def import_memories(agent_id: str, body: requests.BulkImport, request: Request) 
     with service.use(request, agent_id, make=True) as agent:
         stored = agent.memory.remember_many(drafts)
         agent.removed()  # some may have been there: count anew
-        agent.consolidate(stored)
+        service.stored(request, agent, stored)
     service.count_calls(request, "stores", len(stored))
     return {"imported": len(stored), "failed": len(errors), "errors": errors}
 
@@ -139,9 +141,9 @@ def export_user(agent: AgentInUse, uid: str, request: Request) -> JsonResponse:
 @router.delete("/memories/user/{uid:anytext}")
 def erase_user(agent: AgentInUse, uid: str, request: Request) -> responses.UserEraseAnswer:
     """Erase everything of one user, chat messages included, from the store's files too."""
-    erased = queries.erase_user(agent.memory, uid)
-    agent.removed()
-    erased_at = responses.with_offset(service_of(request).now())
+    erased, service = queries.erase_user(agent.memory, uid), service_of(request)
+    service.erased(agent, erased)
+    erased_at = responses.with_offset(service.now())
     return responses.UserEraseAnswer(
         erased=erased, user_id=uid, agent_id=agent.id, erased_at=erased_at
     )
@@ -169,11 +171,11 @@ def change_memory(agent: AgentInUse, memory_id: str, body: requests.MemoryChange
 
 
 @router.delete("/memories/{memory_id}", status_code=204)
-def delete_memory(agent: AgentInUse, memory_id: str) -> None:
+def delete_memory(agent: AgentInUse, memory_id: str, request: Request) -> None:
     """Erase one memory for good."""
     if not agent.memory.forget(id=_existing(agent, memory_id).id):
         raise MemoryNotFound
-    agent.removed()
+    service_of(request).erased(agent, 1)
 
 
 @router.get("/memories/{memory_id}/history", response_model=responses.HistoryAnswer)

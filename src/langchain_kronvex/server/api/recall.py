@@ -65,7 +65,7 @@ def remember(agent_id: str, body: RememberBody, request: Request) -> JsonRespons
     with service.use(request, agent_id, make=True) as agent:
         stored = queries.remember(agent.memory, body.draft(), queries.envelope_of(body))
         count = agent.added(0 if stored.deduplicated else 1)
-        agent.consolidate([stored])
+        service.stored(request, agent, [stored])
     service.count_calls(request, "stores")
     answer = {**responses.memory_object(agent.id, stored), "agent_memory_count": count}
     return JsonResponse(answer, 201, {"X-Dedup-Hit": "true"} if stored.deduplicated else None)

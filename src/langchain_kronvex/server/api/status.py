@@ -43,7 +43,7 @@ def ping(request: Request) -> str:
 
 @usage_router.get("/usage/today")
 def usage_today(request: Request) -> responses.UsageAnswer:
-    """Count the key's calls of today (UTC), since the server started."""
+    """Count the key's calls of today (UTC) to this process, since it started."""
     calls = service_of(request).calls_today(request)
     return responses.UsageAnswer(today={**calls, "tokens": 0})
 

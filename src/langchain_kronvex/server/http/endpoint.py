@@ -27,7 +27,7 @@ from langchain_kronvex.core.errors import KronvexError
 from langchain_kronvex.server.api.requests import Question
 from langchain_kronvex.server.api.responses import JsonResponse, Problem
 from langchain_kronvex.server.http.errors import ApiError, InvalidRequest, error_response
-from langchain_kronvex.server.service import agent_of_path
+from langchain_kronvex.server.service import Service
 from langchain_kronvex.storage.client_envelope import is_text
 
 _MOST_VALUES = 1 << 19  # as many as fit into 1 MiB
@@ -77,7 +77,8 @@ class Endpoint(APIRoute):
         given = {**request.path_params, "request": request, **values}
         with ExitStack() as while_used:
             if "agent" in self._names:
-                agent = agent_of_path(given["agent_id"], request)
+                service: Service = request.app.state.service
+                agent = service.use(request, given["agent_id"], asks=self._recalls)
                 given["agent"] = while_used.enter_context(agent)
             answer = self.endpoint(**{name: given[name] for name in self._names})
             if answer is None:

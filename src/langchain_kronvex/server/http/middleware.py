@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote, unquote, urlsplit
 
 from anyio import fail_after
@@ -39,6 +39,7 @@ _WITHOUT_USER = (
 )
 logger = logging.getLogger("langchain_kronvex.server")
 T = TypeVar("T")
+OnAnswer = Callable[[str, str, int, float], None]
 
 
 class AccessLog:
@@ -46,10 +47,14 @@ class AccessLog:
 
     A line holds method, route, status, time and the key's id. It never holds content, a query, a
     key, or the id of a user, which may be a name or an address.
+
+    Args:
+        app: The app around which it is.
+        count: Called with method, route, status and seconds of each request; None for nothing.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, count: OnAnswer | None = None) -> None:
+        self._app, self._count = app, count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -67,7 +72,10 @@ class AccessLog:
                 message = {**message, "headers": headers}
             elif not message.get("more_body"):
                 # Before the last part is sent, so that a client finds its request logged.
-                _log(scope, status, (time.perf_counter() - started) * 1000)
+                seconds = time.perf_counter() - started
+                _log(scope, status, seconds * 1000)
+                if self._count is not None:
+                    self._count(scope["method"], _route(scope), status, seconds)
             await send(message)
 
         try:
@@ -80,10 +88,20 @@ class AccessLog:
 
 def _log(scope: Scope, status: int, milliseconds: float) -> None:
     method = scope["method"] if scope["method"].isalpha() else "?"
-    route = getattr(scope.get("route"), "path_format", "-").removeprefix("/api/v1")
-    answered = {"method": method, "route": route, "status": status, "ms": round(milliseconds, 1)}
+    answered = {
+        "method": method,
+        "route": _route(scope),
+        "status": status,
+        "ms": round(milliseconds, 1),
+    }
     facts = {**answered, "key": scope.get("state", {}).get("key_id") or "-"}
     logger.info(" ".join(f"{name}={value}" for name, value in facts.items()), extra=facts)
+
+
+def _route(scope: Scope) -> str:
+    """Return the template of the path, or "-" if no endpoint has it."""
+    found = getattr(scope.get("route"), "path_format", "-")
+    return cast(str, found).removeprefix("/api/v1")
 
 
 class RateLimiter:
@@ -168,13 +186,14 @@ class AuthMiddleware:
             sent = [each.partition(" ") for each in headers.getlist("authorization")]
             secrets += [secret.strip() for kind, _, secret in sent if kind.lower() == "bearer"]
         if len(secrets) == 1 and secrets[0]:
-            key = await self._lookup(lambda: self._keys.recognise(secrets[0]))
+            key = self._keys.recognise(secrets[0], cached=True)
+            key = key or await self._lookup(lambda: self._keys.recognise(secrets[0]))
             if key and for_mcp == (key.user_id is not None):
                 scope.setdefault("state", {})["key"] = key
                 return key.id
             if key:
                 raise ApiError(403, _FOR_MCP if key.user_id else _WITHOUT_USER)
-        if _is_local(scope) and await self._lookup(self._keys.none_made):
+        if is_local(scope) and await self._lookup(self._keys.none_made):
             origin = urlsplit(headers.get("origin", "")).hostname
             if for_mcp and origin and not is_loopback(origin):
                 raise ApiError(403, "A web page of another machine needs an API key.")
@@ -240,7 +259,7 @@ def _too_large(most: int) -> ApiError:
     return ApiError(413, f"The request is too large: at most {most} bytes are allowed.")
 
 
-def _is_local(scope: Scope) -> bool:
+def is_local(scope: Scope) -> bool:
     """Return whether the caller is on this machine; Unix sockets and tests have no address."""
     client = scope.get("client")
     return client is None or client[0] == "testclient" or is_loopback(client[0])
