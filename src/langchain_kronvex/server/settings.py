@@ -18,8 +18,8 @@ class ServerSettings:
             4 MiB of metadata.
         body_timeout_seconds: A request whose body takes longer to arrive is rejected with 408.
         requests_per_minute: How many requests each API key may make in any 60 seconds; None for
-            no limit. Every request under /api/v1, /auth and /inspector/api counts. Each process counts
-            by itself.
+            no limit. Requests under /api/v1, /auth and /inspector/api count, in each process by
+            itself.
         cors_origins: Web pages of these origins may call the API, for example
             `("https://app.example.com",)`; none by default.
         allowed_hosts: The host names that requests may use (the Host header, without a port);
