@@ -47,6 +47,7 @@ NAMES = {
     "Known": "consolidation.answers:Known",
     "LIMITS": "recall.prefilter:LIMITS",
     "snapshot_keeping": "storage:snapshots",
+    "postgres_snapshots": "storage.postgres:snapshots",
     "sqlite_snapshots": "storage.sqlite:snapshots",
     "Snapshot": "recall.snapshot:Snapshot",
     "read_snapshot": "recall.snapshot:read",

@@ -261,7 +261,7 @@ def die(*args):
 
 def half(path, made):
     with path.open("r+b") as stream:
-        stream.write(next(iter(made.chunks())).data)
+        stream.write(next(made.blocks())[:4096])
         stream.flush()
         die()
 

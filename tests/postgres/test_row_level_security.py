@@ -26,6 +26,7 @@ from postgres.test_partitions import DOCUMENT, PARTITIONING
 
 LIMITED = (
     "records", "scopes", "accesses", "upcoming_vectors", "claims", "consolidations", "second_looks",
+    "snapshots",
 )  # fmt: skip
 Open = Callable[..., KronvexMemory]
 

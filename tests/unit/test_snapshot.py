@@ -28,7 +28,11 @@ ABOUT = {"of": "ana"}
 
 
 def bytes_of(index: ScopeIndex, *, spare: bool = False) -> np.ndarray:
-    return Snapshot.of(index, ABOUT, spare=spare).whole()
+    return whole(Snapshot.of(index, ABOUT, spare=spare))
+
+
+def whole(made: Snapshot) -> np.ndarray:
+    return np.frombuffer(bytearray(b"".join(made.blocks())), np.uint8)
 
 
 def again(index: ScopeIndex, *, spare: bool = False) -> ScopeIndex:
@@ -109,18 +113,17 @@ def test_what_is_damaged_is_not_read() -> None:
 
 def test_what_other_code_wrote_is_not_read() -> None:
     made = Snapshot.of(built([row(1, "tea")]), ABOUT, spare=False)
-    arrays = np.concatenate(list(made.chunks()))
+    assert read_snapshot(whole(made)) is not None
     for header in ({"fingerprint": "0"}, {"places": {}}, {"facts": {}}):
         other = replace(made, header=made.header | header)
-        trailer = np.frombuffer(other.trailer(arrays), np.uint8)
-        assert read_snapshot(np.concatenate([arrays, trailer])) is None
+        assert read_snapshot(whole(other)) is None
 
 
 def test_free_room_holds_zeros() -> None:
     index = built([row(n, "secret tea") for n in range(1, 60)])
     made = Snapshot.of(index, ABOUT, spare=True)
     start, size = made.header["places"]["memories"]
-    table = np.concatenate(list(made.chunks()))[start : start + size]
+    table = whole(made)[start : start + size]
     capacity = size * len(index) // sum(piece.nbytes for piece in index.table.pieces(0))
     years = table[: 8 * capacity].view(np.int64)  # the first column
     assert capacity > len(index)

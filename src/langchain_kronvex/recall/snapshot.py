@@ -41,6 +41,7 @@ _MAGIC = b"KRNVIDX\n"
 _TRAILER = struct.Struct("<QLL8s")  # size of the header, its checksum, that of the arrays, magic
 _ALIGNED = 64
 _PAGE = 4096
+BLOCK_BYTES = 1 << 20
 # Room for more memories in a file: until they are added, the arrays need not be copied.
 _SPARE = 8
 # Texts whose features change when a stemmer, a list of function words or a rule does.
@@ -88,25 +89,24 @@ class Snapshot:
         header = {"fingerprint": fingerprint(), "about": about, "facts": facts, "places": places}
         return cls(pieces, header)
 
-    def trailer(self, arrays: NDArray[np.uint8]) -> bytes:
-        """Return the header and the trailer, which follow the arrays.
-
-        Args:
-            arrays: The bytes of all arrays.
-        """
-        header = json.dumps(self.header).encode()
-        checks = zlib.crc32(header), _checksum(arrays)
-        return header + _TRAILER.pack(len(header), *checks, _MAGIC)
-
-    def chunks(self) -> Iterator[NDArray[np.uint8]]:
-        """Yield the bytes of the arrays."""
+    def blocks(self) -> Iterator[bytes]:
+        """Yield all bytes; blocks of `BLOCK_BYTES`, and then the header with the trailer."""
+        block, filled, sums = np.empty(BLOCK_BYTES, np.uint8), 0, [np.empty(0, np.uint64)]
         for piece in self.pieces:
-            yield np.ascontiguousarray(piece).reshape(-1).view(np.uint8)
-
-    def whole(self) -> NDArray[np.uint8]:
-        """Return a copy of all bytes."""
-        arrays = np.concatenate(list(self.chunks()))
-        return np.concatenate([arrays, np.frombuffer(self.trailer(arrays), np.uint8)])
+            left = np.ascontiguousarray(piece).reshape(-1).view(np.uint8)
+            while len(left):
+                part, left = left[: BLOCK_BYTES - filled], left[BLOCK_BYTES - filled :]
+                block[filled : filled + len(part)] = part
+                filled += len(part)
+                if filled == BLOCK_BYTES:
+                    sums.append(_page_sums(block))
+                    yield block.tobytes()
+                    filled = 0
+        sums.append(_page_sums(block[:filled]))
+        yield block[:filled].tobytes()
+        header = json.dumps(self.header).encode()
+        checks = zlib.crc32(header), zlib.crc32(np.concatenate(sums).data)
+        yield header + _TRAILER.pack(len(header), *checks, _MAGIC)
 
 
 def read(block: NDArray[np.uint8]) -> tuple[dict[str, Any], ScopeIndex] | None:
@@ -130,20 +130,22 @@ def _opened(block: NDArray[np.uint8]) -> tuple[dict[str, Any], NDArray[np.uint8]
     end = len(block) - _TRAILER.size
     size, of_header, of_arrays, magic = _TRAILER.unpack(block[max(end, 0) :].tobytes())
     text, arrays = block[max(end - size, 0) : end].tobytes(), block[: max(end - size, 0)]
-    if magic != _MAGIC or zlib.crc32(text) != of_header or _checksum(arrays) != of_arrays:
+    if magic != _MAGIC or zlib.crc32(text) != of_header:
+        raise ValueError("damaged")
+    if zlib.crc32(_page_sums(arrays).data) != of_arrays:
         raise ValueError("damaged")
     header: dict[str, Any] = json.loads(text)
     return header, arrays
 
 
-def _checksum(arrays: NDArray[np.uint8]) -> int:
-    """Return a checksum of whole pages, several times as fast as CRC-32 of all bytes.
+def _page_sums(pages: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Return the sum of each page. The CRC-32 of these is several times as fast as that of all.
 
     Any changed bit changes the sum of its page, and any page that is lost or in the wrong place
-    changes the CRC-32 of these sums.
+    changes the CRC-32 of the sums.
     """
-    sums = arrays.view(np.uint64).reshape(-1, _PAGE // 8).sum(axis=1, dtype=np.uint64)
-    return zlib.crc32(sums)
+    sums: NDArray[np.uint64] = pages.view(np.uint64).reshape(-1, _PAGE // 8).sum(axis=1)
+    return sums
 
 
 @functools.cache

@@ -95,14 +95,7 @@ def _reserve(db: AgentConnection, path: Path, state: State, made: Snapshot) -> b
 
 def _write(path: Path, made: Snapshot) -> None:
     with path.open("r+b") as stream:  # not made anew if it was deleted meanwhile
-        for chunk in made.chunks():
-            stream.write(chunk.data)
-        stream.flush()
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as written:
-            arrays = np.frombuffer(written, np.uint8)
-            trailer = made.trailer(arrays)
-            del arrays  # a mapping in use cannot be closed
-        stream.write(trailer)
+        stream.writelines(made.blocks())
 
 
 def _publish(db: AgentConnection, name: str, state: State) -> bool:
