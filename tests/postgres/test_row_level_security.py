@@ -78,6 +78,10 @@ def furnished(open_limited: Open, role_url: str) -> Iterator[psycopg.Connection[
             "INSERT INTO langchain_kronvex.second_looks SELECT scope, seq, true "
             "FROM langchain_kronvex.records"
         )
+        connection.execute(
+            "INSERT INTO langchain_kronvex.snapshots SELECT scope, scope, 0, generation, 1, 'x' "
+            "FROM langchain_kronvex.scopes"
+        )
         connection.commit()
         yield connection
 
