@@ -213,6 +213,12 @@ def test_a_damaged_snapshot_is_not_used(
     with open_store(read_only=True) as memory:
         assert (found(memory), found(memory, user="ben")) == expected
         assert built == [30]
+    with open_store() as memory:
+        found(memory), found(memory, user="ben")
+    built.clear()
+    with open_store() as memory:  # it was replaced
+        assert (found(memory), found(memory, user="ben")) == expected
+    assert built == []
 
 
 def test_snapshots_of_another_history_of_the_store_are_not_used(

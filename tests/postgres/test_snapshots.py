@@ -161,7 +161,13 @@ def test_a_damaged_snapshot_is_not_used(
     built.clear()
     with open_memory(read_only=True) as memory:
         assert (found(memory), found(memory, user="ben")) == expected
-    assert sum(built) == 60
+    assert sum(built) in (30, 60)
+    with open_memory() as memory:
+        assert (found(memory), found(memory, user="ben")) == expected
+    built.clear()
+    with open_memory() as memory:  # they were replaced
+        assert (found(memory), found(memory, user="ben")) == expected
+    assert sum(built) == 0
 
 
 def test_what_workers_of_an_earlier_version_leave_is_deleted(

@@ -167,6 +167,7 @@ class CachedIndex:
         index: The index.
         damaged: Numbers of memories whose vectors were found damaged, to be removed from the store.
         unsaved: How many rows were added or changed since the last snapshot.
+        replaces: Whether a snapshot was found that could not be used, so that another is needed.
         save_from: No snapshot is written before this moment of `time.monotonic`.
         size: About how many bytes the entry takes, as last measured.
         lock: Held while the index is searched or changed.
@@ -178,6 +179,7 @@ class CachedIndex:
     index: ScopeIndex = field(default_factory=ScopeIndex)
     damaged: list[int] = field(default_factory=list)
     unsaved: int = 0
+    replaces: bool = False
     save_from: float = 0.0
     size: int = _ENTRY_BYTES
     lock: threading.Lock = field(default_factory=threading.Lock)

@@ -30,12 +30,18 @@ class Save(Protocol):
     """Stores a snapshot of an owner's index."""
 
     def __call__(
-        self, owner: str, state: State, made: Snapshot, is_unchanged: Callable[[], bool]
+        self,
+        owner: str,
+        state: State,
+        made: Snapshot,
+        is_unchanged: Callable[[], bool],
+        *,
+        replaces: bool,
     ) -> bool:
         """Return False if the index changed while it was written; then nothing is stored.
 
-        A store that has another snapshot that is not much older, or other records than those of
-        `state`, stores nothing either.
+        A store that has other records than those of `state` stores nothing either; nor one with
+        another snapshot that is not much older, unless this one `replaces` it.
         """
 
 
@@ -74,6 +80,7 @@ class SnapshotKeeper:
     def _has_written(self, owner: str, entry: CachedIndex) -> bool:
         with entry.lock:
             index, state, count = entry.index, entry.state, entry.unsaved
+            replaces = entry.replaces
             if self._save is None or not _is_due(entry) or state.revision <= 0:
                 return True
             about = identity(self._agent_id, owner, state)
@@ -83,9 +90,10 @@ class SnapshotKeeper:
             with entry.lock:
                 return entry.index is index and index.changes == changes
 
-        stored = self._save(owner, state, made, is_unchanged)
+        stored = self._save(owner, state, made, is_unchanged, replaces=replaces)
         if stored:
             with entry.lock:
+                entry.replaces = False
                 entry.unsaved -= count if entry.index is index else 0
         return stored
 
@@ -94,8 +102,13 @@ class SnapshotKeeper:
         return self._writer.flush(timeout)
 
     def close(self) -> None:
-        """Wait a while for what is being written, and end the thread."""
-        self._writer.close(_CLOSING_SECONDS)
+        """Wait a while for what is being written, and end the thread.
+
+        What is not done by then is given up: the next process to open the store removes it.
+        """
+        if not self._writer.flush(_CLOSING_SECONDS):
+            self._writer.discard(lambda _: True, 0)
+        self._writer.close(0)
 
 
 def _is_due(entry: CachedIndex) -> bool:

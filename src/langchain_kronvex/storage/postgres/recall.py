@@ -13,7 +13,7 @@ from typing import Any
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.recall.index import IndexRow, ScopeIndex
+from langchain_kronvex.recall.index import IndexRow
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Record, Selection
 from langchain_kronvex.storage.indexes import CachedIndex, H, IndexCache, Look, State
@@ -112,10 +112,8 @@ def _add_new_rows(database: Database, entry: CachedIndex, owner: str) -> None:
         state, model, page = _read_page(database, owner, known.revision, after)
         if state.generation != known.generation:
             first, after, target = after, 0, None
-            found = snapshots.load(database, owner, state)
-            with entry.lock:
-                entry.begin(*(found or (State(0, state.generation), ScopeIndex())))
-            if known.revision or first or found:
+            is_read = snapshots.begin(database, entry, owner, state)
+            if known.revision or first or is_read:
                 continue  # the page is not of all rows, or of too many
         target = state.revision if target is None else target
         is_last = len(page) < _PAGE_ROWS

@@ -10,7 +10,7 @@ import numpy as np
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.snapshot import BLOCK_BYTES, Snapshot
-from langchain_kronvex.storage.indexes import State
+from langchain_kronvex.storage.indexes import CachedIndex, State
 from langchain_kronvex.storage.postgres.database import Database, Transaction
 from langchain_kronvex.storage.snapshots import is_recent, opened
 
@@ -46,14 +46,23 @@ def save(
     state: State,
     made: Snapshot,
     is_unchanged: Callable[[], bool],
+    *,
+    replaces: bool,
 ) -> bool:
     """Store a snapshot; see `storage.snapshots.Save`.
 
     The owner is locked only at the end. If words were erased meanwhile, everything is rolled back.
     """
     reach = database.reach_of([Scope(owner or None)])
+
+    def work(tx: Transaction) -> None:
+        there = [] if replaces else tx.column(_COUNTS, [tx.scope(owner), state.generation])
+        if any(is_recent(count, made) for count in there):
+            raise _NotStoredError(is_changed=False)
+        _store(tx, tx.scope(owner), state, made, is_unchanged)
+
     try:
-        database.run(lambda tx: _store(tx, tx.scope(owner), state, made, is_unchanged), reach)
+        database.run(work, reach)
     except _NotStoredError as reason:
         return not reason.is_changed
     return True
@@ -66,9 +75,6 @@ def _store(
     made: Snapshot,
     is_unchanged: Callable[[], bool],
 ) -> None:
-    there = tx.column(_COUNTS, [scope, state.generation])
-    if any(is_recent(count, made) for count in there):
-        raise _NotStoredError(is_changed=False)
     name, memories = uuid.uuid4(), made.header["facts"]["rows"][0]
     for part, block in enumerate(made.blocks()):
         tx.execute(_INSERT, [scope, name, part, state.generation, memories, block])
@@ -79,28 +85,33 @@ def _store(
     tx.execute(_DROP_OTHERS, [scope, name])
 
 
-def load(database: Database, owner: str, state: State) -> tuple[State, ScopeIndex] | None:
-    """Return the state and the index of a snapshot; None if there is none that can be used."""
+def begin(database: Database, entry: CachedIndex, owner: str, state: State) -> bool:
+    """Begin an index anew, from a snapshot if there is one that can be used; return whether."""
     reach = database.reach_of([Scope(owner or None)])
     block = database.run(lambda tx: _read(tx, tx.scope(owner), state), reach)
-    if block is None:
-        return None
-    return opened(np.frombuffer(block, np.uint8), database.agent_id, owner, state)
+    found = None
+    if block is not None:
+        found = opened(np.frombuffer(block, np.uint8), database.agent_id, owner, state)
+    with entry.lock:
+        entry.replaces = block is not None and found is None
+        entry.begin(*(found or (State(0, state.generation), ScopeIndex())))
+    return found is not None
 
 
 def _read(tx: Transaction, scope: uuid.UUID, state: State) -> bytearray | None:
-    """Return the bytes of a snapshot. Each part is copied once, to its place."""
+    """Return the bytes of a snapshot; None if there is none.
+
+    Each part is copied once, to its place. Of one with missing parts, it returns the others.
+    """
     last = tx.execute(_LAST, [scope, state.generation])
     if not last:
         return None
     name, parts, last_size = last[0]
     block, end = bytearray(BLOCK_BYTES * parts + last_size), 0
     for part in range(parts + 1):
-        found = tx.column(_PART, [scope, name, part])
-        if not found:  # it was replaced meanwhile
-            return None
-        block[end : end + len(found[0])] = found[0]
-        end += len(found[0])
+        for found in tx.column(_PART, [scope, name, part]):
+            block[end : end + len(found)] = found
+            end += len(found)
     del block[end:]
     return block
 

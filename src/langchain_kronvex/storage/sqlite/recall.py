@@ -127,7 +127,7 @@ def _bring_up_to_date(
         if name is not None:
             if found := snapshots.load(file, name, owner, state):
                 entry.begin(*found)
-            tried = name
+            entry.replaces, tried = found is None, name
             continue
         if state == entry.state or rounds == _ROUNDS:
             return model

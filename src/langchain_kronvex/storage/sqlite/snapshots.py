@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_kronvex.core.errors import StoreBusy
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.snapshot import Snapshot
 from langchain_kronvex.storage.indexes import State
@@ -29,7 +30,7 @@ from langchain_kronvex.storage.snapshots import is_recent, opened
 from langchain_kronvex.storage.sqlite.file import AgentConnection, SqliteFile
 
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'snapshots'"
-_NAMED = "SELECT name, memories FROM snapshots WHERE scope = ?"
+_COUNTS = "SELECT memories FROM snapshots WHERE scope = ?"
 
 
 def folder_of(path: Path) -> Path:
@@ -42,8 +43,9 @@ def tie(db: AgentConnection, path: Path) -> None:
     folder = folder_of(path)
 
     def unlink(name: str) -> None:
-        if _is_name(name):  # not a path that leads elsewhere
-            folder.joinpath(name).unlink(missing_ok=True)
+        path = folder / name
+        if _is_name(name) and not path.is_dir():  # not a path that leads elsewhere
+            path.unlink(missing_ok=True)
 
     if db.execute(_HAS_TABLE).fetchone():
         db.create_function("unlink_snapshot", 1, unlink)
@@ -60,16 +62,19 @@ def save(
     state: State,
     made: Snapshot,
     is_unchanged: Callable[[], bool],
+    *,
+    replaces: bool,
 ) -> bool:
     """Store a snapshot in a folder; see `storage.snapshots.Save`."""
     del owner  # the header has it
     name = secrets.token_hex(16)
     made.header["about"]["name"] = name
-    if not file.in_transaction(lambda db: _reserve(db, folder / name, state, made)):
+    path = folder / name
+    if not file.in_transaction(lambda db: _reserve(db, path, state, made, replaces=replaces)):
         return True
     is_stored = is_ready = False
     try:
-        _write(folder / name, made)
+        _write(path, made)
         is_stored = is_unchanged()
         is_ready = is_stored and file.in_transaction(lambda db: _publish(db, name, state))
     finally:
@@ -79,11 +84,13 @@ def save(
     return is_stored
 
 
-def _reserve(db: AgentConnection, path: Path, state: State, made: Snapshot) -> bool:
+def _reserve(
+    db: AgentConnection, path: Path, state: State, made: Snapshot, *, replaces: bool
+) -> bool:
     """Make an empty file and its row; False if the snapshot is outdated or needless."""
     found = db.execute("SELECT generation FROM scopes WHERE scope = ?", (state.scope,)).fetchone()
-    others = db.execute(_NAMED, (state.scope,)).fetchall()
-    if found != (state.generation,) or any(is_recent(count, made) for _, count in others):
+    others = [] if replaces else db.execute(_COUNTS, (state.scope,)).fetchall()
+    if found != (state.generation,) or any(is_recent(count, made) for (count,) in others):
         return False
     rows = made.header["facts"]["rows"][0]
     path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -138,7 +145,7 @@ def tidy(file: SqliteFile) -> None:
             if path.name not in names and _is_name(path.name):
                 path.unlink(missing_ok=True)
 
-    with suppress(OSError):
+    with suppress(OSError, StoreBusy):
         file.in_transaction(remove)
 
 
