@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.core.errors import StoreBusy
+from langchain_kronvex.core.errors import StoreError
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.snapshot import Snapshot
 from langchain_kronvex.storage.indexes import State
@@ -142,10 +142,10 @@ def tidy(file: SqliteFile) -> None:
         db.execute("DELETE FROM snapshots WHERE NOT ready")
         names = {name for (name,) in db.execute("SELECT name FROM snapshots").fetchall()}
         for path in folder.iterdir():
-            if path.name not in names and _is_name(path.name):
+            if path.name not in names and _is_name(path.name) and path.is_file():
                 path.unlink(missing_ok=True)
 
-    with suppress(OSError, StoreBusy):
+    with suppress(StoreError):
         file.in_transaction(remove)
 
 
