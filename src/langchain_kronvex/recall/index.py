@@ -274,8 +274,8 @@ class ScopeIndex:
             self._renew_scales(self._vectors)
         return self._vectors
 
-    @vectors.setter
-    def vectors(self, vectors: QuantizedVectors | None) -> None:
+    def begin_with(self, vectors: QuantizedVectors | None) -> None:
+        """Take over vectors of all memories, or none, with `vector_scale` up to date."""
         self._vectors = vectors
         self._stale_scales = [np.arange(len(self))] if vectors is None else []
 

@@ -122,7 +122,7 @@ def read(block: NDArray[np.uint8]) -> tuple[dict[str, Any], ScopeIndex] | None:
         places = header["places"].items()
         sections = {name: arrays[start : start + size] for name, (start, size) in places}
         return header["about"], _put_together(header["facts"], sections)
-    except (ValueError, KeyError, TypeError, struct.error):
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error):
         return None
 
 
@@ -209,5 +209,6 @@ def _put_together(facts: dict[str, Any], sections: Sections) -> ScopeIndex:
     index.languages = {name: number for number, (name, _) in enumerate(facts["languages"])}
     index.forms = set(map(Form, facts["forms"]))
     index.soonest_expiry, index.has_superseded, index.own_lengths = facts["rest"]
-    index.vectors = QuantizedVectors.read(sections, rows) if "vectors" in sections else None
+    has_vectors = "vectors" in sections
+    index.begin_with(QuantizedVectors.read(sections, rows) if has_vectors else None)
     return index

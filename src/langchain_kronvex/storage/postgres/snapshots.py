@@ -25,7 +25,11 @@ _LAST = (
     "SELECT name, part, length(bytes) FROM langchain_kronvex.snapshots WHERE scope = %s "
     "AND generation = %s ORDER BY part DESC LIMIT 1"
 )
-_PART = "SELECT bytes FROM langchain_kronvex.snapshots WHERE scope = %s AND name = %s AND part = %s"
+_PARTS_AT_ONCE = 8
+_PARTS = (
+    "SELECT bytes FROM langchain_kronvex.snapshots WHERE scope = %s AND name = %s "
+    "AND part >= %s AND part < %s ORDER BY part"
+)
 # What workers of an earlier version left.
 _OUTDATED = (
     "DELETE FROM langchain_kronvex.snapshots AS n WHERE NOT EXISTS (SELECT 1 FROM "
@@ -108,8 +112,8 @@ def _read(tx: Transaction, scope: uuid.UUID, state: State) -> bytearray | None:
         return None
     name, parts, last_size = last[0]
     block, end = bytearray(BLOCK_BYTES * parts + last_size), 0
-    for part in range(parts + 1):
-        for found in tx.column(_PART, [scope, name, part]):
+    for part in range(0, parts + 1, _PARTS_AT_ONCE):
+        for found in tx.column(_PARTS, [scope, name, part, part + _PARTS_AT_ONCE]):
             block[end : end + len(found)] = found
             end += len(found)
     del block[end:]

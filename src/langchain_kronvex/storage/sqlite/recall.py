@@ -48,7 +48,7 @@ def consult(
         look: Finds something in the index, such as `search`.
     """
     owner = request.scope.owner
-    entry = cache.entry(owner)
+    entry, is_changed = cache.entry(owner), False
     for _ in range(_ROUNDS):
         with entry.lock:
             seen = (file.version(), request.model)
@@ -57,8 +57,10 @@ def consult(
                 cache.shrink(owner)
                 check_request(file.location, model, request)
                 entry.checked = seen
+                is_changed = True
             scope, hits = entry.state.scope, look(entry.index, request)
-        keeper.look(owner, entry)
+        if is_changed:
+            keeper.look(owner, entry)
         if entry.damaged:  # now that no lock is held
             seqs, entry.damaged = entry.damaged, []
             forget(seqs)

@@ -12,7 +12,6 @@ has not. What a killed process leaves behind is not ready, and removed at the ne
 
 from __future__ import annotations
 
-import mmap
 import os
 import secrets
 from collections.abc import Callable
@@ -128,6 +127,8 @@ def _mapped(path: Path) -> NDArray[np.uint8]:
     """Return the bytes of a file; what is written to them stays in this process."""
     if os.name != "posix":  # where a file that is in use could not be deleted
         return np.fromfile(path, np.uint8)
+    import mmap  # few processes need it
+
     with path.open("rb") as stream:
         return np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
 
