@@ -1,6 +1,6 @@
 """One store of one size: filled by one process, opened and used by the next.
 
-    python benchmarks/trial.py fill|use|both STORE COUNT FOLDER EMBEDDINGS
+    python benchmarks/trial.py fill|use|again|both STORE COUNT FOLDER EMBEDDINGS
     python benchmarks/trial.py floor COUNT
 
 Started by `speed.py`; prints what it measured as one JSON object. Files are warm in the cache of
@@ -77,6 +77,18 @@ def use(peer: Peer, folder: Path, count: int, filled: Store | None) -> dict[str,
     return result
 
 
+def again(peer: Peer, folder: Path, count: int) -> dict[str, Any]:
+    """Open the store and recall once, after another process has left a snapshot of the index."""
+    query = Workload().queries(QUERIES + 301, count)[-1]
+    result: dict[str, Any] = {"again_file_mib": size_mib(folder)}
+    began = time.perf_counter()
+    store = peer.open(folder)
+    store.recall(query)
+    result["again_first_ms"] = 1000 * (time.perf_counter() - began)
+    store.close()
+    return result
+
+
 def recalls(store: Store, queries: Iterator[str], count: int) -> dict[str, float]:
     """Measure recall, every query a new one; our own with the floor measured in between."""
     halves = [list(itertools.islice(queries, QUERIES // 2)) for _ in range(2)]
@@ -104,12 +116,14 @@ def writes(store: Store, texts: Iterator[str]) -> dict[str, float]:
 
 
 def trial(phase: str, name: str, count: int, folder: Path, embeddings: str) -> dict[str, Any]:
-    """Fill a store, use a filled one, or do both in one process."""
+    """Fill a store, use a filled one, use it again, or fill and use it in one process."""
     own = name == ours.NAME
     peer = Peer(partial(_open_ours, embeddings=embeddings)) if own else PEERS[name]
     load(peer)
     if phase == "use":
         return use(peer, folder, count, None)
+    if phase == "again":
+        return again(peer, folder, count)
     before = rss_mib()
     store = peer.open(folder)
     result = fill(store, Workload(), count, math.inf if own else MOST_FILL_SECONDS)

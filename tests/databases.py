@@ -21,7 +21,7 @@ from langchain_kronvex import KronvexMemory
 
 TABLES = (
     "records", "scopes", "accesses", "models", "upcoming_vectors", "claims", "consolidations",
-    "second_looks",
+    "second_looks", "snapshots",
 )  # fmt: skip
 
 

@@ -26,8 +26,8 @@ MOST_FILE_LINES = 400
 MOST_CODE_LINES = 21_050
 MOST_FILES_PASSED = {
     "remember, SQLite": 14,
-    "recall, SQLite": 19,
-    "POST /recall": 28,
+    "recall, SQLite": 22,
+    "POST /recall": 31,
     "remember and flush, REST": 18,
 }
 LONGER_FILES = {"memory/memory.py"}  # a class of one-line verbs, each with its docstring

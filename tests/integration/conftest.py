@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from inside import snapshot_keeping
+
 from .crew import Crew
 
 
@@ -23,3 +25,9 @@ def crew(_warm_crew: Crew) -> Iterator[Crew]:
     """Starts child processes; those still alive at the end are killed."""
     yield _warm_crew
     _warm_crew.dismiss()
+
+
+@pytest.fixture
+def small_snapshots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every index have a snapshot, however small it is."""
+    monkeypatch.setattr(snapshot_keeping, "_LEAST_MEMORIES", 1)

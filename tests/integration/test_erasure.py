@@ -33,6 +33,7 @@ from .crew import Crew
 from .parts import files_with, parrot
 
 OpenMemory = Callable[..., KronvexMemory]
+pytestmark = pytest.mark.usefixtures("small_snapshots")
 
 
 class Fingerprints(Embeddings):

@@ -26,6 +26,7 @@ from postgres.test_partitions import DOCUMENT, PARTITIONING
 
 LIMITED = (
     "records", "scopes", "accesses", "upcoming_vectors", "claims", "consolidations", "second_looks",
+    "snapshots",
 )  # fmt: skip
 Open = Callable[..., KronvexMemory]
 
@@ -76,6 +77,10 @@ def furnished(open_limited: Open, role_url: str) -> Iterator[psycopg.Connection[
         connection.execute(
             "INSERT INTO langchain_kronvex.second_looks SELECT scope, seq, true "
             "FROM langchain_kronvex.records"
+        )
+        connection.execute(
+            "INSERT INTO langchain_kronvex.snapshots SELECT scope, scope, 0, generation, 1, 'x' "
+            "FROM langchain_kronvex.scopes"
         )
         connection.commit()
         yield connection

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inside import Floats, QuantizedVectors
-from inside import arrays as module
+from inside import vectors as module
 
 WIDTHS = [1, 5, 63, 64, 65, 128, 256, 300, 384, 1536]
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.recall import ranking
-from langchain_kronvex.recall.arrays import Entries, Table
+from langchain_kronvex.recall.arrays.postings import Entries
+from langchain_kronvex.recall.arrays.table import Table
 from langchain_kronvex.recall.dates import Days, days_of
 from langchain_kronvex.recall.index import IndexView, ScopeIndex
 from langchain_kronvex.recall.ranking import AFTER, BEFORE, Floats, Form

@@ -10,7 +10,8 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.recall.arrays import TermCounts, value_counts
+from langchain_kronvex.recall.arrays.postings import TermCounts
+from langchain_kronvex.recall.arrays.table import value_counts
 from langchain_kronvex.recall.tokenizer import (
     MONTHS,
     QUESTION_MARKS,

@@ -17,14 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.recall.arrays import (
-    Column,
-    Entries,
-    Postings,
-    QuantizedVectors,
-    Table,
-    value_counts,
-)
+from langchain_kronvex.recall.arrays import columns
+from langchain_kronvex.recall.arrays.names import Names
+from langchain_kronvex.recall.arrays.postings import Entries, Postings
+from langchain_kronvex.recall.arrays.table import Table, value_counts
+from langchain_kronvex.recall.arrays.vectors import QuantizedVectors
 from langchain_kronvex.recall.features import (
     instructs,
     knows_nothing,
@@ -33,13 +30,12 @@ from langchain_kronvex.recall.features import (
 )
 from langchain_kronvex.recall.metadata import MetadataTable
 from langchain_kronvex.recall.neighbours import (
-    COLUMNS,
     VECTOR_WINDOW,
     ConversationOrder,
     Neighbours,
     Turn,
 )
-from langchain_kronvex.recall.ranking import PRIORS, Floats, Form
+from langchain_kronvex.recall.ranking import Floats, Form
 from langchain_kronvex.recall.spelling import Spelling
 from langchain_kronvex.recall.tokenizer import terms
 
@@ -47,7 +43,6 @@ Places = NDArray[np.intp]
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LAST_SECOND = 253_402_300_799  # of the calendar; a float may be rounded up beyond it
 _SCALES_AT_ONCE = 4096
-_PRIORS = Column(np.float32, (len(PRIORS),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +50,9 @@ class IndexRow:
     """A memory to be indexed. Times in seconds since 1970, UTC.
 
     The memory is found by `text`; `said` is when it was first said. Neither changes for one `seq`,
-    so that its neighbours stay the same. `created` is when the text was last said. `reply` is the
-    answer of an exchange; it may be added later, and grow. `metadata` is JSON. `true_until` is
-    infinite unless another memory has superseded this one.
+    so that its neighbours stay the same; later memories have greater ones. `created` is when the
+    text was last said. `reply` is the answer of an exchange; it may be added later, and grow.
+    `metadata` is JSON. `true_until` is infinite unless another memory has superseded this one.
     """
 
     seq: int
@@ -73,36 +68,6 @@ class IndexRow:
     metadata: str = "{}"
     true_from: float = -math.inf
     true_until: float = math.inf
-
-
-def _columns() -> Table:
-    """Return the columns of an index, without rows."""
-    return Table(
-        seq=Column(np.int64),
-        expires=Column(np.float64),
-        created=Column(np.float64),
-        true_from=Column(np.float64),
-        true_until=Column(np.float64),
-        metadata=Column(np.int32),
-        year=Column(np.int16),
-        month=Column(np.int8),
-        day=Column(np.int8),
-        type=Column(np.int32),
-        form=Column(np.int8),
-        session=Column(np.int32),
-        conversation=Column(np.int32, fill=-1),
-        first_word=Column(np.int32),
-        neighbours=Column(np.int32, (COLUMNS,), fill=-1),
-        own_length=Column(np.float32),
-        length=Column(np.float32),
-        priors=_PRIORS,
-        vector_scale=Column(np.float32, fill=1),
-        reply_length=Column(np.float32),
-        language=Column(np.int8),
-        asks=Column(np.bool_),
-        unanswered=Column(np.bool_),
-        instructs=Column(np.bool_),
-    )
 
 
 class ScopeIndex:
@@ -137,11 +102,13 @@ class ScopeIndex:
         metadata: What filters test.
         soonest_expiry: No memory expires before this moment; seconds since 1970.
         has_superseded: Whether a memory may have been superseded.
+        own_lengths: The sum of `own_length`.
+        changes: Counts the changes.
     """
 
     def __init__(self) -> None:
-        self.table = _columns()
-        self.first_words = Table(count=Column(np.float32), sum=_PRIORS)
+        self.table = Table(columns.MEMORIES)
+        self.first_words = Table(columns.FIRST_WORDS)
         self.postings, self.replies = Postings(), Postings()
         self.spelling = Spelling(self.postings)
         self.neighbours = Neighbours(self.table, self.first_words)
@@ -150,13 +117,11 @@ class ScopeIndex:
         self.soonest_expiry, self.has_superseded = math.inf, False
         self._vectors: QuantizedVectors | None = None
         self._stale_scales: list[NDArray[np.intp]] = []
-        self._place_of: dict[int, int] = {}
         self._order: ConversationOrder | None = None
-        self.codes: dict[str, int] = {}
-        self.first_word_codes: dict[str, int] = {}
+        self.codes, self.first_word_codes = Names(), Names()
         self.languages: dict[str, int] = {}
         self.texts_in: Counter[str] = Counter()
-        self._own_lengths = 0
+        self.own_lengths = self.changes = 0
 
     def __len__(self) -> int:
         return len(self.table)
@@ -165,14 +130,15 @@ class ScopeIndex:
     def nbytes(self) -> int:
         """About how many bytes the index takes."""
         vectors = self._vectors.nbytes if self._vectors else 0
-        postings = self.postings.nbytes + self.replies.nbytes
-        more = self.metadata.nbytes + 100 * len(self)
-        return self.table.nbytes + vectors + postings + more
+        tables = (self.table, self.first_words, self.neighbours.tails)
+        names = (self.codes, self.first_word_codes, self.metadata)
+        parts = (*tables, self.postings, self.replies, *names)
+        return vectors + sum(part.nbytes for part in parts)
 
     @property
     def average_length(self) -> float:
         """The mean of `length`, at least 1."""
-        total = self._own_lengths + self.neighbours.borrowed_length
+        total = self.own_lengths + self.neighbours.borrowed_length
         return max(total / max(len(self), 1), 1.0)
 
     @property
@@ -195,17 +161,31 @@ class ScopeIndex:
 
     def apply(self, rows: Iterable[IndexRow]) -> None:
         """Add new and changed memories, in the order in which they were written."""
-        fresh: list[IndexRow] = []
-        known: list[IndexRow] = []
-        for row in rows:
-            (known if row.seq in self._place_of else fresh).append(row)
-        for row in known:
-            place = self._place_of[row.seq]
-            self._put_cells(slice(place, place + 1), [row])
-        if fresh:
-            self._append(fresh)
-        self._put_vectors([*known, *fresh])
-        self._put_replies([*known, *fresh])
+        rows = list(rows)
+        self.changes += 1
+        places = self._places_of(rows)
+        for place, row in zip(places.tolist(), rows, strict=True):
+            if place >= 0:
+                self._put_cells(slice(place, place + 1), [row])
+        fresh = np.flatnonzero(places < 0)
+        if len(fresh):
+            places[fresh] = len(self) + np.arange(len(fresh))
+            self._append([rows[number] for number in fresh.tolist()])
+        self._put_vectors(rows, places)
+        self._put_replies(rows, places)
+        for each in (self.postings, self.replies, self.codes, self.first_word_codes):
+            each.pack()
+        self.metadata.texts.pack()
+
+    def _places_of(self, rows: Sequence[IndexRow]) -> Places:
+        """Return the places of rows; -1 for new ones."""
+        known, seqs = self.table["seq"], np.array([row.seq for row in rows], np.int64)
+        if not len(known) or (seqs > known[-1]).all():  # the usual case
+            return np.full(len(rows), -1)
+        order = np.argsort(known, kind="stable")  # quick: they ascend, or nearly so
+        at = np.searchsorted(known, seqs, sorter=order)
+        places = np.append(order, -1)[at]
+        return np.where(np.append(known, -1)[places] == seqs, places, -1)
 
     def _put_cells(self, places: slice, rows: Sequence[IndexRow]) -> None:
         """Write the cells that may change during the life of a memory."""
@@ -222,7 +202,7 @@ class ScopeIndex:
             table[part][places] = [getattr(date, part) for date in dates]
 
     def _coded(self, name: str) -> int:
-        return self.codes.setdefault(name, len(self.codes))
+        return self.codes.number(name)
 
     def _append(self, rows: Sequence[IndexRow]) -> None:
         features = text_features([row.text for row in rows])
@@ -232,7 +212,7 @@ class ScopeIndex:
         sessions = [self._coded("session " + row.session_id) for row in rows]
         table["seq"][places] = [row.seq for row in rows]
         table["session"][places] = sessions
-        first_words = [codes.setdefault(word, len(codes)) for word in features.first_words]
+        first_words = codes.numbers(features.first_words)
         table["first_word"][places] = first_words
         self.first_words.extend(len(codes) - len(self.first_words))
         table["own_length"][places] = table["length"][places] = features.term_count
@@ -242,8 +222,7 @@ class ScopeIndex:
         table["language"][places] = numbers
         table["asks"][places] = [only_asks(row.text) for row in rows]
         table["instructs"][places] = [instructs(row.text) for row in rows]
-        self._own_lengths += int(features.term_count.sum())
-        self._place_of.update((row.seq, place) for place, row in enumerate(rows, places.start))
+        self.own_lengths += int(features.term_count.sum())
         self.postings.add(features.terms, np.arange(places.start, places.stop))
         self._stale_scales.append(np.arange(places.start, places.stop))
         turns = [
@@ -253,11 +232,13 @@ class ScopeIndex:
             self.neighbours.add(turns, places.start, features)
             self._order = None
 
-    def _put_replies(self, rows: Sequence[IndexRow]) -> None:
+    def _put_replies(self, rows: Sequence[IndexRow], places: Places) -> None:
         lengths = self.table["reply_length"]
         fresh = []
         unanswered = self.table["unanswered"]
-        for place, reply in ((self._place_of[row.seq], row.reply) for row in rows if row.reply):
+        for place, row in zip(places.tolist(), rows, strict=True):
+            if not (reply := row.reply):
+                continue
             unanswered[place] = knows_nothing(reply)
             if lengths[place]:
                 of_reply = terms(reply, self._language_at(place))
@@ -269,9 +250,9 @@ class ScopeIndex:
         if fresh:
             languages = [self._language_at(place) for place, _ in fresh]
             found = text_features([reply for _, reply in fresh], languages)
-            places = np.array([place for place, _ in fresh], np.intp)
-            self.replies.add(found.terms, places)
-            lengths[places] = found.term_count
+            at = np.array([place for place, _ in fresh], np.intp)
+            self.replies.add(found.terms, at)
+            lengths[at] = found.term_count
 
     def _language_at(self, place: int) -> str:
         language: int = self.table["language"][place]
@@ -293,12 +274,17 @@ class ScopeIndex:
             self._renew_scales(self._vectors)
         return self._vectors
 
-    def _put_vectors(self, rows: Sequence[IndexRow]) -> None:
-        found = [(self._place_of[row.seq], row.vector) for row in rows if row.vector is not None]
+    def begin_with(self, vectors: QuantizedVectors | None) -> None:
+        """Take over vectors of all memories, or none, with `vector_scale` up to date."""
+        self._vectors = vectors
+        self._stale_scales = [np.arange(len(self))] if vectors is None else []
+
+    def _put_vectors(self, rows: Sequence[IndexRow], places: Places) -> None:
+        found = [row.vector for row in rows if row.vector is not None]
         if not found:
             return
-        places = np.array([place for place, _ in found], np.intp)
-        vectors = np.array([vector for _, vector in found], np.float32)
+        places = places[[row.vector is not None for row in rows]]
+        vectors = np.array(found, np.float32)
         if self._vectors is None:
             self._vectors = QuantizedVectors(vectors.shape[1])
         self._vectors.grow(len(self))

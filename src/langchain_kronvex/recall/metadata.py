@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.core.filters import ORDERS, FieldFilter, Filter, field_of, number_of
+from langchain_kronvex.recall.arrays.names import Names
 
 Mask = NDArray[np.bool_]
 _MOST_COLUMNS = 32  # any user may name fields; those used last stay
@@ -22,28 +23,26 @@ _ENTRY_BYTES = 150  # about, beyond the text
 
 
 class MetadataTable:
-    """The distinct metadata of an owner's memories, numbered in order of appearance; 0 is none."""
+    """The distinct metadata of an owner's memories, numbered in order of appearance; 0 is none.
 
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {"{}": 0}
-        self._texts = ["{}"]
+    Attributes:
+        texts: The metadata, as JSON.
+    """
+
+    def __init__(self, texts: Names | None = None) -> None:
+        self.texts = texts or Names()
+        self.texts.number("{}")
         self._columns: OrderedDict[Any, _Column] = OrderedDict()
-        self._chars = 0
 
     @property
     def nbytes(self) -> int:
         """About how many bytes it takes."""
         columns = sum(column.nbytes for column in self._columns.values())
-        return self._chars + _ENTRY_BYTES * (len(self._texts) - 1) + columns
+        return self.texts.nbytes + columns
 
     def number(self, metadata: str) -> int:
         """Return the number of some metadata, given as JSON."""
-        number = self._numbers.get(metadata)
-        if number is None:
-            number = self._numbers[metadata] = len(self._texts)
-            self._texts.append(metadata)
-            self._chars += len(metadata)
-        return number
+        return self.texts.number(metadata)
 
     def mask(self, wanted: Filter) -> Mask:
         """Mark which metadata passes a filter, by number."""
@@ -53,13 +52,13 @@ class MetadataTable:
         if wanted.operator in ("$or", "$nor"):
             joined: Mask = np.logical_or.reduce(masks)
         else:
-            every = np.ones(len(self._texts), np.bool_)  # what a filter without conditions passes
+            every = np.ones(len(self.texts), np.bool_)  # what a filter without conditions passes
             joined = np.logical_and.reduce([every, *masks])
         return joined if wanted.operator in ("$and", "$or") else ~joined
 
     def _column(self, name: Any) -> _Column:
         column = self._columns.pop(name, None) or _Column(name)
-        column.extend(self._texts[len(column) :])
+        column.extend(list(self.texts.after(len(column))))
         self._columns[name] = column
         if len(self._columns) > _MOST_COLUMNS:
             self._columns.popitem(last=False)

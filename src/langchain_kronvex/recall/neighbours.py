@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.recall import ranking
-from langchain_kronvex.recall.arrays import Table
+from langchain_kronvex.recall.arrays.columns import LAST_TURNS, NO_TURN, TAILS
+from langchain_kronvex.recall.arrays.table import Table
 from langchain_kronvex.recall.features import TextFeatures
 from langchain_kronvex.recall.ranking import AFTER, BEFORE
 
-COLUMNS = len(BEFORE) + len(AFTER)  # of neighbours of a turn: later ones first
 # Columns whose vectors a turn takes in, with their weights.
 VECTOR_WINDOW = [
     *((len(BEFORE) + n, weight) for n, weight in enumerate(ranking.MEANING_BEFORE)),
@@ -58,13 +58,14 @@ class Neighbours:
 
     Attributes:
         conversations: How many conversations there are.
+        tails: Where each session ends, by its number.
         links: How many neighbours the turns borrow words from, summed over all turns.
         borrowed_length: How many terms the turns borrow, in all.
     """
 
     def __init__(self, table: Table, first_words: Table) -> None:
         self._table, self._first_words = table, first_words
-        self._tails: dict[int, ConversationTail] = {}
+        self.tails = Table(TAILS)
         self.conversations = self.links = 0
         self.borrowed_length = 0.0
 
@@ -75,8 +76,9 @@ class Neighbours:
         links: list[tuple[int, int, int]] = []
         short = (features.word_count <= ranking.SHORT_WORDS).tolist()
         personal, timed = features.personal.tolist(), features.timed.tolist()
+        tails = self._tails_of({turn.session for turn in turns})
         for turn in turns:
-            n, place, tail = turn.text, start + turn.text, self._tail_before(turn)
+            n, place, tail = turn.text, start + turn.text, self._tail_before(turn, tails)
             conversations.append(tail.conversation)
             priors.append((tail.asks, features.asks[n], not tail.turns, personal[n], timed[n]))
             for distance, earlier in enumerate(reversed(tail.turns)):
@@ -91,14 +93,35 @@ class Neighbours:
         np.add.at(self._first_words["count"], first_word, 1)
         np.add.at(self._first_words["sum"], first_word, np.array(priors, np.float32))
         self._write_links(*np.array(links, np.intp).reshape(-1, 3).T)
+        self._put_tails(tails)
 
-    def _tail_before(self, turn: Turn) -> ConversationTail:
+    def _tail_before(self, turn: Turn, tails: dict[int, ConversationTail]) -> ConversationTail:
         """Return the end of the conversation that a turn continues or begins."""
-        tail = self._tails.get(turn.session)
+        tail = tails.get(turn.session)
         if tail is None or abs(turn.said - tail.said) > ranking.SESSION_GAP_SECONDS:
-            tail = self._tails[turn.session] = ConversationTail(self.conversations)
+            tail = tails[turn.session] = ConversationTail(self.conversations)
             self.conversations += 1
         return tail
+
+    def _tails_of(self, sessions: Iterable[int]) -> dict[int, ConversationTail]:
+        """Return the ends of the sessions that have turns."""
+        numbers = np.array([each for each in sessions if each < len(self.tails)], np.intp)
+        numbers = numbers[self.tails["conversation"][numbers] >= 0]
+        columns = ("conversation", "turns", "asks", "said")
+        rows = zip(*(self.tails[name][numbers].tolist() for name in columns), strict=True)
+        return {
+            number: ConversationTail(of, [each for each in last if each != NO_TURN], asks, said)
+            for number, (of, last, asks, said) in zip(numbers.tolist(), rows, strict=True)
+        }
+
+    def _put_tails(self, tails: dict[int, ConversationTail]) -> None:
+        numbers, columns = list(tails), self.tails
+        columns.extend(max(0, *(number + 1 - len(columns) for number in numbers)))
+        for name in ("conversation", "asks", "said"):
+            columns[name][numbers] = [getattr(tail, name) for tail in tails.values()]
+        columns["turns"][numbers] = [
+            [*tail.turns, *[NO_TURN] * (LAST_TURNS - len(tail.turns))] for tail in tails.values()
+        ]
 
     def _write_links(
         self, earlier: NDArray[np.intp], later: NDArray[np.intp], distance: NDArray[np.intp]

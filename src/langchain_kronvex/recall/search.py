@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from langchain_kronvex.core.errors import EmbeddingMismatch
 from langchain_kronvex.recall import prefilter, ranking
-from langchain_kronvex.recall.arrays import QuantizedVectors, value_counts
+from langchain_kronvex.recall.arrays.table import value_counts
+from langchain_kronvex.recall.arrays.vectors import QuantizedVectors
 from langchain_kronvex.recall.bm25 import (
     ParsedQuery,
     parse_query,

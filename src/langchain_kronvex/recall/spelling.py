@@ -7,11 +7,11 @@ That is a usual name of it, a longer or shorter form (`ReactJS`, `React`), or on
 from __future__ import annotations
 
 import difflib
-from itertools import islice
 
 import numpy as np
 
-from langchain_kronvex.recall.arrays import Column, Postings, Table, bits_set
+from langchain_kronvex.recall.arrays.postings import Postings
+from langchain_kronvex.recall.arrays.vectors import bits_set
 from langchain_kronvex.recall.tokenizer import stems
 
 _LETTERS = range(4, 33)  # of a word that may be misspelt
@@ -50,8 +50,8 @@ class Spelling:
 
     def __init__(self, postings: Postings) -> None:
         self._postings = postings
-        self._terms: list[str] = []
-        self._signs = Table(first=Column(np.uint8), letters=Column(np.uint64))
+        # The first letter of each term, and the bits of all its letters.
+        self._signs = np.empty(0, np.uint8), np.empty(0, np.uint64)
 
     def meant(self, term: str) -> str | None:
         """Return the held term that a missing one probably stands for; None if there is none."""
@@ -61,28 +61,30 @@ class Spelling:
         if len(term) not in _LETTERS or not term.isascii():
             return None
         self._catch_up()
-        alike = np.flatnonzero(self._signs["first"] == ord(term[0]))
-        forms = [held for n in alike.tolist() if _is_form(held := self._terms[n], term)]
+        terms, (first, every) = self._postings.terms, self._signs
+        alike = np.flatnonzero(first == ord(term[0]))
+        letters = np.bitwise_or.reduce(_BIT_OF_BYTE[list(term.encode())])
+        of_alike = every[alike]
+        common = of_alike & letters
+        within = alike[(common == letters) | (common == of_alike)]
+        forms = [held for n in within.tolist() if _is_form(held := terms[n], term)]
         if forms:
             return max(forms, key=len)
-        letters = np.bitwise_or.reduce(_BIT_OF_BYTE[list(term.encode())])
-        differing = bits_set(self._signs["letters"][alike] ^ letters)
+        differing = bits_set(of_alike ^ letters)
         nearest = np.argsort(differing, kind="stable")[:_MOST_COMPARED]
-        near = [self._terms[alike[n]] for n in nearest if differing[n] <= _MOST_DIFFERING]
+        near = [terms[int(alike[n])] for n in nearest if differing[n] <= _MOST_DIFFERING]
         return next(iter(difflib.get_close_matches(term, near, 1, _LIKE)), None)
 
     def _catch_up(self) -> None:
         """Add the terms that the postings have got since the last time."""
-        new = list(islice(self._postings, len(self._terms), None))
-        if not new:
+        first, letters = self._signs
+        known = len(first)
+        if known == len(self._postings):
             return
-        every = np.frombuffer("".join(new).encode("ascii", "replace"), np.uint8)
-        starts = np.cumsum([0, *map(len, new[:-1])])
-        added = slice(len(self._terms), len(self._terms) + len(new))
-        self._signs.extend(max(added.stop - len(self._signs), 0))  # some may be there already
-        self._signs["first"][added] = every[starts]
-        self._signs["letters"][added] = np.bitwise_or.reduceat(_BIT_OF_BYTE[every], starts)
-        self._terms += new  # last: a signal may end this before any line
+        every, starts = self._postings.terms.bytes_after(known)
+        more = np.bitwise_or.reduceat(_BIT_OF_BYTE[every], starts)
+        # At once: a signal may end this before any line.
+        self._signs = np.append(first, every[starts]), np.append(letters, more)
 
 
 def _is_form(one: str, other: str) -> bool:

@@ -166,6 +166,9 @@ class CachedIndex:
             its vectors.
         index: The index.
         damaged: Numbers of memories whose vectors were found damaged, to be removed from the store.
+        unsaved: How many rows were added or changed since the last snapshot.
+        replaces: Whether a snapshot was found that could not be used, so that another is needed.
+        save_from: No snapshot is written before this moment of `time.monotonic`.
         size: About how many bytes the entry takes, as last measured.
         lock: Held while the index is searched or changed.
         loading: Held while the index is read from the store, if that takes several steps.
@@ -175,9 +178,16 @@ class CachedIndex:
     checked: tuple[tuple[int, int] | None, str | None] = (None, None)
     index: ScopeIndex = field(default_factory=ScopeIndex)
     damaged: list[int] = field(default_factory=list)
+    unsaved: int = 0
+    replaces: bool = False
+    save_from: float = 0.0
     size: int = _ENTRY_BYTES
     lock: threading.Lock = field(default_factory=threading.Lock)
     loading: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self, state: State, index: ScopeIndex) -> None:
+        """Begin anew, with an index that may come from a snapshot."""
+        self.state, self.index, self.unsaved = state, index, 0
 
     def apply(self, rows: Sequence[IndexRow], model: Model | None) -> None:
         """Add rows to the index; its state stays. If that is cut short, it is read anew."""
@@ -186,6 +196,7 @@ class CachedIndex:
         self.state, self.index = _UNKNOWN, _EMPTY  # a signal may end this at any line
         index.apply(rows)
         self.damaged += damaged
+        self.unsaved += len(rows)
         self.state, self.index = state, index
 
 

@@ -33,6 +33,7 @@ from langchain_kronvex.storage.postgres import (
     reading,
     recall,
     rows,
+    snapshots,
     transfer,
     writing,
 )
@@ -41,6 +42,7 @@ from langchain_kronvex.storage.postgres.database import Database, Work, most_of_
 from langchain_kronvex.storage.postgres.migrations import has_tables, migrate, require_current
 from langchain_kronvex.storage.postgres.row_level_security import secure
 from langchain_kronvex.storage.record import LastUse, Record, Records, Unembedded
+from langchain_kronvex.storage.snapshots import SnapshotKeeper
 
 _RELEASING_SECONDS = 2.0
 T = TypeVar("T")
@@ -77,6 +79,11 @@ class PostgresBackend(MemoryBackend, ForkAware):
             self.db.close()
             raise
         self.clock = self.db.clock.now
+        save = None
+        if not settings.read_only:
+            snapshots.tidy(self.db)
+            save = partial(snapshots.save, self.db)
+        self._keeper = SnapshotKeeper(agent_id, save, spare=False)
         self.after_fork_in_child()
         self.watch_forks()
 
@@ -90,6 +97,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
     def after_fork_in_child(self) -> None:
         """Start without indexes, which another thread may have been changing, and claims."""
         self._cache = IndexCache(self._cache_bytes)
+        self._consult = partial(recall.consult, self.db, self._cache, self._keeper)
         self._worker = uuid.uuid4()
         self._may_hold_claims = False
 
@@ -130,14 +138,14 @@ class PostgresBackend(MemoryBackend, ForkAware):
 
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""
-        return recall_in_store(request, partial(recall.consult, self.db, self._cache))
+        return recall_in_store(request, self._consult)
 
     def weigh(self, request: RecallRequest, record: Record) -> Weighed | None:
         """See `MemoryBackend.weigh`."""
-        consult, owner = partial(recall.consult, self.db, self._cache), record.scope.owner
+        owner = record.scope.owner
         reach = self.db.reach_of([Scope(owner or None)])
         seq = self.db.run(lambda tx: recall.position(tx, record), reach, reads=True)
-        return None if seq is None else weigh_in_store(request, owner, seq, consult)
+        return None if seq is None else weigh_in_store(request, owner, seq, self._consult)
 
     def sessions(self, scope: Scope | None, now: datetime) -> list[SessionSummary]:
         """See `MemoryBackend.sessions`."""
@@ -274,8 +282,13 @@ class PostgresBackend(MemoryBackend, ForkAware):
         """See `MemoryBackend.restore`."""
         return self.db.run(most_of_attempts(lambda tx: transfer.restore(tx, records, now, model)))
 
+    def flush(self, timeout: float | None = None) -> bool:
+        """See `MemoryBackend.flush`."""
+        return self._keeper.flush(timeout)
+
     def close(self) -> None:
         """See `MemoryBackend.close`."""
+        self._keeper.close()
         if self._may_hold_claims:
             self._may_hold_claims = False
             with contextlib.suppress(KronvexError):  # the claims run out later

@@ -23,6 +23,7 @@ _SWEEP = (
     "DELETE FROM langchain_kronvex.{table} AS h WHERE h.scope = ANY(%s) AND NOT EXISTS "
     "(SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = h.scope AND r.seq = h.seq)"
 )
+DROP_SNAPSHOTS = "DELETE FROM langchain_kronvex.snapshots WHERE scope = ANY(%s)"
 _LEAVE = (
     "WITH gone AS (DELETE FROM langchain_kronvex.scopes AS s WHERE s.scope = ANY(%s) "
     "AND NOT EXISTS (SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = s.scope) "
@@ -61,16 +62,18 @@ def delete_rows(condition: str) -> str:
 def empty_rows(condition: str) -> str:
     """Return the statement that makes records `r` invisible and leaves only their places.
 
-    Their owners are locked and have a new revision, so that indexes in RAM notice it. A purge
-    removes the places.
+    Their owners are locked and have a new revision, so that indexes in RAM notice it. Snapshots
+    of the indexes are deleted. A purge removes the places.
     """
     return (
+        "WITH emptied AS ("
         "UPDATE langchain_kronvex.records AS r SET content = '', search_text = NULL, "
         "metadata = '{}', vector = NULL, type = '', key = r.id, "
         "key_digest = decode(md5(r.id), 'hex'), expires = to_timestamp(0), pinned = false, "
         "valid_until = NULL, superseded_by = NULL, sources = NULL, "
         "revision = (SELECT s.revision FROM langchain_kronvex.scopes AS s WHERE s.scope = r.scope) "
-        f"WHERE {condition}"
+        f"WHERE {condition} RETURNING r.scope) DELETE FROM langchain_kronvex.snapshots "
+        "WHERE scope IN (SELECT scope FROM emptied)"
     )
 
 
@@ -92,6 +95,7 @@ def keep_owners(tx: Transaction, scopes: Sequence[UUID]) -> None:
 
 def renew_generation(tx: Transaction, scopes: Sequence[UUID]) -> list[str]:
     """Make all workers read the indexes of these owners again; return the owners."""
+    tx.execute(DROP_SNAPSHOTS, [list(scopes)])
     return tx.column(
         "UPDATE langchain_kronvex.scopes SET generation = nextval('langchain_kronvex.generations') "
         "WHERE scope = ANY(%s) RETURNING owner",

@@ -13,15 +13,16 @@ from typing import Any
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.recall.index import IndexRow, ScopeIndex
+from langchain_kronvex.recall.index import IndexRow
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import Record, Selection
 from langchain_kronvex.storage.indexes import CachedIndex, H, IndexCache, Look, State
 from langchain_kronvex.storage.model_check import Model, check_request, damaged, refuse
-from langchain_kronvex.storage.postgres import rows
+from langchain_kronvex.storage.postgres import rows, snapshots
 from langchain_kronvex.storage.postgres.database import Database, Rows, Transaction
 from langchain_kronvex.storage.postgres.vectors import forget
 from langchain_kronvex.storage.record import from_cells
+from langchain_kronvex.storage.snapshots import SnapshotKeeper
 
 _PAGE_ROWS = 2000
 # A join, because with `= ANY` the planner reads all of the owner's records: five times slower at
@@ -40,13 +41,18 @@ _ROUNDS = 50  # of adding what others write meanwhile, before a recall gives up
 
 
 def consult(
-    database: Database, cache: IndexCache, request: RecallRequest, look: Look[H]
+    database: Database,
+    cache: IndexCache,
+    keeper: SnapshotKeeper,
+    request: RecallRequest,
+    look: Look[H],
 ) -> tuple[H, Mapping[int, Record]]:
     """Look at the index of one owner, and fetch the records that are found.
 
     Args:
         database: The store.
         cache: The indexes.
+        keeper: Writes snapshots of the indexes.
         request: What to recall.
         look: Finds something in the index, such as `search`.
     """
@@ -71,6 +77,7 @@ def consult(
             if known.generation != state.generation or known.revision < state.revision:
                 _add_new_rows(database, entry, owner)
         cache.shrink(owner)
+        keeper.look(owner, entry)
         if entry.damaged:  # now that no lock is held
             seqs, entry.damaged = entry.damaged, []
             _forget_vectors(database, owner, seqs)
@@ -105,11 +112,9 @@ def _add_new_rows(database: Database, entry: CachedIndex, owner: str) -> None:
         state, model, page = _read_page(database, owner, known.revision, after)
         if state.generation != known.generation:
             first, after, target = after, 0, None
-            with entry.lock:
-                entry.index = ScopeIndex()
-                entry.state = State(0, state.generation)
-            if known.revision or first:
-                continue  # the page is not of all rows
+            is_read = snapshots.begin(database, entry, owner, state)
+            if known.revision or first or is_read:
+                continue  # the page is not of all rows, or of too many
         target = state.revision if target is None else target
         is_last = len(page) < _PAGE_ROWS
         with entry.lock:

@@ -39,7 +39,9 @@ _RENEW = (
     "changed AS (SELECT scope, seq FROM langchain_kronvex.records "
     f"WHERE coalesce(search_text, content) <> %s AND {_THIS}), "
     "gone AS (DELETE FROM langchain_kronvex.upcoming_vectors AS u USING changed AS c "
-    "WHERE u.scope = c.scope AND u.seq = c.seq) "
+    "WHERE u.scope = c.scope AND u.seq = c.seq), "
+    "outdated AS (DELETE FROM langchain_kronvex.snapshots "
+    "WHERE scope IN (SELECT scope FROM changed)) "
     "UPDATE langchain_kronvex.scopes SET generation = nextval('langchain_kronvex.generations') "
     "WHERE scope IN (SELECT scope FROM changed)"
 )
@@ -60,8 +62,13 @@ _LOCK = (
     "ORDER BY scope ON CONFLICT (scope) DO UPDATE SET revision = s.revision + 1 "
     "RETURNING owner, revision"
 )
+# A snapshot of the index holds the metadata.
+_OUTDATE = (
+    "DELETE FROM langchain_kronvex.snapshots "
+    f"WHERE scope IN (SELECT scope FROM langchain_kronvex.records WHERE {_THIS})"
+)
 # In this order no key is taken twice.
-_ORDER = (_DROP, _RETIRE, _RENEW, _UPDATE, _INSERT)
+_ORDER = (_OUTDATE, _DROP, _RETIRE, _RENEW, _UPDATE, _INSERT)
 
 
 class Batch:
@@ -96,6 +103,9 @@ class Batch:
     def update(self, record: Record) -> None:
         """Write a record over the one with its id."""
         self._change(_UPDATE, record, *self._mutable_cells(record), record.found_by)
+        older = next((each for each in self.there.values() if each.id == record.id), record)
+        if older.metadata != record.metadata:
+            self._add(_OUTDATE, record)
         if record.completes:
             this = (self._tx.scope(record.scope.owner), record.id)
             self._add(_RENEW, record, record.content, *this, record.found_by)
@@ -220,6 +230,9 @@ def change(tx: Transaction, record: Record, now: datetime, model: str | None) ->
     )
     if not locked:
         raise MemoryNotFound()
+    was = record.base
+    if was is None or (was.type, was.metadata) != (record.type, record.metadata):
+        tx.execute(erasing.DROP_SNAPSHOTS, [[tx.scope(record.scope.owner)]])
     if record.base is not None:
         record = _rebase(tx, record)
     batch = Batch(tx, {record.scope.owner: locked[0][0]}, _at_places(tx, [record]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -31,11 +32,13 @@ from langchain_kronvex.storage.indexes import (
 )
 from langchain_kronvex.storage.model_check import damaged
 from langchain_kronvex.storage.options import Settings
+from langchain_kronvex.storage.snapshots import SnapshotKeeper
 from langchain_kronvex.storage.sqlite import (
     consolidating,
     erasing,
     reading,
     recall,
+    snapshots,
     transfer,
     vectors,
     writing,
@@ -43,7 +46,7 @@ from langchain_kronvex.storage.sqlite import (
 from langchain_kronvex.storage.sqlite.file import AgentConnection, Schema, SqliteFile
 
 _SHORT_WAIT_SECONDS = 0.2  # erasing in the background must not hold up writers
-SCHEMA = Schema("langchain_kronvex.storage.sqlite", "records")
+SCHEMA = Schema("langchain_kronvex.storage.sqlite", "records", snapshots.tie)
 P = ParamSpec("P")
 T = TypeVar("T")
 Work = Callable[Concatenate[AgentConnection, P], T]
@@ -87,6 +90,11 @@ class SqliteBackend(MemoryBackend, ForkAware):
         self.page_rows = 2000
         self._cache_bytes = settings.cache_megabytes << 20
         self._cache = IndexCache(self._cache_bytes)
+        snapshots.tidy(self.file)
+        save = None
+        if path is not None and not read_only:
+            save = partial(snapshots.save, self.file, snapshots.folder_of(path))
+        self._keeper = SnapshotKeeper(agent_id, save, spare=True)
         self._report: Callable[[Exception], None] = lambda _: None
         self._tell_unembedded: Callable[[], None] = lambda: None
         self.watch_forks()
@@ -139,7 +147,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
         return None if seq is None else weigh_in_store(request, owner, seq, self._consult)
 
     def _consult(self, request: RecallRequest, look: Look[H]) -> tuple[H, Mapping[int, Record]]:
-        parts = (self.file, self._cache, self.page_rows, self._forget_vectors)
+        parts = (self.file, self._cache, self.page_rows, self._forget_vectors, self._keeper)
         return recall.consult(*parts, request, look)
 
     def start(self, report: Callable[[Exception], None], on_unembedded: Callable[[], None]) -> None:
@@ -184,7 +192,12 @@ class SqliteBackend(MemoryBackend, ForkAware):
         self.file.in_transaction(lambda db: erasing.purge_many(db, now))
         self.file.erase_freed(_SHORT_WAIT_SECONDS)
 
+    def flush(self, timeout: float | None = None) -> bool:
+        """See `MemoryBackend.flush`."""
+        return self._keeper.flush(timeout)
+
     def close(self) -> None:
         """See `MemoryBackend.close`."""
+        self._keeper.close()
         self.file.close()
         self._cache = IndexCache(0)  # a closed memory that is still referred to holds no words

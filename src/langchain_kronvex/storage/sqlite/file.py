@@ -39,10 +39,12 @@ class Schema:
     Attributes:
         package: Its folder `schema` contains the SQL scripts, one for each version.
         table: A table that only files of this kind have.
+        prepare: Called with each connection that may write, and the path of the file.
     """
 
     package: str
     table: str
+    prepare: Callable[[AgentConnection, Path], None] = lambda db, path: None
 
     def steps(self) -> list[str]:
         """Return the scripts, oldest first."""
@@ -89,7 +91,8 @@ class SqliteFile(ForkAware):
         *,
         read_only: bool = False,
     ) -> None:
-        self.path, self._agent_id, self._timeout = path, agent_id, timeout
+        self.path, self.agent_id, self._timeout = path, agent_id, timeout
+        self._prepare = schema.prepare
         self.is_read_only, self.is_erasing = read_only and path is not None, False
         self.location = f"sqlite:///{path}" if path else "sqlite://"
         self._closed, self._opened = False, 0
@@ -160,7 +163,7 @@ class SqliteFile(ForkAware):
         connection = sqlite3.connect(
             place, timeout=self._timeout, factory=AgentConnection, **options
         )
-        connection.agent_id, connection.location = self._agent_id, self.location
+        connection.agent_id, connection.location = self.agent_id, self.location
         try:
             if self.is_read_only:
                 connection.execute("PRAGMA query_only = ON")
@@ -170,6 +173,8 @@ class SqliteFile(ForkAware):
             self._patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall())
             for pragma in _PRAGMAS:
                 connection.execute(pragma)
+            if self.path:
+                self._prepare(connection, self.path)
         except BaseException:
             connection.close()
             raise
@@ -329,6 +334,8 @@ class SqliteFile(ForkAware):
                 for statement in _statements(step):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number}")
+            if self.path and not self.is_read_only:  # now that there are all tables
+                self._prepare(connection, self.path)
 
         # A transaction also proves that the place can be written.
         (self.in_snapshot if self.is_read_only else self.in_transaction)(migrate)

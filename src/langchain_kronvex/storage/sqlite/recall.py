@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.index import IndexRow, ScopeIndex
@@ -17,9 +18,11 @@ from langchain_kronvex.storage.backend import Record, Selection
 from langchain_kronvex.storage.indexes import CachedIndex, H, IndexCache, Look, State
 from langchain_kronvex.storage.model_check import Model, check_request
 from langchain_kronvex.storage.record import from_cells, to_micros
-from langchain_kronvex.storage.sqlite import rows, vectors
+from langchain_kronvex.storage.snapshots import SnapshotKeeper
+from langchain_kronvex.storage.sqlite import rows, snapshots, vectors
 from langchain_kronvex.storage.sqlite.file import AgentConnection, SqliteFile
 
+_READY = "SELECT name FROM snapshots WHERE scope = ? AND ready AND name <> ?"
 _ROUNDS = 20  # of catching up with writers, before a recall returns what it has found
 Forget = Callable[[Sequence[int]], None]
 
@@ -29,6 +32,7 @@ def consult(
     cache: IndexCache,
     page_rows: int,
     forget: Forget,
+    keeper: SnapshotKeeper,
     request: RecallRequest,
     look: Look[H],
 ) -> tuple[H, Mapping[int, Record]]:
@@ -39,21 +43,24 @@ def consult(
         cache: The indexes.
         page_rows: How many memories are read into an index at a time.
         forget: Called with the numbers of memories whose vectors are damaged.
+        keeper: Writes snapshots of the indexes.
         request: What to recall.
         look: Finds something in the index, such as `search`.
     """
     owner = request.scope.owner
-    entry = cache.entry(owner)
+    entry, is_changed = cache.entry(owner), False
     for _ in range(_ROUNDS):
         with entry.lock:
             seen = (file.version(), request.model)
             if entry.checked != seen or seen[0] is None:
-                _bring_up_to_date(file, entry, owner, page_rows)
+                model = _bring_up_to_date(file, entry, owner, page_rows)
                 cache.shrink(owner)
-                # Last: the index has no vectors of a later model.
-                check_request(file.location, file.in_snapshot(vectors.model_of), request)
+                check_request(file.location, model, request)
                 entry.checked = seen
+                is_changed = True
             scope, hits = entry.state.scope, look(entry.index, request)
+        if is_changed:
+            keeper.look(owner, entry)
         if entry.damaged:  # now that no lock is held
             seqs, entry.damaged = entry.damaged, []
             forget(seqs)
@@ -88,18 +95,53 @@ def _fetch(
     return {seq: from_cells(cells) for seq, *cells in found}
 
 
-def _bring_up_to_date(file: SqliteFile, entry: CachedIndex, owner: str, page_rows: int) -> None:
-    """Add new writes to an index; read it anew if records have been deleted."""
-    rounds = 0
-    while rounds < _ROUNDS:
-        state, changed = file.in_snapshot(lambda db: _changes(db, owner, entry.state))
-        if state == entry.state:
-            return
+class _Changes(NamedTuple):
+    """What was written to the records of an owner since a known state.
+
+    Attributes:
+        state: Their state now.
+        model: The model of the vectors.
+        snapshot: The name of a snapshot with which to begin; then there is nothing else.
+        seqs: The numbers of the memories that were written.
+        page: Their rows, if they are few.
+    """
+
+    state: State
+    model: Model | None
+    snapshot: str | None = None
+    seqs: Sequence[int] = ()
+    page: Sequence[IndexRow] | None = None
+
+
+def _bring_up_to_date(
+    file: SqliteFile, entry: CachedIndex, owner: str, page_rows: int
+) -> Model | None:
+    """Add new writes to an index; read it anew if records have been deleted.
+
+    Returns:
+        The model of the vectors. The index has no vectors of a later one.
+    """
+    rounds, tried = 0, ""
+    while True:
+        state, model, name, seqs, page = file.in_snapshot(
+            partial(_changes, owner=owner, known=entry.state, page_rows=page_rows, tried=tried)
+        )
+        if name is not None:
+            if found := snapshots.load(file, name, owner, state):
+                entry.begin(*found)
+            entry.replaces, tried = found is None, name
+            continue
+        if state == entry.state or rounds == _ROUNDS:
+            return model
         if state[:2] != entry.state[:2]:
-            entry.state, entry.index = state._replace(revision=0), ScopeIndex()
-        for start in range(0, len(changed), page_rows):
-            seqs = json.dumps(changed[start : start + page_rows])
-            now, model, page = file.in_snapshot(partial(_page, owner=owner, seqs=seqs))
+            entry.begin(state._replace(revision=0), ScopeIndex())
+        if page is not None:
+            entry.apply(page, model)
+            entry.state = state
+            return model
+        for start in range(0, len(seqs), page_rows):
+            chosen = json.dumps(seqs[start : start + page_rows])
+            now, model, page = file.in_snapshot(partial(_page, owner=owner, seqs=chosen))
             if now[:2] != state[:2]:  # others of the owner have been deleted
                 break
             entry.apply(page, model)
@@ -108,25 +150,46 @@ def _bring_up_to_date(file: SqliteFile, entry: CachedIndex, owner: str, page_row
             rounds += 1  # some may have been replaced between two pages: look again
 
 
-def _changes(db: AgentConnection, owner: str, known: State) -> tuple[State, list[int]]:
-    """Return the state of an owner, and the numbers of the memories written since a known one."""
-    state = _state(db, owner)
-    after = known.revision if state[:2] == known[:2] else 0
+def _changes(db: AgentConnection, owner: str, known: State, page_rows: int, tried: str) -> _Changes:
+    """Return what was written since a known state.
+
+    Args:
+        db: The store, at one moment.
+        owner: Whose records.
+        known: The state of the index.
+        page_rows: Up to how many rows are returned at once.
+        tried: The name of a snapshot that is not to be tried again.
+    """
+    state, model, after = _state(db, owner), vectors.model_of(db), known.revision
+    if state[:2] != known[:2]:
+        after = 0
+        name = db.execute(_READY, (state.scope, tried)).fetchone()
+        if name:
+            return _Changes(state, model, *name)
+    if state.revision == after:
+        return _Changes(state, model)
     found = db.execute(
         "SELECT seq FROM records WHERE scope = ? AND kind = 'memory' AND revision > ? ORDER BY seq",
         (state.scope, after),
     ).fetchall()
-    return state, [seq for (seq,) in found]
+    seqs = [seq for (seq,) in found]
+    page = _rows(db, json.dumps(seqs)) if len(seqs) <= page_rows else None
+    return _Changes(state, model, None, seqs, page)
 
 
 def _page(db: AgentConnection, owner: str, seqs: str) -> tuple[State, Model | None, list[IndexRow]]:
     """Return the state of an owner, the model of the vectors, and the rows of some memories."""
+    return _state(db, owner), vectors.model_of(db), _rows(db, seqs)
+
+
+def _rows(db: AgentConnection, seqs: str) -> list[IndexRow]:
+    """Return the rows of memories; their numbers are JSON."""
     found = db.execute(
         f"SELECT {rows.INDEX_COLUMNS} FROM records "
         "WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq",
         (seqs,),
     ).fetchall()
-    return _state(db, owner), vectors.model_of(db), list(map(rows.to_index_row, found))
+    return list(map(rows.to_index_row, found))
 
 
 def _state(db: AgentConnection, owner: str) -> State:

@@ -1,0 +1,1 @@
+"""The growing arrays of an index, which can be views of a snapshot."""

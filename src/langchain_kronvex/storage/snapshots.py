@@ -1,0 +1,153 @@
+"""When snapshots of indexes are written: in the background, by a thread of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_kronvex.core.background import BackgroundWriter
+from langchain_kronvex.core.errors import KronvexError, MemoryClosed
+from langchain_kronvex.recall.index import ScopeIndex
+from langchain_kronvex.recall.snapshot import Snapshot, read
+from langchain_kronvex.storage.indexes import CachedIndex, State
+
+logger = logging.getLogger("langchain_kronvex")
+_LEAST_MEMORIES = 500  # fewer are read about as fast from their records
+_BEHIND = 0.2  # the share of an index that is not in its snapshot, from which on it is renewed
+_TRIES = 3  # of writing an index that changes meanwhile
+_PAUSE_SECONDS = 60.0  # after a failure
+_CLOSING_SECONDS = 10.0
+
+
+class Save(Protocol):
+    """Stores a snapshot of an owner's index."""
+
+    def __call__(
+        self,
+        owner: str,
+        state: State,
+        made: Snapshot,
+        is_unchanged: Callable[[], bool],
+        *,
+        replaces: bool,
+    ) -> bool:
+        """Return False if the index changed while it was written; then nothing is stored.
+
+        A store that has other records than those of `state` stores nothing either; nor one with
+        another snapshot that is not much older, unless this one `replaces` it.
+        """
+
+
+class SnapshotKeeper:
+    """Writes snapshots of large indexes, whose owners then need not be read anew.
+
+    What fails costs nothing but time: without a snapshot, the index is made of the records. So
+    failures are only logged, for debugging.
+
+    Args:
+        agent_id: The agent of the indexes.
+        save: Stores a snapshot; None if the store keeps none.
+        spare: Whether snapshots are to have room for more memories.
+    """
+
+    def __init__(self, agent_id: str, save: Save | None, *, spare: bool) -> None:
+        self._agent_id, self._save, self._spare = agent_id, save, spare
+        self._writer = BackgroundWriter(attempts=1)
+
+    def look(self, owner: str, entry: CachedIndex) -> None:
+        """Have a snapshot written if the index has grown by enough since the last one."""
+        if self._save is not None and _is_due(entry):
+            try:
+                self._writer.submit(owner, partial(self._write, owner, entry), once=True)
+            except MemoryClosed:
+                return
+
+    def _write(self, owner: str, entry: CachedIndex) -> None:
+        try:
+            if any(self._has_written(owner, entry) for _ in range(_TRIES)):
+                return
+        except (KronvexError, OSError, OverflowError) as error:
+            logger.debug("no snapshot of an index was stored: %s", type(error).__name__)
+        entry.save_from = time.monotonic() + _PAUSE_SECONDS
+
+    def _has_written(self, owner: str, entry: CachedIndex) -> bool:
+        with entry.lock:
+            index, state, count = entry.index, entry.state, entry.unsaved
+            replaces = entry.replaces
+            if self._save is None or not _is_due(entry) or state.revision <= 0:
+                return True
+            about = identity(self._agent_id, owner, state)
+            made, changes = Snapshot.of(index, about, spare=self._spare), index.changes
+
+        def is_unchanged() -> bool:
+            with entry.lock:
+                return entry.index is index and index.changes == changes
+
+        stored = self._save(owner, state, made, is_unchanged, replaces=replaces)
+        if stored:
+            with entry.lock:
+                entry.replaces = False
+                entry.unsaved -= count if entry.index is index else 0
+        return stored
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until all are written; return False if `timeout` seconds were not enough."""
+        return self._writer.flush(timeout)
+
+    def close(self) -> None:
+        """Wait a while for what is being written, and end the thread.
+
+        What is not done by then is given up: the next process to open the store removes it.
+        """
+        if not self._writer.flush(_CLOSING_SECONDS):
+            self._writer.discard(lambda _: True, 0)
+        self._writer.close(0)
+
+
+def _is_due(entry: CachedIndex) -> bool:
+    memories = len(entry.index)
+    is_behind = memories >= _LEAST_MEMORIES and entry.unsaved >= _BEHIND * memories
+    return is_behind and time.monotonic() >= entry.save_from
+
+
+def is_recent(memories: int, made: Snapshot) -> bool:
+    """Return whether a snapshot of so many memories makes another one needless."""
+    rows: int = made.header["facts"]["rows"][0]
+    return memories > (1 - _BEHIND) * rows
+
+
+def identity(agent_id: str, owner: str, state: State) -> dict[str, Any]:
+    """Return what a snapshot is of. It holds no ids in clear text."""
+    whose = hashlib.sha256(f"{agent_id}\0{owner}".encode("utf-8", "surrogatepass")).hexdigest()
+    return {"owner": whose, "state": list(state)}
+
+
+def opened(
+    block: NDArray[np.uint8], agent_id: str, owner: str, state: State, name: str = ""
+) -> tuple[State, ScopeIndex] | None:
+    """Return the state and the index of a snapshot; None if it is not of this owner and store.
+
+    Args:
+        block: The bytes, which the index keeps and writes to.
+        agent_id: The agent.
+        owner: The owner.
+        state: The present state of the owner's records.
+        name: The name under which it was stored.
+    """
+    found = read(block)
+    if found is None:
+        return None
+    about, index = found
+    known = State(*about["state"])
+    if about != identity(agent_id, owner, known) | ({"name": name} if name else {}):
+        return None
+    if known[:2] != state[:2] or known.revision > state.revision:
+        return None
+    return known, index
