@@ -72,6 +72,15 @@ def test_other_origins_are_let_in_only_when_named(serve) -> None:  # type: ignor
         assert preflight.headers.get("access-control-allow-origin") == allowed
         answer = httpx.get(f"{base}/api/v1/agents", headers=asked)
         assert answer.headers.get("access-control-allow-origin") == allowed
+        assert answer.status_code == (403 if allowed is None else 200)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://["])
+def test_without_a_key_a_foreign_page_cannot_send_what_browsers_let_through(serve, origin) -> None:  # type: ignore[no-untyped-def]
+    base = f"{serve()}/api/v1/agents/a/memories"
+    assert httpx.post(f"{base}/x/restore", headers={"Origin": origin}).status_code == 403
+    for own in ({"Origin": "http://localhost:3000"}, {}):
+        assert httpx.post(f"{base}/x/restore", headers=own).status_code == 404
 
 
 @pytest.mark.parametrize(
