@@ -41,6 +41,8 @@ def run(folder: Path, *arguments: object, **settings: str) -> CompletedProcess[s
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
 def test_example_runs(program: Path, tmp_path: Path) -> None:
     settings = {"KRONVEX_URL": DATABASES.fresh()} if "postgres" in program.stem else {}
+    if "shard" in program.stem:
+        settings = {"KRONVEX_SHARDS": " ".join(DATABASES.fresh() for _ in range(5))}
     done = run(tmp_path, program, **settings)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

@@ -234,3 +234,15 @@ def test_filters_are_measured_beside_none() -> None:
 
     assert {"none", "topic", "nothing", "first use of a field"} <= set(found)
     assert found["none"]["beside none"] == "1.00"
+
+
+def test_the_page_on_sizing_shows_what_the_calculator_prints() -> None:
+    page = (BENCHMARKS.parent / "docs" / "sizing.md").read_text(encoding="utf-8")
+    printed = run("sizing.py")
+    assert printed.strip() in page
+
+
+def test_a_small_load_fits_and_a_large_one_says_what_breaks() -> None:
+    load = ("--memories", 5e3, 5e11, "--at-once", 5, "--each", 50, "--measure")
+    lines = [line for line in run("sizing.py", *load).splitlines() if line.startswith("| 5e+")]
+    assert [line.split(" | ")[-2] for line in lines] == ["nothing", "disk"] * 2

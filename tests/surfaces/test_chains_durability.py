@@ -16,6 +16,7 @@ from langchain_core.runnables import Runnable, RunnableLambda
 
 from conftest import OpenMemory
 from langchain_kronvex import KronvexMemory, with_memory
+from langchain_kronvex.embeddings import StaticEmbeddings
 
 from .models import FakeModel, ModelDown
 from .runs import ANA, Call, every_way, ids, remembered, said, sync_and_async
@@ -324,3 +325,30 @@ def test_exchanges_survive_the_process(store_url: str) -> None:
         with_memory(model, second).invoke("What is my cat called?", ids("ana", "later"))
 
     assert "My cat is Momo." in model.prompts[0][0].text
+
+
+async def test_an_async_turn_uses_a_thread_once_and_embeds_its_words_once(
+    memory: KronvexMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, threads, embedded = memory.engine, list[str](), list[str]()
+    of_turn = [] if engine.backend.is_remote else ["Where do I live?"]  # a server embeds itself
+    table, calls = StaticEmbeddings.embed_array, {"read": engine.threads.read}
+    calls["run"] = engine.threads.run
+    for name, call in calls.items():
+
+        async def noted(*given: Any, _name: str = name, _call: Any = call, **more: Any) -> Any:
+            threads.append(_name)
+            return await _call(*given, **more)
+
+        monkeypatch.setattr(engine.threads, name, noted)
+
+    def embed_array(self: StaticEmbeddings, texts: list[str]) -> Any:
+        embedded.extend(texts)
+        return table(self, texts)
+
+    monkeypatch.setattr(StaticEmbeddings, "embed_array", embed_array)
+    await with_memory(FakeModel(), memory).ainvoke("Where do I live?", ANA)
+
+    assert threads == ["read"]
+    assert embedded == of_turn
+    assert memory.stats().unembedded == 0

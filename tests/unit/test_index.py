@@ -194,3 +194,21 @@ def test_a_statement_may_become_another_type() -> None:
     index.apply([statement(1, "tea", memory_type="fact")])
     assert search(index, asked("tea", memory_type="semantic")).seqs == []
     assert search(index, asked("tea", memory_type="fact")).seqs == [1]
+
+
+def test_what_is_kept_between_searches_follows_every_change() -> None:
+    vectors = [unit([float(n % 5), 1.0, 2.0, float(n % 3)]) for n in range(12)]
+    rows = [
+        row(n, f"ana has tea {n % 7} cat", session_id=f"s{n % 3}", vector=vectors[n])
+        for n in range(12)
+    ]
+    rows += [statement(20, "always brew green tea"), exchange(21, "where is my cat?", "at home")]
+    rows += [row(22, "which tea does ana like?"), replace(rows[3], expires=NOW - 1)]
+    index = ScopeIndex()
+    for added in rows:
+        index.apply([added])
+        for query in ("when did ana have tea?", "cat home", "ana"):
+            request = asked(query, vector=vectors[1], limit=20)
+            kept = search(index, request)
+            index.derived.clear()
+            assert search(index, request) == kept

@@ -202,7 +202,8 @@ def test_idf_by_hand() -> None:
 
 def test_a_term_counts_more_in_a_short_text_and_ever_less_each_time() -> None:
     counts = np.array([[1, 2, 3, 1, 0]], np.float32)
-    shares = ranking.tf_weight(counts, floats(10, 10, 10, 40, 10), 10.0)
+    norm = ranking.length_norm(floats(10, 10, 10, 40, 10), 10.0)
+    shares = ranking.tf_weight(counts, norm)
     assert shares[0].tolist() == pytest.approx([1.0, 2 * 2.2 / 3.2, 3 * 2.2 / 4.2, 2.2 / 4.9, 0])
 
 

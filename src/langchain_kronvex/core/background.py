@@ -108,6 +108,11 @@ class BackgroundWriter(ForkAware):
         """How many jobs are not done yet, including the running one."""
         return sum(len(lane.jobs) for lane in list(self._lanes.values()))
 
+    @property
+    def has_room(self) -> bool:
+        """Whether many more jobs may be queued without waiting."""
+        return self.pending < self._max_pending // 2
+
     def submit(
         self, lane: Hashable, job: Job, *, once: bool = False, delay_seconds: float = 0.0
     ) -> Future[None]:

@@ -55,7 +55,8 @@ def document_lines(content: str) -> list[str] | None:
 
 def neutral(text: str) -> str:
     """Return a text as one line, without control characters and our own markers."""
-    one_line = " ".join(_CONTROL.sub(" ", text).split())
+    is_plain = text.isascii() and text.isprintable()
+    one_line = " ".join((text if is_plain else _CONTROL.sub(" ", text)).split())
     return _LINE_HEAD.sub(r"(\1)", _TAG.sub("(", one_line))
 
 

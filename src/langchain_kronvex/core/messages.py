@@ -58,6 +58,8 @@ def encode_message(message: BaseMessage) -> str:
     """
     try:
         as_dict = message_to_dict(whole(message))
+        if _is_plain(message):
+            return json.dumps(as_dict)
         try:
             text = json.dumps(as_dict)
         except (TypeError, ValueError, RecursionError):
@@ -75,6 +77,13 @@ def encode_message(message: BaseMessage) -> str:
             f"read again ({type(error).__name__}). Use LangChain's own message classes, with "
             "values that JSON can hold."
         ) from error
+
+
+def _is_plain(message: BaseMessage) -> bool:
+    """Return whether a message holds only texts, which are read as they are."""
+    if type(message) not in (HumanMessage, AIMessage) or message.model_extra:
+        return False
+    return all(not value or isinstance(value, str) for value in message.__dict__.values())
 
 
 def whole(message: BaseMessage) -> BaseMessage:

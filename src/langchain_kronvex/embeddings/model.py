@@ -65,7 +65,8 @@ class EmbeddingModel(ForkAware):
             EmbeddingMismatch: The vectors have another width than before.
         """
         if self._table:  # one array of unit vectors, which needs no check
-            return self._table.embed_array(texts)
+            known = self._cached(texts[0]) if len(texts) == 1 else None  # a turn's own words
+            return self._table.embed_array(texts) if known is None else known[None].copy()
         return self._fetched(
             lambda: self.embeddings.embed_documents(list(texts)),
             len(texts),
@@ -79,10 +80,7 @@ class EmbeddingModel(ForkAware):
             EmbeddingsError: The embeddings failed, or did not return a vector.
             EmbeddingMismatch: The vector has another width than before.
         """
-        key = hashlib.blake2b(query.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        with self._lock:
-            known = self._cache.get(key)
-        if known is not None:
+        if (known := self._cached(query)) is not None:
             return known
         if self._table:
             vector: Floats = self._table.embed_array([query])[0]
@@ -91,10 +89,14 @@ class EmbeddingModel(ForkAware):
                 lambda: [self.embeddings.embed_query(query)], 1, "to embed the query"
             )[0]
         with self._lock:
-            self._cache[key] = vector
+            self._cache[_digest(query)] = vector
             if len(self._cache) > _CACHED_QUERIES:
                 self._cache.popitem(last=False)
         return vector
+
+    def _cached(self, query: str) -> Floats | None:
+        with self._lock:
+            return self._cache.get(_digest(query))
 
     def load(self) -> None:
         """Read the tables that the first recall needs."""
@@ -176,6 +178,10 @@ class ModelInUse:
         for model in self._models:
             if model:
                 model.forget_queries()
+
+
+def _digest(query: str) -> bytes:
+    return hashlib.blake2b(query.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _name(embeddings: Embeddings) -> str:

@@ -102,13 +102,30 @@ class Turn:
 
     async def asave(self, messages: Sequence[BaseMessage], *, ends: bool = False) -> None:
         """Async version of `save`; no thread waits for the disk."""
+        engine = self.memory.engine
+        if engine.before_save.function is None and engine.writer.has_room:  # then it never waits
+            saving = self.submit(messages, ends=ends)
+        else:
+            saving = await engine.threads.run(self.submit, messages, ends=ends)
+        await self.wait_for(saving)
+
+    def submit(self, messages: Sequence[BaseMessage], *, ends: bool = False) -> Future[None] | None:
+        """Hand messages over to be saved; the result is for `wait_for`."""
         try:
-            saving = await self.memory.engine.threads.run(self._submit, messages, ends)
-            if saving:
-                waiting = asyncio.wrap_future(saving)
-                waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
-                await asyncio.wait([waiting], timeout=self.memory.engine.patience_seconds)
-                saving.result(0)
+            return self._submit(messages, ends)
+        except Exception as error:  # noqa: BLE001 - the chat goes on
+            self._saving_failed(error)
+            return None
+
+    async def wait_for(self, saving: Future[None] | None) -> None:
+        """Wait until messages that were handed over are on disk, within the same bounds."""
+        if saving is None:
+            return
+        waiting = asyncio.wrap_future(saving)
+        waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.wait([waiting], timeout=self.memory.engine.patience_seconds)
+        try:
+            saving.result(0)
         except Exception as error:  # noqa: BLE001 - the chat goes on
             self._saving_failed(error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any
@@ -138,8 +139,8 @@ class ChainWithMemory(ContextOptions, RunnableSerializable[Any, Any]):
     ) -> AsyncIterator[tuple[Turn, Any, Answer]]:
         turn = self._opened(value, config)
         with open_turn(turn.words):
-            filled = await self.memory.engine.threads.read(self._filled, value, turn)
-            await turn.asave(turn.words)
+            filled, saving = await self.memory.engine.threads.read(self._begun, value, turn)
+            await turn.wait_for(saving)
             answer = self._listening(filled, config)
             try:
                 yield turn, filled, answer
@@ -157,6 +158,10 @@ class ChainWithMemory(ContextOptions, RunnableSerializable[Any, Any]):
             new=as_messages(said),
             consolidator=self.consolidator,
         )
+
+    def _begun(self, value: Any, turn: Turn) -> tuple[Any, Future[None] | None]:
+        """Fill the input and hand over the user's words: all of an async turn's start."""
+        return self._filled(value, turn), turn.submit(turn.words)
 
     def _filled(self, value: Any, turn: Turn) -> Any:
         """Load and recall; return the chain's input: a dict with two more keys, or a prompt."""

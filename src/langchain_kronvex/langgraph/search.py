@@ -1,13 +1,16 @@
 """Searches the items of a namespace: by a query or newest first, filtered, page by page.
 
-Each namespace is searched separately, and the best results of all are returned. A filter is applied
-to the results, which are fetched in growing portions until enough of them pass.
+A few namespaces under a prefix are searched one by one, and the best results of all are returned.
+Many are searched together, if the store can do so: an index for each would take too much memory
+and time. A filter is applied to the results, which are fetched in growing portions until enough of
+them pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from heapq import nlargest
 from typing import Any
 
@@ -31,6 +34,8 @@ from langchain_kronvex.storage.backend import Match, Page, Record, Selection
 
 _MIN_FILTERED_PORTION = 64  # nobody knows how many items pass a filter
 _GROWTH = 4
+_MANY_OWNERS = 50  # namespaces, from which on they are searched together
+Find = Callable[[Any], list[Match] | None]  # of a request
 Found = tuple[Record, float | None]  # with the similarity, if there was a query
 
 
@@ -116,31 +121,46 @@ class Searcher:
         yield from nested.values()
 
     def _similar(self, search: CheckedSearch) -> list[Found]:
-        owners = self._owners(search.prefix)
-        found = [match for owner in owners for match in self._matches_of(owner, search)]
+        owners, recaller = list(self._owners(search.prefix)), self._engine.recaller
+        found: list[Match] | None = None
+        if len(owners) >= _MANY_OWNERS:
+            among = partial(self._engine.backend.recall_among, sorted(owners))
+            together = partial(recaller.with_vector, ask=among)
+            found = self._matches(search, written(search.prefix), together)
+        if found is None:
+            each = [self._matches(search, owner, recaller.matches) or [] for owner in owners]
+            found = [match for matches in each for match in matches]
         best = nlargest(search.count, found, key=lambda match: match.similarity)
         return [(match.record, match.similarity) for match in best]
 
-    def _matches_of(self, owner: str, search: CheckedSearch) -> list[Match]:
+    def _matches(self, search: CheckedSearch, name: str, find: Find) -> list[Match] | None:
+        """Return the best items that pass the filter; None if they cannot be found in this way."""
         portion = search.portion
         while True:
-            recaller = self._engine.recaller
-            request = recaller.request(search.query, Scope(owner), portion, SEARCHABLE)
-            matches = recaller.matches(request)
-            best = self._best_of_each(owner, matches)
+            scope = Scope(name)
+            request = self._engine.recaller.request(search.query, scope, portion, SEARCHABLE)
+            matches = find(request)
+            if matches is None:
+                return None
+            best = self._best_of_each(matches)
             passed = [match for match in best if search.accepts(match.record)]
             if len(passed) >= search.count or len(matches) < portion:
                 return passed[: search.count]
             portion *= _GROWTH
 
-    def _best_of_each(self, owner: str, matches: Sequence[Match]) -> list[Match]:
+    def _best_of_each(self, matches: Sequence[Match]) -> list[Match]:
         """Return the first match of each item, with the record of the item itself."""
-        keys = tuple({key_of(match.record) for match in matches if is_part(match.record)})
-        found = self._engine.find(select(owner, keys)) if keys else []
-        whole = {record.key: record for record in found}
-        best: dict[str, Match] = {}
+        keys_of: dict[str, set[str]] = {}
+        for part in (match.record for match in matches if is_part(match.record)):
+            keys_of.setdefault(part.scope.owner, set()).add(key_of(part))
+        whole = {
+            (owner, record.key): record
+            for owner, keys in keys_of.items()
+            for record in self._engine.find(select(owner, tuple(keys)))
+        }
+        best: dict[tuple[str, str], Match] = {}
         for match in matches:
-            key = key_of(match.record)
+            key = (match.record.scope.owner, key_of(match.record))
             record = whole.get(key) if is_part(match.record) else match.record
             # A part written at another time belongs to an earlier version of the item.
             if record is not None and record.created_at == match.record.created_at:

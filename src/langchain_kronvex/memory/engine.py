@@ -353,11 +353,11 @@ def with_local_vectors(
 ) -> tuple[Sequence[Record], str | None]:
     """Return the records and the name of the model of their vectors.
 
-    Memories without a vector get one if the embeddings are the bundled ones, which are fast.
+    Memories that have and keep no vector get one if the embeddings are the bundled, fast ones.
     """
     if model is None or not model.is_local:
         return records, None
-    missing = [r.kind == "memory" and r.vector is None for r in records]
+    missing = [r.kind == "memory" and r.vector is None and not r.keeps_vector for r in records]
     vectors = iter(model.document_vectors([r.found_by for r in compress(records, missing)]))
     return [
         replace(record, vector=next(vectors)) if is_missing else record

@@ -86,7 +86,7 @@ def parse_query(index: ScopeIndex, text: str, vector: Floats | None, now: dateti
         rarest.append(_DAYS)
     counts_for = dict.fromkeys(meant.values(), ranking.MEANT)
     rows: list[Iterable[tuple[str, float]]] = [((t, counts_for.get(t, 1.0)),) for t in rarest]
-    replied = index.replies.entries(enumerate(rows))
+    replied = index.replies.entries(enumerate(rows) if len(index.replies) else ())
     if vector is not None:
         rows += map(related, rarest)
     entries = index.postings.entries(enumerate(rows))
@@ -191,13 +191,17 @@ def term_scores(view: IndexView, query: ParsedQuery) -> list[TermScores]:
     if query.vector is not None:
         counts[rows:] += exact
     frequency = _document_frequency(view, exact, query)
-    weight = ranking.tf_weight(counts, view.column("length"), index.average_length)
+    weight = ranking.tf_weight(counts, view.kept("norm", lambda: _norm(view)))
     idf = ranking.idf(len(index), frequency) * query.weights
     found = [TermScores("words", idf, exact, weight[:rows])]
     if query.vector is not None:
         idf = ranking.positive_idf(len(index), frequency) * query.weights
         found.append(TermScores("related", idf, counts[rows:], weight[rows:]))
     return found
+
+
+def _norm(view: IndexView) -> Floats:
+    return ranking.length_norm(view.column("length"), view.index.average_length)
 
 
 def reply_scores(view: IndexView, query: ParsedQuery) -> Floats:
@@ -215,17 +219,24 @@ def term_scores_of_replies(view: IndexView, query: ParsedQuery) -> TermScores | 
         return None
     held = np.bincount(found.row * size + found.place, found.value, rows * size)
     counts = held.astype(np.float32).reshape(rows, size)
-    weight = ranking.tf_weight(counts, view.column("reply_length"), index.average_reply_length)
+    weight = ranking.tf_weight(counts, view.kept("reply norm", lambda: _reply_norm(view)))
     frequency = [index.replies.document_frequency(term) for term in query.terms]
     idf = ranking.idf(len(index), np.array(frequency, np.float32))
     return TermScores("reply", idf * query.weights, counts, weight)
 
 
+def _reply_norm(view: IndexView) -> Floats:
+    return ranking.length_norm(view.column("reply_length"), view.index.average_reply_length)
+
+
 def _windowed(view: IndexView, entries: Entries, rows: int) -> Floats:
     """Return how often each term occurs in each memory, its neighbours' words included."""
     size = 1 + len(view)  # the first one is for slot -1, no memory
-    near = view.neighbours.take(entries.place, axis=0)
     start = entries.row * size + 1
+    if not view.index.neighbours.links:
+        counts = np.bincount(start + entries.place, entries.value, rows * size)
+        return counts.reshape(rows, size)[:, 1:].astype(np.float32)
+    near = view.neighbours.take(entries.place, axis=0)
     counts = np.bincount(
         np.concatenate([start + entries.place, (start[:, None] + near).ravel()]),
         np.concatenate([entries.value, (entries.value[:, None] * _LENT).ravel()]),
@@ -238,7 +249,7 @@ def _document_frequency(view: IndexView, counts: Floats, query: ParsedQuery) -> 
     """Return in how many memories of the owner each term counts."""
     index = view.index
     if view.places is None:
-        return np.asarray(np.count_nonzero(counts, axis=1), np.float32)
+        return np.array([np.count_nonzero(row) for row in counts], np.float32)
     held = np.array([index.postings.document_frequency(t) for t in query.terms], np.float32)
     # It also counts in neighbours, some of which are counted already: as if drawn at random.
     copies = 1 + index.neighbours.links / len(index)

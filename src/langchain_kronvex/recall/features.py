@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -82,7 +83,11 @@ def text_features(texts: Sequence[str], languages: Sequence[str] | None = None) 
         of_words = np.array(marked, np.bool_)[word]
         return np.bincount(text[of_words], minlength=len(texts)) > 0
 
-    counted = _counted(distinct, word, text, languages)
+    counted = (
+        _counted_one(distinct, split[0], languages[0])
+        if len(texts) == 1
+        else _counted(distinct, word, text, languages)
+    )
     return TextFeatures(
         terms=counted,
         term_count=np.bincount(counted.text, counted.count, len(texts)).astype(np.intp),
@@ -92,6 +97,18 @@ def text_features(texts: Sequence[str], languages: Sequence[str] | None = None) 
         asks=["?" in each or "？" in each for each in texts],  # noqa: RUF001 - of CJK text
         personal=holding([each in FIRST_PERSON for each in distinct]),
         timed=holding([each in TIME_WORDS or bool(_NUMBER.search(each)) for each in distinct]),
+    )
+
+
+def _counted_one(distinct: Sequence[str], split: Sequence[str], language: str) -> TermCounts:
+    """Count the terms of one text, as after every turn of a chat: without arrays of its words."""
+    term_of = dict(zip(distinct, terms_of(distinct, language), strict=True))
+    counts = Counter(filter(None, map(term_of.__getitem__, split)))
+    return TermCounts(
+        names=list(counts),
+        term=np.arange(len(counts)),
+        text=np.zeros(len(counts), np.intp),
+        count=np.array([*counts.values()], np.float32),
     )
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +35,7 @@ from langchain_kronvex.recall.neighbours import (
     Turn,
 )
 from langchain_kronvex.recall.ranking import Floats, Form
+from langchain_kronvex.recall.request import IndexRow
 from langchain_kronvex.recall.spelling import Spelling
 from langchain_kronvex.recall.tokenizer import terms
 
@@ -43,31 +43,7 @@ Places = NDArray[np.intp]
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LAST_SECOND = 253_402_300_799  # of the calendar; a float may be rounded up beyond it
 _SCALES_AT_ONCE = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class IndexRow:
-    """A memory to be indexed. Times in seconds since 1970, UTC.
-
-    The memory is found by `text`; `said` is when it was first said. Neither changes for one `seq`,
-    so that its neighbours stay the same; later memories have greater ones. `created` is when the
-    text was last said. `reply` is the answer of an exchange; it may be added later, and grow.
-    `metadata` is JSON. `true_until` is infinite unless another memory has superseded this one.
-    """
-
-    seq: int
-    text: str
-    memory_type: str
-    form: Form
-    session_id: str
-    said: float
-    created: float
-    expires: float
-    vector: Floats | None
-    reply: str = ""
-    metadata: str = "{}"
-    true_from: float = -math.inf
-    true_until: float = math.inf
+T = TypeVar("T")
 
 
 class ScopeIndex:
@@ -100,6 +76,7 @@ class ScopeIndex:
         languages: The numbers that stand for languages.
         texts_in: How many texts there are in each language.
         metadata: What filters test.
+        derived: What was computed from the memories alone, until they change; see `IndexView`.
         soonest_expiry: No memory expires before this moment; seconds since 1970.
         has_superseded: Whether a memory may have been superseded.
         own_lengths: The sum of `own_length`.
@@ -114,6 +91,7 @@ class ScopeIndex:
         self.neighbours = Neighbours(self.table, self.first_words)
         self.forms: set[Form] = set()
         self.metadata = MetadataTable()
+        self.derived: dict[object, Any] = {}
         self.soonest_expiry, self.has_superseded = math.inf, False
         self._vectors: QuantizedVectors | None = None
         self._stale_scales: list[NDArray[np.intp]] = []
@@ -163,6 +141,7 @@ class ScopeIndex:
         """Add new and changed memories, in the order in which they were written."""
         rows = list(rows)
         self.changes += 1
+        self.derived.clear()
         places = self._places_of(rows)
         for place, row in zip(places.tolist(), rows, strict=True):
             if place >= 0:
@@ -339,18 +318,35 @@ class IndexView:
     def __len__(self) -> int:
         return len(self.index) if self.places is None else len(self.places)
 
+    def kept(self, name: object, compute: Callable[[], T]) -> T:
+        """Return what follows from the memories alone: of all of them, computed only once."""
+        derived = self.index.derived if self.places is None else {}
+        if name not in derived:
+            derived[name] = compute()
+        kept: T = derived[name]
+        return kept
+
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of the index's table, by slot."""
         return self.of(self.index.table[name])
+
+    def marked(self, name: str) -> Places:
+        """Return the slots that a column of marks has marked."""
+        return self.kept(name, lambda: np.flatnonzero(self.column(name)))
 
     def of(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return values of all memories for those of the view, by slot."""
         return values if self.places is None else values.take(self.places, axis=0)
 
     @cached_property
+    def only_form(self) -> Form | None:
+        """The form of all memories; None if there are several."""
+        return next(iter(self.index.forms)) if len(self.index.forms) == 1 else None
+
+    @cached_property
     def turns(self) -> NDArray[np.bool_] | None:
         """Marks the turns; None if all memories are turns."""
-        if self.index.forms == {Form.TURN}:
+        if self.only_form is Form.TURN:
             return None
         marked: NDArray[np.bool_] = self.column("form") == Form.TURN
         return marked

@@ -146,12 +146,17 @@ class ConversationOrder:
         starts: Where each conversation begins among them.
         sizes: How many turns each conversation has.
         base: For each turn a number that grows by `apart` from conversation to conversation.
+        further: Of the conversations with a second turn, and of those with a third: their numbers,
+            and where that turn is.
+        counted: How many turns of each conversation count, at most three.
     """
 
     places: NDArray[np.intp]
     starts: NDArray[np.intp]
     sizes: NDArray[np.intp]
     base: NDArray[np.float64]
+    further: list[tuple[NDArray[np.intp], NDArray[np.intp]]]
+    counted: NDArray[np.intp]
     apart: ClassVar[float] = 64.0  # more than any relevance
 
     @classmethod
@@ -162,4 +167,7 @@ class ConversationOrder:
         of = conversation[places]
         starts = np.flatnonzero(np.append(True, of[1:] != of[:-1])[: len(of)])
         sizes = np.diff(np.append(starts, len(of)))
-        return cls(places, starts, sizes, np.repeat(cls.apart * np.arange(len(starts)), sizes))
+        base = np.repeat(cls.apart * np.arange(len(starts)), sizes)
+        longer = [np.flatnonzero(sizes > rank) for rank in (1, 2)]
+        further = [(each, starts[each] + rank) for rank, each in enumerate(longer, 1)]
+        return cls(places, starts, sizes, base, further, np.minimum(sizes, 3))

@@ -157,14 +157,18 @@ def newest_first(
     order = list(range(len(chosen)))
     if len(order) < 2 or _PAST.search(query):
         return order
-    # No place in the key: the same memories in another order are of the same matter.
-    by_similarity = sorted(order, key=lambda n: (-chosen[n].similarity, chosen[n]))
-    relevant = order if by_relevance else by_similarity
-    best, leading = relevant[0], relevant[:AMONG_FIRST]
-    pairs = {n: sorted((n, best), key=lambda each: chosen[each].said) for n in order if n != best}
-    updates = {n: pair for n, pair in pairs.items() if _may_update(*(chosen[n] for n in pair))}
+
+    def relevance(n: int) -> tuple[float, Candidate]:
+        # No place in the key: the same memories in another order are of the same matter.
+        return -chosen[n].similarity, chosen[n]
+
+    best = order[0] if by_relevance else min(order, key=relevance)
+    said = chosen[best].said
+    pairs = {n: (n, best) if chosen[n].said <= said else (best, n) for n in order if n != best}
+    updates = {n: (a, b) for n, (a, b) in pairs.items() if _may_update(chosen[a], chosen[b])}
     if not updates:
         return order
+    leading = (order if by_relevance else sorted(order, key=relevance))[:AMONG_FIRST]
     texts = _Texts(chosen)
 
     def is_of_one_matter(older: int, newer: int) -> bool:
@@ -262,6 +266,8 @@ def beside_derived(found: Iterable[FoundT], wanted: int) -> list[FoundT]:
 
 def derived_first(chosen: Sequence[DerivableT]) -> list[DerivableT]:
     """Return memories in their order, but each derived one before the first of its sources."""
+    if not any(each.sources for each in chosen):
+        return list(chosen)
     ordered = list[DerivableT]()
     for each in chosen:
         before = ordered if each.sources else ()

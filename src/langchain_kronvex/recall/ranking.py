@@ -88,16 +88,22 @@ def _odds(documents: int, containing: Floats) -> Floats:
     return odds
 
 
-def tf_weight(counts: Floats, lengths: Floats, average_length: float) -> Floats:
+def length_norm(lengths: Floats, average_length: float) -> Floats:
+    """Return what a term's count is set against in each memory, by its length in terms."""
+    norm: Floats = K1 * (1 - B) + K1 * B / average_length * lengths
+    return norm
+
+
+def tf_weight(counts: Floats, norm: Floats) -> Floats:
     """Return BM25's weight of the frequency of terms.
 
     Args:
         counts: How often each memory holds each term, shape (terms, memories).
-        lengths: Of the memories, in terms.
-        average_length: Of all memories.
+        norm: The `length_norm` of the memories.
     """
-    norm = K1 * (1 - B) + K1 * B / average_length * lengths
-    return ((K1 + 1) * counts / (counts + norm)).astype(np.float32, copy=False)
+    weight = (K1 + 1) * counts
+    weight /= counts + norm
+    return weight.astype(np.float32, copy=False)
 
 
 def saturate(scores: NDArray[np.floating[Any]], terms: float) -> Floats:
@@ -262,10 +268,12 @@ def best(relevance: Floats, count: int) -> NDArray[np.intp]:
     """
     size = len(relevance)
     if count < size:
-        kth = np.partition(relevance, size - count)[size - count]
-        places = np.flatnonzero(relevance >= kth)
+        ordered = relevance.copy()
+        ordered.partition(size - count)
+        latest_first = (relevance >= ordered[size - count]).nonzero()[0][::-1]
     else:
-        places = np.arange(size)
-    places = places[::-1][np.argsort(-relevance[places[::-1]], kind="stable")][:count]
-    visible: NDArray[np.intp] = places[relevance[places] > -np.inf]
+        latest_first = np.arange(size)[::-1]
+    values = relevance.take(latest_first)
+    order = (-values).argsort(kind="stable")[:count]
+    visible: NDArray[np.intp] = latest_first.take(order)[values.take(order) > -np.inf]
     return visible

@@ -1,18 +1,44 @@
-"""One question to the memories: the same object from the verb through the store to the index."""
+"""What goes between a store and an index: a memory to index, and a question to the memories."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from langchain_kronvex.core.filters import Filter
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.recall.ranking import Floats, Form
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """A memory to be indexed. Times in seconds since 1970, UTC.
+
+    The memory is found by `text`; `said` is when it was first said. Neither changes for one `seq`,
+    so that its neighbours stay the same; later memories have greater ones. `created` is when the
+    text was last said. `reply` is the answer of an exchange; it may be added later, and grow.
+    `metadata` is JSON. `true_until` is infinite unless another memory has superseded this one.
+    """
+
+    seq: int
+    text: str
+    memory_type: str
+    form: Form
+    session_id: str
+    said: float
+    created: float
+    expires: float
+    vector: Floats | None
+    reply: str = ""
+    metadata: str = "{}"
+    true_from: float = -math.inf
+    true_until: float = math.inf
+
+
+@dataclass(slots=True, kw_only=True)  # not frozen: then it takes twice as long to make one
 class RecallRequest:
-    """What to recall, with every value checked.
+    """What to recall, with every value checked. It is never changed; see `dataclasses.replace`.
 
     Attributes:
         query: The text to look for.

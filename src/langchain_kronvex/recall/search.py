@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,7 +135,8 @@ def relevance_steps(
     relevance = np.zeros(len(view), np.float32)
     for name, values in _features(view, query):
         weights = np.array([getattr(formula, name) for formula in formulas], np.float32)
-        relevance += (weights[0] if view.turns is None else weights[view.column("form")]) * values
+        form = view.column("form") if view.only_form is None else view.only_form
+        relevance += weights[form] * values
         yield name, relevance
     if Form.TURN in view.index.forms:
         yield from _turn_steps(relevance, view, query, formulas[Form.TURN])
@@ -143,7 +144,8 @@ def relevance_steps(
     yield "scale", relevance
     _lower_questions(relevance, view, query)
     yield "unanswered", relevance
-    relevance[view.column("instructs") & (relevance > 0)] += np.float32(ranking.INSTRUCTION)
+    instructions = view.marked("instructs")
+    relevance[instructions[relevance[instructions] > 0]] += np.float32(ranking.INSTRUCTION)
     yield "instruction", relevance
     _lift_rare(relevance, view, query)
     yield "rare", relevance
@@ -163,7 +165,7 @@ def _lower_questions(relevance: Floats, view: IndexView, query: ParsedQuery) -> 
 
     That is one whose reply says that the answer is not known, and one like the query with no reply.
     """
-    asks = np.flatnonzero(view.column("asks"))
+    asks = view.marked("asks")
     if not len(asks) or not query.terms:
         return
     own = view.inside(query.found)
@@ -194,9 +196,9 @@ def _lift_rare(relevance: Floats, view: IndexView, query: ParsedQuery) -> None:
 
 def _on_one_scale(view: IndexView, sums: Floats, formulas: Formulas) -> Floats:
     """Return the relevance that the weighted sums of memories of all forms stand for."""
-    density = view.index.neighbour_density
-    if view.turns is None:
-        return ranking.comparable(sums, formulas[Form.TURN], density)
+    density = view.kept("density", lambda: view.index.neighbour_density)
+    if view.only_form is not None:
+        return ranking.comparable(sums, formulas[view.only_form], density)
     form = view.column("form")
     for kind in view.index.forms:
         of_form = form == kind
@@ -223,19 +225,19 @@ def _turn_steps(
 
 def signals(view: IndexView, query: ParsedQuery, weights: Weights) -> Floats:
     """Return what turns gain by the speaker's name, and whatever the words are; 0 for others."""
-    gained = _priors(view, query, weights)
-    gained += np.float32(weights.speaker) * _speakers(view, query)
-    if view.turns is not None:
-        gained *= view.turns
-    return gained
+    weight = tuple(
+        0.0 if name == "when" and name not in query.words else float(getattr(weights, name))
+        for name in ranking.PRIORS
+    )
+    gained = view.kept(("priors", weight), lambda: _priors(view, weight))
+    if (spoken := _speakers(view, query)) is not None:
+        gained = np.float32(weights.speaker) * spoken + gained
+    return gained if view.turns is None else gained * view.turns
 
 
-def _priors(view: IndexView, query: ParsedQuery, weights: Weights) -> Floats:
+def _priors(view: IndexView, weights: Sequence[float]) -> Floats:
     """Return the signals of turns whatever their words, less the mean per first word."""
-    weight = np.array([getattr(weights, name) for name in ranking.PRIORS], np.float32)
-    if "when" not in query.words:
-        weight[ranking.PRIORS.index("when")] = 0
-    first_words = view.index.first_words
+    weight, first_words = np.array(weights, np.float32), view.index.first_words
     # Without BLAS: its kernels for so few columns were seen to warn of numbers they do not use.
     means = np.einsum("ij,j->i", first_words["sum"], weight) / np.maximum(first_words["count"], 1)
     priors: Floats = np.einsum("ij,j->i", view.column("priors"), weight)
@@ -243,14 +245,16 @@ def _priors(view: IndexView, query: ParsedQuery, weights: Weights) -> Floats:
     return priors
 
 
-def _speakers(view: IndexView, query: ParsedQuery) -> NDArray[np.bool_]:
+def _speakers(view: IndexView, query: ParsedQuery) -> NDArray[np.bool_] | None:
     """Mark memories that open with a word of the query which opens many: the speaker's name."""
-    counts, first_word = view.index.first_words["count"], view.column("first_word")
-    spoken = np.zeros(len(view), np.bool_)
-    for word in query.words:
-        code = -1 if word in STOP_WORDS else view.index.first_word_codes.get(word, -1)
-        if code >= 0 and counts[code] > ranking.NAME_SHARE * len(view.index):
-            spoken |= first_word == code
+    counts, codes = view.index.first_words["count"], view.index.first_word_codes
+    found = [codes.get(word, -1) for word in query.words if word not in STOP_WORDS]
+    least = ranking.NAME_SHARE * len(view.index)
+    names = [code for code in found if code >= 0 and counts[code] > least]
+    if not names:
+        return None
+    first_word = view.column("first_word")
+    spoken: NDArray[np.bool_] = np.logical_or.reduce([first_word == code for code in names])
     return spoken
 
 
@@ -259,16 +263,16 @@ def session_best(order: ConversationOrder, relevance: Floats) -> Floats:
 
     Of all its turns, if there are fewer: the sum over three would make short conversations sink.
     """
-    best = np.zeros(len(relevance), np.float32)
     # One sort for all: by conversation, then the most relevant first.
-    keys = order.base - np.clip(relevance[order.places], 0, order.apart)
+    keys = order.base - relevance.take(order.places).clip(0, order.apart)
     keys.sort()
-    total = np.zeros(len(order.starts))
-    for rank in range(3):
-        there = order.sizes > rank
-        at = order.starts[there] + rank
-        total[there] += order.base[at] - keys[at]
-    best[order.places] = np.repeat(total / np.minimum(order.sizes, 3), order.sizes)
+    values = order.base - keys
+    mean = values.take(order.starts)
+    for longer, at in order.further:
+        mean[longer] += values.take(at)
+    mean /= order.counted
+    best = np.zeros(len(relevance), np.float32)
+    best[order.places] = mean.repeat(order.sizes)
     return best
 
 
@@ -279,20 +283,19 @@ def _meaning(view: IndexView, vectors: QuantizedVectors, vector: Floats) -> Floa
     """Return cosines: of turns summed with their neighbours, of other memories less the mean."""
     cosine = vectors.products(vector, view.places)
     view.blank_gone(cosine, 0)
-    found = _windowed(view, cosine)
+    found = cosine if view.turns is not None and not view.turns.any() else _windowed(view, cosine)
     if view.turns is not None:
-        alone = np.flatnonzero(~view.turns)
-        centre = vectors.centre
-        to_centre = vectors.products(centre, view.placed(alone))
+        alone, centre = (~view.turns).nonzero()[0], vectors.centre
+        to_centre = view.kept("to centre", lambda: vectors.products(centre, view.placed(alone)))
         found[alone] = _centred(cosine[alone], to_centre, vector, centre)
     return np.maximum(found, 0)
 
 
 def _windowed(view: IndexView, own: Floats) -> Floats:
     """Return the cosine of each memory's vector summed with its neighbours'."""
+    near = view.kept("window", lambda: view.neighbours[:, _WINDOW_COLUMNS].astype(np.intp))
     padded = np.append(own, np.float32(0))  # slot -1, no memory, adds nothing
-    near = view.neighbours[:, _WINDOW_COLUMNS]
-    windowed: Floats = np.einsum("ij,j->i", padded[near], _WINDOW_WEIGHTS)
+    windowed: Floats = np.einsum("ij,j->i", padded.take(near), _WINDOW_WEIGHTS)
     windowed += own
     windowed *= view.column("vector_scale")
     return windowed

@@ -117,6 +117,22 @@ class MemoryBackend(ABC):
             EmbeddingMismatch: the request's vector comes from another model than the memories'.
         """
 
+    def recall_among(self, owners: Sequence[str], request: RecallRequest) -> list[Match] | None:
+        """Return the best matches among the memories of many owners, most similar first.
+
+        The words and vectors of all of them together decide how much a word counts. The scope of
+        the request is no owner: it names the group, whose index is kept.
+
+        Returns:
+            None if the store has no such index, or if the owners have too many memories for one:
+            then each is to be searched alone.
+
+        Raises:
+            EmbeddingMismatch: as for `recall`.
+        """
+        del owners, request
+        return None
+
     @abstractmethod
     def weigh(self, request: RecallRequest, record: Record) -> Weighed | None:
         """Return how `recall` weighs a visible memory of one of its owners; None if it is gone.

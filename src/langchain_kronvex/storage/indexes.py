@@ -15,9 +15,9 @@ import numpy as np
 
 from langchain_kronvex.core.messages import answer_in
 from langchain_kronvex.recall.explanation import Weighed, rivals, weigh
-from langchain_kronvex.recall.index import IndexRow, ScopeIndex
+from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.ranking import Floats, Form
-from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.recall.request import IndexRow, RecallRequest
 from langchain_kronvex.recall.search import Hits, search
 from langchain_kronvex.storage.backend import Match, Record
 from langchain_kronvex.storage.model_check import Model, sound_vector
@@ -170,6 +170,8 @@ class CachedIndex:
         replaces: Whether a snapshot was found that could not be used, so that another is needed.
         save_from: No snapshot is written before this moment of `time.monotonic`.
         size: About how many bytes the entry takes, as last measured.
+        owners: Of an index of several owners: who they are.
+        scopes: Of an index of several owners: the generation and revision of each of their scopes.
         lock: Held while the index is searched or changed.
         loading: Held while the index is read from the store, if that takes several steps.
     """
@@ -182,6 +184,8 @@ class CachedIndex:
     replaces: bool = False
     save_from: float = 0.0
     size: int = _ENTRY_BYTES
+    owners: tuple[str, ...] = ()
+    scopes: dict[int, tuple[int, int]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
     loading: threading.Lock = field(default_factory=threading.Lock)
 
@@ -220,10 +224,16 @@ class IndexCache:
             self._entries.move_to_end(owner)
             return entry
 
+    @staticmethod
+    def name_of_many(name: str) -> str:
+        """Return what stands for an owner in the name of an index of several owners."""
+        return f"\0{name}"
+
     def drop(self, *owners: str) -> None:
-        """Drop the indexes of owners."""
+        """Drop the indexes of owners, and all that are of several owners if there are any."""
         with self._lock:
-            for owner in owners:
+            of_many = [name for name in self._entries if owners and name.startswith("\0")]
+            for owner in (*owners, *of_many):
                 dropped = self._entries.pop(owner, None)
                 self._total -= dropped.size if dropped else 0
 

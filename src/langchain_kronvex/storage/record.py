@@ -24,12 +24,11 @@ _BEFORE_ANSWER = f"\n{answer_content('')}"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 SECONDS_BEFORE_1970 = 62_135_596_800  # from the beginning of the year 1
-_PLAIN_CELLS = ("kind", "id", "key", "type", "content", "search_text", "access_count")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: then it takes twice as long to make one
 class Record:
-    """One stored memory, chat message or item.
+    """One stored memory, chat message or item. It is never changed; see `dataclasses.replace`.
 
     Attributes:
         kind: Records of different kinds are never compared.
@@ -86,6 +85,12 @@ class Record:
     def found_by(self) -> str:
         """The text that recall searches and the vector is computed from."""
         return self.content if self.search_text is None else self.search_text
+
+    @property
+    def keeps_vector(self) -> bool:
+        """Whether it completes a record that is found by the same text."""
+        base = self.base if self.completes else None
+        return base is not None and base.found_by == self.found_by
 
     @property
     def words_said(self) -> str:
@@ -155,7 +160,7 @@ def to_micros(moment: datetime) -> int:
 
 def from_micros(micros: int) -> datetime:
     """Return the aware datetime, in UTC."""
-    return _EPOCH + timedelta(microseconds=micros)
+    return _EPOCH + micros * _MICROSECOND
 
 
 def optional_micros(moment: datetime | None) -> int | None:
@@ -185,14 +190,22 @@ def from_cells(cells: Sequence[Any], vector: Floats | None = None) -> Record:
     was true, in the same unit; the id of the memory that superseded it; the ids of its sources as
     a JSON array, or None.
     """
-    *plain, user, session, metadata, said, created, expires, pinned = cells[:-4]
-    valid_from, valid_until, superseded_by, sources = cells[-4:]
+    kind, id_, key, type_, content, search_text, access_count, user, session, *more = cells
+    metadata, said, created, expires, pinned, valid_from, valid_until, *more = more
+    superseded_by, sources = more
+    created_at = from_micros(created)
     return Record(
-        **dict(zip(_PLAIN_CELLS, plain, strict=True)),
+        kind=kind,
+        id=id_,
+        key=key,
+        type=type_,
+        content=content,
+        search_text=search_text,
+        access_count=access_count,
         scope=Scope(user or None, session or None),
         metadata=json.loads(metadata) if metadata != "{}" else {},
-        created_at=from_micros(created),
-        said_at=from_micros(said),
+        created_at=created_at,
+        said_at=created_at if said == created else from_micros(said),
         expires_at=_optional_moment(expires),
         pinned=bool(pinned),
         valid_from=_optional_moment(valid_from),

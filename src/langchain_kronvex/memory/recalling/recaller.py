@@ -216,7 +216,7 @@ class Recaller:
             ordered = _in_default_order(request.query, matches, found, is_reranked)
         weighed = None
         if not is_gone(record, request):
-            weighed = self._with_vector(request, partial(self.backend.weigh, record=record))
+            weighed = self.with_vector(request, partial(self.backend.weigh, record=record))
             if weighed is None:
                 raise MemoryNotFound(_NOT_THEIRS)
         return explanation(
@@ -262,9 +262,9 @@ class Recaller:
 
     def matches(self, request: RecallRequest) -> list[Match]:
         """Return the most similar memories with their records; no access is counted."""
-        return self._with_vector(request, self.backend.recall)
+        return self.with_vector(request, self.backend.recall)
 
-    def _with_vector(self, request: RecallRequest, ask: Callable[[RecallRequest], T]) -> T:
+    def with_vector(self, request: RecallRequest, ask: Callable[[RecallRequest], T]) -> T:
         """Ask the store with the vector of the query, if there are embeddings."""
         model = self.model.current
         for _ in range(_MAX_MODEL_CHANGES):

@@ -32,6 +32,7 @@ def traced(query: str, recall: Callable[[], MemoryContext]) -> MemoryContext:
         run.on_retriever_error(error)
         raise
     milliseconds = 1000 * (time.perf_counter() - began)
-    run.on_retriever_end([to_document(memory) for memory in context.memories])
+    shown = context.memories if run.handlers else ()  # nobody looks, and documents take time
+    run.on_retriever_end([to_document(memory) for memory in shown])
     logger.debug("recalled %d memories in %.1f ms", len(context.memories), milliseconds)
     return context

@@ -13,8 +13,8 @@ import psycopg
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-from langchain_kronvex.recall.index import IndexRow
 from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.recall.request import IndexRow
 from langchain_kronvex.storage.backend import KINDS, Page, Record, Selection
 from langchain_kronvex.storage.indexes import index_row
 from langchain_kronvex.storage.record import literal_conditions, text_cells

@@ -34,6 +34,7 @@ from langchain_kronvex.storage.model_check import damaged
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.snapshots import SnapshotKeeper
 from langchain_kronvex.storage.sqlite import (
+    among,
     consolidating,
     erasing,
     reading,
@@ -139,6 +140,10 @@ class SqliteBackend(MemoryBackend, ForkAware):
     def recall(self, request: RecallRequest) -> list[Match]:
         """See `MemoryBackend.recall`."""
         return recall_in_store(request, self._consult)
+
+    def recall_among(self, owners: Sequence[str], request: RecallRequest) -> list[Match] | None:
+        """See `MemoryBackend.recall_among`."""
+        return among.recall(self.file, self._cache, self.page_rows, owners, request)
 
     def weigh(self, request: RecallRequest, record: Record) -> Weighed | None:
         """See `MemoryBackend.weigh`."""

@@ -12,8 +12,8 @@ from functools import partial
 from typing import NamedTuple
 
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.recall.index import IndexRow, ScopeIndex
-from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.recall.index import ScopeIndex
+from langchain_kronvex.recall.request import IndexRow, RecallRequest
 from langchain_kronvex.storage.backend import Record, Selection
 from langchain_kronvex.storage.indexes import CachedIndex, H, IndexCache, Look, State
 from langchain_kronvex.storage.model_check import Model, check_request
