@@ -52,7 +52,7 @@ def test_the_commands_exist() -> None:
 
 
 def test_the_extras_are_those_of_the_project() -> None:
-    [listed] = re.findall(r"^Extras: (.*)$", README, re.MULTILINE)
+    [listed] = re.findall(r"^Extras: (.*?)\n\n", README, re.MULTILINE | re.DOTALL)
     [table] = re.findall(r"^\[project.optional-dependencies\]\n(.*?)\n\n", PROJECT, re.M | re.S)
     named = re.findall(r"`([a-z-]+)`(?: \(|,|\.)", listed)
     assert sorted(named) == sorted(re.findall(r"^([a-z-]+) =", table, re.MULTILINE))

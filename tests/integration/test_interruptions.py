@@ -147,7 +147,10 @@ def interrupt(watched: Watched, call: Call, step: int) -> int:
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
 def test_a_call_is_interrupted_at_some_lines(watched: Watched, call: Call) -> None:
-    assert interrupt(watched, call, step=211 if "recall" in call.__name__ else 47) > 40
+    # A first recall has some 240 more lines after each check, which stores memories.
+    steps = {"recall_for_the_first_time": 397}
+    step = steps.get(call.__name__, 211 if "recall" in call.__name__ else 47)
+    assert interrupt(watched, call, step) > 40
 
 
 def test_a_second_signal_may_leave_a_transaction_to_the_next_call(watched: Watched) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,9 @@ def test_only_a_valid_key_of_a_user_of_this_agent_opens_anything(
         answer = httpx.get(base + path, headers={"X-API-Key": anas}, **rest)  # type: ignore[arg-type]
         assert answer.status_code == 403, path
     assert main(["keys", "revoke", "--url", any_store_url, anas[:8]]) == 0
-    assert status(base, ("Authorization", f"Bearer {anas}")) == 401
+    deadline = time.monotonic() + 20  # a second is promised, on a machine that is not busy
+    while status(base, ("Authorization", f"Bearer {anas}")) != 401:
+        assert time.monotonic() < deadline
 
 
 def test_a_key_of_a_user_takes_over_no_agent(

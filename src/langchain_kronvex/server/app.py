@@ -90,16 +90,19 @@ def create_app(
     for router in routers:  # not included: FastAPI would match the path of each request twice
         app.router.routes.extend(router.routes)
     if inspector:
-        from langchain_kronvex.server.inspector import add_inspector
-
-        is_read_only = inspector == "read-only" or memory.engine.backend.is_read_only
-        add_inspector(app, read_only=is_read_only)
+        _add_inspector(app, inspector == "read-only" or memory.engine.backend.is_read_only)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.router.routes.append(Route("/docs", reference))
     if measured is not None:
         app.router.routes.append(Route("/metrics", measured.respond))
     _add_middlewares(app, service, settings, None if measured is None else measured.answered)
     return app
+
+
+def _add_inspector(app: FastAPI, read_only: bool) -> None:
+    from langchain_kronvex.server.inspector import add_inspector
+
+    add_inspector(app, read_only=read_only)
 
 
 def _metrics(settings: ServerSettings) -> Metrics:
