@@ -28,6 +28,7 @@ SOURCE = "src/langchain_kronvex"
 REQUIRED_OF_WHEEL = [
     "langchain_kronvex/py.typed",
     "langchain_kronvex/storage/sqlite/schema/001_records.sql",
+    "langchain_kronvex/server/inspector/page.html",
     "{info}/licenses/LICENSE",
     "{info}/licenses/src/langchain_kronvex/embeddings/data/LICENSE-APACHE-2.0.txt",
     "{info}/licenses/src/langchain_kronvex/embeddings/data/LICENSE-BSD-3-SNOWBALL.txt",
