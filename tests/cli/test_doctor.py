@@ -144,16 +144,18 @@ def test_a_store_of_an_earlier_version_is_upgraded_on_request(
 ) -> None:
     url = f"sqlite:///{path}"
     with closing(sqlite3.connect(path)) as db, db:
-        db.execute("DROP TRIGGER consolidations_end")
-        for what in ("TABLE consolidations", "TABLE second_looks", "INDEX records_derived",
-                     "INDEX records_procedures"):  # fmt: skip
+        for trigger in ("consolidations_end", "snapshots_outdated", "snapshots_end",
+                        "snapshots_of_deleted", "snapshots_of_changed"):  # fmt: skip
+            db.execute(f"DROP TRIGGER {trigger}")
+        for what in ("TABLE consolidations", "TABLE second_looks", "TABLE snapshots",
+                     "INDEX records_derived", "INDEX records_procedures"):  # fmt: skip
             db.execute(f"DROP {what}")
         db.execute("ALTER TABLE records DROP COLUMN sources")
         db.execute("PRAGMA user_version = 3")
 
     assert run("list", "--url", url).code == 1
     assert diagnose(url, "--fix").level_of("schema version 3") == "problem"
-    assert "upgraded to schema 4" in diagnose(url, "--fix", "--upgrade").fixed
+    assert "upgraded to schema 5" in diagnose(url, "--fix", "--upgrade").fixed
     assert run("list", "--url", url).code == 0
 
 

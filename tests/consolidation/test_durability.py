@@ -61,7 +61,7 @@ def test_a_worker_may_be_killed_at_any_moment(
         child = crew.start("consolidate_on_command", url=url)
         assert child.hear() == "ready"
         child.say("now")
-        time.sleep(luck.uniform(0, 0.25))  # the moment of death is what is random here
+        time.sleep(luck.uniform(0, 0.08))  # the moment of death is what is random here
         whole += child.kill() == ["done"]
     found = sources(memory)
     assert set(found.values()) <= {1}

@@ -120,7 +120,7 @@ def test_the_commands_print_what_the_page_says(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("title", [title for title in SECTIONS if "SDK" not in title])
+@pytest.mark.parametrize("title", [title for title in PRINTED if "SDK" not in title])
 def test_section_runs(title: str, tmp_path: Path) -> None:
     run_section(title, tmp_path)
 

@@ -149,7 +149,7 @@ def test_a_store_can_be_required_without_creating_one(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with KronvexMemory(f"sqlite:///{path}"):
         require_store(f"sqlite:///{path}")
-    with pytest.raises(StoreUnavailable, match="holds no store"):
+    with pytest.raises(StoreUnavailable, match="is a folder"):
         require_store(f"sqlite:///{path.parent}")
     path.write_bytes(b"")
     with pytest.raises(StoreUnavailable, match="holds no store"):

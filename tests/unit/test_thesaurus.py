@@ -20,6 +20,7 @@ CHECKSUMS = {
 }
 NEIGHBOURS = 12
 STEP = 1 / 255  # of a stored cosine
+ROUNDED = 0.03  # the vectors were rounded to 27 steps after the thesaurus had been made
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +90,12 @@ class TestShippedFiles:
                 (row_of[other], cosine) for other, cosine in related(known[row]) if other in row_of
             ]
             for other, cosine in near:
-                assert products[other] == pytest.approx(cosine, abs=STEP)
+                assert products[other] == pytest.approx(cosine, abs=ROUNDED)
             if complete:
                 nearest = np.sort(products)[::-1][:NEIGHBOURS]
-                assert [c for _, c in near] == pytest.approx(
-                    nearest[nearest >= 0.5].tolist(), abs=STEP
-                )
+                sure = nearest[nearest >= 0.5 + ROUNDED].tolist()
+                found = [cosine for _, cosine in near][: len(sure)]
+                assert found == pytest.approx(sure, abs=ROUNDED)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_nearness_is_mutual_unless_others_are_nearer(shipped: list[str]) -> None
         for other, cosine in related(stem):
             back = dict(related(other))
             crowd = len(back) == NEIGHBOURS and min(back.values()) >= cosine - STEP
-            assert crowd or back[stem] == pytest.approx(cosine, abs=STEP)
+            assert crowd or back[stem] == pytest.approx(cosine, abs=ROUNDED)
 
 
 @pytest.mark.parametrize("stem", ["", "the", "zzzqx", "2023", "日本", "dancing", "a", "\n"])
