@@ -54,7 +54,7 @@ def load_table() -> StaticTable:
         # Mapped, not read: processes on one machine share the pages they touch.
         vectors=np.asarray(np.load(DATA / "static.npy", mmap_mode="r")),
         scales=np.load(DATA / "scales.npy"),
-        rows={token: row for row, token in enumerate(tokens)},
+        rows=dict(zip(tokens, range(len(tokens)), strict=True)),
         longest_token=max(map(len, tokens)),
     )
 
@@ -64,11 +64,10 @@ class StaticEmbeddings(Embeddings):
 
     The table is opened on first use, in milliseconds. Nothing of a text is kept after a call.
 
-    Example:
-        Examples:
-            >>> vectors = StaticEmbeddings().embed_documents(["User prefers formal tone"])
-            >>> len(vectors[0])
-            256
+    Examples:
+        >>> vectors = StaticEmbeddings().embed_documents(["User prefers formal tone"])
+        >>> len(vectors[0])
+        256
     """
 
     model: ClassVar[str] = "kronvex-static-minilm-256-v1"

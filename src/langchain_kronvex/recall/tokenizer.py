@@ -157,7 +157,7 @@ def stop_words() -> dict[str, frozenset[str]]:
 def common_stems() -> dict[str, int]:
     """Return the stems of common English words, numbered."""
     lines = (DATA / "stems.txt").read_text(encoding="utf-8").split("\n")[:-1]
-    return {stem: number for number, stem in enumerate(lines)}
+    return dict(zip(lines, range(len(lines)), strict=True))
 
 
 @functools.lru_cache(maxsize=1)
