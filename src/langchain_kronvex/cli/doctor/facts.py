@@ -37,6 +37,7 @@ _TIMEOUT_SECONDS = 2.0
 _EXTRAS = {
     "server": "uvicorn", "postgres": "psycopg", "langgraph": "langgraph", "agents": "langchain",
     "openai": "langchain_openai", "llama-index": "llama_index", "mcp": "mcp", "progress": "tqdm",
+    "metrics": "prometheus_client", "otel": "opentelemetry", "testing": "langgraph",
 }  # fmt: skip
 
 
