@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta, timezone
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -174,8 +175,8 @@ def test_items_do_not_go_into_a_memory_in_ram(tmp_path: Path) -> None:
 
 
 def test_stores_made_by_the_real_packages(memory: KronvexMemory, tmp_path: Path) -> None:
-    real_sqlite = pytest.importorskip("langgraph.store.sqlite")
-    real_postgres = pytest.importorskip("langgraph.store.postgres")
+    real_sqlite = import_module("langgraph.store.sqlite")
+    real_postgres = import_module("langgraph.store.postgres")
     file, url = tmp_path / "real.db", DATABASES.beside().bare()
     for kind, place in (
         (real_sqlite.SqliteStore, str(file)), (real_postgres.PostgresStore, url),

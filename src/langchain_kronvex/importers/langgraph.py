@@ -103,6 +103,6 @@ def _postgres_rows(url: str) -> Rows:
 
 def _select(there: set[str]) -> str:
     if not there.issuperset(_COLUMNS):
-        raise InvalidInput("There is no store of LangGraph: its table `store` is not there.")
+        raise InvalidInput("This is not a LangGraph store: it has no table `store`.")
     later = [name if name in there else "NULL" for name in _SINCE_TTL]
     return f"SELECT {', '.join([*_COLUMNS, *later])} FROM store"

@@ -121,7 +121,7 @@ class MemoryBackend(ABC):
         """Return the best matches among the memories of many owners, most similar first.
 
         The words and vectors of all of them together decide how much a word counts. The scope of
-        the request is no owner: it names the group, whose index is kept.
+        the request is not an owner: it names the group, whose index is kept.
 
         Returns:
             None if the store has no such index, or if the owners have too many memories for one:
