@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import sys
 import threading
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import langchain_kronvex
 
 # A signal also strikes in the two modules of the standard library that hold locks for us.
 FILES = (str(Path(langchain_kronvex.__file__).parent), threading.__file__, contextlib.__file__)
+NOP = dis.opmap["NOP"]
 
 
 class Interrupt(BaseException):
@@ -23,16 +25,16 @@ class Interrupt(BaseException):
 
 @cache
 def _starts(code: CodeType) -> dict[int, int]:
-    """Return where each line starts.
+    """Return where each line starts, without those at which no signal is looked for.
 
-    A `with` line is traced again when its block ends, where no signal is looked for: there an
-    exception would skip the release of a lock.
+    A `with` line is traced again when its block ends, and a `try` line that does nothing may
+    belong to no block: there an exception would skip the release of a lock.
     """
     starts: dict[int, int] = {}
     for start, _, line in code.co_lines():
         if line is not None:
             starts.setdefault(line, start)
-    return starts
+    return {line: start for line, start in starts.items() if code.co_code[start] != NOP}
 
 
 def interrupted_at(number: int, call: Callable[[], Any]) -> BaseException | None:
@@ -47,7 +49,7 @@ def interrupted_at(number: int, call: Callable[[], Any]) -> BaseException | None
         nonlocal lines
         if not frame.f_code.co_filename.startswith(FILES):
             return None
-        if event == "line" and frame.f_lasti == _starts(frame.f_code)[frame.f_lineno]:
+        if event == "line" and frame.f_lasti == _starts(frame.f_code).get(frame.f_lineno):
             lines += 1
             if lines == number:
                 raise Interrupt

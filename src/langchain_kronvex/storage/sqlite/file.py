@@ -58,6 +58,8 @@ class AgentConnection(sqlite3.Connection):
 
     agent_id: str
     location: str
+    # What belongs to each transaction but is not in the file.
+    before_commit: Callable[[], object] | None = None
 
     def mark(self, state: Literal["erasing", "purged"]) -> None:
         """Note, in a deleting transaction, that the file holds bytes of deleted rows.
@@ -251,6 +253,8 @@ class SqliteFile(ForkAware):
         try:
             connection.execute(begin)
             result = work(connection)
+            if connection.before_commit:
+                connection.before_commit()
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:

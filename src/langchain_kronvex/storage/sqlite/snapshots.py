@@ -40,17 +40,21 @@ def folder_of(path: Path) -> Path:
 def tie(db: AgentConnection, path: Path) -> None:
     """Delete the file of a snapshot when its row is deleted, before that is committed."""
     folder = folder_of(path)
+    names: list[str] = []
 
-    def unlink(name: str) -> None:
-        path = folder / name
-        if _is_name(name) and not path.is_dir():  # not a path that leads elsewhere
-            path.unlink(missing_ok=True)
+    def unlink() -> None:
+        for path in [folder / name for name in names if _is_name(name)]:
+            if not path.is_dir():  # not a path that leads elsewhere
+                path.unlink(missing_ok=True)
+        names.clear()
 
     if db.execute(_HAS_TABLE).fetchone():
-        db.create_function("unlink_snapshot", 1, unlink)
+        db.before_commit = unlink
+        # No Python code runs in the trigger: SQLite would turn a Ctrl-C there into an error.
+        db.create_function("snapshot_deleted", 1, names.append)
         db.execute(
-            "CREATE TEMP TRIGGER IF NOT EXISTS unlink_snapshots AFTER DELETE ON main.snapshots "
-            "BEGIN SELECT unlink_snapshot(old.name); END"
+            "CREATE TEMP TRIGGER IF NOT EXISTS snapshots_deleted AFTER DELETE ON main.snapshots "
+            "BEGIN SELECT snapshot_deleted(old.name); END"
         )
 
 
