@@ -79,6 +79,25 @@ def test_a_future_is_done_when_its_job_is(writer: BackgroundWriter) -> None:
     assert writer.flush(LONG)
 
 
+def test_a_thread_that_seems_dead_does_its_job_to_the_end_and_goes(
+    writer: BackgroundWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log: list[str] = []
+    gate = Gate(log)
+    writer.submit("lane", gate)
+    assert gate.started.wait(LONG)
+    (first,) = [t for t in threading.enumerate() if t.name == "langchain-kronvex-writer"]
+    monkeypatch.setattr(first, "is_alive", lambda: False)  # as after a signal in that method
+    writer.submit("other", lambda: log.append("other")).result(LONG)
+    writer.submit("lane", lambda: log.append("next"))
+    gate.go.set()
+    assert writer.flush(LONG)
+    monkeypatch.undo()
+    first.join(LONG)
+    assert not first.is_alive()
+    assert log == ["other", "gate", "next"]
+
+
 def test_all_jobs_run_in_one_thread_that_is_not_the_callers(writer: BackgroundWriter) -> None:
     idents: set[int] = set()
     for lane in range(20):

@@ -222,10 +222,14 @@ class BackgroundWriter(ForkAware):
             del lane, job, future  # so that an idle thread keeps nothing of its last job alive
 
     def _next(self) -> _Lane | None:
-        """Wait until a lane is due and return it; return None once closed."""
+        """Wait until a lane is due and return it; return None once closed, or replaced.
+
+        A signal in `Thread.is_alive` makes Python take a thread that works for a dead one. Then
+        there are two, until the first one has done its job.
+        """
         with self._lock:
-            while not self._closed:
-                filled = (lane for lane in self._lanes.values() if lane.jobs)
+            while not self._closed and self._thread is threading.current_thread():
+                filled = (lane for lane in self._lanes.values() if lane.jobs and not lane.running)
                 lane = min(filled, key=self._due, default=None)
                 wait = None if lane is None else self._due(lane) - time.monotonic()
                 if lane and wait is not None and wait <= 0:
