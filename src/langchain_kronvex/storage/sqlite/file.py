@@ -48,8 +48,7 @@ class Schema:
 
     def steps(self) -> list[str]:
         """Return the scripts, oldest first."""
-        scripts = files(self.package).joinpath("schema").iterdir()
-        ordered = sorted(scripts, key=lambda script: script.name)
+        ordered = sorted(files(self.package).joinpath("schema").iterdir(), key=lambda f: f.name)
         return [each.read_text(encoding="utf-8") for each in ordered if each.name.endswith(".sql")]
 
 
@@ -58,8 +57,8 @@ class AgentConnection(sqlite3.Connection):
 
     agent_id: str
     location: str
-    # What belongs to each transaction but is not in the file.
-    before_commit: Callable[[], object] | None = None
+    unlink: Callable[[], object]
+    doomed: Sequence[str] = ()  # files to `unlink` before the transaction that adds them commits
 
     def mark(self, state: Literal["erasing", "purged"]) -> None:
         """Note, in a deleting transaction, that the file holds bytes of deleted rows.
@@ -149,8 +148,7 @@ class SqliteFile(ForkAware):
                 "there now."
             )
         name = use if self.path else "writer"
-        known = self._connections.get(name)
-        if known is not None and known.in_transaction:  # it was interrupted twice
+        if name in self._connections and self._connections[name].in_transaction:  # cut short twice
             self._give_up(name)
         if name not in self._connections:
             self._connections[name] = self._connect()
@@ -210,9 +208,8 @@ class SqliteFile(ForkAware):
             self._disconnect()
 
     def _disconnect(self) -> None:
-        for connection in self._connections.values():
-            connection.close()
-        self._connections.clear()
+        while self._connections:
+            self._connections.popitem()[1].close()
 
     # -- reading and writing -------------------------------------------------------------------
 
@@ -253,8 +250,8 @@ class SqliteFile(ForkAware):
         try:
             connection.execute(begin)
             result = work(connection)
-            if connection.before_commit:
-                connection.before_commit()
+            if connection.doomed:
+                connection.unlink()
             connection.execute("COMMIT")
         finally:
             if connection.in_transaction:

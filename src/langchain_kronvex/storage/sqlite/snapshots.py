@@ -49,7 +49,7 @@ def tie(db: AgentConnection, path: Path) -> None:
         names.clear()
 
     if db.execute(_HAS_TABLE).fetchone():
-        db.before_commit = unlink
+        db.doomed, db.unlink = names, unlink
         # No Python code runs in the trigger: SQLite would turn a Ctrl-C there into an error.
         db.create_function("snapshot_deleted", 1, names.append)
         db.execute(
