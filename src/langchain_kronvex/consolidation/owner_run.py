@@ -26,10 +26,10 @@ from langchain_kronvex.consolidation.model_calls import ModelCaller, OutOfCalls,
 from langchain_kronvex.consolidation.prompt import PROMPT, PROMPT_VERSION, render
 from langchain_kronvex.consolidation.report import ConsolidationReport, Operation, OperationKind
 from langchain_kronvex.core.errors import ConsolidationRefused, SaveRefused
+from langchain_kronvex.core.spans import SPANS, UNTRACED
 from langchain_kronvex.core.types import Again, Scope
 from langchain_kronvex.core.validation import check_type
 from langchain_kronvex.memory.engine import Engine, with_local_vectors
-from langchain_kronvex.memory.spans import traced
 from langchain_kronvex.storage.backend import Consolidated, Record, Selection
 
 logger = logging.getLogger("langchain_kronvex")
@@ -97,9 +97,16 @@ class OwnerRun:
     _faults: list[str] = field(default_factory=list, init=False)
     _sources_before: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False)
 
-    @traced("kronvex.consolidate", lambda report: report.counts())
     def complete(self) -> ConsolidationReport:
         """Consolidate until nothing is left, or something ends it early."""
+        location = self.engine.backend.location
+        span = SPANS.begin and SPANS.begin("kronvex.consolidate", location, {})
+        with span or UNTRACED as counts:
+            report = self._complete()
+            counts |= report.counts()
+        return report
+
+    def _complete(self) -> ConsolidationReport:
         began, stopped = time.monotonic(), FAILED
         try:
             stopped = self._run()

@@ -24,6 +24,7 @@ from langchain_kronvex.core.errors import (
     MemoryNotFound,
     described,
 )
+from langchain_kronvex.core.spans import SPANS, UNTRACED
 from langchain_kronvex.core.threads import Threads
 from langchain_kronvex.core.types import MemoryStats, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
@@ -31,7 +32,7 @@ from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_emb
 from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.embedder import BackgroundEmbedder
 from langchain_kronvex.memory.recalling.recaller import AccessCounter, Recaller
-from langchain_kronvex.memory.retainer import Retainer
+from langchain_kronvex.memory.retainer import Eraser, Retainer
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Replacement, Selection
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import is_remote, open_backend, resolve_agent_id, resolve_url
@@ -40,10 +41,6 @@ logger = logging.getLogger("langchain_kronvex")
 OnFailure = Literal["degrade", "raise"]  # of the memory in a chat
 # Reads that hardly wait: with as many threads as tasks, 64 tasks read 10 % less a second.
 _COMPUTING_THREADS = {"sqlite": 2, "postgresql": 4}
-
-_ERASE_AFTER_SECONDS = 0.5
-# The pause before the next erasure, in durations of the last: writers have to wait during one.
-_PAUSE_FACTOR = 20
 
 
 class DegradedTurns:
@@ -78,32 +75,6 @@ class DegradedTurns:
             if on_error == "raise":
                 raise
             (report or self.report)(error)
-
-
-class Eraser:
-    """Erases many deletions at once.
-
-    Because erasing rewrites the file, it is delayed a little; longer for larger files.
-
-    Attributes:
-        pause_seconds: The present delay.
-    """
-
-    def __init__(
-        self, backend: MemoryBackend, writer: BackgroundWriter, clock: Callable[[], datetime]
-    ) -> None:
-        self._backend, self._writer, self._clock = backend, writer, clock
-        self.pause_seconds = _ERASE_AFTER_SECONDS
-
-    def wake(self) -> None:
-        """Erase in the background; cheap enough to call after every deletion."""
-        self._writer.submit("erasing", self._erase, once=True, delay_seconds=self.pause_seconds)
-
-    def _erase(self) -> None:
-        began = time.monotonic()
-        self._backend.finish_erasing(self._clock())
-        took = time.monotonic() - began
-        self.pause_seconds = max(_ERASE_AFTER_SECONDS, took * _PAUSE_FACTOR)
 
 
 class Engine:
@@ -211,6 +182,13 @@ class Engine:
         With the bundled embeddings, memories are stored together with their vectors; other vectors
         are fetched in the background.
         """
+        span = SPANS.begin and SPANS.begin("kronvex.remember", self.backend.location, {})
+        with span or UNTRACED as counts:
+            stored = self._add(records, now)
+            counts["records"] = len(stored)
+        return stored
+
+    def _add(self, records: Sequence[Record], now: datetime) -> list[Record]:
         if self.backend.is_remote or not records:  # a server embeds the memories
             return self.backend.add(records, now) if records else []
         model = self.model.current
@@ -291,8 +269,11 @@ class Engine:
             self.writer.discard(lambda lane: _is_within(lane, scope))
             self.threads.wait_for_saves(self.settings.timeout_seconds)
         self.model.forget_queries()
+        span = SPANS.begin and SPANS.begin("kronvex.forget", self.backend.location, {})
         try:
-            return self.delete(chosen)
+            with span or UNTRACED as counts:
+                counts["records"] = erased = self.delete(chosen)
+            return erased
         finally:
             self.erasures += 1
 

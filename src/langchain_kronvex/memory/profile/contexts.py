@@ -16,6 +16,7 @@ from itertools import islice
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.context_lines import approximate_tokens, document_lines, memory_line
 from langchain_kronvex.core.filters import Filter
+from langchain_kronvex.core.spans import SPANS, UNTRACED
 from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.memory.conversions import is_document, to_recalled
 from langchain_kronvex.memory.engine import Engine
@@ -71,7 +72,11 @@ def prompt_context(
 
     if not request.query.strip() or (not request.threshold and asks_nothing(request.query)):
         return unanswered()
-    found = engine.recaller.context(request, max_tokens, shown, order_by, unanswered)
+    asked = {"top_k": request.top_k}
+    span = SPANS.begin and SPANS.begin("kronvex.recall", engine.backend.location, asked)
+    with span or UNTRACED as counts:
+        found = engine.recaller.context(request, max_tokens, shown, order_by, unanswered)
+        counts |= {"hits": len(found.memories), "degraded": found.degraded}
     if found.memories == known.memories:
         return found
     text = "\n".join(filter(None, (known.context, found.context)))

@@ -27,13 +27,8 @@ from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.messages import exchange_contents
-from langchain_kronvex.core.types import (
-    MemoryContext,
-    MemoryTypes,
-    OrderBy,
-    RecalledMemory,
-    Scope,
-)
+from langchain_kronvex.core.spans import SPANS, UNTRACED
+from langchain_kronvex.core.types import MemoryContext, MemoryTypes, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.embeddings.model import ModelInUse
 from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.conversions import to_recalled
@@ -182,11 +177,15 @@ class Recaller:
         If `distinct`, only the most similar of memories with the same text is returned.
         """
         check_order(order_by)
-        shown = self._of_open_turn() if distinct else None
-        matches, is_reranked = self._best(request, shown, self.matches)
-        found = self._recalled(matches)
-        if order_by == "confidence":
-            found = _in_default_order(request.query, matches, found, is_reranked)
+        asked = {"top_k": request.top_k}
+        span = SPANS.begin and SPANS.begin("kronvex.recall", self.backend.location, asked)
+        with span or UNTRACED as counts:
+            shown = self._of_open_turn() if distinct else None
+            matches, is_reranked = self._best(request, shown, self.matches)
+            found = self._recalled(matches)
+            if order_by == "confidence":
+                found = _in_default_order(request.query, matches, found, is_reranked)
+            counts["hits"] = len(found)
         self.accesses.count(memory.id for memory in found if request.is_counted)
         return found
 
