@@ -134,7 +134,6 @@ NAMES = {
     "context_text": "core.context_lines:context_text",
     "correcting": "consolidation.model_calls:correcting",
     "create_key": "server.registry:create_key",
-    "create_user_key": "server.registry:create_user_key",
     "database": "storage.postgres:database",
     "date_parts": "recall.tokenizer:date_parts",
     "dates": "recall:dates",

@@ -110,10 +110,10 @@ class _Handlers:
         return [types.TextContent(type="text", text=text)], data.model_dump(mode="json")
 
     async def list_resources(self) -> list[types.Resource]:
-        return resources.listed()
+        return resources.RESOURCES
 
     async def list_templates(self) -> list[types.ResourceTemplate]:
-        return resources.templates()
+        return resources.TEMPLATES
 
     async def read_resource(self, uri: Any) -> list[ReadResourceContents]:
         call = partial(resources.read, self.memory, self.scope().owner, str(uri))
