@@ -175,7 +175,9 @@ class OwnerRun:
 
     def _derived(self, work: Work) -> Derived:
         """Return what the model derives; after two answers that cannot be used, nothing."""
-        given = self.options.prompt.format_messages(**_variables(self.options.prompt, work))
+        prompt = self.options.prompt
+        shown = {n: v for n, v in render(work.batch).items() if n in prompt.input_variables}
+        given = prompt.format_messages(**shown)
         try:
             return self._answered(given, work)
         except ConsolidationRefused as first:
@@ -267,13 +269,6 @@ class OwnerRun:
                     sources=tuple(id_ for id_ in confirmed.sources if id_ not in known.sources),
                 )
             )  # fmt: skip
-
-
-def _variables(prompt: ChatPromptTemplate, work: Work) -> dict[str, str]:
-    """Return those of the variables that the prompt has."""
-    return {
-        name: each for name, each in render(work.batch).items() if name in prompt.input_variables
-    }
 
 
 _COUNT_OF: dict[OperationKind, str] = {

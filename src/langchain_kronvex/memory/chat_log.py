@@ -57,12 +57,7 @@ class ChatLog:
         return Selection(kind=kind, scope=session, ids=ids)
 
     def records(
-        self,
-        kind: Kind,
-        *,
-        newest_first: bool = True,
-        limit: int | None = None,
-        offset: int = 0,
+        self, kind: Kind, *, newest_first: bool = True, limit: int | None = None, offset: int = 0
     ) -> list[Record]:
         """Return a page of the records of this session in the order of writing, or reversed."""
         page = Page(newest_first=newest_first, limit=limit, offset=offset)

@@ -106,10 +106,7 @@ class AgentTurn(Turn):
         self.saved |= saved
 
     def context_for(
-        self,
-        messages: Sequence[BaseMessage],
-        words: Sequence[BaseMessage],
-        options: ContextOptions,
+        self, messages: Sequence[BaseMessage], words: Sequence[BaseMessage], options: ContextOptions
     ) -> str:
         """Return the context of the turn, recalled for its first model call.
 
