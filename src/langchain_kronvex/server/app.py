@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fastapi import FastAPI
 from langchain_core.language_models import BaseChatModel
@@ -22,6 +22,9 @@ from langchain_kronvex.server.http.middleware import AccessLog, AuthMiddleware, 
 from langchain_kronvex.server.reference import reference
 from langchain_kronvex.server.service import Service
 from langchain_kronvex.server.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from langchain_kronvex.server.metrics import Metrics
 
 # FastAPI's telemetry sends what the environment tells it to; this server sends nothing.
 _SILENT: Any = {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}
@@ -70,11 +73,7 @@ def create_app(
     if inspector not in (True, False, "read-only"):
         raise InvalidInput('inspector must be True, False or "read-only".')
     model = None if consolidate is None else chat_model(consolidate)
-    measured: Metrics | None = None
-    if metrics:
-        from langchain_kronvex.server.metrics import Metrics
-
-        measured = Metrics(settings.metrics_token)
+    measured = _metrics(settings) if metrics else None
     service = Service(memory, settings, model, measured)
     app = FastAPI(
         title="Kronvex memory API",
@@ -91,16 +90,25 @@ def create_app(
     for router in routers:  # not included: FastAPI would match the path of each request twice
         app.router.routes.extend(router.routes)
     if inspector:
-        from langchain_kronvex.server.inspector import add_inspector
-
-        read_only = inspector == "read-only" or memory.engine.backend.is_read_only
-        add_inspector(app, read_only=read_only)
+        _add_inspector(app, inspector == "read-only" or memory.engine.backend.is_read_only)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.router.routes.append(Route("/docs", reference))
     if measured is not None:
         app.router.routes.append(Route("/metrics", measured.respond))
     _add_middlewares(app, service, settings, None if measured is None else measured.answered)
     return app
+
+
+def _add_inspector(app: FastAPI, read_only: bool) -> None:
+    from langchain_kronvex.server.inspector import add_inspector
+
+    add_inspector(app, read_only=read_only)
+
+
+def _metrics(settings: ServerSettings) -> Metrics:
+    from langchain_kronvex.server.metrics import Metrics
+
+    return Metrics(settings.metrics_token)
 
 
 @asynccontextmanager
