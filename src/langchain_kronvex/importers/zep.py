@@ -140,11 +140,8 @@ def _fact(place: _Place, value: object, asked: Asked) -> list[Fields]:
     user = user_of(place.user, asked)
     if user is None:
         raise InvalidInput("it names no user; say whose it is with user_id (--user).")
-    source_id, created, valid = (
-        given.id("uuid", "uuid_"),
-        given.time("created_at"),
-        given.time("valid_at"),
-    )
+    source_id = given.id("uuid", "uuid_")
+    created, valid = given.time("created_at"), given.time("valid_at")
     invalid, expired = given.time("invalid_at"), given.time("expired_at")
     ended = invalid or expired
     id_ = derived_id("zep", "fact", user, source_id or f"text: {content}")

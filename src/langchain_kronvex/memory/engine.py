@@ -264,18 +264,18 @@ class Engine:
 
     def erase(self, chosen: Selection) -> int:
         """Erase records permanently, and drop what is waiting to be saved; return how many."""
-        if chosen.ids is None and chosen.keys is None:
-            scope = chosen.scope
-            self.writer.discard(lambda lane: _is_within(lane, scope))
-            self.threads.wait_for_saves(self.settings.timeout_seconds)
-        self.model.forget_queries()
         span = SPANS.begin and SPANS.begin("kronvex.forget", self.backend.location, {})
-        try:
-            with span or UNTRACED as counts:
+        with span or UNTRACED as counts:
+            if chosen.ids is None and chosen.keys is None:
+                scope = chosen.scope
+                self.writer.discard(lambda lane: _is_within(lane, scope))
+                self.threads.wait_for_saves(self.settings.timeout_seconds)
+            self.model.forget_queries()
+            try:
                 counts["records"] = erased = self.delete(chosen)
-            return erased
-        finally:
-            self.erasures += 1
+            finally:
+                self.erasures += 1
+        return erased
 
     def delete(self, chosen: Selection) -> int:
         """Erase records permanently; return how many.
