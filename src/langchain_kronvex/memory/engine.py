@@ -14,16 +14,9 @@ from functools import partial
 from itertools import compress
 from typing import Literal
 
+from langchain_kronvex.core import errors
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter, OnError, notify
-from langchain_kronvex.core.errors import (
-    ConfigurationError,
-    ErasurePending,
-    InvalidInput,
-    MemoryClosed,
-    MemoryNotFound,
-    described,
-)
 from langchain_kronvex.core.spans import SPANS, UNTRACED
 from langchain_kronvex.core.threads import Threads
 from langchain_kronvex.core.types import MemoryStats, Scope
@@ -54,7 +47,7 @@ class DegradedTurns:
     def report(self, error: Exception, *, in_chat: bool = True) -> None:
         """Count one turn, log the error without any memory text, and call `on_error`."""
         self.count += 1
-        self.last_error = described(error)
+        self.last_error = errors.described(error)
         chat = ", the chat goes on" if in_chat else ""
         logger.warning("memory degraded%s: %s", chat, self.last_error)
         notify(self._on_error, error)
@@ -69,7 +62,7 @@ class DegradedTurns:
         """
         try:
             yield
-        except (InvalidInput, MemoryClosed):
+        except (errors.InvalidInput, errors.MemoryClosed):
             raise
         except Exception as error:
             if on_error == "raise":
@@ -244,7 +237,7 @@ class Engine:
         """
         record = self.find_memory(id_)
         if record is None:
-            raise MemoryNotFound()
+            raise errors.MemoryNotFound()
         new = replace(self.before_save.memory(changed(record), record), base=record)
         if new.content == record.content:
             self.backend.change(new, self.clock())
@@ -254,7 +247,7 @@ class Engine:
         self.model.forget_queries()
         try:
             self.backend.change(with_vector, self.clock(), maker)
-        except ErasurePending:
+        except errors.ErasurePending:
             self.eraser.wake()
             raise
         finally:
@@ -285,7 +278,7 @@ class Engine:
         """
         try:
             return self.backend.delete(chosen, self.clock())
-        except ErasurePending:
+        except errors.ErasurePending:
             self.eraser.wake()
             raise
 
@@ -303,14 +296,14 @@ class Engine:
         """Return the figures of the store and of the background work."""
         writers = (self.writer, self._embedding_writer, *self.further_writers)
         stored = self.backend.stats(self.clock())
-        errors = [*(w.last_error for w in writers), stored.last_error, self.degraded.last_error]
+        told = [*(w.last_error for w in writers), stored.last_error, self.degraded.last_error]
         return replace(
             stored,
             unembedded=stored.unembedded if self.model.current else 0,
             pending=stored.pending + sum(writer.pending for writer in writers),
             failed=stored.failed + sum(writer.failed for writer in writers),
             degraded=self.degraded.count,
-            last_error=next((e for e in errors if e), None),
+            last_error=next(filter(None, told), None),
         )
 
     # -- the end -------------------------------------------------------------------------------
@@ -365,7 +358,7 @@ def _model_for(url: str, embeddings: EmbeddingsChoice) -> EmbeddingModel | None:
     if not is_remote(url):
         return resolve_embeddings(embeddings)
     if embeddings is not None:
-        raise ConfigurationError(
+        raise errors.ConfigurationError(
             "embeddings cannot be chosen for a Kronvex API: the server embeds the memories. "
             "Leave the argument out, or keep the memories in sqlite:///path.db"
         )

@@ -14,15 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.messages import BaseMessage
 
+from langchain_kronvex.core import errors
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.context_lines import context_text, within
-from langchain_kronvex.core.errors import (
-    EmbeddingMismatch,
-    EmbeddingsError,
-    InvalidInput,
-    MemoryNotFound,
-)
 from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.fork_safety import ForkAware
@@ -208,7 +203,7 @@ class Recaller:
         # At the beginning of time nothing has expired.
         record = next(iter(self.backend.find(chosen, Page(), _BEGINNING)), None)
         if record is None:
-            raise MemoryNotFound(_NOT_THEIRS)
+            raise errors.MemoryNotFound(_NOT_THEIRS)
         matches, is_reranked = self._best(request, in_turn if distinct else None, self.matches)
         ordered = found = self._recalled(matches)
         if order_by == "confidence":
@@ -217,7 +212,7 @@ class Recaller:
         if not is_gone(record, request):
             weighed = self.with_vector(request, partial(self.backend.weigh, record=record))
             if weighed is None:
-                raise MemoryNotFound(_NOT_THEIRS)
+                raise errors.MemoryNotFound(_NOT_THEIRS)
         return explanation(
             record,
             request,
@@ -244,7 +239,7 @@ class Recaller:
         degraded = False
         try:
             matches, is_reranked = self._best(request, already_shown, self.matches)
-        except EmbeddingsError as error:
+        except errors.EmbeddingsError as error:
             degraded = True
             self.report_degraded(error)
             matches, is_reranked = self._best(request, already_shown, self.backend.recall)
@@ -274,12 +269,14 @@ class Recaller:
                 return ask(
                     replace(request, vector=vector, model=model.name, is_encoded=not model.is_local)
                 )
-            except EmbeddingMismatch:
+            except errors.EmbeddingMismatch:
                 following = self.model.after(model)
                 if following is None:
                     raise
                 model = following
-        raise EmbeddingMismatch("The memory was reindexed repeatedly during one recall; try again.")
+        raise errors.EmbeddingMismatch(
+            "The memory was reindexed repeatedly during one recall; try again."
+        )
 
     def not_to_repeat(self, already_shown: Collection[str]) -> set[str]:
         """Return the texts that a context must not repeat: of the prompt and of open turns.
@@ -364,7 +361,7 @@ class Recaller:
 def check_order(order_by: object) -> None:
     """Raise `InvalidInput` if it is not an order."""
     if order_by not in ("confidence", "similarity"):
-        raise InvalidInput(
+        raise errors.InvalidInput(
             f"order_by must be 'confidence' or 'similarity', not {checks.shown(order_by)}."
         )
 
