@@ -17,7 +17,6 @@ from typing import Literal
 from langchain_kronvex.core import errors
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter, OnError, notify
-from langchain_kronvex.core.spans import SPANS, UNTRACED
 from langchain_kronvex.core.threads import Threads
 from langchain_kronvex.core.types import MemoryStats, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
@@ -26,6 +25,7 @@ from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.embedder import BackgroundEmbedder
 from langchain_kronvex.memory.recalling.recaller import AccessCounter, Recaller
 from langchain_kronvex.memory.retainer import Eraser, Retainer
+from langchain_kronvex.memory.spans import SPANS, UNTRACED
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Replacement, Selection
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import is_remote, open_backend, resolve_agent_id, resolve_url

@@ -16,11 +16,11 @@ from itertools import islice
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.context_lines import approximate_tokens, document_lines, memory_line
 from langchain_kronvex.core.filters import Filter
-from langchain_kronvex.core.spans import SPANS, UNTRACED
 from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.memory.conversions import is_document, to_recalled
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.memory.recalling.recaller import check_order
+from langchain_kronvex.memory.spans import SPANS, UNTRACED
 from langchain_kronvex.recall.features import asks_nothing
 from langchain_kronvex.recall.order import is_said_again
 from langchain_kronvex.recall.request import RecallRequest

@@ -22,13 +22,13 @@ from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.messages import exchange_contents
-from langchain_kronvex.core.spans import SPANS, UNTRACED
 from langchain_kronvex.core.types import MemoryContext, MemoryTypes, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.embeddings.model import ModelInUse
 from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.conversions import to_recalled
 from langchain_kronvex.memory.recalling.explaining import explanation, is_gone
 from langchain_kronvex.memory.recalling.reranking import CANDIDATES, reranked
+from langchain_kronvex.memory.spans import SPANS, UNTRACED
 from langchain_kronvex.recall.features import is_unanswered
 from langchain_kronvex.recall.order import Candidate, beside_derived, derived_first, newest_first
 from langchain_kronvex.recall.request import RecallRequest
