@@ -12,7 +12,7 @@ from .source import foreign_imports, imports, modules, runtime_imports
 # Each room and the rooms it may import from, besides itself. The longest matching name is the room
 # of a module, so that a new file needs no entry.
 BELOW_MEMORY = ("core", "recall", "embeddings", "storage")
-ADAPTERS = ("core", "memory", "storage")
+ADAPTERS = ("core", "memory")
 ROOMS: dict[str, tuple[str, ...]] = {
     "core": (),
     "recall": ("core",),
@@ -24,17 +24,18 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "storage.rest.outbox": ("core", "recall", "storage", "storage.rest", "storage.sqlite"),
     "memory": BELOW_MEMORY,
     "langchain": ADAPTERS,
-    "langgraph": ADAPTERS,
+    "langgraph": (*ADAPTERS, "storage"),
     "llama_index": ADAPTERS,
     "tools": ADAPTERS,
     "testing": ("core",),
-    "consolidation": ADAPTERS,
-    "importers": ADAPTERS,
-    "server": (*ADAPTERS, "consolidation"),
+    "consolidation": (*ADAPTERS, "storage"),
+    "importers": (*ADAPTERS, "storage"),
+    "server": (*ADAPTERS, "storage", "consolidation"),
     "middleware": (*ADAPTERS, "langchain", "tools"),
     "mcp": (*ADAPTERS, "tools"),
     "cli": (
         *ADAPTERS,
+        "storage",
         "consolidation",
         "embeddings",
         "importers",
@@ -43,7 +44,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "storage.rest",
         "storage.rest.outbox",
     ),
-    "": (*ADAPTERS, "langchain"),
+    "": (*ADAPTERS, "storage", "langchain"),
 }
 # Imports inside functions that make what they import: the store that a URL names, and the two
 # LangChain objects that `KronvexMemory` hands out.

@@ -19,15 +19,15 @@ from .source import modules
 from .warm_calls import files_passed
 
 MOST_FLOORS = 7
-MOST_ARROWS = 59
+MOST_ARROWS = 57
 MOST_ROOT_ENTRIES = 18
 MOST_FILES_IN_A_FOLDER = 16
 MOST_FILE_LINES = 400
-MOST_CODE_LINES = 25_000
+MOST_CODE_LINES = 24_750
 MOST_FILES_PASSED = {
-    "remember, SQLite": 14,
+    "remember, SQLite": 13,
     "recall, SQLite": 22,
-    "POST /recall": 31,
+    "POST /recall": 30,
     "remember and flush, REST": 18,
 }
 LONGER_FILES = {"memory/memory.py"}  # a class of one-line verbs, each with its docstring

@@ -22,7 +22,7 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
 from conftest import OpenMemory
-from inside import create_key, create_user_key, main
+from inside import create_key, main
 from langchain_kronvex import InvalidInput, KronvexMemory
 from langchain_kronvex.server import ServerSettings, create_app
 from server.running import serving
@@ -96,7 +96,7 @@ def test_keys_of_the_api_open_it_and_keys_with_a_user_do_not(
     memory.remember("Ana drinks tea.", user_id="ana")
     _, key = create_key(store_url, "one", ["default"])
     _, of_another = create_key(store_url, "two", [])
-    _, of_user = create_user_key(store_url, "ana", "ana")
+    _, of_user = create_key(store_url, "ana", user_id="ana")
     with serving(create_app(memory, inspector=True)) as base:
         for verb in VERBS:
             assert ask(base, verb, {}).status_code == 401

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from inside import (
     STOP_WORDS,
-    foreign,
     foreign_rows,
     foreign_sum,
     language_of,
@@ -237,9 +236,9 @@ def test_no_rows_are_no_vector() -> None:
 
 
 def test_the_shipped_files_fit_together() -> None:
-    stems = (foreign.DATA / "foreign_stems.txt").read_text(encoding="utf-8").split("\n")[:-1]
-    vectors = np.load(foreign.DATA / "foreign.npy", mmap_mode="r")
-    directions = np.load(foreign.DATA / "foreign_directions.npy")
+    stems = (static.DATA / "foreign_stems.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    vectors = np.load(static.DATA / "foreign.npy", mmap_mode="r")
+    directions = np.load(static.DATA / "foreign_directions.npy")
     assert len(stems) == len(set(stems)) == len(vectors)
     assert all(stems)
     assert vectors.dtype == np.int8

@@ -20,12 +20,7 @@ from langchain_kronvex.cli.opening import (
     opened,
 )
 from langchain_kronvex.cli.terminal import keys_of, note, say, say_json, say_table
-from langchain_kronvex.core.errors import (
-    ConfigurationError,
-    EmbeddingMismatch,
-    ErasurePending,
-    KronvexError,
-)
+from langchain_kronvex.core import errors
 from langchain_kronvex.core.types import Memory, Retention
 from langchain_kronvex.core.validation import MEMORY_TYPES
 from langchain_kronvex.embeddings.providers import resolve_embeddings
@@ -92,7 +87,7 @@ def _update(asked: argparse.Namespace) -> None:
     if asked.content is not None:
         changes["content"] = _text(asked.content)
     if not changes:
-        raise ConfigurationError("Say what to change: --content, --type, --pinned, …")
+        raise errors.ConfigurationError("Say what to change: --content, --type, --pinned, …")
     if changes.get("ttl_days") == "never":
         changes["ttl_days"] = None
     with opened(asked, write=True, vectors=True) as memory:
@@ -106,7 +101,7 @@ def _update(asked: argparse.Namespace) -> None:
 def _forget(asked: argparse.Namespace) -> int | None:
     scope = {"user_id": asked.user, "session_id": asked.session}
     if asked.id is None and asked.user is None and asked.session is None:
-        raise ConfigurationError("Say what to forget: --id, --session or --user.")
+        raise errors.ConfigurationError("Say what to forget: --id, --session or --user.")
     with opened(asked) as memory:
         what, where = _named(asked, memory), memory.location
     if what is not None:
@@ -115,7 +110,7 @@ def _forget(asked: argparse.Namespace) -> int | None:
     with opened(asked, write=True) as memory:
         try:
             count = memory.forget(id=asked.id, keep_messages=asked.keep_messages, **scope)
-        except ErasurePending as pending:
+        except errors.ErasurePending as pending:
             note(str(pending))
             finish(memory)
             return 1
@@ -147,7 +142,7 @@ def _reindex(asked: argparse.Namespace) -> None:
     try:
         with opened(asked, write=True, vectors=True) as memory:
             count = memory.reindex()
-    except EmbeddingMismatch:  # the vectors come from others, which need not be at hand
+    except errors.EmbeddingMismatch:  # the vectors come from others, which need not be at hand
         model = resolve_embeddings(asked.embeddings)
         with opened(asked, write=True) as memory:
             count = memory.reindex(model.embeddings if model else None)
@@ -157,7 +152,7 @@ def _reindex(asked: argparse.Namespace) -> None:
 def _expire(asked: argparse.Namespace) -> None:
     limits = {name: getattr(asked, name) for name in _LIMITS}
     if not any(value is not None for value in limits.values()):
-        raise ConfigurationError("Say what to keep: --max-memories, --idle-days or both.")
+        raise errors.ConfigurationError("Say what to keep: --max-memories, --idle-days or both.")
     retention = Retention(**limits, keep_types=tuple(asked.keep_type))
     with opened(asked, retention=retention) as memory:
         gone, where = memory.expire(dry_run=True), memory.location
@@ -184,10 +179,10 @@ def _confirm(asked: argparse.Namespace, question: str) -> None:
     if asked.yes:
         return
     if not sys.stdin.isatty():
-        raise ConfigurationError(f"{question} Nobody can answer here: pass --yes to do it.")
+        raise errors.ConfigurationError(f"{question} Nobody can answer here: pass --yes to do it.")
     note(f"{question} [y/N]")
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise KronvexError("Nothing was erased.")
+        raise errors.KronvexError("Nothing was erased.")
 
 
 def _answer(asked: argparse.Namespace, value: object, line: str) -> None:

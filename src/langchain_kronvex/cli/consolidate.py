@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from langchain_kronvex.cli.opening import Add, Parents, add_command, check_named, finish
+from langchain_kronvex.cli.opening import Add, Parents, add_command, check_named, finish, opened
 from langchain_kronvex.cli.terminal import note, say, say_json
 from langchain_kronvex.core.errors import KronvexError
-from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.backend import no_consolidation
-from langchain_kronvex.storage.urls import is_remote, require_store, resolve_url
+from langchain_kronvex.storage.urls import is_remote, resolve_url
 
 _KEYS = "one object with the fields of ConsolidationReport, such as added, set_aside and operations"
 
@@ -28,11 +27,9 @@ def add_consolidate_command(add: Add, parents: Parents) -> None:
 def _consolidate(asked: argparse.Namespace) -> int:
     from langchain_kronvex.consolidation import KronvexConsolidator
 
-    url = resolve_url(asked.url, None)
-    require_store(url)
-    if is_remote(url):
+    if is_remote(resolve_url(asked.url, None)):
         raise no_consolidation()
-    with KronvexMemory(url, agent_id=asked.agent, embeddings=asked.embeddings) as memory:
+    with opened(asked, write=True, vectors=True) as memory:
         consolidator = KronvexConsolidator(memory, asked.model)
         check_named(asked, memory)
         try:

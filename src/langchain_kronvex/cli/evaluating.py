@@ -14,14 +14,8 @@ from typing import Any
 
 from langchain_kronvex.cli.opening import Add, Parents, add_command, opened
 from langchain_kronvex.cli.terminal import note, say, say_json, say_table
+from langchain_kronvex.core import errors
 from langchain_kronvex.core.context_lines import approximate_tokens
-from langchain_kronvex.core.errors import (
-    InvalidInput,
-    KronvexError,
-    MemoryNotFound,
-    NotSupported,
-    described,
-)
 from langchain_kronvex.core.validation import check_content, check_id, check_query
 from langchain_kronvex.memory.memory import KronvexMemory
 
@@ -58,7 +52,7 @@ def _eval(asked: argparse.Namespace) -> int:
     lines = text.splitlines()
     questions = [_question(n, line) for n, line in enumerate(lines, 1) if line.strip()]
     if not questions:
-        raise InvalidInput(f"{asked.file} holds no question; write lines of {_FORMAT}.")
+        raise errors.InvalidInput(f"{asked.file} holds no question; write lines of {_FORMAT}.")
     with opened(asked, vectors=True) as memory:
         result = _measured(memory, questions)
     if asked.json:
@@ -91,13 +85,13 @@ def _question(number: int, line: str) -> Question:
         given = json.loads(line)
         id_, text = given.get("memory_id"), given.get("text")
         if (id_ is None) == (text is None):
-            raise InvalidInput("Name the memory by memory_id or by text.")
+            raise errors.InvalidInput("Name the memory by memory_id or by text.")
         user = check_id(given.get("user_id"), "user_id")
         check_content(text, "text") if id_ is None else check_id(id_, "memory_id")
         return Question(number, check_query(given.get("question")), user, id_, text)
     except (ValueError, TypeError, AttributeError) as error:
-        why = f" {error}" if isinstance(error, KronvexError) else ""
-        raise InvalidInput(f"Line {number} is not {_FORMAT}.{why}") from None
+        why = f" {error}" if isinstance(error, errors.KronvexError) else ""
+        raise errors.InvalidInput(f"Line {number} is not {_FORMAT}.{why}") from None
 
 
 def _measured(memory: KronvexMemory, questions: Sequence[Question]) -> dict[str, Any]:
@@ -148,10 +142,10 @@ def _why(memory: KronvexMemory, each: Question, gold: set[str]) -> dict[str, Any
     options: dict[str, Any] = {"user_id": each.user_id, "top_k": max(_AT)}
     try:
         explained = [memory.explain(each.question, id_, **options) for id_ in sorted(gold)]
-    except MemoryNotFound:
+    except errors.MemoryNotFound:
         explained = []
-    except NotSupported as error:
-        return {"place": None, "kept_out": [described(error)]}
+    except errors.NotSupported as error:
+        return {"place": None, "kept_out": [errors.described(error)]}
     if not explained:
         return {"place": None, "kept_out": ["the user has no such memory"]}
     best = min(explained, key=lambda e: e.place or float("inf"))

@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from langchain_kronvex.cli.opening import opened
 from langchain_kronvex.cli.serve import listen_at, log_to_stderr
 from langchain_kronvex.cli.terminal import note, say
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.options import needing
-from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.storage.urls import is_remote, require_store, resolve_url
+from langchain_kronvex.storage.urls import is_remote, resolve_url
 
 _HOST = "127.0.0.1"
 
@@ -43,19 +43,15 @@ def _inspect(asked: argparse.Namespace) -> None:
         from langchain_kronvex.server.inspector import inspector_app
 
     log_to_stderr(logging.WARNING)
-    url = resolve_url(asked.url, None)
-    if is_remote(url):
+    if is_remote(resolve_url(asked.url, None)):
         raise ConfigurationError(
             "The inspector shows a store of your own, sqlite:/// or postgresql://. A Kronvex API "
             "has none to show; where its store is, run `langchain-kronvex serve --inspector`."
         )
-    require_store(url)
     token = secrets.token_urlsafe(32)
     with (
         _listening(asked.port) as listening,
-        KronvexMemory(
-            url, agent_id=asked.agent, embeddings=asked.embeddings, read_only=asked.read_only
-        ) as memory,
+        opened(asked, write=not asked.read_only, vectors=True) as memory,
     ):
         address = f"http://{_HOST}:{listening.getsockname()[1]}/inspector#{token}"
         say(address)

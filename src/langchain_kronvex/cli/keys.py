@@ -35,13 +35,10 @@ def add_key_commands(keys: argparse.ArgumentParser, parents: Parents) -> None:
 
 
 def _create(asked: argparse.Namespace) -> None:
-    from langchain_kronvex.server.registry import create_key, create_user_key
+    from langchain_kronvex.server.registry import create_key
 
     url = resolve_url(asked.url, None)
-    if asked.user is None:
-        key, secret = create_key(url, asked.name, asked.agent)
-    else:
-        key, secret = create_user_key(url, asked.name, asked.user, asked.agent)
+    key, secret = create_key(url, asked.name, asked.agent, asked.user)
     if asked.json:
         say_json({**_fields(key), "key": secret})
         return

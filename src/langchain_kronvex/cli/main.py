@@ -22,16 +22,10 @@ from langchain_kronvex.cli.reading import add_reading_commands
 from langchain_kronvex.cli.serve import add_serve_command
 from langchain_kronvex.cli.terminal import note
 from langchain_kronvex.cli.transfer import add_transfer_commands
-from langchain_kronvex.core import __version__
-from langchain_kronvex.core.errors import (
-    ConfigurationError,
-    InvalidInput,
-    KronvexError,
-    NotSupported,
-)
+from langchain_kronvex.core import __version__, errors
 
 _INTERRUPTED = 130  # as shells have it
-_WRONG_USE = (ConfigurationError, InvalidInput, NotSupported)
+_WRONG_USE = (errors.ConfigurationError, errors.InvalidInput, errors.NotSupported)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -63,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (KronvexError, OSError) as error:
+    except (errors.KronvexError, OSError) as error:
         note(f"langchain-kronvex: {error}")
         return 2 if isinstance(error, _WRONG_USE) else 1
 

@@ -7,11 +7,11 @@ import logging
 from typing import Any
 from urllib.parse import urlsplit
 
+from langchain_kronvex.cli.opening import opened
 from langchain_kronvex.cli.serve import listen, log_to_stderr, settings_for
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.options import needing
-from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.storage.urls import is_remote, require_store, resolve_url
+from langchain_kronvex.storage.urls import is_remote, resolve_url
 
 
 def add_mcp_command(mcp: argparse.ArgumentParser) -> None:
@@ -34,14 +34,6 @@ def _address(text: str) -> tuple[str, int]:
     return address.hostname, address.port
 
 
-def _open(asked: argparse.Namespace) -> KronvexMemory:
-    if asked.read_only:
-        require_store(resolve_url(asked.url, None))
-    return KronvexMemory(
-        asked.url, agent_id=asked.agent, embeddings=asked.embeddings, read_only=asked.read_only
-    )
-
-
 def _over_stdio(asked: argparse.Namespace) -> None:
     from langchain_kronvex.mcp import create_mcp_server
     from langchain_kronvex.mcp.stdio import run_stdio, stdout_of_the_protocol
@@ -49,7 +41,11 @@ def _over_stdio(asked: argparse.Namespace) -> None:
     log_to_stderr(logging.WARNING)
     if asked.user_id is None and asked.session_id is None:
         raise ConfigurationError("Name the user: --user-id.")
-    with stdout_of_the_protocol() as stdout, _open(asked) as memory:
+    writes = not asked.read_only
+    with (
+        stdout_of_the_protocol() as stdout,
+        opened(asked, write=writes, vectors=True, create=writes) as memory,
+    ):
         ids = {"user_id": asked.user_id, "session_id": asked.session_id}
         server = create_mcp_server(memory, **ids, read_only=asked.read_only)
         run_stdio(server, stdout, memory.close)
@@ -70,8 +66,11 @@ def _over_http(asked: argparse.Namespace) -> None:
             "Over HTTP the users have API keys, which need a store of your own: use sqlite:/// or "
             "postgresql://. Over stdio, any store will do."
         )
-    settings = settings_for(url, host)
-    with open_registry(url) as (keys, _), _open(asked) as memory:
+    settings, writes = settings_for(url, host), not asked.read_only
+    with (
+        open_registry(url) as (keys, _),
+        opened(asked, write=writes, vectors=True, create=writes) as memory,
+    ):
         if keys.none_made() and asked.user_id is None:
             raise ConfigurationError(
                 "Pass --user-id, or create a key: langchain-kronvex keys create --user ID --name X"

@@ -22,15 +22,8 @@ from langchain_kronvex.cli.opening import (
     opened,
 )
 from langchain_kronvex.cli.terminal import keys_of, note, say, say_json, say_table
+from langchain_kronvex.core import types
 from langchain_kronvex.core.explanation import Explanation
-from langchain_kronvex.core.types import (
-    Memory,
-    MemoryContext,
-    MemoryStats,
-    RecalledMemory,
-    SessionSummary,
-    UserSummary,
-)
 from langchain_kronvex.memory.memory import KronvexMemory
 
 _LINES_OF = "one object for each, with the keys {}"
@@ -41,11 +34,11 @@ _USERS_SHOWN = 10
 
 def add_reading_commands(add: Add, parents: Parents) -> None:
     """Add the commands that read."""
-    memory_keys = _LINES_OF.format(keys_of(Memory))
+    memory_keys = _LINES_OF.format(keys_of(types.Memory))
     new = partial(add_command, add, parents=parents)
-    keys = _LINES_OF.format(keys_of(UserSummary))
+    keys = _LINES_OF.format(keys_of(types.UserSummary))
     new("users", _users, "list the users, the one written to last first", keys=keys)
-    keys = _LINES_OF.format(keys_of(SessionSummary))
+    keys = _LINES_OF.format(keys_of(types.SessionSummary))
     option = new("sessions", _sessions, "list the sessions, last written first", keys=keys)
     option("--user", help="only those of this user")
     option = new("list", _list, "list memories of all users, newest first", keys=memory_keys)
@@ -54,12 +47,12 @@ def add_reading_commands(add: Add, parents: Parents) -> None:
     option("--limit", type=int, default=50, help="at most so many (%(default)s)")
     option("--offset", type=int, default=0, help="leave out so many of the newest")
     option("--superseded", action="store_true", help="also those that others have superseded")
-    option = new("show", _show, "show one memory", keys=f"one object: {keys_of(Memory)}")
+    option = new("show", _show, "show one memory", keys=f"one object: {keys_of(types.Memory)}")
     option("id", metavar="ID")
     purpose = "show what a memory has superseded and what superseded it, oldest first"
     option = new("history", _history, purpose, keys=memory_keys)
     option("id", metavar="ID")
-    keys = _LINES_OF.format(f"{keys_of(RecalledMemory)}; with --explain, explanation")
+    keys = _LINES_OF.format(f"{keys_of(types.RecalledMemory)}; with --explain, explanation")
     option = new("recall", _recall, "find memories; counts no access", keys=keys)
     option("query", metavar="QUERY")
     add_scope(option, "of")
@@ -67,11 +60,11 @@ def add_reading_commands(add: Add, parents: Parents) -> None:
     option("--top-k", type=int, default=5, help="how many (%(default)s)")
     option("--explain", action="store_true", help="what the scores are made of")
     option("--id", help="explain this memory of the user instead, whether it is found or not")
-    keys = f"one object: {keys_of(MemoryContext)}"
+    keys = f"one object: {keys_of(types.MemoryContext)}"
     option = new("profile", _profile, "show what a prompt is told about a user", keys=keys)
     option("--user", required=True, help="the user")
     option("--max-tokens", type=int, help="about how long it may be (1000)")
-    keys = f"one object: {keys_of(MemoryStats)}"
+    keys = f"one object: {keys_of(types.MemoryStats)}"
     option = new("stats", _stats, "show how much is stored", keys=keys)
     seconds = "show it again every SECONDS (2), until Ctrl-C"
     option("--watch", type=float, nargs="?", const=2.0, metavar="SECONDS", help=seconds)
@@ -79,14 +72,14 @@ def add_reading_commands(add: Add, parents: Parents) -> None:
 
 def _users(asked: argparse.Namespace) -> None:
     with opened(asked) as memory:
-        _listed(asked, memory.users(), [field.name for field in fields(UserSummary)])
+        _listed(asked, memory.users(), [field.name for field in fields(types.UserSummary)])
 
 
 def _sessions(asked: argparse.Namespace) -> int:
     with opened(asked) as memory:
         found = memory.sessions(user_id=asked.user)
         is_unknown = not found and _is_unknown(asked, memory)
-    columns = [field.name for field in fields(SessionSummary)]
+    columns = [field.name for field in fields(types.SessionSummary)]
     return _listed(asked, found, columns, is_unknown=is_unknown)
 
 
@@ -108,7 +101,7 @@ def _show(asked: argparse.Namespace) -> None:
     if asked.json:
         say_json(found)
         return
-    for field in fields(Memory):
+    for field in fields(types.Memory):
         value = getattr(found, field.name)
         if field.name not in ("content", "deduplicated") and value not in (None, (), {}):
             say(f"{field.name:13}  {value}")
@@ -151,7 +144,7 @@ def _recall(asked: argparse.Namespace) -> int | None:
 def _say_explained(
     asked: argparse.Namespace,
     memory: KronvexMemory,
-    found: Sequence[RecalledMemory],
+    found: Sequence[types.RecalledMemory],
     options: dict[str, Any],
 ) -> None:
     for each in found:
@@ -189,7 +182,7 @@ def _stats(asked: argparse.Namespace) -> None:
             time.sleep(asked.watch)
 
 
-def _say_stats(found: MemoryStats, users: Sequence[UserSummary]) -> None:
+def _say_stats(found: types.MemoryStats, users: Sequence[types.UserSummary]) -> None:
     for field in fields(found):
         value = getattr(found, field.name)
         if value is not None:

@@ -7,14 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from langchain_kronvex.cli.opening import Add, Parents, add_command, check_named, finish
+from langchain_kronvex.cli.opening import Add, Parents, add_command, check_named, finish, opened
 from langchain_kronvex.cli.terminal import keys_of, note, say, say_json, say_table
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.types import MoveSummary
 from langchain_kronvex.importers import ImportReport, Misfit, import_from
 from langchain_kronvex.importers.importing import SOURCES
-from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.storage.urls import is_postgres, is_remote, require_store, resolve_url
+from langchain_kronvex.storage.urls import is_postgres
 
 
 def add_transfer_commands(add: Add, parents: Parents) -> None:
@@ -40,11 +39,7 @@ def _export(asked: argparse.Namespace) -> None:
     file: Any = sys.stdout.buffer if asked.file == "-" else asked.file
     if asked.json and asked.file == "-":
         raise ConfigurationError("The export itself goes to stdout: leave out --json.")
-    url, embeddings = resolve_url(asked.url, None), asked.embeddings
-    require_store(url)
-    if not asked.vectors and not is_remote(url):
-        embeddings = False  # so that an export asks no provider
-    with KronvexMemory(url, agent_id=asked.agent, embeddings=embeddings) as memory:
+    with opened(asked, write=True, vectors=asked.vectors) as memory:
         check_named(asked, memory)
         _report(asked, memory.export(file, user_id=asked.user, vectors=asked.vectors), "written")
 
@@ -58,7 +53,7 @@ def _import(asked: argparse.Namespace) -> int:
     if asked.dry_run:
         report = import_from(None, asked.source, file, user_id=asked.user, dry_run=True)
         return _tell(asked, report)
-    with KronvexMemory(asked.url, agent_id=asked.agent, embeddings=asked.embeddings) as memory:
+    with opened(asked, write=True, vectors=True, create=True) as memory:
         if asked.source is not None:
             report = import_from(memory, asked.source, file, user_id=asked.user)
             finish(memory)

@@ -12,8 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
 from langchain_kronvex.consolidation.background import BackgroundConsolidation
-from langchain_kronvex.consolidation.chat_models import chat_model
-from langchain_kronvex.consolidation.model_calls import ModelCaller
+from langchain_kronvex.consolidation.model_calls import ModelCaller, chat_model
 from langchain_kronvex.consolidation.owner_run import OUT_OF_CALLS, OwnerRun, RunOptions
 from langchain_kronvex.consolidation.prompt import PROMPT, check_prompt
 from langchain_kronvex.consolidation.report import ConsolidationReport

@@ -25,7 +25,8 @@ from tenacity import (
 )
 
 from langchain_kronvex.consolidation.schemas import JSONSchema
-from langchain_kronvex.core.errors import ConsolidationRefused, KronvexError
+from langchain_kronvex.core.errors import ConsolidationRefused, InvalidInput, KronvexError
+from langchain_kronvex.core.options import by_name
 
 RUN_NAME = "kronvex_consolidation"
 HOUR_SECONDS = 3600.0
@@ -120,6 +121,28 @@ class ModelCaller:
             raise
         _add_cost(counts, answer)
         return answer.raw
+
+
+def chat_model(model: BaseChatModel | str) -> BaseChatModel:
+    """Return a chat model; names are resolved by LangChain's `init_chat_model`.
+
+    Raises:
+        InvalidInput: it is neither.
+        ConfigurationError: the name is unknown, or its model cannot be created.
+        MissingExtra: LangChain or the provider's package is not installed.
+    """
+    if isinstance(model, BaseChatModel):
+        return model
+    if not isinstance(model, str):
+        raise InvalidInput(
+            "model must be a LangChain chat model, or the name of one such as "
+            f"'openai:gpt-4o-mini', not {type(model).__name__}."
+        )
+    example = "'provider:model', such as 'openai:gpt-4o-mini', or any LangChain chat model"
+    with by_name("model", model, instead=example):
+        from langchain.chat_models import init_chat_model
+
+        return init_chat_model(model)
 
 
 def _add_cost(counts: Counter[str], of: Answer | ConsolidationRefused) -> None:

@@ -14,14 +14,8 @@ from langchain_core.messages import BaseMessage
 from langchain_core.prompts import ChatPromptTemplate
 from pydantic import BaseModel
 
+from langchain_kronvex.consolidation import batches
 from langchain_kronvex.consolidation.answers import Operations, answer_schema, read_answer
-from langchain_kronvex.consolidation.batches import (
-    Work,
-    confirmed_record,
-    derived_record,
-    has_memories,
-    next_work,
-)
 from langchain_kronvex.consolidation.model_calls import ModelCaller, OutOfCalls, correcting
 from langchain_kronvex.consolidation.prompt import PROMPT, PROMPT_VERSION, render
 from langchain_kronvex.consolidation.report import ConsolidationReport, Operation, OperationKind
@@ -29,7 +23,7 @@ from langchain_kronvex.core.errors import ConsolidationRefused, SaveRefused
 from langchain_kronvex.core.types import Again, Scope
 from langchain_kronvex.core.validation import check_type
 from langchain_kronvex.memory.engine import Engine, with_local_vectors
-from langchain_kronvex.memory.spans import traced
+from langchain_kronvex.memory.spans import SPANS, UNTRACED
 from langchain_kronvex.storage.backend import Consolidated, Record, Selection
 
 logger = logging.getLogger("langchain_kronvex")
@@ -97,9 +91,16 @@ class OwnerRun:
     _faults: list[str] = field(default_factory=list, init=False)
     _sources_before: dict[str, tuple[str, ...]] = field(default_factory=dict, init=False)
 
-    @traced("kronvex.consolidate", lambda report: report.counts())
     def complete(self) -> ConsolidationReport:
         """Consolidate until nothing is left, or something ends it early."""
+        location = self.engine.backend.location
+        span = SPANS.begin and SPANS.begin("kronvex.consolidate", location, {})
+        with span or UNTRACED as counts:
+            report = self._complete()
+            counts |= report.counts()
+        return report
+
+    def _complete(self) -> ConsolidationReport:
         began, stopped = time.monotonic(), FAILED
         try:
             stopped = self._run()
@@ -127,9 +128,9 @@ class OwnerRun:
             if self.is_ending():
                 return ENDING
             if not self._claim(self.options.claim_seconds):  # there may be nobody to claim
-                return CLAIMED if has_memories(self.engine, self.owner) else None
+                return CLAIMED if batches.has_memories(self.engine, self.owner) else None
             limits = (self.options.batch_exchanges, self.options.max_batch_tokens)
-            work = next_work(self.engine, self.owner, *limits, self._after, self.again)
+            work = batches.next_work(self.engine, self.owner, *limits, self._after, self.again)
             try:
                 is_done = self._do(work)
             except OutOfCalls as stopped:
@@ -149,7 +150,7 @@ class OwnerRun:
         engine = self.engine
         return engine.backend.claim(self.owner, self._worker, engine.clock(), seconds)
 
-    def _do(self, work: Work) -> bool:
+    def _do(self, work: batches.Work) -> bool:
         """Ask the model about some memories, and store what it derives; False for a conflict."""
         derived = self._derived(work) if work.records else Derived()
         stored: Sequence[Record] | None = derived.records
@@ -166,9 +167,11 @@ class OwnerRun:
         self._tell(work, derived.operations, stored)
         return True
 
-    def _derived(self, work: Work) -> Derived:
+    def _derived(self, work: batches.Work) -> Derived:
         """Return what the model derives; after two answers that cannot be used, nothing."""
-        given = self.options.prompt.format_messages(**_variables(self.options.prompt, work))
+        prompt = self.options.prompt
+        shown = {n: v for n, v in render(work.batch).items() if n in prompt.input_variables}
+        given = prompt.format_messages(**shown)
         try:
             return self._answered(given, work)
         except ConsolidationRefused as first:
@@ -184,17 +187,17 @@ class OwnerRun:
         self._counts["refused"] += 1
         self._faults.append(str(refused))
 
-    def _answered(self, messages: Sequence[BaseMessage], work: Work) -> Derived:
+    def _answered(self, messages: Sequence[BaseMessage], work: batches.Work) -> Derived:
         schemas = self.options.schemas
         raw = self.options.caller.ask(messages, answer_schema(schemas), self._counts)
         found = read_answer(raw, work.batch, schemas, self.options.max_operations)
         return Derived(found, self._records(found, work))
 
-    def _records(self, operations: Operations, work: Work) -> list[Record]:
+    def _records(self, operations: Operations, work: batches.Work) -> list[Record]:
         """Return the records of what is derived, as `before_save` lets them be stored."""
         name = self.options.caller.model_name
         version = PROMPT_VERSION if self.options.prompt is PROMPT else "custom"
-        records = [derived_record(each, work, name, version) for each in operations.added]
+        records = [batches.derived_record(each, work, name, version) for each in operations.added]
         try:
             return [self.engine.before_save.memory(record) for record in records]
         except SaveRefused:
@@ -202,7 +205,7 @@ class OwnerRun:
                 "An entry holds what must not be stored; leave out all secrets."
             ) from None
 
-    def _store(self, work: Work, derived: Derived) -> Sequence[Record] | None:
+    def _store(self, work: batches.Work, derived: Derived) -> Sequence[Record] | None:
         """Store the result of a batch in one step; return what was added, None for a conflict."""
         engine, operations = self.engine, derived.operations
         touched = {each.replaces for each in operations.added}
@@ -219,7 +222,7 @@ class OwnerRun:
             # Also what nothing was derived from: another look may find something in a new text.
             unchanged=[*work.records.values(), *known],
             added=records,
-            changed=[confirmed_record(each, work) for each in operations.confirmed],
+            changed=[batches.confirmed_record(each, work) for each in operations.confirmed],
             model=maker,
         )
         stored = engine.backend.consolidate(wanted, engine.clock())
@@ -233,7 +236,7 @@ class OwnerRun:
         same = Selection(kind="memory", scope=Scope(self.owner), keys=keys)
         return {record.id: record.sources for record in self.engine.find(same)} if keys else {}
 
-    def _tell(self, work: Work, operations: Operations, stored: Sequence[Record]) -> None:
+    def _tell(self, work: batches.Work, operations: Operations, stored: Sequence[Record]) -> None:
         for record, each in zip(stored, operations.added, strict=True):
             # The same text may have been stored meanwhile, or long ago.
             kind: OperationKind = "supersede" if each.replaces else "add"
@@ -260,13 +263,6 @@ class OwnerRun:
                     sources=tuple(id_ for id_ in confirmed.sources if id_ not in known.sources),
                 )
             )  # fmt: skip
-
-
-def _variables(prompt: ChatPromptTemplate, work: Work) -> dict[str, str]:
-    """Return those of the variables that the prompt has."""
-    return {
-        name: each for name, each in render(work.batch).items() if name in prompt.input_variables
-    }
 
 
 _COUNT_OF: dict[OperationKind, str] = {

@@ -97,9 +97,7 @@ class ConsolidationReport:
             if field.name not in ("dry_run", "stopped")
         }
         return ConsolidationReport(
-            **summed,
-            dry_run=self.dry_run or other.dry_run,
-            stopped=self.stopped or other.stopped,
+            **summed, dry_run=self.dry_run or other.dry_run, stopped=self.stopped or other.stopped
         )
 
     def counts(self) -> dict[str, int]:

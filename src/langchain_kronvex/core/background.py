@@ -17,14 +17,7 @@ from typing import NamedTuple
 
 from tenacity import RetryCallState, Retrying, wait_exponential, wait_random
 
-from langchain_kronvex.core.errors import (
-    EmbeddingMismatch,
-    ErasurePending,
-    InvalidInput,
-    KronvexError,
-    MemoryClosed,
-    described,
-)
+from langchain_kronvex.core import errors
 from langchain_kronvex.core.fork_safety import ForkAware
 
 logger = logging.getLogger("langchain_kronvex")
@@ -140,7 +133,7 @@ class BackgroundWriter(ForkAware):
             if not once:
                 self._changed.wait_for(lambda: self.pending < self._max_pending or self._closed)
             if self._closed:
-                raise MemoryClosed()
+                raise errors.MemoryClosed()
             future: Future[None] = Future()
             queue = self._lanes.setdefault(lane, _Lane(lane, time.monotonic() + delay_seconds))
             queue.jobs.append(_Queued(job, future, delay_seconds))
@@ -202,7 +195,7 @@ class BackgroundWriter(ForkAware):
     def report(self, error: Exception, count: int = 1) -> None:
         """Count, log and pass on that `count` jobs, or parts of one, were given up."""
         self.failed += count
-        self.last_error = described(error)
+        self.last_error = errors.described(error)
         logger.error("background work was given up: %s", self.last_error)
         notify(self._on_error, error)
 
@@ -244,10 +237,10 @@ class BackgroundWriter(ForkAware):
     def _failed(self, lane: _Lane, future: Future[None], raised: BaseException) -> None:
         error = raised
         if not isinstance(error, Exception):
-            error = KronvexError(f"a background job ended with {type(raised).__name__}")
+            error = errors.KronvexError(f"a background job ended with {type(raised).__name__}")
         lane.tries += 1
-        again = lane.tries < self._attempts or isinstance(error, ErasurePending)
-        if again and not isinstance(error, InvalidInput | EmbeddingMismatch):
+        again = lane.tries < self._attempts or isinstance(error, errors.ErasurePending)
+        if again and not isinstance(error, errors.InvalidInput | errors.EmbeddingMismatch):
             state = RetryCallState(Retrying(), None, (), {})
             state.attempt_number = lane.tries
             with self._lock:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from langchain_kronvex.core.errors import InvalidInput, MissingExtra
+from langchain_kronvex.core.errors import ConfigurationError, InvalidInput, MissingExtra
 from langchain_kronvex.core.validation import check_names
 
 logger = logging.getLogger("langchain_kronvex")
@@ -44,6 +44,33 @@ def needing(what: str, *, extra: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise MissingExtra(f'{what}: pip install "langchain-kronvex[{extra}]"') from error
+
+
+@contextmanager
+def by_name(option: str, name: str, *, instead: str) -> Iterator[None]:
+    """Surround what imports LangChain and makes the model of a name.
+
+    Args:
+        option: The option that names the model.
+        name: The name.
+        instead: What else to pass, for the error.
+
+    Raises:
+        ConfigurationError: the name is unknown, or its model cannot be created.
+        MissingExtra: LangChain or the provider's package is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        why = f": {error}"
+        if (error.name or "").partition(".")[0] == "langchain":
+            why = " needs LangChain: pip install langchain, or for OpenAI "
+            why += 'pip install "langchain-kronvex[openai]"'
+        raise MissingExtra(f"{option}={name!r}{why}") from error
+    except Exception as error:
+        raise ConfigurationError(
+            f"{option}={name!r} cannot be used: {type(error).__name__}: {error}. Pass {instead}."
+        ) from error
 
 
 @functools.cache

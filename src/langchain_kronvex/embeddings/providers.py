@@ -9,7 +9,7 @@ from typing import Literal
 
 from langchain_core.embeddings import Embeddings
 
-from langchain_kronvex.core.errors import ConfigurationError, MissingExtra
+from langchain_kronvex.core.options import by_name
 from langchain_kronvex.embeddings.model import EmbeddingModel
 from langchain_kronvex.embeddings.static import StaticEmbeddings
 
@@ -34,20 +34,8 @@ def resolve_embeddings(embeddings: EmbeddingsChoice) -> EmbeddingModel | None:
 
 
 def _from_name(name: str) -> Embeddings:
-    try:
+    example = "'provider:model', such as 'openai:text-embedding-3-small', or any LangChain "
+    with by_name("embeddings", name, instead=f"{example}Embeddings object"):
         from langchain.embeddings import init_embeddings
-    except ImportError as error:
-        raise MissingExtra(
-            f"embeddings={name!r} needs LangChain: pip install langchain, or for OpenAI "
-            'pip install "langchain-kronvex[openai]"'
-        ) from error
-    try:
+
         return init_embeddings(name)
-    except ImportError as error:
-        raise MissingExtra(f"embeddings={name!r}: {error}") from error
-    except Exception as error:
-        raise ConfigurationError(
-            f"embeddings={name!r} cannot be used: {type(error).__name__}: {error}. Pass "
-            "'provider:model', such as 'openai:text-embedding-3-small', or any LangChain "
-            "Embeddings object."
-        ) from error

@@ -23,15 +23,11 @@ from langchain_kronvex.importers.entries import (
     Asked,
     Entry,
     Found,
+    Given,
     Misfit,
-    as_list,
-    as_object,
     attempted,
     derived_id,
     entry,
-    first_of,
-    id_of,
-    moment_of,
     origin,
 )
 from langchain_kronvex.importers.json_files import Placed, json_values, values_of
@@ -78,11 +74,11 @@ def _opened(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
 
 def _conversation(value: object, asked: Asked) -> tuple[Chat, list[Any], datetime]:
     """Return a conversation, the messages of its branch in their order, and when it began."""
-    given = as_object(value)
-    session = id_of(first_of(given, "conversation_id", "id"), "id")
+    given = Given(value)
+    session = given.id("conversation_id", "id")
     if session is None:
         raise InvalidInput("it has no id.")
-    mapping, node_id = as_object(given.get("mapping"), "mapping"), given.get("current_node")
+    mapping, node_id = given.within("mapping").fields, given.get("current_node")
     if node_id is None:
         raise InvalidInput("it has no current_node.")
     messages, passed = [], set[str]()
@@ -92,12 +88,12 @@ def _conversation(value: object, asked: Asked) -> tuple[Chat, list[Any], datetim
         if node_id in passed:
             raise InvalidInput("its messages follow each other in a circle.")
         passed.add(node_id)
-        node = as_object(mapping[node_id])
+        node = Given(mapping[node_id])
         messages.append(node.get("message"))
         node_id = node.get("parent")
     title = given.get("title")
     about = {"title": title} if isinstance(title, str) and 0 < len(title) < 256 else {}
-    began = moment_of(given.get("create_time"), "create_time") or asked.written_at
+    began = given.time("create_time") or asked.written_at
     return Chat("chatgpt", asked.user_id, session, about), messages[::-1], began
 
 
@@ -135,28 +131,27 @@ class _Read(NamedTuple):
 
 def _message(message: object, before: datetime) -> _Read | None:
     """Return what is in a message; None if it is empty, or was never shown."""
-    given = as_object({} if message is None else message)
-    if not given or _is_hidden(given):
+    given = Given({} if message is None else message)
+    if not given.fields or _is_hidden(given):
         return None
-    at = moment_of(given.get("create_time"), "create_time") or before
-    role = as_object(given.get("author"), "author").get("role")
-    text, left_out = _text(given)
+    at = given.time("create_time") or before
+    role = given.within("author").get("role")
+    text, left_out = _text(given.within("content"))
     if role == "system" and not text.strip():
         return None
-    return _Read(id_of(given.get("id"), "id"), role, given.get("recipient"), text, left_out, at)
+    return _Read(given.id("id"), role, given.get("recipient"), text, left_out, at)
 
 
-def _is_hidden(message: Mapping[str, Any]) -> bool:
+def _is_hidden(message: Given) -> bool:
     metadata = message.get("metadata")
     return isinstance(metadata, Mapping) and metadata.get(_HIDDEN) is True
 
 
-def _text(message: Mapping[str, Any]) -> tuple[str, bool]:
+def _text(content: Given) -> tuple[str, bool]:
     """Return the text of a message, and whether something else is in it."""
-    content = as_object(message.get("content"), "content")
     if content.get("content_type") not in _TEXTS:
         raise InvalidInput("its content is not text.")
-    parts = as_list(content.get("parts"), "parts")
+    parts = content.listed("parts")
     texts = [part for part in parts if isinstance(part, str)]
     return "\n".join(texts), len(texts) < len(parts)
 

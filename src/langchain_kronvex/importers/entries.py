@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple, TypeVar
@@ -105,29 +105,49 @@ def origin(source: str, source_id: str | None, theirs: object = None, **more: ob
     return {**checks.check_metadata(theirs), **known, **named}
 
 
-def as_object(value: object, name: str = "it") -> Mapping[str, Any]:
-    """Return a JSON object.
+class Given:
+    """A JSON object of another project, in which a value may have one of several names.
 
-    Raises:
-        InvalidInput: it is something else.
+    Reading a value that does not fit raises `InvalidInput`, which says the first of its names.
+
+    Args:
+        value: What should be an object.
+        name: Of the object.
     """
-    if not isinstance(value, Mapping):
-        raise InvalidInput(f"{name} must be an object, not {type(value).__name__}.")
-    return value
 
+    def __init__(self, value: object, name: str = "it") -> None:
+        if not isinstance(value, Mapping):
+            raise InvalidInput(f"{name} must be an object, not {type(value).__name__}.")
+        self.fields: Mapping[str, Any] = value
 
-def as_list(value: object, name: str) -> list[Any]:
-    """Return a list; an empty one for None.
+    def get(self, *names: str) -> Any:
+        """Return a value as it is; None if there is none."""
+        return next((v for name in names if (v := self.fields.get(name)) is not None), None)
 
-    Raises:
-        InvalidInput: it is something else.
-    """
-    return [] if value is None else checks.check_list(value, name)
+    def within(self, name: str) -> Given:
+        """Return an object in this one."""
+        return Given(self.fields.get(name), name)
 
+    def listed(self, name: str) -> list[Any]:
+        """Return a list; an empty one for None."""
+        found = self.fields.get(name)
+        return [] if found is None else checks.check_list(found, name)
 
-def first_of(fields: Mapping[str, Any], *names: str) -> Any:
-    """Return the first value that is there."""
-    return next((v for name in names if (v := fields.get(name)) is not None), None)
+    def text(self, *names: str) -> str:
+        """Return a text that can be the content of a memory."""
+        return checks.check_content(self.get(*names), names[0])
+
+    def id(self, *names: str) -> str | None:
+        """Return an id; None if there is none."""
+        return id_of(self.get(*names), names[0])
+
+    def time(self, *names: str) -> datetime | None:
+        """Return a time; None if there is none."""
+        return moment_of(self.get(*names), names[0])
+
+    def some(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return some values by their names."""
+        return {name: self.fields.get(name) for name in names}
 
 
 def id_of(value: object, name: str) -> str | None:

@@ -26,11 +26,7 @@ from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.namespaced_items import AGENT_SUFFIX
 from langchain_kronvex.memory.scope_from_config import check_memory
 from langchain_kronvex.memory.transfer.files import File
-from langchain_kronvex.memory.transfer.transfer import (
-    MAX_BATCH_CHARS,
-    MAX_BATCH_RECORDS,
-    restore,
-)
+from langchain_kronvex.memory.transfer.transfer import MAX_BATCH_CHARS, MAX_BATCH_RECORDS, restore
 from langchain_kronvex.storage.backend import Record
 
 SOURCES: dict[str, Callable[[File, Asked], Found]] = {

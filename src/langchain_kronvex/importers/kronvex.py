@@ -11,10 +11,9 @@ from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.importers.entries import (
     Asked,
     Found,
-    as_object,
+    Given,
     derived_id,
     entry,
-    id_of,
     moment_of,
     origin,
 )
@@ -45,17 +44,15 @@ def _of_others(value: Any) -> Any:
 
 
 def _memory(value: object, by_id: Mapping[str, Any], asked: Asked) -> list[Fields]:
-    given = as_object(value)
-    user, session = id_of(given.get("user_id"), "user_id"), given.get("session_id")
+    given = Given(value)
     # An empty text stands for no session.
-    session = None if session == "" else id_of(session, "session_id")
+    session = None if given.get("session_id") == "" else given.id("session_id")
+    user = given.id("user_id")
     owner = user or session or asked.user_id
-    source_id = id_of(given.get("id"), "id")
-    content = checks.check_content(given.get("content"))
-    created = moment_of(given.get("created_at"), "created_at") or asked.written_at
+    source_id, content = given.id("id"), given.text("content")
+    created = given.time("created_at") or asked.written_at
     type_ = given.get("memory_type") or "episodic"
-    kept = {name: given.get(name) for name in _KEPT}
-    successor = id_of(given.get("superseded_by"), "superseded_by")
+    successor = given.id("superseded_by")
     ended = None
     if given.get("superseded") is True or successor is not None:
         newer = by_id.get(str(successor))
@@ -69,12 +66,12 @@ def _memory(value: object, by_id: Mapping[str, Any], asked: Asked) -> list[Field
             "user_id": user or (None if session else asked.user_id),
             "session_id": session,
             "created_at": created,
-            "expires_at": moment_of(given.get("expires_at"), "expires_at"),
+            "expires_at": given.time("expires_at"),
             "pinned": given.get("pinned"),
             "access_count": given.get("access_count"),
             "valid_until": ended,
             "superseded_by": ended and _id(owner, successor or f"after: {source_id}"),
-            "metadata": origin("kronvex", source_id, given.get("metadata"), **kept),
+            "metadata": origin("kronvex", source_id, given.get("metadata"), **given.some(_KEPT)),
         }
     ]
 

@@ -8,20 +8,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from functools import partial
 
-from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.importers.entries import (
-    Asked,
-    Found,
-    as_object,
-    derived_id,
-    entry,
-    first_of,
-    id_of,
-    moment_of,
-    origin,
-    user_of,
-)
+from langchain_kronvex.importers.entries import Asked, Found, Given, derived_id, entry, origin
 from langchain_kronvex.importers.json_files import json_values, unfolded
 from langchain_kronvex.memory.transfer.files import File
 from langchain_kronvex.memory.transfer.format import Fields
@@ -38,17 +26,15 @@ def read_mem0(file: File, asked: Asked) -> Found:
 
 
 def _memory(value: object, asked: Asked) -> list[Fields]:
-    given = as_object(value)
-    content = checks.check_content(first_of(given, "memory", "text"), "memory")
-    user = user_of(first_of(given, "user_id", "userId"), asked)
-    session = id_of(first_of(given, "run_id", "runId"), "run_id")
+    given = Given(value)
+    content = given.text("memory", "text")
+    user = given.id("user_id", "userId") or asked.user_id
+    session = given.id("run_id", "runId")
     if user is None and session is None:
         raise InvalidInput("it names no user; say whose it is with user_id (--user).")
-    source_id = id_of(given.get("id"), "id")
-    expires = moment_of(given.get("expiration_date"), "expiration_date")
-    kept = {name: given.get(name) for name in _KEPT}
-    times = (first_of(given, name, other) for name, other in _TIMES)
-    created, updated = (moment_of(time, "created_at") for time in times)
+    source_id, expires = given.id("id"), given.time("expiration_date")
+    created = given.time("created_at", "createdAt")
+    updated = given.time("updated_at", "updatedAt")
     return [
         {
             "kind": "memory",
@@ -61,9 +47,6 @@ def _memory(value: object, asked: Asked) -> list[Fields]:
             "said_at": created,
             # It can be seen through that day.
             "expires_at": expires and min(expires, _LATEST) + timedelta(days=1),
-            "metadata": origin("mem0", source_id, given.get("metadata"), **kept),
+            "metadata": origin("mem0", source_id, given.get("metadata"), **given.some(_KEPT)),
         }
     ]
-
-
-_TIMES = (("created_at", "createdAt"), ("updated_at", "updatedAt"))

@@ -20,14 +20,12 @@ from langchain_kronvex.importers.chats import Chat, Said, message_of, turns
 from langchain_kronvex.importers.entries import (
     Asked,
     Found,
+    Given,
     Misfit,
-    as_object,
     attempted,
     derived_id,
     entry,
-    first_of,
     id_of,
-    moment_of,
     origin,
     user_of,
 )
@@ -58,12 +56,9 @@ class _Place:
 
     def within(self, value: Mapping[str, Any]) -> _Place:
         """Return the place with the ids that a value names."""
-        user, thread = first_of(value, "user_id"), first_of(value, *_THREAD)
-        return replace(
-            self,
-            user=self.user if user is None else user,
-            thread=self.thread if thread is None else thread,
-        )
+        ids = {"user": ("user_id",), "thread": _THREAD}
+        named = {what: Given(value).get(*names) for what, names in ids.items()}
+        return replace(self, **{what: id_ for what, id_ in named.items() if id_ is not None})
 
 
 def read_zep(file: File, asked: Asked) -> Found:
@@ -130,24 +125,24 @@ def _said(messages: list[tuple[_Place, Any]], asked: Asked) -> Iterator[Said | M
         yield said
 
 
-def _message(where: str, name: str, given: Mapping[str, Any], before: datetime) -> Said:
-    at = moment_of(first_of(given, "reference_time", "created_at"), "created_at") or before
-    source_id = id_of(first_of(given, "uuid", "uuid_"), "uuid")
-    text = checks.check_content(given.get("content"))
-    message = message_of(first_of(given, "role_type", "role"), text, source_id)
+def _message(where: str, name: str, value: object, before: datetime) -> Said:
+    given = Given(value)
+    at = given.time("reference_time", "created_at") or before
+    source_id = given.id("uuid", "uuid_")
+    message = message_of(given.get("role_type", "role"), given.text("content"), source_id)
     about = origin("zep", None, given.get("metadata"), name=given.get("name"))
     return Said(where, source_id, name, message, at, about)
 
 
 def _fact(place: _Place, value: object, asked: Asked) -> list[Fields]:
-    given = as_object(value)
-    content = checks.check_content(given.get("fact"), "fact")
+    given = Given(value)
+    content = given.text("fact")
     user = user_of(place.user, asked)
     if user is None:
         raise InvalidInput("it names no user; say whose it is with user_id (--user).")
-    source_id = id_of(first_of(given, "uuid", "uuid_"), "uuid")
-    names = ("created_at", "valid_at", "invalid_at", "expired_at")
-    created, valid, invalid, expired = (moment_of(given.get(name), name) for name in names)
+    source_id = given.id("uuid", "uuid_")
+    created, valid = given.time("created_at"), given.time("valid_at")
+    invalid, expired = given.time("invalid_at"), given.time("expired_at")
     ended = invalid or expired
     id_ = derived_id("zep", "fact", user, source_id or f"text: {content}")
     is_over = ended is not None and ended <= asked.written_at
@@ -163,6 +158,6 @@ def _fact(place: _Place, value: object, asked: Asked) -> list[Fields]:
             "valid_until": ended if is_over else None,
             # Zep does not say which fact took its place.
             "superseded_by": derived_id("zep", "after", id_) if is_over else None,
-            "metadata": origin("zep", source_id, None, **{n: given.get(n) for n in _KEPT}),
+            "metadata": origin("zep", source_id, None, **given.some(_KEPT)),
         }
     ]

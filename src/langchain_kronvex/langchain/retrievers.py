@@ -115,11 +115,7 @@ class KronvexRetriever(RecallConditions, BaseRetriever):
         return [to_document(memory) for memory in found]
 
     async def _aget_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: AsyncCallbackManagerForRetrieverRun,
-        **options: Any,
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **options: Any
     ) -> list[Document]:
         find = self._get_relevant_documents
         run = self.memory.engine.threads.read

@@ -26,9 +26,4 @@ with needing("This module needs LlamaIndex", extra="llama-index"):
     from langchain_kronvex.llama_index.memory_block import KronvexMemoryBlock
     from langchain_kronvex.llama_index.retriever import KronvexRetriever
 
-__all__ = [
-    "KronvexAsyncChatStore",
-    "KronvexChatStore",
-    "KronvexMemoryBlock",
-    "KronvexRetriever",
-]
+__all__ = ["KronvexAsyncChatStore", "KronvexChatStore", "KronvexMemoryBlock", "KronvexRetriever"]

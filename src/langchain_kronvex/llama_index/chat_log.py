@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from llama_index.core.base.llms.types import ChatMessage
@@ -16,7 +17,9 @@ from langchain_kronvex.llama_index.message_codec import as_langchain, decode, en
 from langchain_kronvex.memory.before_save import log_refused
 from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.memory.engine import Engine
-from langchain_kronvex.storage.backend import Page, Record
+
+if TYPE_CHECKING:
+    from langchain_kronvex.storage.backend import Record
 
 STATUS = "status"
 ACTIVE = "active"
@@ -114,8 +117,8 @@ class ChatKeys:
         if isinstance(index, bool) or not isinstance(index, int):
             raise InvalidInput(f"idx must be a whole number, not {index!r}.")
         log = self._log(key)
-        page = Page(newest_first=index < 0, limit=1, offset=-index - 1 if index < 0 else index)
-        while found := self.engine.find(log.select("message"), page):
+        place = -index - 1 if index < 0 else index
+        while found := log.records("message", newest_first=index < 0, limit=1, offset=place):
             if self._erase(log, found):
                 return decode(found[0].content)
         return None
@@ -128,7 +131,7 @@ class ChatKeys:
     def _records(self, log: ChatLog, status: str | None) -> list[Record]:
         if status == ACTIVE:
             return self._queue(log)
-        found = self.engine.find(log.select("message"))
+        found = log.records("message", newest_first=False)
         return [record for record in found if status in (None, _status(record))]
 
     def _oldest(self, log: ChatLog, count: int) -> list[Record]:
@@ -138,8 +141,7 @@ class ChatKeys:
         """Return the active records, without reading the whole archive."""
         limit = _FIRST_PAGE
         while True:
-            page = Page(newest_first=True, limit=limit)
-            found = self.engine.find(log.select("message"), page)
+            found = log.records("message", limit=limit)
             ends = (i for i, record in enumerate(found) if record.metadata.get(NONE_BEFORE))
             end = next(ends, None)
             if end is not None or len(found) < limit:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -19,25 +18,14 @@ from pydantic import Field, PrivateAttr
 
 from langchain_kronvex.core.context_lines import approximate_tokens
 from langchain_kronvex.core.errors import ScopeRequired
-from langchain_kronvex.core.messages import (
-    answer_content,
-    exchange_content,
-    exchanges,
-    query_of,
-    visible_texts,
-)
+from langchain_kronvex.core.messages import exchanges, query_of, visible_texts
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.llama_index.message_codec import as_langchain
 from langchain_kronvex.memory.chat_log import ChatLog
-from langchain_kronvex.memory.conversions import memory_record
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recalling.recall_context import ContextOptions, recall_context
-from langchain_kronvex.storage.backend import Page, Record
-from langchain_kronvex.storage.record import usual_key
 
 _MAX_SEEN = 4096  # exchanges that a block knows to be remembered
-_LATEST = 100  # memories of the session that new exchanges are compared with
 Exchange = tuple[str, str]  # the user's message and the answer; "" for none
 
 
@@ -134,7 +122,8 @@ class KronvexMemoryBlock(ContextOptions, BaseMemoryBlock[str]):
             engine = self.memory.engine
             seen = engine.before_save.said
             stored = [(user and seen(user), answer and seen(answer)) for user, answer in fresh]
-            engine.writer.submit(scope, lambda: remember(self.memory, scope, stored))
+            log = ChatLog.of(engine, scope.session_id or scope.owner, scope.user_id)
+            engine.writer.submit(scope, lambda: log.remember(stored))
             # Known here, so that a forgotten exchange does not return when it leaves the queue.
             self._seen |= dict.fromkeys((scope, pair) for pair in fresh)
         for oldest in list(self._seen)[:-_MAX_SEEN]:
@@ -161,33 +150,3 @@ class KronvexMemoryBlock(ContextOptions, BaseMemoryBlock[str]):
         """Neutralise tags in memories that could pass for tags of the prompt template."""
         names = f"memory|content_block|{re.escape(self.name)}"
         return re.sub(rf"<(?=\s*/?\s*(?:{names})(?!\w))", "(", context, flags=re.IGNORECASE)
-
-
-def remember(memory: KronvexMemory, scope: Scope, said: Sequence[Exchange]) -> None:
-    """Remember new exchanges; an answer completes the remembered question.
-
-    Exchanges that are remembered already stay as they are, with their dates.
-
-    Args:
-        memory: The memory that stores them.
-        scope: The user and the session.
-        said: The exchanges, in the order they were said; `before_save` has seen them.
-    """
-    now = memory.engine.clock()
-    log = ChatLog.of(memory.engine, scope.session_id or scope.owner, scope.user_id)
-    latest = log.engine.find(log.select("memory"), Page(newest_first=True, limit=_LATEST))
-    there = {record.content: record for record in latest}
-    asked_lately = {record.search_text for record in latest}
-    changed: dict[str, Record] = {}
-    for user, answer in filter(any, said):
-        question = exchange_content(user, None)[:MAX_CONTENT_CHARS] if user else ""
-        content = exchange_content(user, answer or None) if user else answer_content(answer)
-        content = content[:MAX_CONTENT_CHARS]
-        if content in there or content in changed or (user in asked_lately and not answer):
-            continue
-        new = memory_record(log.scope, content, now, search_text=user or None)
-        if asked := there.pop(question, None):
-            new = replace(asked, content=content, completes=True, base=asked)
-            new = replace(new, key=usual_key(new))  # it may have been superseded
-        changed[content] = new
-    log.engine.add(list(changed.values()), now)

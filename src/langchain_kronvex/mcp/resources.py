@@ -22,28 +22,22 @@ _MOST_MESSAGES = 200
 _JSON = "application/json"
 
 
-def listed() -> list[Resource]:
-    """Return the resources with an address of their own."""
-    return [
-        Resource(
-            uri=AnyUrl(_PROFILE), name="profile", mimeType="text/plain",
-            description="What is true of the user now, one line for each memory.",
-        ),
-        Resource(
-            uri=AnyUrl(_SESSIONS), name="sessions", mimeType=_JSON,
-            description=f"The user's last {_MOST_SESSIONS} conversations, newest first.",
-        ),
-    ]  # fmt: skip
-
-
-def templates() -> list[ResourceTemplate]:
-    """Return the address of the messages of a session."""
-    return [
-        ResourceTemplate(
-            uriTemplate=f"{_SESSIONS}/{{session_id}}", name="session", mimeType=_JSON,
-            description=f"The last {_MOST_MESSAGES} messages of a conversation, oldest first.",
-        )
-    ]  # fmt: skip
+RESOURCES = [
+    Resource(
+        uri=AnyUrl(_PROFILE), name="profile", mimeType="text/plain",
+        description="What is true of the user now, one line for each memory.",
+    ),
+    Resource(
+        uri=AnyUrl(_SESSIONS), name="sessions", mimeType=_JSON,
+        description=f"The user's last {_MOST_SESSIONS} conversations, newest first.",
+    ),
+]  # fmt: skip
+TEMPLATES = [
+    ResourceTemplate(
+        uriTemplate=f"{_SESSIONS}/{{session_id}}", name="session", mimeType=_JSON,
+        description=f"The last {_MOST_MESSAGES} messages of a conversation, oldest first.",
+    )
+]  # fmt: skip
 
 
 def read(memory: KronvexMemory, user: str, uri: str) -> list[ReadResourceContents]:

@@ -13,14 +13,7 @@ from mcp.server import Server
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from pydantic import ValidationError
 
-from langchain_kronvex.core import __version__
-from langchain_kronvex.core.errors import (
-    InvalidInput,
-    KronvexError,
-    MemoryNotFound,
-    described,
-    printable,
-)
+from langchain_kronvex.core import __version__, errors
 from langchain_kronvex.core.options import explained
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.core.validation import check_flag
@@ -63,7 +56,7 @@ def create_mcp_server(
     """
     scope = Scope.of(user_id, session_id)
     if not scope:
-        raise InvalidInput("An MCP server needs a user: pass user_id.")
+        raise errors.InvalidInput("An MCP server needs a user: pass user_id.")
     return serve_scope(memory, lambda _: scope, read_only=read_only)
 
 
@@ -110,10 +103,10 @@ class _Handlers:
         return [types.TextContent(type="text", text=text)], data.model_dump(mode="json")
 
     async def list_resources(self) -> list[types.Resource]:
-        return resources.listed()
+        return resources.RESOURCES
 
     async def list_templates(self) -> list[types.ResourceTemplate]:
-        return resources.templates()
+        return resources.TEMPLATES
 
     async def read_resource(self, uri: Any) -> list[ReadResourceContents]:
         call = partial(resources.read, self.memory, self.scope().owner, str(uri))
@@ -146,13 +139,13 @@ async def _answered(work: Awaitable[T]) -> T:
     """Await work of the memory; an error of it says what to do, and quotes nothing."""
     try:
         return await work
-    except (InvalidInput, MemoryNotFound) as error:
+    except (errors.InvalidInput, errors.MemoryNotFound) as error:
         raise _refusal(str(error)) from None
     except Exception as error:  # noqa: BLE001 - the message may quote memory text
-        logger.error("a request failed: %s", described(error))  # noqa: TRY400
-        text = str(error) if isinstance(error, KronvexError) else "The memory failed."
+        logger.error("a request failed: %s", errors.described(error))  # noqa: TRY400
+        text = str(error) if isinstance(error, errors.KronvexError) else "The memory failed."
         raise McpError(types.ErrorData(code=types.INTERNAL_ERROR, message=text)) from None
 
 
 def _refusal(text: str) -> McpError:
-    return McpError(types.ErrorData(code=types.INVALID_PARAMS, message=printable(text)))
+    return McpError(types.ErrorData(code=types.INVALID_PARAMS, message=errors.printable(text)))

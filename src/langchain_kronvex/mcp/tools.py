@@ -14,20 +14,12 @@ from typing import Annotated, Any
 from mcp.types import Tool, ToolAnnotations
 from pydantic import BaseModel, Field
 
+from langchain_kronvex import tools
 from langchain_kronvex.core.context_lines import neutral
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.core.types import Memory, MemoryContext, Scope
 from langchain_kronvex.core.validation import MemoryType
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.tools import (
-    FORGET,
-    RECALL,
-    REMEMBER,
-    UNKNOWN,
-    ForgetInput,
-    RememberInput,
-    line_with_id,
-)
 
 INJECT_CONTEXT = (
     "Return what is known about a task or topic from earlier conversations with this user, as one "
@@ -48,7 +40,7 @@ TopK = Annotated[int, Field(ge=1, le=20, description="How many memories at most.
 Days = Annotated[float | None, Field(description="Days until it is erased.")]
 
 
-class RememberArguments(RememberInput, extra="forbid"):
+class RememberArguments(tools.RememberInput, extra="forbid"):
     """The arguments of `remember`."""
 
     pinned: bool = Field(default=False, description="Keep it for ever, whatever ttl_days says.")
@@ -70,7 +62,7 @@ class ContextArguments(BaseModel, extra="forbid"):
     top_k: TopK = 8
 
 
-class ForgetArguments(ForgetInput, extra="forbid"):
+class ForgetArguments(tools.ForgetInput, extra="forbid"):
     """The arguments of `forget`."""
 
 
@@ -140,14 +132,14 @@ def _remember(memory: KronvexMemory, scope: Scope, given: RememberArguments) -> 
     try:
         stored = memory.remember(**given.model_dump(), **asdict(scope))
     except MemoryNotFound:
-        raise MemoryNotFound(f"Nothing was remembered. {UNKNOWN}") from None
+        raise MemoryNotFound(f"Nothing was remembered. {tools.UNKNOWN}") from None
     said = "Already known" if stored.deduplicated else "Remembered"
-    return f"{said}: {line_with_id(stored)}", _stored(stored)
+    return f"{said}: {tools.line_with_id(stored)}", _stored(stored)
 
 
 def _recall(memory: KronvexMemory, scope: Scope, given: RecallArguments) -> Answer:
     found = memory.recall(**given.model_dump(), user_id=scope.owner)
-    lines = "\n".join(map(line_with_id, found))
+    lines = "\n".join(map(tools.line_with_id, found))
     return lines or "No memory matches.", _found(lines, found)
 
 
@@ -167,15 +159,15 @@ def _update(memory: KronvexMemory, scope: Scope, given: UpdateArguments) -> Answ
     known = memory.get(id_)
     # To the model, another user's memory looks like one that does not exist.
     if known is None or Scope(known.user_id, known.session_id).owner != scope.owner:
-        raise MemoryNotFound(UNKNOWN)
+        raise MemoryNotFound(tools.UNKNOWN)
     changed = memory.update(id_, **changes)
-    return f"Updated: {line_with_id(changed)}", _stored(changed)
+    return f"Updated: {tools.line_with_id(changed)}", _stored(changed)
 
 
 def _forget(memory: KronvexMemory, scope: Scope, given: ForgetArguments) -> Answer:
     id_ = given.id.strip()
     if not memory.forget(id=id_, user_id=scope.owner):
-        raise MemoryNotFound(UNKNOWN)
+        raise MemoryNotFound(tools.UNKNOWN)
     return "Forgotten.", Forgotten(forgotten=neutral(id_))
 
 
@@ -227,10 +219,12 @@ class MemoryTool:
 
 
 TOOLS = {
-    "remember": MemoryTool(REMEMBER, RememberArguments, Stored, _remember, reads=False),
-    "recall": MemoryTool(RECALL, RecallArguments, Found, _recall),
+    "remember": MemoryTool(tools.REMEMBER, RememberArguments, Stored, _remember, reads=False),
+    "recall": MemoryTool(tools.RECALL, RecallArguments, Found, _recall),
     "inject_context": MemoryTool(INJECT_CONTEXT, ContextArguments, Found, _inject_context),
     "update": MemoryTool(UPDATE, UpdateArguments, Stored, _update, reads=False, destroys=True),
-    "forget": MemoryTool(FORGET, ForgetArguments, Forgotten, _forget, reads=False, destroys=True),
+    "forget": MemoryTool(
+        tools.FORGET, ForgetArguments, Forgotten, _forget, reads=False, destroys=True
+    ),
     "profile": MemoryTool(PROFILE, ProfileArguments, Found, _profile),
 }

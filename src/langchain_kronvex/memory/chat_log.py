@@ -35,6 +35,7 @@ from langchain_kronvex.storage.backend import Kind, Page, Record, Selection, con
 from langchain_kronvex.storage.record import usual_key
 
 logger = logging.getLogger("langchain_kronvex")
+_LATEST = 100  # memories of the session that new exchanges are compared with
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,13 @@ class ChatLog:
         session = Scope(self.scope.owner, self.scope.session_id)
         return Selection(kind=kind, scope=session, ids=ids)
 
+    def records(
+        self, kind: Kind, *, newest_first: bool = True, limit: int | None = None, offset: int = 0
+    ) -> list[Record]:
+        """Return a page of the records of this session in the order of writing, or reversed."""
+        page = Page(newest_first=newest_first, limit=limit, offset=offset)
+        return self.engine.find(self.select(kind), page)
+
     @classmethod
     def of(cls, engine: Engine, session_id: str, user_id: str | None) -> ChatLog:
         """Return the log of a session.
@@ -70,8 +78,7 @@ class ChatLog:
         # One more than wanted: if it exists, the oldest turn that was read may be incomplete.
         limit = None if max_messages is None else max_messages + 1
         while True:
-            page = Page(newest_first=True, limit=limit)
-            found = self.engine.find(self.select("message"), page)
+            found = self.records("message", limit=limit)
             messages = [message for _, message in read_all(reversed(found))]
             if max_messages is None or limit is None:
                 return messages
@@ -118,6 +125,60 @@ class ChatLog:
             messages = list(dropwhile(lambda m: not isinstance(m, HumanMessage), messages))
         stages = _stages(self.scope, messages, unfinished, now)
         return [*said, *{stage.id: stage for stage in stages}.values()]
+
+    def remember(self, said: Iterable[tuple[str, str]]) -> None:
+        """Remember exchanges that have no messages here; an answer completes its question.
+
+        Exchanges that are remembered already stay as they are, with their dates.
+
+        Args:
+            said: The user's messages and the answers, "" for none, in the order they were said;
+                `before_save` has seen them.
+        """
+        now = self.engine.clock()
+        latest = self.records("memory", limit=_LATEST)
+        there = {record.content: record for record in latest}
+        asked_lately = {record.search_text for record in latest}
+        changed: dict[str, Record] = {}
+        for user, answer in filter(any, said):
+            question = _cut(exchange_content(user, None)) if user else ""
+            content = _cut(
+                exchange_content(user, answer or None) if user else answer_content(answer)
+            )
+            if content in there or content in changed or (user in asked_lately and not answer):
+                continue
+            new = memory_record(self.scope, content, now, search_text=user or None)
+            if asked := there.pop(question, None):
+                new = replace(asked, content=content, completes=True, base=asked)
+                new = replace(new, key=usual_key(new))  # it may have been superseded
+            changed[content] = new
+        self.engine.add(list(changed.values()), now)
+
+    def correct_answer(
+        self, exchange: Record, gone: Sequence[Record], answer: BaseMessage, whole: str
+    ) -> str:
+        """Store an answer in place of others of its turn, in one step; return the exchange's id.
+
+        Args:
+            exchange: The remembered exchange.
+            gone: The messages that the answer replaces; it takes the place of the first.
+            answer: The answer; `before_save` has seen it.
+            whole: All that answers the question now.
+        """
+        now, question = self.engine.clock(), exchange.search_text or ""
+        stored = self.drafts([answer], now, remember=False)
+        leaving = list(gone)
+        if leaving:  # the history keeps its order
+            stored = [replace(leaving.pop(0), content=stored[0].content, completes=True)]
+        content = exchange_content(question, whole) if question else answer_content(whole)
+        content = _cut(content)
+        if content != exchange.content:  # changed in place, the index would keep the old words
+            leaving.append(exchange)
+            key = content_key(exchange.type, content)
+            stored.append(replace(exchange, id=uuid.uuid4().hex, content=content, key=key))
+        left = [replace(each, expires_at=now, pinned=False, completes=True) for each in leaving]
+        last = self.engine.add([*left, *stored], now)[-1]
+        return last.id if last.kind == "memory" else exchange.id
 
     def delete(self, message: str | BaseMessage) -> int:
         """Erase the messages with an id, or equal to a message; return how many.

@@ -14,16 +14,9 @@ from functools import partial
 from itertools import compress
 from typing import Literal
 
+from langchain_kronvex.core import errors
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter, OnError, notify
-from langchain_kronvex.core.errors import (
-    ConfigurationError,
-    ErasurePending,
-    InvalidInput,
-    MemoryClosed,
-    MemoryNotFound,
-    described,
-)
 from langchain_kronvex.core.threads import Threads
 from langchain_kronvex.core.types import MemoryStats, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
@@ -31,7 +24,8 @@ from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_emb
 from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.embedder import BackgroundEmbedder
 from langchain_kronvex.memory.recalling.recaller import AccessCounter, Recaller
-from langchain_kronvex.memory.retainer import Retainer
+from langchain_kronvex.memory.retainer import Eraser, Retainer
+from langchain_kronvex.memory.spans import SPANS, UNTRACED
 from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Replacement, Selection
 from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.urls import is_remote, open_backend, resolve_agent_id, resolve_url
@@ -40,10 +34,6 @@ logger = logging.getLogger("langchain_kronvex")
 OnFailure = Literal["degrade", "raise"]  # of the memory in a chat
 # Reads that hardly wait: with as many threads as tasks, 64 tasks read 10 % less a second.
 _COMPUTING_THREADS = {"sqlite": 2, "postgresql": 4}
-
-_ERASE_AFTER_SECONDS = 0.5
-# The pause before the next erasure, in durations of the last: writers have to wait during one.
-_PAUSE_FACTOR = 20
 
 
 class DegradedTurns:
@@ -57,7 +47,7 @@ class DegradedTurns:
     def report(self, error: Exception, *, in_chat: bool = True) -> None:
         """Count one turn, log the error without any memory text, and call `on_error`."""
         self.count += 1
-        self.last_error = described(error)
+        self.last_error = errors.described(error)
         chat = ", the chat goes on" if in_chat else ""
         logger.warning("memory degraded%s: %s", chat, self.last_error)
         notify(self._on_error, error)
@@ -72,38 +62,12 @@ class DegradedTurns:
         """
         try:
             yield
-        except (InvalidInput, MemoryClosed):
+        except (errors.InvalidInput, errors.MemoryClosed):
             raise
         except Exception as error:
             if on_error == "raise":
                 raise
             (report or self.report)(error)
-
-
-class Eraser:
-    """Erases many deletions at once.
-
-    Because erasing rewrites the file, it is delayed a little; longer for larger files.
-
-    Attributes:
-        pause_seconds: The present delay.
-    """
-
-    def __init__(
-        self, backend: MemoryBackend, writer: BackgroundWriter, clock: Callable[[], datetime]
-    ) -> None:
-        self._backend, self._writer, self._clock = backend, writer, clock
-        self.pause_seconds = _ERASE_AFTER_SECONDS
-
-    def wake(self) -> None:
-        """Erase in the background; cheap enough to call after every deletion."""
-        self._writer.submit("erasing", self._erase, once=True, delay_seconds=self.pause_seconds)
-
-    def _erase(self) -> None:
-        began = time.monotonic()
-        self._backend.finish_erasing(self._clock())
-        took = time.monotonic() - began
-        self.pause_seconds = max(_ERASE_AFTER_SECONDS, took * _PAUSE_FACTOR)
 
 
 class Engine:
@@ -211,6 +175,13 @@ class Engine:
         With the bundled embeddings, memories are stored together with their vectors; other vectors
         are fetched in the background.
         """
+        span = SPANS.begin and SPANS.begin("kronvex.remember", self.backend.location, {})
+        with span or UNTRACED as counts:
+            stored = self._add(records, now)
+            counts["records"] = len(stored)
+        return stored
+
+    def _add(self, records: Sequence[Record], now: datetime) -> list[Record]:
         if self.backend.is_remote or not records:  # a server embeds the memories
             return self.backend.add(records, now) if records else []
         model = self.model.current
@@ -266,7 +237,7 @@ class Engine:
         """
         record = self.find_memory(id_)
         if record is None:
-            raise MemoryNotFound()
+            raise errors.MemoryNotFound()
         new = replace(self.before_save.memory(changed(record), record), base=record)
         if new.content == record.content:
             self.backend.change(new, self.clock())
@@ -276,7 +247,7 @@ class Engine:
         self.model.forget_queries()
         try:
             self.backend.change(with_vector, self.clock(), maker)
-        except ErasurePending:
+        except errors.ErasurePending:
             self.eraser.wake()
             raise
         finally:
@@ -286,15 +257,18 @@ class Engine:
 
     def erase(self, chosen: Selection) -> int:
         """Erase records permanently, and drop what is waiting to be saved; return how many."""
-        if chosen.ids is None and chosen.keys is None:
-            scope = chosen.scope
-            self.writer.discard(lambda lane: _is_within(lane, scope))
-            self.threads.wait_for_saves(self.settings.timeout_seconds)
-        self.model.forget_queries()
-        try:
-            return self.delete(chosen)
-        finally:
-            self.erasures += 1
+        span = SPANS.begin and SPANS.begin("kronvex.forget", self.backend.location, {})
+        with span or UNTRACED as counts:
+            if chosen.ids is None and chosen.keys is None:
+                scope = chosen.scope
+                self.writer.discard(lambda lane: _is_within(lane, scope))
+                self.threads.wait_for_saves(self.settings.timeout_seconds)
+            self.model.forget_queries()
+            try:
+                counts["records"] = erased = self.delete(chosen)
+            finally:
+                self.erasures += 1
+        return erased
 
     def delete(self, chosen: Selection) -> int:
         """Erase records permanently; return how many.
@@ -304,7 +278,7 @@ class Engine:
         """
         try:
             return self.backend.delete(chosen, self.clock())
-        except ErasurePending:
+        except errors.ErasurePending:
             self.eraser.wake()
             raise
 
@@ -322,14 +296,14 @@ class Engine:
         """Return the figures of the store and of the background work."""
         writers = (self.writer, self._embedding_writer, *self.further_writers)
         stored = self.backend.stats(self.clock())
-        errors = [*(w.last_error for w in writers), stored.last_error, self.degraded.last_error]
+        told = [*(w.last_error for w in writers), stored.last_error, self.degraded.last_error]
         return replace(
             stored,
             unembedded=stored.unembedded if self.model.current else 0,
             pending=stored.pending + sum(writer.pending for writer in writers),
             failed=stored.failed + sum(writer.failed for writer in writers),
             degraded=self.degraded.count,
-            last_error=next((e for e in errors if e), None),
+            last_error=next(filter(None, told), None),
         )
 
     # -- the end -------------------------------------------------------------------------------
@@ -384,7 +358,7 @@ def _model_for(url: str, embeddings: EmbeddingsChoice) -> EmbeddingModel | None:
     if not is_remote(url):
         return resolve_embeddings(embeddings)
     if embeddings is not None:
-        raise ConfigurationError(
+        raise errors.ConfigurationError(
             "embeddings cannot be chosen for a Kronvex API: the server embeds the memories. "
             "Leave the argument out, or keep the memories in sqlite:///path.db"
         )

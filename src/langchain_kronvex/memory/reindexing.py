@@ -8,12 +8,7 @@ from dataclasses import dataclass, field
 from langchain_core.embeddings import Embeddings
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from langchain_kronvex.core.errors import (
-    EmbeddingMismatch,
-    EmbeddingsError,
-    InvalidInput,
-    NotSupported,
-)
+from langchain_kronvex.core import errors
 from langchain_kronvex.core.progress import Progress, reporting
 from langchain_kronvex.embeddings.model import EmbeddingModel
 from langchain_kronvex.embeddings.providers import resolve_embeddings
@@ -47,7 +42,7 @@ class Reindexing:
 
     def __post_init__(self) -> None:
         if self.engine.backend.is_remote:
-            raise NotSupported(
+            raise errors.NotSupported(
                 "reindex: a Kronvex server embeds the memories itself; there is nothing to change "
                 "from here."
             )
@@ -56,7 +51,7 @@ class Reindexing:
             chosen = current.embeddings
         model = None if chosen is None else resolve_embeddings(chosen)
         if model is None:
-            raise InvalidInput(
+            raise errors.InvalidInput(
                 "Say which embeddings to index with: reindex('openai:text-embedding-3-small'), or "
                 "any LangChain Embeddings. This memory was opened without any."
             )
@@ -90,7 +85,9 @@ class Reindexing:
                 total = max(total, done)  # others may be writing
                 tell(done, total)
                 if self.abandoned:
-                    raise EmbeddingsError("The reindexing was abandoned; call it again to go on.")
+                    raise errors.EmbeddingsError(
+                        "The reindexing was abandoned; call it again to go on."
+                    )
 
     def _embed(self, batch: Sequence[Unembedded]) -> list[Unembedded]:
         retrying = Retrying(
@@ -103,4 +100,6 @@ class Reindexing:
 
 
 def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, EmbeddingsError) and not isinstance(error, EmbeddingMismatch)
+    return isinstance(error, errors.EmbeddingsError) and not isinstance(
+        error, errors.EmbeddingMismatch
+    )

@@ -1,4 +1,4 @@
-"""Erases what a retention does not keep: on request, or in the background, a little at a time."""
+"""Erasing in the background: the bytes of deletions, and what a retention does not keep."""
 
 from __future__ import annotations
 
@@ -27,6 +27,35 @@ logger = logging.getLogger("langchain_kronvex")
 _FULL_PAUSE_SECONDS = 86_400.0  # from one run that looks at all owners to the next
 _SLICE_SECONDS = 0.05  # of work, then of a pause, in which others write
 _BATCH = 500  # memories deleted at once, while other writers of the owner or the file wait
+_ERASE_AFTER_SECONDS = 0.5
+# The pause before the next erasure, in durations of the last: writers have to wait during one.
+_PAUSE_FACTOR = 20
+
+
+class Eraser:
+    """Erases many deletions at once.
+
+    Because erasing rewrites the file, it is delayed a little; longer for larger files.
+
+    Attributes:
+        pause_seconds: The present delay.
+    """
+
+    def __init__(
+        self, backend: MemoryBackend, writer: BackgroundWriter, clock: Callable[[], datetime]
+    ) -> None:
+        self._backend, self._writer, self._clock = backend, writer, clock
+        self.pause_seconds = _ERASE_AFTER_SECONDS
+
+    def wake(self) -> None:
+        """Erase in the background; cheap enough to call after every deletion."""
+        self._writer.submit("erasing", self._erase, once=True, delay_seconds=self.pause_seconds)
+
+    def _erase(self) -> None:
+        began = time.monotonic()
+        self._backend.finish_erasing(self._clock())
+        took = time.monotonic() - began
+        self.pause_seconds = max(_ERASE_AFTER_SECONDS, took * _PAUSE_FACTOR)
 
 
 @dataclass(slots=True)

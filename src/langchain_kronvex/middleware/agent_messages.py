@@ -8,13 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise, takewhile
 from typing import Any, TypeGuard
 
-from langchain_core.messages import (
-    AIMessage,
-    BaseMessage,
-    HumanMessage,
-    SystemMessage,
-    ToolMessage,
-)
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
 from langchain_kronvex.core.context_lines import PLACEHOLDER
 from langchain_kronvex.core.messages import exchange_content, is_notice, text_of, visible_texts

@@ -13,12 +13,11 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-import uuid
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage
@@ -26,14 +25,8 @@ from langchain_core.tracers.context import register_configure_hook
 from typing_extensions import TypedDict
 
 from langchain_kronvex.core.errors import StoreBusy
-from langchain_kronvex.core.messages import (
-    answer_content,
-    answer_in,
-    exchange_content,
-    text_of,
-)
+from langchain_kronvex.core.messages import answer_in, text_of
 from langchain_kronvex.core.types import MemoryContext, Scope
-from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 from langchain_kronvex.langchain.chat_turn import Turn
 from langchain_kronvex.memory.chat_log import ChatLog, read_all
 from langchain_kronvex.memory.recalling.recall_context import ContextOptions
@@ -44,7 +37,9 @@ from langchain_kronvex.middleware.agent_messages import (
     shown_texts,
     words_of_user,
 )
-from langchain_kronvex.storage.backend import Kind, Page, Record, content_key
+
+if TYPE_CHECKING:
+    from langchain_kronvex.storage.backend import Record
 
 # A turn may be interrupted for days, while memories are forgotten elsewhere.
 CONTEXT_SECONDS = 300.0
@@ -111,10 +106,7 @@ class AgentTurn(Turn):
         self.saved |= saved
 
     def context_for(
-        self,
-        messages: Sequence[BaseMessage],
-        words: Sequence[BaseMessage],
-        options: ContextOptions,
+        self, messages: Sequence[BaseMessage], words: Sequence[BaseMessage], options: ContextOptions
     ) -> str:
         """Return the context of the turn, recalled for its first model call.
 
@@ -148,7 +140,10 @@ class AgentTurn(Turn):
         """Return the messages that are not stored yet; look up the exchange of stored ones."""
         stored = self.memory.engine.before_save.message
         try:
-            there = {name_of(message) for _, message in read_all(self._latest("message"))}
+            there = {
+                name_of(message)
+                for _, message in read_all(self._log().records("message", limit=LOOK_BACK))
+            }
             names = [name_of(stored(word)) for word in words]
             if names[-1] in there and (exchange := self._exchange_of(words[-1])):
                 self.exchange = exchange.id
@@ -162,7 +157,7 @@ class AgentTurn(Turn):
         if question is None or not isinstance(messages[0], AIMessage):
             Turn._write(self, messages)
             return
-        latest = read_all(self._latest("message"))
+        latest = read_all(self._log().records("message", limit=LOOK_BACK))
         replies = list(takewhile(lambda said: said[1].id != question.id, latest))[::-1]
         exchange = self._exchange_of(question)
         if all(message.id != messages[0].id for _, message in replies):
@@ -176,9 +171,8 @@ class AgentTurn(Turn):
         self, exchange: Record, replies: list[tuple[Record, BaseMessage]], answer: BaseMessage
     ) -> None:
         """Store an answer in place of those of the turn that have left the agent's state."""
-        engine, present = self.memory.engine, {message.id for message in self._state}
-        question, now = exchange.search_text or "", engine.clock()
-        before = answer_in(exchange.content, question)
+        present = {message.id for message in self._state}
+        before = answer_in(exchange.content, exchange.search_text or "")
         stays: list[str] = []
         gone: list[Record] = []
         for record, message in replies:
@@ -188,33 +182,17 @@ class AgentTurn(Turn):
                     gone.append(record)
                 elif not self.again:
                     stays.append(text)
-        stored = self._log().drafts([answer], now, remember=False)
-        if gone:  # the history keeps its order
-            stored = [replace(gone.pop(0), content=stored[0].content, completes=True)]
-        said = " ".join([*stays, text_of(answer)])
-        content = exchange_content(question, said) if question else answer_content(said)
-        content = content[:MAX_CONTENT_CHARS]
-        if content != exchange.content:  # changed in place, the index would keep the old words
-            gone.append(exchange)
-            key = content_key(exchange.type, content)
-            stored.append(replace(exchange, id=uuid.uuid4().hex, content=content, key=key))
-        left = [replace(each, expires_at=now, pinned=False, completes=True) for each in gone]
-        last = engine.add([*left, *stored], now)[-1]
-        self.exchange = last.id if last.kind == "memory" else exchange.id
+        whole = " ".join([*stays, text_of(answer)])
+        self.exchange = self._log().correct_answer(exchange, gone, answer, whole)
 
     def _exchange_of(self, question: BaseMessage) -> Record | None:
         """Return the exchange that a question began, if it is still remembered."""
         words = text_of(self.memory.engine.before_save.message(question))
-        for record in self._latest("memory"):
+        for record in self._log().records("memory", limit=LOOK_BACK):
             asked = record.search_text and record.search_text == words
             if record.id == self.exchange if self.exchange else asked:
                 return record
         return None
-
-    def _latest(self, kind: Kind) -> list[Record]:
-        """Return the latest records of the session, newest first."""
-        page = Page(newest_first=True, limit=LOOK_BACK)
-        return self.memory.engine.find(self._log().select(kind), page)
 
     def _log(self) -> ChatLog:
         return ChatLog.of(self.memory.engine, self.session_id, self.scope.user_id)

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
-from langchain_kronvex.consolidation.chat_models import chat_model
+from langchain_kronvex.consolidation.model_calls import chat_model
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server.api import agents, memories, recall, status

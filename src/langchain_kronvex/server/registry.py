@@ -61,10 +61,8 @@ class ItemTable:
         place: Any = {"kind": "item", "scope": self._place, "type": self._name, "key": key}
         texts: Any = {"content": content, "metadata": metadata}
         item = Record(id=uuid.uuid4().hex, created_at=now, **place, **texts)
-        try:
-            return self._backend.add([item], now)[0]
-        finally:
-            self._cache = (None, {})
+        with self._changing() as backend:
+            return backend.add([item], now)[0]
 
     def find(self, key: str, *, current: bool = False) -> Record | None:
         """Return the item with this key; with `current`, as it is in the store at this moment."""
@@ -73,11 +71,8 @@ class ItemTable:
     def find_cached(self, key: str) -> Record | None:
         """Return an item that was looked up within the last second, without asking the store."""
         version, found = self._cache
-        return (
-            None
-            if self.is_fast or version != _second()
-            else next(iter(found.get((key,), ())), None)
-        )
+        is_known = not self.is_fast and version == _second()
+        return next(iter(found.get((key,), ())), None) if is_known else None
 
     def all(self, *, current: bool = False) -> Sequence[Record]:
         """Return every item, newest first."""
@@ -85,26 +80,26 @@ class ItemTable:
 
     def change(self, item: Record) -> None:
         """Write the metadata of an item."""
-        try:
-            self._backend.add([replace(item, completes=True)], self._clock())
-        finally:
-            self._cache = (None, {})
+        with self._changing() as backend:
+            backend.add([replace(item, completes=True)], self._clock())
 
     def swap(self, item: Record, content: str, metadata: Mapping[str, Any]) -> bool:
         """Put another item under the same key, unless one with another content is there now."""
         new = replace(item, id=uuid.uuid4().hex, content=content, metadata=metadata)
-        try:
-            wanted = Replacement([new], expected=[item.content])
-            return self._backend.put(wanted, self._clock())
-        finally:
-            self._cache = (None, {})
+        with self._changing() as backend:
+            return backend.put(Replacement([new], expected=[item.content]), self._clock())
 
     def remove(self, key: str) -> None:
         """Erase an item."""
         chosen = Selection(kind="item", scope=self._place, keys=(key,))
+        with self._changing() as backend:
+            backend.delete(chosen, self._clock())
+
+    @contextmanager
+    def _changing(self) -> Iterator[MemoryBackend]:
         try:
-            self._backend.delete(chosen, self._clock())
-        finally:
+            yield self._backend
+        finally:  # also after a failure, which may have written
             self._cache = (None, {})
 
     def _read(self, keys: tuple[str, ...] | None = None, *, current: bool = False) -> list[Record]:
@@ -342,22 +337,6 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def create_user_key(
-    url: str, name: str, user_id: str, agent_ids: Sequence[str] = ()
-) -> tuple[ApiKey, str]:
-    """Create a key that opens one user's memories over MCP; return the key and its secret.
-
-    Raises:
-        InvalidInput: a value does not fit.
-        ConfigurationError: several agents are named.
-    """
-    if len(agent_ids) > 1:
-        raise ConfigurationError("A key with a user is for one agent; create a key for each.")
-    agent_id = resolve_agent_id(agent_ids[0] if agent_ids else None)
-    with open_registry(url) as (keys, _):
-        return keys.create(name, user_id, agent_id)
-
-
 @contextmanager
 def open_registry(url: str) -> Iterator[tuple[ApiKeys, Agents]]:
     """Open the keys and agents of a store."""
@@ -365,14 +344,26 @@ def open_registry(url: str) -> Iterator[tuple[ApiKeys, Agents]]:
         yield ApiKeys(backend, backend.clock), Agents(backend, backend.clock)
 
 
-def create_key(url: str, name: str, agent_ids: Sequence[str] = ()) -> tuple[ApiKey, str]:
-    """Create a key and give it the agents named; return the key and its secret.
+def create_key(
+    url: str, name: str, agent_ids: Sequence[str] = (), user_id: str | None = None
+) -> tuple[ApiKey, str]:
+    """Create a key; return it and its secret.
 
-    The first such key also gets the agents that were made while the server had no keys.
+    A key of the REST API gets the agents named. The first such key also gets the agents that were
+    made while the server had no keys. A key with a user opens that user's memories of one agent,
+    over MCP only.
 
     Raises:
-        ConfigurationError: one of the agents belongs to another key.
+        InvalidInput: a value does not fit.
+        ConfigurationError: one of the agents belongs to another key; or there are several of a key
+            with a user.
     """
+    if user_id is not None:
+        if len(agent_ids) > 1:
+            raise ConfigurationError("A key with a user is for one agent; create a key for each.")
+        agent_id = resolve_agent_id(next(iter(agent_ids), None))
+        with open_registry(url) as (keys, _):
+            return keys.create(name, user_id, agent_id)
     wanted = [check_agent_id(agent_id) for agent_id in agent_ids]
     with open_registry(url) as (keys, agents):
         is_first = all(key.user_id is not None for key in keys.all())

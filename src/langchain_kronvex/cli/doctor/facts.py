@@ -21,16 +21,10 @@ from langchain_kronvex.core.errors import KronvexError, StoreBusy, StoreError
 from langchain_kronvex.core.types import MemoryStats, SessionSummary, UserSummary
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
 from langchain_kronvex.memory.memory import KronvexMemory
+from langchain_kronvex.storage import urls
 from langchain_kronvex.storage.backend import StoreCondition
 from langchain_kronvex.storage.rest.outbox import files as outbox_files
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
-from langchain_kronvex.storage.urls import (
-    is_postgres,
-    is_remote,
-    require_store,
-    resolve_agent_id,
-    url_and_reason,
-)
 
 Kind = Literal["ram", "file", "postgres", "api", "unknown"]
 _TIMEOUT_SECONDS = 2.0
@@ -102,7 +96,7 @@ class Facts:
 
 def gather(asked: argparse.Namespace) -> Facts:
     """Return the facts about the store that the options name."""
-    url, url_reason = url_and_reason(asked.url)
+    url, url_reason = urls.url_and_reason(asked.url)
     agent_reason = "the argument" if asked.agent else "KRONVEX_AGENT_ID"
     if not asked.agent and not os.environ.get("KRONVEX_AGENT_ID"):
         agent_reason = "the default"
@@ -118,16 +112,16 @@ def gather(asked: argparse.Namespace) -> Facts:
         file = with_probe(file)
     return Facts(
         now=datetime.now(timezone.utc), url=shown, url_reason=url_reason, kind=kind,
-        agent_id=resolve_agent_id(asked.agent), agent_reason=agent_reason, model=model,
+        agent_id=urls.resolve_agent_id(asked.agent), agent_reason=agent_reason, model=model,
         model_error=model_error, file=file, store=store, error=failed, outboxes=_outboxes(),
         software=_software(), extras={name: bool(find_spec(m)) for name, m in _EXTRAS.items()},
     )  # fmt: skip
 
 
 def _kind(url: str) -> Kind:
-    if is_remote(url):
+    if urls.is_remote(url):
         return "api"
-    if is_postgres(url):
+    if urls.is_postgres(url):
         return "postgres"
     if not url.startswith("sqlite://"):
         return "unknown"
@@ -143,7 +137,7 @@ def _open(
     shown = "…" if kind == "unknown" else shown
     embeddings: EmbeddingsChoice = None if kind == "api" else False
     try:
-        require_store(url)
+        urls.require_store(url)
         with KronvexMemory(
             url, agent_id=agent, embeddings=embeddings, read_only=True,
             timeout_seconds=_TIMEOUT_SECONDS,

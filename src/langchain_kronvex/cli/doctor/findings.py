@@ -18,10 +18,7 @@ _MOST_LOG_BYTES = 256 << 20
 _MOST_SKEW_SECONDS = 60.0
 _ADVICE: tuple[tuple[type[errors.KronvexError], str], ...] = (
     (errors.StoreBusy, "End the process that holds the store, or wait until it is done."),
-    (
-        errors.NotAStore,
-        "Choose another path, or restore the file if it was a store.",
-    ),
+    (errors.NotAStore, "Choose another path, or restore the file if it was a store."),
     (errors.SchemaTooNew, "Run: pip install -U langchain-kronvex"),
     (errors.Unauthorized, "Set KRONVEX_API_KEY to a key of this server (langchain-kronvex keys)."),
     (errors.AgentNotFound, "Check KRONVEX_AGENT_ID or --agent, and that the key is of the agent."),

@@ -20,6 +20,7 @@ from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory,
 from langchain_kronvex.memory.conversions import is_document, to_recalled
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.memory.recalling.recaller import check_order
+from langchain_kronvex.memory.spans import SPANS, UNTRACED
 from langchain_kronvex.recall.features import asks_nothing
 from langchain_kronvex.recall.order import is_said_again
 from langchain_kronvex.recall.request import RecallRequest
@@ -71,7 +72,11 @@ def prompt_context(
 
     if not request.query.strip() or (not request.threshold and asks_nothing(request.query)):
         return unanswered()
-    found = engine.recaller.context(request, max_tokens, shown, order_by, unanswered)
+    asked = {"top_k": request.top_k}
+    span = SPANS.begin and SPANS.begin("kronvex.recall", engine.backend.location, asked)
+    with span or UNTRACED as counts:
+        found = engine.recaller.context(request, max_tokens, shown, order_by, unanswered)
+        counts |= {"hits": len(found.memories), "degraded": found.degraded}
     if found.memories == known.memories:
         return found
     text = "\n".join(filter(None, (known.context, found.context)))

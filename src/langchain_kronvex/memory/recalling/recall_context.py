@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
+from langchain_core.callbacks import CallbackManager
+from langchain_core.runnables.config import ensure_config
 from pydantic import BaseModel, ConfigDict, SkipValidation
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.options import CheckedOptions
 from langchain_kronvex.core.types import MemoryContext, MemoryTypes, OrderBy, Scope
+from langchain_kronvex.memory.conversions import to_document
 from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.memory.recalling.tracing import traced
+
+logger = logging.getLogger("langchain_kronvex")
+RUN_NAME = "KronvexMemory"
 
 
 class RecallConditions(CheckedOptions, BaseModel):
@@ -88,5 +95,27 @@ def recall_context(
             already_shown=already_shown, profile_tokens=options.profile_tokens,
             **options.conditions(),
         )  # fmt: skip
-        return traced(query, recall)
+        return _traced(query, recall)
     return MemoryContext(degraded=True)
+
+
+def _traced(query: str, recall: Callable[[], MemoryContext]) -> MemoryContext:
+    """Recall as a retriever run below the run of the current context, so that traces show it."""
+    config = ensure_config()
+    manager = CallbackManager.configure(
+        config.get("callbacks"),
+        inheritable_tags=config.get("tags"),
+        inheritable_metadata=config.get("metadata"),
+    )
+    run = manager.on_retriever_start(None, query, name=RUN_NAME)
+    began = time.perf_counter()
+    try:
+        context = recall()
+    except BaseException as error:
+        run.on_retriever_error(error)
+        raise
+    milliseconds = 1000 * (time.perf_counter() - began)
+    shown = context.memories if run.handlers else ()  # nobody looks, and documents take time
+    run.on_retriever_end([to_document(memory) for memory in shown])
+    logger.debug("recalled %d memories in %.1f ms", len(context.memories), milliseconds)
+    return context

@@ -14,31 +14,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_core.messages import BaseMessage
 
+from langchain_kronvex.core import errors
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.context_lines import context_text, within
-from langchain_kronvex.core.errors import (
-    EmbeddingMismatch,
-    EmbeddingsError,
-    InvalidInput,
-    MemoryNotFound,
-)
 from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.messages import exchange_contents
-from langchain_kronvex.core.types import (
-    MemoryContext,
-    MemoryTypes,
-    OrderBy,
-    RecalledMemory,
-    Scope,
-)
+from langchain_kronvex.core.types import MemoryContext, MemoryTypes, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.embeddings.model import ModelInUse
 from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.conversions import to_recalled
 from langchain_kronvex.memory.recalling.explaining import explanation, is_gone
 from langchain_kronvex.memory.recalling.reranking import CANDIDATES, reranked
+from langchain_kronvex.memory.spans import SPANS, UNTRACED
 from langchain_kronvex.recall.features import is_unanswered
 from langchain_kronvex.recall.order import Candidate, beside_derived, derived_first, newest_first
 from langchain_kronvex.recall.request import RecallRequest
@@ -182,11 +172,15 @@ class Recaller:
         If `distinct`, only the most similar of memories with the same text is returned.
         """
         check_order(order_by)
-        shown = self._of_open_turn() if distinct else None
-        matches, is_reranked = self._best(request, shown, self.matches)
-        found = self._recalled(matches)
-        if order_by == "confidence":
-            found = _in_default_order(request.query, matches, found, is_reranked)
+        asked = {"top_k": request.top_k}
+        span = SPANS.begin and SPANS.begin("kronvex.recall", self.backend.location, asked)
+        with span or UNTRACED as counts:
+            shown = self._of_open_turn() if distinct else None
+            matches, is_reranked = self._best(request, shown, self.matches)
+            found = self._recalled(matches)
+            if order_by == "confidence":
+                found = _in_default_order(request.query, matches, found, is_reranked)
+            counts["hits"] = len(found)
         self.accesses.count(memory.id for memory in found if request.is_counted)
         return found
 
@@ -209,7 +203,7 @@ class Recaller:
         # At the beginning of time nothing has expired.
         record = next(iter(self.backend.find(chosen, Page(), _BEGINNING)), None)
         if record is None:
-            raise MemoryNotFound(_NOT_THEIRS)
+            raise errors.MemoryNotFound(_NOT_THEIRS)
         matches, is_reranked = self._best(request, in_turn if distinct else None, self.matches)
         ordered = found = self._recalled(matches)
         if order_by == "confidence":
@@ -218,7 +212,7 @@ class Recaller:
         if not is_gone(record, request):
             weighed = self.with_vector(request, partial(self.backend.weigh, record=record))
             if weighed is None:
-                raise MemoryNotFound(_NOT_THEIRS)
+                raise errors.MemoryNotFound(_NOT_THEIRS)
         return explanation(
             record,
             request,
@@ -245,7 +239,7 @@ class Recaller:
         degraded = False
         try:
             matches, is_reranked = self._best(request, already_shown, self.matches)
-        except EmbeddingsError as error:
+        except errors.EmbeddingsError as error:
             degraded = True
             self.report_degraded(error)
             matches, is_reranked = self._best(request, already_shown, self.backend.recall)
@@ -275,12 +269,14 @@ class Recaller:
                 return ask(
                     replace(request, vector=vector, model=model.name, is_encoded=not model.is_local)
                 )
-            except EmbeddingMismatch:
+            except errors.EmbeddingMismatch:
                 following = self.model.after(model)
                 if following is None:
                     raise
                 model = following
-        raise EmbeddingMismatch("The memory was reindexed repeatedly during one recall; try again.")
+        raise errors.EmbeddingMismatch(
+            "The memory was reindexed repeatedly during one recall; try again."
+        )
 
     def not_to_repeat(self, already_shown: Collection[str]) -> set[str]:
         """Return the texts that a context must not repeat: of the prompt and of open turns.
@@ -365,7 +361,7 @@ class Recaller:
 def check_order(order_by: object) -> None:
     """Raise `InvalidInput` if it is not an order."""
     if order_by not in ("confidence", "similarity"):
-        raise InvalidInput(
+        raise errors.InvalidInput(
             f"order_by must be 'confidence' or 'similarity', not {checks.shown(order_by)}."
         )
 

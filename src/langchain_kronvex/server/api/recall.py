@@ -11,14 +11,7 @@ from fastapi import Request
 from langchain_kronvex.core.context_lines import context_text, within
 from langchain_kronvex.core.types import RecalledMemory
 from langchain_kronvex.server import queries
-from langchain_kronvex.server.api import responses
-from langchain_kronvex.server.api.requests import (
-    ExplainBody,
-    InjectBody,
-    RecallBody,
-    RememberBody,
-    stored_id,
-)
+from langchain_kronvex.server.api import requests, responses
 from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.http.endpoint import guarded_router
 from langchain_kronvex.server.service import AgentInUse, service_of
@@ -28,7 +21,7 @@ router = guarded_router("memory", _PREFIX)
 
 
 @router.post("/recall", response_model=responses.RecallAnswer)
-def recall(agent: AgentInUse, body: RecallBody, request: Request) -> dict[str, Any]:
+def recall(agent: AgentInUse, body: requests.RecallBody, request: Request) -> dict[str, Any]:
     """Find the `top_k` most similar memories, by confidence and updates first."""
     service, scope = service_of(request), body.scope
     if service.settings.all_sessions and not scope:
@@ -43,19 +36,19 @@ def recall(agent: AgentInUse, body: RecallBody, request: Request) -> dict[str, A
 
 
 @router.post("/explain", response_model=responses.ExplainAnswer)
-def explain(agent: AgentInUse, body: ExplainBody) -> dict[str, Any]:
+def explain(agent: AgentInUse, body: requests.ExplainBody) -> dict[str, Any]:
     """Explain why `/recall` with the same fields returns a memory, or does not.
 
     Without ids, the memory is one of the agent's own.
     """
     recaller = agent.memory.engine.recaller
     asked = recaller.request(body.query, body.scope, **body.conditions())
-    id_ = stored_id(body.memory_id)
+    id_ = requests.stored_id(body.memory_id)
     return asdict(recaller.explain(asked, id_, "confidence", distinct=False))
 
 
 @router.post("/remember", status_code=201, response_model=responses.MemoryAnswer)
-def remember(agent_id: str, body: RememberBody, request: Request) -> JsonResponse:
+def remember(agent_id: str, body: requests.RememberBody, request: Request) -> JsonResponse:
     """Store one memory. The first one makes an agent with a readable name.
 
     The same text of the same type, for the same session or user, is stored once: its dates are
@@ -72,7 +65,9 @@ def remember(agent_id: str, body: RememberBody, request: Request) -> JsonRespons
 
 
 @router.post("/inject-context", response_model=responses.ContextAnswer)
-def inject_context(agent: AgentInUse, body: InjectBody, request: Request) -> dict[str, Any]:
+def inject_context(
+    agent: AgentInUse, body: requests.InjectBody, request: Request
+) -> dict[str, Any]:
     """Recall memories and format them as text for a prompt, one line for each memory.
 
     A blank message gives the profile: what is true of the user now.

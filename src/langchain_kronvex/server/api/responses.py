@@ -7,12 +7,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, create_model
 from starlette.responses import Response
 
 from langchain_kronvex.core import __version__
+from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.types import Memory, RecalledMemory, SessionSummary
 
 VERSION = __version__
@@ -111,26 +112,13 @@ class RecallAnswer(Answer):
     memories: list[FlatResult]
 
 
-class ExplainAnswer(Answer):
-    """Why a memory is recalled, or what keeps it out; `shares` add up to the relevance."""
-
-    id: str
-    kept_out: list[str]
-    place: int | None
-    of: int
-    top_k: int
-    threshold: float
-    rank_by_similarity: int | None
-    rank_by_confidence: int | None
-    rank: int | None
-    shares: dict[str, float]
-    terms: dict[str, float]
-    relevance: float
-    similarity: float
-    probability: float
-    recency: float
-    frequency: float
-    confidence: float
+_explained: Any = {name: (kind, ...) for name, kind in get_type_hints(Explanation).items()}
+ExplainAnswer = create_model(
+    "ExplainAnswer",
+    __base__=Answer,
+    __doc__="Why a memory is recalled, or what keeps it out; `shares` add up to the relevance.",
+    **_explained,
+)
 
 
 class ContextAnswer(Answer):

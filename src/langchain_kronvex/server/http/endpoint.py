@@ -40,10 +40,10 @@ class Endpoint(APIRoute):
     """A route to a function of any of `request`, `agent`, `body`, `query` and the ids in the path.
 
     `body` and `query` are annotated with the pydantic models that validate them; `agent` is the
-    agent in the path, open until the function returns. The function returns the JSON of the
-    response, None for 204, or a response with headers of its own. Unknown parameters and fields are
-    rejected: they were meant to say whose memories, or which. A question reads an index in RAM, and
-    writes nothing; it has threads of its own.
+    agent in the path, or else in the body, open until the function returns. The function returns
+    the JSON of the response, None for 204, or a response with headers of its own. Unknown
+    parameters and fields are rejected: they were meant to say whose memories, or which. A question
+    reads an index in RAM, and writes nothing; it has threads of its own.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
@@ -78,7 +78,8 @@ class Endpoint(APIRoute):
         with ExitStack() as while_used:
             if "agent" in self._names:
                 service: Service = request.app.state.service
-                agent = service.use(request, given["agent_id"], asks=self._recalls)
+                agent_id = given.get("agent_id") or given["body"].agent_id
+                agent = service.use(request, agent_id, asks=self._recalls)
                 given["agent"] = while_used.enter_context(agent)
             answer = self.endpoint(**{name: given[name] for name in self._names})
             if answer is None:

@@ -54,8 +54,9 @@ class StoreAgents:
         return [(each, each) for each in (own, *others)]
 
     @contextmanager
-    def use(self, request: Request, agent_id: str) -> Iterator[OpenAgent]:
+    def use(self, request: Request, agent_id: str, *, asks: bool = False) -> Iterator[OpenAgent]:
         """Keep the memory of an agent open; one without memories is not made."""
+        del asks
         if agent_id not in self._known:
             self.listed(request)
         if agent_id not in self._known:

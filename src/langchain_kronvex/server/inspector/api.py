@@ -7,8 +7,7 @@ long texts are cut until a memory is looked at by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
@@ -28,7 +27,7 @@ from langchain_kronvex.server.http.endpoint import Endpoint
 from langchain_kronvex.server.http.errors import ApiError
 from langchain_kronvex.server.inspector import bodies
 from langchain_kronvex.server.inspector.growth import growth
-from langchain_kronvex.server.service import OpenAgent, service_of
+from langchain_kronvex.server.service import AgentInUse, OpenAgent, service_of
 from langchain_kronvex.storage.backend import Page, Selection
 
 PAGE = 50
@@ -47,6 +46,8 @@ T = TypeVar("T")
 class _FromThePage(Endpoint):
     """An endpoint that answers no page of another origin, whatever CORS allows of the API."""
 
+    changes = False
+
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
 
@@ -57,12 +58,23 @@ class _FromThePage(Endpoint):
 
         if Headers(scope=scope).get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             refusal = ApiError(403, "Only the inspector's own page may ask this.")
-            await refusal.response()(scope, receive, guarded)
+        elif self.changes and scope["app"].state.inspector_is_read_only:
+            refusal = ApiError(403, "The inspector is read-only.")
+        else:
+            await super().handle(scope, receive, guarded)
             return
-        await super().handle(scope, receive, guarded)
+        await refusal.response()(scope, receive, guarded)
 
 
-router = APIRouter(prefix="/inspector/api", route_class=_FromThePage, include_in_schema=False)
+class _Change(_FromThePage):
+    """An endpoint that changes something, unless the inspector is read-only."""
+
+    changes = True
+
+
+_of_page: Any = {"prefix": "/inspector/api", "include_in_schema": False}
+router = APIRouter(route_class=_FromThePage, **_of_page)
+changes = APIRouter(route_class=_Change, **_of_page)
 
 
 @router.post("/agents")
@@ -79,20 +91,18 @@ def agents(request: Request, body: Body) -> dict[str, Any]:
 
 
 @router.post("/stats")
-def stats(request: Request, body: bodies.OfAgent) -> dict[str, Any]:
+def stats(agent: AgentInUse, body: bodies.OfAgent) -> dict[str, Any]:
     """Return how much an agent has stored, and the state of the background work."""
-    with _opened(request, body) as agent:
-        found = asdict(agent.memory.stats())
+    found = asdict(agent.memory.stats())
     del found["location"]
     return found
 
 
 @router.post("/users")
-def users(request: Request, body: bodies.UsersBody) -> dict[str, Any]:
+def users(agent: AgentInUse, body: bodies.UsersBody) -> dict[str, Any]:
     """Return a page of the users, the last written to first; and how many have no user."""
-    with _opened(request, body) as agent:
-        every, engine = agent.memory.users(), agent.memory.engine
-        without = engine.backend.counts_by_day(types.Scope(), engine.clock())
+    every, engine = agent.memory.users(), agent.memory.engine
+    without = engine.backend.counts_by_day(types.Scope(), engine.clock())
     wanted = body.contains.casefold()
     found = [each for each in every if wanted in each.user_id.casefold()]
     return {
@@ -106,20 +116,18 @@ def users(request: Request, body: bodies.UsersBody) -> dict[str, Any]:
 
 
 @router.post("/growth")
-def grown(request: Request, body: bodies.GrowthBody) -> dict[str, Any]:
+def grown(agent: AgentInUse, body: bodies.GrowthBody) -> dict[str, Any]:
     """Return how many memories were made by day or week."""
     scope = None if body.all_users else types.Scope.of(body.user_id, None)
-    with _opened(request, body) as agent:
-        engine = agent.memory.engine
-        now = engine.clock()
-        return growth(engine.backend.counts_by_day(scope, now), now.date())
+    engine = agent.memory.engine
+    now = engine.clock()
+    return growth(engine.backend.counts_by_day(scope, now), now.date())
 
 
 @router.post("/sessions")
-def sessions(request: Request, body: bodies.OfUser) -> dict[str, Any]:
+def sessions(agent: AgentInUse, body: bodies.OfUser) -> dict[str, Any]:
     """Return a page of a user's sessions, and the counts of all."""
-    with _opened(request, body) as agent:
-        every = agent.memory.sessions(user_id=body.user_id)
+    every = agent.memory.sessions(user_id=body.user_id)
     found = [each for each in every if (each.user_id or each.session_id) == body.user_id]
     return {
         "sessions": [
@@ -135,58 +143,53 @@ def sessions(request: Request, body: bodies.OfUser) -> dict[str, Any]:
 
 
 @router.post("/memories")
-def timeline(request: Request, body: bodies.TimelineBody) -> dict[str, Any]:
+def timeline(agent: AgentInUse, body: bodies.TimelineBody) -> dict[str, Any]:
     """Return a page of a user's memories, newest first."""
-    with _opened(request, body) as agent:
-        found = agent.memory.memories(
-            user_id=body.user_id, session_id=body.session_id, memory_type=body.memory_type,
-            limit=PAGE + 1, offset=body.offset, include_superseded=body.superseded,
-        )  # fmt: skip
+    found = agent.memory.memories(
+        user_id=body.user_id, session_id=body.session_id, memory_type=body.memory_type,
+        limit=PAGE + 1, offset=body.offset, include_superseded=body.superseded,
+    )  # fmt: skip
     return {"memories": list(map(_shown, found[:PAGE])), "has_more": len(found) > PAGE}
 
 
 @router.post("/memory")
-def memory(request: Request, body: bodies.OneMemory) -> dict[str, Any]:
+def memory(agent: AgentInUse, body: bodies.OneMemory) -> dict[str, Any]:
     """Return one memory in full, what it has replaced and what replaced it, and its sources."""
-    with _opened(request, body) as agent:
-        found = _existing(agent, body.id)
-        chain = agent.memory.history(found.id)
-        sources = map(agent.memory.get, found.sources[:_MOST_CHAIN])
-        return {
-            "memory": {**_shown(found), "content": found.content, "metadata": found.metadata},
-            "history": list(map(_shown, chain[-_MOST_CHAIN:])),
-            "sources": [_shown(each) for each in sources if each is not None],
-        }
+    found = _existing(agent, body.id)
+    chain = agent.memory.history(found.id)
+    sources = map(agent.memory.get, found.sources[:_MOST_CHAIN])
+    return {
+        "memory": {**_shown(found), "content": found.content, "metadata": found.metadata},
+        "history": list(map(_shown, chain[-_MOST_CHAIN:])),
+        "sources": [_shown(each) for each in sources if each is not None],
+    }
 
 
 @router.post("/recall")
-def recall(request: Request, body: bodies.SearchBody) -> dict[str, Any]:
+def recall(agent: AgentInUse, body: bodies.SearchBody) -> dict[str, Any]:
     """Return what a recall of a user finds, with the scores; it counts no access."""
-    with _opened(request, body) as agent:
-        recaller = agent.memory.engine.recaller
-        asked = recaller.request(body.query, _searched(body), **body.conditions())
-        found = recaller.recall(replace(asked, is_counted=False), "confidence")
+    recaller = agent.memory.engine.recaller
+    asked = recaller.request(body.query, _searched(body), **body.conditions())
+    found = recaller.recall(replace(asked, is_counted=False), "confidence")
     return {"memories": list(map(_recalled, found))}
 
 
 @router.post("/explain")
-def explain(request: Request, body: bodies.SearchBody) -> dict[str, Any]:
+def explain(agent: AgentInUse, body: bodies.SearchBody) -> dict[str, Any]:
     """Return what the scores of a memory are made of, or what keeps it out."""
-    with _opened(request, body) as agent:
-        recaller = agent.memory.engine.recaller
-        asked = recaller.request(body.query, _searched(body), **body.conditions())
-        found = recaller.explain(asked, body.memory_id or "", "confidence")
+    recaller = agent.memory.engine.recaller
+    asked = recaller.request(body.query, _searched(body), **body.conditions())
+    found = recaller.explain(asked, body.memory_id or "", "confidence")
     named = {FEATURES[name]: share for name, share in found.shares.items()}
     reasons = [REASONS.get(each, each.replace("_", " ")) for each in found.kept_out]
     return {**asdict(found), "shares": named, "kept_out": reasons}
 
 
 @router.post("/messages")
-def messages(request: Request, body: bodies.OfUser) -> dict[str, Any]:
+def messages(agent: AgentInUse, body: bodies.OfUser) -> dict[str, Any]:
     """Return a page of the messages of a session, newest first."""
     page = Page(newest_first=True, limit=PAGE + 1, offset=body.offset)
-    with _opened(request, body) as agent:
-        found = agent.memory.engine.find(Selection(kind="message", scope=body.scope), page)
+    found = agent.memory.engine.find(Selection(kind="message", scope=body.scope), page)
     read = [
         {
             "type": message.type,
@@ -203,74 +206,55 @@ def messages(request: Request, body: bodies.OfUser) -> dict[str, Any]:
 # -- actions -----------------------------------------------------------------------------------
 
 
-@router.post("/correct")
-def correct(request: Request, body: bodies.CorrectBody) -> dict[str, Any]:
+@changes.post("/correct")
+def correct(agent: AgentInUse, body: bodies.CorrectBody) -> dict[str, Any]:
     """Correct the text of a memory in place, or pin or unpin it."""
     given: Any = body.model_dump(include={"content", "pinned"}, exclude_unset=True)
-    with _opened(request, body, to_write=True) as agent:
-        id_ = _existing(agent, body.id).id
-        _, is_erasing = _erasing(lambda: agent.memory.update(id_, **given))
-        changed = _existing(agent, id_)
-        agent.consolidate([changed])
+    id_ = _existing(agent, body.id).id
+    _, is_erasing = _erasing(lambda: agent.memory.update(id_, **given))
+    changed = _existing(agent, id_)
+    agent.consolidate([changed])
     return {"memory": _shown(changed), "is_erasing": is_erasing}
 
 
-@router.post("/supersede")
-def supersede(request: Request, body: bodies.SupersedeBody) -> dict[str, Any]:
+@changes.post("/supersede")
+def supersede(agent: AgentInUse, body: bodies.SupersedeBody) -> dict[str, Any]:
     """Store what replaces a memory, in the same scope and of the same type; the old one is kept."""
-    with _opened(request, body, to_write=True) as agent:
-        old = _existing(agent, body.id)
-        new = agent.memory.remember(
-            body.content, memory_type=old.memory_type, user_id=old.user_id,
-            session_id=old.session_id, pinned=old.pinned, supersedes=old.id,
-        )  # fmt: skip
-        agent.removed()  # it may have been there: count anew
-        agent.consolidate([new])
+    old = _existing(agent, body.id)
+    new = agent.memory.remember(
+        body.content, memory_type=old.memory_type, user_id=old.user_id,
+        session_id=old.session_id, pinned=old.pinned, supersedes=old.id,
+    )  # fmt: skip
+    agent.removed()  # it may have been there: count anew
+    agent.consolidate([new])
     return {"memory": _shown(new)}
 
 
-@router.post("/restore")
-def restore(request: Request, body: bodies.OneMemory) -> dict[str, Any]:
+@changes.post("/restore")
+def restore(agent: AgentInUse, body: bodies.OneMemory) -> dict[str, Any]:
     """Bring back a memory that another one has replaced."""
-    with _opened(request, body, to_write=True) as agent:
-        return {"memory": _shown(agent.memory.restore(body.id))}
+    return {"memory": _shown(agent.memory.restore(body.id))}
 
 
-@router.post("/forget")
-def forget(request: Request, body: bodies.ForgetBody) -> dict[str, Any]:
+@changes.post("/forget")
+def forget(agent: AgentInUse, body: bodies.ForgetBody) -> dict[str, Any]:
     """Erase one memory, one session or a user, with the chat messages, for good."""
-    with _opened(request, body, to_write=True) as agent:
-        mine, user, session = agent.memory, body.user_id, body.session_id
-        if session is not None and user is None:
-            raise InvalidInput("A session is forgotten with its user: pass user_id as well.")
-        if user is not None and session is None and body.id is None:
-            count, is_erasing = _erasing(lambda: queries.erase_user(mine, user))
-        else:
-            count, is_erasing = _erasing(
-                lambda: mine.forget(id=body.id, user_id=user, session_id=session)
-            )
-        agent.removed()
+    mine, user, session = agent.memory, body.user_id, body.session_id
+    if session is not None and user is None:
+        raise InvalidInput("A session is forgotten with its user: pass user_id as well.")
+    if user is not None and session is None and body.id is None:
+        count, is_erasing = _erasing(lambda: queries.erase_user(mine, user))
+    else:
+        count, is_erasing = _erasing(
+            lambda: mine.forget(id=body.id, user_id=user, session_id=session)
+        )
+    agent.removed()
     if not count and not is_erasing:
         raise MemoryNotFound
     return {"forgotten": count, "is_erasing": is_erasing}
 
 
 # -- parts of answers --------------------------------------------------------------------------
-
-
-@contextmanager
-def _opened(
-    request: Request, body: bodies.OfAgent | bodies.SearchBody, *, to_write: bool = False
-) -> Iterator[OpenAgent]:
-    """Keep the agent of a request open.
-
-    Raises:
-        ApiError: it does not exist or belongs to another key; or nothing may be changed.
-    """
-    if to_write and request.app.state.inspector_is_read_only:
-        raise ApiError(403, "The inspector is read-only.")
-    with service_of(request).use(request, body.agent_id) as agent:
-        yield agent
 
 
 def _erasing(work: Callable[[], T]) -> tuple[T | None, bool]:

@@ -32,7 +32,7 @@ PATH = "/inspector"
 def add_inspector(app: Starlette, *, read_only: bool) -> None:
     """Serve the page and its endpoints by an app whose state holds the service."""
     app.state.inspector_is_read_only = read_only
-    app.router.routes.extend([Route(PATH, _page()), *api.router.routes])
+    app.router.routes.extend([Route(PATH, _page()), *api.router.routes, *api.changes.routes])
 
 
 def inspector_app(memory: KronvexMemory, token: str) -> Starlette:
