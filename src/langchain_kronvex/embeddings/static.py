@@ -25,8 +25,8 @@ from langchain_kronvex.recall.tokenizer import normalized
 
 DATA = Path(__file__).parent / "data"
 
-# Tokens in a slice, before those of its last text. A slice of 1 MB of float32 fits into the cache of
-# a processor, where it is summed in a third of the time of one that does not.
+# Tokens in a slice, before those of its last text: 1 MB of float32, which fits into the cache of a
+# processor. There it is summed in a third of the time.
 _TOKENS_AT_ONCE = 1_024
 _MOST_TOKENS_OF_TEXT = 4_096  # in a slice
 _MOST_CHARS = 1 << 16  # of a text: more would hardly change the mean of so many vectors
