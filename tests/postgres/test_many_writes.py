@@ -36,6 +36,29 @@ def test_a_write_reads_no_whole_session(open_memory: OpenMemory, sql: Sql) -> No
     assert blocks_read(sql) - before < 400 * 150  # not 16,000 records for each of the 400
 
 
+@pytest.mark.slow
+def test_changes_do_not_read_all_memories_of_the_user(open_memory: OpenMemory, sql: Sql) -> None:
+    with open_memory() as memory:
+        for start in range(0, 8_000, 4_000):
+            memory.remember_many(drafts(start, 4_000))
+        new = [memory.remember(f"cup {n}", user_id="ana", session_id=f"s{n}") for n in range(10)]
+        memory.recall("cup", user_id="ana")
+        memory.flush()
+    for _ in range(2):  # before the planner knows anything, and after
+        before = blocks_read(sql)
+        with open_memory() as memory:
+            for each in new:
+                memory.update(each.id, content=f"{each.content}, again")
+                later = memory.remember("a cup", user_id="ana", supersedes=each.id)
+                memory.history(each.id)
+                memory.restore(each.id)
+                memory.forget(id=later.id)
+            memory.forget(user_id="ana", session_id="s0")
+        assert blocks_read(sql) - before < 8_000
+        sql("ANALYZE")
+        new = new[1:]
+
+
 def blocks_read(sql: Sql) -> int:
     """Return how many blocks of the table and its indexes were read so far."""
     counts = "heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit"

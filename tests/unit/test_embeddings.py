@@ -92,9 +92,9 @@ def reference() -> Tokenizer:
     return tokenizer
 
 
-def tokenizer(**options: int) -> WordPiece:
+def tokenizer() -> WordPiece:
     table = static.load_table()
-    return WordPiece(table.rows, table.longest_token, **options)
+    return WordPiece(table.rows, table.longest_token)
 
 
 def tokens(text: str, ours: WordPiece | None = None) -> list[str]:
@@ -338,10 +338,3 @@ class TestTokens:
     )
     def test_agree_on_any_text(self, reference: Tokenizer, text: str) -> None:
         assert tokens(text) == reference.encode(text).tokens
-
-    def test_remembered_words_are_bounded(self) -> None:
-        bounded = tokenizer(max_remembered_words=10)
-        words = list(static.load_table().rows)[2_000:2_100]
-        rows = [row for word in words for row in bounded.rows(word)]
-        assert rows == bounded.rows(" ".join(words))
-        assert len(bounded._rows_of_word) <= 10

@@ -52,6 +52,8 @@ def memory_record(
     expires_at: datetime | None = None,
     pinned: bool = False,
     metadata: Mapping[str, Any] | None = None,
+    valid_from: datetime | None = None,
+    supersedes: tuple[str, ...] = (),
 ) -> Record:
     """Return the record of a new memory."""
     return Record(
@@ -66,6 +68,8 @@ def memory_record(
         created_at=now,
         expires_at=expires_at,
         pinned=pinned,
+        valid_from=valid_from,
+        supersedes=supersedes,
     )
 
 
@@ -89,7 +93,7 @@ def draft_record(draft: MemoryDraft, now: datetime) -> Record:
     created = now if draft.created_at is None else checks.check_time(draft.created_at, "created_at")
     replaced = () if draft.supersedes is None else draft.supersedes
     ids = [replaced] if isinstance(replaced, str) else checks.check_list(replaced, "supersedes")
-    record = memory_record(
+    return memory_record(
         Scope.of(draft.user_id, draft.session_id),
         checks.check_content(draft.content),
         created,
@@ -97,9 +101,6 @@ def draft_record(draft: MemoryDraft, now: datetime) -> Record:
         expires_at=checks.expiry(created, draft.ttl_days),
         pinned=checks.check_flag(draft.pinned, "pinned"),
         metadata=checks.check_metadata(draft.metadata),
-    )
-    return replace(
-        record,
         valid_from=checks.check_optional_time(draft.valid_from, "valid_from"),
         supersedes=tuple(checks.check_id(id_, "supersedes") for id_ in ids),
     )

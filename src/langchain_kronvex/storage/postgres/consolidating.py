@@ -40,7 +40,7 @@ _LEFT = (
 )
 _CURRENT = (  # an earlier attempt may have been interrupted after it had stored what is added
     "SELECT r.id, r.content, r.sources IS NOT NULL FROM langchain_kronvex.records AS r "
-    "WHERE r.scope = %s AND r.id = ANY(%s) AND r.kind = 'memory' "
+    f"WHERE r.scope = %s AND r.id = ANY(%s) AND {rows.IS_MEMORY} "
     f"AND (r.superseded_by IS NULL OR r.superseded_by = ANY(%s)) AND {rows.VISIBLE}"
 )
 _REMOVED = "r.scope = %s AND r.id = ANY(%s) AND r.sources IS NOT NULL"

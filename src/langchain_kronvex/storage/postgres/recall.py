@@ -29,7 +29,7 @@ _PAGE_ROWS = 2000
 _HITS = (
     "LEFT JOIN (unnest(%s::bigint[]) AS w (seq) JOIN langchain_kronvex.records AS r "
     "ON r.scope = %s AND r.seq = w.seq) ON r.scope = s.scope "
-    f"AND r.kind = 'memory' AND {rows.VISIBLE}"
+    f"AND {rows.IS_MEMORY} AND {rows.VISIBLE}"
 )
 _NEW_ROWS = (
     f"LEFT JOIN LATERAL (SELECT {rows.INDEX_COLUMNS} FROM langchain_kronvex.records AS r "

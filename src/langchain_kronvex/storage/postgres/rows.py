@@ -53,6 +53,10 @@ EACH_OF_AGENT = (
     "(SELECT o.agent_id FROM langchain_kronvex.scopes AS o WHERE o.scope = r.scope) = %s"
 )
 
+# Of rows found by their ids or numbers. Written out plainly, it would also let the planner read all
+# memories of an owner by `records_revision`, which it does as long as it has no statistics.
+IS_MEMORY = "r.kind || '' = 'memory'"
+
 
 def scope_key(agent_id: str, owner: str) -> UUID:
     """Return the key of an owner's records: 16 bytes of BLAKE2b over both names.
@@ -111,7 +115,10 @@ def where(selection: Selection, agent_id: str) -> tuple[str, list[Any]]:
         conditions, parameters = ["r.scope = %s"], list[Any](scopes)
     else:
         conditions, parameters = ["r.scope = ANY(%s)"], list[Any]([list(scopes)])
-    conditions += literal_conditions(selection.kind, selection.types)
+    if selection.ids is not None and selection.kind == "memory":
+        conditions.append(IS_MEMORY)
+    else:
+        conditions += literal_conditions(selection.kind, selection.types)
     if scope is not None and scope.only_session is not None:
         shared = [scope_key(agent_id, "")] if selection.include_shared else []
         conditions.append("(r.session_id = %s OR r.scope = %s)" if shared else "r.session_id = %s")

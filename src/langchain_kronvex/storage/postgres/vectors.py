@@ -163,7 +163,7 @@ def embed(
         refuse(tx.location, known or model_of(tx), model, width)
     found = tx.execute(
         "SELECT r.scope, r.seq, r.id FROM langchain_kronvex.records AS r "
-        f"WHERE r.id = ANY(%s) AND r.kind = 'memory' AND {rows.EACH_OF_AGENT}",
+        f"WHERE r.id = ANY(%s) AND {rows.IS_MEMORY} AND {rows.EACH_OF_AGENT}",
         [list(made), tx.agent_id],
     )
     if not found:

@@ -34,7 +34,7 @@ _RENEW = (
     "WITH again AS (INSERT INTO langchain_kronvex.second_looks (scope, seq, set_aside) "
     "SELECT r.scope, r.seq, false FROM langchain_kronvex.records AS r "
     "JOIN langchain_kronvex.consolidations AS c ON c.scope = r.scope "
-    "WHERE r.content <> %s AND r.scope = %s AND r.id = %s AND r.kind = 'memory' AND r.seq <= c.seq "
+    f"WHERE r.content <> %s AND r.scope = %s AND r.id = %s AND {rows.IS_MEMORY} AND r.seq <= c.seq "
     "ON CONFLICT (scope, seq) DO UPDATE SET set_aside = false), "
     "changed AS (SELECT scope, seq FROM langchain_kronvex.records "
     f"WHERE coalesce(search_text, content) <> %s AND {_THIS}), "
@@ -175,7 +175,7 @@ def _last_of_chain(tx: Transaction, id_: str, owner: str, now: datetime) -> Reco
     """Return the memory that a memory of this owner has become: itself, or the last successor."""
     one = (
         f"SELECT {rows.RECORD_COLUMNS} FROM langchain_kronvex.records AS r "
-        f"WHERE r.scope = %s AND r.id = %s AND r.kind = 'memory' AND {rows.VISIBLE}"
+        f"WHERE r.scope = %s AND r.id = %s AND {rows.IS_MEMORY} AND {rows.VISIBLE}"
     )
 
     def find(each: str) -> Record | None:

@@ -68,6 +68,8 @@ def restore(
 def _restore(
     db: AgentConnection, record: Record, write: writing.Write, now: datetime, moved: dict[str, str]
 ) -> bool:
+    if not related_ids(record) and writing.insert_new(db, record, write):
+        return _counted(db, record, now)
     free = _with_free_id(db, pointing_to(record, moved), write.scope, now)
     if free is None:
         return False
@@ -81,8 +83,13 @@ def _restore(
             return False
         erasing.empty(db, "id = ?", [older.id])
     writing.insert(db, free, write)
-    if free.access_count:
-        writing.count_accesses(db, {free.id: free.access_count}, now)
+    return _counted(db, free, now)
+
+
+def _counted(db: AgentConnection, record: Record, now: datetime) -> bool:
+    """Store the access count of a new record; return True."""
+    if record.access_count:
+        writing.count_accesses(db, {record.id: record.access_count}, now)
     return True
 
 

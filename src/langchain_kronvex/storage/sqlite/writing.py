@@ -13,8 +13,10 @@ from langchain_kronvex.storage import record as stored
 from langchain_kronvex.storage.backend import Record, Replacement
 from langchain_kronvex.storage.model_check import fits
 from langchain_kronvex.storage.record import (
+    Kind,
     from_cells,
     is_visible,
+    literal_conditions,
     optional_micros,
     place_of,
     rebased,
@@ -32,6 +34,8 @@ _MARKS = {names: ",".join("?" * (names.count(",") + 1)) for names in (_MUTABLE, 
 _INSERT = (
     f"INSERT INTO records ({_MUTABLE}, {_CONSTANT}) VALUES ({_MARKS[_MUTABLE]},{_MARKS[_CONSTANT]})"
 )
+# The statement that finds a record of the same place would cost more than this one.
+_INSERT_NEW = f"{_INSERT} ON CONFLICT DO NOTHING"
 _UPDATE = f"UPDATE records SET ({_MUTABLE}) = ({_MARKS[_MUTABLE]}) WHERE id = ? AND scope = ?"
 _NUMBER = (
     "INSERT INTO scopes (agent_id, owner, revision) VALUES (?, ?, 1) "
@@ -83,6 +87,8 @@ def _last_of_chain(db: AgentConnection, id_: str, scope: int, now: datetime) -> 
 
 def _add(db: AgentConnection, record: Record, write: Write, now: datetime) -> Record:
     record = _rebased(db, record, write.scope)
+    if not record.completes and insert_new(db, record, write):
+        return record
     older = same_key(db, record, write.scope, now) if record.key != record.id else None
     if older and older.id != record.id:
         erasing.empty(db, "id = ?", [record.id])
@@ -113,6 +119,8 @@ def put(db: AgentConnection, wanted: Replacement, now: datetime) -> list[str] | 
     writes = number_writes(db, records)
     for record in records:
         write = writes[record.scope.owner]
+        if insert_new(db, record, write):
+            continue
         older = same_key(db, record, write.scope, now)
         if older:
             erasing.empty(db, "id = ?", [older.id])
@@ -124,10 +132,11 @@ def put(db: AgentConnection, wanted: Replacement, now: datetime) -> list[str] | 
 
 
 def _content_at_place(db: AgentConnection, record: Record, now: datetime) -> str | None:
+    owner, kind, *place = place_of(record)
     row = db.execute(
         f"SELECT content FROM records AS r WHERE scope = ({rows.OF_AGENT} AND owner = ?) "
-        f"AND kind = ? AND session_id = ? AND key = ? AND {rows.VISIBLE}",
-        (db.agent_id, *place_of(record), to_micros(now)),
+        f"AND {_of_kind(kind)} AND session_id = ? AND key = ? AND {rows.VISIBLE}",
+        (db.agent_id, owner, *place, to_micros(now)),
     ).fetchone()
     return row[0] if row else None
 
@@ -193,8 +202,12 @@ def number_writes(db: AgentConnection, records: Sequence[Record]) -> dict[str, W
 
 def insert(db: AgentConnection, record: Record, write: Write) -> None:
     """Store a new record."""
-    mutable, constant = _mutable_cells(record), _constant_cells(record)
-    db.execute(_INSERT, (*mutable, write.revision, write.scope, *constant))
+    db.execute(_INSERT, _cells(record, write))
+
+
+def insert_new(db: AgentConnection, record: Record, write: Write) -> bool:
+    """Store a record unless its id or its place is taken; return whether it was stored."""
+    return db.execute(_INSERT_NEW, _cells(record, write)).rowcount == 1
 
 
 def update(db: AgentConnection, record: Record, write: Write) -> None:
@@ -204,8 +217,9 @@ def update(db: AgentConnection, record: Record, write: Write) -> None:
 
 def same_key(db: AgentConnection, record: Record, scope: int, now: datetime) -> Record | None:
     """Return the visible record with the key of this one; an expired one is deleted."""
-    same = f"{_SELECT} r.scope = ? AND r.kind = ? AND r.session_id = ? AND r.key = ?"
-    row = db.execute(same, (scope, *place_of(record)[1:])).fetchone()
+    _, kind, *place = place_of(record)
+    same = f"{_SELECT} r.scope = ? AND {_of_kind(kind)} AND r.session_id = ? AND r.key = ?"
+    row = db.execute(same, (scope, *place)).fetchone()
     older = from_cells(row) if row else None
     if older and not is_visible(older, now):
         erasing.delete_rows(db, "id = ?", [older.id])
@@ -236,6 +250,16 @@ def _renew_vectors(db: AgentConnection, record: Record) -> None:
     db.execute(f"DELETE FROM upcoming_vectors WHERE seq IN (SELECT seq {changed})", found)
     of_it = f"scope IN (SELECT scope {changed})"
     db.execute(f"UPDATE scopes SET generation = generation + 1 WHERE {of_it}", found)
+
+
+def _of_kind(kind: Kind) -> str:
+    # As a parameter, it would make SQLite plan the statement anew each time, which takes longer
+    # than running it: partial indexes depend on the kind.
+    return literal_conditions(kind, None)[0]
+
+
+def _cells(record: Record, write: Write) -> tuple[Any, ...]:
+    return (*_mutable_cells(record), write.revision, write.scope, *_constant_cells(record))
 
 
 def _mutable_cells(record: Record) -> tuple[Any, ...]:
