@@ -73,7 +73,7 @@ def parse_query(index: ScopeIndex, text: str, vector: Floats | None, now: dateti
     may be a whole document: those that no memory holds give way to the others.
     """
     split = list(dict.fromkeys(words(text)))
-    if vector is not None:
+    if vector is not None and not text.isascii():
         split = [word for word in split if word.isascii() or not is_empty_pair(word)]
     all_terms = list(dict.fromkeys(_terms(index, split)))
     most = max(len(index), ranking.LEAST_DOCUMENTS) / 2
@@ -119,6 +119,9 @@ def _terms(index: ScopeIndex, split: Sequence[str]) -> Iterator[str]:
     least = len(index) * ranking.LEAST_OF_LANGUAGE
     used = [each for each, count in index.texts_in.items() if count >= least]
     others = [terms_of(split, each) for each in used if each != language]
+    if not others:
+        yield from filter(None, terms_of(split, language))
+        return
     for term, *same in zip(terms_of(split, language), *others, strict=True):
         if term and same:
             yield max((term, *filter(None, same)), key=index.document_frequency)

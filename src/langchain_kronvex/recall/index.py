@@ -135,6 +135,13 @@ class ScopeIndex:
         """Return in how many memories a term occurs, in their text or else in the reply to it."""
         return self.postings.document_frequency(term) or self.replies.document_frequency(term)
 
+    def kept(self, name: object, compute: Callable[[], T]) -> T:
+        """Return what follows from the memories alone, computed only once."""
+        if name not in self.derived:
+            self.derived[name] = compute()
+        kept: T = self.derived[name]
+        return kept
+
     # -- writing -------------------------------------------------------------------------------
 
     def apply(self, rows: Iterable[IndexRow]) -> None:
@@ -320,11 +327,7 @@ class IndexView:
 
     def kept(self, name: object, compute: Callable[[], T]) -> T:
         """Return what follows from the memories alone: of all of them, computed only once."""
-        derived = self.index.derived if self.places is None else {}
-        if name not in derived:
-            derived[name] = compute()
-        kept: T = derived[name]
-        return kept
+        return self.index.kept(name, compute) if self.places is None else compute()
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of the index's table, by slot."""
@@ -332,7 +335,7 @@ class IndexView:
 
     def marked(self, name: str) -> Places:
         """Return the slots that a column of marks has marked."""
-        return self.kept(name, lambda: np.flatnonzero(self.column(name)))
+        return self.kept(name, lambda: self.column(name).nonzero()[0])
 
     def of(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return values of all memories for those of the view, by slot."""
@@ -366,9 +369,9 @@ class IndexView:
         """Return the entries of memories that are in the view and not gone, by slot."""
         if self._slot_of is not None:
             entries = Entries(entries.row, self._slot_of.take(entries.place), entries.value)
-            entries = entries.at(np.flatnonzero(entries.place >= 0))
+            entries = entries.at((entries.place >= 0).nonzero()[0])
         if self.gone is not None:
-            entries = entries.at(np.flatnonzero(~self.gone[entries.place]))
+            entries = entries.at((~self.gone[entries.place]).nonzero()[0])
         return entries
 
     def placed(self, slots: Places) -> Places:

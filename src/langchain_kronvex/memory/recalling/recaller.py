@@ -40,7 +40,13 @@ from langchain_kronvex.memory.conversions import to_recalled
 from langchain_kronvex.memory.recalling.explaining import explanation, is_gone
 from langchain_kronvex.memory.recalling.reranking import CANDIDATES, reranked
 from langchain_kronvex.recall.features import is_unanswered
-from langchain_kronvex.recall.order import Candidate, beside_derived, derived_first, newest_first
+from langchain_kronvex.recall.order import (
+    Candidate,
+    asks_of_past,
+    beside_derived,
+    derived_first,
+    newest_first,
+)
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.tokenizer import focus
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Selection
@@ -376,9 +382,11 @@ def _in_default_order(
     ordered = list(zip(matches, found, strict=True))
     if not is_reranked:
         ordered.sort(key=lambda pair: -pair[1].confidence)
-    candidates = [_candidate(match) for match, _ in ordered]
-    newest = [ordered[n][1] for n in newest_first(query, candidates, by_relevance=is_reranked)]
-    return derived_first(newest)
+    if not asks_of_past(query):
+        candidates = [_candidate(match) for match, _ in ordered]
+        newest = newest_first(query, candidates, by_relevance=is_reranked)
+        ordered = [ordered[n] for n in newest]
+    return derived_first([memory for _, memory in ordered])
 
 
 def _candidate(match: Match) -> Candidate:

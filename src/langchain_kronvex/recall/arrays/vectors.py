@@ -115,8 +115,8 @@ class QuantizedVectors:
 
     def at(self, places: NDArray[np.intp]) -> Floats:
         """Return the vectors of places."""
-        codes = self._table["codes"][places].astype(np.float32)
-        codes *= self._table["scale"][places, None]
+        codes = self._table["codes"].take(places, axis=0).astype(np.float32)
+        codes *= self._table["scale"].take(places)[:, None]
         return codes
 
     def products(self, vector: Floats, places: NDArray[np.intp] | None = None) -> Floats:
@@ -156,7 +156,7 @@ class QuantizedVectors:
             histogram += np.bincount(distance[part], minlength=far + 1)
         within = np.cumsum(histogram[:far])
         least = int(np.searchsorted(within, min(count, int(within[-1]))))
-        return np.flatnonzero(distance <= min(least, far - 1))
+        return (distance <= min(least, far - 1)).nonzero()[0]
 
 
 def _signs(vectors: Floats) -> NDArray[np.uint64]:

@@ -225,8 +225,9 @@ class SqliteFile(ForkAware):
         """Return a value that changes with every write by any process; None in memory."""
         if self.path is None:
             return None
-        with self._reading:  # so that the number is of the connection opened last
-            return self.read("PRAGMA data_version")[0][0], self._opened
+        with self._translated(), self._reading:
+            found = self._connection("reader").execute("PRAGMA data_version").fetchall()
+            return found[0][0], self._opened  # the number is of the connection opened last
 
     def in_snapshot(self, work: Callable[[AgentConnection], T]) -> T:
         """Do work whose queries all see the store at one moment; return its result."""
