@@ -178,24 +178,21 @@ class ScopeIndex:
         table = self.table
         for name in ("expires", "created", "true_from", "true_until", "form"):
             table[name][places] = [getattr(row, name) for row in rows]
-        table["metadata"][places] = [self.metadata.number(row.metadata) for row in rows]
+        table["metadata"][places] = self.metadata.texts.numbers([row.metadata for row in rows])
         self.has_superseded |= any(row.true_until < math.inf for row in rows)
         self.forms.update(row.form for row in rows)
         self.soonest_expiry = min(self.soonest_expiry, *(row.expires for row in rows))
-        table["type"][places] = [self._coded("type " + row.memory_type) for row in rows]
+        table["type"][places] = self.codes.numbers(["type " + row.memory_type for row in rows])
         dates = [_EPOCH + timedelta(seconds=min(row.created, _LAST_SECOND)) for row in rows]
         for part in ("year", "month", "day"):
             table[part][places] = [getattr(date, part) for date in dates]
-
-    def _coded(self, name: str) -> int:
-        return self.codes.number(name)
 
     def _append(self, rows: Sequence[IndexRow]) -> None:
         features = text_features([row.text for row in rows])
         table, codes = self.table, self.first_word_codes
         places = table.extend(len(rows))
         self._put_cells(places, rows)
-        sessions = [self._coded("session " + row.session_id) for row in rows]
+        sessions = self.codes.numbers(["session " + row.session_id for row in rows])
         table["seq"][places] = [row.seq for row in rows]
         table["session"][places] = sessions
         first_words = codes.numbers(features.first_words)

@@ -114,7 +114,7 @@ class Table:
 
     def _grow(self, capacity: int) -> None:
         grown = Table(self._layout, np.zeros(capacity * self._layout.row_bytes, np.uint8))
-        for name in self._layout.places:
+        for name in self._layout.places if self._size else ():
             grown._column(name, self._size)[:] = self._column(name, self._size)
         # Last, and the capacity with the block: a signal may end this at any line.
         self._block, self._capacity = grown._block, grown._capacity
