@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from langchain_kronvex.recall.arrays.table import Column, Layout, Parts, Sections, Table
 from langchain_kronvex.recall.ranking import Floats
 
-# Rows converted to floats at a time: few enough to stay in a core's cache, and for numpy to use
-# one thread. Several threads on busy cores would wait for each other.
-_ROWS_AT_ONCE = 512
+# Rows converted to floats at a time: so few that they do not drive all else out of a core's cache,
+# and that numpy uses one thread. Several threads on busy cores would wait for each other.
+_ROWS_AT_ONCE = 128
 
 _SIGNS_AT_ONCE = 2**16
 
