@@ -165,7 +165,7 @@ class ConversationOrder:
         turns = (conversation >= 0).nonzero()[0]
         places = turns.take(conversation.take(turns).argsort(kind="stable"))
         starts, sizes = runs(conversation.take(places))
-        base = (cls.apart * np.arange(len(starts))).repeat(sizes)
+        base = np.repeat(cls.apart * np.arange(len(starts)), sizes)
         longer = [(sizes > rank).nonzero()[0] for rank in (1, 2)]
         further = [(each, starts[each] + rank) for rank, each in enumerate(longer, 1)]
         return cls(places, starts, sizes, base, further, np.minimum(sizes, 3))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -245,7 +244,9 @@ def _priors(view: IndexView, weights: tuple[float, ...]) -> Floats:
 
     def means() -> Floats:
         # Without BLAS: its kernels for so few columns were seen to warn of numbers they do not use.
-        return np.einsum("ij,j->i", words["sum"], weight) / np.maximum(words["count"], 1)
+        sums: Floats = np.einsum("ij,j->i", words["sum"], weight)
+        sums /= np.maximum(words["count"], 1)
+        return sums
 
     priors: Floats = np.einsum("ij,j->i", view.column("priors"), weight)
     priors -= view.index.kept(("means", weights), means).take(view.column("first_word"))
@@ -259,7 +260,8 @@ def _speakers(view: IndexView, query: ParsedQuery) -> NDArray[np.bool_] | None:
     if not found:
         return None
     first_word = view.column("first_word")
-    return functools.reduce(np.logical_or, [first_word == code for code in found])
+    spoken: NDArray[np.bool_] = np.logical_or.reduce([first_word == code for code in found])
+    return spoken
 
 
 def _names(index: ScopeIndex) -> dict[str, int]:

@@ -16,7 +16,7 @@ _ROWS_AT_ONCE = 128
 
 _SIGNS_AT_ONCE = 2**16
 
-# So few vectors are summed when their mean is asked for: their sum would take a third of their room.
+# So few vectors are summed only when their mean is asked for: the sum takes a third of their room.
 _MOST_UNSUMMED = 32
 
 # The mean of a few vectors says little, so this many vectors of zeros are averaged with them.
