@@ -119,9 +119,6 @@ def _terms(index: ScopeIndex, split: Sequence[str]) -> Iterator[str]:
     least = len(index) * ranking.LEAST_OF_LANGUAGE
     used = [each for each, count in index.texts_in.items() if count >= least]
     others = [terms_of(split, each) for each in used if each != language]
-    if not others:
-        yield from filter(None, terms_of(split, language))
-        return
     for term, *same in zip(terms_of(split, language), *others, strict=True):
         if term and same:
             yield max((term, *filter(None, same)), key=index.document_frequency)
