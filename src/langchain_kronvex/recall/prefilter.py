@@ -94,7 +94,7 @@ def _by_words(
             score[same] += idf[number] / (1 + ranking.K1)
     if allowed is not None:
         score[~allowed] = 0
-    hits = score.nonzero()[0]
+    hits = (score > 0).nonzero()[0]
     if len(hits) <= count:
         return hits
     return hits[np.argpartition(-score[hits], count)[:count]]

@@ -12,7 +12,7 @@ from langchain_kronvex.recall.ranking import Floats
 
 # Rows converted to floats at a time: so few that they do not drive all else out of a core's cache,
 # and that numpy uses one thread. Several threads on busy cores would wait for each other.
-_ROWS_AT_ONCE = 128
+_ROWS_AT_ONCE = 256
 
 _SIGNS_AT_ONCE = 2**16
 
