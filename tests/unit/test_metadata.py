@@ -45,6 +45,6 @@ def test_columns_mark_what_single_tests_accept(
     table, every = MetadataTable(), []
     for batch in (first, later):  # columns grow
         every += batch
-        numbers = [table.number(json.dumps(each)) for each in every]
+        numbers = [table.texts.number(json.dumps(each)) for each in every]
         marked = table.mask(parsed)[numbers] if numbers else []
         assert list(marked) == [parsed.accepts(each) for each in every]

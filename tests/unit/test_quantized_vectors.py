@@ -95,6 +95,15 @@ def test_the_centre_is_near_the_mean_of_many_and_near_zero_for_few() -> None:
     assert not QuantizedVectors(16).centre.any()
 
 
+def test_the_centre_is_the_same_however_the_vectors_came() -> None:
+    vectors = directions(80, 16)
+    growing = QuantizedVectors(16)
+    for count in range(1, 81):
+        growing.grow(count)
+        growing.put(np.array([count - 1]), vectors[count - 1][None])
+        assert np.array_equal(growing.centre, holding(vectors[:count]).centre)
+
+
 @pytest.mark.parametrize("width", [64, 100, 256, 384])
 def test_the_nearest_by_signs_include_the_nearest_by_cosine(width: int) -> None:
     vectors = directions(5000, width)

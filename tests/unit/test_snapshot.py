@@ -140,15 +140,26 @@ def test_an_index_that_was_read_takes_in_more_without_copying() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.lists(st.text(max_size=5), max_size=80), max_size=4))
-def test_names_are_numbered_in_the_order_of_adding(batches: list[list[str]]) -> None:
+@given(st.lists(st.lists(st.text(max_size=5), max_size=80), max_size=4), st.booleans())
+def test_names_are_numbered_in_the_order_of_adding(
+    batches: list[list[str]], all_at_once: bool
+) -> None:
     names, expected = Names(), dict[str, int]()
     for batch in batches:
-        for text in batch:
-            assert names.number(text) == expected.setdefault(text, len(expected))
+        known = [expected.setdefault(text, len(expected)) for text in batch]
+        assert list(names.numbers(batch) if all_at_once else map(names.number, batch)) == known
         names.pack()
         parts = {name: np.concatenate(arrays) for name, arrays in names.parts("x").items()}
         names = Names.read({name: part.view(np.uint8) for name, part in parts.items()}, "x")
         assert list(names.after(0)) == list(expected)
         assert all(names.get(text) == number for text, number in expected.items())
         assert names.get("never added") == -1
+
+
+def test_many_names_are_found() -> None:
+    texts = [f"{number:x}" for number in range(70_000)]  # so many need four bytes for their places
+    names = Names()
+    assert list(names.numbers(texts)) == list(range(70_000))
+    names.pack()
+    assert [names.get(text) for text in texts] == list(range(70_000))
+    assert list(names.after(0)) == texts

@@ -42,8 +42,8 @@ class StaticTable:
 
     def weighted(self, rows: Sequence[int] | NDArray[np.intp]) -> NDArray[np.float32]:
         """Return the vectors of rows, each weighted by how rare its token is."""
-        found = self.vectors[rows].astype(np.float32)
-        found *= self.scales[rows, None]
+        found = self.vectors.take(rows, axis=0).astype(np.float32)
+        found *= self.scales.take(rows)[:, None]
         return found
 
 

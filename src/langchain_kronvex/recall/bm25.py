@@ -73,7 +73,7 @@ def parse_query(index: ScopeIndex, text: str, vector: Floats | None, now: dateti
     may be a whole document: those that no memory holds give way to the others.
     """
     split = list(dict.fromkeys(words(text)))
-    if vector is not None:
+    if vector is not None and not text.isascii():
         split = [word for word in split if word.isascii() or not is_empty_pair(word)]
     all_terms = list(dict.fromkeys(_terms(index, split)))
     most = max(len(index), ranking.LEAST_DOCUMENTS) / 2

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, count, filterfalse, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,8 +79,8 @@ def text_features(texts: Sequence[str], languages: Sequence[str] | None = None) 
     word = np.fromiter(numbers, np.intp, int(sizes.sum()))
     text = np.repeat(np.arange(len(texts)), sizes)
 
-    def holding(marked: Sequence[bool]) -> NDArray[np.bool_]:
-        of_words = np.array(marked, np.bool_)[word]
+    def holding(marked: Set[str]) -> NDArray[np.bool_]:
+        of_words = np.fromiter(map(marked.__contains__, distinct), np.bool_, len(distinct))[word]
         return np.bincount(text[of_words], minlength=len(texts)) > 0
 
     counted = (
@@ -95,8 +95,8 @@ def text_features(texts: Sequence[str], languages: Sequence[str] | None = None) 
         languages=languages,
         first_words=[found[0] if found else "" for found in split],
         asks=["?" in each or "？" in each for each in texts],  # noqa: RUF001 - of CJK text
-        personal=holding([each in FIRST_PERSON for each in distinct]),
-        timed=holding([each in TIME_WORDS or bool(_NUMBER.search(each)) for each in distinct]),
+        personal=holding(FIRST_PERSON),
+        timed=holding(TIME_WORDS.union(filter(_NUMBER.search, filterfalse(str.isalpha, distinct)))),
     )
 
 
@@ -134,19 +134,19 @@ def _counted(
     for row, language in enumerate(present):
         used = np.bincount(word[of_text[text] == row], minlength=len(distinct)).nonzero()[0]
         chosen = distinct if len(used) == len(distinct) else [distinct[n] for n in used.tolist()]
-        term_of[row, used] = [
-            names.setdefault(term, len(names)) if term else -1
-            for term in terms_of(chosen, language)
-        ]
+        found = terms_of(chosen, language)
+        fresh = dict.fromkeys(filterfalse(names.__contains__, filter(None, found)))
+        names.update(zip(fresh, count(len(names)), strict=False))
+        term_of[row, used] = list(map(names.get, found, repeat(-1)))
     term = term_of[of_text[text], word]
     kept = term >= 0
     texts = max(len(languages), 1)
-    pair, count = value_counts(term[kept] * texts + text[kept])
+    pair, counts = value_counts(term[kept] * texts + text[kept])
     return TermCounts(
         names=list(names),
         term=pair // texts,
         text=pair % texts,
-        count=count.astype(np.float32),
+        count=counts.astype(np.float32),
     )
 
 

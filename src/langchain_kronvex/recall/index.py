@@ -135,6 +135,13 @@ class ScopeIndex:
         """Return in how many memories a term occurs, in their text or else in the reply to it."""
         return self.postings.document_frequency(term) or self.replies.document_frequency(term)
 
+    def kept(self, name: object, compute: Callable[[], T]) -> T:
+        """Return what follows from the memories alone, computed only once."""
+        if name not in self.derived:
+            self.derived[name] = compute()
+        kept: T = self.derived[name]
+        return kept
+
     # -- writing -------------------------------------------------------------------------------
 
     def apply(self, rows: Iterable[IndexRow]) -> None:
@@ -171,24 +178,21 @@ class ScopeIndex:
         table = self.table
         for name in ("expires", "created", "true_from", "true_until", "form"):
             table[name][places] = [getattr(row, name) for row in rows]
-        table["metadata"][places] = [self.metadata.number(row.metadata) for row in rows]
+        table["metadata"][places] = self.metadata.texts.numbers([row.metadata for row in rows])
         self.has_superseded |= any(row.true_until < math.inf for row in rows)
         self.forms.update(row.form for row in rows)
         self.soonest_expiry = min(self.soonest_expiry, *(row.expires for row in rows))
-        table["type"][places] = [self._coded("type " + row.memory_type) for row in rows]
+        table["type"][places] = self.codes.numbers(["type " + row.memory_type for row in rows])
         dates = [_EPOCH + timedelta(seconds=min(row.created, _LAST_SECOND)) for row in rows]
         for part in ("year", "month", "day"):
             table[part][places] = [getattr(date, part) for date in dates]
-
-    def _coded(self, name: str) -> int:
-        return self.codes.number(name)
 
     def _append(self, rows: Sequence[IndexRow]) -> None:
         features = text_features([row.text for row in rows])
         table, codes = self.table, self.first_word_codes
         places = table.extend(len(rows))
         self._put_cells(places, rows)
-        sessions = [self._coded("session " + row.session_id) for row in rows]
+        sessions = self.codes.numbers(["session " + row.session_id for row in rows])
         table["seq"][places] = [row.seq for row in rows]
         table["session"][places] = sessions
         first_words = codes.numbers(features.first_words)
@@ -320,11 +324,7 @@ class IndexView:
 
     def kept(self, name: object, compute: Callable[[], T]) -> T:
         """Return what follows from the memories alone: of all of them, computed only once."""
-        derived = self.index.derived if self.places is None else {}
-        if name not in derived:
-            derived[name] = compute()
-        kept: T = derived[name]
-        return kept
+        return self.index.kept(name, compute) if self.places is None else compute()
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of the index's table, by slot."""
@@ -332,7 +332,7 @@ class IndexView:
 
     def marked(self, name: str) -> Places:
         """Return the slots that a column of marks has marked."""
-        return self.kept(name, lambda: np.flatnonzero(self.column(name)))
+        return self.kept(name, lambda: self.column(name).nonzero()[0])
 
     def of(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return values of all memories for those of the view, by slot."""
@@ -366,9 +366,9 @@ class IndexView:
         """Return the entries of memories that are in the view and not gone, by slot."""
         if self._slot_of is not None:
             entries = Entries(entries.row, self._slot_of.take(entries.place), entries.value)
-            entries = entries.at(np.flatnonzero(entries.place >= 0))
+            entries = entries.at((entries.place >= 0).nonzero()[0])
         if self.gone is not None:
-            entries = entries.at(np.flatnonzero(~self.gone[entries.place]))
+            entries = entries.at((~self.gone[entries.place]).nonzero()[0])
         return entries
 
     def placed(self, slots: Places) -> Places:

@@ -40,10 +40,6 @@ class MetadataTable:
         columns = sum(column.nbytes for column in self._columns.values())
         return self.texts.nbytes + columns
 
-    def number(self, metadata: str) -> int:
-        """Return the number of some metadata, given as JSON."""
-        return self.texts.number(metadata)
-
     def mask(self, wanted: Filter) -> Mask:
         """Mark which metadata passes a filter, by number."""
         if isinstance(wanted, FieldFilter):

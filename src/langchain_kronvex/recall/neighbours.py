@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from langchain_kronvex.recall import ranking
 from langchain_kronvex.recall.arrays.columns import LAST_TURNS, NO_TURN, TAILS
-from langchain_kronvex.recall.arrays.table import Table
+from langchain_kronvex.recall.arrays.table import Table, runs
 from langchain_kronvex.recall.features import TextFeatures
 from langchain_kronvex.recall.ranking import AFTER, BEFORE
 
@@ -162,12 +162,10 @@ class ConversationOrder:
     @classmethod
     def of(cls, conversation: NDArray[np.int32]) -> ConversationOrder:
         """Sort the memories that have a conversation; -1 marks the others."""
-        turns = np.flatnonzero(conversation >= 0)
-        places = turns[np.argsort(conversation[turns], kind="stable")]
-        of = conversation[places]
-        starts = np.flatnonzero(np.append(True, of[1:] != of[:-1])[: len(of)])
-        sizes = np.diff(np.append(starts, len(of)))
+        turns = (conversation >= 0).nonzero()[0]
+        places = turns.take(conversation.take(turns).argsort(kind="stable"))
+        starts, sizes = runs(conversation.take(places))
         base = np.repeat(cls.apart * np.arange(len(starts)), sizes)
-        longer = [np.flatnonzero(sizes > rank) for rank in (1, 2)]
+        longer = [(sizes > rank).nonzero()[0] for rank in (1, 2)]
         further = [(each, starts[each] + rank) for rank, each in enumerate(longer, 1)]
         return cls(places, starts, sizes, base, further, np.minimum(sizes, 3))

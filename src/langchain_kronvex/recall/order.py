@@ -141,6 +141,11 @@ class _Texts:
         return any(mine and theirs and mine != theirs for mine, theirs in pairs)
 
 
+def asks_of_past(query: str) -> bool:
+    """Return whether a question is about the past, so that it asks for no update."""
+    return bool(_PAST.search(query))
+
+
 def newest_first(
     query: str, chosen: Sequence[Candidate], *, by_relevance: bool = False
 ) -> list[int]:
@@ -155,7 +160,7 @@ def newest_first(
         by_relevance: That order says which are the most relevant; if not, their similarities do.
     """
     order = list(range(len(chosen)))
-    if len(order) < 2 or _PAST.search(query):
+    if len(order) < 2 or asks_of_past(query):
         return order
 
     def relevance(n: int) -> tuple[float, Candidate]:

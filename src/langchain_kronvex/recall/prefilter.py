@@ -63,14 +63,15 @@ def candidates(
         chosen[places] = True
         chosen[index.table["neighbours"].take(places, axis=0)] = True
     chosen[-1] = False
-    places = np.flatnonzero(chosen)
+    places = chosen.nonzero()[0]
     # A query that matches little still returns as many as were asked for: the latest.
     latest = max(limits.latest, top_k)  # the same for all small top_k, which see the same view
     if len(places) >= 2 * latest and allowed is None:
         return places
-    rest = np.flatnonzero(~chosen[:-1] if allowed is None else allowed & ~chosen[:-1])
+    left = ~chosen[:-1]
+    rest = (left if allowed is None else allowed & left).nonzero()[0]
     chosen[rest[max(len(rest) - latest, 0) :]] = True
-    return np.flatnonzero(chosen)
+    return chosen.nonzero()[0]
 
 
 def _by_words(
@@ -93,7 +94,7 @@ def _by_words(
             score[same] += idf[number] / (1 + ranking.K1)
     if allowed is not None:
         score[~allowed] = 0
-    hits = np.flatnonzero(score > 0)
+    hits = (score > 0).nonzero()[0]
     if len(hits) <= count:
         return hits
     return hits[np.argpartition(-score[hits], count)[:count]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,9 +134,11 @@ def relevance_steps(
     formulas = ranking.formulas(query.vector is not None, is_encoded)
     relevance = np.zeros(len(view), np.float32)
     for name, values in _features(view, query):
-        weights = np.array([getattr(formula, name) for formula in formulas], np.float32)
-        form = view.column("form") if view.only_form is None else view.only_form
-        relevance += weights[form] * values
+        if view.only_form is None:
+            weights = np.array([getattr(formula, name) for formula in formulas], np.float32)
+            relevance += weights[view.column("form")] * values
+        else:
+            relevance += np.float32(getattr(formulas[view.only_form], name)) * values
         yield name, relevance
     if Form.TURN in view.index.forms:
         yield from _turn_steps(relevance, view, query, formulas[Form.TURN])
@@ -145,7 +147,8 @@ def relevance_steps(
     _lower_questions(relevance, view, query)
     yield "unanswered", relevance
     instructions = view.marked("instructs")
-    relevance[instructions[relevance[instructions] > 0]] += np.float32(ranking.INSTRUCTION)
+    if len(instructions):
+        relevance[instructions[relevance[instructions] > 0]] += np.float32(ranking.INSTRUCTION)
     yield "instruction", relevance
     _lift_rare(relevance, view, query)
     yield "rare", relevance
@@ -235,27 +238,37 @@ def signals(view: IndexView, query: ParsedQuery, weights: Weights) -> Floats:
     return gained if view.turns is None else gained * view.turns
 
 
-def _priors(view: IndexView, weights: Sequence[float]) -> Floats:
+def _priors(view: IndexView, weights: tuple[float, ...]) -> Floats:
     """Return the signals of turns whatever their words, less the mean per first word."""
-    weight, first_words = np.array(weights, np.float32), view.index.first_words
-    # Without BLAS: its kernels for so few columns were seen to warn of numbers they do not use.
-    means = np.einsum("ij,j->i", first_words["sum"], weight) / np.maximum(first_words["count"], 1)
+    weight, words = np.array(weights, np.float32), view.index.first_words
+
+    def means() -> Floats:
+        # Without BLAS: its kernels for so few columns were seen to warn of numbers they do not use.
+        sums: Floats = np.einsum("ij,j->i", words["sum"], weight)
+        sums /= np.maximum(words["count"], 1)
+        return sums
+
     priors: Floats = np.einsum("ij,j->i", view.column("priors"), weight)
-    priors -= means[view.column("first_word")]
+    priors -= view.index.kept(("means", weights), means).take(view.column("first_word"))
     return priors
 
 
 def _speakers(view: IndexView, query: ParsedQuery) -> NDArray[np.bool_] | None:
     """Mark memories that open with a word of the query which opens many: the speaker's name."""
-    counts, codes = view.index.first_words["count"], view.index.first_word_codes
-    found = [codes.get(word, -1) for word in query.words if word not in STOP_WORDS]
-    least = ranking.NAME_SHARE * len(view.index)
-    names = [code for code in found if code >= 0 and counts[code] > least]
-    if not names:
+    names = view.index.kept("names", lambda: _names(view.index))
+    found = [names[word] for word in query.words if word in names]
+    if not found:
         return None
     first_word = view.column("first_word")
-    spoken: NDArray[np.bool_] = np.logical_or.reduce([first_word == code for code in names])
+    spoken: NDArray[np.bool_] = np.logical_or.reduce([first_word == code for code in found])
     return spoken
+
+
+def _names(index: ScopeIndex) -> dict[str, int]:
+    """Return the words that open so many memories that they are names, and their numbers."""
+    is_name = index.first_words["count"] > ranking.NAME_SHARE * len(index)
+    named = {index.first_word_codes[code]: code for code in is_name.nonzero()[0].tolist()}
+    return {word: code for word, code in named.items() if word not in STOP_WORDS}
 
 
 def session_best(order: ConversationOrder, relevance: Floats) -> Floats:
@@ -264,7 +277,7 @@ def session_best(order: ConversationOrder, relevance: Floats) -> Floats:
     Of all its turns, if there are fewer: the sum over three would make short conversations sink.
     """
     # One sort for all: by conversation, then the most relevant first.
-    keys = order.base - relevance.take(order.places).clip(0, order.apart)
+    keys = order.base - np.minimum(np.maximum(relevance.take(order.places), 0), order.apart)
     keys.sort()
     values = order.base - keys
     mean = values.take(order.starts)
@@ -285,7 +298,8 @@ def _meaning(view: IndexView, vectors: QuantizedVectors, vector: Floats) -> Floa
     view.blank_gone(cosine, 0)
     found = cosine if view.turns is not None and not view.turns.any() else _windowed(view, cosine)
     if view.turns is not None:
-        alone, centre = (~view.turns).nonzero()[0], vectors.centre
+        alone = (~view.turns).nonzero()[0]
+        centre = view.index.kept("centre", lambda: vectors.centre)
         to_centre = view.kept("to centre", lambda: vectors.products(centre, view.placed(alone)))
         found[alone] = _centred(cosine[alone], to_centre, vector, centre)
     return np.maximum(found, 0)
@@ -294,7 +308,8 @@ def _meaning(view: IndexView, vectors: QuantizedVectors, vector: Floats) -> Floa
 def _windowed(view: IndexView, own: Floats) -> Floats:
     """Return the cosine of each memory's vector summed with its neighbours'."""
     near = view.kept("window", lambda: view.neighbours[:, _WINDOW_COLUMNS].astype(np.intp))
-    padded = np.append(own, np.float32(0))  # slot -1, no memory, adds nothing
+    padded = np.zeros(len(own) + 1, np.float32)  # slot -1, no memory, adds nothing
+    padded[:-1] = own
     windowed: Floats = np.einsum("ij,j->i", padded.take(near), _WINDOW_WEIGHTS)
     windowed += own
     windowed *= view.column("vector_scale")
@@ -318,7 +333,7 @@ def _add_feedback(
     ranked = relevance if view.turns is None else np.where(view.turns, relevance, -np.inf)
     slots = ranking.best(ranked, ranking.FEEDBACK_TO)
     best = vectors.at(view.placed(slots))
-    best -= vectors.centre
+    best -= view.index.kept("centre", lambda: vectors.centre)
     best *= 1 / np.sqrt(np.einsum("ij,ij->i", best, best) + 1e-6)[:, None]
     middle = best[: ranking.FEEDBACK_OF].sum(axis=0)
     middle /= np.sqrt(middle @ middle) + np.float32(1e-6)

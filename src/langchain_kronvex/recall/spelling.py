@@ -43,6 +43,7 @@ def _aliases() -> dict[str, list[str]]:
 
 
 _ALIAS_OF = _aliases()
+_NO_SIGNS = np.empty(0, np.uint8), np.empty(0, np.uint64)
 
 
 class Spelling:
@@ -51,7 +52,7 @@ class Spelling:
     def __init__(self, postings: Postings) -> None:
         self._postings = postings
         # The first letter of each term, and the bits of all its letters.
-        self._signs = np.empty(0, np.uint8), np.empty(0, np.uint64)
+        self._signs = _NO_SIGNS
 
     def meant(self, term: str) -> str | None:
         """Return the held term that a missing one probably stands for; None if there is none."""

@@ -177,8 +177,8 @@ def language_of(split: Sequence[str]) -> str:
         split: The words of the text.
     """
     known = _languages_of_word()
-    english = sum(word in _ENGLISH for word in split)
-    hit = [word for word in split if word in known]
+    english = sum(map(_ENGLISH.__contains__, split))
+    hit = list(filter(known.__contains__, split))
     if len(hit) <= english:
         return ENGLISH
     counts = Counter(chain.from_iterable(map(known.__getitem__, hit)))

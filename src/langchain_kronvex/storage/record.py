@@ -168,10 +168,6 @@ def optional_micros(moment: datetime | None) -> int | None:
     return None if moment is None else to_micros(moment)
 
 
-def _optional_moment(micros: int | None) -> datetime | None:
-    return None if micros is None else from_micros(micros)
-
-
 def text_cells(record: Record) -> tuple[str, str, str | None, str]:
     """Return type, content, search text and metadata as the SQL stores keep them."""
     return record.type, record.content, record.search_text, json_text(record)
@@ -190,9 +186,10 @@ def from_cells(cells: Sequence[Any], vector: Floats | None = None) -> Record:
     was true, in the same unit; the id of the memory that superseded it; the ids of its sources as
     a JSON array, or None.
     """
-    kind, id_, key, type_, content, search_text, access_count, user, session, *more = cells
-    metadata, said, created, expires, pinned, valid_from, valid_until, *more = more
-    superseded_by, sources = more
+    (
+        kind, id_, key, type_, content, search_text, access_count, user, session, metadata, said,
+        created, expires, pinned, valid_from, valid_until, superseded_by, sources,
+    ) = cells  # fmt: skip
     created_at = from_micros(created)
     return Record(
         kind=kind,
@@ -206,10 +203,10 @@ def from_cells(cells: Sequence[Any], vector: Floats | None = None) -> Record:
         metadata=json.loads(metadata) if metadata != "{}" else {},
         created_at=created_at,
         said_at=created_at if said == created else from_micros(said),
-        expires_at=_optional_moment(expires),
+        expires_at=expires if expires is None else from_micros(expires),
         pinned=bool(pinned),
-        valid_from=_optional_moment(valid_from),
-        valid_until=_optional_moment(valid_until),
+        valid_from=valid_from if valid_from is None else from_micros(valid_from),
+        valid_until=valid_until if valid_until is None else from_micros(valid_until),
         superseded_by=superseded_by,
         sources=tuple(json.loads(sources)) if sources else (),
         vector=vector,

@@ -29,8 +29,8 @@ from langchain_kronvex.memory.conversions import to_recalled
 from langchain_kronvex.memory.recalling.explaining import explanation, is_gone
 from langchain_kronvex.memory.recalling.reranking import CANDIDATES, reranked
 from langchain_kronvex.memory.spans import SPANS, UNTRACED
+from langchain_kronvex.recall import order
 from langchain_kronvex.recall.features import is_unanswered
-from langchain_kronvex.recall.order import Candidate, beside_derived, derived_first, newest_first
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.tokenizer import focus
 from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Selection
@@ -338,7 +338,7 @@ class Recaller:
             for match in matches:
                 if match.record.content not in already_shown:
                     first_of.setdefault(match.record.content, match)
-            found = beside_derived((each.record for each in first_of.values()), wanted)
+            found = order.beside_derived((each.record for each in first_of.values()), wanted)
             unseen = [first_of[record.content] for record in found]
             if len(unseen) >= request.top_k or len(matches) < limit:
                 return unseen[:wanted]
@@ -372,13 +372,13 @@ def _in_default_order(
     ordered = list(zip(matches, found, strict=True))
     if not is_reranked:
         ordered.sort(key=lambda pair: -pair[1].confidence)
-    candidates = [_candidate(match) for match, _ in ordered]
-    newest = [ordered[n][1] for n in newest_first(query, candidates, by_relevance=is_reranked)]
-    return derived_first(newest)
-
-
-def _candidate(match: Match) -> Candidate:
-    return Candidate(match.record.words_said, match.record.created_at.timestamp(), match.similarity)
+    if not order.asks_of_past(query):
+        said = [
+            order.Candidate(m.record.words_said, m.record.created_at.timestamp(), m.similarity)
+            for m, _ in ordered
+        ]
+        ordered = [ordered[n] for n in order.newest_first(query, said, by_relevance=is_reranked)]
+    return order.derived_first([memory for _, memory in ordered])
 
 
 @contextmanager

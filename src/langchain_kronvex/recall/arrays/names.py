@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain, count, filterfalse, pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ class Names:
         self._pack()
         if self._added:
             raise OverflowError("The texts take more than 4 GiB.")
-        numbers = np.frombuffer(self._numbers, np.uint32)
+        numbers = np.asarray(self._numbers).astype(np.uint32, copy=False)
         text = np.frombuffer(self._text, np.uint8)
         return {f"{prefix} text": [text], f"{prefix} numbers": [numbers]}
 
@@ -92,7 +93,7 @@ class Names:
 
     def bytes_after(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
         """Return the UTF-8 of the texts from a number on, and where each begins."""
-        starts = np.frombuffer(self._numbers, np.uint32)[1 : self._packed + 2].astype(np.intp)
+        starts = np.asarray(self._numbers)[1 : self._packed + 2].astype(np.intp)
         added = [text.encode(*_ENCODING) for text in self._added]
         ends = list(accumulate(map(len, added), initial=int(starts[-1])))
         starts = np.append(starts, np.array(ends[1:], np.intp))
@@ -133,7 +134,14 @@ class Names:
 
     def numbers(self, texts: Sequence[str]) -> Sequence[int]:
         """Return the numbers of texts; new ones are added."""
-        return list(map(self.number, texts))
+        if not self._knows_all:
+            return list(map(self.number, texts))
+        known = self._known
+        fresh = dict.fromkeys(filterfalse(known.__contains__, texts))
+        known.update(zip(fresh, count(len(self)), strict=False))
+        self._added += fresh
+        self._chars += sum(map(len, fresh))
+        return list(map(known.__getitem__, texts))
 
     def pack(self) -> None:
         """Pack the texts, if enough were added to be worth it."""
@@ -147,7 +155,7 @@ class Names:
         ends = list(accumulate(map(len, added), initial=len(self._text)))[1:]
         if ends[-1] >= _MOST_BYTES:
             return
-        starts = np.frombuffer(self._numbers, np.uint32)[1 : self._packed + 2].tolist()
+        starts = np.asarray(self._numbers)[1 : self._packed + 2].tolist()
         earlier = (self._text[start:end] for start, end in pairwise(starts))
         hashes = np.fromiter(map(zlib.crc32, chain(earlier, added)), np.int64, len(self))
         buckets = 1 << max(len(self) - 1, 1).bit_length()
@@ -156,9 +164,15 @@ class Names:
         filled = np.bincount(bucket, minlength=buckets).cumsum()
         numbers = np.concatenate([[len(self)], starts, ends, order, [0], filled])
         known = self._known
-        self._set_packed(b"".join([self._text, *added]), numbers.astype(np.uint32).data)
+        self._set_packed(b"".join([self._text, *added]), packed_numbers(numbers))
         if self._packed in _KNOWN_ALL and len(known) == self._packed:
             self._known, self._knows_all = known, True
 
 
-_NONE = np.array([0, 0, 0], np.uint32).data
+def packed_numbers(numbers: NDArray[Any]) -> memoryview:
+    """Return numbers from 0 to 2^32 - 1 in two bytes each if they fit, else in four."""
+    is_small = numbers.max(initial=0) < 1 << 16
+    return numbers.astype(np.uint16 if is_small else np.uint32).data
+
+
+_NONE = np.array([0, 0, 0], np.uint16).data

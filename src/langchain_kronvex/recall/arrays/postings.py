@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.recall.arrays.names import Names
+from langchain_kronvex.recall.arrays.names import Names, packed_numbers
 from langchain_kronvex.recall.arrays.table import Parts, Sections
 from langchain_kronvex.recall.ranking import Floats
 
@@ -88,7 +88,7 @@ class Postings:
     def parts(self, prefix: str) -> Parts:
         """Return the postings as arrays; all are packed before."""
         self._pack()
-        starts = np.frombuffer(self._starts, np.uint32)
+        starts = np.asarray(self._starts).astype(np.uint32, copy=False)
         packed = np.frombuffer(self._packed, np.uint8)
         own: Parts = {f"{prefix} starts": [starts], f"{prefix} postings": [packed]}
         return own | self.terms.parts(prefix)
@@ -99,7 +99,7 @@ class Postings:
     @property
     def nbytes(self) -> int:
         """About how many bytes it takes."""
-        packed = self._starts.nbytes - 4 + len(self._packed)
+        packed = self._starts.nbytes - _NO_STARTS.nbytes + len(self._packed)
         more = self._size * _BYTES * 9 // 8 + _MORE_BYTES * len(self._more)
         return packed + more + self.terms.nbytes
 
@@ -202,7 +202,7 @@ class Postings:
         self, numbers: NDArray[np.intp], sizes: NDArray[np.intp], added: NDArray[Any]
     ) -> None:
         """Insert postings, sorted by term; so many of each of some terms."""
-        starts, known = np.frombuffer(self._starts, np.uint32), len(self._starts) - 1
+        starts, known = np.asarray(self._starts), len(self._starts) - 1
         total = np.zeros(len(self.terms), np.int64)
         total[:known] = np.diff(starts)
         total[numbers] += sizes
@@ -211,10 +211,10 @@ class Postings:
             ends = np.append(starts[1:], np.repeat(starts[-1], len(total) - known))
             at = np.repeat(ends[np.sort(numbers)], sizes[np.argsort(numbers)])
             added = np.insert(packed, at.astype(np.intp), added)
-        self._starts = np.append(0, total.cumsum()).astype(np.uint32).data
+        self._starts = packed_numbers(np.append(0, total.cumsum()))
         self._packed = np.ascontiguousarray(added).view(np.uint8).data
 
 
 _LEAST_PACKED = 64  # postings
-_NO_STARTS = np.zeros(1, np.uint32)
+_NO_STARTS = np.zeros(1, np.uint16)
 _NO_POSTINGS = np.zeros(0, np.uint8)

@@ -114,7 +114,7 @@ class Table:
 
     def _grow(self, capacity: int) -> None:
         grown = Table(self._layout, np.zeros(capacity * self._layout.row_bytes, np.uint8))
-        for name in self._layout.places:
+        for name in self._layout.places if self._size else ():
             grown._column(name, self._size)[:] = self._column(name, self._size)
         # Last, and the capacity with the block: a signal may end this at any line.
         self._block, self._capacity = grown._block, grown._capacity
@@ -133,7 +133,16 @@ def value_counts(values: Array) -> tuple[Array, NDArray[np.intp]]:
     `numpy.unique` would import a large part of numpy when it is first called.
     """
     ordered = np.sort(values)
+    starts, sizes = runs(ordered)
+    return ordered[starts], sizes
+
+
+def runs(ordered: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return where each run of equal values begins, and how long it is."""
     first = np.ones(len(ordered), np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    starts = np.flatnonzero(first)
-    return ordered[starts], np.diff(np.append(starts, len(ordered)))
+    starts = first.nonzero()[0]
+    sizes = np.full_like(starts, len(ordered))
+    sizes[:-1] = starts[1:]
+    sizes -= starts
+    return starts, sizes

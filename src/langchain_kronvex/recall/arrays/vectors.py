@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from langchain_kronvex.recall.arrays.table import Column, Layout, Parts, Sections, Table
 from langchain_kronvex.recall.ranking import Floats
 
-# Rows converted to floats at a time: few enough to stay in a core's cache, and for numpy to use
-# one thread. Several threads on busy cores would wait for each other.
-_ROWS_AT_ONCE = 512
+# Rows converted to floats at a time: so few that they do not drive all else out of a core's cache,
+# and that numpy uses one thread. Several threads on busy cores would wait for each other.
+_ROWS_AT_ONCE = 256
 
 _SIGNS_AT_ONCE = 2**16
+
+# So few vectors are summed only when their mean is asked for: the sum takes a third of their room.
+_MOST_UNSUMMED = 32
 
 # The mean of a few vectors says little, so this many vectors of zeros are averaged with them.
 _CENTRE_WEIGHT = 20
@@ -56,7 +59,7 @@ class QuantizedVectors:
     Args:
         width: Dimensions.
         table: The rows to begin with.
-        total: Their sum, in units of 2^-32, and how many there are.
+        total: Their sum, in units of 2^-32, and how many there are; None if they are few.
     """
 
     __slots__ = ("_signs", "_table", "_total", "width")
@@ -67,7 +70,7 @@ class QuantizedVectors:
         self.width = width
         self._signs = _signs_of(width)
         self._table = Table(_layout(width)) if table is None else table
-        self._total = np.zeros(width + 1, np.int64) if total is None else total
+        self._total = total
 
     @classmethod
     def read(cls, sections: Sections, rows: int) -> QuantizedVectors:
@@ -78,27 +81,38 @@ class QuantizedVectors:
 
     def parts(self, spare: int) -> Parts:
         """Return the vectors as arrays, with room for some more."""
-        return {"vectors": self._table.pieces(spare), "vectors total": [self._total]}
+        return {"vectors": self._table.pieces(spare), "vectors total": [self._sum()]}
 
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        return self._table.nbytes + self._total.nbytes
+        return self._table.nbytes + (0 if self._total is None else self._total.nbytes)
 
     @property
     def centre(self) -> Floats:
         """The mean of the vectors; near zero while there are few."""
-        count = self._total[-1] + _CENTRE_WEIGHT
-        mean: Floats = (self._total[:-1] / (count * _UNIT)).astype(np.float32)
+        total = self._sum()
+        mean: Floats = (total[:-1] / ((total[-1] + _CENTRE_WEIGHT) * _UNIT)).astype(np.float32)
         return mean
+
+    def _sum(self) -> NDArray[np.int64]:
+        every = np.arange(len(self._table))
+        return self._sum_of(every) if self._total is None else self._total
+
+    def _sum_of(self, places: NDArray[np.intp]) -> NDArray[np.int64]:
+        exact = np.rint(self.at(places) * np.float64(_UNIT)).astype(np.int64).sum(axis=0)
+        return np.append(exact, np.count_nonzero(self._table["scale"][places]))
 
     def grow(self, size: int) -> None:
         """Make room for places below `size`."""
         self._table.extend(max(size - len(self._table), 0))
+        if self._total is None and size > _MOST_UNSUMMED:
+            self._total = self._sum()
 
     def put(self, places: NDArray[np.intp], vectors: Floats) -> None:
         """Set the vectors of places, shape (places, width), of length 1 or 0."""
-        self._count_in(places, -1)
+        if self._total is not None:
+            self._total -= self._sum_of(places)
         largest = np.abs(vectors).max(axis=1, keepdims=True)
         codes = np.rint(vectors * (127 / np.where(largest > 0, largest, 1)))
         length = np.linalg.norm(codes, axis=1)
@@ -106,17 +120,13 @@ class QuantizedVectors:
         self._table["scale"][places] = np.divide(1, length, where=length > 0, out=length)
         for name, signs in zip(self._signs, _signs(codes).T, strict=True):
             self._table[name][places] = signs
-        self._count_in(places, 1)
-
-    def _count_in(self, places: NDArray[np.intp], times: int) -> None:
-        exact = np.rint(self.at(places) * np.float64(_UNIT)).astype(np.int64)
-        self._total[:-1] += times * exact.sum(axis=0)
-        self._total[-1] += times * np.count_nonzero(self._table["scale"][places])
+        if self._total is not None:
+            self._total += self._sum_of(places)
 
     def at(self, places: NDArray[np.intp]) -> Floats:
         """Return the vectors of places."""
-        codes = self._table["codes"][places].astype(np.float32)
-        codes *= self._table["scale"][places, None]
+        codes = self._table["codes"].take(places, axis=0).astype(np.float32)
+        codes *= self._table["scale"].take(places)[:, None]
         return codes
 
     def products(self, vector: Floats, places: NDArray[np.intp] | None = None) -> Floats:
@@ -156,7 +166,7 @@ class QuantizedVectors:
             histogram += np.bincount(distance[part], minlength=far + 1)
         within = np.cumsum(histogram[:far])
         least = int(np.searchsorted(within, min(count, int(within[-1]))))
-        return np.flatnonzero(distance <= min(least, far - 1))
+        return (distance <= min(least, far - 1)).nonzero()[0]
 
 
 def _signs(vectors: Floats) -> NDArray[np.uint64]:

@@ -222,8 +222,9 @@ class SqliteFile(ForkAware):
         """Return a value that changes with every write by any process; None in memory."""
         if self.path is None:
             return None
-        with self._reading:  # so that the number is of the connection opened last
-            return self.read("PRAGMA data_version")[0][0], self._opened
+        with self._translated(), self._reading:
+            ((number,),) = self._connection("reader").execute("PRAGMA data_version").fetchall()
+            return number, self._opened  # the number is of the connection opened last
 
     def in_snapshot(self, work: Callable[[AgentConnection], T]) -> T:
         """Do work whose queries all see the store at one moment; return its result."""
@@ -281,9 +282,8 @@ class SqliteFile(ForkAware):
         """
         with self._translated(), self._writing:
             connection = self._connection("writer")
-            marks = connection.execute(
-                "SELECT name, value FROM settings WHERE name IN ('erasing', 'purged')"
-            ).fetchall()
+            noted = "SELECT name, value FROM settings WHERE name IN ('erasing', 'purged')"
+            marks = connection.execute(noted).fetchall()
             if "erasing" not in dict(marks):
                 return
             try:
