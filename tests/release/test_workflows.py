@@ -70,6 +70,15 @@ def test_the_supported_versions_of_python_and_the_oldest_dependencies_are_tested
     assert "make soak" in commands("nightly")
 
 
+def test_the_dependencies_of_every_extra_are_audited() -> None:
+    settings = (ROOT / "pyproject.toml").read_text("utf-8")
+    [table] = re.findall(r"^\[project.optional-dependencies\]\n(.+?)\n\n", settings, re.M | re.S)
+    extras = ",".join(sorted(re.findall(r"^([\w-]+) = ", table, re.M)))
+    [install] = [step["run"] for step in jobs("nightly")["audit"]["steps"]
+                 if "pip-audit" in step.get("run", "")]  # fmt: skip
+    assert f'".[{extras}]"' in install
+
+
 def test_the_other_settings_can_be_read() -> None:
     for path in [*(ROOT / ".github").rglob("*.yml"), ROOT / ".pre-commit-config.yaml"]:
         assert yaml.safe_load(path.read_text("utf-8"))

@@ -64,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = _Parser(prog="langchain-kronvex", description=__doc__)
+    prog = "langchain-kronvex"
+    parser = _Parser(prog=prog, usage=f"{prog} COMMAND [OPTIONS]", description=__doc__)
     shown = f"langchain-kronvex {__version__}"
     parser.add_argument("--version", action="version", version=shown)
     store = argparse.ArgumentParser(add_help=False)
@@ -73,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     model = "provider:model the store is indexed with, such as openai:text-embedding-3-small, "
     model += "or 'none' for words alone (the bundled table)"
     memory.add_argument("--embeddings", type=lambda name: name != "none" and name, help=model)
-    add: Add = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
+    add: Add = parser.add_subparsers(prog=prog, required=True, metavar="COMMAND").add_parser
     of_agent = [memory, agent_options()]
     add_doctor_command(add, of_agent)
     add_reading_commands(add, of_agent)

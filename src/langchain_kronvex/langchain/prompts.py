@@ -48,7 +48,8 @@ def input_of(value: Mapping[str, Any], key: str) -> Any:
     if key not in value:
         raise InvalidInput(
             f"The input has no key {key!r} (it has {', '.join(map(repr, value)) or 'none'}); "
-            "pass the name of the key of the user's message."
+            "name the one of the user's message: input_messages_key= of with_memory, or input_key= "
+            "of KronvexMemoryContext."
         )
     return value[key]
 

@@ -172,7 +172,7 @@ def _contents(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     nobody = sum(s.memories for s in store.sessions if s.user_id is None and s.session_id is None)
     if nobody:
         yield _note(
-            f"{nobody:,} memories belong to no user; only include_shared=True finds them for one.",
+            f"{nobody:,} memories belong to no user; only include_shared=True finds them.",
             "Pass user_id when saving what is about a user.",
         )
 
