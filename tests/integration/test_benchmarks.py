@@ -135,6 +135,31 @@ def test_truth_is_measured_by_updates_questions_and_languages(tmp_path: Path) ->
     assert rows(languages)["German"]["among five"] == "100"  # of two
 
 
+def test_realmem_is_measured_by_facts_and_by_exchanges(tmp_path: Path) -> None:
+    def session(name: str, said: str, fact: str, question: str, *used: str) -> dict[str, Any]:
+        turns: list[dict[str, Any]] = [
+            {"speaker": "User", "content": said},
+            {"speaker": "Assistant", "content": "Noted."},
+            {"speaker": "User", "content": question, "is_query": True},
+            {"speaker": "Assistant", "memory_used": [{"content": each} for each in used]},
+        ]
+        turns[3]["content"] = f"You ask: {question}"
+        facts = [{"content": fact, "source_content_snapshot": said}]
+        day = {"session_uuid": name, "current_time": "2026-05-08 (Friday)"}
+        return {**day, "dialogue_turns": turns, "extracted_memory": facts}
+
+    kettle, moles, unknown = "The kettle boils.", "Moles dig.", "Never told."
+    sessions = [
+        session("a", "My kettle boils.", kettle, "Nothing used yet?", kettle),
+        session("b", "There are moles.", moles, "What boils in the kettle?", kettle, unknown),
+    ]
+    path = tmp_path / "user.json"
+    path.write_text(json.dumps({"dialogues": sessions}), encoding="utf-8")
+    found = rows(run("realmem.py", path))
+    assert [row["n"] for row in found.values()] == ["1", "1"]
+    assert [row["R@1"] for row in found.values()] == ["100.0", "100.0"]
+
+
 def test_consolidation_is_measured_by_updates_evidence_junk_and_costs(tmp_path: Path) -> None:
     said = ["I live in Lisbon. Hello!", "I play the violin.", "Please always be brief.", "Hm?"]
     asked = [("Where does Ana live?", ["D1:1"], 4), ("Who is brief?", ["D3:1", "D4:1"], 1)]

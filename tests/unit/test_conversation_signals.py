@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inside import ConversationOrder, session_best
+from inside import ConversationOrder, Form, ScopeIndex, session_best
 
 from .conversations import built, row, similarities, statement
 
@@ -85,3 +85,32 @@ def test_a_turn_of_a_session_that_fits_is_preferred() -> None:
     ]
     found = similarities(built([*fitting, *others]), "cello")
     assert found[2] > found[9]
+
+
+def relevances(index: ScopeIndex, query: str) -> dict[int, float]:
+    return {n: float(np.arctanh(each)) for n, each in similarities(index, query).items()}
+
+
+@pytest.mark.parametrize("form", [Form.STATEMENT, Form.EXCHANGE], ids=lambda form: form.name)
+def test_what_was_told_together_rises_toward_the_best_of_it(form: Form) -> None:
+    texts = ("the cello strings", "cello " + "apple pear plum " * 9, "tea")
+    others = [row(n, "garage", form=form, session_id=f"{n}") for n in range(4, 13)]
+
+    def found(sessions: str) -> dict[int, float]:
+        rows = [
+            row(n, text, form=form, session_id=session.strip())
+            for n, (text, session) in enumerate(zip(texts, sessions, strict=True), 1)
+        ]
+        return relevances(built(rows, others), "cello strings")
+
+    apart, together = found("abc"), found("aaa")
+    assert together[1] == apart[1] > together[2] > apart[2] > together[3] == 0
+    least, most = apart[2], (apart[1] * apart[2]) ** 0.5
+    assert together[2] == pytest.approx(least + (1 - 3 / 12) * (most - least), rel=1e-4)
+    assert found("   ") == apart  # of no session
+
+
+def test_a_session_that_holds_everything_lifts_nothing() -> None:
+    rows = [statement(1, "cello strings"), statement(2, "cello " + "tea " * 20)]
+    apart = [replace(each, session_id=f"{each.seq}") for each in rows]
+    assert relevances(built(rows), "cello strings") == relevances(built(apart), "cello strings")

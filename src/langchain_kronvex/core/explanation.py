@@ -34,6 +34,7 @@ SUMMANDS = {
 ADJUSTMENTS = {
     "scale": "put on the common scale",
     "unanswered": "a question without an answer",
+    "together": "in a session that fits",
     "instruction": "a standing instruction",
     "rare": "holds one of the rare words",
 }

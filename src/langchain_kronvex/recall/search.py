@@ -146,6 +146,9 @@ def relevance_steps(
     yield "scale", relevance
     _lower_questions(relevance, view, query)
     yield "unanswered", relevance
+    if view.index.forms & {Form.EXCHANGE, Form.STATEMENT}:
+        _lift_to_sessions(relevance, view)
+        yield "together", relevance
     instructions = view.marked("instructs")
     if len(instructions):
         relevance[instructions[relevance[instructions] > 0]] += np.float32(ranking.INSTRUCTION)
@@ -269,6 +272,32 @@ def _names(index: ScopeIndex) -> dict[str, int]:
     is_name = index.first_words["count"] > ranking.NAME_SHARE * len(index)
     named = {index.first_word_codes[code]: code for code in is_name.nonzero()[0].tolist()}
     return {word: code for word, code in named.items() if word not in STOP_WORDS}
+
+
+def _lift_to_sessions(relevance: Floats, view: IndexView) -> None:
+    """Lift exchanges and statements toward the most relevant memory of their session.
+
+    To the geometric mean of both: the best keeps its relevance, and 0 stays 0. The less so, the
+    more of the memories the session holds: what all have in common tells none from another.
+
+    Of long chats with an assistant, 1.7 (statements) and 2.5 points (exchanges) more of the
+    evidence are among ten; of conversations stored so, 3.2 and 2.7. Turns gain nothing.
+    """
+    session = view.column("session")
+    lift = view.kept("lift", lambda: _lifts(view, session))
+    best = np.zeros(len(view.index.codes), np.float32)
+    np.maximum.at(best, session, relevance)
+    own = np.maximum(relevance, 0)
+    relevance += lift * (np.sqrt(own * best[session]) - own)
+
+
+def _lifts(view: IndexView, session: NDArray[np.int32]) -> Floats:
+    """Return how far each memory is lifted, from 0 for not at all to 1."""
+    form = view.column("form")
+    is_lifted = (form == Form.EXCHANGE) | (form == Form.STATEMENT)
+    is_lifted &= session != view.index.codes.get("session ", -1)  # of no session
+    lift: Floats = (1 - np.bincount(session)[session] / len(view)).astype(np.float32) * is_lifted
+    return lift
 
 
 def session_best(order: ConversationOrder, relevance: Floats) -> Floats:
