@@ -180,6 +180,26 @@ def test_what_is_forgotten_while_a_snapshot_is_written_is_in_no_file(
             assert found(third, "something new") == found(memory, "something new")
 
 
+def test_what_is_replaced_before_a_snapshot_is_begun_is_in_no_file(
+    store: Path, open_store: OpenMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, other = open_store(), open_store()
+    word = "w0123456789abcdef"
+    secret = memory.remember("tea", user_id="ana", metadata={"word": word})
+    keeper, asked = snapshot_keeping.SnapshotKeeper, list[object]()
+    write = keeper._has_written
+
+    def replace_and_write(*args: Any) -> bool:  # the index still has what another one replaces
+        if not asked:
+            asked.append(other.update(secret.id, metadata={}))
+        return write(*args)
+
+    monkeypatch.setattr(keeper, "_has_written", replace_and_write)
+    fill(memory)
+    assert asked
+    assert not files_with(sqlite_snapshots.folder_of(store), word)
+
+
 def damage(kind: str, path: Path, other: Path) -> None:
     data = bytearray(path.read_bytes())
     if kind == "truncated":

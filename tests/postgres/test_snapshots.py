@@ -121,21 +121,33 @@ def test_retention_takes_the_snapshot_along(open_memory: OpenMemory, sql: Sql) -
 def test_what_is_forgotten_while_a_snapshot_is_written_is_not_in_it(
     open_memory: OpenMemory, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory, other = open_memory(), open_memory()
-    secret = memory.remember("the secret word", user_id="ana")
-    store, asked = postgres_snapshots._store, []
+    memory, other = open_memory(), open_memory(retention=Retention(max_memories=1))
+    old = {"source": "the secret word"}
+    ways: dict[str, Callable[[Any], object]] = {
+        "ana": lambda m: other.forget(id=m.id),
+        "ben": lambda m: other.update(m.id, metadata={}),
+        "cleo": lambda m: other.expire(),
+    }
+    store, asked = postgres_snapshots._store, list[str]()
+    for user, way in ways.items():
+        secret = memory.remember("the secret word", user_id=user, metadata=old)
 
-    def forgetting(tx: Any, scope: Any, state: Any, made: Any, is_unchanged: Any) -> None:
-        def forget() -> bool:
-            if not asked:
-                asked.append(other.forget(id=secret.id))
-            return bool(is_unchanged())
+        def forgetting(
+            tx: Any, scope: Any, state: Any, made: Any, is_unchanged: Any,
+            user: str = user, way: Any = way, secret: Any = secret,
+        ) -> None:  # fmt: skip
+            def forget() -> bool:
+                if user not in asked:
+                    asked.append(user)
+                    way(secret)
+                return bool(is_unchanged())
 
-        store(tx, scope, state, made, forget)
+            store(tx, scope, state, made, forget)
 
-    monkeypatch.setattr(postgres_snapshots, "_store", forgetting)
-    fill(memory, "ana")
-    assert (asked, snapshots(sql)) == ([1], 0)
+        monkeypatch.setattr(postgres_snapshots, "_store", forgetting)
+        fill(memory, user)
+        words = "SELECT count(*) FROM langchain_kronvex.snapshots WHERE position(%s in bytes) > 0"
+        assert (asked[-1], sql(words, b"secret")) == (user, [(0,)])
     assert found(memory, "secret") == found(other, "secret")
 
 

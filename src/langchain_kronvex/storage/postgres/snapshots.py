@@ -20,6 +20,11 @@ _INSERT = (
     "VALUES (%s, %s, %s, %s, %s, %s)"
 )
 _LOCK = "SELECT generation FROM langchain_kronvex.scopes WHERE scope = %s FOR NO KEY UPDATE"
+# What the index holds of a changed memory may be erased by now.
+_CHANGED = (
+    "SELECT 1 FROM langchain_kronvex.records "
+    "WHERE scope = %s AND kind = 'memory' AND revision > %s AND seq <= %s LIMIT 1"
+)
 _DROP_OTHERS = "DELETE FROM langchain_kronvex.snapshots WHERE scope = %s AND name <> %s"
 _LAST = (
     "SELECT name, part, length(bytes) FROM langchain_kronvex.snapshots WHERE scope = %s "
@@ -55,7 +60,8 @@ def save(
 ) -> bool:
     """Store a snapshot; see `storage.snapshots.Save`.
 
-    The owner is locked only at the end. If words were erased meanwhile, everything is rolled back.
+    The owner is locked only at the end. If a memory was changed or erased meanwhile, everything is
+    rolled back.
     """
     reach = database.reach_of([Scope(owner or None)])
 
@@ -79,13 +85,18 @@ def _store(
     made: Snapshot,
     is_unchanged: Callable[[], bool],
 ) -> None:
-    name, memories = uuid.uuid4(), made.header["facts"]["rows"][0]
+    facts, name = made.header["facts"], uuid.uuid4()
+    changed = [scope, state.revision, facts["last"]]
+    if tx.execute(_CHANGED, changed):
+        raise _NotStoredError(is_changed=True)
     for part, block in enumerate(made.blocks()):
-        tx.execute(_INSERT, [scope, name, part, state.generation, memories, block])
+        tx.execute(_INSERT, [scope, name, part, state.generation, facts["rows"][0], block])
     if not is_unchanged():
         raise _NotStoredError(is_changed=True)
     if tx.column(_LOCK, [scope]) != [state.generation]:
         raise _NotStoredError(is_changed=False)
+    if tx.execute(_CHANGED, changed):
+        raise _NotStoredError(is_changed=True)
     tx.execute(_DROP_OTHERS, [scope, name])
 
 

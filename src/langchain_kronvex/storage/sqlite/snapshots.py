@@ -30,6 +30,11 @@ from langchain_kronvex.storage.sqlite.file import AgentConnection, SqliteFile
 
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'snapshots'"
 _COUNTS = "SELECT memories FROM snapshots WHERE scope = ?"
+# What the index holds of a changed memory may be erased by now.
+_CHANGED = (
+    "SELECT 1 FROM records WHERE scope = ? AND kind = 'memory' AND revision > ? AND seq <= ? "
+    "LIMIT 1"
+)
 
 
 def folder_of(path: Path) -> Path:
@@ -73,8 +78,9 @@ def save(
     name = secrets.token_hex(16)
     made.header["about"]["name"] = name
     path = folder / name
-    if not file.in_transaction(lambda db: _reserve(db, path, state, made, replaces=replaces)):
-        return True
+    done = file.in_transaction(lambda db: _reserve(db, path, state, made, replaces=replaces))
+    if done is not None:
+        return done
     is_stored = is_ready = False
     try:
         _write(path, made)
@@ -89,18 +95,20 @@ def save(
 
 def _reserve(
     db: AgentConnection, path: Path, state: State, made: Snapshot, *, replaces: bool
-) -> bool:
-    """Make an empty file and its row; False if the snapshot is outdated or needless."""
+) -> bool | None:
+    """Make an empty file and its row; if that is not to be done, return what `save` returns."""
     found = db.execute("SELECT generation FROM scopes WHERE scope = ?", (state.scope,)).fetchone()
     others = [] if replaces else db.execute(_COUNTS, (state.scope,)).fetchall()
     if found != (state.generation,) or any(is_recent(count, made) for (count,) in others):
+        return True
+    facts = made.header["facts"]
+    if db.execute(_CHANGED, (state.scope, state.revision, facts["last"])).fetchone():
         return False
-    rows = made.header["facts"]["rows"][0]
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    row = (path.name, state.scope, rows)
+    row = (path.name, state.scope, facts["rows"][0])
     db.execute("INSERT INTO snapshots (name, scope, memories) VALUES (?, ?, ?)", row)
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    return True
+    return None
 
 
 def _write(path: Path, made: Snapshot) -> None:
