@@ -132,6 +132,16 @@ def test_what_takes_words_out_takes_the_snapshot_along(
     assert len(found(memory, user="ben")) == (0 if name == "clear" else 20)
 
 
+def test_under_whatever_name_the_store_is_opened(store: Path, open_memory: OpenMemory) -> None:
+    link = store.parent.parent / "link.db"
+    link.symlink_to(store)
+    with open_memory(f"sqlite:///{link}") as memory:
+        fill(memory)
+    assert len(files(store)) == 1
+    open_memory(f"sqlite:///{store}").forget(user_id="ana")
+    assert files(link) == []
+
+
 def test_retention_and_reindexing_take_the_snapshot_along(
     store: Path, open_store: OpenMemory
 ) -> None:
@@ -178,6 +188,44 @@ def test_what_is_forgotten_while_a_snapshot_is_written_is_in_no_file(
         assert len(files(store)) == 1
         with open_store() as third:
             assert found(third, "something new") == found(memory, "something new")
+
+
+def test_what_is_replaced_before_a_snapshot_is_begun_is_in_no_file(
+    store: Path, open_store: OpenMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, other = open_store(), open_store()
+    word = "w0123456789abcdef"
+    secret = memory.remember("tea", user_id="ana", metadata={"word": word})
+    identity, asked = snapshot_keeping.identity, list[object]()
+
+    def replace_and_go_on(*args: Any) -> Any:  # the index still has what another one replaces
+        if not asked:
+            asked.append(other.update(secret.id, metadata={}))
+        return identity(*args)
+
+    monkeypatch.setattr(snapshot_keeping, "identity", replace_and_go_on)
+    fill(memory)
+    assert asked
+    assert files(store) == []
+
+
+def test_what_was_replaced_is_not_in_the_next_snapshot(store: Path, open_store: OpenMemory) -> None:
+    memory = open_store(retention=Retention(max_memories=31))
+    words = [f"w0123456789abcde{n}" for n in range(2)]
+    folder = sqlite_snapshots.folder_of(store)
+    secret = memory.remember(words[0], user_id="ana", metadata={"word": words[1]})
+    fill(memory)
+    assert len(files_with(folder, *words)) == 2
+    memory.update(secret.id, metadata={})
+    for n, left in enumerate((words[:1], [])):
+        memory.remember_many([MemoryDraft(f"tea{n} {i}", user_id="ana") for i in range(20)])
+        memory.recall("tea1", user_id="ana")
+        assert memory.flush(30)
+        assert len(files(store)) == 1
+        assert len(files_with(folder, *words)) == len(left)
+        memory.expire()
+    with open_store() as another:
+        assert len(found(another)) == 20
 
 
 def damage(kind: str, path: Path, other: Path) -> None:

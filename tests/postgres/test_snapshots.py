@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -109,6 +110,23 @@ def test_what_takes_words_out_takes_the_snapshot_along(open_memory: OpenMemory, 
         memory.forget(user_id=user)
 
 
+def test_what_replaces_or_deletes_an_expired_memory_takes_the_snapshot_along(
+    open_memory: OpenMemory, sql: Sql
+) -> None:
+    now = [datetime.now(timezone.utc)]
+    store = KronvexStore(open_memory(clock=lambda: now[0]))
+    ways = (lambda: store.put(("ana",), "key", {"a": 1}), lambda: store.delete(("ana",), "key"))
+    for way in ways:
+        store.put(("ana",), "key", {"text": "an older value"}, ttl=10)
+        store.memory.flush()
+        store.search(("ana",), query="value", refresh_ttl=False)
+        store.memory.flush()
+        assert snapshots(sql) == 1
+        now[0] += timedelta(minutes=20)
+        way()
+        assert snapshots(sql) == 0
+
+
 def test_retention_takes_the_snapshot_along(open_memory: OpenMemory, sql: Sql) -> None:
     with open_memory() as memory:
         fill(memory, "ana")
@@ -121,21 +139,30 @@ def test_retention_takes_the_snapshot_along(open_memory: OpenMemory, sql: Sql) -
 def test_what_is_forgotten_while_a_snapshot_is_written_is_not_in_it(
     open_memory: OpenMemory, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory, other = open_memory(), open_memory()
-    secret = memory.remember("the secret word", user_id="ana")
-    store, asked = postgres_snapshots._store, []
+    memory, other = open_memory(), open_memory(retention=Retention(max_memories=1))
+    old = {"source": "the secret word"}
+    ways: dict[str, Callable[[Any], object]] = {
+        "ana": lambda m: other.forget(id=m.id),
+        "ben": lambda m: other.update(m.id, metadata={}),
+        "cleo": lambda m: other.expire(),
+    }
+    store, asked = postgres_snapshots._store, list[str]()
+    for user, way in ways.items():
+        secret = memory.remember("the secret word", user_id=user, metadata=old)
 
-    def forgetting(tx: Any, scope: Any, state: Any, made: Any, is_unchanged: Any) -> None:
-        def forget() -> bool:
-            if not asked:
-                asked.append(other.forget(id=secret.id))
-            return bool(is_unchanged())
+        def forgetting(*args: Any, user: str = user, way: Any = way, secret: Any = secret) -> None:
+            def forget() -> bool:
+                if user not in asked:
+                    asked.append(user)
+                    way(secret)
+                return bool(args[-1]())
 
-        store(tx, scope, state, made, forget)
+            store(*args[:-1], forget)
 
-    monkeypatch.setattr(postgres_snapshots, "_store", forgetting)
-    fill(memory, "ana")
-    assert (asked, snapshots(sql)) == ([1], 0)
+        monkeypatch.setattr(postgres_snapshots, "_store", forgetting)
+        fill(memory, user)
+        words = "SELECT count(*) FROM langchain_kronvex.snapshots WHERE position(%s in bytes) > 0"
+        assert (asked[-1], sql(words, b"secret")) == (user, [(0,)])
     assert found(memory, "secret") == found(other, "secret")
 
 

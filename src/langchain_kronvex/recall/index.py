@@ -79,6 +79,7 @@ class ScopeIndex:
         derived: What was computed from the memories alone, until they change; see `IndexView`.
         soonest_expiry: No memory expires before this moment; seconds since 1970.
         has_superseded: Whether a memory may have been superseded.
+        has_former: Whether it may hold words or metadata that its memories had before.
         own_lengths: The sum of `own_length`.
         changes: Counts the changes.
     """
@@ -92,7 +93,7 @@ class ScopeIndex:
         self.forms: set[Form] = set()
         self.metadata = MetadataTable()
         self.derived: dict[object, Any] = {}
-        self.soonest_expiry, self.has_superseded = math.inf, False
+        self.soonest_expiry, self.has_superseded, self.has_former = math.inf, False, False
         self._vectors: QuantizedVectors | None = None
         self._stale_scales: list[NDArray[np.intp]] = []
         self._order: ConversationOrder | None = None
@@ -152,6 +153,8 @@ class ScopeIndex:
         places = self._places_of(rows)
         for place, row in zip(places.tolist(), rows, strict=True):
             if place >= 0:
+                is_same = self.table["metadata"][place] == self.metadata.number(row.metadata)
+                self.has_former |= not (is_same and row.text)
                 self._put_cells(slice(place, place + 1), [row])
         fresh = np.flatnonzero(places < 0)
         if len(fresh):

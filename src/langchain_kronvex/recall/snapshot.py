@@ -181,6 +181,7 @@ def _taken_apart(index: ScopeIndex, spare: int) -> tuple[dict[str, Any], Parts]:
     }
     facts = {
         "rows": [len(index), len(index.first_words), len(near.tails)],
+        "last": int(index.table["seq"].max(initial=0)),
         "links": [near.conversations, near.links, near.borrowed_length],
         "languages": [[each, index.texts_in[each]] for each in index.languages],
         "forms": sorted(map(int, index.forms)),

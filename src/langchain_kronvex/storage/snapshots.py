@@ -37,11 +37,12 @@ class Save(Protocol):
         is_unchanged: Callable[[], bool],
         *,
         replaces: bool,
-    ) -> bool:
+    ) -> bool | None:
         """Return False if the index changed while it was written; then nothing is stored.
 
-        A store that has other records than those of `state` stores nothing either; nor one with
-        another snapshot that is not much older, unless this one `replaces` it.
+        Nor is it if memories of the index were changed or erased in the store since; then return
+        None: the next recall brings the index up to date. A store with another snapshot that is
+        not much older keeps that one, unless this one `replaces` it.
         """
 
 
@@ -54,11 +55,16 @@ class SnapshotKeeper:
     Args:
         agent_id: The agent of the indexes.
         save: Stores a snapshot; None if the store keeps none.
+        renew: Brings an owner's index up to date.
         spare: Whether snapshots are to have room for more memories.
     """
 
-    def __init__(self, agent_id: str, save: Save | None, *, spare: bool) -> None:
+    def __init__(
+        self, agent_id: str, save: Save | None, renew: Callable[[str, CachedIndex], object],
+        *, spare: bool,
+    ) -> None:  # fmt: skip
         self._agent_id, self._save, self._spare = agent_id, save, spare
+        self._renew = renew
         self._writer = BackgroundWriter(attempts=1)
 
     def look(self, owner: str, entry: CachedIndex) -> None:
@@ -78,24 +84,29 @@ class SnapshotKeeper:
         entry.save_from = time.monotonic() + _PAUSE_SECONDS
 
     def _has_written(self, owner: str, entry: CachedIndex) -> bool:
-        with entry.lock:
-            index, state, count = entry.index, entry.state, entry.unsaved
-            replaces = entry.replaces
-            if self._save is None or not _is_due(entry) or state.revision <= 0:
-                return True
+        if self._save is None or not _is_due(entry):
+            return True
+        self._renew(owner, entry)  # the turn that recalled has changed something since
+        used, count = entry.index, entry.unsaved
+        source = CachedIndex() if used.has_former else entry
+        if source is not entry:  # erased words are in RAM, and go into no file
+            self._renew(owner, source)
+        with source.lock:
+            index, state = source.index, source.state
             about = identity(self._agent_id, owner, state)
             made, changes = Snapshot.of(index, about, spare=self._spare), index.changes
 
         def is_unchanged() -> bool:
-            with entry.lock:
-                return entry.index is index and index.changes == changes
+            with source.lock:
+                return source.index is index and index.changes == changes
 
+        replaces = entry.replaces or source.replaces
         stored = self._save(owner, state, made, is_unchanged, replaces=replaces)
         if stored:
             with entry.lock:
                 entry.replaces = False
-                entry.unsaved -= count if entry.index is index else 0
-        return stored
+                entry.unsaved -= count if entry.index is used else 0
+        return stored is not False
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all are written; return False if `timeout` seconds were not enough."""

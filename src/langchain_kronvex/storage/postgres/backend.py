@@ -25,7 +25,12 @@ from langchain_kronvex.storage.backend import (
     StoreCondition,
     Unconsolidated,
 )
-from langchain_kronvex.storage.indexes import IndexCache, recall_in_store, weigh_in_store
+from langchain_kronvex.storage.indexes import (
+    CachedIndex,
+    IndexCache,
+    recall_in_store,
+    weigh_in_store,
+)
 from langchain_kronvex.storage.options import PostgresOptions, Settings
 from langchain_kronvex.storage.postgres import (
     consolidating,
@@ -83,7 +88,7 @@ class PostgresBackend(MemoryBackend, ForkAware):
         if not settings.read_only:
             snapshots.tidy(self.db)
             save = partial(snapshots.save, self.db)
-        self._keeper = SnapshotKeeper(agent_id, save, spare=False)
+        self._keeper = SnapshotKeeper(agent_id, save, self._renew, spare=False)
         self.after_fork_in_child()
         self.watch_forks()
 
@@ -100,6 +105,10 @@ class PostgresBackend(MemoryBackend, ForkAware):
         self._consult = partial(recall.consult, self.db, self._cache, self._keeper)
         self._worker = uuid.uuid4()
         self._may_hold_claims = False
+
+    def _renew(self, owner: str, entry: CachedIndex) -> None:
+        with entry.loading:
+            recall.add_new_rows(self.db, entry, owner)
 
     # -- writing -------------------------------------------------------------------------------
 

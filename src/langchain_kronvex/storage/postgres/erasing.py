@@ -27,7 +27,8 @@ DROP_SNAPSHOTS = "DELETE FROM langchain_kronvex.snapshots WHERE scope = ANY(%s)"
 _LEAVE = (
     "WITH gone AS (DELETE FROM langchain_kronvex.scopes AS s WHERE s.scope = ANY(%s) "
     "AND NOT EXISTS (SELECT 1 FROM langchain_kronvex.records AS r WHERE r.scope = s.scope) "
-    "RETURNING s.scope) "
+    "RETURNING s.scope), snapshots_gone AS ("
+    "DELETE FROM langchain_kronvex.snapshots WHERE scope IN (SELECT scope FROM gone)) "
     "DELETE FROM langchain_kronvex.consolidations WHERE scope IN (SELECT scope FROM gone)"
 )
 # Those of some owners' derived memories that rest on nothing but memories under a condition,

@@ -74,7 +74,7 @@ def consult(
         with entry.loading:
             known = entry.state
             if known.generation != state.generation or known.revision < state.revision:
-                _add_new_rows(database, entry, owner)
+                add_new_rows(database, entry, owner)
         cache.shrink(owner)
         keeper.look(owner, entry)
         if entry.damaged:  # now that no lock is held
@@ -103,8 +103,11 @@ def _look(entry: CachedIndex, request: RecallRequest, look: Look[H]) -> tuple[St
             return entry.state, None  # the memories may have been reindexed since it was read
 
 
-def _add_new_rows(database: Database, entry: CachedIndex, owner: str) -> None:
-    """Add new rows to an index, page by page; read all rows again when records have vanished."""
+def add_new_rows(database: Database, entry: CachedIndex, owner: str) -> None:
+    """Add new rows to an index, page by page; read all rows again when records have vanished.
+
+    `loading` is held.
+    """
     after, target = 0, None
     while True:
         known = entry.state

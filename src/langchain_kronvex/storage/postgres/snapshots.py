@@ -14,16 +14,29 @@ from langchain_kronvex.storage.indexes import CachedIndex, State
 from langchain_kronvex.storage.postgres.database import Database, Transaction
 from langchain_kronvex.storage.snapshots import is_recent, opened
 
-_COUNTS = "SELECT memories FROM langchain_kronvex.snapshots WHERE scope = %s AND generation = %s"
+_COUNTS = (
+    "SELECT memories FROM langchain_kronvex.snapshots "
+    "WHERE scope = %s AND generation = %s AND part = 1"
+)
 _INSERT = (
     "INSERT INTO langchain_kronvex.snapshots (scope, name, part, generation, memories, bytes) "
     "VALUES (%s, %s, %s, %s, %s, %s)"
 )
 _LOCK = "SELECT generation FROM langchain_kronvex.scopes WHERE scope = %s FOR NO KEY UPDATE"
+# What the index holds of a changed memory may be erased by now.
+_CHANGED = (
+    "SELECT 1 FROM langchain_kronvex.records "
+    "WHERE scope = %s AND kind = 'memory' AND revision > %s AND seq <= %s LIMIT 1"
+)
+_FILL = (
+    "UPDATE langchain_kronvex.snapshots SET bytes = %s "
+    "WHERE scope = %s AND name = %s AND part = 0 RETURNING part"
+)
+_DROP = "DELETE FROM langchain_kronvex.snapshots WHERE scope = %s AND name = %s"
 _DROP_OTHERS = "DELETE FROM langchain_kronvex.snapshots WHERE scope = %s AND name <> %s"
 _LAST = (
     "SELECT name, part, length(bytes) FROM langchain_kronvex.snapshots WHERE scope = %s "
-    "AND generation = %s ORDER BY part DESC LIMIT 1"
+    "AND generation = %s AND part > 0 ORDER BY part DESC LIMIT 1"
 )
 _PARTS_AT_ONCE = 8
 _PARTS = (
@@ -38,10 +51,10 @@ _OUTDATED = (
 
 
 class _NotStoredError(Exception):
-    """Nothing is to be stored; `is_changed` because the index has changed."""
+    """Nothing is to be stored, and `result` is to be returned."""
 
-    def __init__(self, *, is_changed: bool) -> None:
-        self.is_changed = is_changed
+    def __init__(self, *, result: bool | None) -> None:
+        self.result = result
 
 
 def save(
@@ -52,40 +65,59 @@ def save(
     is_unchanged: Callable[[], bool],
     *,
     replaces: bool,
-) -> bool:
+) -> bool | None:
     """Store a snapshot; see `storage.snapshots.Save`.
 
-    The owner is locked only at the end. If words were erased meanwhile, everything is rolled back.
+    The first part is stored before, without bytes: whoever takes words out deletes it. Then all
+    others are rolled back. The owner is locked only at the beginning and at the end.
     """
-    reach = database.reach_of([Scope(owner or None)])
-
-    def work(tx: Transaction) -> None:
-        there = [] if replaces else tx.column(_COUNTS, [tx.scope(owner), state.generation])
-        if any(is_recent(count, made) for count in there):
-            raise _NotStoredError(is_changed=False)
-        _store(tx, tx.scope(owner), state, made, is_unchanged)
-
+    reach, name = database.reach_of([Scope(owner or None)]), uuid.uuid4()
+    is_stored = False
     try:
-        database.run(work, reach)
+        database.run(lambda tx: _announce(tx, tx.scope(owner), name, state, made, replaces), reach)
+        try:
+            database.run(
+                lambda tx: _store(tx, tx.scope(owner), name, state, made, is_unchanged), reach
+            )
+            is_stored = True
+        finally:
+            if not is_stored:
+                database.run(lambda tx: tx.execute(_DROP, [tx.scope(owner), name]), reach)
     except _NotStoredError as reason:
-        return not reason.is_changed
+        return reason.result
     return True
+
+
+def _announce(
+    tx: Transaction, scope: uuid.UUID, name: uuid.UUID, state: State, made: Snapshot, replaces: bool
+) -> None:
+    facts = made.header["facts"]
+    changed = [scope, state.revision, facts["last"]]
+    if tx.column(_LOCK, [scope]) != [state.generation] or tx.execute(_CHANGED, changed):
+        raise _NotStoredError(result=None)
+    there = [] if replaces else tx.column(_COUNTS, [scope, state.generation])
+    if any(is_recent(count, made) for count in there):
+        raise _NotStoredError(result=True)
+    tx.execute(_INSERT, [scope, name, 0, state.generation, facts["rows"][0], b""])
 
 
 def _store(
     tx: Transaction,
     scope: uuid.UUID,
+    name: uuid.UUID,
     state: State,
     made: Snapshot,
     is_unchanged: Callable[[], bool],
 ) -> None:
-    name, memories = uuid.uuid4(), made.header["facts"]["rows"][0]
-    for part, block in enumerate(made.blocks()):
+    memories, blocks = made.header["facts"]["rows"][0], made.blocks()
+    first = next(blocks)
+    for part, block in enumerate(blocks, 1):
         tx.execute(_INSERT, [scope, name, part, state.generation, memories, block])
     if not is_unchanged():
-        raise _NotStoredError(is_changed=True)
-    if tx.column(_LOCK, [scope]) != [state.generation]:
-        raise _NotStoredError(is_changed=False)
+        raise _NotStoredError(result=False)
+    is_current = tx.column(_LOCK, [scope]) == [state.generation]
+    if not is_current or not tx.execute(_FILL, [first, scope, name]):
+        raise _NotStoredError(result=None)
     tx.execute(_DROP_OTHERS, [scope, name])
 
 

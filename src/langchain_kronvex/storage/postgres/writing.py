@@ -89,10 +89,10 @@ class Batch:
         self._changed_ids: set[str] = set()
 
     def at_place(self, record: Record, now: datetime) -> Record | None:
-        """Return the visible record at the place of this one; an expired one is deleted."""
+        """Return the visible record at the place of this one; an expired one is retired."""
         older = self.there.get(place_of(record))
         if older and not is_visible(older, now):
-            self._change(_DROP, older)
+            self._change(_DROP if older.id == record.id else _RETIRE, older)
             return None
         return older
 

@@ -24,6 +24,7 @@ from langchain_kronvex.storage.backend import (
     Selection,
 )
 from langchain_kronvex.storage.indexes import (
+    CachedIndex,
     H,
     IndexCache,
     Look,
@@ -95,7 +96,7 @@ class SqliteBackend(MemoryBackend, ForkAware):
         save = None
         if path is not None and not read_only:
             save = partial(snapshots.save, self.file, snapshots.folder_of(path))
-        self._keeper = SnapshotKeeper(agent_id, save, spare=True)
+        self._keeper = SnapshotKeeper(agent_id, save, self._renew, spare=True)
         self._report: Callable[[Exception], None] = lambda _: None
         self._tell_unembedded: Callable[[], None] = lambda: None
         self.watch_forks()
@@ -154,6 +155,10 @@ class SqliteBackend(MemoryBackend, ForkAware):
     def _consult(self, request: RecallRequest, look: Look[H]) -> tuple[H, Mapping[int, Record]]:
         parts = (self.file, self._cache, self.page_rows, self._forget_vectors, self._keeper)
         return recall.consult(*parts, request, look)
+
+    def _renew(self, owner: str, entry: CachedIndex) -> None:
+        with entry.lock:
+            recall.bring_up_to_date(self.file, entry, owner, self.page_rows)
 
     def start(self, report: Callable[[Exception], None], on_unembedded: Callable[[], None]) -> None:
         """See `MemoryBackend.start`."""

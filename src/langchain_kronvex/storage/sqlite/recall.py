@@ -53,7 +53,7 @@ def consult(
         with entry.lock:
             seen = (file.version(), request.model)
             if entry.checked != seen or seen[0] is None:
-                model = _bring_up_to_date(file, entry, owner, page_rows)
+                model = bring_up_to_date(file, entry, owner, page_rows)
                 cache.shrink(owner)
                 check_request(file.location, model, request)
                 entry.checked = seen
@@ -113,10 +113,10 @@ class _Changes(NamedTuple):
     page: Sequence[IndexRow] | None = None
 
 
-def _bring_up_to_date(
+def bring_up_to_date(
     file: SqliteFile, entry: CachedIndex, owner: str, page_rows: int
 ) -> Model | None:
-    """Add new writes to an index; read it anew if records have been deleted.
+    """Add new writes to an index, whose lock is held; read it anew if records have been deleted.
 
     Returns:
         The model of the vectors. The index has no vectors of a later one.

@@ -30,10 +30,16 @@ from langchain_kronvex.storage.sqlite.file import AgentConnection, SqliteFile
 
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'snapshots'"
 _COUNTS = "SELECT memories FROM snapshots WHERE scope = ?"
+# What the index holds of a changed memory may be erased by now.
+_CHANGED = (
+    "SELECT 1 FROM records WHERE scope = ? AND kind = 'memory' AND revision > ? AND seq <= ? "
+    "LIMIT 1"
+)
 
 
 def folder_of(path: Path) -> Path:
-    """Return the folder of the snapshots of a store."""
+    """Return the folder of the snapshots of a store, the same for all names of its file."""
+    path = path.resolve()  # as SQLite does for its log
     return path.with_name(f"{path.name}-index")
 
 
@@ -67,14 +73,15 @@ def save(
     is_unchanged: Callable[[], bool],
     *,
     replaces: bool,
-) -> bool:
+) -> bool | None:
     """Store a snapshot in a folder; see `storage.snapshots.Save`."""
     del owner  # the header has it
     name = secrets.token_hex(16)
     made.header["about"]["name"] = name
     path = folder / name
-    if not file.in_transaction(lambda db: _reserve(db, path, state, made, replaces=replaces)):
-        return True
+    reserved = file.in_transaction(lambda db: _reserve(db, path, state, made, replaces=replaces))
+    if not reserved:
+        return None if reserved is None else True
     is_stored = is_ready = False
     try:
         _write(path, made)
@@ -89,15 +96,18 @@ def save(
 
 def _reserve(
     db: AgentConnection, path: Path, state: State, made: Snapshot, *, replaces: bool
-) -> bool:
-    """Make an empty file and its row; False if the snapshot is outdated or needless."""
+) -> bool | None:
+    """Make an empty file and its row; False if the snapshot is needless, None if outdated."""
     found = db.execute("SELECT generation FROM scopes WHERE scope = ?", (state.scope,)).fetchone()
     others = [] if replaces else db.execute(_COUNTS, (state.scope,)).fetchall()
-    if found != (state.generation,) or any(is_recent(count, made) for (count,) in others):
+    facts = made.header["facts"]
+    changed = db.execute(_CHANGED, (state.scope, state.revision, facts["last"])).fetchone()
+    if found != (state.generation,) or changed:
+        return None
+    if any(is_recent(count, made) for (count,) in others):
         return False
-    rows = made.header["facts"]["rows"][0]
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    row = (path.name, state.scope, rows)
+    row = (path.name, state.scope, facts["rows"][0])
     db.execute("INSERT INTO snapshots (name, scope, memories) VALUES (?, ?, ?)", row)
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     return True

@@ -216,13 +216,14 @@ def update(db: AgentConnection, record: Record, write: Write) -> None:
 
 
 def same_key(db: AgentConnection, record: Record, scope: int, now: datetime) -> Record | None:
-    """Return the visible record with the key of this one; an expired one is deleted."""
+    """Return the visible record with the key of this one; an expired one is emptied."""
     _, kind, *place = place_of(record)
     same = f"{_SELECT} r.scope = ? AND {_of_kind(kind)} AND r.session_id = ? AND r.key = ?"
     row = db.execute(same, (scope, *place)).fetchone()
     older = from_cells(row) if row else None
     if older and not is_visible(older, now):
-        erasing.delete_rows(db, "id = ?", [older.id])
+        leave = erasing.delete_rows if older.id == record.id else erasing.empty
+        leave(db, "id = ?", [older.id])
         return None
     return older
 
