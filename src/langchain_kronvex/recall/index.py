@@ -153,7 +153,7 @@ class ScopeIndex:
         places = self._places_of(rows)
         for place, row in zip(places.tolist(), rows, strict=True):
             if place >= 0:
-                is_same = self.table["metadata"][place] == self.metadata.number(row.metadata)
+                is_same = self.table["metadata"][place] == self.metadata.texts.number(row.metadata)
                 self.has_former |= not (is_same and row.text)
                 self._put_cells(slice(place, place + 1), [row])
         fresh = np.flatnonzero(places < 0)
