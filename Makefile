@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # They wait for processes, servers and disks half of the time.
-SPREAD := -n 4 --dist loadfile
+SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
 OLDEST := .venv-oldest/bin/python
 LAST := tests/llama tests/mcp_server tests/surfaces/test_conditions.py \
 	tests/integration/test_missing_capabilities.py

@@ -120,6 +120,7 @@ def story(memory: Driver, clock: Clock, file: Path) -> list[Any]:
     tell(memory.explain("tea", tea.id, user_id="ana"))
     tell(memory.inject_context("Where does she live?", user_id="ana", top_k=1))
     tell(memory.profile("ana", max_tokens=50))
+    tell(memory.flush(30))  # the accesses are stored
     tell(memory.update(tea.id, pinned=True, content="Ana drinks green tea."))
     tell(memory.memories(user_id="ana", limit=2, offset=1, since=NOW))
     tell(memory.get(tea.id))

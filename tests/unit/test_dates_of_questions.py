@@ -5,13 +5,14 @@ from __future__ import annotations
 import doctest
 import subprocess
 import sys
-from datetime import date
+from datetime import date, datetime, timezone
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inside import dates, days_of
+from langchain_kronvex import KronvexMemory
 
 from .conversations import NOW as SECONDS
 from .conversations import built, row, similarities, statement
@@ -178,3 +179,14 @@ def test_months_are_english_in_a_process_of_another_language() -> None:
     )
     done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "2026-07-12"
+
+
+@pytest.mark.parametrize("day", [1, 2, 12, 30])
+def test_a_number_alone_names_no_day(day: int) -> None:
+    said = datetime(2026, 12, day, tzinfo=timezone.utc)
+    with KronvexMemory("sqlite://", clock=lambda: said) as memory:
+        stored = memory.remember(f"number {day}", user_id="ana")
+        alone = memory.explain(f"number {day}", stored.id, user_id="ana")
+        assert alone.shares["dates"] == 0
+        dated = memory.explain(f"number on December {day}", stored.id, user_id="ana")
+        assert dated.shares["dates"] > 0

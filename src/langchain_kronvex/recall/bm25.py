@@ -90,7 +90,7 @@ def parse_query(index: ScopeIndex, text: str, vector: Floats | None, now: dateti
     if vector is not None:
         rows += map(related, rarest)
     entries = index.postings.entries(enumerate(rows))
-    dated = [_matching_dates(index.table, term, days) for term in rarest]
+    dated = _matching_dates(index.table, rarest, days)
     unheld = [not count and term not in meant for term, count in found.items()]
     missing = 0.0
     if any(unheld):
@@ -134,8 +134,22 @@ def _meant(index: ScopeIndex, missing: Sequence[str], held: Sequence[str]) -> di
     return {term: meant for term, meant in found.items() if meant not in held}
 
 
-def _matching_dates(table: Table, term: str, days: Days | None) -> NDArray[np.bool_] | None:
-    """Mark the memories, except statements, whose date a term names; None for other terms."""
+def _matching_dates(
+    table: Table, terms: Sequence[str], days: Days | None
+) -> list[NDArray[np.bool_] | None]:
+    """Mark the memories, except statements, whose date each term names; None for other terms.
+
+    A number names a day only beside a month or a year: "route 12" is of no day.
+    """
+    parts = [date_parts(term) for term in terms]
+    if not days and not any("month" in each or "year" in each for each in parts):
+        parts = [{} for _ in terms]
+    return [_matching(table, *each, days) for each in zip(terms, parts, strict=True)]
+
+
+def _matching(
+    table: Table, term: str, parts: Mapping[str, int], days: Days | None
+) -> NDArray[np.bool_] | None:
     if term == _DAYS and days:
         first, last = (10_000 * day.year + 100 * day.month + day.day for day in days)
         # numpy 1 would keep the product with a scalar in the eight bits of the column.
@@ -144,7 +158,6 @@ def _matching_dates(table: Table, term: str, days: Days | None) -> NDArray[np.bo
         inside: NDArray[np.bool_] = (first <= said) & (said <= last)
         inside &= table["form"] < Form.STATEMENT
         return inside
-    parts = date_parts(term)
     if not parts:
         return None
     same: NDArray[np.bool_] = table["form"] < Form.STATEMENT
