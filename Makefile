@@ -62,7 +62,7 @@ bench: $(STAMP)  ## measure speed, beside the floor and the peers that are insta
 	$(BIN)/python benchmarks/concurrency.py
 
 soak: $(STAMP)  ## the long runs
-	$(BIN)/python -m pytest -m soak --timeout 7200 -n auto --dist worksteal
+	$(BIN)/python -m pytest -m soak --timeout 7200 -n 4 --dist worksteal
 
 # Child processes count too. What is measured is slower, so that the tests get more time.
 coverage: $(STAMP)  ## run the tests and print how much of the package they reach
