@@ -6,7 +6,6 @@ import uuid
 from collections import defaultdict
 from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from langchain_kronvex.consolidation.batches import expiry_of, has_memories
 from langchain_kronvex.consolidation.report import ConsolidationReport, Operation
@@ -134,7 +133,17 @@ class _Undoing:
         found = (each for each in self._find(keys=(record.key,)) if each.id not in removed)
         return next((each for each in found if each.scope == record.scope), None)
 
-    def _find(self, **named: tuple[str, ...]) -> list[Record]:
-        """Return the owner's memories with one of the values of a condition of `Selection`."""
-        chosen: Any = {"kind": "memory", "scope": Scope(self.owner), **named}
-        return self.engine.find(Selection(**chosen)) if all(named.values()) else []
+    def _find(
+        self,
+        ids: tuple[str, ...] | None = None,
+        keys: tuple[str, ...] | None = None,
+        superseded_by: tuple[str, ...] | None = None,
+    ) -> list[Record]:
+        if () in (ids, keys, superseded_by):
+            return []
+        return self.engine.find(
+            Selection(
+                kind="memory", scope=Scope(self.owner), ids=ids, keys=keys,
+                superseded_by=superseded_by,
+            )
+        )  # fmt: skip
