@@ -11,6 +11,7 @@ from typing import Any
 
 NAMES = {
     "AGENT_SESSION": "storage.client_envelope:AGENT_SESSION",
+    "AccessCounter": "memory.recalling.recaller:AccessCounter",
     "Added": "consolidation.answers:Added",
     "AgentConnection": "storage.sqlite.file:AgentConnection",
     "AgentNotFound": "core.errors:AgentNotFound",
@@ -47,6 +48,7 @@ NAMES = {
     "Known": "consolidation.answers:Known",
     "LIMITS": "recall.prefilter:LIMITS",
     "snapshot_keeping": "storage:snapshots",
+    "erasing": "storage.postgres:erasing",
     "postgres_snapshots": "storage.postgres:snapshots",
     "sqlite_snapshots": "storage.sqlite:snapshots",
     "Snapshot": "recall.snapshot:Snapshot",

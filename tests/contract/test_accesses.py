@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
 from contract.drivers import Driver
-from langchain_kronvex import MemoryDraft
+from inside import AccessCounter
+from langchain_kronvex import KronvexMemory, MemoryDraft
 
 
 def test_recall_and_context_count_and_other_reading_does_not(memory: Driver) -> None:
@@ -121,3 +123,23 @@ def test_counting_a_memory_forgotten_meanwhile_does_not_fail(memory: Driver) -> 
     assert memory.flush()
     stats = memory.stats()
     assert (stats.failed, stats.last_error, stats.memories) == (0, None, 0)
+
+
+def test_an_access_that_is_being_stored_counts_already() -> None:
+    with KronvexMemory("sqlite://") as memory:
+        stored = memory.remember("tea", user_id="ana")
+        backend = memory.engine.backend
+        seen = []
+
+        class Storing:
+            is_remote = is_read_only = False
+
+            def count_accesses(self, counts: Any, now: Any) -> None:
+                seen.append(counter.uncounted(stored.id))
+                backend.count_accesses(counts, now)
+
+        counter = AccessCounter(Storing(), memory.engine.writer, memory.engine.clock)
+        counter.count([stored.id])
+        counter.store()
+        assert (seen, counter.uncounted(stored.id)) == ([1], 0)
+        assert memory.get(stored.id).access_count == 1

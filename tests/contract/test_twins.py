@@ -117,10 +117,11 @@ def story(memory: Driver, clock: Clock, file: Path) -> list[Any]:
     tell(memory.save_messages([HumanMessage("Tea?"), AIMessage("Yes.")], "friday", user_id="ana"))
     tell(memory.load_messages("friday", user_id="ana", max_messages=2))
     tell(memory.recall("What does Ana drink?", **ana, top_k=2, order_by="similarity"))
+    tell(memory.flush(30))  # the accesses are stored
     tell(memory.explain("tea", tea.id, user_id="ana"))
     tell(memory.inject_context("Where does she live?", user_id="ana", top_k=1))
     tell(memory.profile("ana", max_tokens=50))
-    tell(memory.flush(30))  # the accesses are stored
+    tell(memory.flush(30))
     tell(memory.update(tea.id, pinned=True, content="Ana drinks green tea."))
     tell(memory.memories(user_id="ana", limit=2, offset=1, since=NOW))
     tell(memory.get(tea.id))

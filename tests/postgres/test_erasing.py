@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from inside import Unembedded, scope_key
+from inside import Unembedded, erasing, scope_key
 from integration.parts import HashedWords
 from langchain_kronvex import KronvexMemory
 
@@ -145,6 +145,22 @@ def test_forgetting_while_others_write_about_the_same_user(
         assert orphans == [(0,)], table
     eraser.forget(user_id="ana")
     assert rows_of(sql, "ana", "number ") == {}
+
+
+def test_a_user_who_appears_while_being_forgotten_is_left_alone(
+    open_memory: OpenMemory, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, eraser = open_memory(), open_memory()
+    lock_owners = erasing.lock_owners
+
+    def lock_before_they_appear(tx: Any, scopes: Any) -> Any:
+        locked = lock_owners(tx, scopes)
+        memory.remember("just arrived", user_id="ana")
+        return locked
+
+    monkeypatch.setattr(erasing, "lock_owners", lock_before_they_appear)
+    assert eraser.forget(user_id="ana") == 0
+    assert [m.content for m in memory.memories(user_id="ana")] == ["just arrived"]
 
 
 LATE_TEXT = "soon forgotten"

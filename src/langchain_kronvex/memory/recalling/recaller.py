@@ -71,6 +71,7 @@ class AccessCounter(ForkAware):
         """Start at zero."""
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
+        self._being_stored: Counter[str] = Counter()
         self._is_queued = False
 
     def count(self, ids: Iterable[str]) -> None:
@@ -87,21 +88,23 @@ class AccessCounter(ForkAware):
 
     def uncounted(self, id_: str) -> int:
         """Return how many accesses of an id are not stored yet."""
-        return self._counts.get(id_, 0)
+        return self._counts.get(id_, 0) + self._being_stored.get(id_, 0)
 
     def store(self) -> None:
         """Store the accesses that were counted."""
         with self._lock:
             taken, self._counts = self._counts, Counter()
+            self._being_stored += taken
             self._is_queued = False
-        if not taken:
-            return
+        left = taken
         try:
-            self._backend.count_accesses(taken, self._clock())
-        except BaseException:
+            if taken:
+                self._backend.count_accesses(taken, self._clock())
+            left = Counter()
+        finally:
             with self._lock:
-                self._counts.update(taken)
-            raise
+                self._being_stored -= taken
+                self._counts += left
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +207,7 @@ class Recaller:
         record = next(iter(self.backend.find(chosen, Page(), _BEGINNING)), None)
         if record is None:
             raise errors.MemoryNotFound(_NOT_THEIRS)
+        accesses = record.access_count + self.accesses.uncounted(record.id)
         matches, is_reranked = self._best(request, in_turn if distinct else None, self.matches)
         ordered = found = self._recalled(matches)
         if order_by == "confidence":
@@ -220,7 +224,7 @@ class Recaller:
             by_similarity=found,
             ordered=ordered,
             in_turn=in_turn,
-            accesses=record.access_count + self.accesses.uncounted(record.id),
+            accesses=accesses,
         )
 
     def context(

@@ -107,12 +107,15 @@ def renew_generation(tx: Transaction, scopes: Sequence[UUID]) -> list[str]:
 def delete(tx: Transaction, selection: Selection, now: datetime) -> tuple[int, list[str]]:
     """Delete the selected records; return how many were visible, and their owners."""
     condition, parameters = rows.where(selection, tx.agent_id)
-    scopes = lock_owners(tx, _touched(tx, selection))
+    touched = _touched(tx, selection)
+    scopes = lock_owners(tx, touched)
+    if not scopes:
+        return 0, []
     derived = derived_from(tx, selection, scopes, now)
     counting = f"SELECT count(*) FROM gone AS r WHERE {rows.VISIBLE}"
-    if selection.scope is None:
-        # Beside the condition of one owner, this would make the planner expect a row or two of that
-        # owner, and read all of them.
+    if selection.scope is None or len(scopes) < len(touched):
+        # An owner who appears now is not locked. Where all are locked, this condition would make
+        # the planner expect a row or two of one owner, and read all of them.
         condition, parameters = f"{condition} AND r.scope = ANY(%s)", [*parameters, scopes]
     (visible,) = tx.column(f"{delete_rows(condition)} {counting}", [*parameters, now])
     if derived:
