@@ -64,7 +64,7 @@ def test_what_is_superseded_is_hidden(url: str, run: Run) -> None:
 def test_forgetting_needs_an_answer(filled: str, run: Run) -> None:
     asked = run("forget", "--user", "ana", "--url", filled)
     assert asked.code == 2
-    assert "2 memories and 1 messages of the user 'ana'" in asked.err
+    assert "2 memories and 1 message of the user 'ana'" in asked.err
     assert "--yes" in asked.err
     assert len(run("list", "--user", "ana", "--url", filled, "--json").found) == 2
     assert run("forget", "--yes", "--url", filled).code == 2  # nothing is named

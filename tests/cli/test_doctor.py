@@ -82,7 +82,7 @@ def test_a_healthy_store_has_no_problem(filled: str, run: Run, diagnose: Diagnos
     assert diagnose(filled).code == 0
     shown = run("doctor", "--url", filled)
     assert shown.code == 0
-    assert "4 memories and 1 messages of 3 users" in shown.out
+    assert "4 memories and 1 message of 3 users" in shown.out
     assert "\x1b" not in shown.out  # no colours outside a terminal
 
 
@@ -177,7 +177,7 @@ def test_what_consolidation_has_set_aside(own_url: str, diagnose: Diagnose) -> N
         model = FakeListChatModel(responses=["That is no JSON."])
         assert KronvexConsolidator(memory, model).run("ana").set_aside == 1
     found = diagnose(own_url)
-    assert found.level_of("has set 1 exchanges aside") == "note"
+    assert found.level_of("has set 1 exchange aside") == "note"
     with KronvexMemory(own_url) as memory:
         memory.forget(user_id="ana")
     assert diagnose(own_url).level_of("aside") is None
@@ -293,7 +293,7 @@ def test_an_empty_store_and_memories_of_nobody(url: str, diagnose: Diagnose) -> 
     with KronvexMemory(url) as memory:
         memory.remember("The shop opens at nine.")
         assert memory.flush(30)
-    assert diagnose(url).level_of("1 memories belong to no user") == "note"
+    assert diagnose(url).level_of("1 memory of no user") == "note"
 
 
 @pytest.mark.parametrize("name", ["None", "null", "undefined", "default", " NULL "])
@@ -379,8 +379,8 @@ def test_what_is_safe_is_mended(path: Path, run: Run, diagnose: Diagnose) -> Non
     sick = diagnose(url)
     assert sick.level_of("Other users of this machine") == "problem"
     assert sick.level_of("erasure was interrupted") == "problem"
-    assert sick.level_of("1 records have expired") == "note"
-    assert sick.level_of("1 memories have no vector") == "note"
+    assert sick.level_of("1 expired record still stored") == "note"
+    assert sick.level_of("1 memory without a vector") == "note"
     assert sick.said["fixed"] == []
     assert path.stat().st_mode & 0o777 == 0o640
 
@@ -389,8 +389,8 @@ def test_what_is_safe_is_mended(path: Path, run: Run, diagnose: Diagnose) -> Non
     for words in (
         "private",
         "interrupted erasure",
-        "1 expired records",
-        "1 memories were embedded",
+        "1 expired record",
+        "embedded 1 memory",
     ):
         assert words in mended.fixed
     assert path.stat().st_mode & 0o777 == 0o600
@@ -408,8 +408,8 @@ def test_what_has_expired_is_removed_from_postgres(diagnose: Diagnose) -> None:
             "UPDATE langchain_kronvex.records SET expires = now() - interval '1 day' "
             "WHERE content = 'gone'"
         )
-    assert diagnose(url).level_of("1 records have expired") == "note"
-    assert "1 expired records" in diagnose(url, "--fix").fixed
+    assert diagnose(url).level_of("1 expired record still stored") == "note"
+    assert "1 expired record" in diagnose(url, "--fix").fixed
 
 
 def test_entries_of_an_outbox(

@@ -286,4 +286,4 @@ def test_a_run_is_logged_without_text_or_ids(caplog: pytest.LogCaptureFixture) -
         ):
             memory.flush()
     (line,) = [r.getMessage() for r in caplog.records if "retention" in r.getMessage()]
-    assert line == "1 memories were erased by the retention"
+    assert line == "memories erased by the retention: 1"

@@ -19,7 +19,7 @@ from langchain_kronvex.cli.opening import (
     finish,
     opened,
 )
-from langchain_kronvex.cli.terminal import keys_of, note, say, say_json, say_table
+from langchain_kronvex.cli.terminal import counted, keys_of, note, say, say_json, say_table
 from langchain_kronvex.core import errors
 from langchain_kronvex.core.types import Memory, Retention
 from langchain_kronvex.core.validation import MEMORY_TYPES
@@ -135,7 +135,8 @@ def _named(asked: argparse.Namespace, memory: KronvexMemory) -> str | None:
     if not memories + messages:
         return None
     session = f", session {asked.session!r}" if asked.user and asked.session else ""
-    return f"{memories:,} memories and {messages:,} messages of the user {owner!r}{session}"
+    both = f"{counted(memories, 'memory')} and {counted(messages, 'message')}"
+    return f"{both} of the user {owner!r}{session}"
 
 
 def _reindex(asked: argparse.Namespace) -> None:
@@ -146,7 +147,7 @@ def _reindex(asked: argparse.Namespace) -> None:
         model = resolve_embeddings(asked.embeddings)
         with opened(asked, write=True) as memory:
             count = memory.reindex(model.embeddings if model else None)
-    _answer(asked, {"reindexed": count}, f"{count:,} memories have a vector")
+    _answer(asked, {"reindexed": count}, f"{counted(count, 'memory')} embedded")
 
 
 def _expire(asked: argparse.Namespace) -> None:
@@ -157,7 +158,7 @@ def _expire(asked: argparse.Namespace) -> None:
     with opened(asked, retention=retention) as memory:
         gone, where = memory.expire(dry_run=True), memory.location
     if not asked.dry_run and gone:
-        _confirm(asked, f"Erase {len(gone):,} memories from {where}, permanently?")
+        _confirm(asked, f"Erase {counted(len(gone), 'memory')} from {where}, permanently?")
         with opened(asked, write=True, retention=retention) as memory:
             gone = memory.expire()
     if asked.json:
@@ -166,7 +167,7 @@ def _expire(asked: argparse.Namespace) -> None:
         return
     columns = ("id", "created_at", "user_id", "content")
     say_table(columns, [[getattr(each, name) for name in columns] for each in gone])
-    note(f"{len(gone):,} memories {'would go' if asked.dry_run else 'erased'}")
+    note(f"{counted(len(gone), 'memory')} {'would go' if asked.dry_run else 'erased'}")
 
 
 def _confirm(asked: argparse.Namespace, question: str) -> None:

@@ -30,6 +30,13 @@ def note(line: str) -> None:
     sys.stderr.write(f"{printable(line)}\n")
 
 
+def counted(count: int, noun: str) -> str:
+    """Return how many there are: "1 memory", "2,000 memories"."""
+    if count != 1:
+        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count:,} {noun}"
+
+
 def say_json(value: object) -> None:
     """Write a value, such as a memory, as one line of JSON in ASCII."""
     sys.stdout.write(f"{json.dumps(value, default=_plain)}\n")

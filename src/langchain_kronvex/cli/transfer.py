@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_kronvex.cli.opening import Add, Parents, add_command, check_named, finish, opened
-from langchain_kronvex.cli.terminal import keys_of, note, say, say_json, say_table
+from langchain_kronvex.cli.terminal import counted, keys_of, note, say, say_json, say_table
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.types import MoveSummary
 from langchain_kronvex.importers import ImportReport, Misfit, import_from
@@ -80,5 +80,5 @@ def _report(asked: argparse.Namespace, moved: MoveSummary | ImportReport, done: 
     if asked.json:
         say_json(moved)
         return
-    counts = f"{moved.memories:,} memories, {moved.messages:,} messages and {moved.items:,} items"
-    note(f"{counts} {done}")
+    some = f"{counted(moved.memories, 'memory')}, {counted(moved.messages, 'message')}"
+    note(f"{some} and {counted(moved.items, 'item')} {done}")

@@ -148,7 +148,7 @@ class Retainer:
                 self.writer.submit("retention", self._run, once=True, delay_seconds=_SLICE_SECONDS)
                 return
         if self._taken:
-            logger.info("%d memories were erased by the retention", self._taken)
+            logger.info("memories erased by the retention: %d", self._taken)
             self._taken = 0
             self.erase()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from langchain_kronvex.cli.doctor.facts import Facts, gather
 from langchain_kronvex.cli.doctor.findings import findings
 from langchain_kronvex.cli.opening import Add, Parents, add_command, opened
-from langchain_kronvex.cli.terminal import note, say, say_json
+from langchain_kronvex.cli.terminal import counted, note, say, say_json
 from langchain_kronvex.core.errors import ErasurePending, KronvexError, StoreUnavailable
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
@@ -101,6 +101,7 @@ def _changes(before: Facts, after: Facts) -> Iterator[str]:
     if old.condition.is_erasing and not new.condition.is_erasing:
         yield "an interrupted erasure is finished"
     if old.condition.expired > new.condition.expired:
-        yield f"{old.condition.expired - new.condition.expired:,} expired records were removed"
+        removed = old.condition.expired - new.condition.expired
+        yield f"removed {counted(removed, 'expired record')}"
     if old.stats.unembedded > new.stats.unembedded:
-        yield f"{old.stats.unembedded - new.stats.unembedded:,} memories were embedded"
+        yield f"embedded {counted(old.stats.unembedded - new.stats.unembedded, 'memory')}"

@@ -11,6 +11,7 @@ from typing import Literal
 from langchain_kronvex.cli.doctor.facts import Facts, StoreFacts
 from langchain_kronvex.cli.doctor.files import FileFacts
 from langchain_kronvex.cli.doctor.ids import nobodies, one_turn_sessions, spellings
+from langchain_kronvex.cli.terminal import counted
 from langchain_kronvex.core import errors
 
 _LEAST_FREE_BYTES = 64 << 20
@@ -157,8 +158,8 @@ def _contents(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     stats, condition = store.stats, store.condition
     size = f", {_megabytes(stats.size_bytes)}" if stats.size_bytes is not None else ""
     yield _ok(
-        f"{stats.memories:,} memories and {stats.messages:,} messages of {stats.users:,} users in "
-        f"{len(store.sessions):,} sessions{size}."
+        f"{counted(stats.memories, 'memory')} and {counted(stats.messages, 'message')} of "
+        f"{counted(stats.users, 'user')} in {counted(len(store.sessions), 'session')}{size}."
     )
     others = {a: n for a, n in condition.agents.items() if a != facts.agent_id}
     if not stats.memories and others:
@@ -172,7 +173,7 @@ def _contents(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
     nobody = sum(s.memories for s in store.sessions if s.user_id is None and s.session_id is None)
     if nobody:
         yield _note(
-            f"{nobody:,} memories belong to no user; only include_shared=True finds them.",
+            f"{counted(nobody, 'memory')} of no user, found with include_shared=True alone.",
             "Pass user_id when saving what is about a user.",
         )
 
@@ -191,19 +192,19 @@ def _work(store: StoreFacts) -> Iterator[Finding]:
         )
     if condition.expired:
         yield _note(
-            f"{condition.expired:,} records have expired, and are still stored, though invisible.",
+            f"{counted(condition.expired, 'expired record')} still stored, though invisible.",
             "The next program that opens the store removes them, or doctor --fix.",
         )
     if stats.pending or stats.failed:
         yield Finding(
             "problem" if stats.failed else "note",
-            f"{stats.pending:,} writes wait to be sent, {stats.failed:,} were refused.",
+            f"{counted(stats.pending, 'write')} still to be sent, {stats.failed:,} refused.",
             "See: langchain-kronvex outbox list",
         )
     if condition.set_aside:
         yield _note(
-            f"Consolidation has set {condition.set_aside:,} exchanges aside: the model's answers "
-            "about them could not be used.",
+            f"Consolidation has set {counted(condition.set_aside, 'exchange')} aside, because the "
+            "model's answers could not be used.",
             "Run: langchain-kronvex consolidate --again set_aside --model MODEL",
         )
     yield _ok(
@@ -230,7 +231,7 @@ def _embeddings(facts: Facts, store: StoreFacts) -> Iterator[Finding]:
         )
     if store.stats.unembedded and facts.model:
         yield _note(
-            f"{store.stats.unembedded:,} memories have no vector, and are found by words alone.",
+            f"{counted(store.stats.unembedded, 'memory')} without a vector, found by words alone.",
             "The next program that opens the store embeds them, or doctor --fix.",
         )
 
