@@ -83,19 +83,21 @@ class TestShippedFiles:
         complete = len(known) == len(shipped)  # the stemmer is the one they were made with
         vectors = StaticEmbeddings().embed_array([words[stem] for stem in known])
         row_of = {stem: row for row, stem in enumerate(known)}
+        differences: list[float] = []
         for row in range(0, len(known), len(known) // 200):
             products = vectors @ vectors[row]
             products[row] = -1
             near = [
                 (row_of[other], cosine) for other, cosine in related(known[row]) if other in row_of
             ]
-            for other, cosine in near:
-                assert products[other] == pytest.approx(cosine, abs=ROUNDED)
+            differences += [abs(products[other] - cosine) for other, cosine in near]
             if complete:
                 nearest = np.sort(products)[::-1][:NEIGHBOURS]
                 sure = nearest[nearest >= 0.5 + ROUNDED].tolist()
                 found = [cosine for _, cosine in near][: len(sure)]
                 assert found == pytest.approx(sure, abs=ROUNDED)
+        # Another stemmer gives a few stems another word, which has another vector.
+        assert np.quantile(differences, 1.0 if complete else 0.98) <= ROUNDED
 
 
 @pytest.mark.parametrize(
