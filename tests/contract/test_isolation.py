@@ -325,6 +325,7 @@ MODERATE = settings(
 )
 BRIEF = settings(MODERATE, max_examples=5, stateful_step_count=30)
 LONG = settings(MODERATE, max_examples=200, stateful_step_count=120)
+LONG_OVER_HTTP = settings(LONG, max_examples=60)  # each step asks for all memories
 
 
 def _case(backend: Backend, name: str, chosen: settings) -> type:
@@ -340,5 +341,5 @@ for _backend in BACKENDS:
     _chosen = MODERATE if _backend.name in ("sqlite-file", "postgres") else BRIEF
     globals()[f"TestIsolation{_words}"] = pytest.mark.slow(_case(_backend, "Isolation", _chosen))
     globals()[f"TestIsolationSoak{_words}"] = pytest.mark.soak(
-        _case(_backend, "IsolationSoak", LONG)
+        _case(_backend, "IsolationSoak", LONG_OVER_HTTP if _backend.name == "kronvex-api" else LONG)
     )
