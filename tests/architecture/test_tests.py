@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
 TESTS = Path(__file__).parents[1]
 PUBLIC = {
     "langchain_kronvex", "langchain_kronvex.consolidation", "langchain_kronvex.embeddings",
@@ -21,11 +19,18 @@ FILES = sorted(
 )
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(TESTS)))
-def test_private_modules_are_imported_through_one_door(path: Path) -> None:
-    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
-    imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
-    imported |= {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
+def test_private_modules_are_imported_through_one_door() -> None:
+    private = {
+        str(path.relative_to(TESTS)): names
+        for path in FILES
+        if (names := imported(ast.parse(path.read_text(encoding="utf-8"))) - PUBLIC)
+    }
 
-    ours = {name for name in imported if name.split(".")[0] == "langchain_kronvex"}
-    assert ours <= PUBLIC, "import these names from `inside`"
+    assert not private, "import these names from `inside`"
+
+
+def imported(code: ast.Module) -> set[str]:
+    nodes = list(ast.walk(code))
+    names = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    names |= {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
+    return {name for name in names if name.split(".")[0] == "langchain_kronvex"}
