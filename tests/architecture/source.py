@@ -81,7 +81,8 @@ def imports_of(code: ast.AST) -> set[str]:
     return {imported for node in ast.walk(code) for imported in _imported(node)}
 
 
-def definitions(name: str) -> list[tuple[str, Definition]]:
+@cache
+def definitions(name: str) -> tuple[tuple[str, Definition], ...]:
     """Return every class and function of a module with its dotted name."""
     found: list[tuple[str, Definition]] = []
 
@@ -94,7 +95,7 @@ def definitions(name: str) -> list[tuple[str, Definition]]:
                 visit(child, prefix)
 
     visit(tree(name), f"{name}.")
-    return found
+    return tuple(found)
 
 
 def _imported(node: ast.AST) -> list[str]:

@@ -33,7 +33,7 @@ def test_a_file_that_is_named_exists(page: Path) -> None:
 
     def is_there(name: str) -> bool:
         return (CHECKOUT / name).exists() or any(
-            next(place.rglob(name), None) for place in (ROOT, CHECKOUT / "tests")
+            next(place.rglob(name), None) for place in (CHECKOUT / "src", CHECKOUT / "tests")
         )
 
     assert not [name for name in named if not is_there(name)]
