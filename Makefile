@@ -20,9 +20,12 @@ RELEASE := .venv-release/bin/python
 demo: $(STAMP)  ## run the main job: one process talks, a second one remembers
 	$(BIN)/python examples/demo.py
 
+# Where this is set, pytest would compile all tests anew in each process of each run.
+test quick: export PYTHONDONTWRITEBYTECODE =
+
 # LangMem installs on Python 3.10, but does not import there.
 test: $(STAMP)  ## run every test but the soak, a file at a time in each process
-	$(BIN)/python -m compileall -q src tests  # once, and not in each of the processes that tests start
+	$(BIN)/python -m compileall -q src  # once, and not in each process
 	$(BIN)/python -m pytest $(SPREAD) $$($(BIN)/python -c \
 		'import sys; print("$(NO_LANGMEM)" if sys.version_info < (3, 11) else "")')
 
