@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from conftest import OpenMemory
+from databases import DATABASES
 from inside import main
 from server.running import Process, ask
 
@@ -21,47 +26,63 @@ ALONE = ("mcp", "--http", "127.0.0.1:0")
 BESIDE = ("serve", "--port", "0", "--mcp")
 CALL = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"profile","arguments":{}}}'
 JSON = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]
-MakeKey = Callable[..., str]
+Start = Callable[..., Process]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A store with keys, and a server on it."""
+
+    url: str
+    process: Process
+
+
+@pytest.fixture(scope="module", params=["mcp", "serve"])
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    """A server of each command, one on a file and one on PostgreSQL; each test has its users."""
+    folder = tmp_path_factory.mktemp(request.param)
+    url = f"sqlite:///{folder / 'memory.db'}" if request.param == "mcp" else DATABASES.fresh()
+    new_key(url)  # without one, `mcp` asks for a user
+    command = ALONE if request.param == "mcp" else BESIDE
+    with running(url, folder / "log", command=command) as process:
+        yield Place(url, process)
 
 
 @pytest.fixture
-def make_key(any_store_url: str, capsys: pytest.CaptureFixture[str]) -> MakeKey:
-    """Makes an API key on the command line."""
+def start(tmp_path: Path) -> Iterator[Start]:
+    with ExitStack() as started:
+        logs = (tmp_path / f"log{number}" for number in count())
 
-    def make(*options: str) -> str:
-        done = main(["keys", "create", "--url", any_store_url, "--name", "desk", *options])
-        assert done == 0
-        return capsys.readouterr().out.strip()
+        def start_(url: str, *options: str, command: tuple[str, ...] = ALONE) -> Process:
+            return started.enter_context(running(url, next(logs), *options, command=command))
 
-    return make
+        yield start_
 
 
-@pytest.fixture
-def start(any_store_url: str, tmp_path: Path) -> Iterator[Callable[..., Process]]:
-    started: list[Process] = []
+@contextmanager
+def running(url: str, log: Path, *options: str, command: tuple[str, ...]) -> Iterator[Process]:
+    process = Process(url, log, *options, command=command)
+    yield process
+    process.stop()
+    assert "Traceback" not in process.log
 
-    def start_(*options: str, command: tuple[str, ...] = ALONE) -> Process:
-        log = tmp_path / f"log{len(started)}"
-        started.append(Process(any_store_url, log, *options, command=command))
-        return started[-1]
 
-    yield start_
-    for process in started:
-        process.stop()
-        assert "Traceback" not in process.log
+def new_key(url: str, *options: str) -> str:
+    """Make an API key on the command line."""
+    with redirect_stdout(io.StringIO()) as printed:
+        assert main(["keys", "create", "--url", url, "--name", "desk", *options]) == 0
+    return printed.getvalue().strip()
 
 
 def status(base: str, *headers: tuple[str, str], method: str = "POST", path: str = "/mcp") -> int:
     return ask(base, method, path, [*JSON, *headers], CALL if method == "POST" else b"")[0]
 
 
-@pytest.mark.parametrize("command", [ALONE, BESIDE], ids=["mcp", "serve"])
-async def test_the_user_is_the_one_of_the_key(
-    make_key: MakeKey, start: Callable[..., Process], command: tuple[str, ...],
-    any_store_url: str, open_memory: OpenMemory,
-) -> None:  # fmt: skip
-    anas, bobs = make_key("--user", "ana"), make_key("--user", "bob")
-    process = start(command=command)
+async def test_the_user_is_the_one_of_the_key(place: Place, open_memory: OpenMemory) -> None:
+    process = place.process
+    anas, bobs = (new_key(place.url, "--user", user) for user in ("ana", "bob"))
     async with over_http(process.base_url, anas) as ana, over_http(process.base_url, bobs) as bob:
         tea = (await ok(ana, "remember", content="Ana drinks tea."))["memory"]
         beer = (await ok(bob, "remember", content="Bob drinks beer."))["memory"]
@@ -80,73 +101,72 @@ async def test_the_user_is_the_one_of_the_key(
             assert "user_id" in await refused(model, "recall", query="x", user_id="ana")
             (profile,) = (await model.read_resource("kronvex://profile")).contents  # type: ignore[arg-type]
             assert other["content"] not in str(profile)
-    assert open_memory(any_store_url).stats().memories == 18
+    assert open_memory(place.url).stats().memories == 18
     for secret in (anas, bobs, "drinks"):
         assert secret not in process.log
 
 
-def test_only_a_valid_key_of_a_user_of_this_agent_opens_anything(
-    make_key: MakeKey, start: Callable[..., Process], any_store_url: str
-) -> None:
-    anas, for_rest = make_key("--user", "ana"), make_key()
-    of_shop = make_key("--user", "ana", "--agent", "shop")
-    for command in (ALONE, BESIDE):
-        base = start(command=command).base_url
-        assert status(base, ("Authorization", f"Bearer {anas}")) == 200
-        assert status(base, ("X-API-Key", anas)) == 200
-        assert status(base, ("X-API-Key", anas), path="/mcp/") == 200
-        assert status(base, path="/mcp/") == 401
-        assert status(base) == 401
-        assert status(base, ("Authorization", f"Basic {anas}")) == 401
-        assert status(base, ("Authorization", "Bearer kv-unknown")) == 401
-        assert status(base, ("Authorization", f"Bearer {anas}"), ("X-API-Key", of_shop)) == 401
-        assert status(base, ("Authorization", f"Bearer {for_rest}")) == 403
-        assert status(base, ("Authorization", f"Bearer {of_shop}")) == 403
-        assert status(base, ("Authorization", f"Bearer {anas}"), method="GET") == 405
-        assert status(base, ("Authorization", f"Bearer {anas}"), method="DELETE") == 405
-    rest = {"verify": False, "timeout": 30.0}
+def test_only_a_valid_key_of_a_user_of_this_agent_opens_anything(place: Place) -> None:
+    url, base = place.url, place.process.base_url
+    mias, for_rest = new_key(url, "--user", "mia"), new_key(url)
+    of_shop = new_key(url, "--user", "mia", "--agent", "shop")
+    assert status(base, ("Authorization", f"Bearer {mias}")) == 200
+    assert status(base, ("X-API-Key", mias)) == 200
+    assert status(base, ("X-API-Key", mias), path="/mcp/") == 200
+    assert status(base, path="/mcp/") == 401
+    assert status(base) == 401
+    assert status(base, ("Authorization", f"Basic {mias}")) == 401
+    assert status(base, ("Authorization", "Bearer kv-unknown")) == 401
+    assert status(base, ("Authorization", f"Bearer {mias}"), ("X-API-Key", of_shop)) == 401
+    assert status(base, ("Authorization", f"Bearer {for_rest}")) == 403
+    assert status(base, ("Authorization", f"Bearer {of_shop}")) == 403
+    assert status(base, ("Authorization", f"Bearer {mias}"), method="GET") == 405
+    assert status(base, ("Authorization", f"Bearer {mias}"), method="DELETE") == 405
     for path in ("/api/v1/agents", "/api/v1/agents/default/memories", "/auth/me"):
-        answer = httpx.get(base + path, headers={"X-API-Key": anas}, **rest)  # type: ignore[arg-type]
-        assert answer.status_code == 403, path
-    assert main(["keys", "revoke", "--url", any_store_url, anas[:8]]) == 0
+        assert ask(base, "GET", path, [("X-API-Key", mias)])[0] == 403, path
+    assert main(["keys", "revoke", "--url", url, mias[:8]]) == 0
     deadline = time.monotonic() + 20  # a second is promised, on a machine that is not busy
-    while status(base, ("Authorization", f"Bearer {anas}")) != 401:
+    while status(base, ("Authorization", f"Bearer {mias}")) != 401:
         assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
-def test_a_key_of_a_user_takes_over_no_agent(
-    make_key: MakeKey, start: Callable[..., Process], any_store_url: str
+def test_serve_asks_for_the_key_of_a_user_which_takes_over_no_agent(
+    start: Start, any_store_url: str
 ) -> None:
-    process = start(command=("serve", "--port", "0"))
-    made = httpx.post(f"{process.base_url}/api/v1/agents", json={"name": "a"}, verify=False)
-    assert made.status_code == 201
-    process.stop()
-    make_key("--user", "ana")
-    for_rest = make_key()
-    base = start(command=("serve", "--port", "0")).base_url
-    listed = httpx.get(f"{base}/api/v1/agents", headers={"X-API-Key": for_rest}, verify=False)
-    assert made.json()["id"] in listed.text
+    base = start(any_store_url, command=BESIDE).base_url
+    code, _, body = ask(base, "POST", "/mcp", JSON, CALL)
+    assert code == 401
+    assert b"keys create --user" in body
+
+    code, _, body = ask(base, "POST", "/api/v1/agents", JSON[:1], b'{"name": "a"}')
+    assert code == 201
+    new_key(any_store_url, "--user", "ana")
+    for_rest = new_key(any_store_url)
+    assert ask(base, "GET", "/api/v1/agents")[0] == 401
+    listed = ask(base, "GET", "/api/v1/agents", [("X-API-Key", for_rest)])[2]
+    assert json.loads(body)["id"] in listed.decode()
 
 
 async def test_what_was_acknowledged_survives_a_kill_and_clients_go_on(
-    make_key: MakeKey, start: Callable[..., Process], any_store_url: str
+    start: Start, store_url: str
 ) -> None:
-    key = make_key("--user", "ana")
-    process = start()
+    key = new_key(store_url, "--user", "ana")
+    process = start(store_url)
     address = f"127.0.0.1:{process.base_url.rpartition(':')[2]}"
     async with over_http(process.base_url, key) as model:
         for number in range(5):
             await ok(model, "remember", content=f"Number {number}.")
         process.kill()
-        start(command=("mcp", "--http", address))
+        start(store_url, command=("mcp", "--http", address))
         found = contents(await ok(model, "recall", query="Number", top_k=20))
     assert sorted(found) == [f"Number {number}." for number in range(5)]
 
 
 async def test_without_a_key_this_machine_is_the_user_of_the_command_line(
-    start: Callable[..., Process], make_key: MakeKey
+    start: Start, store_url: str
 ) -> None:
-    base = start("--user-id", "ana", "--read-only").base_url
+    base = start(store_url, "--user-id", "ana", "--read-only").base_url
     async with over_http(base) as model:
         assert {tool.name for tool in (await model.list_tools()).tools} == {
             "recall", "inject_context", "profile",
@@ -155,19 +175,12 @@ async def test_without_a_key_this_machine_is_the_user_of_the_command_line(
     assert status(base, ("Origin", "http://localhost:3000")) == 200
     assert status(base, ("Origin", "https://evil.example")) == 403
     assert status(base, ("Host", "evil.example")) == 400
-    make_key("--user", "bob")
+    new_key(store_url, "--user", "bob")
     assert status(base) == 401
 
 
-def test_serve_without_keys_says_to_create_one(start: Callable[..., Process]) -> None:
-    base = start(command=BESIDE).base_url
-    code, _, body = ask(base, "POST", "/mcp", JSON, CALL)
-    assert code == 401
-    assert b"keys create --user" in body
-
-
-def test_serve_offers_mcp_only_when_asked(start: Callable[..., Process]) -> None:
-    assert status(start(command=("serve", "--port", "0")).base_url) == 404
+def test_serve_offers_mcp_only_when_asked(start: Start, store_url: str) -> None:
+    assert status(start(store_url, command=("serve", "--port", "0")).base_url) == 404
 
 
 @pytest.mark.parametrize(
