@@ -14,6 +14,7 @@ from surfaces.agents import AgentModel, calls
 from .clients import server_of
 
 adapters = pytest.importorskip("langchain_mcp_adapters.client")
+load_mcp_tools = pytest.importorskip("langchain_mcp_adapters.tools").load_mcp_tools
 
 
 async def test_an_agent_remembers_in_one_process_and_knows_it_in_the_next(
@@ -22,22 +23,26 @@ async def test_an_agent_remembers_in_one_process_and_knows_it_in_the_next(
     server = server_of(store_url, "--user-id", "ana")
     started = {"command": server.command, "args": server.args, "env": server.env}
     client = adapters.MultiServerMCPClient({"memory": {**started, "transport": "stdio"}})
-    tools = await client.get_tools()
-    assert {tool.name for tool in tools} >= {"remember", "recall", "inject_context"}
 
-    model = AgentModel(replies=[calls("remember", content="Ana drinks tea."), "Noted."])
-    await create_agent(model, tools).ainvoke({"messages": [("user", "I drink tea.")]})
-    asking = AgentModel(
-        replies=[
-            calls("recall", query="What does Ana drink?"),
-            lambda prompt: AIMessage(f"So it is: {prompt[-1].text}"),
-        ]
-    )
-    said = await create_agent(asking, tools).ainvoke({"messages": [("user", "My drink?")]})
+    async with client.session("memory") as session:  # else each call starts a process
+        tools = await load_mcp_tools(session)
+        assert {tool.name for tool in tools} >= {"remember", "recall", "inject_context"}
+        model = AgentModel(replies=[calls("remember", content="Ana drinks tea."), "Noted."])
+        await create_agent(model, tools).ainvoke({"messages": [("user", "I drink tea.")]})
 
-    assert "Ana drinks tea." in said["messages"][-1].text
-    refusing = AgentModel(replies=[calls("recall", query="x", user_id="bob"), "I cannot."])
-    ended = await create_agent(refusing, tools).ainvoke({"messages": [("user", "Bob's?")]})
+    async with client.session("memory") as session:
+        tools = await load_mcp_tools(session)
+        asking = AgentModel(
+            replies=[
+                calls("recall", query="What does Ana drink?"),
+                lambda prompt: AIMessage(f"So it is: {prompt[-1].text}"),
+            ]
+        )
+        said = await create_agent(asking, tools).ainvoke({"messages": [("user", "My drink?")]})
+        assert "Ana drinks tea." in said["messages"][-1].text
+
+        refusing = AgentModel(replies=[calls("recall", query="x", user_id="bob"), "I cannot."])
+        ended = await create_agent(refusing, tools).ainvoke({"messages": [("user", "Bob's?")]})
     results = [each for each in ended["messages"] if isinstance(each, ToolMessage)]
     assert "user_id: Extra inputs are not permitted." in results[0].text
     assert open_memory().stats().memories == 1
