@@ -105,6 +105,8 @@ class ChatLog:
         if not records:
             return None
         stored = self.engine.add(records, now)
+        if isinstance(messages[-1], AIMessage):  # the user reads it before the next recall
+            self.engine.backend.renew_soon(self.scope.owner)
         return stored[-1].id if records[-1].kind == "memory" else None
 
     def drafts(

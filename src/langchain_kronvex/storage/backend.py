@@ -375,6 +375,9 @@ class MemoryBackend(ABC):
             How many were stored as new, including those that replaced another record by rule 2.
         """
 
+    def renew_soon(self, owner: str) -> None:  # noqa: B027 - for stores with an index in RAM
+        """Take what was written into an owner's index in the background, if it is in RAM."""
+
     def flush(self, timeout: float | None = None) -> bool:
         """Wait for the background work; return False if `timeout` seconds were not enough."""
         del timeout

@@ -224,6 +224,10 @@ class IndexCache:
             self._entries.move_to_end(owner)
             return entry
 
+    def known(self, owner: str) -> CachedIndex | None:
+        """Return the owner's entry if there is one; this does not count as using it."""
+        return self._entries.get(owner)
+
     @staticmethod
     def name_of_many(name: str) -> str:
         """Return what stands for an owner in the name of an index of several owners."""

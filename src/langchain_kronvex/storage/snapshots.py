@@ -1,4 +1,4 @@
-"""When snapshots of indexes are written: in the background, by a thread of their own."""
+"""Work on indexes in the background: snapshots are written, and turns taken in before a recall."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.errors import KronvexError, MemoryClosed
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.snapshot import Snapshot, read
-from langchain_kronvex.storage.indexes import CachedIndex, State
+from langchain_kronvex.storage.indexes import CachedIndex, IndexCache, State
 
 logger = logging.getLogger("langchain_kronvex")
 _LEAST_MEMORIES = 500  # fewer are read about as fast from their records
@@ -24,6 +25,7 @@ _BEHIND = 0.2  # the share of an index that is not in its snapshot, from which o
 _TRIES = 3  # of writing an index that changes meanwhile
 _PAUSE_SECONDS = 60.0  # after a failure
 _CLOSING_SECONDS = 10.0
+_REST_SECONDS = 0.05  # after a turn, whose answer is on its way to the user
 
 
 class Save(Protocol):
@@ -70,10 +72,25 @@ class SnapshotKeeper:
     def look(self, owner: str, entry: CachedIndex) -> None:
         """Have a snapshot written if the index has grown by enough since the last one."""
         if self._save is not None and _is_due(entry):
-            try:
+            with suppress(MemoryClosed):
                 self._writer.submit(owner, partial(self._write, owner, entry), once=True)
-            except MemoryClosed:
-                return
+
+    def renew_soon(self, owner: str, cache: IndexCache) -> None:
+        """Bring an owner's index up to date, if there is one, so that the next recall need not."""
+        if cache.known(owner) is not None:
+            job = partial(self._renew_known, owner, cache)
+            with suppress(MemoryClosed):
+                self._writer.submit((owner,), job, once=True, delay_seconds=_REST_SECONDS)
+
+    def _renew_known(self, owner: str, cache: IndexCache) -> None:
+        entry = cache.known(owner)  # which may have been dropped since
+        if entry is None or not len(entry.index):
+            return
+        try:
+            self._renew(owner, entry)
+            cache.shrink(owner)
+        except Exception as error:  # noqa: BLE001 - the next recall tries again
+            logger.debug("an index was not brought up to date: %s", type(error).__name__)
 
     def _write(self, owner: str, entry: CachedIndex) -> None:
         try:

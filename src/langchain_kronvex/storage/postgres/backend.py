@@ -106,6 +106,10 @@ class PostgresBackend(MemoryBackend, ForkAware):
         self._worker = uuid.uuid4()
         self._may_hold_claims = False
 
+    def renew_soon(self, owner: str) -> None:
+        """See `MemoryBackend.renew_soon`."""
+        self._keeper.renew_soon(owner, self._cache)
+
     def _renew(self, owner: str, entry: CachedIndex) -> None:
         with entry.loading:
             recall.add_new_rows(self.db, entry, owner)

@@ -156,6 +156,10 @@ class SqliteBackend(MemoryBackend, ForkAware):
         parts = (self.file, self._cache, self.page_rows, self._forget_vectors, self._keeper)
         return recall.consult(*parts, request, look)
 
+    def renew_soon(self, owner: str) -> None:
+        """See `MemoryBackend.renew_soon`."""
+        self._keeper.renew_soon(owner, self._cache)
+
     def _renew(self, owner: str, entry: CachedIndex) -> None:
         with entry.lock:
             recall.bring_up_to_date(self.file, entry, owner, self.page_rows)
