@@ -170,6 +170,7 @@ class CachedIndex:
         replaces: Whether a snapshot was found that could not be used, so that another is needed.
         save_from: No snapshot is written before this moment of `time.monotonic`.
         size: About how many bytes the entry takes, as last measured.
+        is_used: Whether there was a recall since it was last brought up to date without one.
         owners: Of an index of several owners: who they are.
         scopes: Of an index of several owners: the generation and revision of each of their scopes.
         lock: Held while the index is searched or changed.
@@ -184,6 +185,7 @@ class CachedIndex:
     replaces: bool = False
     save_from: float = 0.0
     size: int = _ENTRY_BYTES
+    is_used: bool = True
     owners: tuple[str, ...] = ()
     scopes: dict[int, tuple[int, int]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -222,11 +224,13 @@ class IndexCache:
                 self._total += entry.size
                 self._evict()
             self._entries.move_to_end(owner)
+            entry.is_used = True
             return entry
 
-    def known(self, owner: str) -> CachedIndex | None:
-        """Return the owner's entry if there is one; this does not count as using it."""
-        return self._entries.get(owner)
+    def in_use(self, owner: str) -> CachedIndex | None:
+        """Return the owner's entry if there is one that is in use."""
+        entry = self._entries.get(owner)
+        return entry if entry and entry.is_used else None
 
     @staticmethod
     def name_of_many(name: str) -> str:

@@ -26,6 +26,7 @@ _TRIES = 3  # of writing an index that changes meanwhile
 _PAUSE_SECONDS = 60.0  # after a failure
 _CLOSING_SECONDS = 10.0
 _REST_SECONDS = 0.05  # after a turn, whose answer is on its way to the user
+_MOST_RESTING = 2  # turns; where more end within that time, the processor has no time to spare
 
 
 class Save(Protocol):
@@ -76,16 +77,21 @@ class SnapshotKeeper:
                 self._writer.submit(owner, partial(self._write, owner, entry), once=True)
 
     def renew_soon(self, owner: str, cache: IndexCache) -> None:
-        """Bring an owner's index up to date, if there is one, so that the next recall need not."""
-        if cache.known(owner) is not None:
-            job = partial(self._renew_known, owner, cache)
+        """Bring an owner's index up to date so that the next recall need not.
+
+        Only if it is in RAM, and once between two recalls, so that writing much is not slowed
+        down. A busy process leaves it to the recall: done apart, it costs a little more in all.
+        """
+        if self._writer.pending < _MOST_RESTING and cache.in_use(owner):
+            job = partial(self._renew_used, owner, cache)
             with suppress(MemoryClosed):
                 self._writer.submit((owner,), job, once=True, delay_seconds=_REST_SECONDS)
 
-    def _renew_known(self, owner: str, cache: IndexCache) -> None:
-        entry = cache.known(owner)  # which may have been dropped since
+    def _renew_used(self, owner: str, cache: IndexCache) -> None:
+        entry = cache.in_use(owner)
         if entry is None or not len(entry.index):
-            return
+            return  # it has been dropped since
+        entry.is_used = False
         try:
             self._renew(owner, entry)
             cache.shrink(owner)
