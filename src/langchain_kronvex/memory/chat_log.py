@@ -151,8 +151,8 @@ class ChatLog:
                 continue
             new = memory_record(self.scope, content, now, search_text=user or None)
             if asked := there.pop(question, None):
-                new = replace(asked, content=content, completes=True, base=asked)
-                new = replace(new, key=usual_key(new))  # it may have been superseded
+                key = usual_key(asked, content)
+                new = replace(asked, content=content, completes=True, base=asked, key=key)
             changed[content] = new
         self.engine.add(list(changed.values()), now)
 
@@ -274,13 +274,14 @@ def _answered(exchange: Record, text: str, *, completes: bool) -> Record:
     unanswered = exchange_content(exchange.search_text or "", None)
     separator = "\nAssistant: " if exchange.content == unanswered else " "
     content = _cut(f"{exchange.content}{separator}{text}")
-    answered = replace(
+    completes = completes or exchange.completes
+    return replace(
         exchange,
         content=content,
-        completes=completes or exchange.completes,
-        base=(exchange.base or exchange) if completes or exchange.completes else None,
+        completes=completes,
+        base=(exchange.base or exchange) if completes else None,
+        key=usual_key(exchange, content),
     )
-    return replace(answered, key=usual_key(answered))  # it may have been superseded
 
 
 def _cut(content: str) -> str:

@@ -244,12 +244,14 @@ def content_key(memory_type: str, content: str) -> str:
     return digest.hexdigest()
 
 
-def usual_key(record: Record) -> str:
-    """Return the key of a memory: of its text, unless another one has superseded it.
+def usual_key(record: Record, content: str | None = None) -> str:
+    """Return the key of a memory: of its text, or another one, unless a memory has superseded it.
 
     A superseded memory keeps no key of its text, which may be said again and then is stored anew.
     """
-    return record.id if record.superseded_by else content_key(record.type, record.content)
+    if record.superseded_by:
+        return record.id
+    return content_key(record.type, record.content if content is None else content)
 
 
 def superseded(older: Record, newer: Record) -> Record:
@@ -327,13 +329,13 @@ def rebased(record: Record, stored: Record) -> Record:
         return record
     unchanged = [name for name in _CHANGING if getattr(record, name) == getattr(base, name)]
     theirs = {name: getattr(stored, name) for name in unchanged}
-    merged = replace(record, base=None, **theirs)
     # An answer completes what was stored; other texts take its place.
     if record.completes and "content" not in theirs and record.content.startswith(base.content):
         content = stored.content + record.content[len(base.content) :]
-        merged = replace(merged, content=content[:MAX_CONTENT_CHARS])
-    if merged.key != stored.key:
-        merged = replace(merged, key=usual_key(merged))
+        theirs["content"] = content[:MAX_CONTENT_CHARS]
+    merged = replace(record, base=None, **theirs)
+    if merged.key not in (stored.key, usual := usual_key(merged)):
+        merged = replace(merged, key=usual)
     # The vector was made of the text before.
     return merged if merged.found_by == record.found_by else replace(merged, vector=None)
 

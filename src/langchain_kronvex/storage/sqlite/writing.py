@@ -241,16 +241,16 @@ def _renew_vectors(db: AgentConnection, record: Record) -> None:
 
     If the text changes, the index is read anew, since it keeps the words of the old text.
     """
-    db.execute(
-        "UPDATE records SET vector = coalesce(?, CASE WHEN coalesce(search_text, content) = ? "
-        "THEN vector END) WHERE id = ?",
-        (_blob(record), record.found_by, record.id),
-    )
-    found = (record.id, record.found_by)
-    changed = "FROM records WHERE id = ? AND coalesce(search_text, content) <> ?"
-    db.execute(f"DELETE FROM upcoming_vectors WHERE seq IN (SELECT seq {changed})", found)
-    of_it = f"scope IN (SELECT scope {changed})"
-    db.execute(f"UPDATE scopes SET generation = generation + 1 WHERE {of_it}", found)
+    changed = db.execute(
+        "SELECT seq, scope FROM records WHERE id = ? AND coalesce(search_text, content) <> ?",
+        (record.id, record.found_by),
+    ).fetchone()
+    if changed:
+        seq, scope = changed
+        db.execute("DELETE FROM upcoming_vectors WHERE seq = ?", (seq,))
+        db.execute("UPDATE scopes SET generation = generation + 1 WHERE scope = ?", (scope,))
+    if changed or record.vector is not None:
+        db.execute("UPDATE records SET vector = ? WHERE id = ?", (_blob(record), record.id))
 
 
 def _of_kind(kind: Kind) -> str:
