@@ -332,6 +332,8 @@ def with_local_vectors(
     if model is None or not model.is_local:
         return records, None
     missing = [r.kind == "memory" and r.vector is None and not r.keeps_vector for r in records]
+    if not any(missing):  # as with the answer of a turn
+        return records, model.name
     vectors = iter(model.document_vectors([r.found_by for r in compress(records, missing)]))
     return [
         replace(record, vector=next(vectors)) if is_missing else record
