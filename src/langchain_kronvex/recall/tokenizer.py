@@ -161,12 +161,15 @@ def common_stems() -> dict[str, int]:
 
 
 @functools.lru_cache(maxsize=1)
-def _languages_of_word() -> dict[str, list[str]]:
-    """Return the languages, other than English, that each function word belongs to."""
-    found: dict[str, list[str]] = {}
+def _languages_of_word() -> dict[str, str]:
+    """Return the languages, other than English, that each function word belongs to, in one text.
+
+    Thousands of lists would set off a collection of all garbage during the first recall.
+    """
+    found: dict[str, str] = {}
     for language, listed in stop_words().items():
         for word in listed - _ALSO_ENGLISH if language != ENGLISH else ():
-            found.setdefault(word, []).append(language)
+            found[word] = f"{found[word]} {language}" if word in found else language
     return found
 
 
@@ -181,7 +184,7 @@ def language_of(split: Sequence[str]) -> str:
     hit = list(filter(known.__contains__, split))
     if len(hit) <= english:
         return ENGLISH
-    counts = Counter(chain.from_iterable(map(known.__getitem__, hit)))
+    counts = Counter(chain.from_iterable(known[word].split() for word in hit))
     best, hits = counts.most_common(1)[0]
     is_sure = hits > english and (hits > 1 or (len(split) in _SHORT_TEXT and len(hit[0]) > 1))
     return best if is_sure else ENGLISH
