@@ -34,6 +34,7 @@ from langchain_kronvex.core.errors import (
 )
 from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.redaction import redact_secrets
+from langchain_kronvex.core.seam.settings import PostgresOptions
 from langchain_kronvex.core.types import (
     Memory,
     MemoryContext,
@@ -54,7 +55,6 @@ from langchain_kronvex.langchain.with_memory import with_memory
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.profile.documents import KronvexProfile
 from langchain_kronvex.memory.spans import enable_tracing
-from langchain_kronvex.storage.options import PostgresOptions
 
 __all__ = [
     "AgentNotFound",

@@ -24,12 +24,12 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "storage.rest.outbox": ("core", "recall", "storage", "storage.rest", "storage.sqlite"),
     "memory": BELOW_MEMORY,
     "langchain": ADAPTERS,
-    "langgraph": (*ADAPTERS, "storage"),
+    "langgraph": ADAPTERS,
     "llama_index": ADAPTERS,
     "tools": ADAPTERS,
     "testing": ("core",),
-    "consolidation": (*ADAPTERS, "storage"),
-    "importers": (*ADAPTERS, "storage"),
+    "consolidation": ADAPTERS,
+    "importers": ADAPTERS,
     "server": (*ADAPTERS, "storage", "consolidation"),
     "middleware": (*ADAPTERS, "langchain", "tools"),
     "mcp": (*ADAPTERS, "tools"),
@@ -44,14 +44,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "storage.rest",
         "storage.rest.outbox",
     ),
-    "": (*ADAPTERS, "storage", "langchain"),
+    "": (*ADAPTERS, "langchain"),
 }
 # Imports inside functions that make what they import: the store that a URL names, and the two
 # LangChain objects that `KronvexMemory` hands out.
 FACTORIES = {
-    ("storage.urls", "storage.sqlite.backend"),
-    ("storage.urls", "storage.postgres.backend"),
-    ("storage.urls", "storage.rest.opening"),
+    ("storage.opening", "storage.sqlite.backend"),
+    ("storage.opening", "storage.postgres.backend"),
+    ("storage.opening", "storage.rest.opening"),
     ("memory.memory", "langchain.chat_message_histories"),
     ("memory.memory", "langchain.retrievers"),
 }

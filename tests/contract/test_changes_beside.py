@@ -11,8 +11,7 @@ import pytest
 
 from contract.drivers import NOW, Driver
 from contract.test_put import Seam
-from inside import Record, Scope, memory_record
-from inside import record_content_key as content_key
+from inside import Record, Scope, content_key, memory_record
 
 ANA = Scope("ana", "monday")
 

@@ -9,8 +9,16 @@ from typing import Any
 import httpx
 import pytest
 
-from inside import RESERVED, Record, Scope, VersionedRecord, is_as_sent, read_memory, store_request
-from inside import backend_content_key as content_key
+from inside import (
+    RESERVED,
+    Record,
+    Scope,
+    VersionedRecord,
+    content_key,
+    is_as_sent,
+    read_memory,
+    store_request,
+)
 
 SAID = datetime(2024, 2, 3, 4, 5, 6, 7, tzinfo=timezone.utc)
 

@@ -14,8 +14,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from defaults import set_default
-from inside import Import, Record, Scope, read_line, read_record, reading, record_fields, to_line
-from inside import backend_content_key as content_key
+from inside import (
+    Import,
+    Record,
+    Scope,
+    content_key,
+    read_line,
+    read_record,
+    reading,
+    record_fields,
+    to_line,
+)
 from langchain_kronvex import InvalidInput, KronvexMemory, Memory, MemoryDraft
 
 Fields = dict[str, Any]

@@ -28,6 +28,7 @@ from inside import (
     api,
     belongs_to,
     checked_base_url,
+    content_key,
     from_payload,
     is_as_sent,
     read_time,
@@ -39,7 +40,6 @@ from inside import (
     wire_session,
     wire_ttl,
 )
-from inside import backend_content_key as content_key
 
 NOW = datetime(2026, 4, 28, 12, 30, 15, 123456, tzinfo=timezone.utc)
 FLAT = {

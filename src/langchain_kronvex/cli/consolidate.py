@@ -7,8 +7,8 @@ import argparse
 from langchain_kronvex.cli.opening import Add, Parents, add_command, check_named, finish, opened
 from langchain_kronvex.cli.terminal import note, say, say_json
 from langchain_kronvex.core.errors import KronvexError
+from langchain_kronvex.core.seam.urls import is_remote, resolve_url
 from langchain_kronvex.storage.backend import no_consolidation
-from langchain_kronvex.storage.urls import is_remote, resolve_url
 
 _KEYS = "one object with the fields of ConsolidationReport, such as added, set_aside and operations"
 

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 from langchain_kronvex.cli.terminal import note
 from langchain_kronvex.core.errors import ConfigurationError, MemoryNotFound
+from langchain_kronvex.core.seam.urls import is_remote, resolve_url
 from langchain_kronvex.core.types import Retention
 from langchain_kronvex.core.validation import MEMORY_TYPES
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.storage.urls import is_remote, require_store, resolve_url
+from langchain_kronvex.storage.opening import require_store
 
 Add = Callable[..., argparse.ArgumentParser]
 Parents = Sequence[argparse.ArgumentParser]

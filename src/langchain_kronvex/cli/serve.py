@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from langchain_kronvex.cli.workers import run_workers, shared_figures
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.options import needing
+from langchain_kronvex.core.seam.urls import is_loopback, resolve_url
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.spans import enable_tracing
-from langchain_kronvex.storage.urls import is_loopback, resolve_url
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

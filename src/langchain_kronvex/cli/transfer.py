@@ -10,10 +10,10 @@ from typing import Any
 from langchain_kronvex.cli.opening import Add, Parents, add_command, check_named, finish, opened
 from langchain_kronvex.cli.terminal import counted, keys_of, note, say, say_json, say_table
 from langchain_kronvex.core.errors import ConfigurationError
+from langchain_kronvex.core.seam.urls import is_postgres
 from langchain_kronvex.core.types import MoveSummary
 from langchain_kronvex.importers import ImportReport, Misfit, import_from
 from langchain_kronvex.importers.importing import SOURCES
-from langchain_kronvex.storage.urls import is_postgres
 
 
 def add_transfer_commands(add: Add, parents: Parents) -> None:

@@ -12,10 +12,10 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.context_lines import approximate_tokens
 from langchain_kronvex.core.errors import EmbeddingsError
 from langchain_kronvex.core.messages import answer_content, answer_in
-from langchain_kronvex.core.types import Again, Scope
+from langchain_kronvex.core.seam.arguments import Page, Selection
+from langchain_kronvex.core.types import Again, Record, Scope
 from langchain_kronvex.memory.conversions import CONSOLIDATION, is_of_model, memory_record
 from langchain_kronvex.memory.engine import Engine
-from langchain_kronvex.storage.backend import Page, Record, Selection
 
 MAX_KNOWN = 30  # facts that a model is shown
 _NEAREST = 5  # to each exchange

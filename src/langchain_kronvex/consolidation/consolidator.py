@@ -23,8 +23,7 @@ from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.types import Again
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import check_memory, scope_from
-from langchain_kronvex.storage.backend import no_consolidation
-from langchain_kronvex.storage.client_envelope import AGENT_SESSION, is_session_without_memories
+from langchain_kronvex.memory.waking import check_can_consolidate, is_user
 
 
 class ConsolidationNode(Protocol):
@@ -139,7 +138,7 @@ class KronvexConsolidator:
         owners = self.waiting() if user_id is None else [checks.check_id(user_id, "user_id")]
         if user_id is None and again is not None:
             owners = [user.user_id for user in self.memory.users()]
-        for owner in filter(_is_user, owners):
+        for owner in filter(is_user, owners):
             run = OwnerRun(self.memory.engine, self._options, owner, dry_run=dry_run, again=again)
             report += run.complete()
             if report.stopped == OUT_OF_CALLS:
@@ -156,7 +155,7 @@ class KronvexConsolidator:
         """Return the users with new exchanges that no worker has claimed."""
         engine = self.memory.engine
         owners = engine.backend.waiting(engine.clock())
-        return sorted(filter(_is_user, owners))
+        return sorted(filter(is_user, owners))
 
     def undo(self, report: ConsolidationReport) -> int:
         """Take back what a run did: erase what it added, and bring back what that superseded.
@@ -205,8 +204,7 @@ class KronvexConsolidator:
             InvalidInput: the value does not fit.
             NotSupported: the memories are on a Kronvex server.
         """
-        if self.memory.engine.backend.is_remote:
-            raise no_consolidation()
+        check_can_consolidate(self.memory)
         self._background.start(checks.check_seconds(after_seconds, "after_seconds"))
 
     async def astart(self, after_seconds: float = 30.0) -> None:
@@ -218,7 +216,7 @@ class KronvexConsolidator:
 
         It returns at once and never fails. `with_memory` and the middleware call it.
         """
-        if _is_user(user_id):
+        if is_user(user_id):
             self._background.wake(user_id)
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -236,8 +234,3 @@ class KronvexConsolidator:
     async def astop(self, timeout: float | None = 10.0) -> None:
         """Async version of `stop`."""
         await asyncio.to_thread(self.stop, timeout)
-
-
-def _is_user(owner: str) -> bool:
-    """Return whether an owner of memories is a user, and neither the agent nor a client's chat."""
-    return owner not in ("", AGENT_SESSION) and not is_session_without_memories(owner)

@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, ParamSpec, TypeGuard, TypeVar, cast, get_args
@@ -31,6 +32,7 @@ MAX_JSON_DEPTH = 128
 DIGESTED = "#blake2b:"
 MemoryType = Literal["episodic", "semantic", "procedural", "fact", "preference", "context"]
 MEMORY_TYPES: tuple[MemoryType, ...] = get_args(MemoryType)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def check_id(value: object, name: str) -> str:
@@ -251,6 +253,11 @@ def _json_copy(value: Any, name: str, most_levels: int, levels_left: int) -> Any
     raise InvalidInput(
         f"{name} must hold JSON values only, not {type(value).__name__}. Convert it first."
     )
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Return whether a value is a string that can be written as UTF-8."""
+    return isinstance(value, str) and not _SURROGATE.search(value)
 
 
 def check_text(value: object, name: str) -> str:

@@ -13,9 +13,8 @@ from langchain_core.embeddings import Embeddings
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.core.fork_safety import ForkAware
+from langchain_kronvex.core.types import Floats
 from langchain_kronvex.embeddings.static import StaticEmbeddings
-from langchain_kronvex.recall.bm25 import load_thesaurus
-from langchain_kronvex.recall.ranking import Floats
 
 _CACHED_QUERIES = 512
 
@@ -99,8 +98,7 @@ class EmbeddingModel(ForkAware):
             return self._cache.get(_digest(query))
 
     def load(self) -> None:
-        """Read the tables that the first recall needs."""
-        load_thesaurus()
+        """Read the tables of the bundled embeddings, if it is they."""
         if self.is_local:
             StaticEmbeddings.load()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
 from langchain_kronvex.core.messages import decode_message, encode_message
+from langchain_kronvex.core.types import Record
 from langchain_kronvex.core.validation import checked_names
 from langchain_kronvex.importers.chatgpt import read_chatgpt
 from langchain_kronvex.importers.entries import Asked, Entry, Found, Misfit, attempted
@@ -27,7 +28,6 @@ from langchain_kronvex.memory.namespaced_items import AGENT_SUFFIX
 from langchain_kronvex.memory.scope_from_config import check_memory
 from langchain_kronvex.memory.transfer.files import File
 from langchain_kronvex.memory.transfer.transfer import MAX_BATCH_CHARS, MAX_BATCH_RECORDS, restore
-from langchain_kronvex.storage.backend import Record
 
 SOURCES: dict[str, Callable[[File, Asked], Found]] = {
     "mem0": read_mem0,

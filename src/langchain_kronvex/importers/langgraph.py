@@ -17,12 +17,12 @@ from typing import Any
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput, StoreError
 from langchain_kronvex.core.options import needing
+from langchain_kronvex.core.seam.urls import conninfo, is_postgres
 from langchain_kronvex.core.sqlite_files import uri_to_read
 from langchain_kronvex.importers.entries import Asked, Found, derived_id, entry, moment_of
 from langchain_kronvex.memory.namespaced_items import item_records, whole_text
 from langchain_kronvex.memory.transfer.files import File
 from langchain_kronvex.memory.transfer.format import Fields, record_fields
-from langchain_kronvex.storage.urls import conninfo, is_postgres
 
 _COLUMNS = ("prefix", "key", "value", "created_at", "updated_at")
 _SINCE_TTL = ("expires_at", "ttl_minutes")  # older stores lack them

@@ -15,7 +15,8 @@ from langgraph.store.base import PutOp, get_text_at_path, tokenize_path
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.seam.arguments import Selection
+from langchain_kronvex.core.types import Record, Scope
 from langchain_kronvex.memory.namespaced_items import (
     PART_OF,
     PARTS,
@@ -26,7 +27,6 @@ from langchain_kronvex.memory.namespaced_items import (
     part_keys,
     whole_text,
 )
-from langchain_kronvex.storage.backend import Record, Selection
 
 _MINUTES_PER_DAY = 24 * 60
 WHOLE = "$"

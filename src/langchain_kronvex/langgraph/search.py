@@ -19,7 +19,8 @@ from langgraph.store.base import SearchOp
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.filters import accepting
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.seam.arguments import Match, Page, Selection
+from langchain_kronvex.core.types import Record, Scope
 from langchain_kronvex.langgraph.items import is_part, key_of, namespace_of, select
 from langchain_kronvex.langgraph.namespaces import check_namespace, is_under, read
 from langchain_kronvex.memory.engine import Engine
@@ -30,7 +31,6 @@ from langchain_kronvex.memory.namespaced_items import (
     owner_of,
     written,
 )
-from langchain_kronvex.storage.backend import Match, Page, Record, Selection
 
 _MIN_FILTERED_PORTION = 64  # nobody knows how many items pass a filter
 _GROWTH = 4

@@ -28,13 +28,13 @@ from langgraph.store.base import (
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput, MemoryNotFound
+from langchain_kronvex.core.types import Record
 from langchain_kronvex.langgraph import items
 from langchain_kronvex.langgraph.namespaces import certain_beginning, check_namespace, listed
 from langchain_kronvex.langgraph.search import CheckedSearch, Searcher
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.namespaced_items import AGENT_SUFFIX, TEXTS, Namespace, owner_of
 from langchain_kronvex.memory.scope_from_config import check_memory
-from langchain_kronvex.storage.backend import Record
 
 _Place = tuple[Namespace, str]
 

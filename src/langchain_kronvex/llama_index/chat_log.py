@@ -19,7 +19,7 @@ from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.memory.engine import Engine
 
 if TYPE_CHECKING:
-    from langchain_kronvex.storage.backend import Record
+    from langchain_kronvex.core.types import Record
 
 STATUS = "status"
 ACTIVE = "active"

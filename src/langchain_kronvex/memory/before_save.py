@@ -16,9 +16,15 @@ from langchain_core.messages import BaseMessage
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError, SaveRefused
-from langchain_kronvex.core.message_texts import changed_block, changed_values, with_changed_texts
-from langchain_kronvex.core.messages import NOT_SAVED, emptied
-from langchain_kronvex.storage.record import Record, usual_key
+from langchain_kronvex.core.messages import (
+    NOT_SAVED,
+    changed_block,
+    changed_values,
+    emptied,
+    with_changed_texts,
+)
+from langchain_kronvex.core.types import Record
+from langchain_kronvex.storage.record import usual_key
 
 logger = logging.getLogger("langchain_kronvex")
 

@@ -28,11 +28,11 @@ from langchain_kronvex.core.messages import (
     text_of,
     window,
 )
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.seam.arguments import Page, Selection
+from langchain_kronvex.core.types import Kind, Record, Scope
 from langchain_kronvex.memory.conversions import memory_record
 from langchain_kronvex.memory.engine import Engine
-from langchain_kronvex.storage.backend import Kind, Page, Record, Selection, content_key
-from langchain_kronvex.storage.record import usual_key
+from langchain_kronvex.storage.record import content_key, usual_key
 
 logger = logging.getLogger("langchain_kronvex")
 _LATEST = 100  # memories of the session that new exchanges are compared with

@@ -13,17 +13,18 @@ from langchain_core.documents import Document
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.messages import exchange_content
+from langchain_kronvex.core.seam.arguments import Match
 from langchain_kronvex.core.types import (
     UNCHANGED,
     Memory,
     MemoryDraft,
     RecalledMemory,
+    Record,
     Scope,
     Unchanged,
 )
 from langchain_kronvex.recall.order import confidence, frequency, recency
-from langchain_kronvex.storage.backend import Match, Record, content_key
-from langchain_kronvex.storage.record import DOCUMENT_KEY, usual_key
+from langchain_kronvex.storage.record import DOCUMENT_KEY, content_key, usual_key
 
 CONSOLIDATION = "consolidation"  # in the metadata: why and by which model a memory was derived
 

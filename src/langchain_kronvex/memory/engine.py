@@ -17,8 +17,11 @@ from typing import Literal
 from langchain_kronvex.core import errors
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter, OnError, notify
+from langchain_kronvex.core.seam.arguments import Page, Replacement, Selection
+from langchain_kronvex.core.seam.settings import Settings
+from langchain_kronvex.core.seam.urls import is_remote, resolve_agent_id, resolve_url
 from langchain_kronvex.core.threads import Threads
-from langchain_kronvex.core.types import MemoryStats, Scope
+from langchain_kronvex.core.types import MemoryStats, Record, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
 from langchain_kronvex.memory.before_save import BeforeSave
@@ -26,9 +29,9 @@ from langchain_kronvex.memory.embedder import BackgroundEmbedder
 from langchain_kronvex.memory.recalling.recaller import AccessCounter, Recaller
 from langchain_kronvex.memory.retainer import Eraser, Retainer
 from langchain_kronvex.memory.spans import SPANS, UNTRACED
-from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Replacement, Selection
-from langchain_kronvex.storage.options import Settings
-from langchain_kronvex.storage.urls import is_remote, open_backend, resolve_agent_id, resolve_url
+from langchain_kronvex.recall.bm25 import load_thesaurus
+from langchain_kronvex.storage.backend import MemoryBackend
+from langchain_kronvex.storage.opening import open_backend
 
 logger = logging.getLogger("langchain_kronvex")
 OnFailure = Literal["degrade", "raise"]  # of the memory in a chat
@@ -150,7 +153,8 @@ class Engine:
                 self.closing,
             )  # fmt: skip
         model = self.model.current
-        if model:
+        if model:  # what the first recall would read
+            load_thesaurus()
             model.load()
         if self.settings.read_only:
             self.backend.start(report, lambda: None)

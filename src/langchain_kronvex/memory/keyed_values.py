@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.seam.arguments import Replacement, Selection
+from langchain_kronvex.core.types import Record, Scope
 from langchain_kronvex.memory.engine import Engine
-from langchain_kronvex.storage.backend import Record, Replacement, Selection
 
 _SESSION = "key-value"
 _KEY = "key"  # in the metadata: the full text of a long key

@@ -24,6 +24,8 @@ from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.messages import check_messages
 from langchain_kronvex.core.progress import Progress
+from langchain_kronvex.core.seam.arguments import Selection
+from langchain_kronvex.core.seam.settings import PostgresOptions, Settings
 from langchain_kronvex.core.types import (
     UNCHANGED,
     Memory,
@@ -57,8 +59,6 @@ from langchain_kronvex.memory.reindexing import Reindexing
 from langchain_kronvex.memory.reopening import settings_for, settings_to_copy
 from langchain_kronvex.memory.retainer import expire
 from langchain_kronvex.memory.transfer.transfer import Export, Import
-from langchain_kronvex.storage.backend import Selection
-from langchain_kronvex.storage.options import PostgresOptions, Settings
 
 if TYPE_CHECKING:
     import httpx

@@ -19,9 +19,8 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.types import Record, Scope
 from langchain_kronvex.core.validation import MemoryType
-from langchain_kronvex.storage.backend import Record
 
 Namespace = tuple[str, ...]
 

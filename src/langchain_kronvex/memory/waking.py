@@ -1,4 +1,4 @@
-"""What adapters need of a consolidator: they tell it that a user has said something."""
+"""What adapters and a consolidator agree on: they tell it that a user has said something."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.storage.backend import no_consolidation
+from langchain_kronvex.storage.client_envelope import AGENT_SESSION, is_session_without_memories
 
 
 @runtime_checkable
@@ -34,6 +35,20 @@ def check_consolidator(value: object, memory: KronvexMemory) -> Consolidator | N
         raise InvalidInput(
             "consolidator must be one of the same memory: KronvexConsolidator(memory, model)."
         )
+    check_can_consolidate(memory)
+    return value
+
+
+def check_can_consolidate(memory: KronvexMemory) -> None:
+    """Check that the store of a memory keeps what was consolidated.
+
+    Raises:
+        NotSupported: the memories are on a Kronvex server.
+    """
     if memory.engine.backend.is_remote:
         raise no_consolidation()
-    return value
+
+
+def is_user(owner: str) -> bool:
+    """Return whether an owner of memories is a user, and neither the agent nor a client's chat."""
+    return owner not in ("", AGENT_SESSION) and not is_session_without_memories(owner)

@@ -39,7 +39,7 @@ from langchain_kronvex.middleware.agent_messages import (
 )
 
 if TYPE_CHECKING:
-    from langchain_kronvex.storage.backend import Record
+    from langchain_kronvex.core.types import Record
 
 # A turn may be interrupted for days, while memories are forgotten elsewhere.
 CONTEXT_SECONDS = 300.0

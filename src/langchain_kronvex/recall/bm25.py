@@ -15,12 +15,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_kronvex.core.types import Floats
 from langchain_kronvex.recall import ranking
 from langchain_kronvex.recall.arrays.postings import Entries
 from langchain_kronvex.recall.arrays.table import Table
 from langchain_kronvex.recall.dates import Days, days_of
 from langchain_kronvex.recall.index import IndexView, ScopeIndex
-from langchain_kronvex.recall.ranking import AFTER, BEFORE, Floats, Form
+from langchain_kronvex.recall.ranking import AFTER, BEFORE, Form
 from langchain_kronvex.recall.tokenizer import (
     DATA,
     common_stems,

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.core.explanation import FEATURES
+from langchain_kronvex.core.types import Floats
 from langchain_kronvex.recall import prefilter, ranking
 from langchain_kronvex.recall.bm25 import ParsedQuery, term_scores, term_scores_of_replies
 from langchain_kronvex.recall.index import IndexView, ScopeIndex
-from langchain_kronvex.recall.ranking import Floats, Form, Weights
+from langchain_kronvex.recall.ranking import Form, Weights
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import (
     Hits,

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_kronvex.core.types import Floats
 from langchain_kronvex.recall.arrays import columns
 from langchain_kronvex.recall.arrays.names import Names
 from langchain_kronvex.recall.arrays.postings import Entries, Postings
@@ -34,7 +35,7 @@ from langchain_kronvex.recall.neighbours import (
     Neighbours,
     Turn,
 )
-from langchain_kronvex.recall.ranking import Floats, Form
+from langchain_kronvex.recall.ranking import Form
 from langchain_kronvex.recall.request import IndexRow
 from langchain_kronvex.recall.spelling import Spelling
 from langchain_kronvex.recall.tokenizer import terms

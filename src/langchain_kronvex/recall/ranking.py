@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from langchain_kronvex.core.types import Floats
 
 
 class Form(IntEnum):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from langchain_kronvex.core.filters import Filter
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.recall.ranking import Floats, Form
+from langchain_kronvex.core.types import Floats, Scope
+from langchain_kronvex.recall.ranking import Form
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.core.errors import EmbeddingMismatch
+from langchain_kronvex.core.types import Floats
 from langchain_kronvex.recall import prefilter, ranking
 from langchain_kronvex.recall.arrays.table import value_counts
 from langchain_kronvex.recall.arrays.vectors import QuantizedVectors
@@ -20,7 +21,7 @@ from langchain_kronvex.recall.bm25 import (
 )
 from langchain_kronvex.recall.index import IndexView, ScopeIndex
 from langchain_kronvex.recall.neighbours import VECTOR_WINDOW, ConversationOrder
-from langchain_kronvex.recall.ranking import Floats, Form, Formulas, Weights
+from langchain_kronvex.recall.ranking import Form, Formulas, Weights
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.tokenizer import STOP_WORDS, common_stems
 

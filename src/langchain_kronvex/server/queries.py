@@ -18,15 +18,24 @@ from langchain_core.language_models import BaseChatModel
 from langchain_kronvex.consolidation import KronvexConsolidator
 from langchain_kronvex.consolidation.report import ConsolidationReport
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
-from langchain_kronvex.core.types import Memory, MemoryDraft, RecalledMemory, Scope, SessionSummary
+from langchain_kronvex.core.seam.arguments import Page, Selection
+from langchain_kronvex.core.seam.settings import Settings
+from langchain_kronvex.core.seam.urls import is_remote
+from langchain_kronvex.core.types import (
+    Memory,
+    MemoryDraft,
+    RecalledMemory,
+    Record,
+    Scope,
+    SessionSummary,
+)
 from langchain_kronvex.memory.conversions import draft_record, to_memory
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server.api.requests import NewMemory, Question
 from langchain_kronvex.storage import client_envelope as envelopes
-from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Selection
+from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
-from langchain_kronvex.storage.options import Settings
-from langchain_kronvex.storage.urls import is_remote, open_backend
+from langchain_kronvex.storage.opening import open_backend
 
 _NEWEST = Page(by="created", newest_first=True)
 _COMPANION = ".langgraph"  # ends the id of the agent that keeps another one's LangGraph items

@@ -19,12 +19,14 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.seam.arguments import Page, Replacement, Selection
+from langchain_kronvex.core.seam.settings import Settings
+from langchain_kronvex.core.seam.urls import resolve_agent_id
+from langchain_kronvex.core.types import Record, Scope
 from langchain_kronvex.core.validation import check_id
-from langchain_kronvex.storage.backend import MemoryBackend, Page, Record, Replacement, Selection
-from langchain_kronvex.storage.options import Settings
+from langchain_kronvex.storage.backend import MemoryBackend
+from langchain_kronvex.storage.opening import open_backend
 from langchain_kronvex.storage.record import is_uuid
-from langchain_kronvex.storage.urls import open_backend, resolve_agent_id
 
 SERVER_AGENT = "langchain-kronvex/server"
 NO_KEY = ""  # owns the agents made before there was a key

@@ -14,33 +14,29 @@ from datetime import date, datetime, timezone
 from functools import partial
 
 from langchain_kronvex.core.errors import NotSupported
-from langchain_kronvex.core.types import Again, MemoryStats, Retention, Scope, SessionSummary
-from langchain_kronvex.recall.explanation import Weighed
-from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.arguments import (
+from langchain_kronvex.core.seam.arguments import (
     Consolidated,
+    LastUse,
     Match,
     Page,
     Replacement,
     Selection,
     StoreCondition,
-)
-from langchain_kronvex.storage.record import (
-    KINDS,
-    Kind,
-    LastUse,
-    Record,
-    Records,
     Unconsolidated,
     Unembedded,
-    content_key,
 )
-
-__all__ = [
-    "KINDS", "Consolidated", "Kind", "LastUse", "Match", "MemoryBackend", "Page", "Record",
-    "Replacement", "Selection", "StoreCondition", "Unconsolidated", "Unembedded", "content_key",
-]  # fmt: skip
+from langchain_kronvex.core.types import (
+    Again,
+    Floats,
+    MemoryStats,
+    Record,
+    Records,
+    Retention,
+    Scope,
+    SessionSummary,
+)
+from langchain_kronvex.recall.explanation import Weighed
+from langchain_kronvex.recall.request import RecallRequest
 
 
 class MemoryBackend(ABC):

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Any, TypeGuard
+from typing import Any
 
 from langchain_kronvex.core.errors import KronvexError
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.core.validation import MAX_METADATA_DEPTH, MEMORY_TYPES
-from langchain_kronvex.storage.record import Kind, Record, usual_key
+from langchain_kronvex.core.types import Kind, Record, Scope
+from langchain_kronvex.core.validation import MAX_METADATA_DEPTH, MEMORY_TYPES, is_text
+from langchain_kronvex.storage.record import usual_key
 
 RESERVED = "langchain_kronvex"
 VERSION = 1
@@ -28,7 +27,6 @@ _OURS = "langchain-kronvex:"
 AGENT_SESSION = f"{_OURS}agent"
 _PREFIXES = {"message": f"{_OURS}chat:", "item": f"{_OURS}item:"}
 _OWNER_PREFIX = f"{_OURS}owner:"
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +165,6 @@ def read_envelope(
 
 
 # -- values of a server that is not trusted --------------------------------------------------------
-
-
-def is_text(value: object) -> TypeGuard[str]:
-    """Return whether a value is a string that can be written as UTF-8."""
-    return isinstance(value, str) and not _SURROGATE.search(value)
 
 
 def is_shallow(value: object, levels: int = MAX_METADATA_DEPTH + 1) -> bool:

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from langchain_kronvex.core.messages import answer_in
+from langchain_kronvex.core.seam.arguments import Match
+from langchain_kronvex.core.types import Floats, Record
 from langchain_kronvex.recall.explanation import Weighed, rivals, weigh
 from langchain_kronvex.recall.index import ScopeIndex
-from langchain_kronvex.recall.ranking import Floats, Form
+from langchain_kronvex.recall.ranking import Form
 from langchain_kronvex.recall.request import IndexRow, RecallRequest
 from langchain_kronvex.recall.search import Hits, search
-from langchain_kronvex.storage.backend import Match, Record
 from langchain_kronvex.storage.model_check import Model, sound_vector
 from langchain_kronvex.storage.record import json_text
 

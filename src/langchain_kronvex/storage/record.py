@@ -1,4 +1,4 @@
-"""Stored records: three kinds, their keys, and how two records with one key become one."""
+"""Records as stores keep them: their keys, their cells in SQL, and how two become one."""
 
 from __future__ import annotations
 
@@ -6,131 +6,19 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
-from langchain_kronvex.core.messages import answer_content
-from langchain_kronvex.core.types import Scope, SessionSummary
+from langchain_kronvex.core.types import Floats, Kind, Record, Scope, SessionSummary
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
-from langchain_kronvex.recall.ranking import Floats
 
-Kind = Literal["memory", "message", "item"]
-KINDS: tuple[Kind, ...] = ("memory", "message", "item")
 # Begins the keys of the documents of `KronvexProfile`. No key of a text begins so.
 DOCUMENT_KEY = "profile:"
-_BEFORE_ANSWER = f"\n{answer_content('')}"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 SECONDS_BEFORE_1970 = 62_135_596_800  # from the beginning of the year 1
-
-
-@dataclass(slots=True, kw_only=True)  # not frozen: then it takes twice as long to make one
-class Record:
-    """One stored memory, chat message or item. It is never changed; see `dataclasses.replace`.
-
-    Attributes:
-        kind: Records of different kinds are never compared.
-        id: Unique in the store.
-        scope: The user and session it belongs to.
-        key: Unique within kind, owner and session; the same key means the same record.
-        type: The memory type, or the type of the message.
-        content: The text.
-        search_text: The text that recall searches, if it differs from the content.
-        metadata: JSON values.
-        created_at: When the content was last said; UTC.
-        said_at: When the content was first said; it never changes. None for `created_at`.
-        expires_at: UTC, or None; without effect while pinned.
-        pinned: Whether the record never expires.
-        access_count: How often recall returned the record.
-        deduplicated: Whether `add` found the key in the store and renewed the older record.
-        valid_from: Since when it is true; None for `said_at`.
-        valid_until: Until when it was true; None if no memory has superseded it.
-        superseded_by: The id of the memory that superseded it, or None.
-        supersedes: The ids of memories that `add` makes this one supersede.
-        sources: The ids of the memories that it was derived from; none if it is not derived.
-        completes: Whether `add` only replaces the record with this id. If that record was erased
-            meanwhile, nothing is stored.
-        base: The record as it was read before it was changed. Values that others have changed
-            since are kept, unless they were changed here too (see `rebased`).
-        vector: The vector of the search text, for `add` to store. Among the verbs that read
-            records, only `export_page` returns vectors.
-    """
-
-    kind: Kind
-    id: str
-    scope: Scope
-    key: str
-    type: str
-    content: str
-    created_at: datetime
-    said_at: datetime | None = None
-    search_text: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    expires_at: datetime | None = None
-    pinned: bool = False
-    access_count: int = 0
-    deduplicated: bool = False
-    valid_from: datetime | None = None
-    valid_until: datetime | None = None
-    superseded_by: str | None = None
-    supersedes: tuple[str, ...] = field(default=(), compare=False)
-    sources: tuple[str, ...] = ()
-    completes: bool = False
-    base: Record | None = field(default=None, compare=False, repr=False)
-    vector: Floats | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def found_by(self) -> str:
-        """The text that recall searches and the vector is computed from."""
-        return self.content if self.search_text is None else self.search_text
-
-    @property
-    def keeps_vector(self) -> bool:
-        """Whether it completes a record that is found by the same text."""
-        base = self.base if self.completes else None
-        return base is not None and base.found_by == self.found_by
-
-    @property
-    def words_said(self) -> str:
-        """The user's words in a memory of an exchange; the whole text of any other."""
-        # A server sends an exchange as one text, of which the user's words come first.
-        return self.found_by.partition(_BEFORE_ANSWER)[0]
-
-    @property
-    def true_from(self) -> datetime:
-        """The moment from which it is true."""
-        return self.valid_from or self.said_at or self.created_at
-
-
-Records = Sequence[Record]
-
-
-class Unembedded(NamedTuple):
-    """A memory without a vector: its place in the order of writing, its id and search text."""
-
-    position: int
-    id: str
-    text: str
-
-
-class Unconsolidated(NamedTuple):
-    """Memories of one owner that a consolidator has not looked at, the first written first.
-
-    `records` have their places in the order of writing. `revision` is that of the owner if there
-    are no more of them, else 0.
-    """
-
-    records: list[tuple[int, Record]]
-    revision: int
-
-
-class LastUse(NamedTuple):
-    """The id of a memory, and when it was last said or recalled, in microseconds since 1970."""
-
-    id: str
-    micros: int
 
 
 class Place(NamedTuple):

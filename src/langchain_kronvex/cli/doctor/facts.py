@@ -18,11 +18,12 @@ from typing import Literal
 from langchain_kronvex.cli.doctor.files import FileFacts, file_facts, with_probe
 from langchain_kronvex.core import __version__
 from langchain_kronvex.core.errors import KronvexError, StoreBusy, StoreError
+from langchain_kronvex.core.seam import urls
+from langchain_kronvex.core.seam.arguments import StoreCondition
 from langchain_kronvex.core.types import MemoryStats, SessionSummary, UserSummary
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
 from langchain_kronvex.memory.memory import KronvexMemory
-from langchain_kronvex.storage import urls
-from langchain_kronvex.storage.backend import StoreCondition
+from langchain_kronvex.storage.opening import require_store
 from langchain_kronvex.storage.rest.outbox import files as outbox_files
 from langchain_kronvex.storage.rest.outbox.outbox import Outbox
 
@@ -137,7 +138,7 @@ def _open(
     shown = "…" if kind == "unknown" else shown
     embeddings: EmbeddingsChoice = None if kind == "api" else False
     try:
-        urls.require_store(url)
+        require_store(url)
         with KronvexMemory(
             url, agent_id=agent, embeddings=embeddings, read_only=True,
             timeout_seconds=_TIMEOUT_SECONDS,

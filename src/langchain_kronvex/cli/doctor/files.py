@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from langchain_kronvex.core.errors import KronvexError, printable
+from langchain_kronvex.core.seam.urls import sqlite_path
 from langchain_kronvex.core.sqlite_files import HAS_MODES, uri_to_read
-from langchain_kronvex.storage.urls import sqlite_path
 
 _PROBE_SECONDS = 0.5
 _MOST_CHECKED_BYTES = 1 << 29  # of a larger file, a check takes minutes

@@ -16,7 +16,8 @@ from itertools import islice
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.context_lines import approximate_tokens, document_lines, memory_line
 from langchain_kronvex.core.filters import Filter
-from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Scope
+from langchain_kronvex.core.seam.arguments import Match, Page, Selection
+from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Record, Scope
 from langchain_kronvex.memory.conversions import is_document, to_recalled
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.memory.recalling.recaller import check_order
@@ -24,7 +25,6 @@ from langchain_kronvex.memory.spans import SPANS, UNTRACED
 from langchain_kronvex.recall.features import asks_nothing
 from langchain_kronvex.recall.order import is_said_again
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import Match, Page, Record, Selection
 
 DEFAULT_TOKENS = 1000
 STATEMENTS: tuple[str, ...] = tuple(name for name in checks.MEMORY_TYPES if name != "episodic")

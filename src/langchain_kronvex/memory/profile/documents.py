@@ -17,11 +17,11 @@ from pydantic_core import PydanticSerializationError
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput, StoreBusy
 from langchain_kronvex.core.options import explained
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.seam.arguments import Selection
+from langchain_kronvex.core.types import Record, Scope
 from langchain_kronvex.memory.conversions import memory_record
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import check_memory
-from langchain_kronvex.storage.backend import Record, Selection
 from langchain_kronvex.storage.record import DOCUMENT_KEY
 
 _MAX_TRIES = 100  # of a patch; whenever one fails, that of another worker has succeeded

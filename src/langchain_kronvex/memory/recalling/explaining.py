@@ -6,11 +6,10 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 
 from langchain_kronvex.core.explanation import Explanation, KeptOut
-from langchain_kronvex.core.types import RecalledMemory
+from langchain_kronvex.core.types import RecalledMemory, Record
 from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.order import confidence, frequency, recency
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.record import is_visible
 
 

@@ -22,6 +22,7 @@ from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.messages import exchange_contents
+from langchain_kronvex.core.seam.arguments import Match, Page, Selection
 from langchain_kronvex.core.types import MemoryContext, MemoryTypes, OrderBy, RecalledMemory, Scope
 from langchain_kronvex.embeddings.model import ModelInUse
 from langchain_kronvex.memory.before_save import BeforeSave
@@ -33,7 +34,7 @@ from langchain_kronvex.recall import order
 from langchain_kronvex.recall.features import is_unanswered
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.tokenizer import focus
-from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Selection
+from langchain_kronvex.storage.backend import MemoryBackend
 
 if TYPE_CHECKING:
     from langchain_kronvex.memory.recalling.reranking import Reranker

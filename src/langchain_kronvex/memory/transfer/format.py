@@ -26,9 +26,7 @@ import numpy as np
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.messages import decode_message
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.storage.backend import KINDS, Kind, Record
+from langchain_kronvex.core.types import KINDS, Floats, Kind, Record, Scope
 from langchain_kronvex.storage.record import usual_key
 
 FORMAT = "langchain-kronvex memories"

@@ -12,7 +12,7 @@ from langchain_kronvex.core import __version__
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput, KronvexError, NotSupported
 from langchain_kronvex.core.progress import Progress, reporting
-from langchain_kronvex.core.types import MoveSummary, Scope
+from langchain_kronvex.core.types import MoveSummary, Record, Scope
 from langchain_kronvex.embeddings.model import EmbeddingModel
 from langchain_kronvex.memory.engine import Engine, with_local_vectors
 from langchain_kronvex.memory.transfer.files import File, Line, reading, writing
@@ -28,7 +28,6 @@ from langchain_kronvex.memory.transfer.format import (
     read_record,
     record_fields,
 )
-from langchain_kronvex.storage.backend import Record
 from langchain_kronvex.storage.record import is_visible
 
 logger = logging.getLogger("langchain_kronvex")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_kronvex.core.types import Floats
 from langchain_kronvex.recall.arrays.names import Names, packed_numbers
 from langchain_kronvex.recall.arrays.table import Parts, Sections
-from langchain_kronvex.recall.ranking import Floats
 
 # One posting: the place of a memory, and how often the term occurs in it.
 _POSTING = np.dtype([("place", np.int32), ("count", np.float32)])

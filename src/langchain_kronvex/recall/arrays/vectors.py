@@ -7,8 +7,8 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_kronvex.core.types import Floats
 from langchain_kronvex.recall.arrays.table import Column, Layout, Parts, Sections, Table
-from langchain_kronvex.recall.ranking import Floats
 
 # Rows converted to floats at a time: so few that they do not drive all else out of a core's cache,
 # and that numpy uses one thread. Several threads on busy cores would wait for each other.

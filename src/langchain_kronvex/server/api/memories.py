@@ -13,6 +13,7 @@ from fastapi import Query, Request
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from langchain_kronvex.core.errors import MemoryNotFound
+from langchain_kronvex.core.seam.arguments import Page
 from langchain_kronvex.core.types import Memory
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import queries
@@ -22,7 +23,6 @@ from langchain_kronvex.server.api.responses import JsonResponse
 from langchain_kronvex.server.http.endpoint import guarded_router
 from langchain_kronvex.server.http.errors import ApiError
 from langchain_kronvex.server.service import AgentInUse, OpenAgent, service_of
-from langchain_kronvex.storage.backend import Page
 
 
 class AnyText(PathConvertor):

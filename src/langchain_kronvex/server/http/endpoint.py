@@ -24,11 +24,11 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from langchain_kronvex.core.errors import KronvexError
+from langchain_kronvex.core.validation import is_text
 from langchain_kronvex.server.api.requests import Question
 from langchain_kronvex.server.api.responses import JsonResponse, Problem
 from langchain_kronvex.server.http.errors import ApiError, InvalidRequest, error_response
 from langchain_kronvex.server.service import Service
-from langchain_kronvex.storage.client_envelope import is_text
 
 _MOST_VALUES = 1 << 19  # as many as fit into 1 MiB
 _BETWEEN_VALUES = (b",", b"[", b"{")

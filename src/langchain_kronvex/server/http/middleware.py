@@ -18,11 +18,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from langchain_kronvex.core.errors import described
+from langchain_kronvex.core.seam.urls import is_loopback
 from langchain_kronvex.server.api.responses import VERSION
 from langchain_kronvex.server.http.errors import ApiError, internal_error
 from langchain_kronvex.server.registry import NO_KEY, ApiKeys
 from langchain_kronvex.server.settings import ServerSettings
-from langchain_kronvex.storage.urls import is_loopback
 
 _VERSION_HEADER = (b"x-kronvex-version", VERSION.encode())
 MCP_PATHS = ("/mcp", "/mcp/")

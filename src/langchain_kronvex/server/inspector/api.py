@@ -18,6 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from langchain_kronvex.core import types
 from langchain_kronvex.core.errors import ErasurePending, InvalidInput, MemoryNotFound
 from langchain_kronvex.core.explanation import FEATURES, REASONS
+from langchain_kronvex.core.seam.arguments import Page, Selection
 from langchain_kronvex.core.types import Memory, RecalledMemory
 from langchain_kronvex.memory.chat_log import read_all
 from langchain_kronvex.server import queries
@@ -28,7 +29,6 @@ from langchain_kronvex.server.http.errors import ApiError
 from langchain_kronvex.server.inspector import bodies
 from langchain_kronvex.server.inspector.growth import growth
 from langchain_kronvex.server.service import AgentInUse, OpenAgent, service_of
-from langchain_kronvex.storage.backend import Page, Selection
 
 PAGE = 50
 _CUT = 1_000  # characters of a text in a list

@@ -11,27 +11,37 @@ from typing import TypeVar
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, KronvexError
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.types import Again, MemoryStats, Retention, Scope, SessionSummary
-from langchain_kronvex.recall.explanation import Weighed
-from langchain_kronvex.recall.ranking import Floats
-from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import (
+from langchain_kronvex.core.seam.arguments import (
     Consolidated,
+    LastUse,
     Match,
-    MemoryBackend,
     Page,
     Replacement,
     Selection,
     StoreCondition,
     Unconsolidated,
+    Unembedded,
 )
+from langchain_kronvex.core.seam.settings import PostgresOptions, Settings
+from langchain_kronvex.core.types import (
+    Again,
+    Floats,
+    MemoryStats,
+    Record,
+    Records,
+    Retention,
+    Scope,
+    SessionSummary,
+)
+from langchain_kronvex.recall.explanation import Weighed
+from langchain_kronvex.recall.request import RecallRequest
+from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.indexes import (
     CachedIndex,
     IndexCache,
     recall_in_store,
     weigh_in_store,
 )
-from langchain_kronvex.storage.options import PostgresOptions, Settings
 from langchain_kronvex.storage.postgres import (
     consolidating,
     erasing,
@@ -46,7 +56,6 @@ from langchain_kronvex.storage.postgres import vectors as stored_vectors
 from langchain_kronvex.storage.postgres.database import Database, Work, most_of_attempts
 from langchain_kronvex.storage.postgres.migrations import has_tables, migrate, require_current
 from langchain_kronvex.storage.postgres.row_level_security import secure
-from langchain_kronvex.storage.record import LastUse, Record, Records, Unembedded
 from langchain_kronvex.storage.snapshots import SnapshotKeeper
 
 _RELEASING_SECONDS = 2.0

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from langchain_kronvex.core.types import Retention, Scope
-from langchain_kronvex.storage.backend import LastUse, Page, Record, Selection
+from langchain_kronvex.core.seam.arguments import LastUse, Page, Selection
+from langchain_kronvex.core.types import Record, Retention, Scope
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.database import Statement, Transaction
 from langchain_kronvex.storage.postgres.reading import find

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.seam.arguments import Selection
+from langchain_kronvex.core.types import Record, Scope
 from langchain_kronvex.recall.request import IndexRow, RecallRequest
-from langchain_kronvex.storage.backend import Record, Selection
 from langchain_kronvex.storage.indexes import CachedIndex, H, IndexCache, Look, State
 from langchain_kronvex.storage.model_check import Model, check_request, damaged, refuse
 from langchain_kronvex.storage.postgres import rows, snapshots

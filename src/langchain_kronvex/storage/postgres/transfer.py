@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from langchain_kronvex.storage.backend import Record
+from langchain_kronvex.core.types import Record
 from langchain_kronvex.storage.model_check import sound_vector
 from langchain_kronvex.storage.postgres import rows, vectors
 from langchain_kronvex.storage.postgres.database import Statement, Transaction, locking

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from langchain_kronvex.recall.ranking import Floats
+from langchain_kronvex.core.seam.arguments import Unembedded
+from langchain_kronvex.core.types import Floats, Record
 from langchain_kronvex.storage.model_check import Model, fits, mismatched, refuse
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.database import Statement, Transaction, locking
 from langchain_kronvex.storage.postgres.erasing import keep_owners, lock_owners, renew_generation
 from langchain_kronvex.storage.postgres.reading import in_order
 from langchain_kronvex.storage.postgres.rows import Vector
-from langchain_kronvex.storage.record import Record, Unembedded, without_vectors
+from langchain_kronvex.storage.record import without_vectors
 
 _OF_AGENT = f"r.kind = 'memory' AND {rows.OF_AGENT}"
 _EMBEDDED = f"{_OF_AGENT} AND r.vector IS NOT NULL"

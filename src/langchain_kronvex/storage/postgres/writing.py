@@ -13,11 +13,12 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.core.errors import MemoryNotFound
+from langchain_kronvex.core.seam.arguments import Replacement
+from langchain_kronvex.core.types import Record, Records
 from langchain_kronvex.storage import record as stored
-from langchain_kronvex.storage.backend import Record, Replacement
 from langchain_kronvex.storage.postgres import erasing, rows, vectors
 from langchain_kronvex.storage.postgres.database import Rows, Statement, Transaction
-from langchain_kronvex.storage.record import Place, Records, from_cells, is_visible, place_of
+from langchain_kronvex.storage.record import Place, from_cells, is_visible, place_of
 
 _PURGE_EVERY = 256  # writes of one owner
 _MUTABLE = (

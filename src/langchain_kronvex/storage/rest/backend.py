@@ -14,12 +14,12 @@ from typing import Any, NoReturn
 
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.errors import NotSupported
-from langchain_kronvex.core.types import MemoryStats, Scope, SessionSummary
+from langchain_kronvex.core.seam.arguments import Match, Page, Replacement, Selection, Unembedded
+from langchain_kronvex.core.types import MemoryStats, Record, Records, Scope, SessionSummary
 from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import Match, MemoryBackend, Page, Replacement, Selection
+from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.indexes import recall_owners
-from langchain_kronvex.storage.record import Record, Records, Unembedded
 from langchain_kronvex.storage.rest import erasing, reading, writing
 from langchain_kronvex.storage.rest.http.api import MAX_TOP_K
 from langchain_kronvex.storage.rest.outbox.sender import OutboxSender

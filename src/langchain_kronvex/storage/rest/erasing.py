@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from langchain_kronvex.core.errors import MemoryNotFound, ServerMisbehaved, ServiceError
+from langchain_kronvex.core.seam.arguments import Selection
 from langchain_kronvex.core.types import Scope
-from langchain_kronvex.storage.backend import Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord, belongs_to
 from langchain_kronvex.storage.record import place_of
 from langchain_kronvex.storage.rest.envelope import one_session, record_from_wire

@@ -9,13 +9,13 @@ import httpx
 from pydantic import SecretStr
 
 from langchain_kronvex.core.errors import ConfigurationError
+from langchain_kronvex.core.seam.settings import Settings
+from langchain_kronvex.core.seam.urls import is_loopback
 from langchain_kronvex.storage.backend import MemoryBackend
-from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.rest.backend import KronvexBackend
 from langchain_kronvex.storage.rest.http.transport import Transport
 from langchain_kronvex.storage.rest.outbox import files
 from langchain_kronvex.storage.rest.remote_agent import RemoteAgent
-from langchain_kronvex.storage.urls import is_loopback
 
 _API = "/api/v1"
 

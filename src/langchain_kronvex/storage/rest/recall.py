@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from langchain_kronvex.core.errors import ServerMisbehaved
+from langchain_kronvex.core.seam.arguments import Match, Selection
 from langchain_kronvex.core.types import Scope
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import Match, Selection
 from langchain_kronvex.storage.client_envelope import AGENT_SESSION, VersionedRecord, wire_session
 from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.http import api

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.core.types import Scope, SessionSummary
+from langchain_kronvex.core.seam.arguments import Match, Page, Selection
+from langchain_kronvex.core.types import Record, Scope, SessionSummary
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import search
-from langchain_kronvex.storage.backend import Match, Page, Record, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.indexes import index_row_of, matches_of
 from langchain_kronvex.storage.record import Place, is_visible, place_of, renewed

@@ -14,7 +14,8 @@ from datetime import datetime, timezone
 from typing import TypeVar
 
 from langchain_kronvex.core import errors
-from langchain_kronvex.storage.backend import Page, Record, Replacement, Selection
+from langchain_kronvex.core.seam.arguments import Page, Replacement, Selection
+from langchain_kronvex.core.types import Record
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
 from langchain_kronvex.storage.record import (
     Place,

@@ -10,10 +10,11 @@ import json
 from collections.abc import Sequence
 from functools import partial
 
+from langchain_kronvex.core.seam.arguments import Match
+from langchain_kronvex.core.types import Record
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.request import IndexRow, RecallRequest
 from langchain_kronvex.recall.search import search
-from langchain_kronvex.storage.backend import Match, Record
 from langchain_kronvex.storage.indexes import CachedIndex, IndexCache, matches_of
 from langchain_kronvex.storage.model_check import Model, check_request
 from langchain_kronvex.storage.record import from_cells, to_micros

@@ -12,17 +12,12 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.types import MemoryStats, Retention
+from langchain_kronvex.core.seam.arguments import LastUse, Match, Replacement, Selection
+from langchain_kronvex.core.seam.settings import Settings
+from langchain_kronvex.core.types import MemoryStats, Record, Retention
 from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.backend import (
-    LastUse,
-    Match,
-    MemoryBackend,
-    Record,
-    Replacement,
-    Selection,
-)
+from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.indexes import (
     CachedIndex,
     H,
@@ -32,7 +27,6 @@ from langchain_kronvex.storage.indexes import (
     weigh_in_store,
 )
 from langchain_kronvex.storage.model_check import damaged
-from langchain_kronvex.storage.options import Settings
 from langchain_kronvex.storage.snapshots import SnapshotKeeper
 from langchain_kronvex.storage.sqlite import (
     among,

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.seam.arguments import Selection
+from langchain_kronvex.core.types import Record, Scope
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.request import IndexRow, RecallRequest
-from langchain_kronvex.storage.backend import Record, Selection
 from langchain_kronvex.storage.indexes import CachedIndex, H, IndexCache, Look, State
 from langchain_kronvex.storage.model_check import Model, check_request
 from langchain_kronvex.storage.record import from_cells, to_micros

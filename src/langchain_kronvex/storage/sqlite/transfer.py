@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.storage.backend import Record
+from langchain_kronvex.core.types import Record
 from langchain_kronvex.storage.model_check import sound_vector
 from langchain_kronvex.storage.record import (
     from_cells,

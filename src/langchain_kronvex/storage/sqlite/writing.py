@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from langchain_kronvex.core.errors import MemoryNotFound
+from langchain_kronvex.core.seam.arguments import Replacement
+from langchain_kronvex.core.types import Kind, Record
 from langchain_kronvex.storage import record as stored
-from langchain_kronvex.storage.backend import Record, Replacement
 from langchain_kronvex.storage.model_check import fits
 from langchain_kronvex.storage.record import (
-    Kind,
     from_cells,
     is_visible,
     literal_conditions,

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from langchain_kronvex.core.errors import ServerMisbehaved
-from langchain_kronvex.storage.client_envelope import is_shallow, is_text, read_time
+from langchain_kronvex.core.validation import is_text
+from langchain_kronvex.storage.client_envelope import is_shallow, read_time
 
 MAX_TOP_K = 20
 PAGE_ITEMS = 64  # at most 100 are allowed; a power of two can be halved

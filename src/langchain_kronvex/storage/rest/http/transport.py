@@ -17,7 +17,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 
 from langchain_kronvex.core import __version__, errors
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.storage.options import Settings
+from langchain_kronvex.core.seam.settings import Settings
 from langchain_kronvex.storage.rest.http.api import Request, read_json
 from langchain_kronvex.storage.rest.http.errors import refusal
 

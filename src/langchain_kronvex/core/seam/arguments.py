@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from langchain_kronvex.core.types import Scope
-from langchain_kronvex.storage.record import KINDS, Kind, Record, Records
+from langchain_kronvex.core.types import KINDS, Kind, Record, Records, Scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,3 +146,29 @@ class Match:
     record: Record
     similarity: float
     probability: float
+
+
+class Unembedded(NamedTuple):
+    """A memory without a vector: its place in the order of writing, its id and search text."""
+
+    position: int
+    id: str
+    text: str
+
+
+class Unconsolidated(NamedTuple):
+    """Memories of one owner that a consolidator has not looked at, the first written first.
+
+    `records` have their places in the order of writing. `revision` is that of the owner if there
+    are no more of them, else 0.
+    """
+
+    records: list[tuple[int, Record]]
+    revision: int
+
+
+class LastUse(NamedTuple):
+    """The id of a memory, and when it was last said or recalled, in microseconds since 1970."""
+
+    id: str
+    micros: int

@@ -17,7 +17,7 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
 from langchain_kronvex.core.types import Retention
-from langchain_kronvex.storage.client_envelope import is_text
+from langchain_kronvex.core.validation import is_text
 
 if TYPE_CHECKING:
     import httpx
@@ -81,7 +81,7 @@ class PostgresOptions:
 class Settings:
     """The settings of a memory other than its URL, agent and embeddings; see `KronvexMemory`.
 
-    `storage/urls.py` refuses those that its URL has no use for.
+    `storage/opening.py` refuses those that its URL has no use for.
     """
 
     api_key: SecretStr | None = field(default=None, repr=False)

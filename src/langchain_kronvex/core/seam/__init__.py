@@ -1,0 +1,1 @@
+"""What every room knows of a store: its URL, its settings, what it is asked and what it finds."""
