@@ -2,6 +2,7 @@
 
 from langchain_kronvex.core import __version__ as __version__
 from langchain_kronvex.core.background import BackgroundWriter
+from langchain_kronvex.core.config.settings import PostgresOptions
 from langchain_kronvex.core.errors import (
     AgentNotFound,
     BadRequest,
@@ -33,8 +34,8 @@ from langchain_kronvex.core.errors import (
     WriteLost,
 )
 from langchain_kronvex.core.explanation import Explanation
+from langchain_kronvex.core.records import Scope
 from langchain_kronvex.core.redaction import redact_secrets
-from langchain_kronvex.core.seam.settings import PostgresOptions
 from langchain_kronvex.core.types import (
     Memory,
     MemoryContext,
@@ -43,7 +44,6 @@ from langchain_kronvex.core.types import (
     MoveSummary,
     RecalledMemory,
     Retention,
-    Scope,
     SessionSummary,
     UserSummary,
 )

@@ -18,7 +18,8 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.context_lines import memory_line, neutral
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
 from langchain_kronvex.core.options import explained
-from langchain_kronvex.core.types import Memory, MemoryTypes, Scope
+from langchain_kronvex.core.records import Scope
+from langchain_kronvex.core.types import Memory, MemoryTypes
 from langchain_kronvex.core.validation import MemoryType, check_flag, checked_names
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recalling.recall_context import RecallConditions

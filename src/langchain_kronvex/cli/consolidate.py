@@ -6,8 +6,8 @@ import argparse
 
 from langchain_kronvex.cli.opening import Add, Parents, add_command, check_named, finish, opened
 from langchain_kronvex.cli.terminal import note, say, say_json
+from langchain_kronvex.core.config.urls import is_remote, resolve_url
 from langchain_kronvex.core.errors import KronvexError
-from langchain_kronvex.core.seam.urls import is_remote, resolve_url
 from langchain_kronvex.storage.backend import no_consolidation
 
 _KEYS = "one object with the fields of ConsolidationReport, such as added, set_aside and operations"

@@ -19,9 +19,9 @@ from pathlib import Path
 from langchain_kronvex.cli.opening import opened
 from langchain_kronvex.cli.serve import listen_at, log_to_stderr
 from langchain_kronvex.cli.terminal import note, say
+from langchain_kronvex.core.config.urls import is_remote, resolve_url
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.options import needing
-from langchain_kronvex.core.seam.urls import is_remote, resolve_url
 
 _HOST = "127.0.0.1"
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_kronvex.cli.opening import Parents, add_command
 from langchain_kronvex.cli.terminal import note, say, say_json
+from langchain_kronvex.core.config.urls import resolve_url
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.core.seam.urls import resolve_url
 from langchain_kronvex.storage.opening import require_store
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from langchain_kronvex.cli.opening import opened
 from langchain_kronvex.cli.serve import listen, log_to_stderr, settings_for
+from langchain_kronvex.core.config.urls import is_remote, resolve_url
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.options import needing
-from langchain_kronvex.core.seam.urls import is_remote, resolve_url
 
 
 def add_mcp_command(mcp: argparse.ArgumentParser) -> None:

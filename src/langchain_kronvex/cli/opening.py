@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from langchain_kronvex.cli.terminal import note
+from langchain_kronvex.core.config.urls import is_remote, resolve_url
 from langchain_kronvex.core.errors import ConfigurationError, MemoryNotFound
-from langchain_kronvex.core.seam.urls import is_remote, resolve_url
 from langchain_kronvex.core.types import Retention
 from langchain_kronvex.core.validation import MEMORY_TYPES
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice

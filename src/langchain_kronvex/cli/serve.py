@@ -14,9 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from langchain_kronvex.cli.workers import run_workers, shared_figures
+from langchain_kronvex.core.config.urls import is_loopback, resolve_url
 from langchain_kronvex.core.errors import ConfigurationError
 from langchain_kronvex.core.options import needing
-from langchain_kronvex.core.seam.urls import is_loopback, resolve_url
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.spans import enable_tracing
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from langchain_kronvex.cli.opening import Add, Parents, add_command, check_named, finish, opened
 from langchain_kronvex.cli.terminal import counted, keys_of, note, say, say_json, say_table
+from langchain_kronvex.core.config.urls import is_postgres
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.core.seam.urls import is_postgres
 from langchain_kronvex.core.types import MoveSummary
 from langchain_kronvex.importers import ImportReport, Misfit, import_from
 from langchain_kronvex.importers.importing import SOURCES

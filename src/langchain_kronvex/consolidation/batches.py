@@ -12,8 +12,8 @@ from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.context_lines import approximate_tokens
 from langchain_kronvex.core.errors import EmbeddingsError
 from langchain_kronvex.core.messages import answer_content, answer_in
-from langchain_kronvex.core.seam.arguments import Page, Selection
-from langchain_kronvex.core.types import Again, Record, Scope
+from langchain_kronvex.core.records import Page, Record, Scope, Selection
+from langchain_kronvex.core.types import Again
 from langchain_kronvex.memory.conversions import CONSOLIDATION, is_of_model, memory_record
 from langchain_kronvex.memory.engine import Engine
 

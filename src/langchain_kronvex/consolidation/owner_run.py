@@ -20,8 +20,8 @@ from langchain_kronvex.consolidation.model_calls import ModelCaller, OutOfCalls,
 from langchain_kronvex.consolidation.prompt import PROMPT, PROMPT_VERSION, render
 from langchain_kronvex.consolidation.report import ConsolidationReport, Operation, OperationKind
 from langchain_kronvex.core.errors import ConsolidationRefused, SaveRefused
-from langchain_kronvex.core.seam.arguments import Consolidated, Selection
-from langchain_kronvex.core.types import Again, Record, Scope
+from langchain_kronvex.core.records import Consolidated, Record, Scope, Selection
+from langchain_kronvex.core.types import Again
 from langchain_kronvex.core.validation import check_type
 from langchain_kronvex.memory.engine import Engine, with_local_vectors
 from langchain_kronvex.memory.spans import SPANS, UNTRACED

@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from langchain_kronvex.consolidation.batches import expiry_of, has_memories
 from langchain_kronvex.consolidation.report import ConsolidationReport, Operation
 from langchain_kronvex.core.errors import MemoryNotFound, StoreBusy
-from langchain_kronvex.core.seam.arguments import Consolidated, Selection
-from langchain_kronvex.core.types import Record, Scope
+from langchain_kronvex.core.records import Consolidated, Record, Scope, Selection
 from langchain_kronvex.memory.conversions import restored_record
 from langchain_kronvex.memory.engine import Engine
 

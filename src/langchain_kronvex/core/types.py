@@ -1,32 +1,23 @@
-"""The data types of this package: scopes, memories, records, drafts, contexts, summaries."""
+"""The data types that users see: memories, drafts, contexts, summaries."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from langchain_kronvex.core.errors import InvalidInput, ScopeRequired
-from langchain_kronvex.core.messages import answer_content
+from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.validation import (
     MemoryType,
     check_days,
     check_list,
     check_optional_count,
-    check_optional_id,
     check_type,
 )
 
-Floats = NDArray[np.float32]
-Kind = Literal["memory", "message", "item"]
-KINDS: tuple[Kind, ...] = ("memory", "message", "item")
 MemoryTypes = MemoryType | Collection[MemoryType] | None  # None for all types
 Again = Literal["set_aside", "all"]  # which memories a consolidation looks at once more
 OrderBy = Literal["confidence", "similarity"]
-_BEFORE_ANSWER = f"\n{answer_content('')}"
 
 
 class Unchanged(Enum):
@@ -36,134 +27,6 @@ class Unchanged(Enum):
 
 
 UNCHANGED = Unchanged.UNCHANGED  # leaves a value as it is in `update`, where None is a value
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """The owner of a memory: ids exactly as given, both optional; neither means agent level.
-
-    A memory belongs to one owner: the user, or, without a `user_id`, the user whose name is the
-    `session_id`. Writes and reads with the same ids always match, and leaving an id out never
-    reveals the memories of another owner.
-    """
-
-    user_id: str | None = None
-    session_id: str | None = None
-
-    @classmethod
-    def of(cls, user_id: object, session_id: object) -> "Scope":
-        """Check both ids.
-
-        Raises:
-            InvalidInput: An id is blank, too long, or not a string.
-        """
-        return cls(
-            check_optional_id(user_id, "user_id"), check_optional_id(session_id, "session_id")
-        )
-
-    @property
-    def owner(self) -> str:
-        """The user who owns everything in this scope; "" for the agent level."""
-        return self.user_id or self.session_id or ""
-
-    @property
-    def only_session(self) -> str | None:
-        """The one session to which reading is limited; None for all sessions of the owner."""
-        return self.session_id if self.user_id else None
-
-    def reading(self, this_session_only: bool) -> "Scope":
-        """Return the part that adapters read: all sessions of the owner, or only this session.
-
-        Raises:
-            ScopeRequired: there is no session to which reading could be limited.
-        """
-        if this_session_only and self.session_id is None:
-            raise ScopeRequired("this_session_only needs a session_id as well.")
-        return Scope(self.owner, self.session_id if this_session_only else None)
-
-    def __bool__(self) -> bool:
-        return bool(self.owner)
-
-
-@dataclass(slots=True, kw_only=True)  # not frozen: then it takes twice as long to make one
-class Record:
-    """One stored memory, chat message or item. It is never changed; see `dataclasses.replace`.
-
-    Attributes:
-        kind: Records of different kinds are never compared.
-        id: Unique in the store.
-        scope: The user and session it belongs to.
-        key: Unique within kind, owner and session; the same key means the same record.
-        type: The memory type, or the type of the message.
-        content: The text.
-        search_text: The text that recall searches, if it differs from the content.
-        metadata: JSON values.
-        created_at: When the content was last said; UTC.
-        said_at: When the content was first said; it never changes. None for `created_at`.
-        expires_at: UTC, or None; without effect while pinned.
-        pinned: Whether the record never expires.
-        access_count: How often recall returned the record.
-        deduplicated: Whether `add` found the key in the store and renewed the older record.
-        valid_from: Since when it is true; None for `said_at`.
-        valid_until: Until when it was true; None if no memory has superseded it.
-        superseded_by: The id of the memory that superseded it, or None.
-        supersedes: The ids of memories that `add` makes this one supersede.
-        sources: The ids of the memories that it was derived from; none if it is not derived.
-        completes: Whether `add` only replaces the record with this id. If that record was erased
-            meanwhile, nothing is stored.
-        base: The record as it was read before it was changed. Values that others have changed
-            since are kept, unless they were changed here too (see `rebased`).
-        vector: The vector of the search text, for `add` to store. Among the verbs that read
-            records, only `export_page` returns vectors.
-    """
-
-    kind: Kind
-    id: str
-    scope: Scope
-    key: str
-    type: str
-    content: str
-    created_at: datetime
-    said_at: datetime | None = None
-    search_text: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    expires_at: datetime | None = None
-    pinned: bool = False
-    access_count: int = 0
-    deduplicated: bool = False
-    valid_from: datetime | None = None
-    valid_until: datetime | None = None
-    superseded_by: str | None = None
-    supersedes: tuple[str, ...] = field(default=(), compare=False)
-    sources: tuple[str, ...] = ()
-    completes: bool = False
-    base: "Record | None" = field(default=None, compare=False, repr=False)
-    vector: Floats | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def found_by(self) -> str:
-        """The text that recall searches and the vector is computed from."""
-        return self.content if self.search_text is None else self.search_text
-
-    @property
-    def keeps_vector(self) -> bool:
-        """Whether it completes a record that is found by the same text."""
-        base = self.base if self.completes else None
-        return base is not None and base.found_by == self.found_by
-
-    @property
-    def words_said(self) -> str:
-        """The user's words in a memory of an exchange; the whole text of any other."""
-        # A server sends an exchange as one text, of which the user's words come first.
-        return self.found_by.partition(_BEFORE_ANSWER)[0]
-
-    @property
-    def true_from(self) -> datetime:
-        """The moment from which it is true."""
-        return self.valid_from or self.said_at or self.created_at
-
-
-Records = Sequence[Record]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from langchain_core.embeddings import Embeddings
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, InvalidInput
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.types import Floats
+from langchain_kronvex.core.records import Floats
 from langchain_kronvex.embeddings.static import StaticEmbeddings
 
 _CACHED_QUERIES = 512

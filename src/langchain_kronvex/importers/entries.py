@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.types import Record
+from langchain_kronvex.core.records import Record
 from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.transfer.format import Fields, read_record
 

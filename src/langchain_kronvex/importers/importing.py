@@ -14,7 +14,7 @@ from pathlib import Path
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
 from langchain_kronvex.core.messages import decode_message, encode_message
-from langchain_kronvex.core.types import Record
+from langchain_kronvex.core.records import Record
 from langchain_kronvex.core.validation import checked_names
 from langchain_kronvex.importers.chatgpt import read_chatgpt
 from langchain_kronvex.importers.entries import Asked, Entry, Found, Misfit, attempted

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from langchain_kronvex.core import validation as checks
+from langchain_kronvex.core.config.urls import conninfo, is_postgres
 from langchain_kronvex.core.errors import InvalidInput, StoreError
 from langchain_kronvex.core.options import needing
-from langchain_kronvex.core.seam.urls import conninfo, is_postgres
 from langchain_kronvex.core.sqlite_files import uri_to_read
 from langchain_kronvex.importers.entries import Asked, Found, derived_id, entry, moment_of
 from langchain_kronvex.memory.namespaced_items import item_records, whole_text

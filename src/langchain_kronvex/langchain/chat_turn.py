@@ -17,7 +17,8 @@ from langchain_core.messages import BaseMessage
 
 from langchain_kronvex.core.errors import ConfigurationError, MemoryClosed, StoreBusy
 from langchain_kronvex.core.messages import query_of, visible_texts
-from langchain_kronvex.core.types import MemoryContext, Scope
+from langchain_kronvex.core.records import Scope
+from langchain_kronvex.core.types import MemoryContext
 from langchain_kronvex.langchain.answers import Answer
 from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.memory.engine import OnFailure

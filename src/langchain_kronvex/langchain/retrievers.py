@@ -16,7 +16,7 @@ from pydantic import ConfigDict
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.records import Scope
 from langchain_kronvex.memory.conversions import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recalling.recall_context import RecallConditions

@@ -15,8 +15,7 @@ from langgraph.store.base import PutOp, get_text_at_path, tokenize_path
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.seam.arguments import Selection
-from langchain_kronvex.core.types import Record, Scope
+from langchain_kronvex.core.records import Record, Scope, Selection
 from langchain_kronvex.memory.namespaced_items import (
     PART_OF,
     PARTS,

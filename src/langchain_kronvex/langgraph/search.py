@@ -19,8 +19,7 @@ from langgraph.store.base import SearchOp
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.filters import accepting
-from langchain_kronvex.core.seam.arguments import Match, Page, Selection
-from langchain_kronvex.core.types import Record, Scope
+from langchain_kronvex.core.records import Match, Page, Record, Scope, Selection
 from langchain_kronvex.langgraph.items import is_part, key_of, namespace_of, select
 from langchain_kronvex.langgraph.namespaces import check_namespace, is_under, read
 from langchain_kronvex.memory.engine import Engine

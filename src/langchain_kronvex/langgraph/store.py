@@ -28,7 +28,7 @@ from langgraph.store.base import (
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput, MemoryNotFound
-from langchain_kronvex.core.types import Record
+from langchain_kronvex.core.records import Record
 from langchain_kronvex.langgraph import items
 from langchain_kronvex.langgraph.namespaces import certain_beginning, check_namespace, listed
 from langchain_kronvex.langgraph.search import CheckedSearch, Searcher

@@ -12,14 +12,14 @@ from llama_index.core.base.llms.types import ChatMessage
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput, SaveRefused
 from langchain_kronvex.core.messages import NOT_SAVED, emptied, encode_message
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.records import Scope
 from langchain_kronvex.llama_index.message_codec import as_langchain, decode, encode
 from langchain_kronvex.memory.before_save import log_refused
 from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.memory.engine import Engine
 
 if TYPE_CHECKING:
-    from langchain_kronvex.core.types import Record
+    from langchain_kronvex.core.records import Record
 
 STATUS = "status"
 ACTIVE = "active"

@@ -19,7 +19,7 @@ from pydantic import Field, PrivateAttr
 from langchain_kronvex.core.context_lines import approximate_tokens
 from langchain_kronvex.core.errors import ScopeRequired
 from langchain_kronvex.core.messages import exchanges, query_of, visible_texts
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.records import Scope
 from langchain_kronvex.llama_index.message_codec import as_langchain
 from langchain_kronvex.memory.chat_log import ChatLog
 from langchain_kronvex.memory.memory import KronvexMemory

@@ -12,7 +12,8 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import ScopeRequired
-from langchain_kronvex.core.types import MemoryTypes, Scope
+from langchain_kronvex.core.records import Scope
+from langchain_kronvex.core.types import MemoryTypes
 from langchain_kronvex.memory.conversions import to_document
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.recalling.recall_context import RecallConditions

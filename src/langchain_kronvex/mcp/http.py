@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from langchain_kronvex.core import types
+from langchain_kronvex.core import records
 from langchain_kronvex.mcp.server import serve_scope
 from langchain_kronvex.memory.memory import KronvexMemory
 
@@ -70,7 +70,7 @@ class McpEndpoint:
             refusal = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
             await refusal(scope, receive, send)
             return
-        whose = types.Scope.of(user, self._session_id)
+        whose = records.Scope.of(user, self._session_id)
         await self._manager.handle_request({**scope, _SCOPE: whose}, receive, send)
 
     def _checked(self, scope: Scope) -> str:

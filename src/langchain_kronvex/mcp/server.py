@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from langchain_kronvex.core import __version__, errors
 from langchain_kronvex.core.options import explained
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.records import Scope
 from langchain_kronvex.core.validation import check_flag
 from langchain_kronvex.mcp import resources
 from langchain_kronvex.mcp.tools import TOOLS, Answer, MemoryTool

@@ -17,7 +17,8 @@ from pydantic import BaseModel, Field
 from langchain_kronvex import tools
 from langchain_kronvex.core.context_lines import neutral
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
-from langchain_kronvex.core.types import Memory, MemoryContext, Scope
+from langchain_kronvex.core.records import Scope
+from langchain_kronvex.core.types import Memory, MemoryContext
 from langchain_kronvex.core.validation import MemoryType
 from langchain_kronvex.memory.memory import KronvexMemory
 

@@ -23,8 +23,7 @@ from langchain_kronvex.core.messages import (
     emptied,
     with_changed_texts,
 )
-from langchain_kronvex.core.types import Record
-from langchain_kronvex.storage.record import usual_key
+from langchain_kronvex.core.records import Record
 
 logger = logging.getLogger("langchain_kronvex")
 
@@ -87,7 +86,7 @@ class BeforeSave:
         if content == record.content and search_text == record.search_text:
             return record
         changed = replace(record, content=content, search_text=search_text)
-        return replace(changed, key=usual_key(changed))
+        return replace(changed, key=changed.usual_key())
 
     def said(self, text: str) -> str:
         """Return someone's words as they are to be stored; "" if they are refused."""

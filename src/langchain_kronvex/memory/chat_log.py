@@ -28,11 +28,9 @@ from langchain_kronvex.core.messages import (
     text_of,
     window,
 )
-from langchain_kronvex.core.seam.arguments import Page, Selection
-from langchain_kronvex.core.types import Kind, Record, Scope
+from langchain_kronvex.core.records import Kind, Page, Record, Scope, Selection, content_key
 from langchain_kronvex.memory.conversions import memory_record
 from langchain_kronvex.memory.engine import Engine
-from langchain_kronvex.storage.record import content_key, usual_key
 
 logger = logging.getLogger("langchain_kronvex")
 _LATEST = 100  # memories of the session that new exchanges are compared with
@@ -151,7 +149,7 @@ class ChatLog:
                 continue
             new = memory_record(self.scope, content, now, search_text=user or None)
             if asked := there.pop(question, None):
-                key = usual_key(asked, content)
+                key = asked.usual_key(content)
                 new = replace(asked, content=content, completes=True, base=asked, key=key)
             changed[content] = new
         self.engine.add(list(changed.values()), now)
@@ -280,7 +278,7 @@ def _answered(exchange: Record, text: str, *, completes: bool) -> Record:
         content=content,
         completes=completes,
         base=(exchange.base or exchange) if completes else None,
-        key=usual_key(exchange, content),
+        key=exchange.usual_key(content),
     )
 
 

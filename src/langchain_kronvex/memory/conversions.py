@@ -13,18 +13,10 @@ from langchain_core.documents import Document
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.messages import exchange_content
-from langchain_kronvex.core.seam.arguments import Match
-from langchain_kronvex.core.types import (
-    UNCHANGED,
-    Memory,
-    MemoryDraft,
-    RecalledMemory,
-    Record,
-    Scope,
-    Unchanged,
-)
+from langchain_kronvex.core.records import Match, Record, Scope, content_key
+from langchain_kronvex.core.types import UNCHANGED, Memory, MemoryDraft, RecalledMemory, Unchanged
 from langchain_kronvex.recall.order import confidence, frequency, recency
-from langchain_kronvex.storage.record import DOCUMENT_KEY, content_key, usual_key
+from langchain_kronvex.storage.record import DOCUMENT_KEY
 
 CONSOLIDATION = "consolidation"  # in the metadata: why and by which model a memory was derived
 
@@ -155,7 +147,7 @@ def changed_record(
     if memory_type is not UNCHANGED:
         record = replace(record, type=checks.check_type(memory_type))
     if content is not UNCHANGED or memory_type is not UNCHANGED:
-        record = replace(record, key=usual_key(record))
+        record = replace(record, key=record.usual_key())
     if metadata is not UNCHANGED:
         record = replace(record, metadata=checks.check_metadata(metadata))
     if ttl_days is not UNCHANGED:
@@ -166,7 +158,7 @@ def changed_record(
 def restored_record(record: Record) -> Record:
     """Return a record as it was before another one superseded it."""
     current = replace(record, superseded_by=None, valid_until=None)
-    return replace(current, key=usual_key(current)) if record.superseded_by else record
+    return replace(current, key=current.usual_key()) if record.superseded_by else record
 
 
 def _maker_of(type_: type[T]) -> Callable[..., T]:

@@ -13,8 +13,7 @@ from datetime import datetime
 
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.errors import EmbeddingMismatch, EmbeddingsError, MemoryClosed
-from langchain_kronvex.core.seam.arguments import Unembedded
-from langchain_kronvex.core.types import Floats
+from langchain_kronvex.core.records import Floats, Unembedded
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.storage.backend import MemoryBackend
 

@@ -17,11 +17,11 @@ from typing import Literal
 from langchain_kronvex.core import errors
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import BackgroundWriter, OnError, notify
-from langchain_kronvex.core.seam.arguments import Page, Replacement, Selection
-from langchain_kronvex.core.seam.settings import Settings
-from langchain_kronvex.core.seam.urls import is_remote, resolve_agent_id, resolve_url
+from langchain_kronvex.core.config.settings import Settings
+from langchain_kronvex.core.config.urls import is_remote, resolve_agent_id, resolve_url
+from langchain_kronvex.core.records import Page, Record, Replacement, Scope, Selection
 from langchain_kronvex.core.threads import Threads
-from langchain_kronvex.core.types import MemoryStats, Record, Scope
+from langchain_kronvex.core.types import MemoryStats
 from langchain_kronvex.embeddings.model import EmbeddingModel, ModelInUse
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
 from langchain_kronvex.memory.before_save import BeforeSave

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.seam.arguments import Replacement, Selection
-from langchain_kronvex.core.types import Record, Scope
+from langchain_kronvex.core.records import Record, Replacement, Scope, Selection
 from langchain_kronvex.memory.engine import Engine
 
 _SESSION = "key-value"

@@ -11,8 +11,8 @@ from datetime import datetime
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput, KronvexError, MemoryNotFound
 from langchain_kronvex.core.filters import Filter
-from langchain_kronvex.core.seam.arguments import Page, Selection
-from langchain_kronvex.core.types import MemoryTypes, Record, Scope, UserSummary
+from langchain_kronvex.core.records import Page, Record, Scope, Selection
+from langchain_kronvex.core.types import MemoryTypes, UserSummary
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.storage.record import last_of_chain
 

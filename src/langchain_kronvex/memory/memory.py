@@ -20,12 +20,12 @@ from pydantic import SecretStr
 
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.background import OnError
+from langchain_kronvex.core.config.settings import PostgresOptions, Settings
 from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.messages import check_messages
 from langchain_kronvex.core.progress import Progress
-from langchain_kronvex.core.seam.arguments import Selection
-from langchain_kronvex.core.seam.settings import PostgresOptions, Settings
+from langchain_kronvex.core.records import Scope, Selection
 from langchain_kronvex.core.types import (
     UNCHANGED,
     Memory,
@@ -37,7 +37,6 @@ from langchain_kronvex.core.types import (
     OrderBy,
     RecalledMemory,
     Retention,
-    Scope,
     SessionSummary,
     Unchanged,
     UserSummary,
@@ -296,7 +295,9 @@ class KronvexMemory:
             SaveRefused: `before_save` refused a text; nothing was stored.
         """
         now = self.engine.clock()
-        records = [self.engine.before_save.memory(each) for each in draft_records(drafts, now)]
+        records = draft_records(drafts, now)
+        if self.engine.before_save.function is not None:
+            records = list(map(self.engine.before_save.memory, records))
         stored = self.engine.add(records, now)
         return [to_memory(record) for record in stored]
 

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.types import Record, Scope
+from langchain_kronvex.core.records import Record, Scope
 from langchain_kronvex.core.validation import MemoryType
 
 Namespace = tuple[str, ...]

@@ -10,7 +10,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_expo
 
 from langchain_kronvex.core import errors
 from langchain_kronvex.core.progress import Progress, reporting
-from langchain_kronvex.core.seam.arguments import Unembedded
+from langchain_kronvex.core.records import Unembedded
 from langchain_kronvex.embeddings.model import EmbeddingModel
 from langchain_kronvex.embeddings.providers import resolve_embeddings
 from langchain_kronvex.memory.embedder import TRIVIAL_TEXT, embed_batch

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from langchain_kronvex.core.background import BackgroundWriter
 from langchain_kronvex.core.errors import InvalidInput, NotSupported
-from langchain_kronvex.core.seam.arguments import LastUse, Page, Selection
-from langchain_kronvex.core.types import Record, Retention, Scope
+from langchain_kronvex.core.records import LastUse, Page, Record, Scope, Selection
+from langchain_kronvex.core.types import Retention
 from langchain_kronvex.memory.recalling.recaller import AccessCounter
 from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.client_envelope import is_session_without_memories

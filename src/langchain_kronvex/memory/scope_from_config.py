@@ -9,7 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
 from langchain_kronvex.core.errors import InvalidInput, ScopeRequired
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.records import Scope
 from langchain_kronvex.memory.memory import KronvexMemory
 
 

@@ -26,7 +26,8 @@ from typing_extensions import TypedDict
 
 from langchain_kronvex.core.errors import StoreBusy
 from langchain_kronvex.core.messages import answer_in, text_of
-from langchain_kronvex.core.types import MemoryContext, Scope
+from langchain_kronvex.core.records import Scope
+from langchain_kronvex.core.types import MemoryContext
 from langchain_kronvex.langchain.chat_turn import Turn
 from langchain_kronvex.memory.chat_log import ChatLog, read_all
 from langchain_kronvex.memory.recalling.recall_context import ContextOptions
@@ -39,7 +40,7 @@ from langchain_kronvex.middleware.agent_messages import (
 )
 
 if TYPE_CHECKING:
-    from langchain_kronvex.core.types import Record
+    from langchain_kronvex.core.records import Record
 
 # A turn may be interrupted for days, while memories are forgotten elsewhere.
 CONTEXT_SECONDS = 300.0

@@ -19,7 +19,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 from typing_extensions import NotRequired
 
-from langchain_kronvex.core.types import MemoryTypes, OrderBy, Scope
+from langchain_kronvex.core.records import Scope
+from langchain_kronvex.core.types import MemoryTypes, OrderBy
 from langchain_kronvex.core.validation import check_flag, checked_names
 from langchain_kronvex.langchain.chat_turn import DEGRADED_EVENT
 from langchain_kronvex.memory.engine import OnFailure

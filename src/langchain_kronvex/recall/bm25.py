@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.core.types import Floats
+from langchain_kronvex.core.records import Floats
 from langchain_kronvex.recall import ranking
 from langchain_kronvex.recall.arrays.postings import Entries
 from langchain_kronvex.recall.arrays.table import Table

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.core.explanation import FEATURES
-from langchain_kronvex.core.types import Floats
+from langchain_kronvex.core.records import Floats
 from langchain_kronvex.recall import prefilter, ranking
 from langchain_kronvex.recall.bm25 import ParsedQuery, term_scores, term_scores_of_replies
 from langchain_kronvex.recall.index import IndexView, ScopeIndex

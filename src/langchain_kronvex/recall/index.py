@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.core.types import Floats
+from langchain_kronvex.core.records import Floats
 from langchain_kronvex.recall.arrays import columns
 from langchain_kronvex.recall.arrays.names import Names
 from langchain_kronvex.recall.arrays.postings import Entries, Postings

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.core.types import Floats
+from langchain_kronvex.core.records import Floats
 
 
 class Form(IntEnum):

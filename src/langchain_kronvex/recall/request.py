@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from langchain_kronvex.core.filters import Filter
-from langchain_kronvex.core.types import Floats, Scope
+from langchain_kronvex.core.records import Floats, Scope
 from langchain_kronvex.recall.ranking import Form
 
 

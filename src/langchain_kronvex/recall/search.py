@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_kronvex.core.errors import EmbeddingMismatch
-from langchain_kronvex.core.types import Floats
+from langchain_kronvex.core.records import Floats
 from langchain_kronvex.recall import prefilter, ranking
 from langchain_kronvex.recall.arrays.table import value_counts
 from langchain_kronvex.recall.arrays.vectors import QuantizedVectors

@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from langchain_kronvex.consolidation.report import ConsolidationReport
+from langchain_kronvex.core.config.urls import is_loopback
 from langchain_kronvex.core.errors import MemoryClosed, described
 from langchain_kronvex.core.options import needing
-from langchain_kronvex.core.seam.urls import is_loopback
 from langchain_kronvex.server.api.responses import VERSION
 from langchain_kronvex.server.http.middleware import is_local, logger
 

@@ -17,18 +17,11 @@ from langchain_core.language_models import BaseChatModel
 
 from langchain_kronvex.consolidation import KronvexConsolidator
 from langchain_kronvex.consolidation.report import ConsolidationReport
+from langchain_kronvex.core.config.settings import Settings
+from langchain_kronvex.core.config.urls import is_remote
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
-from langchain_kronvex.core.seam.arguments import Page, Selection
-from langchain_kronvex.core.seam.settings import Settings
-from langchain_kronvex.core.seam.urls import is_remote
-from langchain_kronvex.core.types import (
-    Memory,
-    MemoryDraft,
-    RecalledMemory,
-    Record,
-    Scope,
-    SessionSummary,
-)
+from langchain_kronvex.core.records import Page, Record, Scope, Selection
+from langchain_kronvex.core.types import Memory, MemoryDraft, RecalledMemory, SessionSummary
 from langchain_kronvex.memory.conversions import draft_record, to_memory
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server.api.requests import NewMemory, Question

@@ -18,11 +18,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from langchain_kronvex.core.config.settings import Settings
+from langchain_kronvex.core.config.urls import resolve_agent_id
 from langchain_kronvex.core.errors import ConfigurationError, InvalidInput
-from langchain_kronvex.core.seam.arguments import Page, Replacement, Selection
-from langchain_kronvex.core.seam.settings import Settings
-from langchain_kronvex.core.seam.urls import resolve_agent_id
-from langchain_kronvex.core.types import Record, Scope
+from langchain_kronvex.core.records import Page, Record, Replacement, Scope, Selection
 from langchain_kronvex.core.validation import check_id
 from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.opening import open_backend

@@ -14,27 +14,22 @@ from datetime import date, datetime, timezone
 from functools import partial
 
 from langchain_kronvex.core.errors import NotSupported
-from langchain_kronvex.core.seam.arguments import (
+from langchain_kronvex.core.records import (
     Consolidated,
+    Floats,
     LastUse,
     Match,
     Page,
+    Record,
+    Records,
     Replacement,
+    Scope,
     Selection,
     StoreCondition,
     Unconsolidated,
     Unembedded,
 )
-from langchain_kronvex.core.types import (
-    Again,
-    Floats,
-    MemoryStats,
-    Record,
-    Records,
-    Retention,
-    Scope,
-    SessionSummary,
-)
+from langchain_kronvex.core.types import Again, MemoryStats, Retention, SessionSummary
 from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.request import RecallRequest
 

@@ -17,9 +17,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from langchain_kronvex.core.errors import KronvexError
-from langchain_kronvex.core.types import Kind, Record, Scope
+from langchain_kronvex.core.records import Kind, Record, Scope
 from langchain_kronvex.core.validation import MAX_METADATA_DEPTH, MEMORY_TYPES, is_text
-from langchain_kronvex.storage.record import usual_key
 
 RESERVED = "langchain_kronvex"
 VERSION = 1
@@ -200,7 +199,7 @@ def _owner_session(owner: str) -> str:
 
 def _default_key(record: Record) -> str:
     """Return the key that most records have, and that need not be sent."""
-    return record.id if record.kind == "message" else usual_key(record)
+    return record.id if record.kind == "message" else record.usual_key()
 
 
 def _search_text(envelope: Mapping[str, Any], content: str) -> str | None:

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from langchain_kronvex.core.messages import answer_in
-from langchain_kronvex.core.seam.arguments import Match
-from langchain_kronvex.core.types import Floats, Record
+from langchain_kronvex.core.records import Floats, Match, Record
 from langchain_kronvex.recall.explanation import Weighed, rivals, weigh
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.ranking import Form

@@ -7,7 +7,7 @@ from typing import NoReturn
 import numpy as np
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreError
-from langchain_kronvex.core.types import Floats
+from langchain_kronvex.core.records import Floats
 from langchain_kronvex.recall.request import RecallRequest
 
 Model = tuple[str, int | None]  # its name, and the width of its vectors if it is known

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from langchain_kronvex.core.config.settings import PostgresOptions, Settings
+from langchain_kronvex.core.config.urls import conninfo, is_postgres, is_remote, sqlite_path
 from langchain_kronvex.core.errors import ConfigurationError, NotSupported, StoreUnavailable
 from langchain_kronvex.core.options import needing
-from langchain_kronvex.core.seam.settings import PostgresOptions, Settings
-from langchain_kronvex.core.seam.urls import conninfo, is_postgres, is_remote, sqlite_path
 from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.read_only import read_only
 

@@ -1,4 +1,4 @@
-"""Records as stores keep them: their keys, their cells in SQL, and how two become one."""
+"""Records as the stores keep them: their cells in SQL, and how two with one key become one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Any, NamedTuple
+from typing import Any
 
 from langchain_kronvex.core.errors import InvalidInput, MemoryNotFound
-from langchain_kronvex.core.types import Floats, Kind, Record, Scope, SessionSummary
+from langchain_kronvex.core.records import Floats, Kind, Record, Scope
+from langchain_kronvex.core.types import SessionSummary
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS
 
 # Begins the keys of the documents of `KronvexProfile`. No key of a text begins so.
@@ -19,26 +20,6 @@ DOCUMENT_KEY = "profile:"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 SECONDS_BEFORE_1970 = 62_135_596_800  # from the beginning of the year 1
-
-
-class Place(NamedTuple):
-    """Identifies a record: no two visible records of an agent have the same place."""
-
-    owner: str
-    kind: Kind
-    session: str
-    key: str
-
-
-def place_of(record: Record) -> Place:
-    """Return the place of a record."""
-    scope = record.scope
-    return Place(scope.owner, record.kind, scope.session_id or "", record.key)
-
-
-def is_visible(record: Record, now: datetime) -> bool:
-    """Return whether a record has not expired."""
-    return record.pinned or record.expires_at is None or record.expires_at > now
 
 
 def to_micros(moment: datetime) -> int:
@@ -125,23 +106,6 @@ def session_summaries(rows: Iterable[Sequence[Any]]) -> list[SessionSummary]:
     ]
 
 
-def content_key(memory_type: str, content: str) -> str:
-    """Return the key of a memory: the same text of the same type has the same key."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(f"{memory_type}\0{content}".encode())
-    return digest.hexdigest()
-
-
-def usual_key(record: Record, content: str | None = None) -> str:
-    """Return the key of a memory: of its text, or another one, unless a memory has superseded it.
-
-    A superseded memory keeps no key of its text, which may be said again and then is stored anew.
-    """
-    if record.superseded_by:
-        return record.id
-    return content_key(record.type, record.content if content is None else content)
-
-
 def superseded(older: Record, newer: Record) -> Record:
     """Return a memory as it is once a newer one has superseded it.
 
@@ -222,7 +186,7 @@ def rebased(record: Record, stored: Record) -> Record:
         content = stored.content + record.content[len(base.content) :]
         theirs["content"] = content[:MAX_CONTENT_CHARS]
     merged = replace(record, base=None, **theirs)
-    if merged.key not in (stored.key, usual := usual_key(merged)):
+    if merged.key not in (stored.key, usual := merged.usual_key()):
         merged = replace(merged, key=usual)
     # The vector was made of the text before.
     return merged if merged.found_by == record.found_by else replace(merged, vector=None)

@@ -17,9 +17,9 @@ from typing import Literal
 
 from langchain_kronvex.cli.doctor.files import FileFacts, file_facts, with_probe
 from langchain_kronvex.core import __version__
+from langchain_kronvex.core.config import urls
 from langchain_kronvex.core.errors import KronvexError, StoreBusy, StoreError
-from langchain_kronvex.core.seam import urls
-from langchain_kronvex.core.seam.arguments import StoreCondition
+from langchain_kronvex.core.records import StoreCondition
 from langchain_kronvex.core.types import MemoryStats, SessionSummary, UserSummary
 from langchain_kronvex.embeddings.providers import EmbeddingsChoice, resolve_embeddings
 from langchain_kronvex.memory.memory import KronvexMemory

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from langchain_kronvex.core.config.urls import sqlite_path
 from langchain_kronvex.core.errors import KronvexError, printable
-from langchain_kronvex.core.seam.urls import sqlite_path
 from langchain_kronvex.core.sqlite_files import HAS_MODES, uri_to_read
 
 _PROBE_SECONDS = 0.5

@@ -16,8 +16,8 @@ from itertools import islice
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.context_lines import approximate_tokens, document_lines, memory_line
 from langchain_kronvex.core.filters import Filter
-from langchain_kronvex.core.seam.arguments import Match, Page, Selection
-from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory, Record, Scope
+from langchain_kronvex.core.records import Match, Page, Record, Scope, Selection
+from langchain_kronvex.core.types import MemoryContext, OrderBy, RecalledMemory
 from langchain_kronvex.memory.conversions import is_document, to_recalled
 from langchain_kronvex.memory.engine import Engine
 from langchain_kronvex.memory.recalling.recaller import check_order

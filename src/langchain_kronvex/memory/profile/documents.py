@@ -17,8 +17,7 @@ from pydantic_core import PydanticSerializationError
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput, StoreBusy
 from langchain_kronvex.core.options import explained
-from langchain_kronvex.core.seam.arguments import Selection
-from langchain_kronvex.core.types import Record, Scope
+from langchain_kronvex.core.records import Record, Scope, Selection
 from langchain_kronvex.memory.conversions import memory_record
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.memory.scope_from_config import check_memory

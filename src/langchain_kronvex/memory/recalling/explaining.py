@@ -6,17 +6,17 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 
 from langchain_kronvex.core.explanation import Explanation, KeptOut
-from langchain_kronvex.core.types import RecalledMemory, Record
+from langchain_kronvex.core.records import Record
+from langchain_kronvex.core.types import RecalledMemory
 from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.order import confidence, frequency, recency
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.storage.record import is_visible
 
 
 def is_gone(record: Record, request: RecallRequest) -> bool:
     """Return whether the search does not see a memory at all, and so cannot weigh it."""
     is_superseded = not request.include_superseded and record.superseded_by is not None
-    return is_superseded or not is_visible(record, request.now)
+    return is_superseded or not record.is_visible(request.now)
 
 
 def explanation(
@@ -93,7 +93,7 @@ def _kept_out(
 def _unmet(record: Record, request: RecallRequest) -> Iterator[KeptOut]:
     """Yield the conditions of a request that a memory does not meet, however well it fits."""
     session, moment, until = request.scope.only_session, request.as_of, record.valid_until
-    if not is_visible(record, request.now):
+    if not record.is_visible(request.now):
         yield "expired"
     if not request.include_superseded and record.superseded_by:
         yield "superseded"

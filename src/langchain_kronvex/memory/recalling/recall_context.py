@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, SkipValidation
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.options import CheckedOptions
-from langchain_kronvex.core.types import MemoryContext, MemoryTypes, OrderBy, Scope
+from langchain_kronvex.core.records import Scope
+from langchain_kronvex.core.types import MemoryContext, MemoryTypes, OrderBy
 from langchain_kronvex.memory.conversions import to_document
 from langchain_kronvex.memory.engine import OnFailure
 from langchain_kronvex.memory.memory import KronvexMemory

@@ -22,8 +22,8 @@ from langchain_kronvex.core.explanation import Explanation
 from langchain_kronvex.core.filters import parse_filter
 from langchain_kronvex.core.fork_safety import ForkAware
 from langchain_kronvex.core.messages import exchange_contents
-from langchain_kronvex.core.seam.arguments import Match, Page, Selection
-from langchain_kronvex.core.types import MemoryContext, MemoryTypes, OrderBy, RecalledMemory, Scope
+from langchain_kronvex.core.records import Match, Page, Scope, Selection
+from langchain_kronvex.core.types import MemoryContext, MemoryTypes, OrderBy, RecalledMemory
 from langchain_kronvex.embeddings.model import ModelInUse
 from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.conversions import to_recalled

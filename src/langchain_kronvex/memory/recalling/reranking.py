@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 from langchain_core.documents import Document
 
 from langchain_kronvex.core.errors import RerankingFailed
-from langchain_kronvex.core.seam.arguments import Match
+from langchain_kronvex.core.records import Match
 
 if TYPE_CHECKING:
     from langchain_core.cross_encoders import BaseCrossEncoder

@@ -26,8 +26,7 @@ import numpy as np
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput
 from langchain_kronvex.core.messages import decode_message
-from langchain_kronvex.core.types import KINDS, Floats, Kind, Record, Scope
-from langchain_kronvex.storage.record import usual_key
+from langchain_kronvex.core.records import KINDS, Floats, Kind, Record, Scope
 
 FORMAT = "langchain-kronvex memories"
 VERSION = 1
@@ -56,7 +55,7 @@ def record_fields(record: Record) -> Fields:
     """Return the object of a record."""
     said, expires = record.said_at, record.expires_at
     packed = None if record.vector is None else record.vector.astype("<f2").tobytes()
-    usual = usual_key(record) if record.kind == "memory" else record.id
+    usual = record.usual_key() if record.kind == "memory" else record.id
     fields = {
         "kind": record.kind,
         "id": record.id,
@@ -160,7 +159,7 @@ def read_record(fields: Fields) -> Record:
     record = Record(scope=scope, key=key, **values)
     # The key that most records have is left out; nothing is found by that of a superseded one.
     if not key or (kind == "memory" and record.superseded_by):
-        record = replace(record, key=usual_key(record) if kind == "memory" else record.id)
+        record = replace(record, key=record.usual_key() if kind == "memory" else record.id)
     return record
 
 

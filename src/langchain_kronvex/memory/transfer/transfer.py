@@ -12,7 +12,8 @@ from langchain_kronvex.core import __version__
 from langchain_kronvex.core import validation as checks
 from langchain_kronvex.core.errors import InvalidInput, KronvexError, NotSupported
 from langchain_kronvex.core.progress import Progress, reporting
-from langchain_kronvex.core.types import MoveSummary, Record, Scope
+from langchain_kronvex.core.records import Record, Scope
+from langchain_kronvex.core.types import MoveSummary
 from langchain_kronvex.embeddings.model import EmbeddingModel
 from langchain_kronvex.memory.engine import Engine, with_local_vectors
 from langchain_kronvex.memory.transfer.files import File, Line, reading, writing
@@ -28,7 +29,6 @@ from langchain_kronvex.memory.transfer.format import (
     read_record,
     record_fields,
 )
-from langchain_kronvex.storage.record import is_visible
 
 logger = logging.getLogger("langchain_kronvex")
 MAX_BATCH_CHARS = 8 << 20
@@ -206,7 +206,7 @@ def restore(engine: Engine, batch: Sequence[Record], vectors_of: str | None = No
         How many of them were new.
     """
     now, model = engine.clock(), engine.model.current
-    records = [record for record in batch if is_visible(record, now)]
+    records = [record for record in batch if record.is_visible(now)]
     width = next((len(r.vector) for r in records if r.vector is not None), None)
     is_ours = model and vectors_of == model.name and model.width in (None, width)
     if width is not None and not is_ours:

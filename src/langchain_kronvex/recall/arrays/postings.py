@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.core.types import Floats
+from langchain_kronvex.core.records import Floats
 from langchain_kronvex.recall.arrays.names import Names, packed_numbers
 from langchain_kronvex.recall.arrays.table import Parts, Sections
 

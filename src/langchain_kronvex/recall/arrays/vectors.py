@@ -7,7 +7,7 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_kronvex.core.types import Floats
+from langchain_kronvex.core.records import Floats
 from langchain_kronvex.recall.arrays.table import Column, Layout, Parts, Sections, Table
 
 # Rows converted to floats at a time: so few that they do not drive all else out of a core's cache,

@@ -13,7 +13,7 @@ from fastapi import Query, Request
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from langchain_kronvex.core.errors import MemoryNotFound
-from langchain_kronvex.core.seam.arguments import Page
+from langchain_kronvex.core.records import Page
 from langchain_kronvex.core.types import Memory
 from langchain_kronvex.memory.memory import KronvexMemory
 from langchain_kronvex.server import queries

@@ -16,7 +16,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from langchain_kronvex.core import validation as checks
-from langchain_kronvex.core.types import MemoryDraft, Scope
+from langchain_kronvex.core.records import Scope
+from langchain_kronvex.core.types import MemoryDraft
 from langchain_kronvex.server.api.responses import ExportAnswer, UserExportAnswer, UserMemory
 from langchain_kronvex.storage.record import is_uuid
 

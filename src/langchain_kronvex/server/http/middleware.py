@@ -17,8 +17,8 @@ from anyio import fail_after
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from langchain_kronvex.core.config.urls import is_loopback
 from langchain_kronvex.core.errors import described
-from langchain_kronvex.core.seam.urls import is_loopback
 from langchain_kronvex.server.api.responses import VERSION
 from langchain_kronvex.server.http.errors import ApiError, internal_error
 from langchain_kronvex.server.registry import NO_KEY, ApiKeys

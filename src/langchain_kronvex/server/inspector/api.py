@@ -15,10 +15,10 @@ from fastapi import APIRouter, Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
-from langchain_kronvex.core import types
+from langchain_kronvex.core import records
 from langchain_kronvex.core.errors import ErasurePending, InvalidInput, MemoryNotFound
 from langchain_kronvex.core.explanation import FEATURES, REASONS
-from langchain_kronvex.core.seam.arguments import Page, Selection
+from langchain_kronvex.core.records import Page, Selection
 from langchain_kronvex.core.types import Memory, RecalledMemory
 from langchain_kronvex.memory.chat_log import read_all
 from langchain_kronvex.server import queries
@@ -102,7 +102,7 @@ def stats(agent: AgentInUse, body: bodies.OfAgent) -> dict[str, Any]:
 def users(agent: AgentInUse, body: bodies.UsersBody) -> dict[str, Any]:
     """Return a page of the users, the last written to first; and how many have no user."""
     every, engine = agent.memory.users(), agent.memory.engine
-    without = engine.backend.counts_by_day(types.Scope(), engine.clock())
+    without = engine.backend.counts_by_day(records.Scope(), engine.clock())
     wanted = body.contains.casefold()
     found = [each for each in every if wanted in each.user_id.casefold()]
     return {
@@ -118,7 +118,7 @@ def users(agent: AgentInUse, body: bodies.UsersBody) -> dict[str, Any]:
 @router.post("/growth")
 def grown(agent: AgentInUse, body: bodies.GrowthBody) -> dict[str, Any]:
     """Return how many memories were made by day or week."""
-    scope = None if body.all_users else types.Scope.of(body.user_id, None)
+    scope = None if body.all_users else records.Scope.of(body.user_id, None)
     engine = agent.memory.engine
     now = engine.clock()
     return growth(engine.backend.counts_by_day(scope, now), now.date())
@@ -272,8 +272,8 @@ def _existing(agent: OpenAgent, id_: str) -> Memory:
     return found
 
 
-def _searched(body: bodies.SearchBody) -> types.Scope:
-    return types.Scope.of(body.user_id, body.session_id)
+def _searched(body: bodies.SearchBody) -> records.Scope:
+    return records.Scope.of(body.user_id, body.session_id)
 
 
 def _shown(memory: Memory) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.records import Scope
 from langchain_kronvex.server.api.requests import AnyType, Body, GivenId, Question, Text
 
 _Offset = Annotated[int, Field(ge=0, le=1 << 53)]

@@ -9,30 +9,25 @@ from datetime import date, datetime
 from functools import partial
 from typing import TypeVar
 
+from langchain_kronvex.core.config.settings import PostgresOptions, Settings
 from langchain_kronvex.core.errors import EmbeddingMismatch, KronvexError
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.seam.arguments import (
+from langchain_kronvex.core.records import (
     Consolidated,
+    Floats,
     LastUse,
     Match,
     Page,
+    Record,
+    Records,
     Replacement,
+    Scope,
     Selection,
     StoreCondition,
     Unconsolidated,
     Unembedded,
 )
-from langchain_kronvex.core.seam.settings import PostgresOptions, Settings
-from langchain_kronvex.core.types import (
-    Again,
-    Floats,
-    MemoryStats,
-    Record,
-    Records,
-    Retention,
-    Scope,
-    SessionSummary,
-)
+from langchain_kronvex.core.types import Again, MemoryStats, Retention, SessionSummary
 from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import MemoryBackend

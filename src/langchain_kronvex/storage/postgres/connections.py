@@ -16,9 +16,9 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
+from langchain_kronvex.core.config.settings import DEFAULT_SCHEMA, PostgresOptions
 from langchain_kronvex.core.errors import ConfigurationError, MemoryClosed, StoreUnavailable
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.seam.settings import DEFAULT_SCHEMA, PostgresOptions
 
 Connection = psycopg.Connection[Any]
 # The store is written for this level: a transaction that waited for a lock sees what the former

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from langchain_kronvex.core.seam.arguments import Consolidated, Unconsolidated
-from langchain_kronvex.core.types import Again, Record
+from langchain_kronvex.core.records import Consolidated, Record, Unconsolidated
+from langchain_kronvex.core.types import Again
 from langchain_kronvex.storage.postgres import erasing, rows, vectors, writing
 from langchain_kronvex.storage.postgres.database import Statement, Transaction
 from langchain_kronvex.storage.record import from_cells

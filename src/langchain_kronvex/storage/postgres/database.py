@@ -17,9 +17,9 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import tuple_row
 
+from langchain_kronvex.core.config.settings import PostgresOptions
 from langchain_kronvex.core.errors import MemoryClosed
-from langchain_kronvex.core.seam.settings import PostgresOptions
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.records import Scope
 from langchain_kronvex.storage.postgres import connections as lending
 from langchain_kronvex.storage.postgres.errors import Attempts, is_lost, lacks_reach, translated
 from langchain_kronvex.storage.postgres.rows import scope_key

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from langchain_kronvex.core.seam.arguments import LastUse, Page, Selection
-from langchain_kronvex.core.types import Record, Retention, Scope
+from langchain_kronvex.core.records import LastUse, Page, Record, Scope, Selection
+from langchain_kronvex.core.types import Retention
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.database import Statement, Transaction
 from langchain_kronvex.storage.postgres.reading import find

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from langchain_kronvex.core.seam.arguments import Page, Selection, StoreCondition
-from langchain_kronvex.core.types import MemoryStats, Record, Scope, SessionSummary
+from langchain_kronvex.core.records import Page, Record, Scope, Selection, StoreCondition
+from langchain_kronvex.core.types import MemoryStats, SessionSummary
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.database import Rows, Transaction
 from langchain_kronvex.storage.record import SECONDS_BEFORE_1970, from_cells, session_summaries

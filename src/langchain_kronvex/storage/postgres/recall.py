@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_kronvex.core.errors import EmbeddingMismatch, StoreBusy
-from langchain_kronvex.core.seam.arguments import Selection
-from langchain_kronvex.core.types import Record, Scope
+from langchain_kronvex.core.records import Record, Scope, Selection
 from langchain_kronvex.recall.request import IndexRow, RecallRequest
 from langchain_kronvex.storage.indexes import CachedIndex, H, IndexCache, Look, State
 from langchain_kronvex.storage.model_check import Model, check_request, damaged, refuse

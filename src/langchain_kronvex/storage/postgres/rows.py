@@ -13,8 +13,7 @@ import psycopg
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-from langchain_kronvex.core.seam.arguments import Page, Selection
-from langchain_kronvex.core.types import KINDS, Floats, Record
+from langchain_kronvex.core.records import KINDS, Floats, Page, Record, Selection
 from langchain_kronvex.recall.request import IndexRow
 from langchain_kronvex.storage.indexes import index_row
 from langchain_kronvex.storage.record import literal_conditions, text_cells

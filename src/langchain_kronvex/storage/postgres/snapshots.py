@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.records import Scope
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.snapshot import BLOCK_BYTES, Snapshot
 from langchain_kronvex.storage.indexes import CachedIndex, State

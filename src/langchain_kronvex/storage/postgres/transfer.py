@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from langchain_kronvex.core.types import Record
+from langchain_kronvex.core.records import Record
 from langchain_kronvex.storage.model_check import sound_vector
 from langchain_kronvex.storage.postgres import rows, vectors
 from langchain_kronvex.storage.postgres.database import Statement, Transaction, locking
@@ -18,7 +18,6 @@ from langchain_kronvex.storage.record import (
     from_cells,
     moved_id,
     moved_ids,
-    place_of,
     pointing_to,
     related_ids,
     renewed,
@@ -99,7 +98,7 @@ def _with_free_ids(tx: Transaction, records: Sequence[Record], now: datetime) ->
     while left:
         held = _holders(tx, [record.id for record in left.values()], now) | held
         for number, record in list(left.items()):
-            owner, kind, session, _ = place_of(record)
+            owner, kind, session, _ = record.place
             place = (tx.scope(owner), kind, session)
             if held[record.id] not in (None, place):
                 left[number] = replace(record, id=moved_id(record, tx.agent_id))

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from langchain_kronvex.core.seam.arguments import Unembedded
-from langchain_kronvex.core.types import Floats, Record
+from langchain_kronvex.core.records import Floats, Record, Unembedded
 from langchain_kronvex.storage.model_check import Model, fits, mismatched, refuse
 from langchain_kronvex.storage.postgres import rows
 from langchain_kronvex.storage.postgres.database import Statement, Transaction, locking

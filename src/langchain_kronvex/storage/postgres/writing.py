@@ -13,12 +13,11 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.core.errors import MemoryNotFound
-from langchain_kronvex.core.seam.arguments import Replacement
-from langchain_kronvex.core.types import Record, Records
+from langchain_kronvex.core.records import Place, Record, Records, Replacement
 from langchain_kronvex.storage import record as stored
 from langchain_kronvex.storage.postgres import erasing, rows, vectors
 from langchain_kronvex.storage.postgres.database import Rows, Statement, Transaction
-from langchain_kronvex.storage.record import Place, from_cells, is_visible, place_of
+from langchain_kronvex.storage.record import from_cells
 
 _PURGE_EVERY = 256  # writes of one owner
 _MUTABLE = (
@@ -91,8 +90,8 @@ class Batch:
 
     def at_place(self, record: Record, now: datetime) -> Record | None:
         """Return the visible record at the place of this one; an expired one is retired."""
-        older = self.there.get(place_of(record))
-        if older and not is_visible(older, now):
+        older = self.there.get(record.place)
+        if older and not older.is_visible(now):
             self._change(_DROP if older.id == record.id else _RETIRE, older)
             return None
         return older
@@ -112,13 +111,13 @@ class Batch:
             self._add(_RENEW, record, record.content, *this, record.found_by)
             others = {place: r for place, r in self.there.items() if r.id != record.id}
             self.there = others  # its key may have changed
-        self.there[place_of(record)] = record
+        self.there[record.place] = record
 
     def insert(self, record: Record) -> None:
         """Write a new record."""
         cells = (*self._mutable_cells(record), *rows.constant_cells(record))
         self._change(_INSERT, record, *cells)
-        self.there[place_of(record)] = record
+        self.there[record.place] = record
 
     def send(self) -> None:
         """Send the changes; then the batch is empty."""
@@ -194,8 +193,8 @@ def put(tx: Transaction, wanted: Replacement, now: datetime) -> bool:
     if tx.is_retry and _are_stored(tx, records):
         return True
     if wanted.expected is not None:
-        found = [batch.there.get(place_of(record)) for record in records]
-        contents = [each.content if each and is_visible(each, now) else None for each in found]
+        found = [batch.there.get(record.place) for record in records]
+        contents = [each.content if each and each.is_visible(now) else None for each in found]
         if contents != list(wanted.expected):
             return False
     if wanted.deleted:
@@ -286,7 +285,7 @@ def begin(
 
 
 def _finding_places(tx: Transaction, records: Sequence[Record]) -> Statement:
-    places = list(map(place_of, records))
+    places = [record.place for record in records]
     whose = [[tx.scope(place.owner) for place in places], [place.kind for place in places]]
     keys = [[place.session for place in places], [rows.key_digest(place.key) for place in places]]
     return Statement(
@@ -299,7 +298,7 @@ def _finding_places(tx: Transaction, records: Sequence[Record]) -> Statement:
 
 
 def _by_place(found: Rows) -> dict[Place, Record]:
-    return {place_of(record): record for record in map(from_cells, found)}
+    return {record.place: record for record in map(from_cells, found)}
 
 
 def _at_places(tx: Transaction, records: Sequence[Record]) -> dict[Place, Record]:

@@ -14,8 +14,17 @@ from typing import Any, NoReturn
 
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.errors import NotSupported
-from langchain_kronvex.core.seam.arguments import Match, Page, Replacement, Selection, Unembedded
-from langchain_kronvex.core.types import MemoryStats, Record, Records, Scope, SessionSummary
+from langchain_kronvex.core.records import (
+    Match,
+    Page,
+    Record,
+    Records,
+    Replacement,
+    Scope,
+    Selection,
+    Unembedded,
+)
+from langchain_kronvex.core.types import MemoryStats, SessionSummary
 from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import MemoryBackend

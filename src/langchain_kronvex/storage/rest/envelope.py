@@ -15,12 +15,10 @@ from datetime import datetime
 from typing import Any
 
 from langchain_kronvex.core.errors import InvalidInput
-from langchain_kronvex.core.seam.arguments import Selection
-from langchain_kronvex.core.types import Record, Scope
+from langchain_kronvex.core.records import Record, Scope, Selection, content_key
 from langchain_kronvex.core.validation import MAX_CONTENT_CHARS, is_text
 from langchain_kronvex.storage import client_envelope as envelopes
 from langchain_kronvex.storage.client_envelope import RESERVED, VersionedRecord, is_shallow
-from langchain_kronvex.storage.record import content_key
 from langchain_kronvex.storage.rest.http import api
 
 MAX_REQUEST_BYTES = 16 << 20

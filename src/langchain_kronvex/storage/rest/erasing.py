@@ -12,10 +12,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from langchain_kronvex.core.errors import MemoryNotFound, ServerMisbehaved, ServiceError
-from langchain_kronvex.core.seam.arguments import Selection
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.records import Scope, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord, belongs_to
-from langchain_kronvex.storage.record import place_of
 from langchain_kronvex.storage.rest.envelope import one_session, record_from_wire
 from langchain_kronvex.storage.rest.http import api
 from langchain_kronvex.storage.rest.http.api import WireMemory
@@ -85,10 +83,10 @@ def _targets(raws: Sequence[WireMemory], selection: Selection) -> list[WireMemor
     """
     records = [(raw, record_from_wire(raw)) for raw in raws]
     selected = [s.record for _, s in records if s and is_selected(s.record, selection)]
-    places, ids = {place_of(record) for record in selected}, {record.id for record in selected}
+    places, ids = {record.place for record in selected}, {record.id for record in selected}
 
     def is_target(raw: WireMemory, stored: VersionedRecord | None) -> bool:
-        if stored and (place_of(stored.record) in places or stored.record.id in ids):
+        if stored and (stored.record.place in places or stored.record.id in ids):
             return True
         scope = selection.scope if _is_whole(selection) else Scope()
         if not scope or scope.only_session is not None:

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr
 
+from langchain_kronvex.core.config.settings import Settings
+from langchain_kronvex.core.config.urls import is_loopback
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.core.seam.settings import Settings
-from langchain_kronvex.core.seam.urls import is_loopback
 from langchain_kronvex.storage.backend import MemoryBackend
 from langchain_kronvex.storage.rest.backend import KronvexBackend
 from langchain_kronvex.storage.rest.http.transport import Transport

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from langchain_kronvex.core.errors import ServerMisbehaved, ServiceError, described
-from langchain_kronvex.core.seam.arguments import Page, Selection
-from langchain_kronvex.core.types import MemoryStats, Record, Scope, SessionSummary
+from langchain_kronvex.core.records import Page, Record, Scope, Selection
+from langchain_kronvex.core.types import MemoryStats, SessionSummary
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.rest.envelope import one_session
 from langchain_kronvex.storage.rest.http import api

@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from langchain_kronvex.core.errors import ServerMisbehaved
-from langchain_kronvex.core.seam.arguments import Match, Selection
-from langchain_kronvex.core.types import Scope
+from langchain_kronvex.core.records import Match, Place, Scope, Selection
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.client_envelope import AGENT_SESSION, VersionedRecord, wire_session
-from langchain_kronvex.storage.record import Place, place_of
 from langchain_kronvex.storage.rest.http import api
 from langchain_kronvex.storage.rest.http.api import WireMemory
 from langchain_kronvex.storage.rest.reading import stored_records
@@ -67,7 +65,7 @@ def _ask_server(
             for raw in _own(agent, raws, session):
                 for stored in agent.read([raw]):
                     found.append(stored)
-                    place = place_of(stored.record)
+                    place = stored.record.place
                     told = (raw.similarity, raw.probability)
                     scores[place] = max(scores.get(place, told), told)
         if not full or len(_wanted(found, request)) >= request.top_k:
@@ -106,7 +104,7 @@ def _matches(
     matches: list[Match] = []
     unscored: list[VersionedRecord] = []
     for stored in filter(agent.known.is_current, _wanted(known, request)):
-        similarity, probability = scores.get(place_of(stored.record), (None, 0.0))
+        similarity, probability = scores.get(stored.record.place, (None, 0.0))
         if similarity is None:
             unscored.append(stored)
         elif similarity >= request.threshold:

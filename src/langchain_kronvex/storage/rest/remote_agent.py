@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from langchain_kronvex.core import errors
 from langchain_kronvex.core.background import OnError
 from langchain_kronvex.core.fork_safety import ForkAware
+from langchain_kronvex.core.records import Place
 from langchain_kronvex.storage.client_envelope import VersionedRecord
-from langchain_kronvex.storage.record import Place, is_uuid, place_of
+from langchain_kronvex.storage.record import is_uuid
 from langchain_kronvex.storage.rest.envelope import record_from_wire
 from langchain_kronvex.storage.rest.http import api
 from langchain_kronvex.storage.rest.http.transport import Transport
@@ -135,7 +136,7 @@ class KnownRecords:
         with self._lock:
             if len(self._places) > _MAX_PLACES:
                 self._listed, self._places = set(), set()
-            self._places.update(place_of(stored.record) for stored in found)
+            self._places.update(stored.record.place for stored in found)
             self._listed.add(session)
 
     def is_free(self, session: str, place: Place) -> bool:

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.core.seam.arguments import Match, Page, Selection
-from langchain_kronvex.core.types import Record, Scope, SessionSummary
+from langchain_kronvex.core.records import Match, Page, Place, Record, Scope, Selection
+from langchain_kronvex.core.types import SessionSummary
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.search import search
 from langchain_kronvex.storage.client_envelope import VersionedRecord
 from langchain_kronvex.storage.indexes import index_row_of, matches_of
-from langchain_kronvex.storage.record import Place, is_visible, place_of, renewed
+from langchain_kronvex.storage.record import renewed
 
 
 def is_selected(record: Record, chosen: Selection) -> bool:
@@ -64,9 +64,9 @@ def visible_latest(found: Iterable[VersionedRecord], now: datetime) -> list[Vers
     """Return the visible records, copies of the same text as one, in the order of writing."""
     one: dict[Place, VersionedRecord] = {}
     for stored in latest(found):
-        if not is_visible(stored.record, now):
+        if not stored.record.is_visible(now):
             continue
-        place = place_of(stored.record)
+        place = stored.record.place
         older = one.get(place)
         if older is None:
             one[place] = stored

@@ -8,7 +8,7 @@ from typing import Any
 
 from langchain_kronvex.core import errors
 from langchain_kronvex.core.explanation import FEATURES
-from langchain_kronvex.core.types import Record
+from langchain_kronvex.core.records import Record
 from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.rest.http import api

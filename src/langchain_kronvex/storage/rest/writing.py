@@ -14,16 +14,13 @@ from datetime import datetime, timezone
 from typing import TypeVar
 
 from langchain_kronvex.core import errors
-from langchain_kronvex.core.seam.arguments import Page, Replacement, Selection
-from langchain_kronvex.core.types import Record
+from langchain_kronvex.core.records import Page, Place, Record, Replacement, Selection
 from langchain_kronvex.storage.client_envelope import VersionedRecord, wire_session
 from langchain_kronvex.storage.record import (
-    Place,
     key_taken,
     last_of_chain,
     moved_id,
     moved_ids,
-    place_of,
     pointing_to,
     related_ids,
     renewed,
@@ -55,7 +52,7 @@ def add(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> list[Re
             if record.completes and record.id in written and written[record.id] is None:
                 stored_as.append(record)  # the record that it completes is erased
                 continue
-            older = held.get(place_of(record))
+            older = held.get(record.place)
             if older is None or older.record.id == record.id:
                 kept = replace(record, completes=False)
                 stored = _next_version(agent, kept, now, written.get(record.id))
@@ -110,11 +107,11 @@ def put(agent: RemoteAgent, wanted: Replacement, now: datetime) -> None:
     taken: list[VersionedRecord] = []
     retired: list[VersionedRecord] = []
     for stored in leaving:
-        held.pop(place_of(stored.record), None)
+        held.pop(stored.record.place, None)
         emptied = replace(stored.record, content="-", search_text=None, metadata={})
         retired.append(_retired(agent, emptied, stored.written))
     for record in wanted.records:
-        older = held.get(place_of(record))
+        older = held.get(record.place)
         if older is not None:
             record = replace(record, said_at=older.record.said_at)
             retired.append(_retired(agent, older.record, older.written))
@@ -136,8 +133,8 @@ def change(agent: RemoteAgent, record: Record, now: datetime) -> VersionedRecord
     before = {stored.record.id: stored for stored in found}
     if record.id not in before:
         raise errors.MemoryNotFound()
-    place = place_of(record)
-    if any(place_of(s.record) == place and id_ != record.id for id_, s in before.items()):
+    place = record.place
+    if any(s.record.place == place and id_ != record.id for id_, s in before.items()):
         raise key_taken()
     new = _next_version(agent, record, now, before[record.id].written)
     _queue(agent, [new])
@@ -152,18 +149,18 @@ def restore(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> int
     """
     held = find(agent, Selection(kind=None, scope=None), Page(), now)
     by_id = {record.id: record for record in held}
-    by_place = {place_of(record): record for record in held}
+    by_place = {record.place: record for record in held}
     chosen, fresh, moved = [], 0, dict[str, str]()
     for given in records:
         record = given
-        while record.id in by_id and place_of(by_id[record.id])[:3] != place_of(record)[:3]:
+        while record.id in by_id and by_id[record.id].place[:3] != record.place[:3]:
             record = replace(record, id=moved_id(record, agent.location))
         related = {id_: by_id[id_].scope.owner for id_ in related_ids(record) if id_ in by_id}
         taken = {id_ for id_, owner in related.items() if owner != record.scope.owner}
         record = pointing_to(record, moved_ids(record, taken, agent.location))
         if record.id in by_id:
             continue
-        older = by_place.get(place_of(record))
+        older = by_place.get(record.place)
         if older is not None and older.content != record.content:
             if older.created_at >= record.created_at:
                 continue
@@ -171,7 +168,7 @@ def restore(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> int
         if older is not None and older.id != record.id:  # it takes the place of this one
             moved[record.id] = older.id
         fresh += older is None or record.completes
-        by_id[record.id] = by_place[place_of(record)] = record
+        by_id[record.id] = by_place[record.place] = record
         chosen.append(record)
     add(agent, [pointing_to(record, moved) for record in chosen], now)
     return fresh
@@ -189,8 +186,8 @@ def _leaving(agent: RemoteAgent, deleted: Sequence[Selection]) -> list[Versioned
 
 def _noted(agent: RemoteAgent, stored: VersionedRecord, held: _Held) -> VersionedRecord:
     """Note the place of a record that is about to be stored."""
-    held[place_of(stored.record)] = stored
-    agent.known.add_place(place_of(stored.record))
+    held[stored.record.place] = stored
+    agent.known.add_place(stored.record.place)
     return stored
 
 
@@ -245,11 +242,11 @@ def _held(agent: RemoteAgent, records: Sequence[Record], now: datetime) -> _Held
     if not meeting:
         return {}
     found = agent.outbox.records(sorted({record.scope.owner for record in meeting}))
-    sessions = {(wire_session(r.kind, r.scope), place_of(r)) for r in meeting}
+    sessions = {(wire_session(r.kind, r.scope), r.place) for r in meeting}
     for session in sorted({s for s, place in sessions if not agent.known.is_free(s, place)}):
         found += _asked(agent, session) or []
     visible = visible_latest(found, now) if found else ()
-    return {place_of(stored.record): stored for stored in visible}
+    return {stored.record.place: stored for stored in visible}
 
 
 def _queue(agent: RemoteAgent, versions: Sequence[VersionedRecord]) -> None:

@@ -10,8 +10,7 @@ import json
 from collections.abc import Sequence
 from functools import partial
 
-from langchain_kronvex.core.seam.arguments import Match
-from langchain_kronvex.core.types import Record
+from langchain_kronvex.core.records import Match, Record
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.request import IndexRow, RecallRequest
 from langchain_kronvex.recall.search import search

@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from langchain_kronvex.core.config.settings import Settings
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.seam.arguments import LastUse, Match, Replacement, Selection
-from langchain_kronvex.core.seam.settings import Settings
-from langchain_kronvex.core.types import MemoryStats, Record, Retention
+from langchain_kronvex.core.records import LastUse, Match, Record, Replacement, Selection
+from langchain_kronvex.core.types import MemoryStats, Retention
 from langchain_kronvex.recall.explanation import Weighed
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.storage.backend import MemoryBackend

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from langchain_kronvex.core.seam.arguments import Consolidated, Unconsolidated
-from langchain_kronvex.core.types import Again, Record
+from langchain_kronvex.core.records import Consolidated, Record, Unconsolidated
+from langchain_kronvex.core.types import Again
 from langchain_kronvex.storage.record import from_cells, to_micros
 from langchain_kronvex.storage.sqlite import erasing, rows, writing
 from langchain_kronvex.storage.sqlite.file import AgentConnection

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from langchain_kronvex.core.seam.arguments import LastUse, Page, Selection
-from langchain_kronvex.core.types import Record, Retention, Scope
+from langchain_kronvex.core.records import LastUse, Page, Record, Scope, Selection
+from langchain_kronvex.core.types import Retention
 from langchain_kronvex.storage.record import optional_micros, to_micros
 from langchain_kronvex.storage.sqlite import rows
 from langchain_kronvex.storage.sqlite.file import AgentConnection

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from langchain_kronvex.core.seam.arguments import Page, Selection, StoreCondition
-from langchain_kronvex.core.types import MemoryStats, Record, Scope, SessionSummary
+from langchain_kronvex.core.records import Page, Record, Scope, Selection, StoreCondition
+from langchain_kronvex.core.types import MemoryStats, SessionSummary
 from langchain_kronvex.storage.record import (
     SECONDS_BEFORE_1970,
     from_cells,

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from langchain_kronvex.core.seam.arguments import Selection
-from langchain_kronvex.core.types import Record, Scope
+from langchain_kronvex.core.records import Record, Scope, Selection
 from langchain_kronvex.recall.index import ScopeIndex
 from langchain_kronvex.recall.request import IndexRow, RecallRequest
 from langchain_kronvex.storage.indexes import CachedIndex, H, IndexCache, Look, State

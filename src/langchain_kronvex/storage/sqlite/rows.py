@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from langchain_kronvex.core.seam.arguments import Page, Selection
-from langchain_kronvex.core.types import Floats
+from langchain_kronvex.core.records import Floats, Page, Selection
 from langchain_kronvex.recall.request import IndexRow
 from langchain_kronvex.storage.indexes import index_row
 from langchain_kronvex.storage.record import literal_conditions, optional_micros

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from langchain_kronvex.core.types import Record
+from langchain_kronvex.core.records import Record
 from langchain_kronvex.storage.model_check import sound_vector
 from langchain_kronvex.storage.record import (
     from_cells,
     moved_id,
     moved_ids,
-    place_of,
     pointing_to,
     related_ids,
     renewed,
@@ -95,7 +94,7 @@ def _counted(db: AgentConnection, record: Record, now: datetime) -> bool:
 
 def _with_free_id(db: AgentConnection, record: Record, scope: int, now: datetime) -> Record | None:
     """Return the record with an id that is not in use; None when it is stored already."""
-    _, kind, session, _ = place_of(record)
+    _, kind, session, _ = record.place
     if related := related_ids(record):
         elsewhere = (
             "SELECT id FROM records AS r WHERE id IN (SELECT value FROM json_each(?)) "

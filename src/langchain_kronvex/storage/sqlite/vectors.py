@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from langchain_kronvex.core.seam.arguments import Unembedded
-from langchain_kronvex.core.types import Floats
+from langchain_kronvex.core.records import Floats, Unembedded
 from langchain_kronvex.storage.model_check import Model, fits, mismatched, refuse
 from langchain_kronvex.storage.record import to_micros
 from langchain_kronvex.storage.sqlite import rows

@@ -9,16 +9,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from langchain_kronvex.core.errors import MemoryNotFound
-from langchain_kronvex.core.seam.arguments import Replacement
-from langchain_kronvex.core.types import Kind, Record
+from langchain_kronvex.core.records import Kind, Record, Replacement
 from langchain_kronvex.storage import record as stored
 from langchain_kronvex.storage.model_check import fits
 from langchain_kronvex.storage.record import (
     from_cells,
-    is_visible,
     literal_conditions,
     optional_micros,
-    place_of,
     rebased,
     to_micros,
 )
@@ -132,7 +129,7 @@ def put(db: AgentConnection, wanted: Replacement, now: datetime) -> list[str] | 
 
 
 def _content_at_place(db: AgentConnection, record: Record, now: datetime) -> str | None:
-    owner, kind, *place = place_of(record)
+    owner, kind, *place = record.place
     row = db.execute(
         f"SELECT content FROM records AS r WHERE scope = ({rows.OF_AGENT} AND owner = ?) "
         f"AND {_of_kind(kind)} AND session_id = ? AND key = ? AND {rows.VISIBLE}",
@@ -217,11 +214,11 @@ def update(db: AgentConnection, record: Record, write: Write) -> None:
 
 def same_key(db: AgentConnection, record: Record, scope: int, now: datetime) -> Record | None:
     """Return the visible record with the key of this one; an expired one is emptied."""
-    _, kind, *place = place_of(record)
+    _, kind, *place = record.place
     same = f"{_SELECT} r.scope = ? AND {_of_kind(kind)} AND r.session_id = ? AND r.key = ?"
     row = db.execute(same, (scope, *place)).fetchone()
     older = from_cells(row) if row else None
-    if older and not is_visible(older, now):
+    if older and not older.is_visible(now):
         leave = erasing.delete_rows if older.id == record.id else erasing.empty
         leave(db, "id = ?", [older.id])
         return None

@@ -16,8 +16,8 @@ from pydantic import SecretStr
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from langchain_kronvex.core import __version__, errors
+from langchain_kronvex.core.config.settings import Settings
 from langchain_kronvex.core.fork_safety import ForkAware
-from langchain_kronvex.core.seam.settings import Settings
 from langchain_kronvex.storage.rest.http.api import Request, read_json
 from langchain_kronvex.storage.rest.http.errors import refusal
 

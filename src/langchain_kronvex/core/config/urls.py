@@ -8,8 +8,8 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+from langchain_kronvex.core.config.settings import PostgresOptions
 from langchain_kronvex.core.errors import ConfigurationError
-from langchain_kronvex.core.seam.settings import PostgresOptions
 from langchain_kronvex.core.validation import check_id
 
 HOSTED_URL = "https://api.kronvex.io"

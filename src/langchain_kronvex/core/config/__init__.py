@@ -1,0 +1,1 @@
+"""Which store a memory opens, and how: arguments and environment, checked beforehand."""
