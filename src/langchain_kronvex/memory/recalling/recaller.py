@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from langchain_core.messages import BaseMessage
 
@@ -28,16 +28,13 @@ from langchain_kronvex.embeddings.model import ModelInUse
 from langchain_kronvex.memory.before_save import BeforeSave
 from langchain_kronvex.memory.conversions import to_recalled
 from langchain_kronvex.memory.recalling.explaining import explanation, is_gone
-from langchain_kronvex.memory.recalling.reranking import CANDIDATES, reranked
+from langchain_kronvex.memory.recalling.reranking import CANDIDATES, Reranker, reranked
 from langchain_kronvex.memory.spans import SPANS, UNTRACED
 from langchain_kronvex.recall import order
 from langchain_kronvex.recall.features import is_unanswered
 from langchain_kronvex.recall.request import RecallRequest
 from langchain_kronvex.recall.tokenizer import focus
 from langchain_kronvex.storage.backend import MemoryBackend
-
-if TYPE_CHECKING:
-    from langchain_kronvex.memory.recalling.reranking import Reranker
 
 # How often a memory may be reindexed during one recall before the recall fails.
 _MAX_MODEL_CHANGES = 50

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from langchain_core.documents import Document
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from langchain_core.cross_encoders import BaseCrossEncoder
     from langchain_core.documents.compressor import BaseDocumentCompressor
 
-    Reranker = BaseCrossEncoder | BaseDocumentCompressor
-
+Reranker: TypeAlias = "BaseCrossEncoder | BaseDocumentCompressor"
 CANDIDATES = 4  # for each memory that is wanted
 _ID = "kronvex_id"  # in the metadata: many compressors return new documents, without ids
 logger = logging.getLogger("langchain_kronvex")
