@@ -14,13 +14,7 @@ from langchain_kronvex.recall.bm25 import ParsedQuery, term_scores, term_scores_
 from langchain_kronvex.recall.index import IndexView, ScopeIndex
 from langchain_kronvex.recall.ranking import Form, Weights
 from langchain_kronvex.recall.request import RecallRequest
-from langchain_kronvex.recall.search import (
-    Hits,
-    eligible_only,
-    prepared,
-    relevance_steps,
-    signals,
-)
+from langchain_kronvex.recall.search import Hits, eligible_only, prepared, relevance_steps, signals
 
 _SIGNALS = (*ranking.PRIORS, "speaker")
 

@@ -22,19 +22,9 @@ from langchain_kronvex.recall.arrays.names import Names
 from langchain_kronvex.recall.arrays.postings import Entries, Postings
 from langchain_kronvex.recall.arrays.table import Table, value_counts
 from langchain_kronvex.recall.arrays.vectors import QuantizedVectors
-from langchain_kronvex.recall.features import (
-    instructs,
-    knows_nothing,
-    only_asks,
-    text_features,
-)
+from langchain_kronvex.recall.features import instructs, knows_nothing, only_asks, text_features
 from langchain_kronvex.recall.metadata import MetadataTable
-from langchain_kronvex.recall.neighbours import (
-    VECTOR_WINDOW,
-    ConversationOrder,
-    Neighbours,
-    Turn,
-)
+from langchain_kronvex.recall.neighbours import VECTOR_WINDOW, ConversationOrder, Neighbours, Turn
 from langchain_kronvex.recall.ranking import Form
 from langchain_kronvex.recall.request import IndexRow
 from langchain_kronvex.recall.spelling import Spelling

@@ -18,14 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
-from langchain_kronvex.recall.tokenizer import (
-    MONTHS,
-    STOP_WORDS,
-    date_parts,
-    stems,
-    terms,
-    words,
-)
+from langchain_kronvex.recall.tokenizer import MONTHS, STOP_WORDS, date_parts, stems, terms, words
 
 FADING_TYPES = frozenset({"episodic", "context"})
 TURNING_POINT_DAYS, DECAY_PER_DAY = 30.0, 0.05

@@ -13,12 +13,7 @@ from langchain_kronvex.core.records import Floats
 from langchain_kronvex.recall import prefilter, ranking
 from langchain_kronvex.recall.arrays.table import value_counts
 from langchain_kronvex.recall.arrays.vectors import QuantizedVectors
-from langchain_kronvex.recall.bm25 import (
-    ParsedQuery,
-    parse_query,
-    reply_scores,
-    word_scores,
-)
+from langchain_kronvex.recall.bm25 import ParsedQuery, parse_query, reply_scores, word_scores
 from langchain_kronvex.recall.index import IndexView, ScopeIndex
 from langchain_kronvex.recall.neighbours import VECTOR_WINDOW, ConversationOrder
 from langchain_kronvex.recall.ranking import Form, Formulas, Weights
