@@ -143,10 +143,7 @@ def _counted(
     texts = max(len(languages), 1)
     pair, counts = value_counts(term[kept] * texts + text[kept])
     return TermCounts(
-        names=list(names),
-        term=pair // texts,
-        text=pair % texts,
-        count=counts.astype(np.float32),
+        names=list(names), term=pair // texts, text=pair % texts, count=counts.astype(np.float32)
     )
 
 

@@ -148,11 +148,7 @@ def without_upcoming(tx: Transaction, limit: int, now: datetime, after: int) -> 
 
 
 def embed(
-    tx: Transaction,
-    vectors: Sequence[tuple[Unembedded, Floats]],
-    model: str,
-    *,
-    upcoming: bool,
+    tx: Transaction, vectors: Sequence[tuple[Unembedded, Floats]], model: str, *, upcoming: bool
 ) -> None:
     """See `MemoryBackend.embed`."""
     width = next((len(vector) for _, vector in vectors), 0)
