@@ -66,7 +66,7 @@ def test_who_is_known_is_exported(
     file = tmp_path / "ana.jsonl"
 
     assert main(["export", "--url", store_url, "--user", "ana", str(file)]) == 0
-    assert "1 messages" in capsys.readouterr().err
+    assert "1 message and" in capsys.readouterr().err
     assert len([json.loads(line) for line in file.read_text().splitlines()]) >= 2
 
 
