@@ -58,7 +58,7 @@ class Scope:
         """Return the part that adapters read: all sessions of the owner, or only this session.
 
         Raises:
-            ScopeRequired: there is no session to which reading could be limited.
+            ScopeRequired: `this_session_only` without a `session_id`.
         """
         if this_session_only and self.session_id is None:
             raise ScopeRequired("this_session_only needs a session_id as well.")
@@ -191,8 +191,8 @@ def content_key(memory_type: str, content: str) -> str:
 class Selection:
     """Selects records. Every given condition must hold; `scope` None means the whole agent.
 
-    Without a `kind`, memories and messages are selected. Items are selected too if there is no
-    condition at all: the owner of an item is not a user, but a user may have the same name.
+    Without a `kind`, memories and messages are selected; without any condition, items as well. The
+    owner of an item is not a user, but a user may have the same name.
 
     Attributes:
         since, until: The first moment of `created_at`, and the first one after it.
@@ -218,7 +218,7 @@ class Selection:
 
     @property
     def is_everything(self) -> bool:
-        """Whether there is no condition at all."""
+        """Whether it selects every record."""
         return self == Selection(kind=None, scope=None)
 
     @property
@@ -336,8 +336,8 @@ class Unembedded(NamedTuple):
 class Unconsolidated(NamedTuple):
     """Memories of one owner that a consolidator has not looked at, the first written first.
 
-    `records` have their places in the order of writing. `revision` is that of the owner if there
-    are no more of them, else 0.
+    `records` have their places in the order of writing. `revision` is that of the owner if these
+    are all of them, else 0.
     """
 
     records: list[tuple[int, Record]]

@@ -98,7 +98,7 @@ class EmbeddingModel(ForkAware):
             return self._cache.get(_digest(query))
 
     def load(self) -> None:
-        """Read the tables of the bundled embeddings, if it is they."""
+        """Read the tables of the bundled embeddings, if this is their model."""
         if self.is_local:
             StaticEmbeddings.load()
 

@@ -1,4 +1,4 @@
-"""What adapters and a consolidator agree on: they tell it that a user has said something."""
+"""How adapters tell a consolidator that a user said something, and what it can consolidate."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def common_stems() -> dict[str, int]:
 def _languages_of_word() -> dict[str, str]:
     """Return the languages, other than English, that each function word belongs to, in one text.
 
-    Thousands of lists would set off a collection of all garbage during the first recall.
+    Thousands of lists would set off a full garbage collection during the first recall.
     """
     found: dict[str, str] = {}
     for language, listed in stop_words().items():

@@ -20,8 +20,8 @@ def open_backend(url: str, agent_id: str, settings: Settings) -> MemoryBackend:
     """Open the backend that a URL names.
 
     Raises:
-        ConfigurationError: no backend of this version understands the URL, or an option is of no
-            use with it.
+        ConfigurationError: no backend of this version understands the URL, or an option does
+            not apply to it.
         NotSupported: a retention for a server.
         StoreError: the place cannot be opened.
     """

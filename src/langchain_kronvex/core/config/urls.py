@@ -1,4 +1,4 @@
-"""Where memories are kept: the URL and the agent, from arguments and environment."""
+"""Reads the URL of a store and the name of the agent from arguments and environment."""
 
 from __future__ import annotations
 
